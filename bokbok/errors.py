@@ -1,0 +1,172 @@
+"""Every exception of the public API, one tree under `BokbokError`.
+
+What this module knows: what can go wrong, and whose fault it is. What it refuses to know: how anything is
+detected. Each class also derives from the builtin that a Python programmer would catch (`ValueError`,
+`ConnectionError`, `TimeoutError`), so that code which has never heard of bokbok still does the right thing.
+
+    BokbokError
+    ├── AddressError            (ValueError)       an address in none of the documented forms
+    ├── KeyFileError            (ValueError)       a key or passphrase file that cannot be used
+    ├── ProfileError            (ValueError)       a profile that cannot be spoken
+    ├── SexprError              (ValueError)
+    │   ├── ReadError                              bytes that are no datum: what, where, what was expected
+    │   │   └── IncompleteError                    … because the input ended in the middle of one
+    │   └── WriteError                             a value that has no external representation
+    ├── RemoteError                                the handler at the other end failed
+    │   └── UnreadableAnswer                       … or answered with something that cannot be read
+    ├── RequestTimeout          (TimeoutError)     `request(..., timeout=)` ran out
+    └── NetworkError            (ConnectionError)  "networky reasons", as the API reference has it
+        ├── ConnectFailed                          no connection came about
+        ├── ConnectTimeout      (TimeoutError)     … in the time allowed
+        ├── ServerStopped                          the server cannot be used any more
+        └── ConnectionClosed                       the connection is over; `.reason` says why
+            └── ProtocolError
+                ├── LocalProtocolError             we asked the protocol object for something it forbids
+                └── RemoteProtocolError            the peer sent something that the protocol forbids
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AddressError",
+    "BokbokError",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "IncompleteError",
+    "KeyFileError",
+    "LocalProtocolError",
+    "NetworkError",
+    "ProfileError",
+    "ProtocolError",
+    "ReadError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "RequestTimeout",
+    "ServerStopped",
+    "SexprError",
+    "UnreadableAnswer",
+    "WriteError",
+]
+
+
+class BokbokError(Exception):
+    """Root of every exception that bokbok raises on purpose."""
+
+
+class AddressError(BokbokError, ValueError):
+    """An address that is in none of the forms of the API reference."""
+
+
+class KeyFileError(BokbokError, ValueError):
+    """A key, or a file that should hold a key or a passphrase, that cannot be used. Never quotes its content."""
+
+
+class ProfileError(BokbokError, ValueError):
+    """A wire profile that does not exist, does not fit together, or is refused because it is unsafe."""
+
+
+class SexprError(BokbokError, ValueError):
+    """A failure to read or to write CHICKEN's external representation."""
+
+
+class ReadError(SexprError):
+    """Bytes that do not read as a datum.
+
+    Attributes:
+        problem: what is wrong, in words.
+        offset: where, in bytes from the start of the input (for a `Reader`: of everything fed to it).
+        expected: what would have been right there, or `None` where many things would.
+    """
+
+    def __init__(self, problem: str, offset: int, expected: str | None = None) -> None:
+        self.problem = problem
+        self.offset = offset
+        self.expected = expected
+        tail = f"; expected {expected}" if expected else ""
+        super().__init__(f"{problem} at byte {offset}{tail}")
+
+    def __reduce__(self) -> tuple[type[ReadError], tuple[str, int, str | None]]:
+        return type(self), (self.problem, self.offset, self.expected)
+
+
+class IncompleteError(ReadError):
+    """The input ended in the middle of a datum; more bytes could have completed it."""
+
+
+class WriteError(SexprError):
+    """A value that has no external representation in the dialect. Nothing has been written.
+
+    Attributes:
+        problem: what is wrong, in words.
+        path: where in the value, as a Python expression from its root: `message[2][0]`.
+    """
+
+    def __init__(self, problem: str, path: str = "message") -> None:
+        self.problem = problem
+        self.path = path
+        super().__init__(f"{path}: {problem}")
+
+    def __reduce__(self) -> tuple[type[WriteError], tuple[str, str]]:
+        return type(self), (self.problem, self.path)
+
+
+class RemoteError(BokbokError):
+    """The request handler at the other end failed (API reference: `remote-error?`).
+
+    Attributes:
+        message: "a string describing what went wrong at the other end of the connection"
+            (API reference: `remote-error-message`).
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+
+class UnreadableAnswer(RemoteError):
+    """An answer came and named its request, but what it carries does not read as one datum."""
+
+
+class RequestTimeout(BokbokError, TimeoutError):
+    """A request was not answered in the time that its caller allowed. A late answer is dropped."""
+
+
+class NetworkError(BokbokError, ConnectionError):
+    """A failure "for networky reasons" (API reference: `request!`)."""
+
+
+class ConnectFailed(NetworkError):
+    """No connection came about: refused, unknown host, no such socket file, …"""
+
+
+class ConnectTimeout(ConnectFailed, TimeoutError):
+    """No connection came about in the time allowed."""
+
+
+class ServerStopped(NetworkError):
+    """The server has been stopped; it takes no further connections."""
+
+
+class ConnectionClosed(NetworkError):
+    """The connection is over, and with it every request that was waiting on it. Nothing is resent.
+
+    Attributes:
+        reason: why, in words; the same as the connection's `close_reason`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class ProtocolError(ConnectionClosed):
+    """One side broke the rules of the protocol; the connection cannot go on."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked the protocol object for something that its state forbids. The peer is not at fault."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something that the protocol forbids (or bytes that are not this protocol at all)."""
