@@ -1,0 +1,216 @@
+"""Keys: from a passphrase, in memory, and in files.
+
+What this module knows: how a passphrase becomes a key, how a key is kept from eyes that should not see it, and
+what a key file looks like. What it refuses to know: what a key is used for (that is `bokbok.wire`).
+
+Where its facts come from: that a key is made from a passphrase and is an opaque object is *stated* (API
+reference, `passphrase->key`). That it is the first 32 bytes of SHA-512 over the passphrase's bytes is
+*inferred*: the same author's other program on the `tweetnacl` egg derives its key so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import KeyFileError
+
+__all__ = ["KEY_BYTES", "Key", "passphrase_to_key", "read_key_file", "read_passphrase_file", "write_key_file"]
+
+KEY_BYTES = 32
+"""Length of a key in bytes (NaCl: `crypto_secretbox_KEYBYTES`)."""
+
+_KEY_FILE = re.compile(rb"[0-9A-Fa-f]{64}\r?\n?\Z")
+# A passphrase file is read whole; nobody's passphrase is longer, and a device file never ends.
+_PASSPHRASE_FILE_LIMIT = 1 << 20
+
+
+class Key:
+    """A user's pre-shared key: opaque, 32 bytes, and never shown.
+
+    Its `repr` holds nothing of it, two keys are compared in constant time, and it does not pickle.
+    Make one with `passphrase_to_key`, `Key.from_bytes`, `Key.from_hex` or `read_key_file`.
+    """
+
+    __slots__ = ("__secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        if not isinstance(secret, bytes) or len(secret) != KEY_BYTES:
+            # Says nothing of what was given: it may be a passphrase in the wrong place.
+            raise ValueError(f"a key is {KEY_BYTES} bytes; a passphrase becomes one by passphrase_to_key()")
+        self.__secret = secret
+
+    @classmethod
+    def from_bytes(cls, secret: bytes) -> Key:
+        """The key of these 32 bytes.
+
+        Raises:
+            ValueError: `secret` is not 32 bytes long.
+        """
+        return cls(bytes(secret))
+
+    @classmethod
+    def from_hex(cls, digits: str) -> Key:
+        """The key of these 64 hexadecimal digits.
+
+        Raises:
+            ValueError: `digits` is anything else. The message does not repeat it.
+        """
+        try:
+            secret = bytes.fromhex(digits)
+        except ValueError:
+            raise ValueError("a key is 64 hexadecimal digits") from None
+        return cls(secret)
+
+    def to_bytes(self) -> bytes:
+        """The 32 bytes themselves: for the wire layer and for key files. Do not print them."""
+        return self.__secret
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Key):
+            return NotImplemented
+        return hmac.compare_digest(self.__secret, other.__secret)
+
+    def __hash__(self) -> int:
+        return hash((Key, self.__secret))
+
+    def __repr__(self) -> str:
+        return "<Key>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Key does not pickle; write it to a file with write_key_file()")
+
+
+def _sha512_first_32(passphrase: bytes) -> bytes:
+    return hashlib.sha512(passphrase).digest()[:KEY_BYTES]
+
+
+def passphrase_to_key(
+    passphrase: str | bytes, *, derive: Callable[[bytes], bytes] = _sha512_first_32
+) -> Key:
+    """Turn a passphrase into a key (API reference: `passphrase->key`).
+
+    Args:
+        passphrase: any string. A `str` stands for its UTF-8 bytes; bytes that are no UTF-8 travel in it as
+            `surrogateescape` has them, as in every string of `bokbok.sexpr`.
+        derive: passphrase bytes to 32 key bytes; the key derivation of a wire profile. The default,
+            the first 32 bytes of SHA-512, is the one of `inferred-1`, and inferred.
+
+    Returns:
+        The key, to be given to `open_connection`, or returned by a server's `user_to_key`.
+
+    Note:
+        One hash is all there is between a passphrase and its key, on both sides, and no salt: whoever has
+        recorded a hello can try passphrases at the speed of one hash each. Use long random ones, or key files.
+    """
+    if isinstance(passphrase, str):
+        try:
+            passphrase = passphrase.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueError("the passphrase holds a lone surrogate that stands for no byte") from None
+    elif not isinstance(passphrase, bytes):
+        raise TypeError(f"a passphrase is a str or bytes, not {type(passphrase).__name__}")
+    return Key(derive(passphrase))
+
+
+def _read_private(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
+    """The bytes of a regular file that only its owner may read; else `KeyFileError`."""
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for a writer before its kind can be seen.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeyFileError(f"{what} {os.fspath(path)!r}: {error.strerror}") from None
+    with os.fdopen(fd, "rb") as file:
+        # Of the open file, so that it cannot be exchanged between the look and the reading.
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"{what} {os.fspath(path)!r}: not a regular file")
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise KeyFileError(
+                f"{what} {os.fspath(path)!r}: others than its owner have access (mode {mode:04o}); "
+                f"expected 0600 or less: chmod 600 {os.fspath(path)}"
+            )
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise KeyFileError(f"{what} {os.fspath(path)!r}: longer than {limit} bytes")
+    return data
+
+
+def read_private_file(path: str | os.PathLike[str], what: str) -> bytes:
+    """The bytes of a file of secrets, refused when others than its owner have access to it.
+
+    Args:
+        path: the file.
+        what: what it is called in an error, such as `"users file"`.
+
+    Raises:
+        KeyFileError: it cannot be read, is no regular file, or others have access.
+    """
+    return _read_private(path, what, _PASSPHRASE_FILE_LIMIT)
+
+
+def read_key_file(path: str | os.PathLike[str]) -> Key:
+    """Read a key file: one line of 64 hexadecimal digits, which nobody but its owner may read.
+
+    Raises:
+        KeyFileError: it cannot be read, others have access, or it holds anything else. Never quotes its content.
+    """
+    data = _read_private(path, "key file", 4096)
+    if _KEY_FILE.match(data) is None:
+        raise KeyFileError(
+            f"key file {os.fspath(path)!r}: expected one line of 64 hexadecimal digits, found {len(data)} bytes "
+            "that are something else"
+        )
+    return Key.from_hex(data.strip().decode("ascii"))
+
+
+def write_key_file(path: str | os.PathLike[str], key: Key, *, overwrite: bool = False) -> None:
+    """Write a key file, readable by its owner alone from its first moment on.
+
+    Raises:
+        KeyFileError: it exists (and `overwrite` is false) or cannot be written.
+    """
+    target = Path(path)
+    # A new file beside it, then a rename: neither a half-written key nor an old file's wider mode can be seen.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(key.to_bytes().hex().encode("ascii") + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            if overwrite:
+                os.replace(temporary, target)
+            else:
+                os.link(temporary, target)  # fails if the target exists, without a moment in between
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError:
+        raise KeyFileError(f"key file {os.fspath(path)!r}: exists already") from None
+    except OSError as error:
+        raise KeyFileError(f"key file {os.fspath(path)!r}: {error.strerror}") from None
+
+
+def read_passphrase_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a passphrase file: all of its bytes, but for one newline at the end.
+
+    Pipes and `/dev/fd/N` will do. Unlike a key file it may be readable by others; the command line warns of it.
+
+    Raises:
+        KeyFileError: it cannot be read, or is longer than 1 MiB.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_PASSPHRASE_FILE_LIMIT + 1)
+    except OSError as error:
+        raise KeyFileError(f"passphrase file {os.fspath(path)!r}: {error.strerror}") from None
+    if len(data) > _PASSPHRASE_FILE_LIMIT:
+        raise KeyFileError(f"passphrase file {os.fspath(path)!r}: longer than {_PASSPHRASE_FILE_LIMIT} bytes")
+    return data[:-1] if data.endswith(b"\n") else data
