@@ -1,0 +1,561 @@
+"""A bokbok connection and server, on threads and blocking sockets: the profile `inferred-1`, and nothing else.
+
+What it knows: the bytes of that one profile, and when a handler runs. What it refuses to know: that it is under
+test. It holds no guards against replay, so it claims the kinds `reference` and `profile`, not `hardening`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import sexpr
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+from sexpr import Symbol
+
+MAX_PACKET = 16 * 1024 * 1024  # a length above it ends the connection
+HELLO_SECONDS = 10.0  # how long a client may take over its hello
+NAME_LIMIT = 255  # bytes of a user name
+BOXED_KEY = 72  # nonce (24), tag (16), session key (32)
+
+Address = tuple[Any, ...]  # ("tcp", host or None, port) or ("unix", path)
+
+
+class RemoteError(Exception):
+    """The handler at the other end failed, or its answer cannot be read."""
+
+
+class NetworkError(Exception):
+    """The connection is over, or never came about."""
+
+
+class ProtocolError(Exception):
+    """The other side broke the rules: the connection cannot go on."""
+
+
+class Unreadable:
+    """The body of a message that names its request and holds no datum."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def passphrase_to_key(passphrase: str) -> bytes:
+    """The first 32 bytes of SHA-512 of the passphrase's bytes."""
+    return hashlib.sha512(passphrase.encode("latin-1")).digest()[:32]
+
+
+# ------------------------------------------------------------------------------------------- addresses
+
+
+def parse_address(address: Any) -> Address:
+    """Any of the four documented forms, as a tuple.
+
+    Raises:
+        ValueError: it is in none of them.
+    """
+    match address:
+        case sexpr.Symbol():
+            pass
+        case str() if found := re.fullmatch(r"(?:\[([^\]/]*)\]|([^/]*)):(\d+)", address):
+            return ("tcp", found[1] or found[2] or None, _port(int(found[3])))
+        case str() if address:
+            return ("unix", address)
+        case [Symbol("tcp"), str() | False as host, int(port)] if not isinstance(port, bool):
+            return ("tcp", host or None, _port(port))
+        case [Symbol("unix"), str(path)] if path:
+            return ("unix", path)
+    raise ValueError(f"{sexpr.write(address)} is no address")
+
+
+def _port(port: int) -> int:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{port} is no port")
+    return port
+
+
+def address_datum(address: Address) -> Any:
+    """An address as the datum that the puppet protocol and `connection-addr` show."""
+    if address[0] == "unix":
+        return [Symbol("unix"), address[1]]
+    return [Symbol("tcp"), address[1] if address[1] is not None else False, address[2]]
+
+
+def _shown(name: tuple[Any, ...]) -> Address:
+    host = str(name[0])
+    return ("tcp", host.removeprefix("::ffff:") if "." in host else host, name[1])
+
+
+# ------------------------------------------------------------------------------------------ connection
+
+
+class Connection:
+    """One connection, either side of it. `start` runs its reading thread.
+
+    Args:
+        sock: connected.
+        user: the user's name, `None` on an insecure connection.
+        address: of the other end.
+        on_request: applied to the connection and the message, its value is the answer.
+        on_close: applied to the connection, unless this side closed it itself.
+        session_key: 32 bytes, `None` on an insecure connection.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        user: str | None,
+        address: Address,
+        on_request: Callable[[Connection, Any], Any],
+        on_close: Callable[[Connection], Any],
+        session_key: bytes | None,
+    ) -> None:
+        self.user, self.address = user, address
+        self.on_request, self.on_close = on_request, on_close
+        self.sock = sock
+        self.box = SecretBox(session_key) if session_key else None
+        self.nonce_prefix, self.nonce_counter = os.urandom(16), 0
+        self.lock = threading.Lock()  # for what follows, down to `server`
+        self.waiting: dict[int, Waiter] = {}
+        self.next_id = 0
+        self.running = 0
+        self.idle = threading.Condition(self.lock)
+        self.closed: str | None = None
+        self.closed_here = False
+        self.write_lock = threading.Lock()
+        self.server: Server | None = None
+
+    # -- what a program does
+
+    def request(self, message: Any) -> Any:
+        """Send a request and wait for its answer.
+
+        Raises:
+            RemoteError: the handler there failed.
+            NetworkError: the connection ended first.
+            sexpr.WriteError: the message has no external representation; nothing was sent.
+        """
+        text = sexpr.write(message)
+        if len(text) > MAX_PACKET - 100:
+            raise sexpr.WriteError(f"a message of {len(text)} bytes is over the limit of a packet")
+        waiter = Waiter()
+        with self.write_lock:  # so that ids go out in their order
+            with self.lock:
+                if self.closed is not None:
+                    raise NetworkError(self.closed)
+                number, self.next_id = self.next_id, self.next_id + 1
+                self.waiting[number] = waiter
+            self.send(f"(request {number} {text})")
+        return waiter.result()
+
+    def close(self) -> None:
+        """Close the connection; its own close handler does not run."""
+        with self.lock:
+            self.closed_here = True
+        self.end("this side closed the connection")
+
+    # -- packets
+
+    def send(self, text: str) -> None:
+        """Write one message; the caller holds `write_lock`. A lost connection is noticed by the reader."""
+        body = text.encode("latin-1")
+        if self.box:
+            body = self.seal(self.box, body)
+        try:
+            self.sock.sendall(struct.pack(">I", len(body)) + body)
+        except OSError as error:
+            self.end(f"writing failed: {error}")
+
+    def seal(self, box: SecretBox, body: bytes) -> bytes:
+        """A box: nonce, tag, ciphertext."""
+        nonce = self.nonce_prefix + struct.pack(">Q", self.nonce_counter)
+        self.nonce_counter += 1
+        return bytes(box.encrypt(body, nonce))
+
+    def start(self) -> None:
+        """Begin to read; requests are served from here on."""
+        threading.Thread(target=self.read_all, daemon=True).start()
+
+    def read_all(self) -> None:
+        """Read packets until the end, then let running handlers finish and close."""
+        reason = "the other end closed the connection"
+        try:
+            while (packet := read_packet(self.sock, MAX_PACKET)) is not None:
+                self.packet_came(packet)
+        except ProtocolError as error:
+            reason = f"protocol error: {error}"
+            self.end(reason)
+        except OSError as error:
+            reason = f"reading failed: {error}"
+            self.end(reason)
+        self.over(reason)
+        with self.lock:
+            while self.running:
+                self.idle.wait()
+        self.end(reason)
+        self.sock.close()
+        if self.server:
+            self.server.forget(self)
+
+    def packet_came(self, packet: bytes) -> None:
+        """Act upon one packet."""
+        if self.box:
+            try:
+                packet = self.box.decrypt(packet)
+            except (CryptoError, ValueError):
+                raise ProtocolError("a packet does not open under the session key") from None
+        tag, number, body = parse_message(packet.decode("latin-1"))
+        if tag == "request":
+            self.request_came(number, body)
+            return
+        with self.lock:
+            waiter = self.waiting.pop(number, None)
+        if waiter is None:
+            raise ProtocolError(f"an answer to request {number}, which was never asked or is answered")
+        if isinstance(body, Unreadable):
+            waiter.fail(RemoteError(f"the answer cannot be read: {body.why}"))
+        elif tag == "error":
+            waiter.fail(RemoteError(body))
+        else:
+            waiter.set(body)
+
+    def request_came(self, number: int, body: Any) -> None:
+        """Start the handler in a thread of its own."""
+        if isinstance(body, Unreadable):
+            self.answer(number, f"the request cannot be read: {body.why}", failed=True)
+        elif self.server and self.server.stopping:
+            self.answer(number, "the server is stopping", failed=True)
+        else:
+            with self.lock:
+                self.running += 1
+            threading.Thread(target=self.run_handler, args=(number, body), daemon=True).start()
+
+    def run_handler(self, number: int, body: Any) -> None:
+        """Apply the handler and send what it returns, or why it failed."""
+        try:
+            try:
+                self.answer(number, self.on_request(self, body))
+            except sexpr.WriteError as error:
+                self.answer(number, f"the answer cannot be written: {error}", failed=True)
+            except Exception as error:  # whatever a handler raises travels back
+                self.answer(number, str(error), failed=True)
+        finally:
+            with self.lock:
+                self.running -= 1
+                self.idle.notify_all()
+
+    def answer(self, number: int, value: Any, *, failed: bool = False) -> None:
+        """Send one answer."""
+        text = sexpr.write(value)
+        if len(text) > MAX_PACKET - 100:
+            raise sexpr.WriteError(f"an answer of {len(text)} bytes is over the limit of a packet")
+        with self.write_lock:
+            self.send(f"({'error' if failed else 'response'} {number} {text})")
+
+    # -- the end
+
+    def over(self, reason: str) -> None:
+        """Fail what waits, and run the close handler unless this side asked for the end."""
+        with self.lock:
+            first, self.closed = self.closed is None, self.closed or reason
+            waiting, self.waiting = self.waiting, {}
+            tell = first and not self.closed_here
+        for waiter in waiting.values():
+            waiter.fail(NetworkError(reason))
+        if tell:
+            threading.Thread(target=self.on_close, args=(self,), daemon=True).start()
+
+    def end(self, reason: str) -> None:
+        """End both directions; the reader wakes up and closes the socket."""
+        self.over(reason)
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # already gone, which is what was wanted
+
+
+class Waiter:
+    """A place for one answer."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def set(self, value: Any) -> None:
+        """The answer came."""
+        self.value = value
+        self.done.set()
+
+    def fail(self, error: Exception) -> None:
+        """It will not come."""
+        self.error = error
+        self.done.set()
+
+    def result(self) -> Any:
+        """Wait for either."""
+        self.done.wait()
+        if self.error:
+            raise self.error
+        return self.value
+
+
+def read_packet(sock: socket.socket, limit: int) -> bytes | None:
+    """One packet, or `None` at an end of file between packets."""
+    head = read_exactly(sock, 4)
+    if head is None:
+        return None
+    (length,) = struct.unpack(">I", head)
+    if length > limit:
+        raise ProtocolError(f"a packet of {length} bytes, where {limit} are allowed")
+    body = read_exactly(sock, length)
+    if body is None and length:
+        raise ProtocolError("the connection ended in the middle of a packet")
+    return body or b""
+
+
+def read_exactly(sock: socket.socket, count: int) -> bytes | None:
+    """`count` bytes, or `None` at an end of file before the first."""
+    data = bytearray()
+    while len(data) < count:
+        part = sock.recv(min(count - len(data), 1 << 20))
+        if not part:
+            if data:
+                raise ProtocolError("the connection ended in the middle of a packet")
+            return None
+        data += part
+    return bytes(data)
+
+
+MALFORMED = re.compile(r"\s*[(\[]\s*(request|response|error)\s+([0-9]+)(?=[\s()\[\]{}\"';#|]).*[)\]]\s*\Z", re.S)
+
+
+def parse_message(text: str) -> tuple[str, int, Any]:
+    """Tag, id and body of a message.
+
+    Raises:
+        ProtocolError: it is no message.
+    """
+    try:
+        value, end = sexpr.read(text)
+        if sexpr.skip_blank(text, end) != len(text):
+            raise ProtocolError("more bytes follow a message")
+    except sexpr.ReadError as error:
+        if found := MALFORMED.match(text):
+            return found[1], int(found[2]), Unreadable(str(error))
+        raise ProtocolError(f"a packet is no message: {error}") from None
+    match value:
+        case [Symbol("request" | "response" as tag), int(number), body]:
+            pass
+        case [Symbol("error" as tag), int(number), str(body)] if not isinstance(body, Symbol | sexpr.Keyword):
+            pass
+        case _:
+            raise ProtocolError("a packet is no message")
+    if isinstance(number, bool) or not 0 <= number < 1 << 62:
+        raise ProtocolError("a message's id is no fixnum from 0 upwards")
+    return str(tag), number, body
+
+
+def open_connection(
+    address: Address,
+    user: str | None,
+    key: bytes | None,
+    on_request: Callable[[Connection, Any], Any],
+    on_close: Callable[[Connection], Any],
+) -> Connection:
+    """Connect, and say hello where there is a user.
+
+    Raises:
+        NetworkError: no connection came about.
+        ValueError: the user's name is too long.
+    """
+    if user is not None and len(user) > NAME_LIMIT:
+        raise ValueError(f"a user name of {len(user)} bytes, where {NAME_LIMIT} are allowed")
+    try:
+        if address[0] == "unix":
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(address[1].encode("latin-1"))
+        else:
+            sock = socket.create_connection((address[1] or "localhost", address[2]), timeout=20)
+            sock.settimeout(None)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except (OSError, UnicodeError) as error:
+        raise NetworkError(f"cannot connect: {error}") from None
+    shown = address if address[0] == "unix" else _shown(sock.getpeername())
+    session_key = os.urandom(32) if key else None
+    connection = Connection(sock, user, shown, on_request, on_close, session_key)
+    if user is not None and key and session_key:
+        name = user.encode("latin-1")
+        boxed = connection.seal(SecretBox(key), session_key)
+        try:
+            sock.sendall(struct.pack(">I", len(name)) + name + struct.pack(">I", len(boxed)) + boxed)
+        except OSError as error:
+            raise NetworkError(f"cannot say hello: {error}") from None
+    connection.start()
+    return connection
+
+
+# ---------------------------------------------------------------------------------------------- server
+
+
+class Server:
+    """A listening socket and the connections it accepted.
+
+    Args:
+        address: where to bind.
+        backlog: of the listening socket.
+        user_to_key: a user's key or `None`; itself `None` on an insecure server.
+        on_open: applied to every connection once it is open, before its first request is served.
+        on_request, on_close: as a connection has them.
+
+    Raises:
+        NetworkError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        backlog: int,
+        user_to_key: Callable[[str], bytes | None] | None,
+        on_open: Callable[[Connection], Any],
+        on_request: Callable[[Connection, Any], Any],
+        on_close: Callable[[Connection], Any],
+    ) -> None:
+        self.user_to_key = user_to_key
+        self.on_open, self.on_request, self.on_close = on_open, on_request, on_close
+        self.stopping = False
+        self.lock = threading.Condition()
+        self.connections: set[Connection] = set()
+        self.pending = 0  # accepted, their hello not yet read
+        try:
+            self.sock = bind(address)
+            self.sock.listen(backlog)
+        except (OSError, UnicodeError) as error:
+            raise NetworkError(f"cannot listen: {error}") from None
+        self.address = address if address[0] == "unix" else (*address[:2], self.sock.getsockname()[1])
+        threading.Thread(target=self.accept_all, daemon=True).start()
+
+    def accept_all(self) -> None:
+        """Accept until the socket is shut down."""
+        while True:
+            try:
+                sock, name = self.sock.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.pending += 1
+            threading.Thread(target=self.welcome, args=(sock, name), daemon=True).start()
+
+    def welcome(self, sock: socket.socket, name: Any) -> None:
+        """Take one connection through its hello to its handlers."""
+        try:
+            user, session_key = None, None
+            if self.user_to_key:
+                try:
+                    user, session_key = self.hello(sock, self.user_to_key)
+                except (OSError, ProtocolError, CryptoError):
+                    refuse(sock)
+                    return
+            tcp = self.address[0] == "tcp"
+            if tcp:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            shown = _shown(name) if tcp else self.address
+            connection = Connection(sock, user, shown, self.on_request, self.on_close, session_key)
+            connection.server = self
+            with self.lock:
+                self.connections.add(connection)
+            self.on_open(connection)
+            connection.start()
+            if self.stopping:
+                self.finish(connection)
+        finally:
+            with self.lock:
+                self.pending -= 1
+                self.lock.notify_all()
+
+    def hello(self, sock: socket.socket, user_to_key: Callable[[str], bytes | None]) -> tuple[str, bytes]:
+        """Read a hello; an unknown user and a wrong key take the same path out."""
+        sock.settimeout(HELLO_SECONDS)
+        name = read_packet(sock, NAME_LIMIT)
+        boxed = read_packet(sock, BOXED_KEY)
+        if name is None or boxed is None or len(boxed) != BOXED_KEY:
+            raise ProtocolError("no hello")
+        user = name.decode("latin-1")
+        key = user_to_key(user)
+        session_key = SecretBox(key or os.urandom(32)).decrypt(boxed)
+        sock.settimeout(None)
+        return user, session_key
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is over."""
+        with self.lock:
+            self.connections.discard(connection)
+            self.lock.notify_all()
+
+    def finish(self, connection: Connection) -> None:
+        """Close a connection once its running handlers are done."""
+
+        def run() -> None:
+            with connection.lock:
+                while connection.running:
+                    connection.idle.wait()
+            connection.close()
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop listening; close every connection when its running handlers have finished."""
+        with self.lock:
+            if self.stopping:
+                return
+            self.stopping = True
+        if self.address[0] == "unix":
+            os.unlink(self.address[1].encode("latin-1"))
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        with self.lock:
+            connections = list(self.connections)
+        for connection in connections:
+            self.finish(connection)
+
+    def wait(self) -> None:
+        """Wait until the server has stopped and its connections are over."""
+        with self.lock:
+            while not self.stopping or self.connections or self.pending:
+                self.lock.wait()
+
+
+def bind(address: Address) -> socket.socket:
+    """A bound socket; no host means all addresses, IPv6 and IPv4."""
+    if address[0] == "unix":
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(address[1].encode("latin-1"))
+        return sock
+    host, port = address[1:]
+    if host is None:
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except (OSError, ValueError):
+            return socket.create_server(("0.0.0.0", port))  # noqa: S104 (asked for: all addresses)
+    family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(name, family=family)
+
+
+def refuse(sock: socket.socket) -> None:
+    """Close so that the client sees an end of file: with bytes left unread it would see a reset."""
+    try:
+        sock.settimeout(1.0)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(4096):
+            pass
+    except OSError:
+        pass
+    finally:
+        sock.close()
