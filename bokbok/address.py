@@ -13,17 +13,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from .errors import AddressError
 
 __all__ = ["Address", "AddressLike", "TcpAddress", "UnixAddress", "format_address", "parse_address"]
 
-TcpAddress = tuple[Literal["tcp"], Union[str, None], int]
+TcpAddress = tuple[Literal["tcp"], str | None, int]
 UnixAddress = tuple[Literal["unix"], str]
-Address = Union[TcpAddress, UnixAddress]
+Address = TcpAddress | UnixAddress
 """The canonical form: `("tcp", host, port)`, host `None` for all addresses, or `("unix", path)`."""
-AddressLike = Union[str, "os.PathLike[str]", Address, Sequence[Any]]
+AddressLike = str | os.PathLike[str] | Address | Sequence[Any]
 """Whatever `parse_address` takes."""
 
 _HOST_PORT = re.compile(r"(?P<host>[^/]*):(?P<port>[0-9]+)\Z", re.ASCII | re.DOTALL)
@@ -62,9 +62,7 @@ def parse_address(address: AddressLike) -> Address:
             return ("tcp", _host(host, address), _port(port, address))
         if kind == "unix" and len(address) == 2:
             return _unix(address[1], address)
-    raise AddressError(
-        f"address {address!r}: expected 'HOST:PORT', 'PATH', ('tcp', HOST, PORT) or ('unix', PATH)"
-    )
+    raise AddressError(f"address {address!r}: expected 'HOST:PORT', 'PATH', ('tcp', HOST, PORT) or ('unix', PATH)")
 
 
 def format_address(address: AddressLike) -> str:

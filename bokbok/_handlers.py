@@ -1,0 +1,92 @@
+"""Which request may start its handler now, which waits, which is turned away: pure bookkeeping for both front ends.
+
+What this module knows: numbers of running and waiting requests. What it refuses to know: threads, tasks, locks (a
+front end with threads holds its own around each call), and what a handler is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from .errors import RemoteError
+
+__all__ = ["NO_HANDLER", "Admission", "error_text"]
+
+NO_HANDLER = "this end of the connection takes no requests: it has no request handler"
+STOPPING = "the server is stopping and takes no new requests"
+
+Job = tuple[int, Any]  # a request's ID and message
+
+
+class Admission:
+    """Admits a connection's requests to their handlers.
+
+    A connection with an open handler starts `held`: "the open handler has returned before the first request handler
+    starts". Beyond `running` handlers requests wait; beyond `waiting` ones they are turned away. Once it drains, none
+    is admitted any more.
+    """
+
+    __slots__ = ("_max_running", "_max_waiting", "_waiting", "draining", "held", "running")
+
+    def __init__(self, running: int, waiting: int, *, held: bool) -> None:
+        self._max_running = running
+        self._max_waiting = waiting
+        self._waiting: deque[Job] = deque()
+        self.running = 0
+        self.held = held
+        self.draining = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no handler, the open handler among them, runs or is to run."""
+        return not (self.running or self.held or self._waiting)
+
+    def admit(self, id: int, message: Any) -> bool | str:
+        """A request came: true, start its handler now; false, it waits; a text, answer it with this error."""
+        if self.draining:
+            return STOPPING
+        if self.running < self._max_running and not self.held:
+            self.running += 1
+            return True
+        if len(self._waiting) < self._max_waiting:
+            self._waiting.append((id, message))
+            return False
+        return f"too many requests: {self.running} handlers are running and {len(self._waiting)} requests waiting"
+
+    def release(self) -> Iterable[Job]:
+        """The open handler has returned: the requests whose handlers start now."""
+        self.held = False
+        while self._waiting and self.running < self._max_running:
+            self.running += 1
+            yield self._waiting.popleft()
+
+    def finished(self) -> Job | None:
+        """A handler has finished: the request whose handler starts in its place, if one waits."""
+        if self._waiting:
+            return self._waiting.popleft()
+        self.running -= 1
+        return None
+
+    def drain(self) -> list[int]:
+        """Admit no more; the IDs of the requests that were waiting, to be answered with `STOPPING`."""
+        self.draining = True
+        return self.clear()
+
+    def clear(self) -> list[int]:
+        """Forget the requests that wait; their IDs."""
+        ids = [id for id, _ in self._waiting]
+        self._waiting.clear()
+        return ids
+
+
+def error_text(error: BaseException) -> str:
+    """What a handler's error says to the other end (API reference: `remote-error-message`).
+
+    A remote error that a handler lets through keeps its text, so that it is not wrapped once for each hop.
+    """
+    if isinstance(error, RemoteError):
+        return error.message
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,262 @@
+"""Sockets as both front ends need them: where to listen, where to connect, who is at the other end.
+
+What this module knows: the operating system's addresses and options. What it refuses to know: bytes, threads, tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import stat
+from typing import Any
+
+from .address import Address, TcpAddress, UnixAddress, format_address
+from .errors import AddressError, ConnectFailed
+
+__all__ = [
+    "BACKLOG_RETRY",
+    "DEFAULT_BACKLOG",
+    "DEFAULT_CONNECT_TIMEOUT",
+    "LINGER_BYTES",
+    "LINGER_SECONDS",
+    "Listener",
+    "connect_candidates",
+    "connect_failed",
+    "listen",
+    "peer_address",
+    "tune",
+]
+
+DEFAULT_BACKLOG = 128
+"""Connections that the system holds for a server which has not accepted them yet. The API reference suggests 10, which
+a burst of clients fills at once; 128 is what Linux capped it to for decades (`SOMAXCONN`)."""
+DEFAULT_CONNECT_TIMEOUT = 30.0
+"""Seconds to connect: more than Linux needs to find a host unreachable, less than its two minutes of silence."""
+
+BACKLOG_RETRY = 0.01
+"""Seconds until a Unix socket whose backlog is full is tried again."""
+
+LINGER_SECONDS = 2.0
+"""Seconds in which what a refused peer still sends is read and dropped, so that the close does not become a reset; and
+in which what was written before a close may still be taken."""
+LINGER_BYTES = 1024 * 1024
+"""Bytes that are read and dropped for that, at the most."""
+
+# When a silent peer's host is asked whether it is still there: after a minute, then every ten seconds, six times.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+_UNIX_PATH_LIMIT = 107  # bytes in `sun_path` on Linux, less its NUL
+
+
+class Listener:
+    """Listening sockets of one server: one, or one for each address of a host name; and a Unix socket's file."""
+
+    def __init__(self, sockets: list[socket.socket], address: Address, file: tuple[int, int] | None = None) -> None:
+        self.sockets = sockets
+        self.address = address
+        self._file = file
+
+    def remove_file(self) -> None:
+        """Remove the Unix socket's file, if it is still ours."""
+        if self._file is None or self.address[0] != "unix":
+            return
+        with contextlib.suppress(OSError):
+            status = os.stat(self.address[1])
+            if (status.st_dev, status.st_ino) == self._file:
+                os.unlink(self.address[1])
+        self._file = None
+
+    def close(self) -> None:
+        """Stop listening, and remove the Unix socket's file."""
+        self.remove_file()
+        for sock in self.sockets:
+            sock.close()
+
+
+def listen(address: Address, backlog: int) -> Listener:
+    """Bind and listen; the sockets do not block.
+
+    Args:
+        address: TCP, where the host `None` means all addresses (IPv4 and IPv6) and port 0 lets the system choose; or
+            Unix, where a file that a dead server left behind is replaced.
+        backlog: connections that the system holds until they are accepted.
+
+    Raises:
+        ConnectFailed: it cannot be bound (in use, not allowed, no such host).
+        AddressError: a Unix path too long for the system.
+    """
+    if address[0] == "unix":
+        return _listen_unix(address, backlog)
+    _, host, port = address
+    sockets: list[socket.socket] = []
+    try:
+        if host is None:
+            sockets.append(_bind_all(port))
+        else:
+            for family, place in _resolve(host, port, passive=True):
+                if sockets and port == 0:  # every address of the name gets the port that the first was given
+                    place = (place[0], sockets[0].getsockname()[1], *place[2:])
+                sockets.append(_bind_tcp(family, place))
+        for sock in sockets:
+            sock.listen(backlog)
+            sock.setblocking(False)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise _failed("listen on", address, error) from None
+    return Listener(sockets, ("tcp", host, sockets[0].getsockname()[1]))
+
+
+def _bind_all(port: int) -> socket.socket:
+    """A socket bound on IPv4 and IPv6; on IPv4 alone where the system has no IPv6."""
+    if socket.has_ipv6:
+        try:
+            sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        except OSError:
+            return _bind_tcp(socket.AF_INET, ("0.0.0.0", port))
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind(("::", port))
+        except OSError as error:
+            sock.close()
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT):
+                raise
+        else:
+            return sock
+    return _bind_tcp(socket.AF_INET, ("0.0.0.0", port))
+
+
+def _bind_tcp(family: int, place: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen_unix(address: UnixAddress, backlog: int) -> Listener:
+    path = address[1]
+    _check_unix_path(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_stale(path):
+                raise
+            os.unlink(path)
+            sock.bind(path)
+        status = os.stat(path)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise _failed("listen on", address, error) from None
+    return Listener([sock], address, (status.st_dev, status.st_ino))
+
+
+def _is_stale(path: str) -> bool:
+    """Whether a socket's file has nobody listening behind it any more."""
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def _check_unix_path(path: str) -> None:
+    size = len(os.fsencode(path))
+    if size > _UNIX_PATH_LIMIT:
+        raise AddressError(f"address {path!r}: {size} bytes; a Unix socket's path has at most {_UNIX_PATH_LIMIT}")
+
+
+def _resolve(host: str, port: int, *, passive: bool = False) -> list[tuple[int, tuple[Any, ...]]]:
+    flags = socket.AI_PASSIVE if passive else 0
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
+    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+
+def connect_candidates(address: Address) -> list[tuple[int, Any]]:
+    """Socket families and addresses to try, in order. Resolves names, which may take a while.
+
+    Raises:
+        ConnectFailed: an unknown host.
+        AddressError: a Unix path too long for the system.
+    """
+    if address[0] == "unix":
+        _check_unix_path(address[1])
+        return [(socket.AF_UNIX, address[1])]
+    _, host, port = address
+    try:
+        return list(_resolve("localhost" if host is None else host, port))
+    except OSError as error:
+        raise connect_failed(address, error) from None
+    except UnicodeError:
+        raise AddressError(f"address {format_address(address)!r}: no host name: {host!r}") from None
+
+
+def connect_failed(address: Address, error: OSError) -> ConnectFailed:
+    """The exception for a connection that did not come about."""
+    return _failed("connect to", address, error)
+
+
+def _failed(what: str, address: Address, error: OSError) -> ConnectFailed:
+    reason = error.strerror or str(error) or type(error).__name__
+    return ConnectFailed(f"cannot {what} {format_address(address)}: {reason}")
+
+
+def tune(sock: socket.socket) -> None:
+    """Set a connected socket's options: no delay for small packets, and keep-alive, where there are such."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    # A peer may be gone already, which the next read will tell better than this.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            option = getattr(socket, name, None)  # not every system has every one
+            if option is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def peer_address(sock: socket.socket, asked: Address) -> Address:
+    """The address of the other end (API reference: `connection-addr`).
+
+    Args:
+        sock: a connected socket.
+        asked: the address that this side connected to or listens on.
+
+    Returns:
+        `("tcp", host, port)` with a numeric host, an IPv4-mapped one shown as IPv4; or `("unix", path)`, the path
+        of the socket, which is the same on both sides.
+    """
+    if asked[0] == "unix":
+        return asked
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:
+        return asked  # gone already
+    return tcp_address(host, port)
+
+
+def tcp_address(host: str, port: int) -> TcpAddress:
+    """A TCP address as it is shown: an IPv4-mapped IPv6 address as IPv4."""
+    with contextlib.suppress(ValueError):
+        mapped = getattr(ipaddress.ip_address(host), "ipv4_mapped", None)
+        if mapped is not None:
+            host = str(mapped)
+    return ("tcp", host, port)

@@ -1,0 +1,29 @@
+"""bokbok on asyncio: the same names as in `bokbok.sync`, in the same shape.
+
+    from bokbok.asyncio import open_connection, passphrase_to_key
+
+    async with open_connection("localhost:8000", "myuser", passphrase_to_key("mypassphrase")) as connection:
+        print(await connection.request(["ping", "12345"]))
+
+What this package knows: event loops, transports and tasks. What it refuses to know: bytes (`bokbok.wire`), threads
+(`bokbok.sync`).
+"""
+
+from ..keys import Key, passphrase_to_key
+from ..wire import Guards, Limits
+from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, open_connection
+from .server import Server, start_server
+
+__all__ = [
+    "Connection",
+    "ConnectionHandler",
+    "Guards",
+    "Key",
+    "KeyLookup",
+    "Limits",
+    "RequestHandler",
+    "Server",
+    "open_connection",
+    "passphrase_to_key",
+    "start_server",
+]

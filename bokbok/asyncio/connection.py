@@ -1,0 +1,703 @@
+"""A connection on an asyncio transport: everything on one event loop, handlers as tasks.
+
+What this module knows: transports, futures and tasks. What it refuses to know: bytes; `bokbok.wire` has those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import inspect
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from .. import wire
+from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
+from .._sockets import (
+    BACKLOG_RETRY,
+    DEFAULT_CONNECT_TIMEOUT,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    connect_candidates,
+    connect_failed,
+    peer_address,
+    tune,
+)
+from ..address import Address, AddressLike, format_address, parse_address
+from ..errors import (
+    ConnectFailed,
+    ConnectionClosed,
+    ConnectTimeout,
+    RemoteError,
+    RequestTimeout,
+    UnreadableAnswer,
+)
+from ..keys import Key
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["Connection", "ConnectionHandler", "KeyLookup", "RequestHandler", "open_connection"]
+
+_log = logging.getLogger("bokbok.asyncio")
+
+RequestHandler = Callable[["Connection", Any], Any]
+"""`on_request(connection, message) -> answer`: a coroutine function, or a plain one, which holds up the event loop."""
+ConnectionHandler = Callable[["Connection"], Any]
+"""`on_open(connection)`, `on_close(connection)`: coroutine functions or plain ones."""
+KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
+"""`user_to_key(user) -> Key | None`: a coroutine function or a plain one."""
+
+
+class Connection:
+    """One end of a connection; the other end looks the same (API reference: "connections are symmetrical").
+
+    Made by `open_connection`, or by a server, which hands it to its handlers. It belongs to the event loop that made
+    it. As an asynchronous context manager it closes itself at the end.
+    """
+
+    def __init__(
+        self,
+        protocol: wire.Connection,
+        *,
+        on_request: RequestHandler | None,
+        on_close: ConnectionHandler | None,
+        limits: wire.Limits,
+        on_open: ConnectionHandler | None = None,
+        user_to_key: KeyLookup | None = None,
+        server: Server | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wire = protocol
+        self._on_request = on_request
+        # Decided once: a plain handler needs no task.
+        self._handles_in_task = on_request is not None and _is_coroutine_function(on_request)
+        self._on_open = on_open
+        self._on_close = on_close
+        self._user_to_key = user_to_key
+        self._limits = limits
+        self._server = server
+
+        self._transport: asyncio.Transport | None = None
+        self._address: Address | None = None
+        self._waiters: dict[int, asyncio.Future[Any]] = {}
+        self._admission = Admission(limits.running, limits.waiting, held=on_open is not None)
+        self._was_open = False
+        self._ended = False
+        self._announced = False
+        self._asked_to_close = False
+        self._flush_scheduled = False
+        self._writable: asyncio.Event | None = None  # made when the transport asks to pause
+        self._timer: asyncio.TimerHandle | None = None  # hello, lingering: one at a time
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._written = 0  # bytes given to the transport, ever
+        self._taken = 0  # bytes that the peer had taken of them when this was last looked at
+        self._lingering = 0  # bytes that are still read and dropped
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transport_closed = self._loop.create_future()
+
+    # What a user sees.
+
+    @property
+    def user(self) -> str | None:
+        """The username, or `None` on an insecure connection (API reference: `connection-user`)."""
+        return self._wire.user
+
+    @property
+    def address(self) -> Address:
+        """The address of the other end (API reference: `connection-addr`): `("tcp", host, port)`, `("unix", path)`."""
+        assert self._address is not None
+        return self._address
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over, whoever ended it."""
+        return self._wire.state in ("peer-finished", "closed")
+
+    @property
+    def close_reason(self) -> str | None:
+        """Why the connection is over; `None` while it is not."""
+        error = self._wire.error
+        return error.reason if error is not None else None
+
+    def __repr__(self) -> str:
+        place = format_address(self._address) if self._address is not None else "not connected"
+        user = f" as {self.user!r}" if self.user is not None else ""
+        return f"<bokbok.asyncio.Connection {place}{user}{', closed' if self.closed else ''}>"
+
+    async def request(self, message: Any, *, timeout: float | None = None) -> Any:
+        """Ask the other end, and wait for its answer (API reference: `request!`).
+
+        Any number of tasks may ask at once; answers may come in another order than the requests. A task that is
+        cancelled while it waits just stops waiting: the answer will be dropped.
+
+        Args:
+            message: any datum that has an external representation.
+            timeout: seconds to wait for the answer; `None` waits for as long as it takes.
+
+        Returns:
+            The answer.
+
+        Raises:
+            RemoteError: the handler at the other end failed; `.message` says how.
+            UnreadableAnswer: (a `RemoteError`) an answer came that does not read.
+            RequestTimeout: (a `TimeoutError`) no answer came in time. The request may still be served; its answer
+                will be dropped.
+            ConnectionClosed: the connection is over, or ended before the answer came; `.reason` says why.
+            WriteError: the message cannot travel. Nothing was sent.
+        """
+        id = self._wire.request(message)
+        self._flush_soon()
+        waiter: asyncio.Future[Any] = self._loop.create_future()
+        self._waiters[id] = waiter
+        timer = None if timeout is None else self._loop.call_later(timeout, self._expire, id, timeout)
+        try:
+            return await waiter
+        finally:
+            self._waiters.pop(id, None)
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self, id: int, timeout: float) -> None:
+        waiter = self._waiters.pop(id, None)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(RequestTimeout(f"no answer within {timeout} s"))
+
+    async def close(self) -> None:
+        """Close the connection (API reference: `close-connection!`).
+
+        Waiting requests, here and at the other end, fail with `ConnectionClosed`. The close handler of this end does
+        not run; that of the other end does. Handlers that run are not cancelled. Closing twice does nothing.
+        """
+        self._asked_to_close = True
+        self._end(ConnectionClosed("closed by this end"))
+        await asyncio.shield(self._transport_closed)
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Sending.
+
+    def _flush_soon(self) -> None:
+        """Send at the end of this turn of the event loop, together with what else comes until then."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        data = self._wire.data_to_send()
+        if data and self._transport is not None and not self._ended:
+            self._written += len(data)
+            self._transport.write(data)
+
+    def _pause_writing(self) -> None:
+        assert self._transport is not None
+        self._writable = asyncio.Event()
+        self._taken = self._written - self._transport.get_write_buffer_size()
+        self._send_timer = self._loop.call_later(self._limits.send_timeout, self._check_sending)
+
+    def _resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def _check_sending(self) -> None:
+        """The transport has been full for a while: has the peer taken anything at all of it?"""
+        assert self._transport is not None
+        taken = self._written - self._transport.get_write_buffer_size()
+        if taken == self._taken:
+            self._end(
+                ConnectionClosed(
+                    f"the other end took nothing for {self._limits.send_timeout} s of what was sent to it"
+                ),
+                abort=True,
+            )
+            return
+        self._taken = taken
+        self._send_timer = self._loop.call_later(self._limits.send_timeout, self._check_sending)
+
+    async def _await_drained(self) -> None:
+        """Wait until a slow peer has taken what was sent: what holds a handler back from answering without end."""
+        while self._writable is not None and not self._ended:
+            await self._writable.wait()
+
+    # Reading.
+
+    def _made(self, transport: asyncio.Transport, address: Address) -> None:
+        self._transport = transport
+        self._address = address
+        self._flush()  # a client's hello
+        if self._wire.state == "hello":
+            self._timer = self._loop.call_later(self._limits.hello_timeout, self._hello_timed_out)
+        else:
+            self._opened()
+
+    def _hello_timed_out(self) -> None:
+        self._end(ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s"))
+
+    def _received(self, data: bytes) -> None:
+        if self._ended:
+            self._lingering -= len(data)
+            if self._lingering <= 0 and self._transport is not None:
+                self._transport.abort()
+            return
+        self._take_in(self._wire.receive(data))
+
+    def _received_eof(self) -> None:
+        self._take_in(self._wire.receive_eof())
+
+    def _take_in(self, events: list[wire.Event]) -> None:
+        """Act on what has come, then send what there is to say to it, at once."""
+        for event in events:
+            kind = type(event)
+            if kind is wire.RequestReceived:
+                event = cast(wire.RequestReceived, event)
+                self._take_request(event.id, event.message)
+            elif kind is wire.ResponseReceived:
+                event = cast(wire.ResponseReceived, event)
+                waiter = self._waiters.pop(event.id, None)
+                if waiter is not None and not waiter.done():  # else its task was cancelled
+                    waiter.set_result(event.message)
+            elif kind is wire.ErrorReceived:
+                event = cast(wire.ErrorReceived, event)
+                self._fail_waiter(event.id, RemoteError(event.message))
+            elif kind is wire.AnswerUnreadable:
+                event = cast(wire.AnswerUnreadable, event)
+                self._fail_waiter(event.id, UnreadableAnswer(f"the answer cannot be read: {event.problem}"))
+            elif kind is wire.RequestUnreadable:
+                event = cast(wire.RequestUnreadable, event)
+                _log.warning("%r: a request that cannot be read: %s", self, event.problem)
+                self._flush_soon()
+                self._check_unsent()
+            elif kind is wire.HelloReceived:
+                event = cast(wire.HelloReceived, event)
+                assert self._transport is not None
+                self._transport.pause_reading()  # until the key is there
+                self._start(self._authenticate(event.user))
+            elif kind is wire.PeerFinished:
+                event = cast(wire.PeerFinished, event)
+                # "The receiver's own waiting requests fail and its close handler starts, both at once."
+                self._announce_end(event.error)
+                self._close_if_idle()
+            elif kind is wire.Closed:
+                event = cast(wire.Closed, event)
+                self._refuse(event.error)
+
+    def _fail_waiter(self, id: int, error: Exception) -> None:
+        waiter = self._waiters.pop(id, None)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+
+    async def _authenticate(self, user: str) -> None:
+        key = await self._look_up(user)
+        if self._wire.state != "lookup":  # closed or timed out meanwhile
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        assert self._transport is not None
+        events = self._wire.authenticate(key)
+        self._transport.resume_reading()
+        if isinstance(events[0], wire.Opened):
+            self._opened()
+            events = events[1:]
+        self._take_in(events)
+
+    async def _look_up(self, user: str) -> Key | None:
+        assert self._user_to_key is not None
+        try:
+            found = self._user_to_key(user)
+            key = await found if inspect.isawaitable(found) else found
+        except Exception:
+            _log.exception("%r: user_to_key failed; the user is refused", self)
+            return None
+        if key is not None and not isinstance(key, Key):
+            _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
+            return None
+        return key
+
+    def _take_request(self, id: int, message: Any) -> None:
+        verdict = self._admission.admit(id, message) if self._on_request is not None else NO_HANDLER
+        if verdict is True:
+            self._run_handler(id, message)
+        elif isinstance(verdict, str) and self._wire.state != "closed":
+            self._wire.fail(id, verdict)
+            self._flush_soon()
+            self._check_unsent()
+
+    def _check_unsent(self) -> None:
+        """Answers that no handler made pile up when the peer does not read: reading goes on, so that has a bound."""
+        if self._writable is None or self._transport is None:
+            return
+        unsent = self._wire.unsent + self._transport.get_write_buffer_size()
+        if unsent > self._limits.unsent:
+            self._end(
+                ConnectionClosed(f"the other end sends requests and does not read its answers: {unsent} bytes wait"),
+                abort=True,
+            )
+
+    # Handlers.
+
+    def _start(self, coroutine: Any) -> None:
+        """Run something of this connection's as a task; a server that is waited for waits for it too."""
+        task: asyncio.Task[None] = self._loop.create_task(coroutine)
+        self._tasks.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # a fault of ours; handlers' errors are caught
+            _log.error("%r: internal error", self, exc_info=task.exception())
+        self._maybe_finished()
+
+    def _maybe_finished(self) -> None:
+        """Tell the server once nothing of this connection is left, not even a handler."""
+        if self._server is not None and not self._tasks and self._transport_closed.done():
+            self._server._finished(self)
+
+    def _opened(self) -> None:
+        """The connection is open: tell the open handler, once."""
+        self._was_open = True
+        if self._on_open is not None:
+            self._start(self._run_on_open())
+
+    async def _run_on_open(self) -> None:
+        assert self._on_open is not None
+        try:
+            await _call(self._on_open, self)
+        except BaseException as error:
+            _log.error("%r: the open handler failed", self, exc_info=True)
+            # It may have been there to refuse the connection: one that it did not accept is not served.
+            self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            for id, message in self._admission.release():
+                self._run_handler(id, message)
+            if self._announced and not self._asked_to_close:
+                self._start(self._run_on_close())
+            self._close_if_idle()
+
+    def _run_handler(self, id: int, message: Any) -> None:
+        assert self._on_request is not None
+        if self._handles_in_task:
+            self._start(self._handle(id, message))
+            return
+        try:
+            answer = self._on_request(self, message)
+        except BaseException as error:
+            self._answer_failure(id, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if inspect.isawaitable(answer):
+                self._start(self._handle(id, message, answer))
+                return
+            self._answer(id, answer)
+        if self._writable is None:
+            self._handled()
+        else:
+            self._start(self._finish_slowly())
+
+    async def _handle(self, id: int, message: Any, answer: Awaitable[Any] | None = None) -> None:
+        assert self._on_request is not None
+        try:
+            result = await (self._on_request(self, message) if answer is None else answer)
+        except BaseException as error:
+            self._answer_failure(id, error)
+            if not isinstance(error, Exception):
+                self._handled()
+                raise
+        else:
+            self._answer(id, result)
+        if self._writable is not None:
+            await self._await_drained()
+        self._handled()
+
+    async def _finish_slowly(self) -> None:
+        await self._await_drained()
+        self._handled()
+
+    def _answer(self, id: int, answer: Any) -> None:
+        if self._wire.state == "closed":
+            return
+        try:
+            problem = self._wire.respond(id, answer)
+        except Exception as error:  # an object of the handler's whose own methods fail while it is written
+            self._wire.fail(id, f"the answer cannot be written: {error_text(error)}")
+            problem = None
+        if problem is not None:
+            _log.error("%r: the request handler's answer cannot travel: %s", self, problem)
+        self._flush_soon()
+
+    def _answer_failure(self, id: int, error: BaseException) -> None:
+        _log.error("%r: the request handler failed", self, exc_info=error)
+        if self._wire.state != "closed":
+            self._wire.fail(id, error_text(error))
+            self._flush_soon()
+
+    def _handled(self) -> None:
+        """A request has been answered: the next one's turn, or the end that waited for it."""
+        job = self._admission.finished()
+        if job is not None:
+            # Not at once: a thousand plain handlers in a row would be a thousand calls deep.
+            self._loop.call_soon(self._run_handler, *job)
+        else:
+            self._close_if_idle()
+
+    # The end.
+
+    def _refuse(self, error: ConnectionClosed) -> None:
+        """End a connection that broke the rules, with nothing left unread: that would turn the close into a reset."""
+        _log.warning("%r: %s", self, error.reason)
+        self._lingering = LINGER_BYTES
+        self._end(error)
+
+    def _close_if_idle(self) -> None:
+        """Close once the last handler has finished, if that is all that the connection was still there for."""
+        if self._admission.idle and not self._ended:
+            if self._admission.draining:
+                self._end(ConnectionClosed("the server was stopped"))
+            elif self._wire.state == "peer-finished":
+                self._end(ConnectionClosed("the other end closed the connection"))
+
+    def _drain(self) -> None:
+        """The server stops: no new requests; close when the running handlers have finished."""
+        self._asked_to_close = True
+        refused = self._admission.drain()
+        if self._wire.state in ("hello", "lookup"):
+            self._end(ConnectionClosed("the server was stopped"))
+            return
+        if self._wire.state != "closed":
+            for id in refused:
+                self._wire.fail(id, STOPPING)
+            self._flush_soon()
+        self._close_if_idle()
+
+    def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
+        """End the connection for good. Only the first call does anything."""
+        if self._ended:
+            return
+        self._flush()
+        self._ended = True
+        self._wire.close(error.reason)
+        self._admission.clear()
+        self._announce_end(error)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        transport = self._transport
+        if transport is None:
+            return
+        if abort:
+            transport.abort()
+            return
+        if self._writable is not None:
+            self._writable.set()  # handlers that wait for a slow peer need not any more
+        if self._lingering and not transport.is_closing():
+            try:
+                transport.write_eof()
+            except OSError:
+                transport.abort()
+                return
+            transport.resume_reading()
+            self._timer = self._loop.call_later(LINGER_SECONDS, transport.abort)
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._timer = self._loop.call_later(LINGER_SECONDS, transport.abort)
+
+    def _announce_end(self, error: ConnectionClosed) -> None:
+        """Fail the requests that wait, and run the close handler, once."""
+        waiters = list(self._waiters.values())
+        self._waiters.clear()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(type(error)(error.reason))  # one each: a raise changes its traceback
+        if self._was_open and not self._announced and not self._asked_to_close and self._on_close is not None:
+            self._announced = True
+            # "Opened" before "closed", always: while the open handler runs, its task goes on with this one.
+            if not self._admission.held:
+                self._start(self._run_on_close())
+
+    async def _run_on_close(self) -> None:
+        assert self._on_close is not None
+        try:
+            await _call(self._on_close, self)
+        except Exception:
+            _log.error("%r: the close handler failed", self, exc_info=True)
+
+    def _lost(self, error: Exception | None) -> None:
+        """The transport is closed."""
+        self._resume_writing()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._ended:
+            reason = (getattr(error, "strerror", None) or str(error)) if error is not None else "connection lost"
+            self._end(self._wire.lost(reason[:1].lower() + reason[1:]))
+        if not self._transport_closed.done():
+            self._transport_closed.set_result(None)
+        self._maybe_finished()
+
+
+class StreamProtocol(asyncio.Protocol):
+    """What a transport calls; keeps those names out of the public class."""
+
+    def __init__(self, connection: Connection, asked: Address) -> None:
+        self._connection = connection
+        self._asked = asked
+        self.data_received = connection._received  # type: ignore[method-assign]  # one call less a packet
+        self.pause_writing = connection._pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection._resume_writing  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`."""
+        sock: socket.socket = transport.get_extra_info("socket")
+        tune(sock)
+        self._connection._made(cast(asyncio.Transport, transport), peer_address(sock, self._asked))
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""
+        connection = self._connection
+        connection._received_eof()
+        return not connection._ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._connection._lost(exc)
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    call = type(function).__call__  # an object with a coroutine method in the place of a function
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+async def _call(function: Callable[[Connection], Any], connection: Connection) -> None:
+    result = function(connection)
+    if inspect.isawaitable(result):
+        await result
+
+
+class _Opening:
+    """What `open_connection` returns: to be awaited, or entered with `async with`."""
+
+    def __init__(self, open_: Callable[[], Any]) -> None:
+        self._open = open_
+        self._connection: Connection | None = None
+
+    def __await__(self) -> Generator[Any, None, Connection]:
+        return cast("Generator[Any, None, Connection]", self._open().__await__())
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._connection is not None
+        await self._connection.close()
+
+
+def open_connection(
+    address: AddressLike,
+    user: str | None = None,
+    key: Key | None = None,
+    on_request: RequestHandler | None = None,
+    on_close: ConnectionHandler | None = None,
+    *,
+    connect_timeout: float | None = DEFAULT_CONNECT_TIMEOUT,
+    profile: wire.ProfileLike = None,
+    limits: wire.Limits = wire.DEFAULT_LIMITS,
+    guards: wire.Guards = wire.DEFAULT_GUARDS,
+) -> _Opening:
+    """Open a connection (API reference: `open-connection!`): `await` it, or enter it with `async with`.
+
+    A secure connection's key is not confirmed here: the server answers nothing to a hello, so a wrong key shows when
+    the first request fails with `ConnectionClosed`, which says so.
+
+    Args:
+        address: `"host:port"`, `"path/to/socket"`, `("tcp", host, port)` or `("unix", path)`.
+        user: the username, at most 255 bytes in UTF-8; `None` (and no key) for an insecure connection.
+        key: the user's key, from `passphrase_to_key`.
+        on_request: `on_request(connection, message) -> answer`, for each request from the server: a coroutine
+            function, or a plain one. What it raises is sent back as the request's error. Without it, requests are
+            answered with an error.
+        on_close: `on_close(connection)`, when the connection ends, unless this end closed it.
+        connect_timeout: seconds for the connection to come about; `None` for as long as the system takes.
+        profile: the wire format, or its name; the default is `inferred-1`.
+        limits: what the other end may ask of this one at the most.
+        guards: what is refused although it is well formed.
+
+    Raises:
+        ConnectFailed: refused, unknown host, no such socket, …
+        ConnectTimeout: (a `ConnectFailed` and a `TimeoutError`) it took too long.
+        AddressError: `address` is in none of the forms.
+        ValueError: `user` without `key` or the other way round, or a username that is too long.
+    """
+
+    async def open_() -> Connection:
+        place = parse_address(address)
+        protocol = wire.Connection("client", user=user, key=key, profile=profile, limits=limits, guards=guards)
+        connection = Connection(protocol, on_request=on_request, on_close=on_close, limits=limits)
+        try:
+            sock = await asyncio.wait_for(_connect(place), connect_timeout)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise ConnectTimeout(
+                f"cannot connect to {format_address(place)}: no answer within {connect_timeout} s"
+            ) from None
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(lambda: StreamProtocol(connection, place), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    return _Opening(open_)
+
+
+async def _connect(place: Address) -> socket.socket:
+    """A connected socket that does not block."""
+    loop = asyncio.get_running_loop()
+    # In a thread: resolving a name blocks.
+    candidates = await loop.run_in_executor(None, connect_candidates, place) if place[0] == "tcp" else None
+    failure: ConnectFailed | None = None
+    for family, target in candidates if candidates is not None else connect_candidates(place):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            while True:
+                try:
+                    if family == socket.AF_UNIX:
+                        sock.connect(target)  # at once, or not at all
+                    else:
+                        await loop.sock_connect(sock, target)
+                except OSError as error:
+                    # A Unix socket whose backlog is full says EAGAIN, at once, where TCP would make us wait.
+                    if error.errno != errno.EAGAIN or family != socket.AF_UNIX:
+                        raise
+                    await asyncio.sleep(BACKLOG_RETRY)
+                else:
+                    return sock
+        except OSError as error:
+            sock.close()
+            failure = connect_failed(place, error)
+        except BaseException:
+            sock.close()
+            raise
+    assert failure is not None  # there is at least one candidate
+    raise failure

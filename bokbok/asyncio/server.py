@@ -1,0 +1,273 @@
+"""A server on an asyncio event loop.
+
+What this module knows: accepting, and how a server ends. What it refuses to know: what happens on a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import errno
+import logging
+import socket
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, cast
+
+from .. import wire
+from .._sockets import DEFAULT_BACKLOG, Listener, listen
+from ..address import Address, AddressLike, format_address, parse_address
+from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
+
+__all__ = ["Server", "start_server"]
+
+_log = logging.getLogger("bokbok.asyncio")
+
+_ACCEPT_PAUSE = 0.1
+"""Seconds without accepting after the system ran out of descriptors or memory: until something is closed."""
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_BURST = 64
+"""Connections accepted in one turn of the event loop: more would hold up everybody who is connected already."""
+
+serving: contextvars.ContextVar[Server | None] = contextvars.ContextVar("serving", default=None)
+"""Whose handler runs in this task; handlers' own tasks inherit it."""
+
+
+class Server:
+    """A server that is running, or was. Made by `start_server`.
+
+    As an asynchronous context manager it stops itself at the end, and waits until it has.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        on_request: RequestHandler | None,
+        user_to_key: KeyLookup | None,
+        on_open: ConnectionHandler | None,
+        on_close: ConnectionHandler | None,
+        profile: wire.Profile,
+        limits: wire.Limits,
+        guards: wire.Guards,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._on_request = on_request
+        self._user_to_key = user_to_key
+        self._on_open = on_open
+        self._on_close = on_close
+        self._profile = profile
+        self._limits = limits
+        self._guards = guards
+        self._hellos = wire.HelloMemory()  # one for all connections: a replay comes on another
+        self._connections: set[Connection] = set()
+        self._setting_up: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self._listening = False
+        self._resume: asyncio.TimerHandle | None = None
+        self._stopped = self._loop.create_future()
+        self._listen()
+
+    @property
+    def address(self) -> Address:
+        """The address that the server is bound to: as asked for, with the port that was chosen."""
+        return self._listener.address
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopping else "running"
+        return f"<bokbok.asyncio.Server {format_address(self.address)}, {state}>"
+
+    async def stop(self) -> None:
+        """Ask the server to stop (API reference: `stop-server!`). A handler may call it.
+
+        Returns once nobody can connect any more. Connections close when their running handlers have finished; until
+        then, new requests are answered with an error, and answers to requests of this end are still taken. Close
+        handlers of this end do not run. Stopping twice does nothing.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
+        self._pause()
+        self._listener.close()
+        for connection in list(self._connections):
+            connection._drain()
+        self._maybe_stopped()
+
+    async def wait(self) -> None:
+        """Wait until the server has stopped (API reference: `wait-until-server-stopped`).
+
+        That is: `stop` was called, every connection is closed, and no handler runs any more.
+
+        Raises:
+            RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
+        """
+        if serving.get() is self:
+            raise RuntimeError("a handler cannot wait for its own server: the server waits for its handlers")
+        await asyncio.shield(self._stopped)
+
+    async def __aenter__(self) -> Server:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+        await self.wait()
+
+    # Accepting.
+
+    def _listen(self) -> None:
+        self._resume = None
+        if not self._listening and not self._stopping:
+            self._listening = True
+            for sock in self._listener.sockets:
+                self._loop.add_reader(sock, self._accept, sock)
+
+    def _pause(self) -> None:
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        if self._listening:
+            self._listening = False
+            for sock in self._listener.sockets:
+                self._loop.remove_reader(sock)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_BURST):
+            if len(self._connections) >= self._limits.connections:
+                self._pause()  # until a connection is over
+                return
+            try:
+                sock, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _SCARCE:
+                    raise
+                _log.error("%r: cannot accept: %s; trying again", self, error.strerror)
+                self._pause()
+                self._resume = self._loop.call_later(_ACCEPT_PAUSE, self._listen)
+                return
+            self._serve(sock)
+
+    def _serve(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        protocol = wire.Connection(
+            "server",
+            secure=self._user_to_key is not None,
+            profile=self._profile,
+            limits=self._limits,
+            guards=self._guards,
+            hellos=self._hellos,
+        )
+        token = serving.set(self)
+        try:
+            connection = Connection(
+                protocol,
+                on_request=self._on_request,
+                on_open=self._on_open,
+                on_close=self._on_close,
+                user_to_key=self._user_to_key,
+                limits=self._limits,
+                server=self,
+            )
+            self._connections.add(connection)
+            # Its handlers' tasks are made in the context of the transport's callbacks, which is this one.
+            task = self._loop.create_task(self._set_up(connection, sock))
+        finally:
+            serving.reset(token)
+        self._setting_up.add(task)
+        task.add_done_callback(self._setting_up.discard)
+
+    async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: StreamProtocol(connection, self.address), sock)
+        except Exception:
+            _log.exception("%r: a connection could not be served", self)
+            sock.close()
+            self._finished(connection)
+
+    def _finished(self, connection: Connection) -> None:
+        """Nothing of this connection is left."""
+        self._connections.discard(connection)
+        if not self._stopping and self._resume is None:
+            self._listen()
+        self._maybe_stopped()
+
+    def _maybe_stopped(self) -> None:
+        if self._stopping and not self._connections and not self._stopped.done():
+            self._stopped.set_result(None)
+
+
+class _Starting:
+    """What `start_server` returns: to be awaited, or entered with `async with`."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+        self._server: Server | None = None
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        return cast("Generator[Any, None, Server]", self._start().__await__())
+
+    async def __aenter__(self) -> Server:
+        self._server = await self
+        return self._server
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        await self._server.__aexit__(kind, error, traceback)
+
+
+def start_server(
+    address: AddressLike,
+    on_request: RequestHandler | None = None,
+    *,
+    user_to_key: KeyLookup | None = None,
+    on_open: ConnectionHandler | None = None,
+    on_close: ConnectionHandler | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    profile: wire.ProfileLike = None,
+    limits: wire.Limits = wire.DEFAULT_LIMITS,
+    guards: wire.Guards = wire.DEFAULT_GUARDS,
+) -> _Starting:
+    """Start a server on this event loop (API reference: `start-server`): `await` it, or enter it with `async with`.
+
+    Args:
+        address: `("tcp", host, port)`, host `None` for all addresses and port 0 for one that the system chooses;
+            `("unix", path)`; or either as a string, `"host:port"`, `":port"`, `"path/to/socket"`.
+        on_request: `on_request(connection, message) -> answer`, for each request: a coroutine function, or a plain
+            one, which holds up the event loop. What it raises is sent back as the request's error.
+        user_to_key: `user_to_key(user) -> Key | None`, a coroutine function or a plain one: the key of a user, `None`
+            for one who is unknown or not allowed. Without it, the server is insecure. The time that it takes may tell
+            a stranger whether a user is known: that is its author's affair.
+        on_open: `on_open(connection)`, when a connection is open (a secure one: once its client has proved to know
+            the key). Requests wait until it returns; if it raises, the connection is closed.
+        on_close: `on_close(connection)`, when a connection ends that was open, unless this end closed it.
+        backlog: connections that the system holds until they are accepted.
+        profile: the wire format, or its name; the default is `inferred-1`.
+        limits: what the other ends may ask of this one at the most.
+        guards: what is refused although it is well formed.
+
+    Raises:
+        ConnectFailed: it cannot listen there.
+        AddressError: `address` is in none of the forms.
+    """
+
+    async def start() -> Server:
+        resolved = wire.get_profile(profile)
+        # Resolving a host's name to listen on may block; it happens once, before anybody is served.
+        return Server(
+            listen(parse_address(address), backlog),
+            on_request=on_request,
+            user_to_key=user_to_key,
+            on_open=on_open,
+            on_close=on_close,
+            profile=resolved,
+            limits=limits,
+            guards=guards,
+        )
+
+    return _Starting(start)

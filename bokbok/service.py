@@ -1,0 +1,214 @@
+"""The conformance service: the request handler that every implementation has, so that any pair can be asked anything.
+
+What this module knows: the service's requests (`docs/interop.md`, *The service*) and what they answer. What it
+refuses to know: how a connection works; the public API of the front ends is all that it uses.
+
+`bokbok serve` offers it where no handler is named, and the puppets of the conformance runner are built on it:
+
+    start_server("localhost:8000", service.handler())               # bokbok.sync
+    await start_server("localhost:8000", service.async_handler())   # bokbok.asyncio
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .errors import BokbokError
+from .sexpr import EOF, Char, Dotted, Keyword, Symbol, dumps
+
+if TYPE_CHECKING:
+    from . import asyncio as bokbok_asyncio
+    from . import sync as bokbok_sync
+
+__all__ = ["Raised", "ServiceError", "async_handler", "handler"]
+
+_MAX_CALLBACKS = 100_000
+"""`("callback" N X)` and `("relay" N X)` ask this end to work: as often as a test could want, not without end."""
+_MAX_SLEEP = 3_600_000
+"""Milliseconds: an hour."""
+
+
+class ServiceError(BokbokError):
+    """What `("fail" S)` raises, and the answer to a request that the service does not know."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Raised(BokbokError):
+    """What `("raise" X)` raises: Python raises only exceptions, so the object travels inside one, as written."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        super().__init__(dumps(value).decode("utf-8", "surrogateescape"))
+
+
+class _Ops(Protocol):
+    """What the service asks of a front end."""
+
+    user: str | None
+
+    async def request(self, message: Any) -> Any: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class _SyncOps:
+    """A blocking connection, in coroutines that never wait for anything else."""
+
+    def __init__(self, connection: bokbok_sync.Connection) -> None:
+        self._connection = connection
+        self.user = connection.user
+
+    async def request(self, message: Any) -> Any:
+        return self._connection.request(message)
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def close(self) -> None:
+        self._connection.close()
+
+
+class _AsyncOps:
+    def __init__(self, connection: bokbok_asyncio.Connection) -> None:
+        self._connection = connection
+        self.user = connection.user
+
+    async def request(self, message: Any) -> Any:
+        return await self._connection.request(message)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class _Counts:
+    """The counters of `("count" S)`: one set a process, or a handler."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, name: str) -> int:
+        with self._lock:
+            self._counts[name] += 1
+            return self._counts[name]
+
+
+_counts = _Counts()  # "this process's counter named S"
+
+
+def _type_name(datum: Any) -> str:
+    if datum is None:
+        return "unspecified"
+    for kind, name in _TYPES:
+        if isinstance(datum, kind):
+            return name
+    return type(datum).__name__
+
+
+_TYPES: list[tuple[type, str]] = [
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "flonum"),
+    (Fraction, "ratnum"),
+    (str, "string"),
+    (bytes, "blob"),
+    (list, "list"),
+    (tuple, "vector"),
+    (Symbol, "symbol"),
+    (Keyword, "keyword"),
+    (Char, "char"),
+    (Dotted, "dotted"),
+    (type(EOF), "eof"),
+]
+if not TYPE_CHECKING:
+    _TYPES.append((array.array, "srfi-4 vector"))
+
+
+async def _serve(ops: _Ops, request: Any) -> Any:
+    """Answer one request of the service."""
+    if not isinstance(request, list) or not request or not isinstance(request[0], str):
+        raise _unknown(request)
+    name, args = request[0], request[1:]
+    if name == "echo" and len(args) == 1:
+        return args[0]
+    if name == "ping" and len(args) == 1:
+        return ["pong", args[0]]
+    if name == "sleep" and len(args) == 2 and _is_number(args[0], _MAX_SLEEP):
+        await ops.sleep(args[0] / 1000)
+        return args[1]
+    if name == "count" and len(args) == 1 and isinstance(args[0], str):
+        return _counts.add(args[0])
+    if name == "fail" and len(args) == 1 and isinstance(args[0], str):
+        raise ServiceError(args[0])
+    if name == "raise" and len(args) == 1:
+        raise Raised(args[0])
+    if name == "callback" and len(args) == 2 and _is_count(args[0]):
+        return [await ops.request(["echo", [i, args[1]]]) for i in range(args[0])]
+    if name == "relay" and len(args) == 2 and _is_count(args[0]):
+        return args[1] if args[0] == 0 else await ops.request(["relay", args[0] - 1, args[1]])
+    if name == "whoami" and not args:
+        return ops.user if ops.user is not None else False
+    if name == "type" and len(args) == 1:
+        return _type_name(args[0])
+    if name == "unspecified" and not args:
+        return None
+    if name == "unwritable" and not args:
+        return _serve
+    if name == "close" and not args:
+        await ops.close()
+        return None
+    raise _unknown(request)
+
+
+def _is_number(value: Any, most: int) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_CALLBACKS
+
+
+def _unknown(request: Any) -> ServiceError:
+    text = dumps(request).decode("utf-8", "surrogateescape")
+    return ServiceError(f"unknown request: {text if len(text) <= 200 else text[:200] + ' …'}")
+
+
+def handler() -> Callable[[bokbok_sync.Connection, Any], Any]:
+    """The service as a request handler for `bokbok.sync`."""
+
+    def on_request(connection: bokbok_sync.Connection, request: Any) -> Any:
+        return _run(_serve(_SyncOps(connection), request))
+
+    return on_request
+
+
+def async_handler() -> Callable[[bokbok_asyncio.Connection, Any], Awaitable[Any]]:
+    """The service as a request handler for `bokbok.asyncio`."""
+
+    async def on_request(connection: bokbok_asyncio.Connection, request: Any) -> Any:
+        return await _serve(_AsyncOps(connection), request)
+
+    return on_request
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never suspends: one function serves both front ends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("the blocking service suspended")

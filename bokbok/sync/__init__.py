@@ -1,0 +1,28 @@
+"""bokbok on threads and blocking sockets, in the shape of the egg's own API.
+
+    from bokbok.sync import open_connection, passphrase_to_key
+
+    with open_connection("localhost:8000", "myuser", passphrase_to_key("mypassphrase")) as connection:
+        print(connection.request(["ping", "12345"]))
+
+What this package knows: sockets and threads. What it refuses to know: bytes (`bokbok.wire`), tasks
+(`bokbok.asyncio`, which has the same names in the same shape).
+"""
+
+from ..keys import Key, passphrase_to_key
+from ..wire import Guards, Limits
+from .connection import Connection, ConnectionHandler, RequestHandler, open_connection
+from .server import Server, start_server
+
+__all__ = [
+    "Connection",
+    "ConnectionHandler",
+    "Guards",
+    "Key",
+    "Limits",
+    "RequestHandler",
+    "Server",
+    "open_connection",
+    "passphrase_to_key",
+    "start_server",
+]

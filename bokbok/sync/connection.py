@@ -1,0 +1,743 @@
+"""A connection on a blocking socket: one thread reads, each handler has a thread of its own, any thread may ask.
+
+What this module knows: sockets, threads and locks. What it refuses to know: bytes; `bokbok.wire` has those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from .. import wire
+from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
+from .._sockets import (
+    BACKLOG_RETRY,
+    DEFAULT_CONNECT_TIMEOUT,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    connect_candidates,
+    connect_failed,
+    peer_address,
+    tune,
+)
+from ..address import Address, AddressLike, format_address, parse_address
+from ..errors import (
+    ConnectFailed,
+    ConnectionClosed,
+    ConnectTimeout,
+    RemoteError,
+    RequestTimeout,
+    UnreadableAnswer,
+)
+from ..keys import Key
+from .threads import run_in_thread
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["Connection", "ConnectionHandler", "RequestHandler", "open_connection"]
+
+_log = logging.getLogger("bokbok.sync")
+
+RequestHandler = Callable[["Connection", Any], Any]
+"""`on_request(connection, message) -> answer`"""
+ConnectionHandler = Callable[["Connection"], object]
+"""`on_open(connection)`, `on_close(connection)`"""
+
+_READ = 256 * 1024
+"""Bytes read at once: as asyncio's transports do."""
+
+handler_of = threading.local()  # `.server`: whose handler this thread runs now
+
+
+class _Waiter:
+    """One thread waiting for one answer. Set once, then read once."""
+
+    __slots__ = ("_done", "error", "message")
+
+    def __init__(self) -> None:
+        # A bare lock is the cheapest thing that one thread can wait on and another set.
+        self._done = threading.Lock()
+        self._done.acquire()
+        self.error: Exception | None = None
+        self.message: Any = None
+
+    def succeed(self, message: Any) -> None:
+        self.message = message
+        self._done.release()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self._done.release()
+
+    def wait(self, timeout: float | None) -> bool:
+        return self._done.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+
+
+class Connection:
+    """One end of a connection; the other end looks the same (API reference: "connections are symmetrical").
+
+    Made by `open_connection`, or by a server, which hands it to its handlers. Any number of threads may use it at
+    once. As a context manager it closes itself at the end.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: wire.Connection,
+        address: Address,
+        *,
+        on_request: RequestHandler | None,
+        on_close: ConnectionHandler | None,
+        limits: wire.Limits,
+        on_open: ConnectionHandler | None = None,
+        user_to_key: Callable[[str], Key | None] | None = None,
+        server: Server | None = None,
+    ) -> None:
+        self._socket = sock
+        self._wire = protocol
+        self._address = address
+        self._on_request = on_request
+        self._on_open = on_open
+        self._on_close = on_close
+        self._user_to_key = user_to_key
+        self._limits = limits
+        self._server = server
+
+        # Guards everything below it, and the protocol object. Never held while blocking.
+        self._lock = threading.Lock()
+        self._waiters: dict[int, _Waiter] = {}
+        self._admission = Admission(limits.running, limits.waiting, held=on_open is not None)
+        self._was_open = False  # ends of a connection that never was are nobody's business
+        self._ended = False  # what happens once at the end has happened, or is about to
+        self._asked_to_close = False
+        self._sending = False  # some thread owns the socket's sending side
+        self._congested = False  # … and it is a thread of its own, since the peer is slow
+        self._drained = threading.Condition(self._lock)
+        self._reader: threading.Thread | None = None
+        self._reader_done = False
+        self._socket_closed = threading.Event()
+        self._tasks = 0  # handlers of every kind that run; a server waits for them
+        self._closing_handlers = False
+
+    # What a user sees.
+
+    @property
+    def user(self) -> str | None:
+        """The username, or `None` on an insecure connection (API reference: `connection-user`)."""
+        return self._wire.user
+
+    @property
+    def address(self) -> Address:
+        """The address of the other end (API reference: `connection-addr`): `("tcp", host, port)`, `("unix", path)`."""
+        return self._address
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over, whoever ended it."""
+        return self._wire.state in ("peer-finished", "closed")
+
+    @property
+    def close_reason(self) -> str | None:
+        """Why the connection is over; `None` while it is not."""
+        error = self._wire.error
+        return error.reason if error is not None else None
+
+    def __repr__(self) -> str:
+        user = f" as {self.user!r}" if self.user is not None else ""
+        return f"<bokbok.sync.Connection {format_address(self._address)}{user}{', closed' if self.closed else ''}>"
+
+    def request(self, message: Any, *, timeout: float | None = None) -> Any:
+        """Ask the other end, and wait for its answer (API reference: `request!`).
+
+        Any number of threads may ask at once; answers may come in another order than the requests.
+
+        Args:
+            message: any datum that has an external representation.
+            timeout: seconds to wait for the answer; `None` waits for as long as it takes.
+
+        Returns:
+            The answer.
+
+        Raises:
+            RemoteError: the handler at the other end failed; `.message` says how.
+            UnreadableAnswer: (a `RemoteError`) an answer came that does not read.
+            RequestTimeout: (a `TimeoutError`) no answer came in time. The request may still be served; its answer
+                will be dropped.
+            ConnectionClosed: the connection is over, or ended before the answer came; `.reason` says why.
+            WriteError: the message cannot travel. Nothing was sent.
+        """
+        waiter = _Waiter()
+        with self._lock:
+            id = self._wire.request(message)
+            self._waiters[id] = waiter
+            data = self._take()
+        if data:
+            self._transmit(data)
+        try:
+            in_time = waiter.wait(timeout)
+        except BaseException:  # KeyboardInterrupt: nobody waits any more
+            with self._lock:
+                self._waiters.pop(id, None)
+            raise
+        if not in_time:
+            with self._lock:
+                expired = self._waiters.pop(id, None) is not None
+            if expired:
+                raise RequestTimeout(f"no answer within {timeout} s")
+            waiter.wait(None)  # it is being delivered at this very moment
+        if waiter.error is not None:
+            try:
+                raise waiter.error
+            finally:
+                waiter.error = None  # the exception's traceback would point back to itself through this frame
+        return waiter.message
+
+    def close(self) -> None:
+        """Close the connection (API reference: `close-connection!`).
+
+        Waiting requests, here and at the other end, fail with `ConnectionClosed`. The close handler of this end does
+        not run; that of the other end does. Closing twice does nothing.
+        """
+        self._asked_to_close = True
+        self._end(ConnectionClosed("closed by this end"))
+        if threading.current_thread() is not self._reader:
+            # Bounded: the reader is woken, and holds no lock; but it may be in a user's slow `user_to_key`.
+            self._socket_closed.wait(LINGER_SECONDS)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Sending. One thread at a time owns the sending side (`_sending`), and takes along what others leave.
+
+    def _take(self) -> bytes:
+        """With the lock held: what is to be sent by this thread now; nothing, if another is sending already."""
+        if self._sending:
+            return b""
+        data = self._wire.data_to_send()
+        self._sending = bool(data)
+        return data
+
+    def _transmit(self, data: bytes) -> None:
+        """Send without blocking; what the peer does not take at once is left to a thread of its own."""
+        sock = self._socket
+        while True:
+            try:
+                sent = sock.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._send_failed(error)
+                return
+            if sent < len(data):
+                with self._lock:
+                    self._congested = True
+                self._start(self._transmit_slowly, data, sent)
+                return
+            with self._lock:
+                data = self._wire.data_to_send()
+                if not data:
+                    self._stop_sending()
+                    return
+
+    def _transmit_slowly(self, data: bytes, sent: int) -> None:
+        """Send the rest, and what comes after it, at the peer's speed."""
+        sock = self._socket
+        poll = select.poll()
+        try:
+            poll.register(sock, select.POLLOUT)
+            while True:
+                view = memoryview(data)
+                while sent < len(view):
+                    if not poll.poll(self._limits.send_timeout * 1000):
+                        raise TimeoutError(
+                            f"the other end took nothing for {self._limits.send_timeout} s of what was sent to it"
+                        )
+                    try:
+                        sent += sock.send(view[sent:], socket.MSG_DONTWAIT)
+                    except BlockingIOError:
+                        continue
+                with self._lock:
+                    data, sent = self._wire.data_to_send(), 0
+                    if not data:
+                        self._stop_sending()
+                        return
+        except (OSError, ValueError) as error:  # ValueError: the socket is closed, and has no descriptor any more
+            self._send_failed(error)
+
+    def _stop_sending(self) -> None:
+        """With the lock held: nobody owns the sending side any more."""
+        self._sending = False
+        self._congested = False
+        self._drained.notify_all()
+        self._maybe_close_socket()
+
+    def _send_failed(self, error: Exception) -> None:
+        self._end(self._lost(error))
+        with self._lock:
+            self._wire.data_to_send()  # nobody will take it
+            self._stop_sending()
+
+    def _send_now(self) -> None:
+        """Send what the protocol object has, if nobody does already."""
+        with self._lock:
+            data = self._take()
+        if data:
+            self._transmit(data)
+
+    def _await_drained(self) -> None:
+        """Wait until a slow peer has taken what was sent: what holds a handler back from answering without end."""
+        with self._lock:
+            while self._congested and not self._ended_for_good():
+                self._drained.wait()
+
+    # Reading: the thread that `start` starts.
+
+    def _start_reading(self) -> None:
+        if not self._start(self._read):
+            with self._lock:
+                self._reader_done = True
+                self._maybe_close_socket()
+
+    def _read(self) -> None:
+        self._reader = threading.current_thread()
+        try:
+            if self._wire.state == "hello" and not self._read_hello():
+                return
+            self._opened()
+            receive, take_in = self._socket.recv, self._take_in
+            while self._wire.state == "open":
+                try:
+                    data = receive(_READ)
+                except OSError as error:
+                    self._end(self._lost(error))
+                    return
+                if not data:
+                    with self._lock:
+                        events = self._wire.receive_eof()
+                else:
+                    with self._lock:
+                        events = self._wire.receive(data)
+                take_in(events)
+        except Exception as error:  # a fault of ours must not leave requests waiting for ever
+            _log.exception("%r: the reading thread failed", self)
+            self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))
+        finally:
+            self._reader = None
+            with self._lock:
+                self._reader_done = True
+                self._maybe_close_socket()
+
+    def _read_hello(self) -> bool:
+        """Server: wait for a hello, and look its user up. True once it has opened."""
+        deadline = time.monotonic() + self._limits.hello_timeout
+        events: list[wire.Event] = []
+        while not events:
+            remaining = deadline - time.monotonic()
+            try:
+                if remaining <= 0:
+                    raise TimeoutError
+                self._socket.settimeout(remaining)
+                data = self._socket.recv(_READ)
+            except TimeoutError:
+                self._end(ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s"))
+                return False
+            except OSError as error:
+                self._end(self._lost(error))
+                return False
+            with self._lock:
+                events = self._wire.receive(data) if data else self._wire.receive_eof()
+            if events and isinstance(events[0], wire.HelloReceived):
+                key = self._look_up(events[0].user)
+                with self._lock:
+                    if self._wire.state != "lookup":  # closed meanwhile
+                        return False
+                    events = self._wire.authenticate(key)
+        self._socket.settimeout(None)
+        if isinstance(events[0], wire.Closed):
+            self._refuse(events[0].error)
+            return False
+        self._opened()
+        self._take_in(events[1:])
+        return True
+
+    def _look_up(self, user: str) -> Key | None:
+        assert self._user_to_key is not None
+        try:
+            key = self._user_to_key(user)
+        except Exception:
+            _log.exception("%r: user_to_key failed; the user is refused", self)
+            return None
+        if key is not None and not isinstance(key, Key):
+            _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
+            return None
+        return key
+
+    def _refuse(self, error: ConnectionClosed) -> None:
+        """End a connection that broke the rules, with nothing left unread: that would turn the close into a reset."""
+        if self._server is not None:
+            _log.warning("%s: refused: %s", format_address(self._address), error.reason)
+        self._end(error, linger=True)
+
+    def _linger(self) -> None:
+        """Say that nothing more will be sent, then read and drop until the peer closes, or has had its time."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            deadline = time.monotonic() + LINGER_SECONDS
+            budget = LINGER_BYTES
+            while budget > 0 and (remaining := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(remaining)
+                data = self._socket.recv(_READ)
+                if not data:
+                    return
+                budget -= len(data)
+        except OSError:
+            pass  # the peer is gone, which is all that was wanted
+
+    def _take_in(self, events: list[wire.Event]) -> None:
+        """Act on what has come."""
+        for event in events:
+            kind = type(event)
+            if kind is wire.RequestReceived:
+                event = cast(wire.RequestReceived, event)
+                self._take_request(event.id, event.message)
+            elif kind is wire.ResponseReceived:
+                event = cast(wire.ResponseReceived, event)
+                waiter = self._pop_waiter(event.id)
+                if waiter is not None:
+                    waiter.succeed(event.message)
+            elif kind is wire.ErrorReceived:
+                event = cast(wire.ErrorReceived, event)
+                waiter = self._pop_waiter(event.id)
+                if waiter is not None:
+                    waiter.fail(RemoteError(event.message))
+            elif kind is wire.AnswerUnreadable:
+                event = cast(wire.AnswerUnreadable, event)
+                waiter = self._pop_waiter(event.id)
+                if waiter is not None:
+                    waiter.fail(UnreadableAnswer(f"the answer cannot be read: {event.problem}"))
+            elif kind is wire.RequestUnreadable:
+                event = cast(wire.RequestUnreadable, event)
+                _log.warning("%r: a request that cannot be read: %s", self, event.problem)
+                self._send_from_reader()
+            elif kind is wire.PeerFinished:
+                event = cast(wire.PeerFinished, event)
+                self._peer_finished(event.error)
+            elif kind is wire.Closed:
+                event = cast(wire.Closed, event)
+                _log.warning("%r: %s", self, event.error.reason)
+                self._end(event.error, linger=True)
+
+    def _pop_waiter(self, id: int) -> _Waiter | None:
+        with self._lock:
+            return self._waiters.pop(id, None)  # None: its caller has given up
+
+    def _take_request(self, id: int, message: Any) -> None:
+        with self._lock:
+            verdict = self._admission.admit(id, message) if self._on_request is not None else NO_HANDLER
+            if isinstance(verdict, str) and self._wire.state != "closed":
+                self._wire.fail(id, verdict)
+        if verdict is True:
+            self._start(self._handle, id, message)
+        elif verdict is not False:
+            self._send_from_reader()
+
+    def _send_from_reader(self) -> None:
+        """Send an answer that no handler made. Reading never waits for that, so what piles up has a bound."""
+        with self._lock:
+            if self._wire.unsent > self._limits.unsent:
+                reason = f"the other end sends requests and does not read its answers: {self._wire.unsent} bytes wait"
+            else:
+                reason = None
+            data = self._take()
+        if reason is not None:
+            self._end(ConnectionClosed(reason))
+        elif data:
+            self._transmit(data)
+
+    # Handlers.
+
+    def _start(self, function: Callable[..., None], *args: Any) -> bool:
+        """Run something of this connection's in a thread; a server that is waited for waits for it too."""
+        with self._lock:
+            self._tasks += 1
+        try:
+            run_in_thread(self._task, function, args)
+        except RuntimeError as error:  # no more threads
+            self._end(ConnectionClosed(f"cannot start a thread: {error}"))
+            self._task_done()
+            return False
+        return True
+
+    def _task(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+        handler_of.server = self._server
+        try:
+            function(*args)
+        except BaseException:  # a fault of ours; handlers' errors are caught where they belong
+            _log.exception("%r: internal error", self)
+        finally:
+            handler_of.server = None
+            self._task_done()
+
+    def _task_done(self) -> None:
+        with self._lock:
+            self._tasks -= 1
+            self._maybe_finished()
+
+    def _opened(self) -> None:
+        """The connection is open: tell the open handler, once."""
+        with self._lock:
+            if self._was_open or self._wire.state == "closed":
+                return
+            self._was_open = True
+        if self._on_open is not None:
+            self._start(self._run_on_open)
+
+    def _run_on_open(self) -> None:
+        assert self._on_open is not None
+        try:
+            self._on_open(self)
+        except BaseException as error:
+            _log.error("%r: the open handler failed", self, exc_info=True)
+            # It may have been there to refuse the connection: one that it did not accept is not served.
+            self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"))
+        with self._lock:
+            ready = list(self._admission.release()) if not self._ended_for_good() else []
+            self._admission.held = False
+            run_on_close = self._closing_handlers
+        for id, message in ready:
+            self._start(self._handle, id, message)
+        if run_on_close:
+            self._run_on_close()
+        self._close_if_idle()
+
+    def _handle(self, id: int, message: Any) -> None:
+        """Run the request handler, and those of requests that wait for this one to finish."""
+        job: tuple[int, Any] | None = (id, message)
+        while job is not None:
+            self._handle_one(*job)
+            self._await_drained()
+            with self._lock:
+                job = self._admission.finished()
+        self._close_if_idle()
+
+    def _handle_one(self, id: int, message: Any) -> None:
+        assert self._on_request is not None
+        failure: str | None = None
+        answer = None
+        try:
+            answer = self._on_request(self, message)
+        except BaseException as error:
+            failure = error_text(error)
+            _log.error("%r: the request handler failed", self, exc_info=True)
+        problem = None
+        with self._lock:
+            if self._wire.state == "closed":
+                return
+            if failure is None:
+                try:
+                    problem = self._wire.respond(id, answer)
+                except Exception as error:  # an object of the handler's whose own methods fail while it is written
+                    failure = f"the answer cannot be written: {error_text(error)}"
+            if failure is not None:
+                self._wire.fail(id, failure)
+            data = self._take()
+        if problem is not None:
+            _log.error("%r: the request handler's answer cannot travel: %s", self, problem)
+        if data:
+            self._transmit(data)
+
+    # The end.
+
+    def _ended_for_good(self) -> bool:
+        return self._wire.state == "closed"
+
+    def _lost(self, error: BaseException) -> ConnectionClosed:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        with self._lock:
+            return self._wire.lost(reason[:1].lower() + reason[1:])
+
+    def _peer_finished(self, error: ConnectionClosed) -> None:
+        """The peer sends no more: "the receiver's own waiting requests fail and its close handler starts, at once"."""
+        self._announce_end(error)
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        """Close once the last handler has finished, if that is all that the connection was still there for."""
+        with self._lock:
+            over = self._admission.idle and (self._admission.draining or self._wire.state == "peer-finished")
+            reason = "the server was stopped" if self._admission.draining else "the other end closed the connection"
+        if over:
+            self._end(ConnectionClosed(reason))
+
+    def _drain(self) -> None:
+        """The server stops: no new requests; close when the running handlers have finished."""
+        self._asked_to_close = True
+        with self._lock:
+            refused = self._admission.drain()
+            opening = self._wire.state in ("hello", "lookup")
+            if not opening and self._wire.state != "closed":
+                for id in refused:
+                    self._wire.fail(id, STOPPING)
+            data = self._take() if not opening else b""
+        if opening:
+            self._end(ConnectionClosed("the server was stopped"))
+            return
+        if data:
+            self._transmit(data)
+        self._close_if_idle()
+
+    def _end(self, error: ConnectionClosed, *, linger: bool = False) -> None:
+        """End the connection for good. Only the first call does anything; from any thread."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._wire.close(error.reason)
+            self._admission.clear()
+            self._drained.notify_all()
+        self._announce_end(error)
+        if linger:
+            self._linger()
+        with contextlib.suppress(OSError):  # not connected any more
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the reader, and whoever is sending
+        with self._lock:
+            self._maybe_close_socket()
+
+    def _announce_end(self, error: ConnectionClosed) -> None:
+        """Fail the requests that wait, and run the close handler, once."""
+        with self._lock:
+            waiters = list(self._waiters.values())
+            self._waiters.clear()
+            announce = self._was_open and not self._closing_handlers and not self._asked_to_close
+            announce = announce and self._on_close is not None
+            if announce:
+                self._closing_handlers = True
+                # "Opened" before "closed", always: while the open handler runs, its thread goes on with this one.
+                announce = not self._admission.held
+        for waiter in waiters:
+            waiter.fail(type(error)(error.reason))  # a fresh one for each thread: a raise changes its traceback
+        if announce:
+            self._start(self._run_on_close)
+
+    def _run_on_close(self) -> None:
+        assert self._on_close is not None
+        try:
+            self._on_close(self)
+        except BaseException:
+            _log.error("%r: the close handler failed", self, exc_info=True)
+
+    def _maybe_close_socket(self) -> None:
+        """With the lock held: give the descriptor back once no thread can be using it.
+
+        Not before: its number may be somebody else's a moment later.
+        """
+        if self._ended and self._reader_done and not self._sending and not self._socket_closed.is_set():
+            self._socket.close()
+            self._socket_closed.set()
+            self._maybe_finished()
+
+    def _maybe_finished(self) -> None:
+        """With the lock held: tell the server once nothing of this connection is left, not even a handler."""
+        if self._server is not None and not self._tasks and self._socket_closed.is_set():
+            self._server._finished(self)
+
+
+def open_connection(
+    address: AddressLike,
+    user: str | None = None,
+    key: Key | None = None,
+    on_request: RequestHandler | None = None,
+    on_close: ConnectionHandler | None = None,
+    *,
+    connect_timeout: float | None = DEFAULT_CONNECT_TIMEOUT,
+    profile: wire.ProfileLike = None,
+    limits: wire.Limits = wire.DEFAULT_LIMITS,
+    guards: wire.Guards = wire.DEFAULT_GUARDS,
+) -> Connection:
+    """Open a connection (API reference: `open-connection!`).
+
+    A secure connection's key is not confirmed here: the server answers nothing to a hello, so a wrong key shows when
+    the first request fails with `ConnectionClosed`, which says so.
+
+    Args:
+        address: `"host:port"`, `"path/to/socket"`, `("tcp", host, port)` or `("unix", path)`.
+        user: the username, at most 255 bytes in UTF-8; `None` (and no key) for an insecure connection.
+        key: the user's key, from `passphrase_to_key`.
+        on_request: `on_request(connection, message) -> answer`, called in a thread for each request from the server;
+            what it raises is sent back as the request's error. Without it, requests are answered with an error.
+        on_close: `on_close(connection)`, called in a thread when the connection ends, unless this end closed it.
+        connect_timeout: seconds for the connection to come about; `None` for as long as the system takes.
+        profile: the wire format, or its name; the default is `inferred-1`.
+        limits: what the other end may ask of this one at the most.
+        guards: what is refused although it is well formed.
+
+    Raises:
+        ConnectFailed: refused, unknown host, no such socket, …
+        ConnectTimeout: (a `ConnectFailed` and a `TimeoutError`) it took too long.
+        AddressError: `address` is in none of the forms.
+        ValueError: `user` without `key` or the other way round, or a username that is too long.
+    """
+    place = parse_address(address)
+    protocol = wire.Connection("client", user=user, key=key, profile=profile, limits=limits, guards=guards)
+    sock = _connect(place, connect_timeout)
+    tune(sock)
+    connection = Connection(
+        sock,
+        protocol,
+        peer_address(sock, place),
+        on_request=on_request,
+        on_close=on_close,
+        limits=limits,
+    )
+    connection._send_now()  # the hello
+    connection._start_reading()
+    return connection
+
+
+def _connect(place: Address, timeout: float | None) -> socket.socket:
+    """A connected, blocking socket."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    failure: ConnectFailed | None = None
+    for family, target in connect_candidates(place):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            while True:
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    raise TimeoutError
+                try:
+                    sock.settimeout(remaining)
+                    sock.connect(target)
+                except OSError as error:
+                    # A Unix socket whose backlog is full says EAGAIN, at once, where TCP would make us wait.
+                    if error.errno != errno.EAGAIN or family != socket.AF_UNIX:
+                        raise
+                    time.sleep(BACKLOG_RETRY)
+                else:
+                    sock.settimeout(None)
+                    return sock
+        except TimeoutError:
+            sock.close()
+            raise ConnectTimeout(f"cannot connect to {format_address(place)}: no answer within {timeout} s") from None
+        except OSError as error:
+            sock.close()
+            failure = connect_failed(place, error)
+        except BaseException:
+            sock.close()
+            raise
+    assert failure is not None  # there is at least one candidate
+    raise failure

@@ -1,0 +1,254 @@
+"""A server on blocking sockets: one thread accepts, each connection has a reading thread of its own.
+
+What this module knows: accepting, and how a server ends. What it refuses to know: what happens on a connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from .. import wire
+from .._sockets import DEFAULT_BACKLOG, Listener, listen, peer_address, tune
+from ..address import Address, AddressLike, format_address, parse_address
+from ..keys import Key
+from .connection import Connection, ConnectionHandler, RequestHandler, handler_of
+from .threads import run_in_thread
+
+__all__ = ["Server", "start_server"]
+
+_log = logging.getLogger("bokbok.sync")
+
+_ACCEPT_PAUSE = 0.1
+"""Seconds without accepting after the system ran out of descriptors or memory: until something is closed."""
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Server:
+    """A server that is running, or was. Made by `start_server`.
+
+    As a context manager it stops itself at the end, and waits until it has.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        on_request: RequestHandler | None,
+        user_to_key: Callable[[str], Key | None] | None,
+        on_open: ConnectionHandler | None,
+        on_close: ConnectionHandler | None,
+        profile: wire.Profile,
+        limits: wire.Limits,
+        guards: wire.Guards,
+    ) -> None:
+        self._listener = listener
+        self._on_request = on_request
+        self._user_to_key = user_to_key
+        self._on_open = on_open
+        self._on_close = on_close
+        self._profile = profile
+        self._limits = limits
+        self._guards = guards
+        self._hellos = wire.HelloMemory()  # one for all connections: a replay comes on another
+
+        # Taken last: a connection may hold its own lock when it asks for this one, never the other way round.
+        self._changed = threading.Condition()
+        self._connections: set[Connection] = set()
+        self._stopping = False
+        self._accepting = True
+        self._wake, self._waker = socket.socketpair()
+        self._wake.setblocking(False)
+
+    @property
+    def address(self) -> Address:
+        """The address that the server is bound to: as asked for, with the port that was chosen."""
+        return self._listener.address
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopping else "running"
+        return f"<bokbok.sync.Server {format_address(self.address)}, {state}>"
+
+    def stop(self) -> None:
+        """Ask the server to stop (API reference: `stop-server!`). A handler may call it.
+
+        Returns once nobody can connect any more. Connections close when their running handlers have finished; until
+        then, new requests are answered with an error, and answers to requests of this end are still taken. Close
+        handlers of this end do not run. Stopping twice does nothing.
+        """
+        with self._changed:
+            first = not self._stopping
+            self._stopping = True
+            if first:
+                self._changed.notify_all()  # the accepting thread may be waiting for room
+                with contextlib.suppress(OSError):
+                    self._waker.send(b"\0")
+            while self._accepting:
+                self._changed.wait()
+            connections = list(self._connections) if first else []
+        for connection in connections:
+            connection._drain()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the server has stopped (API reference: `wait-until-server-stopped`).
+
+        That is: `stop` was called, every connection is closed, and no handler runs any more.
+
+        Args:
+            timeout: seconds; `None` waits for as long as it takes.
+
+        Returns:
+            Whether it has stopped.
+
+        Raises:
+            RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
+        """
+        if getattr(handler_of, "server", None) is self:
+            raise RuntimeError("a handler cannot wait for its own server: the server waits for its handlers")
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._stopping and not self._accepting and not self._connections, timeout
+            )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        self.wait()
+
+    # Accepting: one thread.
+
+    def _accept(self) -> None:
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._wake, selectors.EVENT_READ)
+                for sock in self._listener.sockets:
+                    selector.register(sock, selectors.EVENT_READ)
+                while not self._stopping:
+                    for key, _ in selector.select():
+                        if key.fileobj is not self._wake:
+                            self._accept_one(key.fileobj)  # type: ignore[arg-type]
+        finally:
+            self._listener.close()
+            with self._changed:
+                self._accepting = False
+                self._changed.notify_all()
+            self._wake.close()
+            self._waker.close()
+
+    def _accept_one(self, listening: socket.socket) -> None:
+        try:
+            sock, _ = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # gone again before it was accepted
+        except OSError as error:
+            if error.errno not in _SCARCE:
+                raise
+            _log.error("%r: cannot accept: %s; trying again", self, error.strerror)
+            self._pause(_ACCEPT_PAUSE)
+            return
+        try:
+            self._serve(sock)
+        except Exception:
+            _log.exception("%r: a connection could not be served", self)
+            sock.close()
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._connections) < self._limits.connections or self._stopping)
+
+    def _pause(self, seconds: float) -> None:
+        """Do not spin, but stop at once if asked to."""
+        with self._changed:
+            deadline = time.monotonic() + seconds
+            while not self._stopping and (remaining := deadline - time.monotonic()) > 0:
+                self._changed.wait(remaining)
+
+    def _serve(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        tune(sock)
+        protocol = wire.Connection(
+            "server",
+            secure=self._user_to_key is not None,
+            profile=self._profile,
+            limits=self._limits,
+            guards=self._guards,
+            hellos=self._hellos,
+        )
+        connection = Connection(
+            sock,
+            protocol,
+            peer_address(sock, self.address),
+            on_request=self._on_request,
+            on_open=self._on_open,
+            on_close=self._on_close,
+            user_to_key=self._user_to_key,
+            limits=self._limits,
+            server=self,
+        )
+        with self._changed:
+            self._connections.add(connection)
+        connection._start_reading()
+
+    def _finished(self, connection: Connection) -> None:
+        """Nothing of this connection is left."""
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()
+
+
+def start_server(
+    address: AddressLike,
+    on_request: RequestHandler | None = None,
+    *,
+    user_to_key: Callable[[str], Key | None] | None = None,
+    on_open: ConnectionHandler | None = None,
+    on_close: ConnectionHandler | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    profile: wire.ProfileLike = None,
+    limits: wire.Limits = wire.DEFAULT_LIMITS,
+    guards: wire.Guards = wire.DEFAULT_GUARDS,
+) -> Server:
+    """Start a server, in threads of its own (API reference: `start-server`).
+
+    Args:
+        address: `("tcp", host, port)`, host `None` for all addresses and port 0 for one that the system chooses;
+            `("unix", path)`; or either as a string, `"host:port"`, `":port"`, `"path/to/socket"`.
+        on_request: `on_request(connection, message) -> answer`, called in a thread of its own for each request; what
+            it raises is sent back as the request's error.
+        user_to_key: `user_to_key(user) -> Key | None`: the key of a user, `None` for one who is unknown or not
+            allowed. Without it, the server is insecure. The time that it takes may tell a stranger whether a user is
+            known: that is its author's affair.
+        on_open: `on_open(connection)`, called in a thread when a connection is open (a secure one: once its client
+            has proved to know the key). Requests wait until it returns; if it raises, the connection is closed.
+        on_close: `on_close(connection)`, called in a thread when a connection ends that was open, unless this end
+            closed it.
+        backlog: connections that the system holds until they are accepted.
+        profile: the wire format, or its name; the default is `inferred-1`.
+        limits: what the other ends may ask of this one at the most.
+        guards: what is refused although it is well formed.
+
+    Raises:
+        ConnectFailed: it cannot listen there.
+        AddressError: `address` is in none of the forms.
+    """
+    server = Server(
+        listen(parse_address(address), backlog),
+        on_request=on_request,
+        user_to_key=user_to_key,
+        on_open=on_open,
+        on_close=on_close,
+        profile=wire.get_profile(profile),
+        limits=limits,
+        guards=guards,
+    )
+    run_in_thread(server._accept)
+    return server

@@ -1,0 +1,55 @@
+"""The protocol without I/O: framing, boxes, hello, messages, guards, and the `Connection` that ties them together.
+
+What this package knows: the order of bytes. What it refuses to know: sockets, threads, tasks and clocks. Feed a
+`Connection` what comes from a transport, give the transport what it returns, and act on its events:
+
+    connection = Connection("client", user="myuser", key=passphrase_to_key("mypassphrase"))
+    id = connection.request(["ping", "12345"])
+    transport.write(connection.data_to_send())
+    for event in connection.receive(transport.read()):
+        match event:
+            case ResponseReceived(answered, message): ...
+"""
+
+from .boxes import BOX_OVERHEAD
+from .connection import Connection, State
+from .events import (
+    AnswerUnreadable,
+    Closed,
+    ErrorReceived,
+    Event,
+    HelloReceived,
+    Opened,
+    PeerFinished,
+    RequestReceived,
+    RequestUnreadable,
+    ResponseReceived,
+)
+from .guards import DEFAULT_GUARDS, Guards, HelloMemory
+from .limits import DEFAULT_LIMITS, Limits
+from .profile import INFERRED_1, Profile, ProfileLike, get_profile
+
+__all__ = [
+    "BOX_OVERHEAD",
+    "DEFAULT_GUARDS",
+    "DEFAULT_LIMITS",
+    "INFERRED_1",
+    "AnswerUnreadable",
+    "Closed",
+    "Connection",
+    "ErrorReceived",
+    "Event",
+    "Guards",
+    "HelloMemory",
+    "HelloReceived",
+    "Limits",
+    "Opened",
+    "PeerFinished",
+    "Profile",
+    "ProfileLike",
+    "RequestReceived",
+    "RequestUnreadable",
+    "ResponseReceived",
+    "State",
+    "get_profile",
+]

@@ -1,0 +1,114 @@
+"""Boxes: bytes that only the holder of a key can make or open, and the nonces that they need.
+
+What this module knows: XSalsa20-Poly1305 as NaCl's secretbox orders it, where a nonce lies, and how a side picks its
+nonces. What it refuses to know: what is in a box, and how boxes are told apart in a stream.
+
+Where its facts come from: NaCl fixes the box: a 32-byte key, a 24-byte nonce, the 16-byte tag in front of the
+ciphertext. That the egg uses this box follows from its requirement of the `tweetnacl` egg and is *likely*; that no
+zero padding is sent, and that the nonce stands in front, is *likely* too. How the nonces of `inferred-1` are made (16
+random bytes and a counter) is a choice of this project: a receiver takes any nonce.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import nacl.exceptions
+from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
+
+from ..errors import RemoteProtocolError
+
+__all__ = [
+    "BOX_OVERHEAD",
+    "KEY_BYTES",
+    "NONCE_BYTES",
+    "TAG_BYTES",
+    "Draw",
+    "Nonces",
+    "PrefixCounter",
+    "box_opener",
+    "box_sealer",
+]
+
+KEY_BYTES = 32
+"""Bytes of a key (NaCl: `crypto_secretbox_KEYBYTES`)."""
+NONCE_BYTES = 24
+"""Bytes of a nonce (NaCl: `crypto_secretbox_NONCEBYTES`)."""
+TAG_BYTES = 16
+"""Bytes of a tag (NaCl: `crypto_secretbox_MACBYTES`)."""
+BOX_OVERHEAD = NONCE_BYTES + TAG_BYTES
+"""How much longer than its body a box is, with its nonce: 40 bytes."""
+
+Draw = Callable[[int], bytes]
+"""A source of randomness: how many bytes to those bytes. `os.urandom`, but for tests that replay a session."""
+
+
+class Nonces(Protocol):
+    """Strategy: how one side of one connection picks its nonces."""
+
+    @property
+    def name(self) -> str:
+        """How a profile file calls it."""
+
+    def start(self, draw: Draw) -> tuple[Callable[[], bytes], Callable[[bytes], bool]]:
+        """Begin one side of one connection.
+
+        Returns:
+            Two functions: one that returns the next nonce of this side, 24 bytes, never the same twice; and one
+            that tells whether the nonce at the start of a packet is this side's own (a reflection).
+        """
+
+
+@dataclass(frozen=True)
+class PrefixCounter:
+    """`inferred-1`: 16 random bytes per connection and side, then a u64 big-endian counter from 0."""
+
+    name: str = "prefix-counter"
+
+    def start(self, draw: Draw) -> tuple[Callable[[], bytes], Callable[[bytes], bool]]:
+        """See `Nonces.start`."""
+        prefix = draw(16)
+        count = itertools.count().__next__
+        pack = struct.Struct(">16sQ").pack
+        return lambda: pack(prefix, count()), lambda packet: packet.startswith(prefix)
+
+
+def box_sealer(key: bytes, next_nonce: Callable[[], bytes]) -> Callable[[bytes], bytes]:
+    """Bind a key and a side's nonces to a function: body to `nonce || tag || ciphertext`."""
+
+    def seal(body: bytes) -> bytes:
+        nonce = next_nonce()
+        return nonce + crypto_secretbox_easy(body, nonce, key)
+
+    return seal
+
+
+def box_opener(key: bytes, what: str = "the packet") -> Callable[[bytes], bytes]:
+    """Bind a key to a function: `nonce || tag || ciphertext` to body.
+
+    Args:
+        key: 32 bytes.
+        what: what is being opened, for the error.
+
+    The function raises `RemoteProtocolError` for what does not open: too short, made under another key, or changed on
+    the way. Which of these it was cannot be known, and its message does not pretend to.
+    """
+
+    def open_box(box: bytes) -> bytes:
+        if len(box) < BOX_OVERHEAD:
+            raise RemoteProtocolError(
+                f"{what} is no box: {len(box)} bytes, expected at least {BOX_OVERHEAD} (nonce and tag)"
+            )
+        try:
+            return crypto_secretbox_open_easy(box[NONCE_BYTES:], box[:NONCE_BYTES], key)
+        except nacl.exceptions.CryptoError:
+            pass
+        raise RemoteProtocolError(
+            f"{what} does not open: another key made it, it was changed on the way, or it is no box"
+        )
+
+    return open_box

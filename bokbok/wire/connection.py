@@ -1,0 +1,455 @@
+"""The whole protocol as a value that you feed: bytes in, events out; requests in, bytes out.
+
+What this module knows: the rules of a conversation (who says hello, which IDs are outstanding, what ends a
+connection). What it refuses to know: sockets, threads, tasks, clocks. It calls nobody back. Both front ends, the
+conformance runner and the fuzzers drive this same object, so that there is one place where the protocol can be wrong.
+
+It is not thread-safe: a front end with threads holds a lock around each call.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ..errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError, WriteError
+from ..keys import Key
+from .boxes import BOX_OVERHEAD, Draw, box_opener, box_sealer
+from .boxes import KEY_BYTES as SESSION_KEY_BYTES
+from .events import (
+    AnswerUnreadable,
+    Closed,
+    ErrorReceived,
+    Event,
+    HelloReceived,
+    Opened,
+    PeerFinished,
+    RequestReceived,
+    RequestUnreadable,
+    ResponseReceived,
+)
+from .guards import DEFAULT_GUARDS, DEFAULT_WINDOW, Guards, HelloMemory, RequestWindow
+from .limits import DEFAULT_LIMITS, Limits
+from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
+from .profile import ProfileLike, get_profile
+
+__all__ = ["Connection", "State"]
+
+State = Literal["hello", "lookup", "open", "peer-finished", "closed"]
+"""Where a connection stands: `hello` and `lookup` only on a secure server, before the hello has opened."""
+
+_NOTHING_CAME = (
+    "the server ended the connection before it had sent anything; most likely the key is wrong for this user, the "
+    "user is unknown there, or one side is secure and the other is not"
+)
+
+
+class Connection:
+    """One side of one connection, without the transport.
+
+    A secure client is given `user` and `key`; its hello lies in `data_to_send()` from the start. A secure server is
+    given `secure=True`, and asks for the user's key with a `HelloReceived` event, which `authenticate` answers.
+    Without these the connection is insecure, and open from the start.
+
+    Args:
+        role: which side this is: `"client"` or `"server"`.
+        user: client: the username, any string of at most 255 bytes; `None` for an insecure connection.
+        key: client: the user's key. It is used for the hello and not kept.
+        secure: server: whether clients must say hello.
+        profile: the wire format, or its name.
+        limits: `packet` and `depth` are enforced here.
+        guards: what is refused although it is well formed.
+        hellos: server: the hellos seen before, shared by all connections of the server; without it (or with the
+            guard off) a replayed hello is served.
+        draw: source of randomness, how many bytes to those bytes; only tests give another than the default.
+
+    Raises:
+        ValueError: `user` without `key` or the other way round, or a username that the profile cannot carry.
+        ProfileError: there is no such profile.
+    """
+
+    def __init__(
+        self,
+        role: Literal["client", "server"],
+        *,
+        user: str | None = None,
+        key: Key | None = None,
+        secure: bool = False,
+        profile: ProfileLike = None,
+        limits: Limits = DEFAULT_LIMITS,
+        guards: Guards = DEFAULT_GUARDS,
+        hellos: HelloMemory | None = None,
+        draw: Draw = os.urandom,
+    ) -> None:
+        if role not in ("client", "server"):
+            raise ValueError(f"role: expected 'client' or 'server', got {role!r}")
+        if role == "server" and (user is not None or key is not None):
+            raise ValueError("a server's connection gets its user from the hello and its key from authenticate()")
+        if role == "client":
+            if (user is None) != (key is None):
+                raise ValueError("user and key go together: both for a secure connection, neither for an insecure one")
+            if secure and user is None:
+                raise ValueError("a secure client needs a user and a key")
+            secure = user is not None
+        self._role = role
+        self._secure = secure
+        self._profile = get_profile(profile)
+        self._guards = guards
+        self._hellos = hellos if guards.hello_replay else None
+        self._draw = draw
+
+        # The profile, resolved: from here on no packet asks what is spoken.
+        codec = self._profile.messages.bind(self._profile.dialect, limits.depth)
+        self._encode_request, self._encode_response, self._encode_error, self._decode = codec
+        self._write_packet = self._profile.framing.write
+        self._splitter = self._profile.framing.splitter(limits.packet)
+        self._packet_limit = limits.packet
+        self._overhead = 0  # how much longer than its body a packet is
+        self._seal: Callable[[bytes], bytes] | None = None
+        self._open: Callable[[bytes], bytes] | None = None
+        self._is_own: Callable[[bytes], bool] | None = None
+        self._use_id: Callable[[int], str | None] | None = None
+        if guards.request_replay != "off":
+            messages = self._profile.messages
+            size = 0 if guards.request_replay == "strict" else DEFAULT_WINDOW
+            self._use_id = RequestWindow(size, start=messages.first_id, step=messages.id_step).use
+
+        self._out: list[bytes] = []
+        self._next_id = self._profile.messages.first_id
+        self._id_step = self._profile.messages.id_step
+        self._outstanding: set[int] = set()  # our requests that were not answered yet
+        self._unanswered: dict[int, int] = {}  # the peer's, and how often (more than once only without the guard)
+        self._received_any = False
+        self._error: ConnectionClosed | None = None
+        self._user: str | None = user
+        self._state: State = "open"
+        if secure:
+            if user is not None and key is not None:
+                self._say_hello(user, key)
+            else:
+                self._state = "hello"
+                self._hello = self._profile.hello.server()
+                self._splitter.limit = self._hello.limit
+
+    # What a user may look at.
+
+    @property
+    def role(self) -> Literal["client", "server"]:
+        """Which side this is."""
+        return self._role
+
+    @property
+    def secure(self) -> bool:
+        """Whether packets are boxed."""
+        return self._secure
+
+    @property
+    def state(self) -> State:
+        """Where the connection stands."""
+        return self._state
+
+    @property
+    def user(self) -> str | None:
+        """The username; `None` on an insecure connection, and on a server until the hello has opened."""
+        return self._user
+
+    @property
+    def error(self) -> ConnectionClosed | None:
+        """Why no more can be asked: the error of requests that were waiting; `None` while the connection is open."""
+        return self._error
+
+    @property
+    def unanswered(self) -> int:
+        """How many of the peer's requests were neither answered nor failed yet."""
+        return sum(self._unanswered.values())
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that `data_to_send` would return."""
+        return sum(map(len, self._out))
+
+    def __repr__(self) -> str:
+        kind = "secure" if self._secure else "insecure"
+        return f"<wire.Connection {kind} {self._role}, {self._state}>"
+
+    # What comes from this side's program.
+
+    def request(self, message: Any) -> int:
+        """Ask the peer.
+
+        Args:
+            message: any datum that has an external representation in the profile's dialect.
+
+        Returns:
+            The request's ID, which the event of its answer repeats.
+
+        Raises:
+            WriteError: the message cannot travel, or needs a longer packet than the limit. Nothing was sent.
+            ConnectionClosed: the connection is over, or the peer sends no more.
+            LocalProtocolError: a server's connection whose hello has not opened yet.
+        """
+        if self._state != "open":
+            raise self._cannot_send("a request")
+        id = self._next_id
+        if id > MAX_ID:
+            raise LocalProtocolError("this connection has used up its request IDs")
+        self._send(self._encode_request(id, message))
+        self._next_id = id + self._id_step
+        self._outstanding.add(id)
+        return id
+
+    def respond(self, id: int, message: Any) -> WriteError | None:
+        """Answer one of the peer's requests.
+
+        Args:
+            id: the ID of a `RequestReceived` that was not answered yet.
+            message: the answer.
+
+        Returns:
+            `None`; or, where the answer cannot travel, why: the request was then answered with that error instead.
+
+        Raises:
+            LocalProtocolError: no request of this ID waits for an answer.
+            ConnectionClosed: the connection is over.
+        """
+        self._answer(id)
+        try:
+            self._send(self._encode_response(id, message))
+        except WriteError as error:
+            self._send_error(id, f"the answer cannot travel: {error}")
+            return error
+        return None
+
+    def fail(self, id: int, message: str) -> None:
+        """Answer one of the peer's requests with an error.
+
+        Args:
+            id: the ID of a `RequestReceived` that was not answered yet.
+            message: what went wrong. What no string of the dialect can hold is replaced; what is too long is cut.
+
+        Raises:
+            LocalProtocolError: no request of this ID waits for an answer.
+            ConnectionClosed: the connection is over.
+        """
+        self._answer(id)
+        self._send_error(id, message)
+
+    def authenticate(self, key: Key | None) -> list[Event]:
+        """Server: answer a `HelloReceived`.
+
+        Args:
+            key: the user's key, or `None` for a user who is unknown or not allowed.
+
+        Returns:
+            `Opened` and what has come behind the hello, or `Closed`, which tells the two cases (an unknown user, a
+            hello that does not open) apart by nothing: not by its bytes, and not by the work done.
+
+        Raises:
+            LocalProtocolError: no hello waits for its key.
+        """
+        if self._state != "lookup":
+            raise LocalProtocolError("no hello waits for its key")
+        # A key that nobody has costs the same work as one that is wrong.
+        user_key = key.to_bytes() if key is not None else os.urandom(SESSION_KEY_BYTES)
+        events: list[Event] = []
+        try:
+            session_key = self._hello.session_key(box_opener(user_key, "the hello"))
+            if self._hellos is not None and not self._hellos.remember(self._hello.box):
+                raise RemoteProtocolError(
+                    "the hello is a copy of one that came before: a replay, or a client whose random source starts "
+                    "anew at each start of its program (then turn the guard hello_replay off)"
+                )
+        except RemoteProtocolError as error:
+            self._close(error, events)
+            return events
+        self._start_session(session_key)
+        self._user = self._hello.user.decode("utf-8", "surrogateescape")
+        self._state = "open"
+        self._splitter.limit = self._packet_limit
+        events.append(Opened(self._user))
+        self._process(events)
+        return events
+
+    def close(self, reason: str = "closed by this side") -> None:
+        """End the conversation: nothing more is taken in or sent, but for what `data_to_send` still has."""
+        if self._state != "closed":
+            self._state = "closed"
+            self._error = self._error or ConnectionClosed(reason)
+            self._outstanding.clear()
+            self._unanswered.clear()
+
+    # What comes from, and goes to, the transport.
+
+    def data_to_send(self) -> bytes:
+        """Everything that is to be written to the transport now; each byte is returned once."""
+        out = self._out
+        if not out:
+            return b""
+        data = b"".join(out) if len(out) > 1 else out[0]
+        out.clear()
+        return data
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the transport, in pieces of any size.
+
+        While a `HelloReceived` waits for `authenticate`, bytes are kept and not looked at: stop reading meanwhile.
+
+        Returns:
+            What has happened. `Closed`, if there, is the last: this method never raises for what a peer sends.
+        """
+        events: list[Event] = []
+        if data and self._state != "closed":
+            self._received_any = True
+            self._splitter.feed(data)
+            self._process(events)
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """Take the transport's end of file: the peer sends no more.
+
+        Returns:
+            `PeerFinished`, after which answers may still be sent; or `Closed`, where no hello had opened. Nothing,
+            if the connection was over already.
+        """
+        events: list[Event] = []
+        if self._state == "open":
+            pending = self._splitter.pending()
+            if pending is not None:
+                self._error = ConnectionClosed(
+                    f"the other end closed the connection in the middle of a packet: {pending}"
+                )
+            elif self._role == "client" and not self._received_any:
+                self._error = ConnectionClosed(_NOTHING_CAME)
+            else:
+                self._error = ConnectionClosed("the other end closed the connection")
+            self._state = "peer-finished"
+            self._outstanding.clear()
+            events.append(PeerFinished(self._error))
+        elif self._state in ("hello", "lookup"):
+            self._close(ConnectionClosed("the other end closed the connection before its hello had opened"), events)
+        return events
+
+    def lost(self, reason: str) -> ConnectionClosed:
+        """Take it that the transport broke (a reset, a time-out): what waiting requests fail with.
+
+        Args:
+            reason: what the transport says, such as `"connection reset by peer"`.
+        """
+        if self._error is None and self._role == "client" and self._secure and not self._received_any:
+            reason = f"{reason}: {_NOTHING_CAME}"
+        self.close(reason)
+        assert self._error is not None
+        return self._error
+
+    # The rules.
+
+    def _process(self, events: list[Event]) -> None:
+        """Take every whole packet that is there."""
+        next_packet = self._splitter.next
+        try:
+            while self._state == "open":
+                packet = next_packet()
+                if packet is None:
+                    return
+                if self._open is not None:
+                    if self._is_own is not None and self._is_own(packet):
+                        raise RemoteProtocolError("a packet of this side's own was sent back to it")
+                    packet = self._open(packet)
+                self._take_message(packet, events)
+            while self._state == "hello":
+                packet = next_packet()
+                if packet is None:
+                    return
+                if self._hello.receive(packet):
+                    self._state = "lookup"
+                    events.append(HelloReceived(self._hello.user.decode("utf-8", "surrogateescape")))
+                else:
+                    self._splitter.limit = self._hello.limit
+        except RemoteProtocolError as error:
+            self._close(error, events)
+
+    def _take_message(self, body: bytes, events: list[Event]) -> None:
+        kind, id, datum = self._decode(body)
+        if kind == REQUEST:
+            if self._use_id is not None:
+                refusal = self._use_id(id)
+                if refusal is not None:
+                    raise RemoteProtocolError(refusal)
+            if type(datum) is Unreadable:
+                self._send_error(id, f"the request cannot be read: {datum.problem}")
+                events.append(RequestUnreadable(id, datum.problem))
+            else:
+                self._unanswered[id] = self._unanswered.get(id, 0) + 1
+                events.append(RequestReceived(id, datum))
+            return
+        try:
+            self._outstanding.remove(id)
+        except KeyError:
+            raise RemoteProtocolError(f"an answer to request {id}, which waits for none") from None
+        if type(datum) is Unreadable:
+            events.append(AnswerUnreadable(id, datum.problem))
+        elif kind == RESPONSE:
+            events.append(ResponseReceived(id, datum))
+        else:
+            events.append(ErrorReceived(id, datum))
+
+    def _say_hello(self, user: str, key: Key) -> None:
+        hello = self._profile.hello
+        try:
+            name = user.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueError("the username holds a lone surrogate that stands for no byte") from None
+        if len(name) > hello.max_username:
+            raise ValueError(f"the username has {len(name)} bytes; at most {hello.max_username} can be sent")
+        session_key = self._draw(SESSION_KEY_BYTES)  # drawn before the nonces' prefix, as the vectors have it
+        next_nonce = self._start_session(session_key)
+        for packet in hello.client(name, session_key, box_sealer(key.to_bytes(), next_nonce)):
+            self._write_packet(self._out, packet)
+
+    def _start_session(self, session_key: bytes) -> Callable[[], bytes]:
+        next_nonce, is_own = self._profile.nonces.start(self._draw)
+        self._seal = box_sealer(session_key, next_nonce)
+        self._open = box_opener(session_key)
+        self._overhead = BOX_OVERHEAD
+        if self._guards.reflection:
+            self._is_own = is_own
+        return next_nonce
+
+    def _send(self, body: bytes) -> None:
+        # Looked at before sealing: a nonce is not spent on what is not sent.
+        limit = self._packet_limit - self._overhead
+        if len(body) > limit:
+            raise WriteError(f"needs a packet of {len(body) + self._overhead} bytes; the limit is {self._packet_limit}")
+        self._write_packet(self._out, self._seal(body) if self._seal is not None else body)
+
+    def _send_error(self, id: int, text: str) -> None:
+        body = self._encode_error(id, text)
+        if len(body) > self._packet_limit - self._overhead:
+            # A byte becomes four at the most (`\xHH`); the rest is the message around the text.
+            room = max(0, (self._packet_limit - self._overhead - 64) // 4)
+            cut = text.encode("utf-8", "replace")[: max(0, room - 32)].decode("utf-8", "ignore")
+            body = self._encode_error(id, f"{cut} … (cut)")
+        self._write_packet(self._out, self._seal(body) if self._seal is not None else body)
+
+    def _answer(self, id: int) -> None:
+        """Note that a request of the peer's is being answered."""
+        if self._state == "closed":
+            raise self._cannot_send("an answer")
+        times = self._unanswered.pop(id, 0)
+        if not times:
+            raise LocalProtocolError(f"no request {id} waits for an answer")
+        if times > 1:
+            self._unanswered[id] = times - 1
+
+    def _cannot_send(self, what: str) -> ConnectionClosed:
+        if self._error is not None:
+            # A fresh one: an exception that is raised twice carries the first raise's traceback along.
+            return type(self._error)(self._error.reason)
+        return LocalProtocolError(f"{what} cannot be sent before the client's hello has opened")
+
+    def _close(self, error: ConnectionClosed, events: list[Event]) -> None:
+        """The conversation is over by what the peer did, or failed to do."""
+        self._error = error
+        self.close()
+        events.append(Closed(error))

@@ -1,0 +1,147 @@
+"""What `Connection.receive` returns: one small typed object for each thing that has happened.
+
+What this module knows: the shape of events. What it refuses to know: how they came about. They are made once a
+message, so they are plain slotted classes, compared by value, and not to be changed by whoever gets them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConnectionClosed
+
+__all__ = [
+    "AnswerUnreadable",
+    "Closed",
+    "ErrorReceived",
+    "Event",
+    "HelloReceived",
+    "Opened",
+    "PeerFinished",
+    "RequestReceived",
+    "RequestUnreadable",
+    "ResponseReceived",
+]
+
+
+@dataclass(slots=True)
+class HelloReceived:
+    """Server: a hello is there, whole. Look up the user's key and call `Connection.authenticate`.
+
+    Attributes:
+        user: the username, any string; not authenticated yet.
+    """
+
+    user: str
+
+
+@dataclass(slots=True)
+class Opened:
+    """Server: the hello has opened; the peer knows the user's key.
+
+    Attributes:
+        user: the username.
+    """
+
+    user: str
+
+
+@dataclass(slots=True)
+class RequestReceived:
+    """The peer asks. Answer with `Connection.respond` or `Connection.fail`, once.
+
+    Attributes:
+        id: the request's ID, in the peer's numbering.
+        message: the datum.
+    """
+
+    id: int
+    message: Any
+
+
+@dataclass(slots=True)
+class RequestUnreadable:
+    """A request whose datum does not read. It has been answered with an error already; this is for the log.
+
+    Attributes:
+        id: the request's ID.
+        problem: what is wrong with the datum.
+    """
+
+    id: int
+    problem: str
+
+
+@dataclass(slots=True)
+class ResponseReceived:
+    """An answer to our request.
+
+    Attributes:
+        id: the ID that `Connection.request` returned.
+        message: the datum.
+    """
+
+    id: int
+    message: Any
+
+
+@dataclass(slots=True)
+class ErrorReceived:
+    """Our request failed at the other end.
+
+    Attributes:
+        id: the ID that `Connection.request` returned.
+        message: what the other end says went wrong.
+    """
+
+    id: int
+    message: str
+
+
+@dataclass(slots=True)
+class AnswerUnreadable:
+    """An answer to our request came, and what it carries does not read as one datum.
+
+    Attributes:
+        id: the ID that `Connection.request` returned.
+        problem: what is wrong with the datum.
+    """
+
+    id: int
+    problem: str
+
+
+@dataclass(slots=True)
+class PeerFinished:
+    """The peer sends no more: our waiting requests have failed. Answers can still be sent, then close.
+
+    Attributes:
+        error: what waiting requests fail with.
+    """
+
+    error: ConnectionClosed
+
+
+@dataclass(slots=True)
+class Closed:
+    """The connection is over, by a protocol error: send what `data_to_send` has, then close the transport.
+
+    Attributes:
+        error: why; what waiting requests fail with.
+    """
+
+    error: ConnectionClosed
+
+
+Event = (
+    HelloReceived
+    | Opened
+    | RequestReceived
+    | RequestUnreadable
+    | ResponseReceived
+    | ErrorReceived
+    | AnswerUnreadable
+    | PeerFinished
+    | Closed
+)

@@ -1,0 +1,157 @@
+"""Framing: where a packet begins and ends in a stream of bytes.
+
+What this module knows: lengths. What it refuses to know: what a packet holds.
+
+Where its facts come from: that the egg has a packet layer of its own is *certain* (its file list names
+`bokbok-packet.scm`); its form is unknown. `u32 big-endian, counting what follows` is the choice of `inferred-1`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import RemoteProtocolError
+
+__all__ = ["Framing", "LengthPrefix", "Splitter"]
+
+
+class Splitter(Protocol):
+    """Receiving side of a framing: takes bytes as they come, gives packets one at a time.
+
+    Attributes:
+        limit: bytes of the longest packet that is taken. May be changed between two calls of `next`: before a
+            hello has opened it is what the hello needs.
+    """
+
+    limit: int
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the transport."""
+
+    def next(self) -> bytes | None:
+        """The next whole packet, or `None` until more bytes come.
+
+        Raises:
+            RemoteProtocolError: what is there cannot be the start of a packet, or announces one over the limit.
+        """
+
+    def pending(self) -> str | None:
+        """What an end of file would cut off now, in words; `None` between two packets."""
+
+
+class Framing(Protocol):
+    """Strategy: how packets are told apart."""
+
+    @property
+    def name(self) -> str:
+        """How a profile file calls it."""
+
+    def write(self, out: list[bytes], packet: bytes) -> None:
+        """Append to `out` the pieces that carry `packet`."""
+
+    def splitter(self, limit: int) -> Splitter:
+        """A fresh receiving side."""
+
+
+@dataclass(frozen=True)
+class LengthPrefix:
+    """`inferred-1`: `length: u32 big-endian || bytes`."""
+
+    name: str = "u32-be"
+
+    def write(self, out: list[bytes], packet: bytes) -> None:
+        """See `Framing.write`."""
+        out.append(_pack_u32(len(packet)))
+        out.append(packet)
+
+    def splitter(self, limit: int) -> Splitter:
+        """See `Framing.splitter`."""
+        return _LengthSplitter(limit)
+
+
+_pack_u32 = struct.Struct(">I").pack
+_unpack_u32 = struct.Struct(">I").unpack_from
+_HEADER = 4
+
+
+class _LengthSplitter:
+    """Keeps a chunk as it came and walks through it: a packet costs one slice, however many there are in a chunk.
+
+    Only the tail of a chunk that ends inside a packet is copied, into `_parts`, joined once when the packet is whole.
+    """
+
+    __slots__ = ("_chunk", "_offset", "_parts", "_parts_size", "_want", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._chunk = b""
+        self._offset = 0
+        # The beginning of a packet whose end has not come, and how many bytes it needs in all (at first: a header).
+        self._parts: list[bytes] = []
+        self._parts_size = 0
+        self._want = _HEADER
+
+    def feed(self, data: bytes) -> None:
+        rest = len(self._chunk) - self._offset
+        if rest:  # fed again before everything was taken: only while a hello waits for its key
+            data = self._chunk[self._offset :] + data
+        self._chunk = data
+        self._offset = 0
+
+    def next(self) -> bytes | None:
+        if self._parts_size:
+            return self._next_from_parts()
+        chunk, offset = self._chunk, self._offset
+        start = offset + _HEADER
+        if start <= len(chunk):
+            length: int = _unpack_u32(chunk, offset)[0]
+            if length > self.limit:
+                raise self._too_long(length)
+            end = start + length
+            if end <= len(chunk):
+                self._offset = end
+                return chunk[start:end]
+            self._want = _HEADER + length
+        elif offset == len(chunk):
+            return None
+        else:
+            self._want = _HEADER
+        self._parts.append(chunk[offset:])
+        self._parts_size = len(chunk) - offset
+        self._chunk, self._offset = b"", 0
+        return None
+
+    def _next_from_parts(self) -> bytes | None:
+        while True:
+            if not self._take(self._want - self._parts_size):
+                return None
+            whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            if self._want > _HEADER or not _unpack_u32(whole)[0]:
+                self._parts, self._parts_size, self._want = [], 0, _HEADER
+                return whole[_HEADER:]
+            length: int = _unpack_u32(whole)[0]
+            if length > self.limit:
+                raise self._too_long(length)
+            self._parts, self._want = [whole], _HEADER + length
+
+    def _take(self, missing: int) -> bool:
+        """Move up to `missing` bytes from the chunk to the parts; true if nothing is missing any more."""
+        piece = self._chunk[self._offset : self._offset + missing]
+        if piece:
+            self._parts.append(piece)
+            self._parts_size += len(piece)
+            self._offset += len(piece)
+        return len(piece) == missing
+
+    def _too_long(self, length: int) -> RemoteProtocolError:
+        return RemoteProtocolError(f"a packet of {length} bytes is announced, over the limit of {self.limit} bytes")
+
+    def pending(self) -> str | None:
+        if self._parts_size:
+            if self._want > _HEADER:
+                return f"{self._parts_size - _HEADER} of a packet's {self._want - _HEADER} bytes"
+            return f"{self._parts_size} of a length's {_HEADER} bytes"
+        rest = len(self._chunk) - self._offset
+        return f"{rest} bytes that were not looked at" if rest else None

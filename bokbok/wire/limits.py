@@ -1,0 +1,64 @@
+"""What a peer may ask of this side at the most: named limits, each with its reason.
+
+What this module knows: numbers. What it refuses to know: who enforces them. The wire layer enforces those about
+bytes and datums, a front end those about time, threads and handlers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_LIMITS", "Limits"]
+
+DEFAULT_PACKET = 16 * 1024 * 1024
+"""Bytes of one packet: large enough for any message that a person would call one; a u32 length could name 4 GiB."""
+DEFAULT_DEPTH = 10_000
+"""Nesting of one datum: far beyond what programs write, and far below what fills memory in a 16 MiB packet."""
+DEFAULT_RUNNING = 1024
+"""Handlers running at once per connection: with threads, about what a process bears (8 MiB of *virtual* stack each)."""
+DEFAULT_WAITING = 4096
+"""Requests waiting for a handler per connection: beyond them, an error now is kinder than an answer much later."""
+DEFAULT_HELLO_TIMEOUT = 10.0
+"""Seconds for a hello of two small packets: several round trips on the worst of links."""
+DEFAULT_SEND_TIMEOUT = 60.0
+"""Seconds in which a peer must take at least some of what is being sent to it (nginx's `send_timeout` is 60 s)."""
+DEFAULT_UNSENT = 32 * 1024 * 1024
+"""Bytes of answers that pile up for a peer which sends but does not read: two of the largest packets."""
+DEFAULT_CONNECTIONS = 4096
+"""Connections of one server; more wait in the listen backlog. With threads, each costs one even when idle."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one connection or server; each is a keyword argument of the front ends too.
+
+    Attributes:
+        packet: bytes of one packet, boxes included, in both directions. A longer one that comes ends the
+            connection; a message that would need one is refused before it is sent.
+        depth: nesting of one datum that is read.
+        running: request handlers that run at once on one connection.
+        waiting: requests that wait for a handler on one connection; more are answered with an error.
+        hello_timeout: seconds a server waits for a whole hello.
+        send_timeout: seconds a peer may take nothing of what is sent to it before the connection ends.
+        unsent: bytes of answers that may pile up for a peer that does not read.
+        connections: connections of one server at once.
+    """
+
+    packet: int = DEFAULT_PACKET
+    depth: int = DEFAULT_DEPTH
+    running: int = DEFAULT_RUNNING
+    waiting: int = DEFAULT_WAITING
+    hello_timeout: float = DEFAULT_HELLO_TIMEOUT
+    send_timeout: float = DEFAULT_SEND_TIMEOUT
+    unsent: int = DEFAULT_UNSENT
+    connections: int = DEFAULT_CONNECTIONS
+
+    def __post_init__(self) -> None:
+        for name in ("packet", "depth", "running", "connections", "hello_timeout", "send_timeout", "unsent"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"limit {name}: expected a number above 0, got {getattr(self, name)!r}")
+        if self.waiting < 0:
+            raise ValueError(f"limit waiting: expected a number from 0 up, got {self.waiting!r}")
+
+
+DEFAULT_LIMITS = Limits()
