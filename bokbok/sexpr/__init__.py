@@ -1,0 +1,71 @@
+"""CHICKEN's external representation: what `write` prints and `read` takes, as Python values.
+
+What this package knows: the syntax of CHICKEN 4.13.0 and 5.3.0, and which Python value each datum is. What it refuses to
+know: connections, messages, and evaluation.
+
+| Scheme | Python |
+|---|---|
+| `#t` `#f`, fixnum, flonum | `bool`, `int`, `float` |
+| string | `str`: its bytes as UTF-8, other bytes by `surrogateescape` |
+| symbol, keyword, character | `Symbol` (sexpdata's), `Keyword`, `Char` |
+| proper list, vector, dotted list | `list`, `tuple`, `Dotted` |
+| blob, SRFI-4 vectors | `bytes`, `array.array` of the matching type code |
+| exact fractions | `fractions.Fraction` |
+| `#!eof`; `#<unspecified>` (read only) | `EOF`; `None`, which is written as `()` |
+
+The high level is `loads`, `dumps`, `load`, `dump` and `Reader`. The low level, for framings and messages that are read
+piece by piece, is `parse`, `skip_atmosphere` and `read_list_head`. `docs/sexpr.md` has the details, and every deviation
+from CHICKEN with its reason.
+"""
+
+from __future__ import annotations
+
+from bokbok.errors import IncompleteError, ReadError, SexprError, WriteError
+from bokbok.sexpr.dialect import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, DIALECTS, Dialect
+from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, MAX_DIGITS
+from bokbok.sexpr.reader import (
+    DEFAULT_MAX_DEPTH,
+    DEFAULT_MAX_SIZE,
+    Reader,
+    load,
+    loads,
+    parse,
+    read_list_head,
+    skip_atmosphere,
+)
+from bokbok.sexpr.sexpdata_bridge import from_sexpdata, to_sexpdata
+from bokbok.sexpr.types import EOF, Char, Dotted, EofType, Keyword, Symbol
+from bokbok.sexpr.writer import dump, dumps
+
+__all__ = [
+    "CHICKEN_4",
+    "CHICKEN_4_EXACT",
+    "CHICKEN_5",
+    "DEFAULT_MAX_DEPTH",
+    "DEFAULT_MAX_SIZE",
+    "DIALECTS",
+    "EOF",
+    "FIXNUM_MAX",
+    "FIXNUM_MIN",
+    "MAX_DIGITS",
+    "Char",
+    "Dialect",
+    "Dotted",
+    "EofType",
+    "IncompleteError",
+    "Keyword",
+    "ReadError",
+    "Reader",
+    "SexprError",
+    "Symbol",
+    "WriteError",
+    "dump",
+    "dumps",
+    "from_sexpdata",
+    "load",
+    "loads",
+    "parse",
+    "read_list_head",
+    "skip_atmosphere",
+    "to_sexpdata",
+]

@@ -1,0 +1,291 @@
+"""The syntax of numbers, as CHICKEN's `string->number` takes it, and the one way flonums are printed.
+
+What this module knows: which tokens are numbers in CHICKEN 4.13.0 and in 5.3.0 (they differ in corners: `+i`, `1/0`,
+`+.#`), and which value each has here. What it refuses to know: where tokens begin and end, and offsets.
+
+Two rules hold for every dialect, and differ from CHICKEN 4 on purpose: integers are exact whatever their size, and
+fractions are exact (`fractions.Fraction`). Flonums that overflow are infinities, as in CHICKEN 5; decimal digits are
+rounded correctly, as in CHICKEN 4 (5.3.0 may be off by one unit in the last place: it rounds twice).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+from typing import Final, Literal, Union
+
+__all__ = [
+    "FIXNUM_MAX",
+    "FIXNUM_MIN",
+    "MAX_DIGITS",
+    "Number",
+    "NumberError",
+    "escape_code",
+    "flonum_text",
+    "is_number",
+    "parse_number",
+]
+
+Number = Union[int, float, Fraction]
+Exactness = Literal["e", "i", None]
+
+FIXNUM_MAX: Final = 2**62 - 1
+"""The largest fixnum of a 64-bit CHICKEN: 63 bits, two's complement."""
+
+FIXNUM_MIN: Final = -(2**62)
+"""The smallest fixnum of a 64-bit CHICKEN."""
+
+MAX_DIGITS: Final = 4300
+"""How many digits a number may have: Python's own default limit for `int()` of a decimal string, which is there because
+the conversion takes time quadratic in the digits. It bounds the size of `#e1e…` too."""
+
+# CHICKEN 5 refuses larger exponents of exact numbers itself ("to prevent memory exhaustion attacks").
+_MAX_EXACT_EXPONENT: Final = 10_000
+
+# CHICKEN 4 copies the token into a C buffer of 4096 bytes; longer ones are symbols.
+_CHICKEN_4_BUFFER: Final = 4095
+
+_INTEGER: Final = re.compile(rb"[+-]?[0-9]+")
+_UDECIMAL: Final = rb"(?:[0-9]+\#+(?:\.\#*)?|[0-9]+(?:\.[0-9]*\#*)?|\.[0-9]+\#*)(?:[esfdlESFDL][+-]?[0-9]+)?"
+_URATIO: Final = rb"[0-9]+\#*/[0-9]+\#*"
+_DECIMAL: Final = {
+    # In CHICKEN 4 a `#` counts as the digit 0 wherever the scan lets it pass, so `+.#` is a number.
+    4: re.compile(rb"[+-]?" + _UDECIMAL + rb"|[+-]\.\#+(?:[esfdlESFDL][+-]?[0-9]+)?"),
+    5: re.compile(rb"[+-]?" + _UDECIMAL),
+}
+_RATIO: Final = re.compile(rb"([+-]?[0-9]+)(\#*)/([0-9]+)(\#*)")
+_SPECIAL: Final = {
+    # CHICKEN 4 compares letter by letter against sets, so `+inn.0` passes for an infinity.
+    4: re.compile(rb"[+-][iInN][aAnN](?:[nN]|(?<=[nN])[fF])\.0"),
+    5: re.compile(rb"[+-](?:inf|nan)\.0", re.IGNORECASE),
+}
+_REAL5: Final = rb"(?:[+-]?(?:" + _URATIO + rb"|" + _UDECIMAL + rb")|[+-](?i:inf|nan)\.0)"
+_RECTANGULAR: Final = re.compile(
+    rb"(" + _REAL5 + rb")?([+-](?:" + _URATIO + rb"|" + _UDECIMAL + rb"|(?i:inf|nan)\.0)?)[iI]"
+)
+_POLAR: Final = re.compile(rb"(" + _REAL5 + rb")@(" + _REAL5 + rb")")
+_DIGITS: Final = {2: rb"[01]", 8: rb"[0-7]", 16: rb"[0-9a-fA-F]"}
+_RADIX_INTEGER: Final = {radix: re.compile(rb"([+-]?%b+)(\#*)" % d) for radix, d in _DIGITS.items()}
+_RADIX_RATIO: Final = {radix: re.compile(rb"([+-]?%b+)(\#*)/(%b+)(\#*)" % (d, d)) for radix, d in _DIGITS.items()}
+# What CHICKEN 4's own conversion takes for hexadecimal digits when `strtol` has given up: the six characters between
+# `9` and `@` count as ten to fifteen.
+_CHICKEN_4_HEX: Final = re.compile(rb"[0-9a-fA-F:-?]+")
+_EXPONENT_MARKERS: Final = bytes.maketrans(b"sfdlSFDLE#", b"eeeeeeeee0")
+_RADIX_PREFIXES: Final = {"b": 2, "o": 8, "d": 10, "x": 16}
+
+
+class NumberError(ValueError):
+    """A token that is a number, or had to be one, and has no value here. Its text completes "at byte N"."""
+
+
+def parse_number(token: bytes, version: int, radix: int = 10, exactness: Exactness = None) -> Number | None:
+    """Converts a token to the number it denotes.
+
+    Args:
+        token: the token without any prefix.
+        version: 4 or 5: whose syntax.
+        radix: 2, 8, 10 or 16.
+        exactness: `e` or `i` if the token stood behind `#e` or `#i`.
+
+    Returns:
+        The number, or `None` if the token is no number there (without a prefix, it is a symbol then).
+
+    Raises:
+        NumberError: if it is a number that has no value here: more than `MAX_DIGITS` digits, a complex number of
+            CHICKEN 5, an inexact number behind `#e` that has no exact value.
+    """
+    if radix != 10:
+        return _parse_radix(token, version, radix, exactness)
+    if _INTEGER.fullmatch(token):
+        return float(token) if exactness == "i" else _integer(token)
+    if _DECIMAL[version].fullmatch(token):
+        plain = token.translate(_EXPONENT_MARKERS)
+        _check_digits(plain.partition(b"e")[0])
+        if exactness == "e":
+            return _exact_from_inexact(float(plain)) if version == 4 else _exact(plain)
+        return float(plain)
+    if match := _RATIO.fullmatch(token):
+        return _ratio(match, version, 10, exactness)
+    if _SPECIAL[version].fullmatch(token):
+        if exactness == "e":
+            return None
+        return _special(token)
+    if version == 5:
+        return _real_of_complex(token, exactness)
+    return None
+
+
+def is_number(token: bytes, version: int) -> bool:
+    """Tells whether `string->number` of that CHICKEN takes the token (no prefix, radix 10) for a number."""
+    if version == 4:
+        if len(token) >= _CHICKEN_4_BUFFER:
+            return False
+        if _INTEGER.fullmatch(token) or _DECIMAL[4].fullmatch(token):
+            # CHICKEN 4 gives up on what overflows, so that `1e400` is a symbol.
+            return math.isfinite(float(token.translate(_EXPONENT_MARKERS)))
+        if match := _RATIO.fullmatch(token):
+            return all(math.isfinite(float(part)) for part in _ratio_parts(match))
+        return _SPECIAL[4].fullmatch(token) is not None
+    if match := _RATIO.fullmatch(token):
+        numerator, denominator = _ratio_parts(match)
+        return bool(match[2] or match[4]) or denominator.strip(b"0") != b""
+    patterns = (_INTEGER, _DECIMAL[5], _SPECIAL[5], _RECTANGULAR, _POLAR)
+    return any(pattern.fullmatch(token) for pattern in patterns)
+
+
+def escape_code(digits: bytes, version: int, radix: int) -> int | None:
+    r"""The code that the digits of a string escape (`\xHH`, `\uHHHH`, `\OOO`) stand for, or `None` if they are none.
+
+    CHICKEN hands them to `string->number`, so `\x+f` is a control character, and `\u#d10` as well.
+    """
+    seen_radix = seen_exactness = False
+    while len(digits) > 2 and digits[:1] == b"#":
+        prefix = chr(digits[1]).lower()
+        if prefix in _RADIX_PREFIXES and not seen_radix:
+            radix, seen_radix = _RADIX_PREFIXES[prefix], True
+        elif prefix in "ei" and not seen_exactness:
+            seen_exactness = True
+            if prefix == "i":
+                return None
+        else:
+            return None
+        digits = digits[2:]
+    if version == 4 and radix != 10:
+        digits = digits.lstrip(b" \t\n\v\f\r")  # as C's strtol has it
+    try:
+        value = parse_number(digits, version, radix)
+    except NumberError:
+        return None
+    return value if isinstance(value, int) else None
+
+
+def flonum_text(value: float, version: int, exact: bool) -> str:
+    """Prints a flonum: C's `%.15g`, or more digits if not `exact` and the value needs them, and `.0` if it looks whole.
+
+    CHICKEN 5.3.0 prints whole numbers below 2**64 with all their digits.
+    """
+    if version == 5 and exact and value.is_integer() and (value == 0.0 or math.log2(abs(value)) < 64):
+        return "%.1f" % value
+    text = "%.15g" % value
+    if not exact and float(text) != value and value == value:
+        text = "%.16g" % value
+        if float(text) != value:
+            text = "%.17g" % value
+    if "." in text or "e" in text:
+        return text
+    if value != value:
+        return "+nan.0"
+    if text[-1] == "f":
+        return "+inf.0" if value > 0 else "-inf.0"
+    return text + ".0"
+
+
+def _check_digits(digits: bytes) -> None:
+    if len(digits) > MAX_DIGITS:
+        raise NumberError(f"number of more than {MAX_DIGITS:,} digits")
+
+
+def _integer(token: bytes, radix: int = 10) -> int:
+    _check_digits(token.lstrip(b"+-"))
+    try:
+        return int(token, radix)
+    except ValueError:  # the process runs with a lower limit (sys.set_int_max_str_digits)
+        raise NumberError("number of more digits than this process converts") from None
+
+
+def _exact(plain: bytes) -> int | Fraction:
+    """The exact value of a decimal number, as CHICKEN 5 has it behind `#e`."""
+    mantissa, _, exponent_text = plain.partition(b"e")
+    whole, _, fraction = mantissa.partition(b".")
+    exponent = _integer(exponent_text or b"0") - len(fraction)
+    digits = _integer(whole + fraction)
+    if digits == 0:
+        return 0
+    if abs(exponent) > _MAX_EXACT_EXPONENT or len(whole) + len(fraction) + abs(exponent) > MAX_DIGITS:
+        raise NumberError(f"exact number of more than {MAX_DIGITS:,} digits")
+    return _simplest(Fraction(digits) * Fraction(10) ** exponent)
+
+
+def _exact_from_inexact(value: float) -> int:
+    """The exact value of a flonum, as CHICKEN 4 has it: a fixnum or an error."""
+    if value.is_integer() and FIXNUM_MIN <= value <= FIXNUM_MAX:
+        return int(value)
+    raise NumberError("inexact number that has no exact value in CHICKEN 4 behind #e")
+
+
+def _simplest(value: Fraction) -> int | Fraction:
+    return value.numerator if value.denominator == 1 else value
+
+
+def _special(token: bytes) -> float:
+    if token[1:2] in b"nN":
+        return math.nan
+    return -math.inf if token[:1] == b"-" else math.inf
+
+
+def _ratio_parts(match: re.Match[bytes]) -> tuple[bytes, bytes]:
+    return match[1] + b"0" * len(match[2]), match[3] + b"0" * len(match[4])
+
+
+def _ratio(match: re.Match[bytes], version: int, radix: int, exactness: Exactness) -> Number | None:
+    numerator_text, denominator_text = _ratio_parts(match)
+    numerator, denominator = _integer(numerator_text, radix), _integer(denominator_text, radix)
+    inexact = bool(match[2] or match[4])
+    if denominator == 0:
+        if exactness == "e" or (version == 5 and not inexact and exactness is None):
+            return None
+        return math.copysign(math.inf, numerator) if numerator else math.nan
+    if exactness == "e" and version == 4 and numerator % denominator:
+        raise NumberError("inexact number that has no exact value in CHICKEN 4 behind #e")
+    if exactness == "i" or (inexact and exactness != "e"):
+        try:
+            return numerator / denominator
+        except OverflowError:
+            return math.copysign(math.inf, numerator)
+    return _simplest(Fraction(numerator, denominator))
+
+
+def _parse_radix(token: bytes, version: int, radix: int, exactness: Exactness) -> Number | None:
+    if match := _RADIX_INTEGER[radix].fullmatch(token):
+        value = _integer(match[1] + b"0" * len(match[2]), radix)
+        if exactness == "i" or (match[2] and exactness != "e"):
+            return _to_float(value)
+        return value
+    if match := _RADIX_RATIO[radix].fullmatch(token):
+        return _ratio(match, version, radix, exactness)
+    if version == 5:
+        if _SPECIAL[5].fullmatch(token) and exactness != "e":
+            return _special(token)
+        return None
+    if radix == 16 and exactness != "e" and _CHICKEN_4_HEX.fullmatch(token):
+        _check_digits(token)
+        value = 0
+        for byte in token.lower():
+            value = value * 16 + (byte - 48 if byte < 64 else byte - 87)
+        return _to_float(value)
+    return None
+
+
+def _to_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:
+    """CHICKEN 5's complex numbers with an imaginary part of zero are real; the others have no value here."""
+    if match := _RECTANGULAR.fullmatch(token):
+        real = parse_number(match[1], 5, 10, exactness) if match[1] else 0
+        imaginary = 1 if len(match[2]) == 1 else parse_number(match[2], 5, 10, exactness)
+        if real is not None and imaginary == 0:
+            return float(real) if isinstance(imaginary, float) else real
+    elif match := _POLAR.fullmatch(token):
+        magnitude = parse_number(match[1], 5, 10, exactness)
+        angle = parse_number(match[2], 5, 10, exactness)
+        if magnitude is not None and (magnitude == 0 or angle == 0):
+            return float(magnitude)
+    else:
+        return None
+    raise NumberError("complex number, which has no Python type here")

@@ -1,0 +1,243 @@
+"""Where things end: strings, tokens, comments, looked for in bytes that are still arriving.
+
+What this module knows: how far each kind of token reaches, and how to go on looking where the last search left off, so
+that nothing is searched twice however small the pieces are. What it refuses to know: what any token means.
+
+Each `Ending` looks for one end. `find(buffer)` returns the offset just behind the token, or -1 if the end is not there
+yet; called again with a longer buffer (the same bytes and more), it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Union
+
+__all__ = [
+    "AnyEnd", "BlockCommentEnd", "ByteEnd", "Ending", "HereStringEnd", "LineEnd", "PlainTokenEnd", "QuotedEnd",
+    "TokenEnd",
+]  # fmt: skip
+
+Buffer = Union[bytes, bytearray]
+
+_TOKEN_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}|\\]")
+_PLAIN_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}]")
+_COMMENT_MARK: Final = re.compile(rb"[|#]")
+_BAR: Final = 0x7C
+_BACKSLASH: Final = 0x5C
+
+
+class Ending:
+    """Base of the searches: `seek` is the offset from which the next search goes on."""
+
+    __slots__ = ("seek",)
+
+    def __init__(self, seek: int) -> None:
+        self.seek = seek
+
+    def find(self, buffer: Buffer) -> int:
+        """The offset just behind the token in `buffer`, or -1 if more bytes are needed to know it."""
+        raise NotImplementedError
+
+    def shift(self, count: int) -> None:
+        """Takes note that the first `count` bytes of the buffer have been dropped."""
+        self.seek -= count
+
+
+class AnyEnd(Ending):
+    """Of something so short that any further byte is worth a new attempt."""
+
+    __slots__ = ()
+
+    def find(self, buffer: Buffer) -> int:
+        return len(buffer)
+
+    def shift(self, count: int) -> None:
+        pass
+
+
+class ByteEnd(Ending):
+    """Of something that ends with one certain byte: `}` of a blob."""
+
+    __slots__ = ("byte",)
+
+    def __init__(self, seek: int, byte: bytes) -> None:
+        super().__init__(seek)
+        self.byte = byte
+
+    def find(self, buffer: Buffer) -> int:
+        end = buffer.find(self.byte, self.seek)
+        self.seek = len(buffer)
+        return end + 1 if end >= 0 else -1
+
+
+class LineEnd(ByteEnd):
+    """Of a line: a comment from `;`."""
+
+    __slots__ = ()
+
+    def __init__(self, seek: int) -> None:
+        super().__init__(seek, b"\n")
+
+
+class QuotedEnd(Ending):
+    """Of a string, or of a part of a symbol between bars: at the first quote that no backslash escapes.
+
+    A quote is escaped if an odd number of backslashes stands right before it.
+    """
+
+    __slots__ = ("quote", "segment")
+
+    def __init__(self, seek: int, quote: bytes) -> None:
+        super().__init__(seek)
+        self.quote = quote
+        self.segment = seek
+
+    def find(self, buffer: Buffer) -> int:
+        while (end := buffer.find(self.quote, self.seek)) >= 0:
+            self.seek = end + 1
+            if end == self.segment or buffer[end - 1] != _BACKSLASH:
+                return end + 1
+            run = buffer[self.segment : end]
+            self.segment = end + 1
+            if (len(run) - len(run.rstrip(b"\\"))) % 2 == 0:
+                return end + 1
+        self.seek = max(self.seek, len(buffer))
+        return -1
+
+    def shift(self, count: int) -> None:
+        super().shift(count)
+        self.segment -= count
+
+
+class PlainTokenEnd(Ending):
+    """Of a token in which bars and backslashes are ordinary: behind `#\\`, `#!` and `##`. The delimiter is not part."""
+
+    __slots__ = ()
+
+    def find(self, buffer: Buffer) -> int:
+        match = _PLAIN_STOP.search(buffer, self.seek)
+        if match:
+            return match.start()
+        self.seek = len(buffer)
+        return -1
+
+
+class TokenEnd(Ending):
+    """Of a symbol, keyword or number, with its parts between bars and its backslashes. The delimiter is not part.
+
+    Attributes:
+        quoted: the search for the closing bar, while between bars.
+        plain: whether there were no bars and no backslashes so far.
+    """
+
+    __slots__ = ("plain", "quoted")
+
+    def __init__(self, seek: int) -> None:
+        super().__init__(seek)
+        self.quoted: QuotedEnd | None = None
+        self.plain = True
+
+    def find(self, buffer: Buffer) -> int:
+        while True:
+            if self.quoted:
+                end = self.quoted.find(buffer)
+                if end < 0:
+                    return -1
+                self.quoted = None
+                self.seek = end
+            match = _TOKEN_STOP.search(buffer, self.seek)
+            if not match:
+                self.seek = max(self.seek, len(buffer))
+                return -1
+            stop = match.start()
+            byte = buffer[stop]
+            if byte == _BAR:
+                self.plain = False
+                self.quoted = QuotedEnd(stop + 1, b"|")
+            elif byte == _BACKSLASH:
+                self.plain = False
+                if stop + 1 >= len(buffer):
+                    self.seek = stop
+                    return -1
+                self.seek = stop + 2
+            else:
+                return stop
+
+    def shift(self, count: int) -> None:
+        super().shift(count)
+        if self.quoted:
+            self.quoted.shift(count)
+
+
+class BlockCommentEnd(Ending):
+    """Of a comment from `#|`, nested ones included.
+
+    CHICKEN looks at `|` and `#` in pairs with whatever follows: in `||#` the second bar is used up, and nothing closes.
+    """
+
+    __slots__ = ("level",)
+
+    def __init__(self, seek: int) -> None:
+        super().__init__(seek)
+        self.level = 1
+
+    def find(self, buffer: Buffer) -> int:
+        size = len(buffer)
+        while match := _COMMENT_MARK.search(buffer, self.seek):
+            mark = match.start()
+            if mark + 1 >= size:
+                self.seek = mark
+                return -1
+            self.seek = mark + 2
+            pair = buffer[mark : mark + 2]
+            if pair == b"|#":
+                self.level -= 1
+                if self.level == 0:
+                    return mark + 2
+            elif pair == b"#|":
+                self.level += 1
+        self.seek = size
+        return -1
+
+
+class HereStringEnd(Ending):
+    """Of a string from `#<<TAG`: behind the line that is the tag and nothing else.
+
+    Attributes:
+        text: the offset where the text begins, -1 until the first line is there.
+        tag: the tag, once known.
+        last: the offset of the line that ends the string, once found.
+    """
+
+    __slots__ = ("last", "start", "tag", "text")
+
+    def __init__(self, seek: int) -> None:
+        super().__init__(seek)
+        self.start = seek
+        self.text = -1
+        self.tag = b""
+        self.last = -1
+
+    def find(self, buffer: Buffer) -> int:
+        if self.text < 0:
+            newline = buffer.find(b"\n", self.seek)
+            if newline < 0:
+                self.seek = len(buffer)
+                return -1
+            self.tag = bytes(buffer[self.start : newline])
+            # The newline of the first line may be the one before the tag, if there is no text at all.
+            self.text = newline + 1
+            self.seek = newline
+        terminator = b"\n" + self.tag + b"\n"
+        found = buffer.find(terminator, self.seek)
+        if found >= 0:
+            self.last = found + 1
+            return found + len(terminator)
+        self.seek = max(self.seek, len(buffer) - len(terminator) + 1)
+        return -1
+
+    def shift(self, count: int) -> None:
+        super().shift(count)
+        self.start -= count
+        if self.text >= 0:
+            self.text -= count

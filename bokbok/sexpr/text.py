@@ -1,0 +1,138 @@
+r"""Strings and symbols: bytes in CHICKEN, `str` here, and the escapes that stand for bytes in their text.
+
+What this module knows: the one way between bytes and `str`, and what every `\…` in a string or between bars means.
+What it refuses to know: where a string ends.
+
+A CHICKEN string is a sequence of bytes, in 4.13.0 and in 5.3.0. Here it is a `str`: the bytes decoded as UTF-8, any
+byte that is no UTF-8 as the lone surrogate U+DC80 to U+DCFF (`surrogateescape`, as Python has it for file names). So
+bytes → `str` → bytes is the identity, always. The other way round has one trap, as it has for file names: a `str` whose
+escaped bytes happen to form UTF-8, `"\udcc3\udca9"`, denotes the same CHICKEN string as `"é"`, and comes back as that.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bokbok.sexpr.numbers import escape_code
+
+__all__ = ["CHAR_NAMES", "NAMED_CHARS", "EscapeError", "decode", "encode", "unescape"]
+
+CHAR_NAMES: Final = {
+    0: "null", 7: "alarm", 8: "backspace", 9: "tab", 10: "newline", 11: "vtab", 12: "page", 13: "return",
+    27: "escape", 32: "space", 127: "delete",
+}  # fmt: skip
+"""The names under which `write` prints characters, by code point."""
+
+NAMED_CHARS: Final = {name.encode(): code for code, name in CHAR_NAMES.items()} | {
+    b"nul": 0, b"linefeed": 10, b"esc": 27,
+}  # fmt: skip
+"""The names by which `read` knows characters, with their code points."""
+
+_SIMPLE: Final = {
+    ord("a"): b"\a", ord("b"): b"\b", ord("t"): b"\t", ord("n"): b"\n", ord("v"): b"\v", ord("f"): b"\f",
+    ord("r"): b"\r",
+}  # fmt: skip
+_ESCAPE: Final = re.compile(rb"\\(?:([^xuU0-7 \t\r\n])|x([0-9a-fA-F]{2})|[ \t]*(?:\r\n?|\n)[ \t]*|[ \t]+|)", re.DOTALL)
+
+
+class EscapeError(ValueError):
+    """An escape that CHICKEN refuses.
+
+    Attributes:
+        offset: where, in bytes from the start of the raw text.
+        expected: what would have been right.
+    """
+
+    def __init__(self, problem: str, offset: int, expected: str) -> None:
+        super().__init__(problem)
+        self.offset = offset
+        self.expected = expected
+
+
+def decode(data: bytes) -> str:
+    """The `str` for CHICKEN's bytes. Never fails."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    """CHICKEN's bytes for a `str`.
+
+    Raises:
+        UnicodeEncodeError: if it holds a lone surrogate that escapes no byte (U+D800 to U+DFFF but U+DC80 to U+DCFF).
+    """
+    return text.encode("utf-8", "surrogateescape")
+
+
+def unescape(raw: bytes, version: int) -> bytes:
+    r"""Replaces the escapes of a string, or of a part of a symbol between bars, by the bytes that they stand for.
+
+    Args:
+        raw: the bytes between the quotes.
+        version: 4 or 5.
+
+    Raises:
+        EscapeError: on an escape that CHICKEN refuses: too few digits, digits that are none, an unpaired surrogate.
+    """
+    pieces = []
+    position = 0
+    while (backslash := raw.find(b"\\", position)) >= 0:
+        pieces.append(raw[position:backslash])
+        match = _ESCAPE.match(raw, backslash)
+        assert match is not None  # the last alternative is empty
+        position = match.end()
+        if match[1]:
+            byte = match[1]
+            pieces.append(_SIMPLE.get(byte[0], byte))
+        elif match[2]:
+            pieces.append(bytes.fromhex(match[2].decode("ascii")))
+        elif position == backslash + 1:
+            piece, position = _unescape_code(raw, backslash, version)
+            pieces.append(piece)
+    pieces.append(raw[position:])
+    return b"".join(pieces)
+
+
+def _unescape_code(raw: bytes, backslash: int, version: int) -> tuple[bytes, int]:
+    """One escape by number: `\\x` with two digits, `\\u` with four, `\\U` with eight, or three octal digits."""
+    kind = raw[backslash + 1 : backslash + 2]
+    if kind == b"x":
+        code, position = _code(raw, backslash, 2, 2, 16, version)
+        return bytes((code & 0xFF,)), position
+    if kind == b"u":
+        code, position = _code(raw, backslash, 2, 4, 16, version)
+        if 0xD800 <= code <= 0xDFFF:
+            if raw[position : position + 2] != b"\\u":
+                raise EscapeError("unpaired escaped surrogate", backslash, "a second \\u with the low surrogate")
+            low, position = _code(raw, position, 2, 4, 16, version)
+            if code > 0xDBFF or not 0xDC00 <= low <= 0xDFFF:
+                raise EscapeError("bad surrogate pair", backslash, "a high surrogate, then a low one")
+            code = 0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF)
+        return _utf8(code), position
+    if kind == b"U":
+        code, position = _code(raw, backslash, 2, 8, 16, version)
+        if 0xD800 <= code <= 0xDFFF:
+            raise EscapeError("escaped surrogate", backslash, "a code point that is no surrogate")
+        return _utf8(code), position
+    code, position = _code(raw, backslash, 2, 2, 8, version)
+    return bytes((((kind[0] - 48) * 64 + code) & 0xFF,)), position
+
+
+def _code(raw: bytes, backslash: int, skip: int, count: int, radix: int, version: int) -> tuple[int, int]:
+    position = backslash + skip
+    digits = raw[position : position + count]
+    expected = f"{count} {'octal' if radix == 8 else 'hexadecimal'} digits"
+    if len(digits) < count or b'"' in digits:
+        raise EscapeError("escape with too few digits", backslash, expected)
+    code = escape_code(digits, version, radix)
+    if code is None:
+        raise EscapeError("escape with characters that are no digits", backslash, expected)
+    return code, position + count
+
+
+def _utf8(code: int) -> bytes:
+    """UTF-8 as CHICKEN makes it: of 21 bits, so beyond U+10FFFF as well."""
+    code &= 0x1FFFFF
+    if code < 0x110000:
+        return chr(code).encode("utf-8", "surrogatepass")
+    return bytes((0xF0 | code >> 18, 0x80 | code >> 12 & 0x3F, 0x80 | code >> 6 & 0x3F, 0x80 | code & 0x3F))

@@ -1,0 +1,140 @@
+"""SRFI-4 vectors and blobs: homogeneous numbers as `array.array`, bytes as `bytes`.
+
+What this module knows: which type code of `array.array` stands for which vector on this machine, what CHICKEN stores
+when a number does not fit, and the digits of a blob. What it refuses to know: lists, nesting, offsets.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from typing import Any, Final
+
+from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN
+
+__all__ = ["BITS", "TAGS", "TYPE_CODES", "VectorError", "make_vector", "parse_blob", "parse_simple", "tag_of"]
+
+BITS: Final = {"u8": 8, "s8": 8, "u16": 16, "s16": 16, "u32": 32, "s32": 32, "u64": 64, "s64": 64}
+"""The bits of an element, for the vectors of integers."""
+
+TAGS: Final = {
+    4: frozenset({"u8", "s8", "u16", "s16", "u32", "s32", "f32", "f64"}),
+    5: frozenset({"u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"}),
+}
+"""The vectors that each CHICKEN has."""
+
+
+def _type_codes() -> dict[str, str]:
+    """The type code for each tag: the sizes of C's integers differ between platforms, so they are asked for."""
+    codes = {"f32": "f", "f64": "d"}
+    for code in "bBhHiIlLqQ":
+        sign = "u" if code.isupper() else "s"
+        codes.setdefault(f"{sign}{8 * array(code).itemsize}", code)
+    return codes
+
+
+TYPE_CODES: Final = _type_codes()
+"""The type code of `array.array` that the reader uses for each tag."""
+
+_TAG_OF_CODE: Final = {"f": "f32", "d": "f64"} | {
+    code: f"{'u' if code.isupper() else 's'}{8 * array(code).itemsize}" for code in "bBhHiIlLqQ"
+}
+
+_U8: Final = {str(number).encode(): number for number in range(256)}
+_BLOB_BAD: Final = re.compile(rb"[^0-9a-fA-F \t\n\v\f\r]")
+
+
+class VectorError(ValueError):
+    """Something that is no element of such a vector, or no digit of a blob.
+
+    Attributes:
+        offset: for a blob, the offset of the byte within its text; else -1.
+        expected: what would have been right.
+    """
+
+    def __init__(self, problem: str, expected: str, offset: int = -1) -> None:
+        super().__init__(problem)
+        self.expected = expected
+        self.offset = offset
+
+
+def tag_of(typecode: str) -> str | None:
+    """The tag of the vector that an array with this type code is, or `None` for arrays of characters."""
+    return _TAG_OF_CODE.get(typecode)
+
+
+def make_vector(tag: str, items: list[Any], version: int) -> array[Any]:
+    """Makes the SRFI-4 vector that CHICKEN makes of a list.
+
+    CHICKEN 4 checks no upper bound of the vectors of 8 and 16 bits, nor any bound of the signed ones: it keeps the low
+    bits. CHICKEN 5 lets a signed element have one bit too many and keeps the low ones.
+
+    Raises:
+        VectorError: if CHICKEN refuses an element.
+    """
+    code = TYPE_CODES[tag]
+    if tag[0] == "f":
+        return _make_float_vector(code, items, version)
+    if version == 4 and tag in ("u32", "s32"):
+        # CHICKEN 4 takes whole flonums here.
+        items = [int(item) if type(item) is float and item.is_integer() else item for item in items]
+    for item in items:
+        if type(item) is not int or (version == 4 and not FIXNUM_MIN <= item <= FIXNUM_MAX):
+            raise VectorError(f"element of #{tag}(…) that is no fixnum", "integers")
+    try:
+        return array(code, items)
+    except OverflowError:
+        return array(code, [_wrap(tag, item, version) for item in items])
+
+
+def parse_simple(tag: str, text: bytes) -> array[Any] | None:
+    """The same for the text of plain decimal numbers with white space between them; `None` if it is not that simple."""
+    try:
+        if tag == "u8":
+            return array("B", bytes(map(_U8.__getitem__, text.split())))
+        return array(TYPE_CODES[tag], list(map(float if tag[0] == "f" else int, text.split())))
+    except (KeyError, OverflowError, ValueError):
+        return None
+
+
+def parse_blob(text: bytes) -> bytes:
+    """The bytes of a blob from its hexadecimal digits.
+
+    CHICKEN pads a digit that stands alone, before white space or at the end, with a zero on the left.
+
+    Raises:
+        VectorError: if a byte is neither a hexadecimal digit nor white space.
+    """
+    if match := _BLOB_BAD.search(text):
+        raise VectorError("invalid digit in a blob", "hexadecimal digits", match.start())
+    parts = text.split()
+    if any(len(part) % 2 for part in parts):
+        parts = [part if len(part) % 2 == 0 else part[:-1] + b"0" + part[-1:] for part in parts]
+    return bytes.fromhex(b"".join(parts).decode("ascii"))
+
+
+def _make_float_vector(code: str, items: list[Any], version: int) -> array[Any]:
+    vector = array(code)
+    for item in items:
+        # A Fraction: in CHICKEN 4 it has long become a flonum; CHICKEN 5 refuses it here.
+        if type(item) is bool or not (type(item) in (int, float) or (version == 4 and hasattr(item, "numerator"))):
+            raise VectorError("element of a flonum vector that is no number", "flonums and integers")
+        try:
+            vector.append(float(item))
+        except OverflowError:
+            vector.append(float("inf") if item > 0 else float("-inf"))
+    return vector
+
+
+def _wrap(tag: str, item: int, version: int) -> int:
+    bits = BITS[tag]
+    signed = tag[0] == "s"
+    if version == 5 or bits == 32:
+        length = (item if item >= 0 else ~item).bit_length()
+        fits = -(1 << bits - 1) <= item < 1 << bits - 1 if version == 4 and signed else length <= bits
+        if not fits or (item < 0 and not signed):
+            raise VectorError(f"element {item} is out of range of #{tag}(…)", f"integers of {bits} bits")
+    elif item < 0 and not signed:
+        raise VectorError(f"element {item} is out of range of #{tag}(…)", "no negative integers")
+    item &= (1 << bits) - 1
+    return item - (1 << bits) if signed and item >> bits - 1 else item
