@@ -18,7 +18,6 @@ detected. Each class also derives from the builtin that a Python programmer woul
     └── NetworkError            (ConnectionError)  "networky reasons", as the API reference has it
         ├── ConnectFailed                          no connection came about
         ├── ConnectTimeout      (TimeoutError)     … in the time allowed
-        ├── ServerStopped                          the server cannot be used any more
         └── ConnectionClosed                       the connection is over; `.reason` says why
             └── ProtocolError
                 ├── LocalProtocolError             we asked the protocol object for something it forbids
@@ -43,7 +42,6 @@ __all__ = [
     "RemoteError",
     "RemoteProtocolError",
     "RequestTimeout",
-    "ServerStopped",
     "SexprError",
     "UnreadableAnswer",
     "WriteError",
@@ -143,9 +141,6 @@ class ConnectFailed(NetworkError):
 class ConnectTimeout(ConnectFailed, TimeoutError):
     """No connection came about in the time allowed."""
 
-
-class ServerStopped(NetworkError):
-    """The server has been stopped; it takes no further connections."""
 
 
 class ConnectionClosed(NetworkError):

@@ -10,22 +10,35 @@ reference, `passphrase->key`). That it is the first 32 bytes of SHA-512 over the
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import hmac
 import os
 import re
+import shlex
 import stat
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from .errors import KeyFileError
 
-__all__ = ["KEY_BYTES", "Key", "passphrase_to_key", "read_key_file", "read_passphrase_file", "write_key_file"]
+__all__ = [
+    "KEY_BYTES",
+    "Key",
+    "passphrase_to_key",
+    "read_key_file",
+    "read_passphrase_file",
+    "read_private_file",
+    "write_key_file",
+]
+
+PathLike = str | os.PathLike[str]
 
 KEY_BYTES = 32
 """Length of a key in bytes (NaCl: `crypto_secretbox_KEYBYTES`)."""
 
 _KEY_FILE = re.compile(rb"[0-9A-Fa-f]{64}\r?\n?\Z")
+_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}\Z")
 # A passphrase file is read whole; nobody's passphrase is longer, and a device file never ends.
 _PASSPHRASE_FILE_LIMIT = 1 << 20
 
@@ -50,9 +63,10 @@ class Key:
         """The key of these 32 bytes.
 
         Raises:
-            ValueError: `secret` is not 32 bytes long.
+            ValueError: `secret` is not 32 bytes long, or no bytes at all.
         """
-        return cls(bytes(secret))
+        # Not just `bytes(secret)`: of a number, that makes zeros.
+        return cls(bytes(secret) if isinstance(secret, (bytes, bytearray, memoryview)) else b"")
 
     @classmethod
     def from_hex(cls, digits: str) -> Key:
@@ -61,11 +75,10 @@ class Key:
         Raises:
             ValueError: `digits` is anything else. The message does not repeat it.
         """
-        try:
-            secret = bytes.fromhex(digits)
-        except ValueError:
-            raise ValueError("a key is 64 hexadecimal digits") from None
-        return cls(secret)
+        # Not left to `bytes.fromhex` alone, which takes spaces between the digits.
+        if not isinstance(digits, str) or _HEX_KEY.match(digits) is None:
+            raise ValueError("a key is 64 hexadecimal digits")
+        return cls(bytes.fromhex(digits))
 
     def to_bytes(self) -> bytes:
         """The 32 bytes themselves: for the wire layer and for key files. Do not print them."""
@@ -90,9 +103,7 @@ def _sha512_first_32(passphrase: bytes) -> bytes:
     return hashlib.sha512(passphrase).digest()[:KEY_BYTES]
 
 
-def passphrase_to_key(
-    passphrase: str | bytes, *, derive: Callable[[bytes], bytes] = _sha512_first_32
-) -> Key:
+def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], bytes] = _sha512_first_32) -> Key:
     """Turn a passphrase into a key (API reference: `passphrase->key`).
 
     Args:
@@ -118,31 +129,47 @@ def passphrase_to_key(
     return Key(derive(passphrase))
 
 
-def _read_private(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
+def _read_private(path: PathLike, what: str, limit: int) -> bytes:
     """The bytes of a regular file that only its owner may read; else `KeyFileError`."""
-    try:
+    with _explained(path, what):
         # Without O_NONBLOCK, opening a FIFO would wait for a writer before its kind can be seen.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise KeyFileError(f"{what} {os.fspath(path)!r}: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
-        # Of the open file, so that it cannot be exchanged between the look and the reading.
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"{what} {os.fspath(path)!r}: not a regular file")
-        if status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise KeyFileError(
-                f"{what} {os.fspath(path)!r}: others than its owner have access (mode {mode:04o}); "
-                f"expected 0600 or less: chmod 600 {os.fspath(path)}"
-            )
-        data = file.read(limit + 1)
+        try:
+            # Of the open file, so that it cannot be exchanged between the look and the reading.
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"{what} {os.fspath(path)!r}: not a regular file")
+            if status.st_mode & 0o077:
+                mode = stat.S_IMODE(status.st_mode)
+                raise KeyFileError(
+                    f"{what} {os.fspath(path)!r}: others than its owner have access (mode {mode:04o}); "
+                    f"expected 0600 or less: chmod 600 {shlex.quote(os.fspath(path))}"
+                )
+            with open(fd, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+        finally:
+            os.close(fd)
     if len(data) > limit:
         raise KeyFileError(f"{what} {os.fspath(path)!r}: longer than {limit} bytes")
     return data
 
 
-def read_private_file(path: str | os.PathLike[str], what: str) -> bytes:
+@contextlib.contextmanager
+def _explained(path: PathLike, what: str) -> Iterator[None]:
+    """Make a `KeyFileError` of what the system says about a file."""
+    try:
+        yield
+    except KeyFileError:
+        raise
+    except FileExistsError:
+        raise KeyFileError(f"{what} {os.fspath(path)!r}: exists already") from None
+    except OSError as error:
+        raise KeyFileError(f"{what} {os.fspath(path)!r}: {error.strerror}") from None
+    except ValueError as error:  # a path with a NUL, or with what the system's encoding has not
+        raise KeyFileError(f"{what} {os.fspath(path)!r}: no path: {error}") from None
+
+
+def read_private_file(path: PathLike, what: str) -> bytes:
     """The bytes of a file of secrets, refused when others than its owner have access to it.
 
     Args:
@@ -155,7 +182,7 @@ def read_private_file(path: str | os.PathLike[str], what: str) -> bytes:
     return _read_private(path, what, _PASSPHRASE_FILE_LIMIT)
 
 
-def read_key_file(path: str | os.PathLike[str]) -> Key:
+def read_key_file(path: PathLike) -> Key:
     """Read a key file: one line of 64 hexadecimal digits, which nobody but its owner may read.
 
     Raises:
@@ -170,35 +197,53 @@ def read_key_file(path: str | os.PathLike[str]) -> Key:
     return Key.from_hex(data.strip().decode("ascii"))
 
 
-def write_key_file(path: str | os.PathLike[str], key: Key, *, overwrite: bool = False) -> None:
+def write_key_file(path: PathLike, key: Key, *, overwrite: bool = False) -> None:
     """Write a key file, readable by its owner alone from its first moment on.
+
+    Args:
+        path: where to.
+        key: what.
+        overwrite: whether a key file that is there already is replaced. Only ever a regular file is.
 
     Raises:
         KeyFileError: it exists (and `overwrite` is false) or cannot be written.
     """
-    target = Path(path)
-    # A new file beside it, then a rename: neither a half-written key nor an old file's wider mode can be seen.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
+    with _explained(path, "key file"):
+        # Through a symbolic link: it is to go on pointing at the key.
+        target = os.path.realpath(path) if overwrite else os.fspath(path)
+        if overwrite and os.path.lexists(target) and not stat.S_ISREG(os.lstat(target).st_mode):
+            # `/dev/null`, say: the rename below would put a file in its place.
+            raise KeyFileError(f"key file {os.fspath(path)!r}: not a regular file")
+        # A new file beside it, then a rename: neither a half-written key nor an old file's wider mode can be seen.
+        temporary = os.path.join(os.path.dirname(target), f".bokbok-key-{os.getpid()}-{os.urandom(4).hex()}")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(fd, "wb") as file:
+            with open(fd, "wb") as file:
                 file.write(key.to_bytes().hex().encode("ascii") + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             if overwrite:
                 os.replace(temporary, target)
             else:
-                os.link(temporary, target)  # fails if the target exists, without a moment in between
+                _move_to_new(temporary, target)
         finally:
-            temporary.unlink(missing_ok=True)
-    except FileExistsError:
-        raise KeyFileError(f"key file {os.fspath(path)!r}: exists already") from None
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def _move_to_new(temporary: str, target: str) -> None:
+    """Give a file another name, which must not exist, without a moment in between."""
+    try:
+        os.link(temporary, target)
     except OSError as error:
-        raise KeyFileError(f"key file {os.fspath(path)!r}: {error.strerror}") from None
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        # A file system without hard links (FAT, some network ones): claim the name, then replace what claims it.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.replace(temporary, target)
 
 
-def read_passphrase_file(path: str | os.PathLike[str]) -> bytes:
+def read_passphrase_file(path: PathLike) -> bytes:
     """Read a passphrase file: all of its bytes, but for one newline at the end.
 
     Pipes and `/dev/fd/N` will do. Unlike a key file it may be readable by others; the command line warns of it.
@@ -206,11 +251,8 @@ def read_passphrase_file(path: str | os.PathLike[str]) -> bytes:
     Raises:
         KeyFileError: it cannot be read, or is longer than 1 MiB.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_PASSPHRASE_FILE_LIMIT + 1)
-    except OSError as error:
-        raise KeyFileError(f"passphrase file {os.fspath(path)!r}: {error.strerror}") from None
+    with _explained(path, "passphrase file"), open(path, "rb") as file:
+        data = file.read(_PASSPHRASE_FILE_LIMIT + 1)
     if len(data) > _PASSPHRASE_FILE_LIMIT:
         raise KeyFileError(f"passphrase file {os.fspath(path)!r}: longer than {_PASSPHRASE_FILE_LIMIT} bytes")
     return data[:-1] if data.endswith(b"\n") else data

@@ -121,7 +121,7 @@ class TaggedList:
                     datum, end = parse(body, head.end(), dialect=dialect, max_depth=depth)
                     if body[end:] == b")":
                         kind = kinds[head[1]]
-                        if kind != ERROR or isinstance(datum, str):
+                        if kind != ERROR or type(datum) is str:
                             return kind, int(head[2]), datum
                 except ReadError:
                     pass  # whether it costs the request or the connection is decided below
@@ -164,7 +164,7 @@ def _decode_unusual(body: bytes, tags: dict[str, int], dialect: Dialect, depth: 
     kind, id = _check_head(message[0], message[1] if len(message) > 1 else None, tags)
     if len(message) != 3:
         raise RemoteProtocolError(f"a message is a list of three; got {len(message)} items")
-    if kind == ERROR and not isinstance(message[2], str):
+    if kind == ERROR and type(message[2]) is not str:
         raise RemoteProtocolError(f"the message of a failed request is a string; got {_kind_of(message[2])}")
     return kind, id, message[2]
 

@@ -18,8 +18,8 @@ from bokbok.wire import (
     Connection,
     ErrorReceived,
     Event,
-    HelloReceived,
     HelloMemory,
+    HelloReceived,
     Opened,
     PeerFinished,
     RequestReceived,
@@ -27,11 +27,11 @@ from bokbok.wire import (
     ResponseReceived,
 )
 
-SESSIONS = Path(__file__).parent.parent / "vectors" / "sessions"
+FOLDER = Path(__file__).parent.parent / "vectors" / "sessions"
 
 
-def sessions() -> Iterator[Any]:
-    for path in sorted(SESSIONS.glob("*.jsonl")):
+def _sessions() -> Iterator[Any]:
+    for path in sorted(FOLDER.glob("*.jsonl")):
         session: list[dict[str, Any]] = []
         for line in map(json.loads, path.read_text().splitlines()):
             if "bokbok-session" in line and session:
@@ -39,6 +39,9 @@ def sessions() -> Iterator[Any]:
                 session = []
             session.append(line)
         yield pytest.param(session, id=session[0]["name"])
+
+
+SESSIONS = list(_sessions())
 
 
 def replaying(hex_bytes: str) -> Any:
@@ -78,7 +81,7 @@ def described(event: Event) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("step", [1, 7, 1 << 20], ids=["byte by byte", "in sevens", "at once"])
-@pytest.mark.parametrize("session", sessions())
+@pytest.mark.parametrize("session", SESSIONS)
 def test_a_recorded_session_comes_out_the_same(session: list[dict[str, Any]], step: int) -> None:
     header = session[0]
     secure = header["secure"]
@@ -90,9 +93,7 @@ def test_a_recorded_session_comes_out_the_same(session: list[dict[str, Any]], st
         found = header.get("server-key", header["key"])
         server_key = Key.from_hex(found) if found is not None else None
         client = Connection("client", user=user, key=key, draw=replaying(header["client-random"]))
-        server = Connection(
-            "server", secure=True, hellos=HelloMemory(), draw=replaying(header["server-random"])
-        )
+        server = Connection("server", secure=True, hellos=HelloMemory(), draw=replaying(header["server-random"]))
         hello = client.data_to_send().hex()
     else:
         client, server, hello = Connection("client"), Connection("server"), ""
@@ -139,7 +140,7 @@ def test_a_recorded_session_comes_out_the_same(session: list[dict[str, Any]], st
             assert receiver.receive(b"whatever comes then") == []
 
 
-@pytest.mark.parametrize("session", sessions())
+@pytest.mark.parametrize("session", SESSIONS)
 def test_a_session_ends_where_its_receiver_closes(session: list[dict[str, Any]]) -> None:
     closing = [i for i, line in enumerate(session) if {"event": "closed"} in line.get("events", ())]
     assert closing in ([], [len(session) - 1])

@@ -105,7 +105,9 @@ class Session:
         id = self.next_id[who]
         self.next_id[who] += 1
         data = self.side(who).write(b"(request %d %b)" % (id, datum))
-        self.line(who, "request", data, [{"event": "request", "id": id, "datum": datum.hex()}], id=id, datum=datum.hex())
+        self.line(
+            who, "request", data, [{"event": "request", "id": id, "datum": datum.hex()}], id=id, datum=datum.hex()
+        )
         return data
 
     def respond(self, who: str, id: int, datum: bytes) -> bytes:
