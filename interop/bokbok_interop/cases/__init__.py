@@ -1,0 +1,10 @@
+"""What is required of a peer: one module per chapter, one coroutine per case.
+
+What this package knows: the sentences, and how each is tried. What it refuses to know: how peers are started, and
+how outcomes are shown.
+"""
+
+from .base import CHAPTERS, Case, all_cases, case
+from .requirements import DOCUMENTS, REQUIREMENTS, Requirement
+
+__all__ = ["CHAPTERS", "DOCUMENTS", "REQUIREMENTS", "Case", "Requirement", "all_cases", "case"]

@@ -1,0 +1,335 @@
+"""Connecting: every form of address, what is bound, what is refused.
+
+What this module knows: the sentences about addresses and listening. What it refuses to know: keys and messages, save
+for one echo that shows that a connection works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported
+from .base import case
+
+
+async def _works(t: Play, address: object) -> None:
+    """A connection to this address carries a request."""
+    conn = await t.client.connect(address)
+    t.equal(await conn.request(["ping", "here"]), ["pong", "here"], "the first request over a new connection")
+
+
+@case("connect.tcp-string", "open.tcp", transport="tcp", subject="client", direct=True)
+async def tcp_string(t: Play) -> None:
+    """A client connects to "HOST:PORT"."""
+    served = await t.serve()
+    await _works(t, f"{served.address[1]}:{served.address[2]}")
+
+
+@case("connect.tcp-list", "open.tcp", transport="tcp", subject="client", direct=True)
+async def tcp_list(t: Play) -> None:
+    """A client connects to (tcp HOST PORT)."""
+    await _works(t, (await t.serve()).address)
+
+
+@case("connect.tcp-hostname-string", "open.tcp", transport="tcp", subject="client", direct=True)
+async def tcp_hostname_string(t: Play) -> None:
+    """HOSTNAME in "HOSTNAME:PORT" may be a name, not only a number."""
+    served = await t.serve()
+    if served.address[1] != "127.0.0.1":
+        raise Unsupported("the server is not on this machine's loopback, where a name for it is known")
+    await _works(t, f"localhost:{served.address[2]}")
+
+
+@case("connect.tcp-hostname-list", "open.tcp", transport="tcp", subject="client", direct=True)
+async def tcp_hostname_list(t: Play) -> None:
+    """HOSTNAME in (tcp HOSTNAME PORT) may be a name, not only a number."""
+    served = await t.serve()
+    if served.address[1] != "127.0.0.1":
+        raise Unsupported("the server is not on this machine's loopback, where a name for it is known")
+    await _works(t, ("tcp", "localhost", served.address[2]))
+
+
+@case("connect.unix-string", "open.unix", transport="unix", subject="client", direct=True)
+async def unix_string(t: Play) -> None:
+    """A client connects to "PATH/TO/SOCKET"."""
+    await _works(t, (await t.serve()).address[1])
+
+
+@case("connect.unix-list", "open.unix", transport="unix", subject="client", direct=True)
+async def unix_list(t: Play) -> None:
+    """A client connects to (unix "PATH/TO/SOCKET")."""
+    await _works(t, (await t.serve()).address)
+
+
+@case(
+    "connect.unix-path-with-colon",
+    "profile.address-strings",
+    kind="profile",
+    transport="unix",
+    subject="client",
+    direct=True,
+)
+async def unix_path_with_colon(t: Play) -> None:
+    """A path that ends in a colon and digits is still a path, since it has a slash."""
+    _, path = t.server.puppet.running.listen_address("unix", t.new_name())
+    served = await t.serve(address=("unix", f"{path}:80"))
+    await _works(t, served.address[1])
+
+
+@case("connect.bind-tcp", "start.bind", transport="tcp", subject="server", direct=True)
+async def bind_tcp(t: Play) -> None:
+    """A server bound to one address is there, and on no other."""
+    served = await t.serve()
+    await _works(t, served.address)
+    if served.bound[1] != "127.0.0.1" or served.address != served.bound:
+        return  # in a container the other loopback addresses are not ours to try
+    await t.fails(
+        t.client.connect(("tcp", "127.0.0.2", served.bound[2])),
+        NetworkFailed,
+        why="a server bound to 127.0.0.1 is reached at 127.0.0.2",
+    )
+
+
+@case("connect.bind-unix", "start.bind", transport="unix", subject="server", direct=True)
+async def bind_unix(t: Play) -> None:
+    """A server bound to (unix PATH) is reached by that path."""
+    served = await t.serve()
+    t.equal(list(served.bound), list(served.bound[:1]) + [served.bound[1]], "the address that `listen` tells")
+    await _works(t, served.address)
+
+
+@case("connect.bind-all", "start.bind-all", "profile.mapped", transport="tcp", subject="server", direct=True)
+async def bind_all(t: Play) -> None:
+    """A server bound to #f is reached at more than one address of its machine."""
+    served = await t.serve(address=("tcp", None, 0))
+    port = served.address[2]
+    if served.address[1] not in (None, "127.0.0.1", "0.0.0.0", "::"):
+        await _works(t, served.address)
+        return
+    await _works(t, ("tcp", "127.0.0.1", port))
+    await _works(t, ("tcp", "127.0.0.2", port))
+
+
+@case(
+    "connect.bind-all-ipv6",
+    "start.bind-all",
+    "profile.mapped",
+    transport="tcp",
+    subject="server",
+    needs=("ipv6",),
+    direct=True,
+)
+async def bind_all_ipv6(t: Play) -> None:
+    """A server bound to #f is reached by IPv6 as well, and an IPv4 client is shown as one."""
+    served = await t.serve(address=("tcp", None, 0))
+    port = served.address[2]
+    if served.address[1] not in (None, "127.0.0.1", "0.0.0.0", "::"):
+        raise Unsupported("the server is not on this machine's loopback")
+    await _works(t, ("tcp", "::1", port))
+    first = await served.opened()
+    await _works(t, ("tcp", "127.0.0.1", port))
+    second = await served.opened()
+    t.equal((await first.info())[1][1], "::1", "the address of a client that came by IPv6")
+    t.equal((await second.info())[1][1], "127.0.0.1", "the address of a client that came by IPv4")
+
+
+@case("connect.ipv6-list", "open.tcp", transport="tcp", needs=("ipv6",), direct=True)
+async def ipv6_list(t: Play) -> None:
+    """(tcp "::1" PORT) is an address like any other, to bind and to connect to."""
+    if (await _loopback(t)) is None:
+        raise Unsupported("the server is not on this machine's loopback")
+    served = await t.server.listen(("tcp", "::1", 0))
+    await _works(t, ("tcp", "::1", served.bound[2]))
+
+
+@case(
+    "connect.ipv6-string",
+    "profile.address-strings",
+    "open.tcp",
+    kind="profile",
+    transport="tcp",
+    subject="client",
+    needs=("ipv6",),
+    direct=True,
+)
+async def ipv6_string(t: Play) -> None:
+    """An IPv6 address stands in brackets in the string form: "[::1]:PORT"."""
+    if (await _loopback(t)) is None:
+        raise Unsupported("the server is not on this machine's loopback")
+    served = await t.server.listen(("tcp", "::1", 0))
+    await _works(t, f"[::1]:{served.bound[2]}")
+
+
+async def _loopback(t: Play) -> str | None:
+    address = t.server.puppet.running.listen_address("tcp", "x")
+    return "127.0.0.1" if address[1] == "127.0.0.1" else None
+
+
+@case("connect.refused", "request.errors", "open.connection", transport="tcp", subject="client", direct=True)
+async def refused(t: Play) -> None:
+    """Where nothing listens, connecting fails with a network error."""
+    served = await t.serve()
+    await served.stop()
+    await t.fails(t.client.connect(served.address), NetworkFailed, why="a connection to a port where nothing listens")
+
+
+@case("connect.unknown-host", "open.tcp", "request.errors", transport="tcp", subject="client", direct=True, timeout=30)
+async def unknown_host(t: Play) -> None:
+    """A host name that does not exist makes connecting fail with a network error."""
+    for form in (("tcp", "no-such-host.invalid", 9), "no-such-host.invalid:9"):
+        await t.fails(t.client.connect(form), NetworkFailed, why="a connection to a host that does not exist")
+
+
+@case("connect.no-such-path", "open.unix", "request.errors", transport="unix", subject="client", direct=True)
+async def no_such_path(t: Play) -> None:
+    """Where there is no socket file, connecting fails with a network error."""
+    _, path = t.client.puppet.running.listen_address("unix", t.new_name())
+    await t.fails(t.client.connect(("unix", path)), NetworkFailed, why="a connection to a path where nothing is")
+    await t.fails(t.client.connect(path), NetworkFailed, why="a connection to a path where nothing is")
+
+
+@case("connect.stale-path", "open.unix", "request.errors", transport="unix", subject="client", direct=True)
+async def stale_path(t: Play) -> None:
+    """A file that is no listening socket makes connecting fail with a network error."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="bokbok-no-socket-") as file:
+        os.chmod(file.name, 0o666)
+        await t.fails(
+            t.client.connect(("unix", file.name)), NetworkFailed, why="a connection to a file that is no socket"
+        )
+
+
+@case("connect.long-path", "open.unix", "request.errors", transport="unix", subject="client", direct=True)
+async def long_path(t: Play) -> None:
+    """A path that is too long for a socket is refused with an error, and harms nothing."""
+    path = "/tmp/" + "x" * 300  # noqa: S108 (nothing is made there)
+    await t.fails(t.client.connect(("unix", path)), NetworkFailed, Invalid, why="a connection to a path too long")
+    await _works(t, (await t.serve()).address)
+
+
+@case("connect.bad-address", "open.tcp", "open.unix", subject="client", direct=True)
+async def bad_address(t: Play) -> None:
+    """What is in none of the documented forms is refused with an error, and harms nothing."""
+    from bokbok.sexpr import Symbol
+
+    served = await t.serve()
+    for bad in ([Symbol("ipx"), "a", 1], [Symbol("tcp"), "localhost"], [Symbol("tcp"), "localhost", "no port"], 7, []):
+        handle = t.client.puppet.new_handle()
+        user, secret = ("alice", "x") if t.secure else (False, False)
+        await t.fails(
+            t.client.command("connect", handle, bad, user, secret),
+            Invalid,
+            NetworkFailed,
+            why="a connection to something that is no address",
+        )
+    await _works(t, served.address)
+
+
+@case("connect.address-in-use", "start.bind", transport="tcp", subject="server", direct=True)
+async def address_in_use(t: Play) -> None:
+    """A port that is taken cannot be bound a second time, and the server that has it goes on."""
+    served = await t.serve()
+    await t.fails(t.server.listen(served.bound), NetworkFailed, Invalid, why="a port that is taken was bound again")
+    await _works(t, served.address)
+
+
+@case("connect.backlog", "start.backlog", subject="server", direct=True)
+async def backlog(t: Play) -> None:
+    """More clients than the backlog, all at once, are all served in the end."""
+    served = await t.serve(backlog=2)
+    conns = await asyncio.gather(*(t.client.connect(served.address) for _ in range(12)))
+    answers = await asyncio.gather(*(conn.request(["ping", str(i)]) for i, conn in enumerate(conns)))
+    t.equal(answers, [["pong", str(i)] for i in range(12)], "the answers of 12 clients at once")
+
+
+@case("connect.several-clients", "start.open-handler", subject="server")
+async def several_clients(t: Play) -> None:
+    """One server serves several connections, each with its own other end."""
+    served = await t.serve()
+    pairs = []
+    for _ in range(4):
+        mine = await t.connect(served)
+        pairs.append((mine, await served.opened()))
+    for index, (mine, theirs) in enumerate(pairs):
+        t.equal(await mine.request(["echo", index]), index, "a request over one of several connections")
+        t.equal(await theirs.request(["echo", -index]), -index, "a request back over one of several connections")
+    await pairs[1][0].close()
+    await pairs[1][1].closed()
+    for index in (0, 2, 3):
+        t.equal(await pairs[index][0].request(["echo", index]), index, "a request after another connection closed")
+
+
+@case("connect.two-servers", "start.server", subject="server", direct=True)
+async def two_servers(t: Play) -> None:
+    """One program can run two servers; stopping one leaves the other."""
+    one, two = await t.server.listen(), await t.server.listen()
+    to = t.server.puppet.running.from_puppet
+    other = t.client.puppet.running
+    await _works(t, to(other, one.bound))
+    await _works(t, to(other, two.bound))
+    await one.stop()
+    await _works(t, to(other, two.bound))
+
+
+@case("connect.address-of-server", "connection-addr", "profile.addresses", subject="client", direct=True)
+async def address_of_server(t: Play) -> None:
+    """On the client, the address of the other end is the server's."""
+    served = await t.serve()
+    conn = await t.client.connect(served.address)
+    t.equal(list((await conn.info())[1]), list(served.address), "connection-addr of the client's connection")
+
+
+@case("connect.address-of-client", "connection-addr", "profile.addresses", subject="server")
+async def address_of_client(t: Play) -> None:
+    """On the server, the address of the other end is the client's (of a Unix connection: the socket's path)."""
+    served = await t.serve()
+    await t.connect(served)
+    conn = await served.opened()
+    if t.transport == "unix":
+        expected = list(served.bound)
+    else:
+        # The relay is the server's client, so its own end of the connection is what the server must see.
+        link = await t.relay.link()
+        expected = ["tcp", link.upstream_name[0], link.upstream_name[1]]
+    t.equal(list((await conn.info())[1]), expected, "connection-addr of the server's connection")
+    from ..play import canonical
+
+    t.equal(list(canonical(conn.address)), expected, "the address that the open handler saw")
+
+
+@case("connect.opens-in-any-order", "open.connection", subject="either")
+async def opens_in_any_order(t: Play) -> None:
+    """Connections that open and close again and again leave nothing that stops the next one."""
+    served = await t.serve()
+    for index in range(15):
+        conn = await t.connect(served)
+        t.equal(await conn.request(["echo", index]), index, f"the request of connection {index + 1}")
+        await conn.close()
+        await (await served.opened()).closed()
+
+
+@case("connect.rpc", "about.rpc", "about.transports", "start.request-handler")
+async def rpc(t: Play) -> None:
+    """A request goes out, the handler at the other end is applied to it, and its value comes back."""
+    mine, _ = await t.pair()
+    t.equal(await mine.request(["ping", "12345"]), ["pong", "12345"], "the documented demo's first request")
+    await t.fails(mine.request("hello"), RemoteFailed, why="a request that the service does not know")
+
+
+@case("connect.half-open-neighbour", "start.open-handler", subject="server", direct=True)
+async def half_open_neighbour(t: Play) -> None:
+    """A client that connects and says nothing holds nobody up."""
+    served = await t.serve()
+    address = t.server.puppet.running.from_runner(served.bound)
+    opening = (
+        asyncio.open_unix_connection(address[1])
+        if address[0] == "unix"
+        else asyncio.open_connection(address[1], address[2])
+    )
+    _, writer = await opening
+    try:
+        await t.within(5, _works(t, served.address), "a connection beside a silent one")
+    finally:
+        writer.close()

@@ -1,0 +1,219 @@
+"""Errors: what goes wrong in a handler reaches whoever asked, and nobody else.
+
+What this module knows: the sentences about remote errors and network errors. What it refuses to know: bytes that
+break the protocol, which are the hostile chapter's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from bokbok.sexpr import Symbol
+
+from ..dump import Conversation
+from ..play import Conn, Invalid, NetworkFailed, Play, RemoteFailed
+from .base import case
+
+
+async def _fails_with(t: Play, conn: Conn, datum: object, *texts: str) -> RemoteFailed:
+    error = await t.fails(conn.request(datum), RemoteFailed, why="a request whose handler fails")
+    assert isinstance(error, RemoteFailed)
+    for text in texts:
+        t.check(
+            text in error.message,
+            "the remote error's message lacks what went wrong",
+            expected=f"a message with {text!r} in it",
+            actual=repr(error.message[:500]),
+        )
+    return error
+
+
+@case("errors.remote-error", "request.errors", "open.request-handler-errors", "remote-error")
+async def remote_error(t: Play) -> None:
+    """A handler that raises makes its request fail with a remote error."""
+    mine, _ = await t.pair()
+    await _fails_with(t, mine, ["fail", "boom"])
+
+
+@case("errors.remote-message", "remote-error-message")
+async def remote_message(t: Play) -> None:
+    """The remote error's message says what went wrong at the other end."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        await _fails_with(t, conn, ["fail", "the frobnicator is empty"], "the frobnicator is empty")
+
+
+@case("errors.message-text", "remote-error-message")
+async def message_text(t: Play) -> None:
+    """A message may hold anything that a string may: line feeds, quotes, other scripts, any bytes."""
+    mine, _ = await t.pair()
+    for text in ("two\nlines", 'quo"tes and \\', "Zoë 日本語", "tab\tand bell\a", "\udcff\udc80", "(error 1 2)", "a" * 20_000):
+        await _fails_with(t, mine, ["fail", text], text)
+
+
+@case("errors.empty-message", "remote-error-message", "request.errors")
+async def empty_message(t: Play) -> None:
+    """An error without any text is still a remote error."""
+    mine, _ = await t.pair()
+    await _fails_with(t, mine, ["fail", ""])
+    await mine.echo("and on")
+
+
+@case("errors.non-condition", "open.request-handler-errors", "remote-error-message")
+async def non_condition(t: Play) -> None:
+    """Any error raised is sent back, also an object that is no condition: the message shows it."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        await _fails_with(t, conn, ["raise", 42], "42")
+        await _fails_with(t, conn, ["raise", Symbol("out-of-cheese")], "out-of-cheese")
+        await _fails_with(t, conn, ["raise", "just a string"], "just a string")
+        await _fails_with(t, conn, ["raise", [1, [2, "three"]]], '(1 (2 "three"))')
+        await _fails_with(t, conn, ["raise", False], "#f")
+
+
+@case("errors.connection-survives", "request.errors")
+async def connection_survives(t: Play) -> None:
+    """After a remote error the connection goes on, in both directions."""
+    mine, theirs = await t.pair()
+    for index in range(10):
+        await _fails_with(t, mine, ["fail", f"number {index}"], f"number {index}")
+        await mine.echo(index)
+        await theirs.echo(index)
+    await t.server.settle()
+    t.check(mine.closings == theirs.closings == 0, "a remote error closed the connection")
+
+
+@case("errors.while-others-wait", "request.errors", "request.parallel")
+async def while_others_wait(t: Play) -> None:
+    """An error is the affair of its own request: others that wait get their answers."""
+    mine, _ = await t.pair()
+    async with t.beside(*(mine.request(["sleep", 500, i]) for i in range(5))) as waiting:
+        await _fails_with(t, mine, ["fail", "mine alone"], "mine alone")
+        t.equal(await asyncio.gather(*waiting), list(range(5)), "the answers to those that waited")
+
+
+@case("errors.each-its-own", "remote-error-message", "request.parallel")
+async def each_its_own(t: Play) -> None:
+    """Many errors at once each reach the request that they are about."""
+    mine, _ = await t.pair()
+
+    async def one(index: int) -> None:
+        if index % 3:
+            await _fails_with(t, mine, ["fail", f"<error number {index}>"], f"<error number {index}>")
+        else:
+            t.equal(await mine.request(["echo", index]), index, "an answer among errors")
+
+    await asyncio.gather(*(one(index) for index in range(60)))
+
+
+@case("errors.unknown-request", "open.request-handler-errors")
+async def unknown_request(t: Play) -> None:
+    """A request that the handler does not know is an error that names it, whatever it is."""
+    mine, _ = await t.pair()
+    await _fails_with(t, mine, ["no-such-request", 1], "no-such-request")
+    for datum in (Symbol("symbol"), 7, "text", [], (), ["echo"], ["echo", 1, 2], True, [["echo", 1]]):
+        await _fails_with(t, mine, datum)
+    await mine.echo("and on")
+
+
+@case("errors.unwritable-answer", "open.request-handler-value", "profile.unwritable")
+async def unwritable_answer(t: Play) -> None:
+    """An answer that no datum can stand for, a procedure, makes that one request fail on both sides."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        await _fails_with(t, conn, ["unwritable"])
+        await conn.echo("and on")
+
+
+@case("errors.unwritable-is-named", "profile.unwritable", kind="profile")
+async def unwritable_is_named(t: Play) -> None:
+    """A value that cannot travel never reaches the wire: its request is answered (error ID "message")."""
+    mine, _ = await t.pair()
+    error = await _fails_with(t, mine, ["unwritable"])
+    t.check(len(error.message) > 5, "the message names nothing", expected="the value, named", actual=repr(error.message))
+    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    kinds = [p.message[0] for p in conversation.packets if p.source == "server" and p.message]
+    t.check(kinds == ["error"], "what the server sent", expected="one error", actual=str(kinds))
+
+
+@case("errors.unspecified-answer", "open.request-handler-value")
+async def unspecified_answer(t: Play) -> None:
+    """A handler that returns nothing answers all the same."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        await conn.request(["unspecified"])
+        await conn.echo("and on")
+
+
+@case("errors.unspecified-is-empty-list", "profile.unspecified", kind="profile")
+async def unspecified_is_empty_list(t: Play) -> None:
+    """What a handler that returns nothing answers is () on the wire."""
+    mine, _ = await t.pair()
+    t.equal(await mine.request(["unspecified"]), [], "the answer of a handler that returns nothing")
+    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    bodies = [p.body for p in conversation.packets if p.source == "server"]
+    t.check(bodies == [b"(response 0 ())"], "the bytes of the answer", expected="(response 0 ())", actual=str(bodies))
+
+
+@case("errors.network-error-not-remote", "request.errors", "remote-error")
+async def network_error_not_remote(t: Play) -> None:
+    """A request that fails because the connection broke raises a network error, no remote error."""
+    mine, theirs = await t.pair()
+    async with t.beside(mine.request(["sleep", 20_000, 1]), theirs.request(["sleep", 20_000, 2])) as waiting:
+        await mine.echo("both are on their way")
+        await theirs.echo("both are on their way")
+        t.relay.abort()
+        for conn, request in zip(("client", "server"), waiting, strict=True):
+            await t.fails(
+                t.within(10, request, f"the failing of the {conn}'s request"),
+                NetworkFailed,
+                why=f"the {conn}'s request when the connection broke",
+            )
+
+
+@case("errors.request-after-close", "request.errors", "close-connection")
+async def request_after_close(t: Play) -> None:
+    """A request on a connection that is closed fails at once, whoever closed it."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    await mine.close()
+    await theirs.closed()
+    await t.fails(mine.request(["echo", 1], timeout=10), NetworkFailed, Invalid, why="a request after close-connection!")
+    await t.fails(theirs.request(["echo", 1], timeout=10), NetworkFailed, Invalid, why="a request after the other end closed")
+
+
+@case("errors.close-inside-handler", "request.errors", "close-connection")
+async def close_inside_handler(t: Play) -> None:
+    """A handler that closes the connection leaves its own request with a network error, and harms nothing else."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    await t.fails(t.within(10, mine.request(["close"]), "the failing"), NetworkFailed, why="a request whose handler closed")
+    await mine.closed()
+    other = await t.connect(served)
+    await other.echo("a new connection")
+    back = await served.opened()
+    await t.fails(t.within(10, back.request(["close"]), "the failing"), NetworkFailed, why="the server's request whose handler closed")
+    await t.server.settle()
+    t.check(theirs.closings == 0, "the close handler ran for the closing of the handler's own side")
+
+
+@case("errors.nested-error", "request.errors", "about.symmetry")
+async def nested_error(t: Play) -> None:
+    """A handler that fails before or in its call back fails its own request alone; calls go on nesting."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        await _fails_with(t, conn, ["relay", "not a number", "x"])
+        await _fails_with(t, conn, ["callback", "many", "x"])
+        t.equal(await conn.request(["relay", 6, "x"]), "x", "a nested call after failures")
+
+
+@case("errors.error-answer-frees-nothing-else", "request.errors", "request.parallel")
+async def error_answer_frees_nothing_else(t: Play) -> None:
+    """A slow handler's error comes late, to its own request, while others come and go."""
+    mine, _ = await t.pair()
+    async with t.beside(mine.request(["sleep", 700, "slow"])) as (slow,):
+        for index in range(5):
+            await _fails_with(t, mine, ["fail", str(index)], str(index))
+        t.equal(await slow, "slow", "the slow answer after five errors")

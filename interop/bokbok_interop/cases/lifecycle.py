@@ -1,0 +1,460 @@
+"""Beginnings and ends: open and close handlers, closing, stopping, dying.
+
+What this module knows: the sentences about when a handler runs and what an end does to those who wait. What it
+refuses to know: why an end comes about, beyond what the case does itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..capture import CLIENT, SERVER
+from ..play import Conn, Invalid, NetworkFailed, Play, Served, Unsupported
+from .base import case
+
+SLOW = 20_000  # milliseconds: longer than any of these cases takes
+
+
+async def _asking(t: Play, *conns: Conn) -> list[asyncio.Future[object]]:
+    """A request in flight on each connection, certainly with its handler."""
+    requests = []
+    for conn in conns:
+        requests.append(asyncio.ensure_future(conn.request(["sleep", SLOW, "too late"])))
+        await conn.echo("the one before is there by now")
+    t.cleanups.append(lambda: _cancel(requests))
+    return requests
+
+
+async def _cancel(requests: list[asyncio.Future[object]]) -> None:
+    for request in requests:
+        request.cancel()
+    await asyncio.gather(*requests, return_exceptions=True)
+
+
+async def _all_fail(t: Play, requests: list[asyncio.Future[object]], why: str) -> None:
+    for request in requests:
+        await t.fails(t.within(10, request, "the failing of a waiting request"), NetworkFailed, why=why)
+
+
+def _once(t: Play, conn: Conn, whose: str) -> None:
+    t.check(
+        conn.closings == 1,
+        f"the close handler of {whose} connection ran {conn.closings} times",
+        expected="once",
+        actual=f"{conn.closings} times",
+    )
+
+
+def _never(t: Play, conn: Conn, whose: str) -> None:
+    t.check(
+        conn.closings == 0,
+        f"the close handler of {whose} connection ran, though that side closed it itself",
+        expected="never",
+        actual=f"{conn.closings} times",
+    )
+
+
+@case("lifecycle.open-once", "start.open-handler", "start.open-handler-argument", "profile.open-handler", subject="server")
+async def open_once(t: Play) -> None:
+    """The open handler runs once for every connection that is made, with that connection."""
+    served = await t.serve()
+    for index in range(5):
+        mine = await t.connect(served)
+        theirs = await served.opened()
+        # The connection that the open handler was given is the one at whose other end this client is.
+        name = t.new_name()
+        t.equal(await theirs.request(["count", name]), 1, "the counter at the other end")
+        await mine.echo(index)
+    await t.server.settle()
+    t.check(
+        len(served.connections) == 5, "how often the open handler ran", expected="5", actual=str(len(served.connections))
+    )
+
+
+@case("lifecycle.open-before-request", "start.open-handler", "profile.open-handler", subject="server")
+async def open_before_request(t: Play) -> None:
+    """The open handler has returned before the first request handler starts."""
+    served = await t.serve()
+    for index in range(8):
+        mine = await t.connect(served)
+        await mine.echo(index)
+        # The answer came, so the handler ran, so the open handler had printed its event before; a round trip
+        # through the puppet brings in all that it had printed.
+        await t.server.settle()
+        t.check(
+            len(served.connections) == index + 1,
+            "a request was answered before the open handler had run",
+            expected=f"{index + 1} opened connections",
+            actual=str(len(served.connections)),
+        )
+
+
+@case("lifecycle.client-closes", "close-connection", "start.close-handler", "start.close-handler-argument")
+async def client_closes(t: Play) -> None:
+    """When the client closes, the server's close handler runs, once, and the client's does not."""
+    mine, theirs = await t.pair()
+    await mine.echo("before")
+    await mine.close()
+    await theirs.closed()
+    await t.server.settle()
+    await t.client.settle()
+    _once(t, theirs, "the server's")
+    _never(t, mine, "the client's")
+
+
+@case("lifecycle.server-closes", "close-connection", "open.close-handler", "open.close-handler-argument")
+async def server_closes(t: Play) -> None:
+    """When the server closes, the client's close handler runs, once, and the server's does not."""
+    mine, theirs = await t.pair()
+    await mine.echo("before")
+    await theirs.close()
+    await mine.closed()
+    await t.client.settle()
+    await t.server.settle()
+    _once(t, mine, "the client's")
+    _never(t, theirs, "the server's")
+
+
+@case("lifecycle.close-tells-which", "start.close-handler-argument", "open.close-handler-argument")
+async def close_tells_which(t: Play) -> None:
+    """The close handler is applied to the connection that closed, not to another one."""
+    served = await t.serve()
+    pairs = []
+    for _ in range(4):
+        mine = await t.connect(served)
+        pairs.append((mine, await served.opened()))
+    await pairs[2][0].close()
+    await pairs[2][1].closed()
+    await pairs[0][1].close()
+    await pairs[0][0].closed()
+    await t.server.settle()
+    await t.client.settle()
+    t.check(
+        [(mine.closings, theirs.closings) for mine, theirs in pairs] == [(1, 0), (0, 0), (0, 1), (0, 0)],
+        "close handlers ran for other connections than those that closed",
+        expected="[(1, 0), (0, 0), (0, 1), (0, 0)] (client's, server's)",
+        actual=str([(mine.closings, theirs.closings) for mine, theirs in pairs]),
+    )
+    for index in (1, 3):
+        await pairs[index][0].echo("still open")
+
+
+@case("lifecycle.connection-breaks", "open.close-handler", "start.close-handler", "profile.close-handler")
+async def connection_breaks(t: Play) -> None:
+    """When the network breaks a connection, the close handlers of both sides run, once each."""
+    mine, theirs = await t.pair()
+    await mine.echo("before")
+    t.relay.abort()
+    await mine.closed()
+    await theirs.closed()
+    await t.client.settle()
+    await t.server.settle()
+    _once(t, mine, "the client's")
+    _once(t, theirs, "the server's")
+
+
+@case("lifecycle.cut-in-a-packet", "open.close-handler", "request.errors", "profile.close")
+async def cut_in_a_packet(t: Play) -> None:
+    """A connection that ends in the middle of a packet ends for both, and requests that wait fail."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    await mine.echo("before")
+    t.relay.faults[SERVER].cut_after = len(t.capture.stream(1, SERVER)) + 100
+    await t.fails(
+        t.within(10, mine.request(["echo", "x" * 1_000]), "the failing"), NetworkFailed, why="a request whose answer was cut"
+    )
+    await mine.closed()
+    await theirs.closed()
+    await (await t.connect(served)).echo("a new connection")
+
+
+@case("lifecycle.close-fails-own-requests", "close-connection", "profile.close", "request.errors")
+async def close_fails_own_requests(t: Play) -> None:
+    """Requests that wait when their own side closes fail with a network error."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    await served.opened()
+    waiting = await _asking(t, mine, mine)
+    await mine.close()
+    await _all_fail(t, waiting, "a waiting request when its own side closed")
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    waiting = await _asking(t, theirs)
+    await theirs.close()
+    await _all_fail(t, waiting, "the server's waiting request when the server closed")
+
+
+@case("lifecycle.close-fails-others-requests", "request.errors", "profile.close")
+async def close_fails_others_requests(t: Play) -> None:
+    """Requests that wait when the other side closes fail with a network error."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    waiting = await _asking(t, mine, mine)
+    await theirs.close()
+    await _all_fail(t, waiting, "the client's waiting request when the server closed")
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    waiting = await _asking(t, theirs, theirs)
+    await mine.close()
+    await _all_fail(t, waiting, "the server's waiting request when the client closed")
+
+
+@case("lifecycle.nothing-resent", "profile.close", "request.errors")
+async def nothing_resent(t: Play) -> None:
+    """A request that failed with its connection is not sent again: its handler has run once."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    name = t.new_name()
+    t.relay.hold(SERVER)
+    async with t.beside(mine.request(["count", name])) as (request,):
+        await t.relay.bytes_from(SERVER, 1)  # it was handled; only its answer is held up
+        t.relay.abort()
+        t.relay.release(SERVER)
+        await t.fails(request, NetworkFailed, why="a request when the connection broke")
+    await theirs.closed()
+    again = await t.connect(served)
+    t.equal(await again.request(["count", name]), 2, "how often the handler ran, with this request")
+
+
+@case("lifecycle.close-handler-beside-handlers", "open.close-handler", "start.close-handler", "profile.half-close")
+async def close_handler_beside_handlers(t: Play) -> None:
+    """The close handler has a thread of its own: a request handler that sleeps does not hold it up."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    await _asking(t, mine)
+    await mine.close()
+    await theirs.closed(5)
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    await _asking(t, theirs)
+    await theirs.close()
+    await mine.closed(5)
+
+
+@case("lifecycle.close-at-once", "close-connection", "open.connection")
+async def close_at_once(t: Play) -> None:
+    """A connection that closes before it has said anything opens and closes like any other."""
+    served = await t.serve()
+    for _ in range(5):
+        mine = await t.connect(served)
+        await mine.close()
+        theirs = await served.opened()
+        await theirs.closed()
+    await t.server.settle()
+    t.check(len(served.connections) == 5, "how often the open handler ran", expected="5", actual=str(len(served.connections)))
+    for conn in served.connections:
+        _once(t, conn, "the server's")
+
+
+@case("lifecycle.close-twice", "close-connection")
+async def close_twice(t: Play) -> None:
+    """Closing a connection that is closed harms nothing, and runs no handler."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    await mine.close()
+    await theirs.closed()
+    for conn in (mine, theirs, mine):
+        try:
+            await conn.close()
+        except (Invalid, NetworkFailed):
+            pass
+    await (await t.connect(served)).echo("and on")
+    await t.server.settle()
+    await t.client.settle()
+    _once(t, theirs, "the server's")
+    _never(t, mine, "the client's")
+
+
+@case("lifecycle.many-open-and-close", "start.open-handler", "start.close-handler", subject="server")
+async def many_open_and_close(t: Play) -> None:
+    """Twenty connections that open and close at the same time: each handler runs once for each."""
+    served = await t.serve(backlog=50)
+    conns = await asyncio.gather(*(t.connect(served) for _ in range(20)))
+    await asyncio.gather(*(conn.echo(i) for i, conn in enumerate(conns)))
+    opened = [await served.opened() for _ in conns]
+    await asyncio.gather(*(conn.close() for conn in conns))
+    for theirs in opened:
+        await theirs.closed()
+    await t.server.settle()
+    t.check(len(served.connections) == 20, "how often the open handler ran", expected="20", actual=str(len(served.connections)))
+    for theirs in opened:
+        _once(t, theirs, "the server's")
+
+
+@case("lifecycle.half-close", "profile.half-close", kind="profile")
+async def half_close(t: Play) -> None:
+    """At an end of file a handler that runs goes on, its answer is still sent, then the socket is closed."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    async with t.beside(mine.request(["sleep", 600, "at last"])) as (request,):
+        await mine.echo("the sleeper is there by now")
+        link = await t.relay.link()
+        link.end(SERVER)  # the server sees an end of file; the way back stays open
+        await theirs.closed(5)
+        t.check(not request.done(), "the server's close handler did not start at once", actual=repr(request))
+        t.equal(await request, "at last", "the answer of a handler that ran when the client's direction ended")
+    await t.within(5, mine.closed(5), "the closing of the socket after the last answer")
+
+
+@case("lifecycle.half-close-fails-own", "profile.half-close", kind="profile", subject="server")
+async def half_close_fails_own(t: Play) -> None:
+    """At an end of file the receiver's own waiting requests fail at once."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    waiting = await _asking(t, theirs)
+    await _asking(t, mine)
+    (await t.relay.link()).end(SERVER)
+    await _all_fail(t, waiting, "the server's waiting request at an end of file")
+
+
+@case("lifecycle.stop-refuses-new", "stop-server", subject="server", direct=True)
+async def stop_refuses_new(t: Play) -> None:
+    """A server that was stopped takes no further connections."""
+    served = await t.serve()
+    await (await t.client.connect(served.address)).echo("before")
+    await served.stop()
+    await t.fails(_connect_and_ask(t, served), NetworkFailed, why="a connection to a server that was stopped")
+
+
+async def _connect_and_ask(t: Play, served: Served) -> object:
+    conn = await t.client.connect(served.address)
+    return await conn.request(["echo", "anybody there?"], timeout=10)
+
+
+@case("lifecycle.stop-and-start-again", "stop-server", "start.server", subject="server", direct=True)
+async def stop_and_start_again(t: Play) -> None:
+    """Where a server was stopped, another can be started at once, on the same address."""
+    served = await t.serve()
+    conn = await t.client.connect(served.address)
+    await conn.echo("the first server")
+    await conn.close()
+    for index in range(3):
+        await served.stop()
+        await served.wait(timeout=10)
+        served = await t.server.listen(served.bound)
+        served.address = t.server.puppet.running.from_puppet(t.client.puppet.running, served.bound)
+        conn = await t.client.connect(served.address)
+        await conn.echo(["server", index])
+        await conn.close()
+
+
+@case("lifecycle.wait-blocks", "wait-stopped", subject="server")
+async def wait_blocks(t: Play) -> None:
+    """wait-until-server-stopped waits until the server has stopped, and no longer."""
+    served = await t.serve()
+    async with t.beside(served.wait()) as (waiting,):
+        mine = await t.connect(served)
+        await mine.echo("the server works while it is waited for")
+        await mine.close()
+        await (await served.opened()).closed()
+        await t.server.settle()
+        t.check(not waiting.done(), "wait-until-server-stopped returned while the server ran")
+        await served.stop()
+        await t.within(10, waiting, "wait-until-server-stopped after stop-server!")
+    await served.wait(timeout=10)
+
+
+@case("lifecycle.stop-with-connections", "stop-server", "wait-stopped", subject="server")
+async def stop_with_connections(t: Play) -> None:
+    """A server that is stopped with clients connected stops, once they are gone at the latest."""
+    served = await t.serve()
+    conns = [await t.connect(served) for _ in range(3)]
+    for conn in conns:
+        await conn.echo("before")
+    await served.stop()
+    for conn in conns:
+        await conn.close()
+    await served.wait(timeout=15)
+
+
+@case("lifecycle.stop-inside-waiting", "stop-server", "request.errors", subject="server")
+async def stop_answers_what_runs(t: Play) -> None:
+    """A request that is being handled when the server is asked to stop gets an answer or an error, not silence."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    async with t.beside(mine.request(["sleep", 500, "answered"])) as (request,):
+        await mine.echo("the sleeper is there by now")
+        await served.stop()
+        try:
+            t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
+        except NetworkFailed:
+            pass
+
+
+@case("lifecycle.server-killed", "open.close-handler", "request.errors", fresh=("server",), faults=("kill",), subject="client")
+async def server_killed(t: Play) -> None:
+    """When the server's process dies, the client's requests fail and its close handler runs."""
+    mine, _ = await t.pair()
+    waiting = await _asking(t, mine, mine)
+    await t.server.puppet.kill()
+    await _all_fail(t, waiting, "the client's waiting request when the server died")
+    await mine.closed()
+    await t.client.settle()
+    _once(t, mine, "the client's")
+
+
+@case("lifecycle.client-killed", "start.close-handler", "request.errors", fresh=("client",), faults=("kill",), subject="server")
+async def client_killed(t: Play) -> None:
+    """When the client's process dies, the server's requests fail, its close handler runs, and it serves on."""
+    served = await t.serve()
+    await t.connect(served)
+    theirs = await served.opened()
+    waiting = await _asking(t, theirs)
+    await t.client.puppet.kill()
+    await _all_fail(t, waiting, "the server's waiting request when the client died")
+    await theirs.closed()
+    await t.server.settle()
+    _once(t, theirs, "the server's")
+
+
+@case("lifecycle.peer-paused", "request.message", "request.parallel", fresh=("server",), faults=("pause",), subject="client")
+async def peer_paused(t: Play) -> None:
+    """A peer that stands still for a while answers when it goes on; nothing is lost meanwhile."""
+    mine, _ = await t.pair()
+    await mine.echo("before")
+    await t.server.puppet.running.pause()
+    try:
+        requests = [asyncio.ensure_future(mine.request(["echo", i])) for i in range(5)]
+        await t.relay.bytes_from(CLIENT, len(t.capture.stream(1, CLIENT)) + 1)
+        await t.client.settle()
+        t.check(not any(request.done() for request in requests), "a request was answered by a peer that stands still")
+    finally:
+        await t.server.puppet.running.resume()
+    t.equal(await asyncio.gather(*requests), list(range(5)), "the answers after the pause")
+
+
+@case("lifecycle.network-lost", "open.close-handler", "request.errors", fresh=("server",), faults=("disconnect",), subject="client", timeout=60)
+async def network_lost(t: Play) -> None:
+    """A peer whose network is taken away and given back goes on where it was, or both sides learn of the end."""
+    mine, theirs = await t.pair()
+    await mine.echo("before")
+    running = t.server.puppet.running
+    if "disconnect" not in running.faults:
+        raise Unsupported("this peer's network cannot be taken away")
+    await running.disconnect()
+    request = asyncio.ensure_future(mine.request(["echo", "after"]))
+    await t.client.settle()
+    await running.reconnect()
+    try:
+        t.equal(await t.within(60, request, "the answer"), "after", "the answer after the network came back")
+    except NetworkFailed:
+        await mine.closed()
+        await theirs.closed()
+
+
+@case("lifecycle.idle", "open.connection", "close-connection", timeout=20)
+async def idle(t: Play) -> None:
+    """A connection that says nothing for a while stays open: a hello's time limit is not a connection's."""
+    mine, theirs = await t.pair()
+    # Longer than the ten seconds that a hello may take: time itself is the subject here.
+    await asyncio.sleep(11)
+    await mine.echo("after a silence")
+    await theirs.echo("after a silence")
+    t.check(mine.closings == theirs.closings == 0, "a silent connection was closed")

@@ -1,0 +1,402 @@
+"""Requests: any datum there and back, many at once, answers in any order.
+
+What this module knows: the sentences about `request!` and handlers that succeed. What it refuses to know: errors, and
+the bytes of datums, which have chapters of their own.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+
+from bokbok.sexpr import Char, Dotted, Keyword, Symbol
+
+from ..capture import CLIENT, SERVER
+from ..dump import Conversation
+from ..model import Failure
+from ..play import Invalid, NetworkFailed, Play, RemoteFailed
+from .base import case
+
+# An order is what these cases look at, never a time: a sleeper must still be asleep when the others are done, so it
+# sleeps longer than a slow machine takes for them, and nobody waits for it.
+LONG_SLEEP = 6_000
+STEP = 150
+
+
+@case("request.echo", "request.message", "open.request-handler-value")
+async def echo(t: Play) -> None:
+    """A request's answer is what the handler returned."""
+    mine, _ = await t.pair()
+    t.equal(await mine.request(["echo", "hello"]), "hello", "the answer")
+    t.equal(await mine.request(["ping", "hello"]), ["pong", "hello"], "the answer")
+
+
+@case("request.arbitrary-sexpr", "request.message")
+async def arbitrary_sexpr(t: Play) -> None:
+    """A message is an arbitrary s-expression: every type goes there and comes back the same."""
+    mine, _ = await t.pair()
+    for datum in (
+        True,
+        False,
+        0,
+        -1,
+        2**62 - 1,
+        -(2**62),
+        1.5,
+        -0.0,
+        1e21,
+        1e-7,
+        float("inf"),
+        float("-inf"),
+        float("nan"),
+        "",
+        "text",
+        "日本語",
+        "a\x00b\n\t\"\\\x7f\x1b",
+        Symbol("symbol"),
+        Symbol("with blanks"),
+        Symbol("1"),
+        Symbol(""),
+        Keyword("key"),
+        Char("x"),
+        Char("λ"),
+        Char("\n"),
+        [],
+        [1, [2, [3, []]]],
+        (),
+        (1, "two", (3,)),
+        Dotted([1], 2),
+        Dotted([1, 2], Symbol("rest")),
+        b"",
+        bytes(range(256)),
+        array.array("B", [0, 255]),
+        array.array("h", [-32768, 32767]),
+        array.array("d", [0.5, -1.5]),
+        [Symbol("quote"), Symbol("x")],
+    ):
+        await mine.echo(datum)
+
+
+@case("request.bytes-in-strings", "request.message")
+async def bytes_in_strings(t: Play) -> None:
+    """A string of any bytes, also of those that are no UTF-8, comes back the same."""
+    mine, theirs = await t.pair()
+    every = bytes(range(256)).decode("utf-8", "surrogateescape")
+    for conn in (mine, theirs):
+        await conn.echo(every)
+        await conn.echo([chr(code) if code < 128 else chr(0xDC00 + code) for code in range(256)])
+
+
+@case("request.empty-things", "request.message")
+async def empty_things(t: Play) -> None:
+    """The empty string, list, vector, blob, symbol are answers like any other."""
+    mine, _ = await t.pair()
+    for datum in ("", [], (), b"", Symbol(""), [[]], [""], ([],), array.array("B")):
+        await mine.echo(datum)
+
+
+@case("request.in-sequence", "request.message", "start.request-handler")
+async def in_sequence(t: Play) -> None:
+    """A hundred requests one after another get a hundred answers, each its own."""
+    mine, _ = await t.pair()
+    for index in range(100):
+        t.equal(await mine.request(["echo", index]), index, f"the answer to request {index}")
+
+
+@case("request.handler-runs-once", "start.request-handler", "profile.close")
+async def handler_runs_once(t: Play) -> None:
+    """The handler is applied once to each request, no more and no less."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        name = t.new_name()
+        answers = await asyncio.gather(*(conn.request(["count", name]) for _ in range(20)))
+        t.equal(sorted(answers), list(range(1, 21)), "the counter's values over 20 requests at once")
+        t.equal(await conn.request(["count", name]), 21, "the counter after 20 requests")
+
+
+@case("request.parallel", "request.parallel", "about.threads")
+async def parallel(t: Play) -> None:
+    """Many requests at once over one connection all get their own answers."""
+    mine, _ = await t.pair()
+    answers = await asyncio.gather(*(mine.request(["echo", ["number", i]]) for i in range(100)))
+    t.equal(answers, [["number", i] for i in range(100)], "the answers to 100 requests at once")
+
+
+@case("request.out-of-order", "request.parallel")
+async def out_of_order(t: Play) -> None:
+    """The answer to a later request may come before that to an earlier one: a slow one holds no other up."""
+    mine, _ = await t.pair()
+    async with t.beside(mine.request(["sleep", LONG_SLEEP, "slow"])) as (slow,):
+        for index in range(3):
+            t.equal(await mine.request(["ping", str(index)]), ["pong", str(index)], "a request behind a slow one")
+        t.check(
+            not slow.done(),
+            f"a request that sleeps {LONG_SLEEP} ms was answered before requests behind it were",
+            actual=repr(slow),
+        )
+
+
+@case("request.reversed-order", "request.parallel", "about.threads")
+async def reversed_order(t: Play) -> None:
+    """Answers that come in reverse order still reach the request that they answer."""
+    mine, _ = await t.pair()
+    order: list[int] = []
+
+    async def one(index: int) -> None:
+        t.equal(await mine.request(["sleep", STEP * (5 - index), index]), index, "the answer to one of five sleepers")
+        order.append(index)
+
+    await asyncio.gather(*(one(index) for index in range(5)))
+    t.check(
+        order[-1] == 0,
+        "answers came in the order of the requests, though the first handler took longest",
+        expected="the first request answered last",
+        actual=f"answers to requests {order}",
+    )
+
+
+@case("request.handlers-at-once", "about.threads", "open.request-handler", "start.request-handler")
+async def handlers_at_once(t: Play) -> None:
+    """Several handlers run at once, each in its own thread: on the server, and on the client."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await asyncio.gather(*(conn.request(["sleep", 500, i]) for i in range(12)))
+        took = loop.time() - start
+        t.check(
+            took < 4.0,
+            f"12 handlers that sleep 0.5 s each did not run at once, at the other end of the {conn.side.role}",
+            expected="about 0.5 s for all (one at a time is 6 s)",
+            actual=f"{took:.1f} s",
+        )
+
+
+@case("request.slow-handler-elsewhere", "about.threads", "start.request-handler", subject="server")
+async def slow_handler_elsewhere(t: Play) -> None:
+    """A slow handler of one connection does not hold up another connection, nor the accepting of new ones."""
+    served = await t.serve()
+    one, two = await t.connect(served), await t.connect(served)
+    async with t.beside(one.request(["sleep", LONG_SLEEP, "slow"])) as (slow,):
+        t.equal(await two.request(["ping", "two"]), ["pong", "two"], "a request over another connection")
+        three = await t.connect(served)
+        t.equal(await three.request(["ping", "three"]), ["pong", "three"], "a request over a new connection")
+        t.check(not slow.done(), "the sleeper was answered first", actual=repr(slow))
+
+
+@case("request.blocks-its-own-caller", "request.message")
+async def blocks_its_own_caller(t: Play) -> None:
+    """request! waits for its response: it does not return before the handler did."""
+    mine, _ = await t.pair()
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    t.equal(await mine.request(["sleep", 300, "done"]), "done", "the answer of a sleeper")
+    took = loop.time() - start
+    t.check(took >= 0.29, "request! returned before its handler did", expected="0.3 s or more", actual=f"{took:.3f} s")
+
+
+@case("request.large-string", "request.message", timeout=30)
+async def large_string(t: Play) -> None:
+    """A message of two million bytes goes there and back."""
+    mine, theirs = await t.pair()
+    text = "0123456789abcdef" * 131_072
+    t.check(await mine.request(["echo", text]) == text, "a string of 2 MiB came back changed")
+    t.check(await theirs.request(["echo", text[:300_000]]) == text[:300_000], "a long string came back changed")
+
+
+@case("request.large-list", "request.message", timeout=30)
+async def large_list(t: Play) -> None:
+    """A list of 50,000 elements goes there and back."""
+    mine, _ = await t.pair()
+    await mine.echo(list(range(50_000)))
+
+
+@case("request.many-types-large", "request.message", timeout=30)
+async def many_types_large(t: Play) -> None:
+    """A large blob and a large vector go there and back."""
+    mine, _ = await t.pair()
+    await mine.echo(bytes(range(256)) * 400)
+    await mine.echo(tuple(range(20_000)))
+
+
+@case("request.deep-datum", "request.message", timeout=30)
+async def deep_datum(t: Play) -> None:
+    """A datum nested 2,000 deep goes there and back, both ways."""
+    mine, theirs = await t.pair()
+    deep: list[object] = []
+    for _ in range(2_000):
+        deep = [deep]
+    await mine.echo(deep)
+    await theirs.echo(deep)
+
+
+@case("request.over-own-limit", "profile.own-limit", kind="profile", subject="client", transport="unix", security="insecure", timeout=60)
+async def over_own_limit(t: Play) -> None:
+    """A message over the packet limit is refused by its sender, and the connection goes on."""
+    mine, _ = await t.pair()
+    await t.fails(
+        mine.request(["echo", "x" * (17 * 1024 * 1024)], timeout=60),
+        Invalid,
+        RemoteFailed,
+        why="a message of 17 MiB was sent",
+    )
+    await mine.echo("still there")
+    t.check(
+        len(t.capture.stream(1, CLIENT)) + t.capture.dropped < 1_000_000,
+        "a message over the limit reached the wire",
+        actual=f"{len(t.capture.stream(1, CLIENT)) + t.capture.dropped} bytes",
+    )
+
+
+@case("request.answer-over-limit", "profile.own-limit", kind="profile", subject="server", transport="unix", security="insecure", timeout=60)
+async def answer_over_limit(t: Play) -> None:
+    """An answer over the packet limit becomes that request's error, and the connection goes on."""
+    mine, _ = await t.pair()
+    # Each of the 1,500 numbers comes back with the text beside it: a small request, an answer of 18 MiB.
+    text = "x" * 12_000
+    await t.fails(
+        mine.request(["callback", 1_500, text], timeout=80),
+        RemoteFailed,
+        why="an answer of 18 MiB was sent",
+    )
+    await mine.echo("still there")
+
+
+@case("request.byte-by-byte", "request.message", "profile.framing")
+async def byte_by_byte(t: Play) -> None:
+    """A conversation whose bytes arrive one at a time is the same conversation."""
+    served = await t.serve()
+    for source in (CLIENT, SERVER):
+        t.relay.faults[source].chop = 1
+    conn = await t.connect(served)
+    await conn.echo("one byte after another")
+    t.equal(await conn.request(["callback", 2, "x"]), [[0, "x"], [1, "x"]], "callbacks, byte by byte")
+
+
+@case("request.slow-network", "request.parallel")
+async def slow_network(t: Play) -> None:
+    """On a network that delays every byte requests are answered all the same, and at once."""
+    served = await t.serve()
+    for source in (CLIENT, SERVER):
+        t.relay.faults[source].delay = 0.08
+    conn = await t.connect(served)
+    answers = await asyncio.gather(*(conn.request(["echo", i]) for i in range(20)))
+    t.equal(answers, list(range(20)), "the answers over a slow network")
+
+
+@case("request.stalled-network", "request.parallel", "close-connection")
+async def stalled_network(t: Play) -> None:
+    """Requests wait while the network stands still, and are answered when it moves again."""
+    mine, _ = await t.pair()
+    await mine.echo("before")
+    t.relay.hold(SERVER)
+    async with t.beside(*(mine.request(["echo", i]) for i in range(5))) as waiting:
+        await t.relay.bytes_from(SERVER, len(t.capture.stream(1, SERVER)) + 1)
+        t.check(not any(one.done() for one in waiting), "a request was answered while the network stood still")
+        t.relay.release(SERVER)
+        t.equal(await asyncio.gather(*waiting), list(range(5)), "the answers after the stall")
+
+
+@case("request.both-ways-at-once", "about.symmetry", "request.parallel")
+async def both_ways_at_once(t: Play) -> None:
+    """Requests cross on the wire: fifty each way, all answered."""
+    mine, theirs = await t.pair()
+    answers = await asyncio.gather(
+        *(mine.request(["echo", ["c", i]]) for i in range(50)), *(theirs.request(["echo", ["s", i]]) for i in range(50))
+    )
+    t.equal(answers, [["c", i] for i in range(50)] + [["s", i] for i in range(50)], "100 crossing requests")
+
+
+@case("request.large-both-ways", "request.parallel", "about.symmetry", timeout=30)
+async def large_both_ways(t: Play) -> None:
+    """Large messages that cross do not lock the two sides up, each waiting for the other to read."""
+    mine, theirs = await t.pair()
+    text = "x" * 600_000
+    work = [mine.request(["echo", [i, text]]) for i in range(4)] + [theirs.request(["echo", [i, text]]) for i in range(4)]
+    answers = await t.within(40, asyncio.gather(*work), "eight large requests that cross")
+    t.check(
+        all(answer == [i % 4, text] for i, answer in enumerate(answers)), "a large answer came back changed or mixed up"
+    )
+
+
+@case("request.handler-gets-the-connection", "open.request-handler-arguments")
+async def handler_gets_the_connection(t: Play) -> None:
+    """A request handler is applied to the connection itself: what it asks goes to whoever asked."""
+    served = await t.serve()
+    one, two = await t.connect(served), await t.connect(served)
+    first, second = await served.opened(), await served.opened()
+    names = [t.new_name(), t.new_name()]
+    for conn, name in ((one, names[0]), (two, names[1])):
+        t.equal(await conn.request(["callback", 2, name]), [[0, name], [1, name]], "callbacks over the asking connection")
+    for conn in (first, second):
+        t.equal(await conn.request(["callback", 1, "x"]), [[0, "x"]], "callbacks from the server's side")
+
+
+@case("request.message-bytes", "profile.messages", "profile.insecure", "profile.framing", kind="profile", security="insecure")
+async def message_bytes(t: Play) -> None:
+    """On the wire a request is (request ID DATUM), its answer (response ID DATUM), a failure (error ID "...")."""
+    mine, theirs = await t.pair()
+    await mine.echo("x")
+    await mine.echo([1, 2])
+    try:
+        await mine.request(["fail", "why"])
+    except RemoteFailed:
+        pass
+    await theirs.echo(Symbol("y"))
+    client = [b'(request 0 ("echo" "x"))', b'(request 1 ("echo" (1 2)))', b'(request 2 ("fail" "why"))', b"(response 0 y)"]
+    server = [b'(response 0 "x")', b"(response 1 (1 2))", None, b'(request 0 ("echo" y))']
+    for source, expected in ((CLIENT, client), (SERVER, server)):
+        conversation = Conversation(t.capture, 1, t.profile, {})
+        bodies = [packet.body for packet in conversation.packets if packet.source == source]
+        t.check(len(bodies) == 4, f"the {source} sent {len(bodies)} packets", expected="4")
+        for body, want in zip(bodies, expected, strict=True):
+            if want is None:
+                t.check(
+                    body.startswith(b'(error 2 "') and b"why" in body and body.endswith(b'")'),
+                    f"the {source}'s failure is out of form",
+                    expected='(error 2 "...why...")',
+                    actual=body.decode("utf-8", "backslashreplace"),
+                )
+                continue
+            t.check(
+                body == want,
+                f"a packet of the {source} has other bytes than the profile says",
+                expected=want.decode(),
+                actual=body.decode("utf-8", "backslashreplace"),
+            )
+
+
+@case("request.ids-count-up", "profile.ids", kind="profile")
+async def ids_count_up(t: Play) -> None:
+    """Each side numbers its requests from 0 by one, in the order in which they are written."""
+    mine, theirs = await t.pair()
+    await asyncio.gather(
+        *(mine.request(["echo", i]) for i in range(30)), *(theirs.request(["echo", i]) for i in range(30))
+    )
+    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
+    for source in (CLIENT, SERVER):
+        ids = [p.message[1] for p in conversation.packets if p.source == source and p.message and p.message[0] == "request"]
+        t.check(
+            ids == list(range(30)),
+            f"the {source} numbers its requests otherwise",
+            expected="0, 1, 2, ... 29",
+            actual=", ".join(map(str, ids)),
+        )
+
+
+@case("request.unsent-requests-leave-no-gap", "profile.ids", "profile.own-limit", kind="profile", subject="client", security="insecure", transport="unix", timeout=60)
+async def unsent_requests_leave_no_gap(t: Play) -> None:
+    """A request that was refused before sending uses up no ID: the next one on the wire follows on."""
+    mine, _ = await t.pair()
+    await mine.echo("first")
+    try:
+        await mine.request(["echo", "x" * (17 * 1024 * 1024)], timeout=60)
+    except (Invalid, RemoteFailed):
+        pass
+    except NetworkFailed as error:
+        raise Failure("a message over the limit ended the connection", actual=error.message) from None
+    await mine.echo("second")
+    conversation = Conversation(t.capture, 1, t.profile, {})
+    ids = [p.message[1] for p in conversation.packets if p.source == CLIENT and p.message and p.message[0] == "request"]
+    t.check(ids == [0, 1], "the IDs of the requests that were written", expected="0, 1", actual=str(ids))

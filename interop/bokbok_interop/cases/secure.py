@@ -1,0 +1,457 @@
+"""Keys: who may connect, who may not, and what a listener on the wire sees.
+
+What this module knows: the sentences about users, keys and encryption. What it refuses to know: tampering and replay,
+which are the hostile chapter's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from ..dump import Conversation
+from ..model import Failure
+from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported
+from .base import case
+
+BOB, BOBS = "bob", "tr0ub4dor & 3"
+
+
+async def _refused(t: Play, served: Served, user: str | None, passphrase: str | None, why: str) -> None:
+    """A client that connects so, and asks, gets a network error; no handler ever ran for it."""
+    before = len(served.connections)
+    conn: Conn | None = None
+    try:
+        conn = await t.connect(served, user, passphrase)
+        first = asyncio.ensure_future(conn.request(["echo", "let me in"]))
+        try:
+            await t.fails(first, NetworkFailed, why=why)
+        finally:
+            first.cancel()
+    except NetworkFailed:
+        pass  # already at the connecting: as good
+    await t.server.settle()
+    t.check(
+        len(served.connections) == before,
+        f"the open handler ran for a connection that must fail ({why})",
+        expected="no open handler",
+        actual="an `opened` event",
+    )
+
+
+async def _welcome(t: Play, served: Served, user: str, passphrase: str) -> Conn:
+    conn = await t.connect(served, user, passphrase)
+    t.equal(await conn.request(["whoami"]), user, "the user as the server's handler sees it")
+    return conn
+
+
+@case("secure.right-key", "open.key", "start.user-key", "about.encryption", security="secure")
+async def right_key(t: Play) -> None:
+    """A client with the right key is served."""
+    mine, theirs = await t.pair()
+    await mine.echo("with the right key")
+    await theirs.echo("and the other way round")
+
+
+@case("secure.user-on-both-sides", "connection-user", security="secure")
+async def user_on_both_sides(t: Play) -> None:
+    """connection-user is the username, on the client and on the server."""
+    mine, theirs = await t.pair()
+    t.equal((await mine.info())[0], USER, "connection-user of the client's connection")
+    t.equal((await theirs.info())[0], USER, "connection-user of the server's connection")
+    t.equal(theirs.user, USER, "connection-user in the open handler")
+    t.equal(await mine.request(["whoami"]), USER, "connection-user in the server's request handler")
+    t.equal(await theirs.request(["whoami"]), USER, "connection-user in the client's request handler")
+
+
+@case("secure.insecure-has-no-user", "connection-user", "open.insecure", security="insecure")
+async def insecure_has_no_user(t: Play) -> None:
+    """connection-user is #f on an insecure connection, on both sides."""
+    mine, theirs = await t.pair()
+    t.equal((await mine.info())[0], False, "connection-user of the client's connection")
+    t.equal((await theirs.info())[0], False, "connection-user of the server's connection")
+    t.equal(theirs.user, False, "connection-user in the open handler")
+    t.equal(await mine.request(["whoami"]), False, "connection-user in the server's request handler")
+    t.equal(await theirs.request(["whoami"]), False, "connection-user in the client's request handler")
+
+
+@case("secure.insecure-server", "start.insecure", "open.insecure", security="insecure")
+async def insecure_server(t: Play) -> None:
+    """With #f for user->key a server takes clients that have neither user nor key."""
+    mine, _ = await t.pair()
+    await mine.echo("in the clear")
+
+
+@case("secure.wrong-key", "open.wrong-key", "open.key", security="secure", subject="server")
+async def wrong_key(t: Play) -> None:
+    """With the wrong key the connection fails, and no handler of the server runs."""
+    served = await t.serve()
+    await _refused(t, served, USER, "not " + PASSPHRASE, "a client with the wrong key was served")
+
+
+@case("secure.almost-right-key", "open.key", "key.passphrase", security="secure", subject="server")
+async def almost_right_key(t: Play) -> None:
+    """A passphrase that differs in its last character, in case, or by a blank is a wrong one."""
+    served = await t.serve()
+    for wrong in (PASSPHRASE[:-1] + "f", PASSPHRASE.title(), PASSPHRASE + " ", PASSPHRASE + "\n", ""):
+        await _refused(t, served, USER, wrong, f"a client with the passphrase {wrong!r} was served")
+
+
+@case("secure.unknown-user", "start.user-key-refuses", "start.user-key", security="secure", subject="server")
+async def unknown_user(t: Play) -> None:
+    """A user for whom user->key returns #f cannot connect, whatever the key."""
+    served = await t.serve()
+    await _refused(t, served, "mallory", PASSPHRASE, "an unknown user was served")
+
+
+@case("secure.denied-user", "start.user-key-refuses", "readme.user-key", security="secure", subject="server")
+async def denied_user(t: Play) -> None:
+    """A user who is known and not allowed cannot connect."""
+    served = await t.serve(users={USER: PASSPHRASE, "carol": None})
+    await _refused(t, served, "carol", PASSPHRASE, "a user who may not connect was served")
+
+
+@case("secure.user-names-are-exact", "start.user-key-value", security="secure", subject="server")
+async def user_names_are_exact(t: Play) -> None:
+    """user->key gets the username as the client gave it: no case is folded, nothing trimmed."""
+    served = await t.serve()
+    for wrong in (USER.upper(), USER + " ", " " + USER, USER[:-1], USER + "\0"):
+        await _refused(t, served, wrong, PASSPHRASE, f"the user {wrong!r} was served")
+
+
+@case("secure.other-users-key", "start.user-key-value", security="secure", subject="server")
+async def other_users_key(t: Play) -> None:
+    """The key must be that of the user, not of another one that the server knows."""
+    served = await t.serve(users={USER: PASSPHRASE, BOB: BOBS})
+    await _refused(t, served, USER, BOBS, "a client with another user's key was served")
+    await _refused(t, served, BOB, PASSPHRASE, "a client with another user's key was served")
+
+
+@case("secure.two-users", "start.user-key-value", "connection-user", security="secure", subject="server")
+async def two_users(t: Play) -> None:
+    """Two users with keys of their own are served side by side, each under its own name."""
+    served = await t.serve(users={USER: PASSPHRASE, BOB: BOBS})
+    alice = await _welcome(t, served, USER, PASSPHRASE)
+    bob = await _welcome(t, served, BOB, BOBS)
+    t.equal([(await served.opened()).user, (await served.opened()).user], [USER, BOB], "the users as they opened")
+    t.equal(await alice.request(["whoami"]), USER, "the first user, once more")
+    t.equal(await bob.request(["whoami"]), BOB, "the second user, once more")
+
+
+@case("secure.same-key-two-users", "start.user-key-value", security="secure", subject="server")
+async def same_key_two_users(t: Play) -> None:
+    """Two users with the same passphrase are still two users."""
+    served = await t.serve(users={USER: PASSPHRASE, BOB: PASSPHRASE})
+    await _welcome(t, served, USER, PASSPHRASE)
+    await _welcome(t, served, BOB, PASSPHRASE)
+
+
+@case("secure.goes-on-after-refusals", "open.wrong-key", security="secure", subject="server")
+async def goes_on_after_refusals(t: Play) -> None:
+    """A server that refused clients goes on serving the others, old and new."""
+    served = await t.serve()
+    old = await t.connect(served)
+    for wrong in ("a", "b", "c"):
+        with_wrong = await _try(t.connect(served, USER, wrong))
+        if with_wrong is not None:
+            await t.fails(with_wrong.request(["echo", 1]), NetworkFailed, why="a client with the wrong key was served")
+    await old.echo("still here")
+    await (await t.connect(served)).echo("and new")
+    await t.server.settle()
+    t.check(
+        len(served.connections) == 2,
+        "the open handler ran for refused connections",
+        expected="2 opened connections",
+        actual=str(len(served.connections)),
+    )
+
+
+async def _try(connecting: object) -> Conn | None:
+    try:
+        return await connecting  # type: ignore[misc, no-any-return]
+    except NetworkFailed:
+        return None
+
+
+@case("secure.refused-hello-closes-client", "open.close-handler", "profile.close-handler", security="secure", subject="client")
+async def refused_hello_closes_client(t: Play) -> None:
+    """A client whose hello is refused learns that the connection was closed: its close handler runs, once."""
+    served = await t.serve()
+    try:
+        conn = await t.connect(served, USER, "wrong")
+    except NetworkFailed:
+        return  # it learnt it earlier: no connection object came to be
+    await conn.closed()
+    await t.client.settle()
+    t.check(conn.closings == 1, "the close handler ran more than once", expected="1", actual=str(conn.closings))
+
+
+@case(
+    "secure.insecure-client-at-secure-server",
+    "start.user-key",
+    "profile.wrong-mode",
+    security="secure",
+    subject="server",
+    timeout=15,
+)
+async def insecure_client_at_secure_server(t: Play) -> None:
+    """A client without user and key gets nothing from a server that wants them."""
+    served = await t.serve()
+    before = await _count(t, served)
+    conn = await _try(t.connect(served, None, None))
+    if conn is not None:
+        # Two requests: the second is certainly no session key, so that nobody has to wait for a time limit.
+        requests = [asyncio.ensure_future(conn.request(["count", "stolen"], timeout=20)) for _ in range(2)]
+        try:
+            for request in requests:
+                await t.fails(request, NetworkFailed, why="an insecure client was served by a secure server")
+        finally:
+            for request in requests:
+                request.cancel()
+    t.equal(await _count(t, served), before + 1, "how often a handler ran for a client that had no key")
+
+
+async def _count(t: Play, served: Served) -> int:
+    conn = await t.connect(served)
+    value = await conn.request(["count", "stolen"])
+    if not isinstance(value, int):
+        raise Failure("a counter that is no number", expected="a fixnum", actual=repr(value))
+    return value
+
+
+@case(
+    "secure.secure-client-at-insecure-server",
+    "start.insecure",
+    "profile.wrong-mode",
+    security="insecure",
+    timeout=15,
+)
+async def secure_client_at_insecure_server(t: Play) -> None:
+    """A client with user and key fails at a server that has none; nothing it asks is answered in the clear."""
+    served = await t.serve()
+    conn = await _try(t.connect(served, USER, PASSPHRASE))
+    if conn is None:
+        return
+    await t.fails(
+        conn.request(["echo", "secret"], timeout=20), NetworkFailed, why="a secure client was served by an insecure server"
+    )
+
+
+@case("secure.nothing-readable", "about.encryption", "open.key", "readme.session-key", security="secure")
+async def nothing_readable(t: Play) -> None:
+    """No word of a request, an answer or an error can be read on the wire."""
+    mine, theirs = await t.pair()
+    marker = "MARKER-that-must-not-be-seen-" * 3
+    await mine.echo(marker)
+    await theirs.echo([marker])
+    try:
+        await mine.request(["fail", marker])
+    except Refused:
+        pass
+    for source in ("client", "server"):
+        stream = t.capture.stream(1, source)
+        t.check(len(stream) > 100, f"the relay saw no conversation from the {source}")
+        for secret in (b"MARKER", PASSPHRASE.encode(), hashlib.sha512(PASSPHRASE.encode()).digest()[:32]):
+            t.check(
+                secret not in stream and secret.hex().encode() not in stream,
+                f"the bytes that the {source} sent show what must be secret",
+                expected="nothing readable",
+                actual="a marker or a key, in the clear",
+            )
+
+
+@case("secure.clear-when-insecure", "open.insecure", security="insecure")
+async def clear_when_insecure(t: Play) -> None:
+    """An insecure connection is unencrypted: what is said can be read on the wire."""
+    mine, _ = await t.pair()
+    await mine.echo("MARKER-that-can-be-seen")
+    for source in ("client", "server"):
+        t.check(
+            b"MARKER-that-can-be-seen" in t.capture.stream(1, source),
+            f"the {source}'s bytes on an insecure connection do not show what was said",
+        )
+
+
+@case("secure.fresh-session-keys", "readme.session-key", security="secure", subject="client")
+async def fresh_session_keys(t: Play) -> None:
+    """Each connection has a session key of its own: the same conversation twice shares no encrypted bytes."""
+    served = await t.serve()
+    for _ in range(2):
+        conn = await t.connect(served)
+        await conn.echo("the same words each time, long enough to compare")
+        await conn.close()
+    for source in ("client", "server"):
+        one, two = (t.capture.stream(number, source) for number in (1, 2))
+        windows = {one[i : i + 24] for i in range(0, len(one) - 24)}
+        shared = [two[i : i + 24] for i in range(0, len(two) - 24) if two[i : i + 24] in windows]
+        t.check(
+            not shared,
+            f"two connections share encrypted bytes, from the {source}",
+            expected="no 24 bytes in common",
+            actual=f"{len(shared)} windows in common, one is {shared[0].hex() if shared else ''}",
+        )
+
+
+@case("secure.any-passphrase", "key.passphrase", security="secure")
+async def any_passphrase(t: Play) -> None:
+    """Any string is a passphrase: empty, long, with blanks, controls, and bytes of any kind."""
+    phrases = {
+        "empty": "",
+        "long": "x" * 1_000,
+        "blanks": "  two  blanks  ",
+        "controls": "a\tb\nc\x00d\x7f",
+        "unicode": "Grüße, 日本語, \U0001f600",
+        "bytes": "\udcff\udcfe\udc80",
+        "quotes": 'say "\\"',
+    }
+    served = await t.serve(users=phrases)
+    for user, phrase in phrases.items():
+        await _welcome(t, served, user, phrase)
+    await _refused(t, served, "long", "x" * 999, "a client with a passphrase one character shorter was served")
+
+
+@case("secure.any-user-name", "profile.hello-user", "start.user-key-value", kind="profile", security="secure")
+async def any_user_name(t: Play) -> None:
+    """Any string of up to 255 bytes is a username, and comes out of user->key and connection-user the same."""
+    names = [
+        "",
+        "a",
+        "two words",
+        "line\nfeed",
+        "nul\0inside",
+        "\x1b[31mred\x1b[0m",
+        "Zoë",
+        "日本語",
+        "\udcff\udcfe",
+        'quo"te\\',
+        "x" * 255,
+    ]
+    served = await t.serve(users={name: f"passphrase of {number}" for number, name in enumerate(names)})
+    for number, name in enumerate(names):
+        conn = await _welcome(t, served, name, f"passphrase of {number}")
+        opened = await served.opened()
+        t.equal(opened.user, name, "the user in the open handler")
+        t.equal((await opened.info())[0], name, "connection-user on the server")
+        t.equal((await conn.info())[0], name, "connection-user on the client")
+
+
+@case("secure.user-name-too-long", "profile.hello-user", kind="profile", security="secure", subject="client")
+async def user_name_too_long(t: Play) -> None:
+    """A username of 256 bytes cannot be sent: the client refuses it."""
+    served = await t.serve(users={USER: PASSPHRASE, "x" * 256: "p"})
+    await t.fails(
+        t.connect(served, "x" * 256, "p"), Invalid, NetworkFailed, why="a username of 256 bytes was not refused"
+    )
+    await (await t.connect(served)).echo("and a good one goes on")
+
+
+@case("secure.key-derivation", "profile.key", "key.passphrase", kind="profile", security="secure")
+async def key_derivation(t: Play) -> None:
+    """A key is the first 32 bytes of SHA-512 of the passphrase's bytes."""
+    tried = 0
+    for side in (t.client, t.server):
+        for phrase in ("mypassphrase", "", "Zoë", "\udcff", "x" * 300):
+            try:
+                answer = await side.command("key", phrase)
+            except Unsupported:
+                break
+            tried += 1
+            expected = t.profile.key_derivation(phrase.encode("utf-8", "surrogateescape"))
+            t.equal(answer.values, [expected], f"the {side.role}'s key of the passphrase {phrase!r}")
+    if not tried:
+        raise Unsupported("both peers keep their keys to themselves (`key` is unsupported)")
+
+
+@case("secure.hello-bytes", "profile.hello-user", "profile.hello-key", "profile.framing", kind="profile", security="secure", subject="client")
+async def hello_bytes(t: Play) -> None:
+    """A hello is the username's packet and the boxed session key's packet, byte for byte."""
+    mine, _ = await t.pair()
+    await mine.echo("after the hello")
+    stream = t.capture.stream(1, "client")
+    head = len(USER).to_bytes(4, "big") + USER.encode() + (72).to_bytes(4, "big")
+    t.check(
+        stream.startswith(head),
+        "the client's first bytes are no hello",
+        expected=head.hex(),
+        actual=stream[: len(head)].hex(),
+    )
+    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    t.check(conversation.user == USER, "the hello does not open", expected="a session key", actual=conversation.problem)
+
+
+@case("secure.nonces", "profile.nonce", kind="profile", security="secure")
+async def nonces(t: Play) -> None:
+    """A side's nonces are 16 random bytes and a counter from 0, in order, the hello's box among them."""
+    served = await t.serve()
+    for _ in range(2):
+        mine = await t.connect(served)
+        theirs = await served.opened()
+        await mine.request(["callback", 3, "x"])
+        await asyncio.gather(*(theirs.request(["echo", i]) for i in range(5)))
+        await asyncio.gather(*(mine.request(["echo", i]) for i in range(5)))
+    prefixes = []
+    for number in (1, 2):
+        conversation = Conversation(t.capture, number, t.profile, t.secrets)
+        t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
+        for source in ("client", "server"):
+            found = [packet.nonce for packet in conversation.packets if packet.source == source and packet.nonce]
+            t.check(len(found) > 5, f"too few boxes from the {source}")
+            prefixes.append(found[0][:16])
+            expected = [found[0][:16] + count.to_bytes(8, "big") for count in range(len(found))]
+            t.check(
+                found == expected,
+                f"the {source}'s nonces are not one prefix and a counter from 0",
+                expected=" ".join(nonce.hex() for nonce in expected[:4]),
+                actual=" ".join(nonce.hex() for nonce in found[:4]),
+            )
+    t.check(len(set(prefixes)) == len(prefixes), "a nonce's random half was used twice", actual=str(len(set(prefixes))))
+
+
+@case("secure.server-says-nothing", "profile.no-answer", "profile.early", kind="profile", security="secure", subject="server")
+async def server_says_nothing(t: Play) -> None:
+    """The server answers nothing to the hello: its first bytes are the first answer's."""
+    served = await t.serve()
+    await t.connect(served)
+    await served.opened()
+    await t.server.settle()
+    stream = t.capture.stream(1, "server")
+    t.check(not stream, "the server answered the hello", expected="no byte", actual=stream[:40].hex())
+
+
+@case("secure.unknown-user-looks-like-wrong-key", "profile.refusal", kind="profile", security="secure", subject="server")
+async def unknown_user_looks_like_wrong_key(t: Play) -> None:
+    """On the wire an unknown user and a wrong key look alike: no byte, then an end of file."""
+    served = await t.serve()
+    for user, phrase in ((USER, "wrong"), ("nobody", PASSPHRASE), ("nobody", "wrong")):
+        conn = await _try(t.connect(served, user, phrase))
+        if conn is not None:
+            await t.fails(conn.request(["echo", 1]), NetworkFailed, why="a client with the wrong key was served")
+    links = [await t.relay.link(number) for number in (1, 2, 3)]
+    for link in links:
+        await t.within(5, link.over.wait(), "the end of a refused connection")
+    seen = [
+        [chunk.data for chunk in t.capture.chunks if chunk.conn == number and chunk.source == "server"]
+        for number in (1, 2, 3)
+    ]
+    t.check(
+        all(chunks == [None] for chunks in seen),
+        "refusals can be told apart on the wire",
+        expected="three times nothing but an end of file",
+        actual=str([["eof" if c is None else c.hex() for c in chunks] or "reset" for chunks in seen]),
+    )
+
+
+@case("secure.encrypted-both-ways", "profile.boxes", kind="profile", security="secure")
+async def encrypted_both_ways(t: Play) -> None:
+    """Every packet after the hello is one box under the session key, in both directions."""
+    mine, theirs = await t.pair()
+    await mine.request(["callback", 2, "x"])
+    await theirs.request(["relay", 3, "y"])
+    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
+    t.check(
+        len([p for p in conversation.packets if p.message is not None]) == 14,
+        "the conversation has other messages than it should",
+        expected="14: two requests with their answers, and 2 + 3 nested ones with theirs",
+        actual=str(len([p for p in conversation.packets if p.message is not None])),
+    )

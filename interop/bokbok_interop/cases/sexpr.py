@@ -1,0 +1,310 @@
+"""Datums on the wire: every recorded vector, through the peer, byte for byte.
+
+What this module knows: what CHICKEN 4.13.0 and 5.3.0 were seen to write (`vectors/`), and which of it a peer's dialect
+must write. What it refuses to know: how any of it is read or written.
+
+One case for each type. The client asks for the echo of many values at once; the bytes that it wrote, and those that
+the server answered with, are taken from the recording and compared with the ones that the two peers' dialects write.
+A peer that claims no dialect has only the values compared.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import re
+import struct
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from bokbok.errors import SexprError
+from bokbok.sexpr import (
+    CHICKEN_4,
+    CHICKEN_4_EXACT,
+    CHICKEN_5,
+    EOF,
+    Char,
+    Dotted,
+    Keyword,
+    Symbol,
+    dumps,
+    loads,
+)
+
+from ..capture import CLIENT, SERVER
+from ..dump import Conversation
+from ..model import Failure
+from ..play import Play, Side, show
+from .base import case
+
+BATCH = 120
+"""Values of one request: few requests, and still a readable failure."""
+
+DIALECTS = {"chicken-4": CHICKEN_4, "chicken-4-exact": CHICKEN_4_EXACT, "chicken-5": CHICKEN_5}
+_RECORDED = {"chicken-4-exact": "chicken-4.13.0", "chicken-5": "chicken-5.3.0"}
+_TYPE_CODES = {
+    "u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i", "f32": "f", "f64": "d",
+}  # fmt: skip
+
+
+def untag(tagged: dict[str, Any]) -> Any:
+    """A recorded value as the library has it."""
+    kind, value = tagged["t"], tagged.get("v")
+    if kind in ("string", "symbol", "keyword"):
+        text = bytes.fromhex(value).decode("utf-8", "surrogateescape")
+        return {"string": str, "symbol": Symbol, "keyword": Keyword}[kind](text)
+    if kind == "blob":
+        return bytes.fromhex(value)
+    if kind == "flonum":
+        return _flonum(value)
+    if kind in ("fixnum", "boolean"):
+        return value
+    if kind == "char":
+        return Char(chr(value))
+    if kind in ("list", "vector"):
+        items = [untag(item) for item in value]
+        return items if kind == "list" else tuple(items)
+    if kind == "dotted":
+        return Dotted([untag(item) for item in value], untag(tagged["tail"]))
+    if kind == "eof":
+        return EOF
+    if kind.endswith("vector"):
+        return array.array(_TYPE_CODES[kind[:-6]], [_flonum(x) if isinstance(x, str) else x for x in value])
+    raise ValueError(f"no such type of value: {kind}")
+
+
+def _flonum(text: str) -> float:
+    return float(text) if text in ("inf", "-inf", "nan") else float.fromhex(text)
+
+
+# `#:name` outside strings, characters and barred symbols: CHICKEN 5's keywords, which the profile writes as `name:`.
+_KEYWORD = re.compile(rb'"(?:[^"\\]|\\.)*"|#\\.[^\s()]*|(#:)((?:\|(?:[^|\\]|\\.)*\||[^\s()|])+)|\|(?:[^|\\]|\\.)*\|', re.S)
+
+
+def _wire_keywords(text: bytes) -> bytes:
+    return _KEYWORD.sub(lambda found: found[2] + b":" if found[1] else found[0], text)
+
+
+@lru_cache(maxsize=1)
+def _recorded() -> dict[str, dict[str, tuple[str, Any, bytes]]]:
+    """By release: JSON of the value, to (type, value, what `write` printed)."""
+    out: dict[str, dict[str, tuple[str, Any, bytes]]] = {}
+    for release in _RECORDED.values():
+        text = resources.files(__package__).joinpath("vectors", f"{release}-write.jsonl").read_text("ascii")
+        entries = [json.loads(line) for line in text.splitlines()]
+        out[release] = {
+            json.dumps(e["value"]): (e["value"]["t"], untag(e["value"]), bytes.fromhex(e["hex"])) for e in entries
+        }
+    return out
+
+
+def written(value: Any, dialect: str, key: str | None = None) -> bytes:
+    """What a peer of that dialect writes for a value: as recorded where it was, else as the library writes it."""
+    release = _RECORDED.get(dialect)
+    if release is not None and key is not None and key in _recorded()[release]:
+        text = _recorded()[release][key][2]
+        return _wire_keywords(text) if dialect == "chicken-5" else text
+    return _wire_keywords(dumps(value, dialect=DIALECTS[dialect]))
+
+
+def _close(one: Any, other: Any) -> bool:
+    """The same but for the digits of flonums that a 15-digit writer drops."""
+    try:
+        return bool(dumps(one, dialect=CHICKEN_4_EXACT) == dumps(other, dialect=CHICKEN_4_EXACT))
+    except SexprError:
+        return False
+
+
+@lru_cache(maxsize=None)
+def plan(kinds: tuple[str, ...], client: str, server: str) -> list[tuple[Any, bytes, Any, bytes]]:
+    """What is sent and what must come.
+
+    Args:
+        kinds: types of values.
+        client, server: dialects.
+
+    Returns:
+        For each vector: the value, the client's bytes, the value as the server reads it, the server's bytes. Without
+        those whose bytes do not read back as the value: the recorded faults of CHICKEN's own `write`.
+    """
+    out = []
+    values: dict[str, tuple[str, Any, bytes]] = {}
+    for release in _RECORDED.values():
+        values.update(_recorded()[release])
+    for key, (kind, value, _) in values.items():
+        if kind not in kinds:
+            continue
+        try:
+            sent = written(value, client, key)
+            there = loads(sent)
+            answered = written(there, server, key if _bits(there) == _bits(value) else None)
+            if not _close(there, value) or not _close(loads(answered), value):
+                continue
+        except SexprError:
+            continue
+        out.append((value, sent, there, answered))
+    return out
+
+
+def _bits(value: Any) -> bytes | None:
+    try:
+        return dumps(value, dialect=CHICKEN_4)
+    except SexprError:
+        return None
+
+
+def dialect_of(side: Side) -> str | None:
+    """The dialect that a peer claims, if it is one that is known here."""
+    claimed = side.puppet.features.dialect
+    return claimed if claimed in DIALECTS else None
+
+
+async def _through(t: Play, *kinds: str) -> None:
+    """Send every vector of these types through the client and the server, and look at the bytes of both."""
+    client, server = dialect_of(t.client), dialect_of(t.server)
+    vectors = plan(kinds, client or "chicken-4", server or "chicken-4")
+    if not vectors:
+        raise Failure(f"there is no vector of type {', '.join(kinds)}")
+    mine, _ = await t.pair()
+    for start in range(0, len(vectors), BATCH):
+        batch = vectors[start : start + BATCH]
+        answer = await mine.request(["echo", [value for value, *_ in batch]])
+        if not isinstance(answer, list) or len(answer) != len(batch):
+            raise Failure("an echo of a list came back as something else", expected=f"{len(batch)} values", actual=show(answer))
+        for (value, sent, _, _), back in zip(batch, answer, strict=True):
+            if not _close(back, value):
+                raise Failure("a value came back changed", expected=f"{sent!r}", actual=show(back))
+    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    if conversation.problem:
+        raise Failure("the conversation cannot be read", actual=conversation.problem)
+    for source, claimed, column in ((CLIENT, client, 1), (SERVER, server, 3)):
+        if claimed is None:
+            continue
+        bodies = [p.body for p in conversation.packets if p.source == source and p.message]
+        for index, body in enumerate(bodies):
+            texts = [vector[column] for vector in vectors[index * BATCH : (index + 1) * BATCH]]
+            _compare(t, source, body, texts)
+
+
+def _compare(t: Play, source: str, body: bytes, texts: list[bytes]) -> None:
+    inner = b" ".join(texts)
+    if inner in body:
+        return
+    # Find the first datum that differs, for a message that helps.
+    start = body.find(b'("echo" (') + 9 if source == CLIENT else body.find(b"(", 1) + 1
+    at = start
+    for text in texts:
+        if body[at : at + len(text)] != text:
+            raise Failure(
+                f"the {source} wrote a datum otherwise than its dialect does",
+                expected=repr(text),
+                actual=repr(body[at : at + len(text) + 24]),
+            )
+        at += len(text) + 1
+    raise Failure(f"the {source} wrote a list otherwise than its dialect does", actual=repr(body[:80]))
+
+
+@case("sexpr.strings", "request.message", "profile.dialect")
+async def strings(t: Play) -> None:
+    """Every recorded string there and back, byte for byte."""
+    await _through(t, "string")
+
+
+@case("sexpr.symbols", "request.message", "profile.dialect")
+async def symbols(t: Play) -> None:
+    """Every recorded symbol there and back, with and without bars, byte for byte."""
+    await _through(t, "symbol")
+
+
+@case("sexpr.keywords", "request.message", "profile.dialect")
+async def keywords(t: Play) -> None:
+    """Every recorded keyword there and back, written foo: by all."""
+    await _through(t, "keyword")
+
+
+@case("sexpr.fixnums", "request.message", "profile.dialect")
+async def fixnums(t: Play) -> None:
+    """Every recorded fixnum there and back, byte for byte."""
+    await _through(t, "fixnum", "boolean", "eof")
+
+
+@case("sexpr.flonums", "request.message", "profile.dialect")
+async def flonums(t: Play) -> None:
+    """Every recorded flonum there and back, in the digits of each peer's dialect."""
+    await _through(t, "flonum")
+
+
+@case("sexpr.characters", "request.message", "profile.dialect")
+async def characters(t: Play) -> None:
+    """Every recorded character there and back, named, numbered and raw."""
+    await _through(t, "char")
+
+
+@case("sexpr.lists", "request.message", "profile.dialect")
+async def lists(t: Play) -> None:
+    """Every recorded list and dotted list there and back, byte for byte."""
+    await _through(t, "list", "dotted")
+
+
+@case("sexpr.vectors", "request.message", "profile.dialect")
+async def vectors(t: Play) -> None:
+    """Every recorded vector there and back, byte for byte."""
+    await _through(t, "vector")
+
+
+@case("sexpr.blobs-and-numeric-vectors", "request.message", "profile.dialect")
+async def blobs_and_numeric_vectors(t: Play) -> None:
+    """Every recorded blob and SRFI-4 vector there and back, byte for byte."""
+    await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
+
+
+@case("sexpr.from-server", "request.message", "about.symmetry")
+async def from_server(t: Play) -> None:
+    """The same values as the server's requests: its writer and the client's reader."""
+    client, server = dialect_of(t.client) or "chicken-4", dialect_of(t.server) or "chicken-4"
+    _, theirs = await t.pair()
+    for kinds in (("string",), ("symbol", "keyword"), ("fixnum", "flonum", "char"), ("list", "vector", "dotted")):
+        vectors = plan(kinds, server, client)
+        for start in range(0, len(vectors), 200):
+            batch = vectors[start : start + 200]
+            answer = await theirs.request(["echo", [value for value, *_ in batch]])
+            if not isinstance(answer, list) or len(answer) != len(batch):
+                raise Failure("an echo of a list came back as something else", actual=show(answer))
+            for (value, sent, _, _), back in zip(batch, answer, strict=True):
+                if not _close(back, value):
+                    raise Failure("a value came back changed", expected=repr(sent), actual=show(back))
+
+
+@case("sexpr.flonums-exact", "request.message")
+async def flonums_exact(t: Play) -> None:
+    """A flonum that 15 digits can name comes back the very same double."""
+    mine, theirs = await t.pair()
+    numbers = [0.1, 0.5, 1e100, 1e-300, 123456789012345.0, -2.5e-5, 1e22, 3.14159, -0.0, 65536.0]
+    for conn in (mine, theirs):
+        answer = await conn.request(["echo", numbers])
+        t.check(
+            isinstance(answer, list)
+            and all(isinstance(number, float) for number in answer)
+            and struct.pack(f"{len(answer)}d", *answer) == struct.pack(f"{len(numbers)}d", *numbers),
+            "flonums came back changed",
+            expected=show(numbers),
+            actual=show(answer),
+        )
+
+
+@case("sexpr.types-are-told-apart", "request.message", "start.request-handler")
+async def types_are_told_apart(t: Play) -> None:
+    """The other end sees different types: its own names for a string, a symbol, a character, a number differ."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        values = ["x", Symbol("x"), Char("x"), 1, 1.5, [1], (1,), b"x", True]
+        names = [await conn.request(["type", value]) for value in values]
+        pairs = [(0, 1), (0, 2), (1, 2), (5, 6), (0, 7), (3, 8), (0, 3), (5, 0)]
+        for one, other in pairs:
+            t.check(
+                not (names[one] == names[other]),
+                f"the peer takes {show(values[one])} and {show(values[other])} for the same type",
+                expected="two names",
+                actual=show(names[one]),
+            )

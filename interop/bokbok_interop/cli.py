@@ -1,0 +1,305 @@
+"""The command `bokbok-interop`.
+
+What this module knows: options, exit statuses, and which report goes where. What it refuses to know: everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from bokbok.errors import ProfileError
+from bokbok.wire import get_profile
+
+from .cases import CHAPTERS, all_cases
+from .matrix import SECURITIES, TRANSPORTS, Group, Selection, build, select_cases, shard
+from .model import RUNNER
+from .peers.base import Peer
+from .peers.known import KNOWN, PeerNameError, known_peers, peer_from_option
+from .report import document as documents
+from .report import junit, terminal
+from .runner import Observer, Runner, Settings
+
+__all__ = ["main"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOTHING = 3
+EXIT_INTERRUPTED = 130
+
+STATUSES = """\b
+Exit status:
+  0    nothing failed
+  1    at least one cell failed
+  2    the command line is wrong
+  3    nothing failed, but nothing passed either, or a peer given with --peer is absent
+  130  interrupted; what was done until then is reported
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="bokbok", prog_name="bokbok-interop")
+def main() -> None:
+    """Does a bokbok peer, in any language, behave as the API reference says, against every other one?"""
+
+
+def _choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:
+    """The peers to play, by name, in the order in which they are shown."""
+    known = known_peers()
+    chosen: dict[str, Peer] = {}
+    extra: dict[str, Peer] = {}
+    for text in given:
+        try:
+            peer = peer_from_option(text)
+        except PeerNameError as error:
+            raise click.UsageError(f"--peer {error}") from None
+        if peer.name in extra:
+            raise click.UsageError(f"--peer: {peer.name!r} is given twice")
+        extra[peer.name] = peer
+    wanted = list(KNOWN) if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name in extra:
+            continue
+        if name not in known:
+            raise click.UsageError(
+                f"--peers: no peer is called {name!r}; known: {', '.join(known)}; others: --peer NAME=COMMAND"
+            )
+        chosen[name] = known[name]
+    chosen.update(extra)
+    if not chosen:
+        raise click.UsageError("no peer is left to play")
+    return chosen
+
+
+def _check_names(option: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    out = tuple(part.strip() for name in names for part in name.split(",") if part.strip())
+    for name in out:
+        if name not in known:
+            raise click.UsageError(f"{option}: {name!r} is none of {', '.join(known)}")
+    return out
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    number, slash, of = text.partition("/")
+    if not slash or not number.isdigit() or not of.isdigit() or not 1 <= int(number) <= int(of):
+        raise click.UsageError(f"--shard: {text!r}; expected K/N with 1 ≤ K ≤ N, as 2/5")
+    return int(number), int(of)
+
+
+class _Stop:
+    """Ctrl-C and SIGTERM: the first asks the run to end, the second is the shell's usual one."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+
+    @contextlib.contextmanager
+    def watching(self, task: asyncio.Future[Any]) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            self.interrupted = True
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+async def play(runner: Runner, groups: list[Group]) -> bool:
+    """Play until the end or a signal.
+
+    Returns:
+        Whether it was interrupted.
+    """
+    stop = _Stop()
+    task = asyncio.ensure_future(runner.run(groups))
+    with stop.watching(task):
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not stop.interrupted:
+                raise
+    return stop.interrupted
+
+
+def _execute(
+    peers: dict[str, Peer],
+    groups: list[Group],
+    selection: Selection,
+    settings: Settings,
+    console: Console,
+    *,
+    quiet: bool = False,
+    shard_text: str = "",
+) -> dict[str, Any]:
+    observer: Any
+    if quiet:
+        observer = contextlib.nullcontext(Observer())
+    elif console.is_terminal:
+        observer = terminal.LiveMatrix(console, list(peers))
+    else:
+        observer = contextlib.nullcontext(terminal.PlainProgress(console))
+    started, begin = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    with observer as watcher:
+        runner = Runner(peers, settings, watcher)
+        interrupted = asyncio.run(play(runner, groups))
+    described = []
+    for name, peer in peers.items():
+        entry = peer.describe()
+        if name in runner.absent:
+            entry["absent"] = runner.absent[name]
+        if name in runner.about:
+            entry["puppet"] = runner.about[name]
+        described.append(entry)
+    return documents.build(
+        runner.results,
+        cases=select_cases(all_cases(), selection),
+        peers=described,
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - begin,
+        command=sys.argv[1:],
+        profile=settings.profile.name,
+        seed=settings.seed,
+        planned=sum(len(group.cases) for group in groups),
+        interrupted=interrupted,
+        shard=shard_text,
+    )
+
+
+def _status(document: dict[str, Any], peers: dict[str, Peer]) -> int:
+    if document["interrupted"]:
+        return EXIT_INTERRUPTED
+    if document["summary"]["failed"]:
+        return EXIT_FAILED
+    given_absent = any(
+        peer.get("absent") and getattr(peers.get(peer["name"]), "given", False) for peer in document["peers"]
+    )
+    if given_absent or not document["summary"]["passed"]:
+        return EXIT_NOTHING
+    return 0
+
+
+def _write_json(document: dict[str, Any], path: str) -> None:
+    text = json.dumps(document, ensure_ascii=False, indent=1, default=str).encode("utf-8", "backslashreplace")
+    if path == "-":
+        sys.stdout.buffer.write(text + b"\n")
+    else:
+        Path(path).write_bytes(text + b"\n")
+
+
+def _report(document: dict[str, Any], console: Console, json_file: str | None, junit_file: str | None) -> None:
+    terminal.print_failures(console, document)
+    terminal.print_matrix(console, document)
+    terminal.print_summary(console, document)
+    try:
+        if json_file:
+            _write_json(document, json_file)
+        if junit_file:
+            junit.write(document, Path(junit_file))
+    except OSError as error:
+        raise click.ClickException(f"a report cannot be written: {error}") from None
+
+
+@main.command(epilog=STATUSES)
+@click.option("--peers", metavar="NAME,...", help=f"Which of the known peers to play.  [default: {','.join(KNOWN)}]")
+@click.option("--peer", "given", metavar="NAME=COMMAND", multiple=True, help="Anybody's puppet, by its command, or NAME=docker:IMAGE. Repeatable.")
+@click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches, as 'errors.*'. Repeatable.")
+@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help=f"Only these chapters: {', '.join(CHAPTERS)}.")
+@click.option("--kind", "kinds", type=click.Choice(["reference", "profile", "hardening"]), multiple=True, help="Only cases of this kind.")
+@click.option("--client", "clients", metavar="NAME", multiple=True, help="Only cells with this client ('runner' for those that the runner plays).")
+@click.option("--server", "servers", metavar="NAME", multiple=True, help="Only cells with this server.")
+@click.option("--about", metavar="NAME", multiple=True, help="Only cells in which this peer plays either side.")
+@click.option("--transport", "transports", type=click.Choice(TRANSPORTS), multiple=True, help="Only this transport.")
+@click.option("--security", "securities", type=click.Choice(SECURITIES), multiple=True, help="Only this security mode.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, metavar="SECONDS", help="For one case, beside what the case itself asks for.")
+@click.option("--jobs", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Cells played at once; most of them only wait.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Play everything N times.")
+@click.option("--until-failure", is_flag=True, help="Play everything again and again until a cell fails.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failed cell.")
+@click.option("--strict", is_flag=True, help="Play also the kinds of case that a peer does not claim.")
+@click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of everything random in the cases.")
+@click.option("--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`.")
+@click.option("--profile", default="inferred-1", show_default=True, metavar="NAME", help="The wire profile that is spoken.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON ('-': to standard output).")
+@click.option("--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
+def run(
+    peers: str | None,
+    given: tuple[str, ...],
+    cases: tuple[str, ...],
+    chapters: tuple[str, ...],
+    kinds: tuple[str, ...],
+    clients: tuple[str, ...],
+    servers: tuple[str, ...],
+    about: tuple[str, ...],
+    transports: tuple[str, ...],
+    securities: tuple[str, ...],
+    timeout: float,
+    jobs: int,
+    repeat: int,
+    until_failure: bool,
+    fail_fast: bool,
+    strict: bool,
+    long: bool,
+    seed: int,
+    shard_text: str | None,
+    profile: str,
+    json_file: str | None,
+    junit_file: str | None,
+    quiet: bool,
+) -> None:
+    """Play every case for every ordered pair of peers, over TCP and Unix sockets, secure and insecure."""
+    chosen = _choose_peers(peers, given)
+    names = [*chosen, RUNNER]
+    selection = Selection(
+        cases=cases,
+        chapters=_check_names("--chapter", chapters, CHAPTERS),
+        kinds=kinds,
+        clients=_check_names("--client", clients, names),
+        servers=_check_names("--server", servers, names),
+        about=_check_names("--about", about, names),
+        transports=transports,
+        securities=securities,
+        long=long,
+    )
+    number, of = _shard(shard_text)
+    try:
+        spoken = get_profile(profile)
+    except ProfileError as error:
+        raise click.UsageError(f"--profile: {error}") from None
+    groups = build(list(chosen), all_cases(), selection)
+    if not groups:
+        raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
+    groups = shard(groups, number, of)
+    console = Console(stderr=json_file == "-")
+    settings = Settings(
+        timeout=timeout,
+        jobs=jobs,
+        repeat=repeat,
+        until_failure=until_failure,
+        fail_fast=fail_fast,
+        strict=strict,
+        seed=seed,
+        profile=spoken,
+    )
+    document = _execute(chosen, groups, selection, settings, console, quiet=quiet, shard_text=shard_text or "")
+    _report(document, console, json_file, junit_file)
+    sys.exit(_status(document, chosen))

@@ -1,0 +1,113 @@
+"""The matrix: which cells there are.
+
+What this module knows: ordered pairs, transports, securities, and which case belongs to which of them. What it refuses
+to know: how a cell is played.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .cases import Case
+from .model import RUNNER, Cell
+
+__all__ = ["SECURITIES", "TRANSPORTS", "Group", "Selection", "build", "select_cases", "shard"]
+
+TRANSPORTS = ("tcp", "unix")
+SECURITIES = ("secure", "insecure")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to play of all that there is; empty means everything.
+
+    Attributes:
+        cases: globs over case ids; one match is enough.
+        chapters: names of chapters.
+        kinds: `reference`, `profile`, `hardening`.
+        clients, servers: names of peers in that role.
+        about: names of peers; at least one side must be one of them.
+        transports, securities: which.
+        long: whether long cases are played.
+    """
+
+    cases: tuple[str, ...] = ()
+    chapters: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    transports: tuple[str, ...] = ()
+    securities: tuple[str, ...] = ()
+    long: bool = False
+
+
+@dataclass
+class Group:
+    """The cells of one ordered pair over one transport in one security mode: they share two puppets."""
+
+    client: str
+    server: str
+    transport: str
+    security: str
+    cases: list[Case] = field(default_factory=list)
+
+    def cell(self, case: Case) -> Cell:
+        """The cell of a case in this group."""
+        return Cell(self.client, self.server, self.transport, self.security, case.id)
+
+
+def select_cases(cases: Iterable[Case], selection: Selection) -> list[Case]:
+    """The cases that a selection asks for, whatever the pair."""
+    return [
+        case
+        for case in cases
+        if (not selection.cases or any(fnmatch.fnmatchcase(case.id, glob) for glob in selection.cases))
+        and (not selection.chapters or case.chapter in selection.chapters)
+        and (not selection.kinds or case.kind.value in selection.kinds)
+        and (selection.long or not case.long)
+    ]
+
+
+def build(peers: Sequence[str], cases: Iterable[Case], selection: Selection) -> list[Group]:
+    """Every group that has a cell to play, in the order in which results are shown."""
+    wanted = select_cases(cases, selection)
+    pairs = [(client, server) for client in peers for server in peers]
+    pairs += [(RUNNER, server) for server in peers]
+    pairs += [(client, RUNNER) for client in peers]
+    groups = []
+    for client, server in pairs:
+        if selection.clients and client not in selection.clients:
+            continue
+        if selection.servers and server not in selection.servers:
+            continue
+        if selection.about and client not in selection.about and server not in selection.about:
+            continue
+        role = "client" if client == RUNNER else "server" if server == RUNNER else None
+        for transport in selection.transports or TRANSPORTS:
+            for security in selection.securities or SECURITIES:
+                chosen = [
+                    case
+                    for case in wanted
+                    if case.opponent == role and transport in case.transports and security in case.securities
+                ]
+                if chosen:
+                    groups.append(Group(client, server, transport, security, chosen))
+    return groups
+
+
+def shard(groups: Sequence[Group], number: int, of: int) -> list[Group]:
+    """The share of one machine among several: cell by cell in turn, so that the shares are alike."""
+    out = []
+    index = 0
+    for group in groups:
+        mine = []
+        for case in group.cases:
+            if index % of == number - 1:
+                mine.append(case)
+            index += 1
+        if mine:
+            out.append(Group(group.client, group.server, group.transport, group.security, mine))
+    return out

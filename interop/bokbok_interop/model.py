@@ -1,0 +1,106 @@
+"""The nouns of the suite: outcome, kind, cell, result.
+
+What this module knows: what a result is made of, and what is told apart. What it refuses to know: how any of it is
+found out or shown.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Outcome", "Result"]
+
+RUNNER = "runner"
+"""The name of the peer that the runner itself is, where it plays a side."""
+
+
+class Outcome(str, enum.Enum):
+    """How a cell came out. There is no fifth: a cell is never silently missing."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+    """By the peer's own word: a feature that it lacks, a kind of case that it does not claim."""
+    ABSENT = "absent"
+    """The peer is not available here; the reason says why."""
+
+    @property
+    def symbol(self) -> str:
+        """One character that tells the outcome without colour."""
+        return {"passed": "✓", "failed": "✗", "unsupported": "–", "absent": "○"}[self.value]
+
+
+class Kind(str, enum.Enum):
+    """What binds a peer to a case."""
+
+    REFERENCE = "reference"
+    """Quotes the egg's API reference: binds every peer."""
+    PROFILE = "profile"
+    """Quotes the default profile's bytes: binds peers that claim to speak it."""
+    HARDENING = "hardening"
+    """Quotes the guards: binds peers that claim to have them."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One square of the matrix: a case, played by an ordered pair.
+
+    Attributes:
+        client: name of the peer that connects, `runner` where the runner plays it.
+        server: name of the peer that listens, or `runner`.
+        transport: `tcp` or `unix`.
+        security: `secure` or `insecure`.
+        case: the case's id, `chapter.name`.
+    """
+
+    client: str
+    server: str
+    transport: str
+    security: str
+    case: str
+
+    def __str__(self) -> str:
+        return f"{self.case} [{self.client} → {self.server}, {self.transport}, {self.security}]"
+
+
+class Failure(Exception):
+    """A requirement that was not met, with what was expected and what came instead."""
+
+    def __init__(self, problem: str, *, expected: str = "", actual: str = "") -> None:
+        self.problem = problem
+        self.expected = expected
+        self.actual = actual
+        parts = [problem]
+        if expected:
+            parts.append(f"expected {expected}")
+        if actual:
+            parts.append(f"got {actual}")
+        super().__init__("; ".join(parts))
+
+
+@dataclass
+class Result:
+    """What became of one cell.
+
+    Attributes:
+        cell: which.
+        outcome: how it came out.
+        reason: why, in one line; empty for a plain pass.
+        seconds: how long it took.
+        expected, actual: what a failed requirement wanted and got, where that can be said.
+        attempts: how often it was played: 2 if a puppet broke while several cells were in flight and this one
+            was played again alone.
+        evidence: for people: datums exchanged, logs, the annotated dump. See `report.json`.
+    """
+
+    cell: Cell
+    outcome: Outcome
+    reason: str = ""
+    seconds: float = 0.0
+    expected: str = ""
+    actual: str = ""
+    attempts: int = 1
+    round: int = 1
+    evidence: dict[str, Any] = field(default_factory=dict)

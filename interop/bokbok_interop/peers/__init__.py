@@ -1,0 +1,24 @@
+"""Peers: how an implementation is started and steered, wherever it runs.
+
+What this package knows: processes, their streams, the line protocol, addresses as each side sees them. What it
+refuses to know: what is required of a peer.
+
+`base` has the two interfaces, `Peer` (an implementation that can be started) and `Running` (one started puppet);
+`local` implements them with processes of this machine; `puppet` speaks the line protocol over any `Running`;
+`known` names the peers that come with the project.
+"""
+
+from .base import LOCAL_FAULTS, Peer, PuppetFault, Running, Unavailable
+from .puppet import Answer, Features, Puppet, Trace
+
+__all__ = [
+    "LOCAL_FAULTS",
+    "Answer",
+    "Features",
+    "Peer",
+    "Puppet",
+    "PuppetFault",
+    "Running",
+    "Trace",
+    "Unavailable",
+]

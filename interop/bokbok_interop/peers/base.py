@@ -1,0 +1,196 @@
+"""The interface between the runner and wherever a puppet runs.
+
+What this module knows: what the runner needs of a place: streams, a log, an end, faults, and addresses as seen from
+each side. What it refuses to know: processes and containers; `local` and others implement it.
+
+A backend is two classes. `Peer` is an implementation by name: cheap to make, `prepare` finds or builds it once,
+`start` gives a new `Running` as often as it is called. `Running` is one started puppet.
+
+Addresses are canonical tuples, `("tcp", host, port)` or `("unix", path)`. An address has up to three forms: as its
+owner bound it, as the runner reaches it, as another puppet reaches it. The methods of `Running` translate; for
+processes of one machine all three are the same.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+from typing import Any
+
+__all__ = ["LOCAL_FAULTS", "Address", "Log", "Peer", "PuppetFault", "Running", "Unavailable"]
+
+Address = tuple[Any, ...]
+
+LOCAL_FAULTS = frozenset({"pause", "kill"})
+"""What can be done to a process of this machine. Containers add `disconnect`."""
+
+LOG_HEAD = 64 * 1024
+"""Bytes of a puppet's log that are kept from its beginning."""
+LOG_TAIL = 256 * 1024
+"""Bytes that are kept from its end."""
+LOG_FLOOD = 256 * 1024 * 1024
+"""Bytes of log after which a puppet counts as flooding."""
+
+
+class Unavailable(Exception):
+    """A peer cannot be had here; its cells are absent, for this reason."""
+
+
+class PuppetFault(Exception):
+    """A puppet broke the rules of being a puppet. Its cells fail, the run goes on.
+
+    Attributes:
+        peer: the peer's name.
+        kind: `crashed`, `hung`, `flooded`, `nonsense` or `start`.
+        problem: what happened, in words.
+    """
+
+    def __init__(self, peer: str, kind: str, problem: str) -> None:
+        self.peer = peer
+        self.kind = kind
+        self.problem = problem
+        super().__init__(f"{peer}: {problem}")
+
+
+class Log:
+    """What a puppet wrote to its standard error: the head and the tail, within bounds."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._head = bytearray()
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+
+    def add(self, data: bytes) -> None:
+        """Take some more."""
+        self.size += len(data)
+        room = LOG_HEAD - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        if data:
+            self._tail.append(data)
+            self._tail_size += len(data)
+            while self._tail_size - len(self._tail[0]) > LOG_TAIL:
+                self._tail_size -= len(self._tail.popleft())
+
+    def text(self, since: int = 0) -> str:
+        """What was written after the first `since` bytes, with a mark where something is missing."""
+        head, tail = bytes(self._head), b"".join(self._tail)
+        missing = self.size - len(head) - len(tail)
+        tail_start = len(head) + missing
+        out = head[since:] if since < len(head) else b""
+        if missing > 0 and since < tail_start:
+            out += b"\n[... %d bytes of log dropped ...]\n" % missing
+        out += tail[max(0, since - tail_start) :]
+        return out.decode("utf-8", "backslashreplace")
+
+
+class Running(abc.ABC):
+    """One started puppet.
+
+    Attributes:
+        peer: the peer's name.
+        log: its standard error so far.
+        faults: what the backend can do to it, beyond what the relay does.
+    """
+
+    peer: str
+    log: Log
+    faults: frozenset[str] = frozenset()
+
+    @abc.abstractmethod
+    async def send(self, data: bytes) -> None:
+        """Write to its standard input. A puppet that does not read makes this wait; one that is gone, nothing."""
+
+    @abc.abstractmethod
+    async def receive(self) -> bytes:
+        """Some bytes of its standard output, empty at the end."""
+
+    @abc.abstractmethod
+    async def close(self, grace: float = 2.0) -> int | None:
+        """End its standard input, wait `grace` seconds for it to leave, then kill it, with all it started.
+
+        Returns:
+            Its exit status if it left by itself, or `None`.
+        """
+
+    @abc.abstractmethod
+    async def kill(self) -> None:
+        """Kill it at once, with all that it started; returns when it is gone."""
+
+    @abc.abstractmethod
+    async def ended(self) -> str:
+        """Wait until it is gone; say how, in words: "exited with status 3", "was killed by SIGSEGV"."""
+
+    async def pause(self) -> None:
+        """Stop it from running, sockets left open."""
+        raise NotImplementedError("this backend cannot pause a puppet")
+
+    async def resume(self) -> None:
+        """End `pause`."""
+        raise NotImplementedError("this backend cannot pause a puppet")
+
+    async def disconnect(self) -> None:
+        """Take its network away."""
+        raise NotImplementedError("this backend cannot take a puppet's network away")
+
+    async def reconnect(self) -> None:
+        """End `disconnect`."""
+        raise NotImplementedError("this backend cannot take a puppet's network away")
+
+    # -- addresses
+
+    @abc.abstractmethod
+    def listen_address(self, transport: str, name: str) -> Address:
+        """What to tell it to bind; `name` is a short word, new for each call, to make a socket's file from."""
+
+    @abc.abstractmethod
+    def from_runner(self, address: Address) -> Address:
+        """How the runner reaches an address that this puppet bound."""
+
+    @abc.abstractmethod
+    def from_puppet(self, other: Running, address: Address) -> Address:
+        """How `other` reaches an address that this puppet bound, without a relay."""
+
+    @abc.abstractmethod
+    def relay_address(self, transport: str, name: str) -> Address:
+        """Where the runner binds so that this puppet can reach it."""
+
+    @abc.abstractmethod
+    def to_runner(self, address: Address) -> Address:
+        """How this puppet reaches an address that the runner bound at `relay_address`."""
+
+
+class Peer(abc.ABC):
+    """An implementation, by the name that it has in the matrix.
+
+    Attributes:
+        name: as the results call it.
+    """
+
+    name: str
+
+    async def prepare(self) -> None:
+        """Find or build it. Called once before the first `start`.
+
+        Raises:
+            Unavailable: it cannot be had here, and why.
+        """
+        return
+
+    @abc.abstractmethod
+    async def start(self) -> Running:
+        """Start one puppet.
+
+        Raises:
+            Unavailable: it cannot be had here after all.
+        """
+
+    async def dispose(self) -> None:
+        """Give back what `prepare` took, once all its puppets are closed."""
+        return
+
+    def describe(self) -> dict[str, Any]:
+        """What the results say of it: how it is started."""
+        return {"name": self.name}

@@ -1,0 +1,199 @@
+"""Puppets as processes of this machine.
+
+What this module knows: subprocesses, process groups and signals. What it refuses to know: what the puppet says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavailable
+
+__all__ = ["LocalPeer", "LocalRunning"]
+
+_READ = 256 * 1024
+
+
+class LocalRunning(Running):
+    """A process in a group of its own, so that what it starts goes with it."""
+
+    faults = LOCAL_FAULTS
+
+    def __init__(self, peer: str, process: asyncio.subprocess.Process, folder: str) -> None:
+        self.peer = peer
+        self.log = Log()
+        self.process = process
+        self.folder = folder
+        self.flooded = False
+        self._errors = asyncio.ensure_future(self._read_log())
+
+    async def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        while data := await self.process.stderr.read(_READ):
+            self.log.add(data)
+            if self.log.size > LOG_FLOOD:
+                self.flooded = True
+                self._signal(signal.SIGKILL)
+                return
+
+    async def send(self, data: bytes) -> None:
+        """See `Running.send`."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self.process.stdin.write(data)
+            await self.process.stdin.drain()
+
+    async def receive(self) -> bytes:
+        """See `Running.receive`."""
+        assert self.process.stdout is not None
+        return await self.process.stdout.read(_READ)
+
+    async def close(self, grace: float = 2.0) -> int | None:
+        """See `Running.close`."""
+        assert self.process.stdin is not None
+        status: int | None = None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            status = await asyncio.wait_for(self.process.wait(), grace)
+        except asyncio.TimeoutError:
+            status = None
+        finally:
+            await self.kill()
+        return status
+
+    async def kill(self) -> None:
+        """See `Running.kill`."""
+        self._signal(signal.SIGKILL)
+        await self.process.wait()
+        self._signal(signal.SIGKILL)  # what it started and left behind in its group
+        self._errors.cancel()
+        await asyncio.gather(self._errors, return_exceptions=True)
+        # asyncio keeps a pipe's transport as long as a grandchild holds its other end.
+        self.process._transport.close()  # type: ignore[attr-defined]
+
+    async def ended(self) -> str:
+        """See `Running.ended`."""
+        status = await self.process.wait()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._errors), 0.5)  # its last words
+        if self.flooded:
+            return f"was killed, for more than {LOG_FLOOD >> 20} MiB of standard error"
+        if status >= 0:
+            return f"exited with status {status}"
+        try:
+            return f"was killed by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"was killed by signal {-status}"
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    async def pause(self) -> None:
+        """See `Running.pause`."""
+        self._signal(signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        """See `Running.resume`."""
+        self._signal(signal.SIGCONT)
+
+    def listen_address(self, transport: str, name: str) -> Address:
+        """See `Running.listen_address`."""
+        return ("unix", f"{self.folder}/{name}") if transport == "unix" else ("tcp", "127.0.0.1", 0)
+
+    def from_runner(self, address: Address) -> Address:
+        """See `Running.from_runner`."""
+        return address
+
+    def from_puppet(self, other: Running, address: Address) -> Address:
+        """See `Running.from_puppet`."""
+        return address
+
+    def relay_address(self, transport: str, name: str) -> Address:
+        """See `Running.relay_address`."""
+        return self.listen_address(transport, name)
+
+    def to_runner(self, address: Address) -> Address:
+        """See `Running.to_runner`."""
+        return address
+
+
+class LocalPeer(Peer):
+    """An implementation that is a command of this machine.
+
+    Args:
+        name: in the matrix.
+        command: a shell-like command line or a list of words; no shell is involved.
+        environment: variables to set beside those of the runner.
+        given: it was named by whoever runs this (`--peer`), not by the project.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: str | Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        given: bool = False,
+    ) -> None:
+        self.name = name
+        self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        self.environment = dict(environment or {})
+        self.given = given
+        self._folder: str | None = None
+
+    async def prepare(self) -> None:
+        """See `Peer.prepare`."""
+        if not self.command:
+            raise Unavailable("its command is empty")
+        program = self.command[0]
+        if shutil.which(program) is None:
+            if os.path.exists(program):
+                raise Unavailable(f"{program} is not executable")
+            raise Unavailable(f"there is no program {program}")
+
+    async def start(self) -> Running:
+        """See `Peer.start`."""
+        if self._folder is None:
+            # Short, since a Unix socket's path has 107 bytes; ours alone (mode 700).
+            self._folder = tempfile.mkdtemp(prefix="bokbok-")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
+                start_new_session=True,
+                limit=_READ * 4,
+            )
+        except OSError as error:
+            raise Unavailable(f"{self.command[0]} cannot be started: {error.strerror or error}") from None
+        return LocalRunning(self.name, process, self._folder)
+
+    async def dispose(self) -> None:
+        """See `Peer.dispose`."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def describe(self) -> dict[str, Any]:
+        """See `Peer.describe`."""
+        return {"name": self.name, "command": shlex.join(self.command)}
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that was free a moment ago, for puppets that cannot tell which one they bound."""
+    with socket.socket() as sock:
+        sock.bind((host, 0))
+        return int(sock.getsockname()[1])

@@ -1,0 +1,351 @@
+"""The puppet protocol, the runner's side: commands out, answers and events in, one datum a line.
+
+What this module knows: how commands are numbered and answered, whose an event is, and what a puppet may not do. What
+it refuses to know: where the puppet runs (`Running`), and what a case makes of an answer.
+
+A puppet that breaks the protocol breaks for good: every command that waits on it, and every later one, raises the
+same `PuppetFault`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bokbok.errors import SexprError
+from bokbok.sexpr import Symbol, dumps, loads
+
+from .base import PuppetFault, Running
+
+__all__ = ["Answer", "Features", "Puppet", "Trace", "symbol_name"]
+
+MAX_LINE = 96 * 1024 * 1024
+"""Bytes of one line: a packet of 16 MiB is at most four times as long when every byte of it is escaped."""
+MAX_STRAY = 1_000
+"""Events about things that no case asked about any more, before a puppet counts as flooding."""
+HELLO_SECONDS = 20.0
+"""How long a puppet may take to start and to answer `hello`."""
+SHOWN = 240
+"""Bytes of a line that an error message shows."""
+
+
+def symbol_name(datum: Any) -> str | None:
+    """The name of a symbol, `None` for anything else."""
+    return datum.value() if isinstance(datum, Symbol) else None
+
+
+def shown(line: bytes, limit: int = SHOWN) -> str:
+    """A line as people can read it, cut."""
+    text = line.decode("utf-8", "backslashreplace")
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(line)} bytes)"
+
+
+@dataclass
+class Answer:
+    """What a puppet answered.
+
+    Attributes:
+        tag: `ok`, `response`, `remote-error`, `network-error`, `invalid` or `unsupported`.
+        values: what follows the tag.
+    """
+
+    tag: str
+    values: list[Any]
+
+
+@dataclass
+class Trace:
+    """The datums that one case exchanged with its puppets, for the evidence.
+
+    Attributes:
+        lines: (seconds since the case began, role, `>` to the puppet or `<` from it, the line).
+    """
+
+    start: float = field(default_factory=time.monotonic)
+    lines: list[tuple[float, str, str, bytes]] = field(default_factory=list)
+    limit: int = 4_000
+
+    def add(self, role: str, direction: str, line: bytes) -> None:
+        """Keep one line, cut to what a person may want to see."""
+        if len(self.lines) < self.limit:
+            if len(line) > 4_096:
+                line = line[:4_096] + b" ... (%d bytes)" % len(line)
+            self.lines.append((time.monotonic() - self.start, role, direction, line))
+
+
+class Features:
+    """What a puppet says that it has."""
+
+    def __init__(self, datums: Sequence[Any]) -> None:
+        self.names: set[str] = set()
+        self.values: dict[str, str] = {}
+        for datum in datums:
+            if (name := symbol_name(datum)) is not None:
+                self.names.add(name)
+            elif isinstance(datum, list) and len(datum) == 2 and symbol_name(datum[0]) and symbol_name(datum[1]):
+                self.values[datum[0].value()] = datum[1].value()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    @property
+    def dialect(self) -> str | None:
+        """`chicken-4`, `chicken-4-exact`, `chicken-5`, or `None` if it does not say."""
+        return self.values.get("dialect")
+
+    @property
+    def profile(self) -> str | None:
+        """The wire profile that it speaks."""
+        return self.values.get("profile")
+
+    def words(self) -> list[str]:
+        """All of them as text, sorted."""
+        return sorted(self.names) + [f"({key} {value})" for key, value in sorted(self.values.items())]
+
+
+EventSink = Callable[[str, list[Any], bytes], None]
+"""Takes an event: its name, what follows, and the line."""
+
+
+class Puppet:
+    """One running puppet.
+
+    Attributes:
+        running: where it runs.
+        name, version: as it calls itself, after `start`.
+        features: what it has, after `start`.
+        fault: why it can no longer be used, or `None`.
+    """
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self.name = self.version = ""
+        self.features = Features([])
+        self.fault: PuppetFault | None = None
+        self.broke = asyncio.Event()
+        self.expected_end = False
+        self._numbers = itertools.count(1)
+        self._handles = itertools.count(1)
+        self._waiting: dict[int, tuple[asyncio.Future[Answer], Trace | None, str]] = {}
+        self._owners: dict[int, tuple[EventSink, Trace | None, str]] = {}
+        self._stray = 0
+        self._send_lock = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def peer(self) -> str:
+        """The peer's name in the matrix."""
+        return self.running.peer
+
+    async def start(self, timeout: float = HELLO_SECONDS) -> Puppet:
+        """Begin to read, and say hello.
+
+        Raises:
+            PuppetFault: it does not answer, or not as a puppet does.
+        """
+        self._reader = asyncio.ensure_future(self._read())
+        answer = await self.command("hello", timeout=timeout)
+        match answer:
+            case Answer("ok", [str(name), str(version), list(features)]):
+                self.name, self.version, self.features = name, version, Features(features)
+            case _:
+                fault = self._break("nonsense", f'answered `hello` with {answer}; expected ok "name" "version" (...)')
+                raise fault
+        return self
+
+    def new_handle(self) -> int:
+        """A handle that names nothing yet."""
+        return next(self._handles)
+
+    def own(self, handle: int, sink: EventSink, trace: Trace | None = None, role: str = "") -> None:
+        """Send the events about a handle to `sink`, and with a server's `opened` those of its connections."""
+        self._owners[handle] = (sink, trace, role)
+
+    async def command(
+        self, verb: str, *arguments: Any, timeout: float | None = None, trace: Trace | None = None, role: str = ""
+    ) -> Answer:
+        """Give a command and wait for its answer.
+
+        Args:
+            verb: `listen`, `connect`, …
+            arguments: datums; a `bytes` subclass `Raw` stands for datums that are written already.
+            timeout: seconds; after them the puppet counts as hung.
+            trace: takes the lines.
+            role: who this puppet is in the trace.
+
+        Raises:
+            PuppetFault: the puppet is broken, or does not answer in time.
+        """
+        if self.fault is not None:
+            raise self.fault
+        number = next(self._numbers)
+        parts = [str(number).encode(), verb.encode()]
+        parts += [bytes(a) if isinstance(a, Raw) else dumps(a) for a in arguments]
+        line = b"(" + b" ".join(parts) + b")"
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = (future, trace, role)
+        if trace is not None:
+            trace.add(role, ">", line)
+        sending = asyncio.ensure_future(self._send(line + b"\n"))
+        try:
+            if timeout is None:
+                return await future
+            try:
+                return await asyncio.wait_for(future, timeout)
+            except asyncio.TimeoutError:
+                raise self._break(
+                    "hung", f"did not answer {shown(line)} within {timeout:g} seconds"
+                ) from None
+        finally:
+            self._waiting.pop(number, None)
+            if not future.done():
+                # The answer may still come: it then belongs to nobody, which is no fault of the puppet's.
+                self._waiting[number] = (future, None, role)
+            if not sending.done():
+                sending.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _send(self, line: bytes) -> None:
+        async with self._send_lock:
+            await self.running.send(line)
+
+    async def alive(self, timeout: float = 5.0) -> bool:
+        """Whether it still answers."""
+        try:
+            await self.command("hello", timeout=timeout)
+        except PuppetFault:
+            return False
+        return True
+
+    async def close(self) -> int | None:
+        """Let it end by the end of its standard input; kill it if it does not."""
+        self.expected_end = True
+        try:
+            return await self.running.close()
+        finally:
+            await self._stop_reading()
+
+    async def kill(self) -> None:
+        """Kill it."""
+        self.expected_end = True
+        try:
+            await self.running.kill()
+        finally:
+            await self._stop_reading()
+
+    async def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        self._break("crashed", "was ended by the runner")
+
+    # -- reading
+
+    async def _read(self) -> None:
+        pending: list[bytes] = []
+        size = 0
+        count = 0
+        try:
+            while data := await self.running.receive():
+                *ends, rest = data.split(b"\n")
+                for end in ends:
+                    pending.append(end)
+                    line = b"".join(pending)
+                    pending, size = [], 0
+                    count += 1
+                    self._line(line, count)
+                    if count % 64 == 0:
+                        await asyncio.sleep(0)  # a flood must not starve the others
+                if rest:
+                    pending.append(rest)
+                    size += len(rest)
+                    if size > MAX_LINE:
+                        raise _Broken("flooded", f"wrote a line of more than {MAX_LINE >> 20} MiB")
+        except _Broken as broken:
+            self._break(broken.kind, broken.problem)
+            await self.running.kill()
+            return
+        how = await self.running.ended()
+        if size:
+            how += f", in the middle of a line: {shown(b''.join(pending))}"
+        self._break("crashed", how + self._last_words())
+
+    def _last_words(self) -> str:
+        words = self.running.log.text()[-2_000:].strip().splitlines()
+        return f"; the last line of its log: {words[-1][:300]}" if words else "; its log is empty"
+
+    def _line(self, line: bytes, count: int) -> None:
+        try:
+            datum = loads(line)
+        except SexprError as error:
+            raise _Broken("nonsense", f"wrote a line (its {count}.) that is no datum: {shown(line)} ({error})") from None
+        match datum:
+            case [int(number), tag, *values] if not isinstance(number, bool) and (name := symbol_name(tag)):
+                self._answered(number, Answer(name, values), line)
+            case [event, kind, *values] if symbol_name(event) == "event" and (name := symbol_name(kind)):
+                self._event(name, values, line)
+            case _:
+                raise _Broken("nonsense", f"wrote a line that is neither an answer nor an event: {shown(line)}")
+
+    def _answered(self, number: int, answer: Answer, line: bytes) -> None:
+        entry = self._waiting.pop(number, None)
+        if entry is None:
+            raise _Broken("nonsense", f"answered command {number}, which was never given or is answered: {shown(line)}")
+        future, trace, role = entry
+        if trace is not None:
+            trace.add(role, "<", line)
+        if not future.done():
+            future.set_result(answer)
+
+    def _event(self, name: str, values: list[Any], line: bytes) -> None:
+        if not values or type(values[0]) is not int:
+            raise _Broken("nonsense", f"wrote an event without a handle: {shown(line)}")
+        owner = self._owners.get(values[0])
+        if owner is None:
+            raise _Broken("nonsense", f"wrote an event about handle {values[0]}, which names nothing: {shown(line)}")
+        sink, trace, role = owner
+        if name == "opened":
+            if len(values) != 4 or type(values[1]) is not int or values[1] >= 0:
+                raise _Broken(
+                    "nonsense", f"expected (event opened SERVER HANDLE USER ADDRESS), HANDLE < 0: {shown(line)}"
+                )
+            if values[1] in self._owners:
+                raise _Broken("nonsense", f"gave the handle {values[1]} to two connections: {shown(line)}")
+            self._owners[values[1]] = owner
+        if trace is not None:
+            trace.add(role, "<", line)
+        sink(name, values, line)
+
+    def stray(self) -> None:
+        """Count an event that came too late for its case."""
+        self._stray += 1
+        if self._stray > MAX_STRAY:
+            raise _Broken("flooded", f"wrote more than {MAX_STRAY} events about things that were over")
+
+    def _break(self, kind: str, problem: str) -> PuppetFault:
+        if self.fault is None:
+            self.fault = PuppetFault(self.peer, kind, problem)
+            self.broke.set()
+        for future, _, _ in self._waiting.values():
+            if not future.done():
+                future.set_exception(self.fault)
+                future.exception()  # whoever waited has it; nobody waiting is no error
+        self._waiting.clear()
+        return self.fault
+
+    def declare_hung(self, problem: str) -> None:
+        """Give it up."""
+        self._break("hung", problem)
+
+
+class Raw(bytes):
+    """A datum that is written already, to be put into a command as it is. Must not hold a line feed."""
+
+
+class _Broken(Exception):
+    def __init__(self, kind: str, problem: str) -> None:
+        self.kind = kind
+        self.problem = problem

@@ -1,0 +1,626 @@
+"""What a case is written with: two sides, their servers and connections, the relay between them.
+
+What this module knows: how a sentence of a case becomes commands to puppets, and how long to wait for what must come.
+What it refuses to know: which cases there are, and where puppets run.
+
+A request that fails raises what failed it (`RemoteFailed`, `NetworkFailed`, `Refused`), so that a case reads as the
+happy path; `Play.fails` turns that round. Whatever a case does not expect becomes its failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from bokbok.address import format_address
+from bokbok.sexpr import CHICKEN_4, Dotted, Symbol, dumps
+from bokbok.wire import Profile
+
+from .capture import Capture
+from .model import Failure
+from .peers.base import PuppetFault
+from .peers.puppet import Answer, Puppet, Raw, Trace, symbol_name
+from .relay import Relay
+
+__all__ = [
+    "PASSPHRASE",
+    "USER",
+    "Client",
+    "Conn",
+    "Invalid",
+    "NetworkFailed",
+    "Play",
+    "Refused",
+    "RemoteFailed",
+    "Side",
+    "Stopped",
+    "Unsupported",
+    "same",
+    "show",
+]
+
+T = TypeVar("T")
+
+USER = "alice"
+PASSPHRASE = "correct horse battery staple"
+EVENT_SECONDS = 10.0
+"""How long something that must happen by itself may take: a handler to run, a connection to be noticed as closed."""
+
+_USE_DEFAULT: Any = object()
+
+
+class Refused(Failure):
+    """A command was not answered as hoped; uncaught, it is the case's failure.
+
+    Attributes:
+        message: what the puppet said.
+        command: what was asked.
+    """
+
+    tag = ""
+
+    def __init__(self, message: str, command: str) -> None:
+        self.message = message
+        self.command = command
+        super().__init__(f"{command} failed", expected="an answer", actual=f'{self.tag} "{message[:500]}"')
+
+
+class RemoteFailed(Refused):
+    """`(N remote-error "message")`."""
+
+    tag = "remote-error"
+
+
+class NetworkFailed(Refused):
+    """`(N network-error "message")`."""
+
+    tag = "network-error"
+
+
+class Invalid(Refused):
+    """`(N invalid "message")`."""
+
+    tag = "invalid"
+
+
+class Unsupported(Exception):
+    """`(N unsupported "what")`, or a feature that is missing: the cell is unsupported."""
+
+
+_REFUSALS: dict[str, type[Refused]] = {c.tag: c for c in (RemoteFailed, NetworkFailed, Invalid)}
+
+
+def show(datum: Any, limit: int = 400) -> str:
+    """A datum as text for people."""
+    try:
+        text = dumps(datum).decode("utf-8", "backslashreplace")
+    except Exception:
+        text = repr(datum)
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two datums are the same, types included: 1 is not 1.0, a string no symbol, -0.0 not 0.0."""
+    return dumps(one, dialect=CHICKEN_4) == dumps(other, dialect=CHICKEN_4)
+
+
+def address_datum(address: Sequence[Any]) -> list[Any]:
+    """A canonical address as the puppet protocol writes it."""
+    if address[0] == "unix":
+        return [Symbol("unix"), address[1]]
+    return [Symbol("tcp"), False if address[1] is None else address[1], address[2]]
+
+
+def canonical(datum: Any) -> tuple[Any, ...]:
+    """The reverse of `address_datum`.
+
+    Raises:
+        Failure: the datum is no address.
+    """
+    match datum:
+        case [kind, str(host), int(port)] if symbol_name(kind) == "tcp":
+            return ("tcp", host, port)
+        case [kind, False, int(port)] if symbol_name(kind) == "tcp":
+            return ("tcp", None, port)
+        case [kind, str(path)] if symbol_name(kind) == "unix":
+            return ("unix", path)
+    raise Failure(
+        "an address in no documented form", expected="(tcp HOST PORT) or (unix PATH)", actual=show(datum)
+    )
+
+
+class Conn:
+    """A connection that a puppet holds, on either side.
+
+    Attributes:
+        side: whose.
+        handle: its name there.
+        user, address: of an accepted connection, as its open handler reported them.
+        closings: how often its close handler has run.
+    """
+
+    def __init__(self, side: Side, handle: int, user: Any = None, address: Any = None) -> None:
+        self.side = side
+        self.handle = handle
+        self.user = user
+        self.address = address
+        self.closings = 0
+
+    async def request(self, datum: Any, timeout: float | None = None) -> Any:
+        """`request!`: the response's datum.
+
+        Raises:
+            RemoteFailed, NetworkFailed, Invalid: the request failed.
+        """
+        answer = await self.side.command("request", self.handle, datum, timeout=timeout)
+        if answer.tag != "response" or len(answer.values) != 1:
+            raise Failure("a request was answered out of form", expected="response DATUM", actual=str(answer))
+        return answer.values[0]
+
+    async def echo(self, datum: Any) -> None:
+        """Ask for the echo of a datum, and see that it is the same."""
+        answer = await self.request(["echo", datum])
+        if not same(answer, datum):
+            raise Failure("an echo came back changed", expected=show(datum), actual=show(answer))
+
+    async def info(self) -> tuple[Any, tuple[Any, ...]]:
+        """`connection-user` (or `False`) and `connection-addr`."""
+        answer = await self.side.command("info", self.handle)
+        if len(answer.values) != 2:
+            raise Failure("`info` was answered out of form", expected="ok USER ADDRESS", actual=str(answer))
+        return answer.values[0], canonical(answer.values[1])
+
+    async def close(self) -> None:
+        """`close-connection!`."""
+        await self.side.command("close", self.handle)
+
+    async def closed(self, seconds: float = EVENT_SECONDS) -> None:
+        """Wait until its close handler has run.
+
+        Raises:
+            Failure: it does not, in time.
+        """
+        await self.side.wait_for(
+            lambda: self.closings > 0, f"the close handler of the {self.side.role}'s connection", seconds
+        )
+
+    def __repr__(self) -> str:
+        return f"<connection {self.handle} of {self.side.role}>"
+
+
+class Served:
+    """A server that a puppet runs.
+
+    Attributes:
+        bound: the address, as the puppet told it.
+        address: where a client is sent: the relay's, or the server's own in a direct case.
+        relay: what stands before it, or `None`.
+        connections: those it opened, in order.
+    """
+
+    def __init__(self, side: Side, handle: int) -> None:
+        self.side = side
+        self.handle = handle
+        self.bound: tuple[Any, ...] = ()
+        self.address: tuple[Any, ...] = ()
+        self.users: Any = False
+        self.relay: Relay | None = None
+        self.connections: list[Conn] = []
+        self._taken = 0
+        self.stopped = False
+
+    async def opened(self, seconds: float = EVENT_SECONDS) -> Conn:
+        """The next connection whose open handler has run.
+
+        Raises:
+            Failure: there is none, in time.
+        """
+        await self.side.wait_for(
+            lambda: len(self.connections) > self._taken, "the open handler of the server", seconds
+        )
+        self._taken += 1
+        return self.connections[self._taken - 1]
+
+    async def stop(self) -> None:
+        """`stop-server!`."""
+        self.stopped = True
+        await self.side.command("stop", self.handle)
+
+    async def wait(self, timeout: float | None = None) -> None:
+        """`wait-until-server-stopped`."""
+        await self.side.command("wait", self.handle, timeout=timeout)
+
+
+class Side:
+    """A puppet in the role that it has in this case.
+
+    Attributes:
+        role: `client` or `server`.
+        puppet: which.
+    """
+
+    def __init__(self, role: str, puppet: Puppet, play: Play) -> None:
+        self.role = role
+        self.puppet = puppet
+        self.play = play
+        self.changed = asyncio.Condition()
+        self.conns: dict[int, Conn] = {}
+        self.servers: dict[int, Served] = {}
+        self.over = False
+
+    async def command(self, verb: str, *arguments: Any, timeout: float | None = None) -> Answer:
+        """Give a command; raise what it failed with.
+
+        Raises:
+            RemoteFailed, NetworkFailed, Invalid: the puppet's own answers.
+            Unsupported: the puppet's word for a missing feature.
+            Failure: no answer within `timeout` seconds (the puppet as a whole still lives).
+        """
+        shown = f"({verb} {' '.join(show(a, 120) if not isinstance(a, Raw) else '...' for a in arguments)})"
+        with self.play.waiting(f"the {self.role} ({self.puppet.peer}) to answer {shown}"):
+            asked = self.puppet.command(verb, *arguments, trace=self.play.trace, role=self.role)
+            try:
+                answer = await (asked if timeout is None else asyncio.wait_for(asked, timeout))
+            except asyncio.TimeoutError:
+                raise Failure(
+                    f"{shown} was not answered by the {self.role} within {timeout:g} seconds"
+                ) from None
+        if answer.tag in _REFUSALS:
+            message = answer.values[0] if answer.values and isinstance(answer.values[0], str) else ""
+            if len(answer.values) != 1 or not isinstance(answer.values[0], str):
+                raise Failure(
+                    f"{shown} was answered out of form", expected=f'{answer.tag} "message"', actual=str(answer)
+                )
+            raise _REFUSALS[answer.tag](message, shown)
+        if answer.tag == "unsupported":
+            raise Unsupported(f"{self.puppet.peer} says: {show(answer.values)} is unsupported")
+        if answer.tag not in ("ok", "response"):
+            raise Failure(f"{shown} was answered out of form", expected="ok", actual=str(answer))
+        return answer
+
+    async def listen(
+        self, address: Sequence[Any] | None = None, *, users: Any = _USE_DEFAULT, backlog: int = 10
+    ) -> Served:
+        """`start-server`, with no relay before it.
+
+        Args:
+            address: canonical; by default one that the play's transport asks for.
+            users: {user: passphrase or None}, `None` for insecure; by default what the play's security asks for.
+            backlog: of the listening socket.
+        """
+        play = self.play
+        if address is None:
+            address = self.puppet.running.listen_address(play.transport, play.new_name())
+            if address[0] == "tcp" and "port-0" not in self.puppet.features:
+                from .peers.local import free_port
+
+                address = (*address[:2], free_port())
+        if users is _USE_DEFAULT:
+            users = {USER: PASSPHRASE} if play.secure else None
+        table: Any = False
+        if users is not None:
+            table = [Dotted([user], False if secret is None else secret) for user, secret in users.items()]
+        served = Served(self, self.puppet.new_handle())
+        served.users = users
+        self.servers[served.handle] = served
+        self.puppet.own(served.handle, self._event, play.trace, self.role)
+        answer = await self.command("listen", served.handle, address_datum(address), backlog, table)
+        if len(answer.values) != 1:
+            raise Failure("`listen` was answered out of form", expected="ok ADDRESS", actual=str(answer))
+        served.bound = canonical(answer.values[0])
+        if served.bound[0] == "tcp" and served.bound[2] == 0:
+            raise Failure("`listen` does not tell the port", expected="the port that was bound", actual="0")
+        served.address = served.bound
+        return served
+
+    async def connect(self, address: Any, user: Any = _USE_DEFAULT, passphrase: Any = _USE_DEFAULT) -> Conn:
+        """`open-connection!`.
+
+        Args:
+            address: canonical, or a string in one of the documented forms.
+            user, passphrase: `None` for insecure; by default what the play's security asks for.
+        """
+        secure = self.play.secure
+        user = (USER if secure else None) if user is _USE_DEFAULT else user
+        passphrase = (PASSPHRASE if secure else None) if passphrase is _USE_DEFAULT else passphrase
+        conn = Conn(self, self.puppet.new_handle())
+        self.conns[conn.handle] = conn
+        self.puppet.own(conn.handle, self._event, self.play.trace, self.role)
+        shown = address if isinstance(address, str) else address_datum(address)
+        try:
+            await self.command(
+                "connect",
+                conn.handle,
+                shown,
+                False if user is None else user,
+                False if passphrase is None else passphrase,
+            )
+        except Refused:
+            del self.conns[conn.handle]
+            raise
+        return conn
+
+    def _event(self, name: str, values: list[Any], line: bytes) -> None:
+        if self.over:
+            self.puppet.stray()
+            return
+        if name == "opened":
+            server = self.servers.get(values[0])
+            if server is None:
+                self.play.problem(f"an `opened` event names a handle that is no server: {show(values)}")
+                return
+            conn = Conn(self, values[1], values[2], values[3])
+            self.conns[conn.handle] = conn
+            server.connections.append(conn)
+        elif name == "closed":
+            closed = self.conns.get(values[0])
+            if closed is not None:
+                closed.closings += 1
+                if closed.closings > 1:
+                    self.play.problem(f"a close handler ran {closed.closings} times for one connection")
+        else:
+            self.play.problem(f"an unknown event: {line[:200]!r}")
+        asyncio.ensure_future(self._notify())
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def wait_for(self, condition: Any, what: str, seconds: float = EVENT_SECONDS) -> None:
+        """Wait until a condition over this side's events holds.
+
+        Raises:
+            Failure: it does not, in time.
+            PuppetFault: the puppet broke meanwhile.
+        """
+        with self.play.waiting(f"{what} ({self.puppet.peer})"):
+            until = time.monotonic() + seconds
+            broke = asyncio.ensure_future(self.puppet.broke.wait())
+            try:
+                while not condition():
+                    if self.puppet.fault is not None:
+                        raise self.puppet.fault
+                    rest = until - time.monotonic()
+                    if rest <= 0:
+                        raise Failure(
+                            f"{what} did not run within {seconds:g} seconds",
+                            expected=f"an event from the {self.role}",
+                            actual="none",
+                        )
+                    async with self.changed:
+                        if condition():
+                            return
+                        with contextlib.suppress(asyncio.TimeoutError):
+                            await asyncio.wait_for(self.changed.wait(), min(rest, 1.0))
+            finally:
+                broke.cancel()
+
+    async def settle(self) -> None:
+        """Wait until the puppet has handled, and printed, whatever was under way: a round trip through it.
+
+        What a puppet printed before it answers this is here before this returns.
+        """
+        await self.command("hello")
+
+    async def cleanup(self) -> None:
+        """Close and stop what the case left open."""
+        if self.puppet.fault is None:
+            jobs: list[Awaitable[Any]] = [
+                self.puppet.command("close", conn.handle) for conn in self.conns.values() if conn.handle > 0
+            ]
+            jobs += [
+                self.puppet.command("stop", server.handle)
+                for server in self.servers.values()
+                if not server.stopped and server.bound
+            ]
+            if jobs:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 10)
+        self.over = True
+
+
+Client = Side
+
+
+class Play:
+    """One case being played: what its coroutine is given.
+
+    Attributes:
+        client, server: the two sides.
+        transport, security: of this cell.
+        profile: what both speak.
+        capture: every byte that went through the relay.
+        trace: every datum exchanged with the puppets.
+        limit: seconds that the whole case has.
+    """
+
+    _names = itertools.count(1)
+
+    def __init__(
+        self,
+        *,
+        transport: str,
+        security: str,
+        profile: Profile,
+        client: Puppet | None = None,
+        server: Puppet | None = None,
+        direct: bool = False,
+        limit: float = 30.0,
+        seed: int = 0,
+    ) -> None:
+        self.transport = transport
+        self.security = security
+        self.profile = profile
+        self.direct = direct
+        self.limit = limit
+        self.seed = seed
+        self.trace = Trace()
+        self.capture = Capture(transport)
+        self.problems: list[str] = []
+        self.secrets: dict[str, str] = {USER: PASSPHRASE}
+        self.relays: list[Relay] = []
+        self.cleanups: list[Any] = []
+        self._waiting: list[str] = []
+        if client is not None:
+            self.client = Side("client", client, self)
+        if server is not None:
+            self.server = Side("server", server, self)
+
+    # -- words for cases
+
+    @property
+    def secure(self) -> bool:
+        """Whether this cell is a secure one."""
+        return self.security == "secure"
+
+    @property
+    def relay(self) -> Relay:
+        """The relay of this case's first server."""
+        return self.relays[0]
+
+    def new_name(self) -> str:
+        """A short word that no other case of this run has."""
+        return f"s{next(Play._names)}"
+
+    def problem(self, what: str) -> None:
+        """Note something wrong that no line of the case looks at; it fails the case at its end."""
+        self.problems.append(what)
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Remember what is waited for, so that a timeout can say it."""
+        self._waiting.append(what)
+        try:
+            yield
+        finally:
+            self._waiting.remove(what)
+
+    def waited_for(self) -> str:
+        """What is being waited for now."""
+        return "; ".join(self._waiting[-3:]) or "nothing in particular"
+
+    def need(self, *features: str) -> None:
+        """Make the cell unsupported unless both puppets have these features.
+
+        Raises:
+            Unsupported: one has not.
+        """
+        for side in (self.client, self.server):
+            for feature in features:
+                if feature not in side.puppet.features:
+                    raise Unsupported(f"{side.puppet.peer} lacks the feature {feature}")
+
+    async def serve(self, *, users: Any = _USE_DEFAULT, backlog: int = 10, address: Any = None) -> Served:
+        """Start a server, with the relay before it unless the case is direct."""
+        served = await self.server.listen(address, users=users, backlog=backlog)
+        if served.users:
+            self.secrets.update({u: p for u, p in served.users.items() if p is not None})
+        if self.direct:
+            served.address = self.server.puppet.running.from_puppet(self.client.puppet.running, served.bound)
+        else:
+            await self.relay_to(served)
+        return served
+
+    async def relay_to(self, served: Served) -> Relay:
+        """Put a relay before a server."""
+        client = self.client.puppet.running
+        capture = self.capture if not self.relays else Capture(self.transport)
+        relay = Relay(
+            client.relay_address(self.transport, self.new_name()),
+            self.server.puppet.running.from_runner(served.bound),
+            capture,
+        )
+        await relay.start()
+        self.relays.append(relay)
+        served.relay = relay
+        served.address = client.to_runner(relay.address)
+        return relay
+
+    async def connect(self, served: Served, user: Any = _USE_DEFAULT, passphrase: Any = _USE_DEFAULT) -> Conn:
+        """Connect the client to a server."""
+        if user is not _USE_DEFAULT and user is not None and passphrase is not None:
+            self.secrets.setdefault(user, passphrase)
+        return await self.client.connect(served.address, user, passphrase)
+
+    async def pair(self) -> tuple[Conn, Conn]:
+        """A server, one connection to it, and its other end: (the client's, the server's)."""
+        served = await self.serve()
+        mine = await self.connect(served)
+        theirs = await served.opened()
+        return mine, theirs
+
+    async def fails(self, request: Awaitable[Any], *kinds: type[Refused], why: str) -> Refused:
+        """See that something fails in one of the given ways.
+
+        Raises:
+            Failure: it succeeds, or fails otherwise.
+        """
+        expected = " or ".join(kind.tag for kind in kinds)
+        try:
+            value = await request
+        except kinds as refusal:
+            return refusal
+        except Refused as refusal:
+            raise Failure(why, expected=expected, actual=f'{refusal.tag} "{refusal.message[:300]}"') from None
+        raise Failure(why, expected=expected, actual=f"success: {show(value)}")
+
+    def equal(self, actual: Any, expected: Any, what: str) -> None:
+        """See that two datums are the same.
+
+        Raises:
+            Failure: they are not.
+        """
+        if not same(actual, expected):
+            raise Failure(what, expected=show(expected), actual=show(actual))
+
+    def check(self, condition: bool, problem: str, *, expected: str = "", actual: str = "") -> None:
+        """See that something holds.
+
+        Raises:
+            Failure: it does not.
+        """
+        if not condition:
+            raise Failure(problem, expected=expected, actual=actual)
+
+    async def within(self, seconds: float, work: Awaitable[T], what: str) -> T:
+        """Await something that must not take longer.
+
+        Raises:
+            Failure: it does.
+        """
+        try:
+            return await asyncio.wait_for(work, seconds)
+        except asyncio.TimeoutError:
+            raise Failure(f"{what} took longer than {seconds:g} seconds") from None
+
+    @contextlib.asynccontextmanager
+    async def beside(self, *work: Awaitable[Any]) -> AsyncIterator[list[asyncio.Future[Any]]]:
+        """Run something beside what the `async with` block does; what is left at its end is cancelled."""
+        tasks = [asyncio.ensure_future(one) for one in work]
+        try:
+            yield tasks
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def cleanup(self) -> None:
+        """End whatever the case left."""
+        sides = [side for side in (getattr(self, "client", None), getattr(self, "server", None)) if side]
+        for callback in self.cleanups:
+            with contextlib.suppress(OSError, PuppetFault):
+                await callback()
+        for relay in self.relays:
+            for source in ("client", "server"):
+                relay.release(source)
+        await asyncio.gather(*(side.cleanup() for side in sides), return_exceptions=True)
+        for relay in self.relays:
+            await relay.stop()
+
+    def string(self, address: Sequence[Any]) -> str:
+        """An address as the documented string form has it."""
+        return format_address(tuple(address))

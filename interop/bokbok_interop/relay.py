@@ -1,0 +1,236 @@
+"""The recording relay: stands between two peers, keeps every byte, and makes faults.
+
+What this module knows: how to pass bytes on, and how to spoil it: delay, throttle, chop, cut at a byte, close one
+direction, hold one direction. What it refuses to know: what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from .capture import CLIENT, SERVER, Capture
+
+__all__ = ["Faults", "Link", "Relay"]
+
+Address = tuple[Any, ...]
+
+READ_SIZE = 256 * 1024
+_NO_LINGER = struct.pack("ii", 1, 0)  # close with a reset instead of an end of file
+
+
+@dataclass
+class Faults:
+    """What a relay does to one direction; all off to begin with.
+
+    Attributes:
+        delay: seconds that every chunk is held back.
+        rate: bytes per second, or `None`.
+        chop: bytes of the largest piece that is passed on at once, or `None`.
+        cut_after: after this many bytes of the direction both sides' connections are aborted.
+    """
+
+    delay: float = 0.0
+    rate: float | None = None
+    chop: int | None = None
+    cut_after: int | None = None
+
+
+class Link:
+    """One connection through the relay.
+
+    Attributes:
+        number: from 1, in the order of accepting.
+        upstream_name: the relay's own end of the connection to the server, as the server sees it.
+        over: set once both sides are closed.
+    """
+
+    def __init__(self, number: int, relay: Relay) -> None:
+        self.number = number
+        self.over = asyncio.Event()
+        self.upstream_name: Any = None
+        self._relay = relay
+        self._writers: dict[str, asyncio.StreamWriter] = {}
+
+    def abort(self) -> None:
+        """Break the connection on both sides at once, with a reset where there is such a thing."""
+        for writer in self._writers.values():
+            sock = writer.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                if sock.family != socket.AF_UNIX:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            writer.transport.abort()
+
+    def end(self, towards: str) -> None:
+        """Send an end of file `towards` the client or the server, whatever the other side does."""
+        with contextlib.suppress(OSError):
+            self._writers[towards].write_eof()
+
+    def inject(self, towards: str, data: bytes) -> None:
+        """Send bytes that nobody sent `towards` the client or the server; they are not recorded."""
+        self._writers[towards].write(data)
+
+
+class Relay:
+    """Listens in the place of a server and passes everything on to it.
+
+    Args:
+        bind: where to listen, `("tcp", host, 0)` or `("unix", path)`.
+        target: the server's address, as the runner reaches it.
+        capture: takes every byte.
+    """
+
+    def __init__(self, bind: Address, target: Address, capture: Capture | None = None) -> None:
+        self.target = target
+        self.capture = Capture(str(bind[0])) if capture is None else capture
+        self.faults = {CLIENT: Faults(), SERVER: Faults()}
+        self.links: list[Link] = []
+        self.address: Address = bind
+        self._start = time.monotonic()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flow = {CLIENT: asyncio.Event(), SERVER: asyncio.Event()}
+        self._changed = asyncio.Condition()
+        for event in self._flow.values():
+            event.set()
+
+    async def start(self) -> Relay:
+        """Begin to listen; `address` then has the port."""
+        if self.address[0] == "unix":
+            self._server = await asyncio.start_unix_server(self._accepted, self.address[1], backlog=1024)
+        else:
+            self._server = await asyncio.start_server(
+                self._accepted, self.address[1], self.address[2], backlog=1024
+            )
+            self.address = ("tcp", self.address[1], self._server.sockets[0].getsockname()[1])
+        return self
+
+    async def stop(self) -> None:
+        """Stop listening and break what is still open."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.address[0] == "unix":
+            with contextlib.suppress(OSError):
+                os.unlink(self.address[1])
+
+    # -- faults
+
+    def hold(self, source: str) -> None:
+        """Pass nothing on from this side until `release`."""
+        self._flow[source].clear()
+
+    def release(self, source: str) -> None:
+        """End `hold`."""
+        self._flow[source].set()
+
+    def abort(self) -> None:
+        """Break every connection."""
+        for link in self.links:
+            link.abort()
+
+    async def link(self, number: int = 1) -> Link:
+        """The connection of that number, once it is there."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.links) >= number)
+        return self.links[number - 1]
+
+    async def bytes_from(self, source: str, count: int, conn: int = 1) -> bytes:
+        """Wait until that many bytes came from a side; return all that came."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.capture.stream(conn, source)) >= count)
+        return self.capture.stream(conn, source)
+
+    # -- plumbing
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._carry(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = Link(len(self.links) + 1, self)
+        link._writers[CLIENT] = writer
+        async with self._changed:
+            self.links.append(link)
+        try:
+            try:
+                if self.target[0] == "unix":
+                    up_reader, up_writer = await asyncio.open_unix_connection(self.target[1])
+                else:
+                    up_reader, up_writer = await asyncio.open_connection(self.target[1], self.target[2])
+            except OSError:
+                link.abort()
+                return
+            link._writers[SERVER] = up_writer
+            link.upstream_name = up_writer.get_extra_info("sockname")
+            async with self._changed:
+                self._changed.notify_all()
+            for w in (writer, up_writer):
+                sock = w.get_extra_info("socket")
+                if sock.family != socket.AF_UNIX:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pumps = [
+                asyncio.ensure_future(self._pump(link, CLIENT, reader, up_writer)),
+                asyncio.ensure_future(self._pump(link, SERVER, up_reader, writer)),
+            ]
+            try:
+                # A direction that fails takes the other with it; one that just ends does not.
+                await asyncio.gather(*pumps)
+            except (OSError, asyncio.IncompleteReadError):
+                link.abort()
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+        finally:
+            for w in link._writers.values():
+                w.close()
+            link.over.set()
+
+    async def _pump(
+        self, link: Link, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        passed = 0
+        faults = self.faults[source]
+        while True:
+            data = await reader.read(READ_SIZE)
+            now = time.monotonic() - self._start
+            async with self._changed:
+                self.capture.add(now, link.number, source, data or None)
+                self._changed.notify_all()
+            if faults.delay:
+                await asyncio.sleep(faults.delay)
+            await self._flow[source].wait()
+            if not data:
+                if writer.can_write_eof():
+                    writer.write_eof()
+                return
+            if faults.cut_after is not None and passed + len(data) >= faults.cut_after:
+                writer.write(data[: faults.cut_after - passed])
+                with contextlib.suppress(OSError):
+                    await writer.drain()
+                raise ConnectionAbortedError("cut, as asked")
+            for piece in _pieces(data, faults.chop):
+                writer.write(piece)
+                await writer.drain()
+                if faults.chop:
+                    await asyncio.sleep(0)
+                if faults.rate:
+                    await asyncio.sleep(len(piece) / faults.rate)
+            passed += len(data)
+
+
+def _pieces(data: bytes, size: int | None) -> list[bytes]:
+    if size is None or len(data) <= size:
+        return [data]
+    return [data[i : i + size] for i in range(0, len(data), size)]

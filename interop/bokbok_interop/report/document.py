@@ -1,0 +1,189 @@
+"""The results as one JSON document: what `--json` writes, and what every other report is made from.
+
+What this module knows: the document's form, which `schema.json` beside it describes. What it refuses to know: any
+way of showing it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bokbok import __version__
+
+from ..cases import Case
+from ..model import Outcome, Result
+
+__all__ = ["FORMAT", "DocumentError", "build", "load", "merge", "pack", "summary", "unpack"]
+
+FORMAT = 1
+
+
+class DocumentError(ValueError):
+    """A file that holds no results; the message says what was expected."""
+
+
+def pack(evidence: Mapping[str, Any]) -> str:
+    """Evidence of a pass, compressed: base64 of zlib of JSON."""
+    return base64.b64encode(zlib.compress(json.dumps(evidence, ensure_ascii=False).encode(), 6)).decode("ascii")
+
+
+def unpack(text: str) -> dict[str, Any]:
+    """The reverse of `pack`."""
+    value: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text)))
+    return value
+
+
+def summary(outcomes: Iterable[str]) -> dict[str, int]:
+    """How many cells came out how."""
+    counted = Counter(outcomes)
+    return {outcome.value: counted[outcome.value] for outcome in Outcome}
+
+
+def build(
+    results: Sequence[Result],
+    *,
+    cases: Sequence[Case],
+    peers: Sequence[Mapping[str, Any]],
+    started: str,
+    seconds: float,
+    command: Sequence[str],
+    profile: str,
+    seed: int,
+    planned: int,
+    interrupted: bool,
+    shard: str = "",
+) -> dict[str, Any]:
+    """The document of one run.
+
+    Args:
+        results: of the cells that were played.
+        cases: all that were asked for.
+        peers: one description for each: name, command or image, puppet's name, version and features, or `absent`.
+        started: ISO 8601.
+        seconds: the run took.
+        command: as typed.
+        profile: name of the wire profile.
+        seed: of the run.
+        planned: how many cells were to be played.
+        interrupted: the run did not end by itself.
+        shard: `K/N`, or empty.
+    """
+    cells = []
+    for result in results:
+        entry: dict[str, Any] = {
+            "client": result.cell.client,
+            "server": result.cell.server,
+            "transport": result.cell.transport,
+            "security": result.cell.security,
+            "case": result.cell.case,
+            "outcome": result.outcome.value,
+            "reason": result.reason,
+            "seconds": round(result.seconds, 4),
+        }
+        if result.expected or result.actual:
+            entry |= {"expected": result.expected, "actual": result.actual}
+        if result.attempts > 1:
+            entry["attempts"] = result.attempts
+        if result.round > 1:
+            entry["round"] = result.round
+        if result.evidence:
+            if result.outcome is Outcome.FAILED:
+                entry["evidence"] = result.evidence
+            else:
+                entry["packed"] = pack(result.evidence)
+        cells.append(entry)
+    return {
+        "bokbok-interop": FORMAT,
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "started": started,
+        "seconds": round(seconds, 3),
+        "command": list(command),
+        "profile": profile,
+        "seed": seed,
+        "shard": shard,
+        "planned": planned,
+        "interrupted": interrupted,
+        "summary": summary(cell["outcome"] for cell in cells),
+        "peers": [dict(peer) for peer in peers],
+        "cases": [describe(case) for case in cases],
+        "cells": cells,
+    }
+
+
+def describe(case: Case) -> dict[str, Any]:
+    """A case as plain values."""
+    return {
+        "id": case.id,
+        "chapter": case.chapter,
+        "kind": case.kind.value,
+        "title": case.title,
+        "about": case.subject,
+        "requirements": [
+            {"name": r.name, "document": r.document, "section": r.section, "text": r.text} for r in case.requirements
+        ],
+    }
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a document.
+
+    Raises:
+        DocumentError: the file cannot be read, or holds something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise DocumentError(f"{path} is no JSON: {error}") from None
+    if not isinstance(document, dict) or document.get("bokbok-interop") != FORMAT:
+        raise DocumentError(f'{path} holds no results of bokbok-interop (expected "bokbok-interop": {FORMAT})')
+    if not isinstance(document.get("cells"), list):
+        raise DocumentError(f'{path}: expected a list under "cells"')
+    return document
+
+
+def merge(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One document of several shards, or of several runs: of a cell played twice the worse outcome counts.
+
+    Raises:
+        DocumentError: there is nothing to merge, or two documents are about different profiles.
+    """
+    if not documents:
+        raise DocumentError("nothing to merge")
+    if len({document["profile"] for document in documents}) > 1:
+        raise DocumentError("these results are about different wire profiles: they cannot be merged")
+    worst = ["passed", "unsupported", "absent", "failed"]
+    cells: dict[tuple[str, ...], dict[str, Any]] = {}
+    peers: dict[str, Any] = {}
+    cases: dict[str, Any] = {}
+    for document in documents:
+        for cell in document["cells"]:
+            key = tuple(str(cell.get(k, 1)) for k in ("client", "server", "transport", "security", "case", "round"))
+            if key not in cells or worst.index(cell["outcome"]) > worst.index(cells[key]["outcome"]):
+                cells[key] = cell
+        for peer in document["peers"]:
+            if peer["name"] not in peers or "absent" in peers[peer["name"]]:
+                peers[peer["name"]] = peer
+        for case in document["cases"]:
+            cases[case["id"]] = case
+    merged = dict(documents[0])
+    merged.update(
+        seconds=round(max(document["seconds"] for document in documents), 3),
+        shard="",
+        planned=sum(document["planned"] for document in documents),
+        interrupted=any(document["interrupted"] for document in documents),
+        summary=summary(cell["outcome"] for cell in cells.values()),
+        peers=list(peers.values()),
+        cases=list(cases.values()),
+        cells=list(cells.values()),
+    )
+    return merged

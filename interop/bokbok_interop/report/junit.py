@@ -1,0 +1,63 @@
+"""JUnit XML, for CI systems.
+
+What this module knows: which element stands for which outcome. What it refuses to know: anything but the document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+__all__ = ["write"]
+
+# XML 1.0 has no form for most control characters, not even escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write the results: one suite for each pair, transport and security, one test for each cell."""
+    requirements = {case["id"]: case["requirements"][0]["text"] for case in document["cases"]}
+    suites: dict[tuple[str, ...], TestSuite] = {}
+    for cell in document["cells"]:
+        key = (cell["client"], cell["server"], cell["transport"], cell["security"])
+        name = f"{key[0]} to {key[1]}, {key[2]}, {key[3]}"
+        if key not in suites:
+            suites[key] = TestSuite(name)
+            suites[key].timestamp = str(document["started"])[:19]
+        test = TestCase(cell["case"], classname=".".join(part.replace(".", "_") for part in key), time=cell["seconds"])
+        reason = _clean(cell["reason"])
+        if cell["outcome"] == "failed":
+            failure = Failure(reason, "failed")
+            failure.text = _clean(_text(cell, requirements.get(cell["case"], "")))
+            test.result = [failure]
+        elif cell["outcome"] != "passed":
+            test.result = [Skipped(f"{cell['outcome']}: {reason}", cell["outcome"])]
+        suites[key].add_testcase(test)
+    xml = JUnitXml("bokbok-interop")
+    for suite in suites.values():
+        suite.update_statistics()
+        xml.add_testsuite(suite)
+    xml.update_statistics()
+    xml.write(str(path), pretty=True)
+
+
+def _text(cell: Mapping[str, Any], requirement: str) -> str:
+    parts = [f"requirement: {requirement}"]
+    for key in ("expected", "actual"):
+        if cell.get(key):
+            parts.append(f"{key}: {cell[key]}")
+    evidence = cell.get("evidence", {})
+    if evidence.get("dump"):
+        parts.append("\n" + evidence["dump"][-8_000:])
+    for role in ("client", "server"):
+        if evidence.get(f"{role}_log"):
+            parts.append(f"\nlog of the {role}:\n{evidence[f'{role}_log'][-4_000:]}")
+    return "\n".join(parts)

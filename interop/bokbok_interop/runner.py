@@ -1,0 +1,452 @@
+"""Playing the matrix: starts puppets, plays cases beside one another, and never lets one peer's fault be another's.
+
+What this module knows: scheduling, time limits, what becomes of a cell when a puppet breaks, and that everything is
+ended at the end. What it refuses to know: what a case does, and how results are shown.
+
+Two puppets are started for a group (an ordered pair, one transport, one security mode) and shared by its cases, which
+run at once with servers, connections and relays of their own. When a puppet breaks while several cases use it, each of
+them is played again alone, with fresh puppets: the culprit breaks it again, the others are cleared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bokbok.wire import INFERRED_1, Profile
+
+from .cases import Case
+from .dump import explain, render
+from .matrix import Group
+from .model import RUNNER, Cell, Failure, Kind, Outcome, Result
+from .peers.base import Peer, PuppetFault, Unavailable
+from .peers.puppet import Puppet
+from .play import Play, Unsupported
+
+__all__ = ["Observer", "Runner", "Settings"]
+
+STRIKES = 8
+"""Puppets of one peer that may break in a row, without one passed cell between, before the peer is given up."""
+START_STRIKES = 2
+"""Failed starts in a row before a peer is given up."""
+MAX_REASON = 1_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to play.
+
+    Attributes:
+        timeout: seconds for one case, beside what the case itself asks for.
+        jobs: cells played at once.
+        repeat: how often every cell is played.
+        until_failure: stop at the first failed cell, and repeat until there is one.
+        fail_fast: stop at the first failed cell.
+        strict: play cases of kinds that a peer does not claim.
+        seed: of everything random in the cases.
+        profile: what all peers speak.
+        evidence: `failures` or `all`.
+    """
+
+    timeout: float = 30.0
+    jobs: int = 16
+    repeat: int = 1
+    until_failure: bool = False
+    fail_fast: bool = False
+    strict: bool = False
+    seed: int = 0
+    profile: Profile = INFERRED_1
+    evidence: str = "all"
+
+
+class Observer:
+    """Is told what happens; the terminal's table is one. Does nothing by itself."""
+
+    def planned(self, cells: int) -> None:
+        """The run begins, with so many cells."""
+
+    def playing(self, cell: Cell) -> None:
+        """A cell begins."""
+
+    def finished(self, result: Result) -> None:
+        """A cell has its outcome."""
+
+    def note(self, text: str) -> None:
+        """Something a person may want to know: a peer is being built, a peer was given up."""
+
+
+@dataclass
+class _Shared:
+    """The puppets of a group, by role, and who is using them."""
+
+    puppets: dict[str, Puppet] = field(default_factory=dict)
+    users: Counter[int] = field(default_factory=Counter)
+    crowded: set[int] = field(default_factory=set)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Runner:
+    """Plays groups of cells.
+
+    Args:
+        peers: by name.
+        settings: how.
+        observer: who is told.
+
+    Attributes:
+        absent: why a peer is not available, by name.
+        about: what a puppet said of itself, by peer.
+        results: so far.
+    """
+
+    def __init__(self, peers: Mapping[str, Peer], settings: Settings, observer: Observer | None = None) -> None:
+        self.peers = dict(peers)
+        self.settings = settings
+        self.observer = observer or Observer()
+        self.absent: dict[str, str] = {}
+        self.about: dict[str, dict[str, Any]] = {}
+        self.results: list[Result] = []
+        self.stopping = False
+        self._strikes: Counter[str] = Counter()
+        self._start_strikes: Counter[str] = Counter()
+        self._given_up: dict[str, PuppetFault] = {}
+        self._running: set[Puppet] = set()
+        self._slots = asyncio.Semaphore(settings.jobs)
+        self._starts = asyncio.Semaphore(4)
+        self._round = 1
+
+    async def run(self, groups: list[Group]) -> list[Result]:
+        """Play everything; also what `results` has when this is cancelled.
+
+        Returns:
+            One result for each cell and round, in the order of the groups.
+        """
+        order = {
+            group.cell(case): index
+            for index, (group, case) in enumerate((group, case) for group in groups for case in group.cases)
+        }
+        self.observer.planned(len(order) * (1 if self.settings.until_failure else self.settings.repeat))
+        try:
+            await self._prepare(groups)
+            while not self.stopping:
+                await self._round_of(groups)
+                if self.settings.until_failure:
+                    self.stopping |= any(result.outcome is Outcome.FAILED for result in self.results)
+                    self.stopping |= not any(result.outcome is Outcome.PASSED for result in self.results)
+                else:
+                    self.stopping |= self._round >= self.settings.repeat
+                self._round += 1
+        finally:
+            await asyncio.shield(self._end_everything())
+            self.results.sort(key=lambda result: (result.round, order[result.cell]))
+        return self.results
+
+    async def _prepare(self, groups: Iterable[Group]) -> None:
+        names = {name for group in groups for name in (group.client, group.server)} - {RUNNER}
+
+        async def one(name: str) -> None:
+            try:
+                await self.peers[name].prepare()
+            except Unavailable as error:
+                self.absent[name] = str(error)
+                self.observer.note(f"{name} is absent: {error}")
+
+        await asyncio.gather(*(one(name) for name in sorted(names)))
+
+    async def _round_of(self, groups: list[Group]) -> None:
+        # More than one group at a time, since every group ends with a few cells that only wait.
+        gate = asyncio.Semaphore(max(1, self.settings.jobs // 3))
+
+        async def one(group: Group) -> None:
+            async with gate:
+                if not self.stopping:
+                    await self._group(group)
+
+        tasks = [asyncio.ensure_future(one(group)) for group in groups]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- one group
+
+    async def _group(self, group: Group) -> None:
+        shared = _Shared()
+        suspects: list[tuple[Case, Result]] = []
+
+        async def one(case: Case) -> None:
+            async with self._slots:
+                if self.stopping:
+                    return
+                result = await self._cell(group, case, shared, alone=bool(case.fresh))
+                if result.evidence.pop("suspect", False):
+                    suspects.append((case, result))
+                else:
+                    self._finish(result)
+
+        # Those that wait long begin first, so that the others run beside them.
+        cases = sorted(group.cases, key=lambda case: -case.timeout)
+        tasks = [asyncio.ensure_future(one(case)) for case in cases]
+        try:
+            await asyncio.gather(*tasks)
+            for case, first in suspects:
+                async with self._slots:
+                    if self.stopping:
+                        self._finish(first)
+                        continue
+                    again = await self._cell(group, case, shared, alone=True)
+                    again.evidence.pop("suspect", False)
+                    again.attempts = 2
+                    again.seconds += first.seconds
+                    self._finish(again)
+            if suspects:
+                self._blame(suspects)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._retire(*shared.puppets.values())
+
+    def _blame(self, suspects: list[tuple[Case, Result]]) -> None:
+        """If nobody broke the puppet again alone, it is the crowd that does: then all of them have failed."""
+        cells = {first.cell for _, first in suspects}
+        replayed = [r for r in self.results if r.cell in cells and r.round == self._round]
+        if any(result.outcome is Outcome.FAILED for result in replayed):
+            return
+        for _, first in suspects:
+            for result in replayed:
+                if result.cell == first.cell:
+                    result.outcome = Outcome.FAILED
+                    result.reason = f"{first.reason} (while {len(suspects)} cases ran at once; alone, none does it)"
+                    result.evidence = first.evidence
+
+    def _finish(self, result: Result) -> None:
+        result.round = self._round
+        result.reason = " ".join(result.reason.split())[:MAX_REASON]
+        self.results.append(result)
+        if result.outcome is Outcome.PASSED:
+            for name in (result.cell.client, result.cell.server):
+                self._strikes[name] = 0
+        if result.outcome is Outcome.FAILED and (self.settings.fail_fast or self.settings.until_failure):
+            self.stopping = True
+        self.observer.finished(result)
+
+    # -- one cell
+
+    async def _cell(self, group: Group, case: Case, shared: _Shared, *, alone: bool) -> Result:
+        cell = group.cell(case)
+        self.observer.playing(cell)
+        names = {"client": group.client, "server": group.server}
+        start = time.monotonic()
+        for name in names.values():
+            if name in self.absent:
+                return Result(cell, Outcome.ABSENT, f"{name} is not available here: {self.absent[name]}")
+        own: list[Puppet] = []
+        puppets: dict[str, Puppet] = {}
+        try:
+            try:
+                for role, name in names.items():
+                    if name == RUNNER:
+                        continue
+                    if name in self._given_up:
+                        fault = self._given_up[name]
+                        return Result(cell, Outcome.FAILED, f"{name} was given up: {fault.problem}")
+                    if alone and (not case.fresh or role in case.fresh):
+                        puppet = await self._start(name)
+                        own.append(puppet)
+                    else:
+                        puppet = await self._shared_puppet(shared, role, name)
+                    puppets[role] = puppet
+            except Unavailable as error:
+                return Result(cell, Outcome.ABSENT, str(error))
+            except PuppetFault as fault:
+                return Result(cell, Outcome.FAILED, str(fault), time.monotonic() - start)
+            if why := self._unsupported(case, group, puppets):
+                return Result(cell, Outcome.UNSUPPORTED, why)
+            return await self._play(cell, case, puppets, shared)
+        finally:
+            await self._retire(*own)
+
+    def _unsupported(self, case: Case, group: Group, puppets: Mapping[str, Puppet]) -> str:
+        for role, puppet in puppets.items():
+            for feature in (group.transport, group.security, *case.needs):
+                if feature not in puppet.features:
+                    return f"{puppet.peer} lacks the feature {feature}"
+            about = case.subject in (role, "either")
+            if about and not self.settings.strict and case.kind.value not in puppet.features:
+                return f"{puppet.peer} does not claim the {case.kind.value} cases"
+            spoken = puppet.features.profile
+            if spoken is not None and spoken != self.settings.profile.name and case.kind is not Kind.REFERENCE:
+                return f"{puppet.peer} speaks the profile {spoken}, not {self.settings.profile.name}"
+            for fault in case.faults:
+                if (role in case.fresh or not case.fresh) and fault not in puppet.running.faults:
+                    return f"{puppet.peer} runs where `{fault}` cannot be done to it"
+        return ""
+
+    async def _play(self, cell: Cell, case: Case, puppets: Mapping[str, Puppet], shared: _Shared) -> Result:
+        play = Play(
+            transport=cell.transport,
+            security=cell.security,
+            profile=self.settings.profile,
+            client=puppets.get("client"),
+            server=puppets.get("server"),
+            direct=case.direct,
+            limit=self.settings.timeout + case.timeout,
+            seed=random.Random(f"{self.settings.seed} {cell} {self._round}").getrandbits(64),  # noqa: S311
+        )
+        for puppet in puppets.values():
+            shared.users[id(puppet)] += 1
+            if shared.users[id(puppet)] > 1:
+                shared.crowded.add(id(puppet))
+        logs = {role: puppet.running.log.size for role, puppet in puppets.items()}
+        start = time.monotonic()
+        result = Result(cell, Outcome.PASSED)
+        suspect = False
+        try:
+            try:
+                await asyncio.wait_for(case.run(play), play.limit)
+                if play.problems:
+                    raise Failure(play.problems[0])
+            except Unsupported as why:
+                result.outcome, result.reason = Outcome.UNSUPPORTED, str(why)
+            except Failure as failure:
+                result.outcome, result.reason = Outcome.FAILED, failure.problem
+                result.expected, result.actual = failure.expected, failure.actual
+            except asyncio.TimeoutError:
+                result.outcome = Outcome.FAILED
+                result.reason = f"timed out after {play.limit:g} seconds, waiting for {play.waited_for()}"
+            except PuppetFault as fault:
+                result.outcome, result.reason = Outcome.FAILED, str(fault)
+            except Exception as error:
+                result.outcome = Outcome.FAILED
+                result.reason = f"the case itself broke, please report it: {type(error).__name__}: {error}"
+                result.evidence["traceback"] = traceback.format_exc()
+            if result.outcome is Outcome.FAILED:
+                await self._health(puppets, result)
+            for puppet in puppets.values():
+                if puppet.fault is not None and not puppet.expected_end:
+                    suspect |= id(puppet) in shared.crowded
+                    if result.outcome is Outcome.PASSED:
+                        result.outcome, result.reason = Outcome.FAILED, str(puppet.fault)
+            result.seconds = time.monotonic() - start
+            await play.cleanup()
+            if result.outcome is Outcome.FAILED or self.settings.evidence == "all":
+                result.evidence |= self._evidence(play, case, puppets, logs, whole=result.outcome is Outcome.FAILED)
+            if suspect:
+                result.evidence["suspect"] = True
+            return result
+        finally:
+            for puppet in puppets.values():
+                shared.users[id(puppet)] -= 1
+
+    async def _health(self, puppets: Mapping[str, Puppet], result: Result) -> None:
+        """After a failure: does the puppet still answer? If not, nobody else shall wait for it."""
+        for puppet in puppets.values():
+            if puppet.fault is None and not await puppet.alive():
+                result.reason += f" ({puppet.peer} does not answer any more)"
+
+    def _evidence(
+        self, play: Play, case: Case, puppets: Mapping[str, Puppet], logs: Mapping[str, int], *, whole: bool
+    ) -> dict[str, Any]:
+        datums = [
+            [round(t, 4), role, direction, line.decode("utf-8", "backslashreplace")]
+            for t, role, direction, line in play.trace.lines
+        ]
+        if not whole:
+            brief = {"datums": [[t, role, d, line[:160]] for t, role, d, line in datums[:12]]}
+            brief["more"] = max(0, len(datums) - 12)  # type: ignore[assignment]
+            return brief
+        secrets = play.secrets if play.secure else {}
+        packets = explain(play.capture, play.profile, secrets)
+        evidence: dict[str, Any] = {
+            "datums": datums,
+            "packets": packets,
+            "dump": render(packets),
+            "capture": "".join(line + "\n" for line in play.capture.lines())
+            if play.capture.size <= 256 * 1024
+            else "",
+        }
+        for role, puppet in puppets.items():
+            evidence[f"{role}_log"] = puppet.running.log.text(logs[role])
+        return evidence
+
+    # -- puppets
+
+    async def _start(self, name: str) -> Puppet:
+        async with self._starts:
+            if name in self._given_up:
+                raise self._given_up[name]
+            running = await self.peers[name].start()
+            puppet = Puppet(running)
+            self._running.add(puppet)
+            try:
+                await puppet.start()
+            except PuppetFault as fault:
+                await self._retire(puppet)
+                self._start_strikes[name] += 1
+                fault = PuppetFault(name, "start", f"its puppet does not start: {fault.problem}")
+                if self._start_strikes[name] >= START_STRIKES:
+                    self._give_up(name, fault)
+                raise fault from None
+            except BaseException:
+                await self._retire(puppet)
+                raise
+        self._start_strikes[name] = 0
+        self.about.setdefault(
+            name, {"name": puppet.name, "version": puppet.version, "features": puppet.features.words()}
+        )
+        return puppet
+
+    async def _shared_puppet(self, shared: _Shared, role: str, name: str) -> Puppet:
+        async with shared.lock:
+            puppet = shared.puppets.get(role)
+            if puppet is not None and puppet.fault is None:
+                return puppet
+            if puppet is not None:
+                await self._retire(puppet)
+            puppet = shared.puppets[role] = await self._start(name)
+            return puppet
+
+    def _give_up(self, name: str, fault: PuppetFault) -> None:
+        if name not in self._given_up:
+            self._given_up[name] = fault
+            self.observer.note(f"{name} is given up: {fault.problem}")
+
+    async def _retire(self, *puppets: Puppet) -> None:
+        for puppet in puppets:
+            if puppet not in self._running:
+                continue
+            self._running.discard(puppet)
+            broken = puppet.fault is not None and not puppet.expected_end
+            if broken and puppet.fault is not None and puppet.fault.kind != "start":
+                self._strikes[puppet.peer] += 1
+                if self._strikes[puppet.peer] >= STRIKES:
+                    self._give_up(
+                        puppet.peer,
+                        PuppetFault(
+                            puppet.peer,
+                            puppet.fault.kind,
+                            f"{STRIKES} of its puppets broke without a passed cell between; "
+                            f"the last: {puppet.fault.problem}",
+                        ),
+                    )
+            if broken:
+                await puppet.kill()
+            else:
+                await puppet.close()
+
+    async def _end_everything(self) -> None:
+        await asyncio.gather(*(puppet.kill() for puppet in list(self._running)), return_exceptions=True)
+        self._running.clear()
+        for peer in self.peers.values():
+            with contextlib.suppress(Exception):
+                await peer.dispose()
