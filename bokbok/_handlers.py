@@ -88,5 +88,8 @@ def error_text(error: BaseException) -> str:
     """
     if isinstance(error, RemoteError):
         return error.message
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # an exception of the handler's own whose `__str__` fails
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -47,14 +47,14 @@ def parse_address(address: AddressLike) -> Address:
             return _unix(address, address)
         host = match["host"]
         if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        elif ":" in host:
+            return ("tcp", _host(host[1:-1], address), _port_digits(match["port"], address))
+        if ":" in host:
             raise AddressError(f"address {address!r}: an IPv6 address stands in brackets: '[::1]:{match['port']}'")
-        return ("tcp", _host(host, address) if host else None, _port(int(match["port"][:9]), address))
+        return ("tcp", _host(host, address) if host else None, _port_digits(match["port"], address))
     if isinstance(address, os.PathLike):
         return _unix(os.fspath(address), address)
     if isinstance(address, Sequence) and not isinstance(address, (bytes, bytearray)):
-        kind = str(address[0].value()) if address and hasattr(address[0], "value") else (address or [None])[0]
+        kind = _kind(address[0]) if address else None
         if kind == "tcp" and len(address) == 3:
             host, port = address[1], address[2]
             if host is None or host is False:  # `#f`, as read from Scheme
@@ -81,12 +81,24 @@ def format_address(address: AddressLike) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _kind(first: Any) -> Any:
+    """What the first item of an address says: a string, or a symbol of sexpdata's, which has its name in `value()`."""
+    value = getattr(first, "value", None)
+    return value() if callable(value) else first
+
+
 def _host(host: Any, address: AddressLike) -> str:
     if not isinstance(host, str) or not host:
         raise AddressError(f"address {address!r}: a host is a name or a numeric address, in a string")
     if any(c.isspace() or c in "/[]\0" for c in host):
         raise AddressError(f"address {address!r}: no host name or numeric address: {host!r}")
     return host
+
+
+def _port_digits(digits: str, address: AddressLike) -> int:
+    digits = digits.lstrip("0") or "0"
+    # Python refuses to make a number of thousands of digits, with an error of its own.
+    return _port(int(digits[:6]), address)
 
 
 def _port(port: Any, address: AddressLike) -> int:
