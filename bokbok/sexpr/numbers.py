@@ -68,9 +68,6 @@ _POLAR: Final = re.compile(rb"(" + _REAL5 + rb")@(" + _REAL5 + rb")")
 _DIGITS: Final = {2: rb"[01]", 8: rb"[0-7]", 16: rb"[0-9a-fA-F]"}
 _RADIX_INTEGER: Final = {radix: re.compile(rb"([+-]?%b+)(\#*)" % d) for radix, d in _DIGITS.items()}
 _RADIX_RATIO: Final = {radix: re.compile(rb"([+-]?%b+)(\#*)/(%b+)(\#*)" % (d, d)) for radix, d in _DIGITS.items()}
-# What CHICKEN 4's own conversion takes for hexadecimal digits when `strtol` has given up: the six characters between
-# `9` and `@` count as ten to fifteen.
-_CHICKEN_4_HEX: Final = re.compile(rb"[0-9a-fA-F:-?]+")
 _EXPONENT_MARKERS: Final = bytes.maketrans(b"sfdlSFDLE#", b"eeeeeeeee0")
 _RADIX_PREFIXES: Final = {"b": 2, "o": 8, "d": 10, "x": 16}
 
@@ -151,6 +148,8 @@ def escape_code(digits: bytes, version: int, radix: int) -> int | None:
         else:
             return None
         digits = digits[2:]
+    if version == 4 and b"/" in digits:
+        return None  # a flonum there, which makes garbage of the character
     if version == 4 and radix != 10:
         digits = digits.lstrip(b" \t\n\v\f\r")  # as C's strtol has it
     try:
@@ -258,12 +257,6 @@ def _parse_radix(token: bytes, version: int, radix: int, exactness: Exactness) -
         if _SPECIAL[5].fullmatch(token) and exactness != "e":
             return _special(token)
         return None
-    if radix == 16 and exactness != "e" and _CHICKEN_4_HEX.fullmatch(token):
-        _check_digits(token)
-        value = 0
-        for byte in token.lower():
-            value = value * 16 + (byte - 48 if byte < 64 else byte - 87)
-        return _to_float(value)
     return None
 
 

@@ -396,7 +396,7 @@ class _Machine:
         """The error for input that ended while something was open."""
         kind, start = self.kind, self.start
         position = len(self.stack) - 1
-        while kind in (_SAME, _CASE):
+        while kind == _SAME:
             _, kind, start = self.stack[position]
             position -= 1
         if kind == _CLOSING:

@@ -6,8 +6,10 @@ when a number does not fit, and the digits of a blob. What it refuses to know: l
 
 from __future__ import annotations
 
+import math
 import re
 from array import array
+from fractions import Fraction
 from typing import Any, Final
 
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN
@@ -66,8 +68,10 @@ def tag_of(typecode: str) -> str | None:
 def make_vector(tag: str, items: list[Any], version: int) -> array[Any]:
     """Makes the SRFI-4 vector that CHICKEN makes of a list.
 
-    CHICKEN 4 checks no upper bound of the vectors of 8 and 16 bits, nor any bound of the signed ones: it keeps the low
-    bits. CHICKEN 5 lets a signed element have one bit too many and keeps the low ones.
+    CHICKEN checks less than one would think, and keeps the low bits of what is too large: CHICKEN 4 of any fixnum (a
+    negative one is refused only where no sign belongs), CHICKEN 5 of a signed element with one bit too many, and of a
+    negative element of `#u32` and `#u64`. CHICKEN 4 takes whole flonums in `#u32` and `#s32`; those out of range, where
+    the outcome is undefined in C, are refused here.
 
     Raises:
         VectorError: if CHICKEN refuses an element.
@@ -75,12 +79,8 @@ def make_vector(tag: str, items: list[Any], version: int) -> array[Any]:
     code = TYPE_CODES[tag]
     if tag[0] == "f":
         return _make_float_vector(code, items, version)
-    if version == 4 and tag in ("u32", "s32"):
-        # CHICKEN 4 takes whole flonums here.
-        items = [int(item) if type(item) is float and item.is_integer() else item for item in items]
-    for item in items:
-        if type(item) is not int or (version == 4 and not FIXNUM_MIN <= item <= FIXNUM_MAX):
-            raise VectorError(f"element of #{tag}(…) that is no fixnum", "integers")
+    if not all(type(item) is int for item in items):
+        items = [_whole(tag, item, version) for item in items]
     try:
         return array(code, items)
     except OverflowError:
@@ -114,27 +114,40 @@ def parse_blob(text: bytes) -> bytes:
 
 
 def _make_float_vector(code: str, items: list[Any], version: int) -> array[Any]:
-    vector = array(code)
+    vector: array[Any] = array(code)
     for item in items:
-        # A Fraction: in CHICKEN 4 it has long become a flonum; CHICKEN 5 refuses it here.
-        if type(item) is bool or not (type(item) in (int, float) or (version == 4 and hasattr(item, "numerator"))):
+        # A fraction has long become a flonum in CHICKEN 4; CHICKEN 5 refuses it here.
+        if type(item) not in (int, float) and not (version == 4 and type(item) is Fraction):
             raise VectorError("element of a flonum vector that is no number", "flonums and integers")
         try:
             vector.append(float(item))
         except OverflowError:
-            vector.append(float("inf") if item > 0 else float("-inf"))
+            vector.append(math.copysign(math.inf, item))
     return vector
 
 
+def _whole(tag: str, item: Any, version: int) -> int:
+    if type(item) is int:
+        return item
+    bits = BITS[tag]
+    if version == 4 and bits == 32 and type(item) is float and item.is_integer():
+        low = -(1 << 31) if tag[0] == "s" else 0
+        if low <= item < low + (1 << 32):
+            return int(item)
+        raise VectorError(f"flonum out of the range of #{tag}(…)", f"integers of {bits} bits")
+    raise VectorError(f"element of #{tag}(…) that is no integer", f"integers of {bits} bits")
+
+
 def _wrap(tag: str, item: int, version: int) -> int:
+    """The element that CHICKEN stores for an integer that may be out of range."""
     bits = BITS[tag]
     signed = tag[0] == "s"
-    if version == 5 or bits == 32:
+    if version == 4:
+        stored = FIXNUM_MIN <= item <= FIXNUM_MAX and (signed or item >= 0)
+    else:
         length = (item if item >= 0 else ~item).bit_length()
-        fits = -(1 << bits - 1) <= item < 1 << bits - 1 if version == 4 and signed else length <= bits
-        if not fits or (item < 0 and not signed):
-            raise VectorError(f"element {item} is out of range of #{tag}(…)", f"integers of {bits} bits")
-    elif item < 0 and not signed:
-        raise VectorError(f"element {item} is out of range of #{tag}(…)", "no negative integers")
+        stored = length <= bits and (item >= 0 or signed or (bits >= 32 and item >= FIXNUM_MIN))
+    if not stored:
+        raise VectorError(f"integer out of the range of #{tag}(…)", f"integers of {bits} bits")
     item &= (1 << bits) - 1
-    return item - (1 << bits) if signed and item >> bits - 1 else item
+    return item - (1 << bits) if signed and item >> (bits - 1) else item
