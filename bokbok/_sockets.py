@@ -47,6 +47,9 @@ LINGER_BYTES = 1024 * 1024
 
 # When a silent peer's host is asked whether it is still there: after a minute, then every ten seconds, six times.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT)  # what says that there is no IPv6 here
+_PORT_ATTEMPTS = 10
+"""How often another port is tried where the system's choice for one address of a host is taken on another."""
 _UNIX_PATH_LIMIT = 107  # bytes in `sun_path` on Linux, less its NUL
 
 
@@ -92,13 +95,7 @@ def listen(address: Address, backlog: int) -> Listener:
     _, host, port = address
     sockets: list[socket.socket] = []
     try:
-        if host is None:
-            sockets.append(_bind_all(port))
-        else:
-            for family, place in _resolve(host, port, passive=True):
-                if sockets and port == 0:  # every address of the name gets the port that the first was given
-                    place = (place[0], sockets[0].getsockname()[1], *place[2:])
-                sockets.append(_bind_tcp(family, place))
+        sockets = [_bind_all(port)] if host is None else _bind_host(host, port)
         for sock in sockets:
             sock.listen(backlog)
             sock.setblocking(False)
@@ -106,7 +103,44 @@ def listen(address: Address, backlog: int) -> Listener:
         for sock in sockets:
             sock.close()
         raise _failed("listen on", address, error) from None
+    except UnicodeError:
+        raise _no_host_name(address) from None
     return Listener(sockets, ("tcp", host, sockets[0].getsockname()[1]))
+
+
+def _bind_host(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to each address of a host, all on the same port."""
+    places = _resolve(host, port, passive=True)
+    for _ in range(_PORT_ATTEMPTS - 1):
+        try:
+            return _bind_each(places)
+        except OSError as error:
+            if port != 0 or error.errno != errno.EADDRINUSE:
+                raise
+    return _bind_each(places)
+
+
+def _bind_each(places: list[tuple[int, tuple[Any, ...]]]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, place in places:
+            if sockets and place[1] == 0:  # every address of the name gets the port that the first was given
+                place = (place[0], sockets[0].getsockname()[1], *place[2:])
+            try:
+                sockets.append(_bind_tcp(family, place))
+            except OSError as error:
+                # "localhost" often names `::1` too where IPv6 is off, in containers for one.
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+        if absent is not None and not sockets:
+            raise absent
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 def _bind_all(port: int) -> socket.socket:
@@ -122,7 +156,7 @@ def _bind_all(port: int) -> socket.socket:
             sock.bind(("::", port))
         except OSError as error:
             sock.close()
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT):
+            if error.errno not in _ABSENT:
                 raise
         else:
             return sock
@@ -179,7 +213,10 @@ def _is_stale(path: str) -> bool:
 
 
 def _check_unix_path(path: str) -> None:
-    size = len(os.fsencode(path))
+    try:
+        size = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise AddressError(f"address {path!r}: no path: it holds what no file name can") from None
     if size > _UNIX_PATH_LIMIT:
         raise AddressError(f"address {path!r}: {size} bytes; a Unix socket's path has at most {_UNIX_PATH_LIMIT}")
 
@@ -206,7 +243,11 @@ def connect_candidates(address: Address) -> list[tuple[int, Any]]:
     except OSError as error:
         raise connect_failed(address, error) from None
     except UnicodeError:
-        raise AddressError(f"address {format_address(address)!r}: no host name: {host!r}") from None
+        raise _no_host_name(address) from None
+
+
+def _no_host_name(address: TcpAddress) -> AddressError:
+    return AddressError(f"address {format_address(address)!r}: no host name: {address[1]!r}")
 
 
 def connect_failed(address: Address, error: OSError) -> ConnectFailed:
