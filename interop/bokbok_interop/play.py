@@ -21,6 +21,7 @@ from bokbok.sexpr import CHICKEN_4, Dotted, Symbol, dumps
 from bokbok.wire import Profile
 
 from .capture import Capture
+from .dump import Conversation
 from .model import Failure
 from .peers.base import PuppetFault
 from .peers.puppet import Answer, Puppet, Raw, Trace, symbol_name
@@ -29,15 +30,14 @@ from .relay import Relay
 __all__ = [
     "PASSPHRASE",
     "USER",
-    "Client",
     "Conn",
     "Invalid",
     "NetworkFailed",
     "Play",
     "Refused",
     "RemoteFailed",
+    "Served",
     "Side",
-    "Stopped",
     "Unsupported",
     "same",
     "show",
@@ -131,6 +131,11 @@ def canonical(datum: Any) -> tuple[Any, ...]:
     raise Failure(
         "an address in no documented form", expected="(tcp HOST PORT) or (unix PATH)", actual=show(datum)
     )
+
+
+async def _cancelled(request: asyncio.Future[Any]) -> None:
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
 
 
 class Conn:
@@ -247,7 +252,7 @@ class Side:
         self.role = role
         self.puppet = puppet
         self.play = play
-        self.changed = asyncio.Condition()
+        self.changed = asyncio.Event()
         self.conns: dict[int, Conn] = {}
         self.servers: dict[int, Served] = {}
         self.over = False
@@ -364,11 +369,7 @@ class Side:
                     self.play.problem(f"a close handler ran {closed.closings} times for one connection")
         else:
             self.play.problem(f"an unknown event: {line[:200]!r}")
-        asyncio.ensure_future(self._notify())
-
-    async def _notify(self) -> None:
-        async with self.changed:
-            self.changed.notify_all()
+        self.changed.set()
 
     async def wait_for(self, condition: Any, what: str, seconds: float = EVENT_SECONDS) -> None:
         """Wait until a condition over this side's events holds.
@@ -379,25 +380,20 @@ class Side:
         """
         with self.play.waiting(f"{what} ({self.puppet.peer})"):
             until = time.monotonic() + seconds
-            broke = asyncio.ensure_future(self.puppet.broke.wait())
-            try:
-                while not condition():
-                    if self.puppet.fault is not None:
-                        raise self.puppet.fault
-                    rest = until - time.monotonic()
-                    if rest <= 0:
-                        raise Failure(
-                            f"{what} did not run within {seconds:g} seconds",
-                            expected=f"an event from the {self.role}",
-                            actual="none",
-                        )
-                    async with self.changed:
-                        if condition():
-                            return
-                        with contextlib.suppress(asyncio.TimeoutError):
-                            await asyncio.wait_for(self.changed.wait(), min(rest, 1.0))
-            finally:
-                broke.cancel()
+            while not condition():
+                if self.puppet.fault is not None:
+                    raise self.puppet.fault
+                rest = until - time.monotonic()
+                if rest <= 0:
+                    raise Failure(
+                        f"{what} did not run within {seconds:g} seconds",
+                        expected=f"an event from the {self.role}",
+                        actual="none",
+                    )
+                self.changed.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    # Not longer than a second, to notice a puppet that broke meanwhile.
+                    await asyncio.wait_for(self.changed.wait(), min(rest, 1.0))
 
     async def settle(self) -> None:
         """Wait until the puppet has handled, and printed, whatever was under way: a round trip through it.
@@ -421,9 +417,6 @@ class Side:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 10)
         self.over = True
-
-
-Client = Side
 
 
 class Play:
@@ -553,6 +546,25 @@ class Play:
         theirs = await served.opened()
         return mine, theirs
 
+    async def in_flight(self, conn: Conn, datum: Any) -> asyncio.Future[Any]:
+        """Begin a request and return once the other end has it: its handler runs, its answer is not there yet.
+
+        The future is cancelled at the end of the case.
+        """
+        source, relay = conn.side.role, self.relay
+        before = relay.seen[source]
+        request = asyncio.ensure_future(conn.request(datum))
+        self.cleanups.append(lambda: _cancelled(request))
+        with self.waiting(f"the {source}'s request on the wire"):
+            await relay.more_from(source, before)
+        # Packets keep their order: when this one is answered, the one before it has been read.
+        await conn.echo("the one before has been read")
+        return request
+
+    def conversation(self, number: int = 1) -> Conversation:
+        """What went over a connection of the first relay, taken apart; from 1."""
+        return Conversation(self.capture, number, self.profile, self.secrets if self.secure else {})
+
     async def fails(self, request: Awaitable[Any], *kinds: type[Refused], why: str) -> Refused:
         """See that something fails in one of the given ways.
 
@@ -612,7 +624,7 @@ class Play:
         """End whatever the case left."""
         sides = [side for side in (getattr(self, "client", None), getattr(self, "server", None)) if side]
         for callback in self.cleanups:
-            with contextlib.suppress(OSError, PuppetFault):
+            with contextlib.suppress(OSError, PuppetFault, Failure):
                 await callback()
         for relay in self.relays:
             for source in ("client", "server"):

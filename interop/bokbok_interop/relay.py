@@ -54,6 +54,7 @@ class Link:
     def __init__(self, number: int, relay: Relay) -> None:
         self.number = number
         self.over = asyncio.Event()
+        self.connected = False
         self.upstream_name: Any = None
         self._relay = relay
         self._writers: dict[str, asyncio.StreamWriter] = {}
@@ -84,6 +85,11 @@ class Relay:
         bind: where to listen, `("tcp", host, 0)` or `("unix", path)`.
         target: the server's address, as the runner reaches it.
         capture: takes every byte.
+
+    Attributes:
+        address: where it listens.
+        links: the connections through it.
+        seen: bytes that came from each side, over all connections.
     """
 
     def __init__(self, bind: Address, target: Address, capture: Capture | None = None) -> None:
@@ -91,6 +97,7 @@ class Relay:
         self.capture = Capture(str(bind[0])) if capture is None else capture
         self.faults = {CLIENT: Faults(), SERVER: Faults()}
         self.links: list[Link] = []
+        self.seen = {CLIENT: 0, SERVER: 0}
         self.address: Address = bind
         self._start = time.monotonic()
         self._server: asyncio.Server | None = None
@@ -139,9 +146,9 @@ class Relay:
             link.abort()
 
     async def link(self, number: int = 1) -> Link:
-        """The connection of that number, once it is there."""
+        """The connection of that number, once it reaches the server."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self.links) >= number)
+            await self._changed.wait_for(lambda: len(self.links) >= number and self.links[number - 1].connected)
         return self.links[number - 1]
 
     async def bytes_from(self, source: str, count: int, conn: int = 1) -> bytes:
@@ -149,6 +156,11 @@ class Relay:
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.capture.stream(conn, source)) >= count)
         return self.capture.stream(conn, source)
+
+    async def more_from(self, source: str, than: int) -> None:
+        """Wait until more than so many bytes came from a side, over all connections (`seen` has the count)."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.seen[source] > than)
 
     # -- plumbing
 
@@ -174,6 +186,7 @@ class Relay:
             link._writers[SERVER] = up_writer
             link.upstream_name = up_writer.get_extra_info("sockname")
             async with self._changed:
+                link.connected = True
                 self._changed.notify_all()
             for w in (writer, up_writer):
                 sock = w.get_extra_info("socket")
@@ -207,6 +220,7 @@ class Relay:
             now = time.monotonic() - self._start
             async with self._changed:
                 self.capture.add(now, link.number, source, data or None)
+                self.seen[source] += len(data)
                 self._changed.notify_all()
             if faults.delay:
                 await asyncio.sleep(faults.delay)

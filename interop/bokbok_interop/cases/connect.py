@@ -237,11 +237,12 @@ async def address_in_use(t: Play) -> None:
 
 @case("connect.backlog", "start.backlog", subject="server", direct=True)
 async def backlog(t: Play) -> None:
-    """More clients than the backlog, all at once, are all served in the end."""
-    served = await t.serve(backlog=2)
-    conns = await asyncio.gather(*(t.client.connect(served.address) for _ in range(12)))
-    answers = await asyncio.gather(*(conn.request(["ping", str(i)]) for i, conn in enumerate(conns)))
-    t.equal(answers, [["pong", str(i)] for i in range(12)], "the answers of 12 clients at once")
+    """As many clients as the backlog, all at once, are all served; so are twice as many with a larger one."""
+    for size, clients in ((10, 10), (50, 20)):
+        served = await t.serve(backlog=size)
+        conns = await asyncio.gather(*(t.client.connect(served.address) for _ in range(clients)))
+        answers = await asyncio.gather(*(conn.request(["ping", str(i)]) for i, conn in enumerate(conns)))
+        t.equal(answers, [["pong", str(i)] for i in range(clients)], f"the answers of {clients} clients at once")
 
 
 @case("connect.several-clients", "start.open-handler", subject="server")

@@ -10,7 +10,6 @@ import asyncio
 
 from bokbok.sexpr import Symbol
 
-from ..dump import Conversation
 from ..play import Conn, Invalid, NetworkFailed, Play, RemoteFailed
 from .base import case
 
@@ -131,7 +130,7 @@ async def unwritable_is_named(t: Play) -> None:
     mine, _ = await t.pair()
     error = await _fails_with(t, mine, ["unwritable"])
     t.check(len(error.message) > 5, "the message names nothing", expected="the value, named", actual=repr(error.message))
-    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    conversation = t.conversation()
     kinds = [p.message[0] for p in conversation.packets if p.source == "server" and p.message]
     t.check(kinds == ["error"], "what the server sent", expected="one error", actual=str(kinds))
 
@@ -150,7 +149,7 @@ async def unspecified_is_empty_list(t: Play) -> None:
     """What a handler that returns nothing answers is () on the wire."""
     mine, _ = await t.pair()
     t.equal(await mine.request(["unspecified"]), [], "the answer of a handler that returns nothing")
-    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    conversation = t.conversation()
     bodies = [p.body for p in conversation.packets if p.source == "server"]
     t.check(bodies == [b"(response 0 ())"], "the bytes of the answer", expected="(response 0 ())", actual=str(bodies))
 
@@ -159,16 +158,14 @@ async def unspecified_is_empty_list(t: Play) -> None:
 async def network_error_not_remote(t: Play) -> None:
     """A request that fails because the connection broke raises a network error, no remote error."""
     mine, theirs = await t.pair()
-    async with t.beside(mine.request(["sleep", 20_000, 1]), theirs.request(["sleep", 20_000, 2])) as waiting:
-        await mine.echo("both are on their way")
-        await theirs.echo("both are on their way")
-        t.relay.abort()
-        for conn, request in zip(("client", "server"), waiting, strict=True):
-            await t.fails(
-                t.within(10, request, f"the failing of the {conn}'s request"),
-                NetworkFailed,
-                why=f"the {conn}'s request when the connection broke",
-            )
+    waiting = [await t.in_flight(conn, ["sleep", 20_000, 1]) for conn in (mine, theirs)]
+    t.relay.abort()
+    for conn, request in zip(("client", "server"), waiting, strict=True):
+        await t.fails(
+            t.within(10, request, f"the failing of the {conn}'s request"),
+            NetworkFailed,
+            why=f"the {conn}'s request when the connection broke",
+        )
 
 
 @case("errors.request-after-close", "request.errors", "close-connection")
@@ -213,7 +210,7 @@ async def nested_error(t: Play) -> None:
 async def error_answer_frees_nothing_else(t: Play) -> None:
     """A slow handler's error comes late, to its own request, while others come and go."""
     mine, _ = await t.pair()
-    async with t.beside(mine.request(["sleep", 700, "slow"])) as (slow,):
-        for index in range(5):
-            await _fails_with(t, mine, ["fail", str(index)], str(index))
-        t.equal(await slow, "slow", "the slow answer after five errors")
+    slow = await t.in_flight(mine, ["sleep", 700, "slow"])
+    for index in range(5):
+        await _fails_with(t, mine, ["fail", str(index)], str(index))
+    t.equal(await slow, "slow", "the slow answer after five errors")

@@ -17,18 +17,7 @@ SLOW = 20_000  # milliseconds: longer than any of these cases takes
 
 async def _asking(t: Play, *conns: Conn) -> list[asyncio.Future[object]]:
     """A request in flight on each connection, certainly with its handler."""
-    requests = []
-    for conn in conns:
-        requests.append(asyncio.ensure_future(conn.request(["sleep", SLOW, "too late"])))
-        await conn.echo("the one before is there by now")
-    t.cleanups.append(lambda: _cancel(requests))
-    return requests
-
-
-async def _cancel(requests: list[asyncio.Future[object]]) -> None:
-    for request in requests:
-        request.cancel()
-    await asyncio.gather(*requests, return_exceptions=True)
+    return [await t.in_flight(conn, ["sleep", SLOW, "too late"]) for conn in conns]
 
 
 async def _all_fail(t: Play, requests: list[asyncio.Future[object]], why: str) -> None:
@@ -292,13 +281,12 @@ async def half_close(t: Play) -> None:
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
-    async with t.beside(mine.request(["sleep", 600, "at last"])) as (request,):
-        await mine.echo("the sleeper is there by now")
-        link = await t.relay.link()
-        link.end(SERVER)  # the server sees an end of file; the way back stays open
-        await theirs.closed(5)
-        t.check(not request.done(), "the server's close handler did not start at once", actual=repr(request))
-        t.equal(await request, "at last", "the answer of a handler that ran when the client's direction ended")
+    request = await t.in_flight(mine, ["sleep", 800, "at last"])
+    link = await t.relay.link()
+    link.end(SERVER)  # the server sees an end of file; the way back stays open
+    await theirs.closed(5)
+    t.check(not request.done(), "the server's close handler did not start at once", actual=repr(request))
+    t.equal(await request, "at last", "the answer of a handler that ran when the client's direction ended")
     await t.within(5, mine.closed(5), "the closing of the socket after the last answer")
 
 
@@ -374,18 +362,17 @@ async def stop_with_connections(t: Play) -> None:
     await served.wait(timeout=15)
 
 
-@case("lifecycle.stop-inside-waiting", "stop-server", "request.errors", subject="server")
+@case("lifecycle.stop-while-handling", "stop-server", "request.errors", subject="server")
 async def stop_answers_what_runs(t: Play) -> None:
     """A request that is being handled when the server is asked to stop gets an answer or an error, not silence."""
     served = await t.serve()
     mine = await t.connect(served)
-    async with t.beside(mine.request(["sleep", 500, "answered"])) as (request,):
-        await mine.echo("the sleeper is there by now")
-        await served.stop()
-        try:
-            t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
-        except NetworkFailed:
-            pass
+    request = await t.in_flight(mine, ["sleep", 500, "answered"])
+    await served.stop()
+    try:
+        t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
+    except NetworkFailed:
+        pass
 
 
 @case("lifecycle.server-killed", "open.close-handler", "request.errors", fresh=("server",), faults=("kill",), subject="client")

@@ -12,7 +12,6 @@ import asyncio
 from bokbok.sexpr import Char, Dotted, Keyword, Symbol
 
 from ..capture import CLIENT, SERVER
-from ..dump import Conversation
 from ..model import Failure
 from ..play import Invalid, NetworkFailed, Play, RemoteFailed
 from .base import case
@@ -126,14 +125,14 @@ async def parallel(t: Play) -> None:
 async def out_of_order(t: Play) -> None:
     """The answer to a later request may come before that to an earlier one: a slow one holds no other up."""
     mine, _ = await t.pair()
-    async with t.beside(mine.request(["sleep", LONG_SLEEP, "slow"])) as (slow,):
-        for index in range(3):
-            t.equal(await mine.request(["ping", str(index)]), ["pong", str(index)], "a request behind a slow one")
-        t.check(
-            not slow.done(),
-            f"a request that sleeps {LONG_SLEEP} ms was answered before requests behind it were",
-            actual=repr(slow),
-        )
+    slow = await t.in_flight(mine, ["sleep", LONG_SLEEP, "slow"])
+    for index in range(3):
+        t.equal(await mine.request(["ping", str(index)]), ["pong", str(index)], "a request behind a slow one")
+    t.check(
+        not slow.done(),
+        f"a request that sleeps {LONG_SLEEP} ms was answered before requests behind it were",
+        actual=repr(slow),
+    )
 
 
 @case("request.reversed-order", "request.parallel", "about.threads")
@@ -177,11 +176,11 @@ async def slow_handler_elsewhere(t: Play) -> None:
     """A slow handler of one connection does not hold up another connection, nor the accepting of new ones."""
     served = await t.serve()
     one, two = await t.connect(served), await t.connect(served)
-    async with t.beside(one.request(["sleep", LONG_SLEEP, "slow"])) as (slow,):
-        t.equal(await two.request(["ping", "two"]), ["pong", "two"], "a request over another connection")
-        three = await t.connect(served)
-        t.equal(await three.request(["ping", "three"]), ["pong", "three"], "a request over a new connection")
-        t.check(not slow.done(), "the sleeper was answered first", actual=repr(slow))
+    slow = await t.in_flight(one, ["sleep", LONG_SLEEP, "slow"])
+    t.equal(await two.request(["ping", "two"]), ["pong", "two"], "a request over another connection")
+    three = await t.connect(served)
+    t.equal(await three.request(["ping", "three"]), ["pong", "three"], "a request over a new connection")
+    t.check(not slow.done(), "the sleeper was answered first", actual=repr(slow))
 
 
 @case("request.blocks-its-own-caller", "request.message")
@@ -290,8 +289,9 @@ async def stalled_network(t: Play) -> None:
     mine, _ = await t.pair()
     await mine.echo("before")
     t.relay.hold(SERVER)
+    before = t.relay.seen[SERVER]
     async with t.beside(*(mine.request(["echo", i]) for i in range(5))) as waiting:
-        await t.relay.bytes_from(SERVER, len(t.capture.stream(1, SERVER)) + 1)
+        await t.relay.more_from(SERVER, before)
         t.check(not any(one.done() for one in waiting), "a request was answered while the network stood still")
         t.relay.release(SERVER)
         t.equal(await asyncio.gather(*waiting), list(range(5)), "the answers after the stall")
@@ -346,7 +346,7 @@ async def message_bytes(t: Play) -> None:
     client = [b'(request 0 ("echo" "x"))', b'(request 1 ("echo" (1 2)))', b'(request 2 ("fail" "why"))', b"(response 0 y)"]
     server = [b'(response 0 "x")', b"(response 1 (1 2))", None, b'(request 0 ("echo" y))']
     for source, expected in ((CLIENT, client), (SERVER, server)):
-        conversation = Conversation(t.capture, 1, t.profile, {})
+        conversation = t.conversation()
         bodies = [packet.body for packet in conversation.packets if packet.source == source]
         t.check(len(bodies) == 4, f"the {source} sent {len(bodies)} packets", expected="4")
         for body, want in zip(bodies, expected, strict=True):
@@ -373,7 +373,7 @@ async def ids_count_up(t: Play) -> None:
     await asyncio.gather(
         *(mine.request(["echo", i]) for i in range(30)), *(theirs.request(["echo", i]) for i in range(30))
     )
-    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    conversation = t.conversation()
     t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
     for source in (CLIENT, SERVER):
         ids = [p.message[1] for p in conversation.packets if p.source == source and p.message and p.message[0] == "request"]
@@ -397,6 +397,6 @@ async def unsent_requests_leave_no_gap(t: Play) -> None:
     except NetworkFailed as error:
         raise Failure("a message over the limit ended the connection", actual=error.message) from None
     await mine.echo("second")
-    conversation = Conversation(t.capture, 1, t.profile, {})
+    conversation = t.conversation()
     ids = [p.message[1] for p in conversation.packets if p.source == CLIENT and p.message and p.message[0] == "request"]
     t.check(ids == [0, 1], "the IDs of the requests that were written", expected="0, 1", actual=str(ids))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from ..dump import Conversation
 from ..model import Failure
 from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported
 from .base import case
@@ -375,7 +374,7 @@ async def hello_bytes(t: Play) -> None:
         expected=head.hex(),
         actual=stream[: len(head)].hex(),
     )
-    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    conversation = t.conversation()
     t.check(conversation.user == USER, "the hello does not open", expected="a session key", actual=conversation.problem)
 
 
@@ -391,7 +390,7 @@ async def nonces(t: Play) -> None:
         await asyncio.gather(*(mine.request(["echo", i]) for i in range(5)))
     prefixes = []
     for number in (1, 2):
-        conversation = Conversation(t.capture, number, t.profile, t.secrets)
+        conversation = t.conversation(number)
         t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
         for source in ("client", "server"):
             found = [packet.nonce for packet in conversation.packets if packet.source == source and packet.nonce]
@@ -447,7 +446,7 @@ async def encrypted_both_ways(t: Play) -> None:
     mine, theirs = await t.pair()
     await mine.request(["callback", 2, "x"])
     await theirs.request(["relay", 3, "y"])
-    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    conversation = t.conversation()
     t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
     t.check(
         len([p for p in conversation.packets if p.message is not None]) == 14,

@@ -33,7 +33,6 @@ from bokbok.sexpr import (
 )
 
 from ..capture import CLIENT, SERVER
-from ..dump import Conversation
 from ..model import Failure
 from ..play import Play, Side, show
 from .base import case
@@ -175,7 +174,7 @@ async def _through(t: Play, *kinds: str) -> None:
         for (value, sent, _, _), back in zip(batch, answer, strict=True):
             if not _close(back, value):
                 raise Failure("a value came back changed", expected=f"{sent!r}", actual=show(back))
-    conversation = Conversation(t.capture, 1, t.profile, t.secrets)
+    conversation = t.conversation()
     if conversation.problem:
         raise Failure("the conversation cannot be read", actual=conversation.problem)
     for source, claimed, column in ((CLIENT, client, 1), (SERVER, server, 3)):

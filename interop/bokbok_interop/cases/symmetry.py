@@ -117,7 +117,7 @@ async def independent_connections(t: Play) -> None:
 async def client_serves_while_asking(t: Play) -> None:
     """A client whose own request still waits answers the server's requests meanwhile."""
     mine, theirs = await t.pair()
-    async with t.beside(mine.request(["sleep", 6_000, "slow"])) as (slow,):
-        for index in range(5):
-            t.equal(await theirs.request(["echo", index]), index, "the client's answer while it waits itself")
-        t.check(not slow.done(), "the sleeper was answered first", actual=repr(slow))
+    slow = await t.in_flight(mine, ["sleep", 6_000, "slow"])
+    for index in range(5):
+        t.equal(await theirs.request(["echo", index]), index, "the client's answer while it waits itself")
+    t.check(not slow.done(), "the sleeper was answered first", actual=repr(slow))

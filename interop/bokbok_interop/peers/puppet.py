@@ -132,6 +132,7 @@ class Puppet:
         self._handles = itertools.count(1)
         self._waiting: dict[int, tuple[asyncio.Future[Answer], Trace | None, str]] = {}
         self._owners: dict[int, tuple[EventSink, Trace | None, str]] = {}
+        self._abandoned: set[int] = set()
         self._stray = 0
         self._send_lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
@@ -201,10 +202,9 @@ class Puppet:
                     "hung", f"did not answer {shown(line)} within {timeout:g} seconds"
                 ) from None
         finally:
-            self._waiting.pop(number, None)
-            if not future.done():
-                # The answer may still come: it then belongs to nobody, which is no fault of the puppet's.
-                self._waiting[number] = (future, None, role)
+            if self._waiting.pop(number, None) is not None:
+                # Given up by the case. The answer may still come: it belongs to nobody, and is no fault.
+                self._abandoned.add(number)
             if not sending.done():
                 sending.add_done_callback(lambda task: task.cancelled() or task.exception())
 
@@ -293,6 +293,9 @@ class Puppet:
     def _answered(self, number: int, answer: Answer, line: bytes) -> None:
         entry = self._waiting.pop(number, None)
         if entry is None:
+            if number in self._abandoned:
+                self._abandoned.discard(number)
+                return
             raise _Broken("nonsense", f"answered command {number}, which was never given or is answered: {shown(line)}")
         future, trace, role = entry
         if trace is not None:

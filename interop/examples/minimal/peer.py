@@ -522,6 +522,7 @@ class Server:
         self.sock.close()
         with self.lock:
             connections = list(self.connections)
+            self.lock.notify_all()
         for connection in connections:
             self.finish(connection)
 

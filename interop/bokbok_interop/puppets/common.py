@@ -1,0 +1,110 @@
+"""What both Python puppets share: lines, features, and which answer an exception is.
+
+What this module knows: the forms of the puppet protocol. What it refuses to know: threads and tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from typing import Any
+
+from bokbok import Key, __version__, passphrase_to_key
+from bokbok.errors import BokbokError, NetworkError, RemoteError
+from bokbok.sexpr import Dotted, Symbol, dumps, loads
+
+__all__ = ["address_datum", "features", "parse", "refusal", "start_logging", "users_table", "write_line"]
+
+
+def features() -> list[Any]:
+    """What this library has."""
+    names = ["puppet-1", "tcp", "unix", "secure", "insecure", "port-0", "reference", "profile", "hardening"]
+    if _has_ipv6():
+        names.insert(3, "ipv6")
+    return [
+        *map(Symbol, names),
+        [Symbol("dialect"), Symbol("chicken-4")],
+        [Symbol("profile"), Symbol("inferred-1")],
+    ]
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def hello(name: str) -> list[Any]:
+    """The answer to `hello`."""
+    return [Symbol("ok"), name, __version__, features()]
+
+
+def parse(line: bytes) -> tuple[int, str, list[Any]]:
+    """A command line: its number, verb and arguments.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match loads(line):
+        case [int(number), verb, *arguments] if isinstance(verb, Symbol):
+            return number, verb.value(), arguments
+    raise ValueError(f"no command: {line[:200]!r}")
+
+
+def write_line(datum: list[Any]) -> bytes:
+    """One line of output."""
+    return dumps(datum) + b"\n"
+
+
+def users_table(users: Any) -> dict[str, Key | None] | None:
+    """The USERS of `listen`: `None` for `#f`, else each user's key, or `None` for one who may not connect.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if users is False:
+        return None
+    table: dict[str, Key | None] = {}
+    for entry in users:
+        match entry:
+            case Dotted(items=[str(user)], tail=str(passphrase)):
+                table[user] = passphrase_to_key(passphrase)
+            case Dotted(items=[str(user)], tail=False):
+                table[user] = None
+            case _:
+                raise ValueError("USERS is #f or a list of (USER . PASSPHRASE)")
+    return table
+
+
+def address_datum(address: tuple[Any, ...]) -> list[Any]:
+    """An address of the library as the puppet protocol writes it."""
+    if address[0] == "unix":
+        return [Symbol("unix"), address[1]]
+    return [Symbol("tcp"), False if address[1] is None else address[1], address[2]]
+
+
+def refusal(error: Exception) -> list[Any]:
+    """The answer that an exception is."""
+    if isinstance(error, RemoteError):
+        return [Symbol("remote-error"), error.message]
+    if isinstance(error, NetworkError | OSError):
+        return [Symbol("network-error"), _text(error)]
+    if isinstance(error, BokbokError | ValueError | TypeError | KeyError):
+        return [Symbol("invalid"), _text(error)]
+    raise error
+
+
+def _text(error: Exception) -> str:
+    # Whatever an exception says, it must fit on the line: no lone surrogates but those that stand for bytes.
+    return (str(error) or type(error).__name__).encode("utf-8", "backslashreplace").decode()
+
+
+def start_logging() -> None:
+    """Standard error is the log."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(relativeCreated)9.0f ms %(levelname)s %(name)s: %(message)s"
+    )
