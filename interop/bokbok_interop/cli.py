@@ -219,27 +219,69 @@ def _report(document: dict[str, Any], console: Console, json_file: str | None, j
 
 @main.command(epilog=STATUSES)
 @click.option("--peers", metavar="NAME,...", help=f"Which of the known peers to play.  [default: {','.join(KNOWN)}]")
-@click.option("--peer", "given", metavar="NAME=COMMAND", multiple=True, help="Anybody's puppet, by its command, or NAME=docker:IMAGE. Repeatable.")
-@click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches, as 'errors.*'. Repeatable.")
-@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help=f"Only these chapters: {', '.join(CHAPTERS)}.")
-@click.option("--kind", "kinds", type=click.Choice(["reference", "profile", "hardening"]), multiple=True, help="Only cases of this kind.")
-@click.option("--client", "clients", metavar="NAME", multiple=True, help="Only cells with this client ('runner' for those that the runner plays).")
+@click.option(
+    "--peer",
+    "given",
+    metavar="NAME=COMMAND",
+    multiple=True,
+    help="Anybody's puppet, by its command, or NAME=docker:IMAGE. Repeatable.",
+)
+@click.option(
+    "--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches, as 'errors.*'. Repeatable."
+)
+@click.option(
+    "--chapter", "chapters", metavar="NAME", multiple=True, help=f"Only these chapters: {', '.join(CHAPTERS)}."
+)
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(["reference", "profile", "hardening"]),
+    multiple=True,
+    help="Only cases of this kind.",
+)
+@click.option(
+    "--client",
+    "clients",
+    metavar="NAME",
+    multiple=True,
+    help="Only cells with this client ('runner' for those that the runner plays).",
+)
 @click.option("--server", "servers", metavar="NAME", multiple=True, help="Only cells with this server.")
 @click.option("--about", metavar="NAME", multiple=True, help="Only cells in which this peer plays either side.")
 @click.option("--transport", "transports", type=click.Choice(TRANSPORTS), multiple=True, help="Only this transport.")
 @click.option("--security", "securities", type=click.Choice(SECURITIES), multiple=True, help="Only this security mode.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, metavar="SECONDS", help="For one case, beside what the case itself asks for.")
-@click.option("--jobs", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Cells played at once; most of them only wait.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one case, beside what the case itself asks for.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="Cells played at once; most of them only wait.",
+)
 @click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Play everything N times.")
 @click.option("--until-failure", is_flag=True, help="Play everything again and again until a cell fails.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failed cell.")
 @click.option("--strict", is_flag=True, help="Play also the kinds of case that a peer does not claim.")
 @click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of everything random in the cases.")
-@click.option("--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`.")
-@click.option("--profile", default="inferred-1", show_default=True, metavar="NAME", help="The wire profile that is spoken.")
+@click.option(
+    "--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`."
+)
+@click.option(
+    "--profile", default="inferred-1", show_default=True, metavar="NAME", help="The wire profile that is spoken."
+)
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON ('-': to standard output).")
-@click.option("--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML.")
+@click.option(
+    "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
 def run(
     peers: str | None,

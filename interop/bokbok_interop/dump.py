@@ -90,9 +90,7 @@ class Conversation:
 
     _KINDS = ("request", "response", "error")
 
-    def __init__(
-        self, capture: Capture, conn: int, profile: Profile, secrets: Mapping[str, str | Key]
-    ) -> None:
+    def __init__(self, capture: Capture, conn: int, profile: Profile, secrets: Mapping[str, str | Key]) -> None:
         self.conn = conn
         self.profile = profile
         self.user: str | None = None

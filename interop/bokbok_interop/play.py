@@ -46,7 +46,7 @@ __all__ = [
 T = TypeVar("T")
 
 USER = "alice"
-PASSPHRASE = "correct horse battery staple"
+PASSPHRASE = "correct horse battery staple"  # noqa: S105 (there is nothing to protect)
 EVENT_SECONDS = 10.0
 """How long something that must happen by itself may take: a handler to run, a connection to be noticed as closed."""
 
@@ -128,9 +128,7 @@ def canonical(datum: Any) -> tuple[Any, ...]:
             return ("tcp", None, port)
         case [kind, str(path)] if symbol_name(kind) == "unix":
             return ("unix", path)
-    raise Failure(
-        "an address in no documented form", expected="(tcp HOST PORT) or (unix PATH)", actual=show(datum)
-    )
+    raise Failure("an address in no documented form", expected="(tcp HOST PORT) or (unix PATH)", actual=show(datum))
 
 
 async def _cancelled(request: asyncio.Future[Any]) -> None:
@@ -224,9 +222,7 @@ class Served:
         Raises:
             Failure: there is none, in time.
         """
-        await self.side.wait_for(
-            lambda: len(self.connections) > self._taken, "the open handler of the server", seconds
-        )
+        await self.side.wait_for(lambda: len(self.connections) > self._taken, "the open handler of the server", seconds)
         self._taken += 1
         return self.connections[self._taken - 1]
 
@@ -271,9 +267,7 @@ class Side:
             try:
                 answer = await (asked if timeout is None else asyncio.wait_for(asked, timeout))
             except asyncio.TimeoutError:
-                raise Failure(
-                    f"{shown} was not answered by the {self.role} within {timeout:g} seconds"
-                ) from None
+                raise Failure(f"{shown} was not answered by the {self.role} within {timeout:g} seconds") from None
         if answer.tag in _REFUSALS:
             message = answer.values[0] if answer.values and isinstance(answer.values[0], str) else ""
             if len(answer.values) != 1 or not isinstance(answer.values[0], str):
@@ -327,7 +321,8 @@ class Side:
 
         Args:
             address: canonical, or a string in one of the documented forms.
-            user, passphrase: `None` for insecure; by default what the play's security asks for.
+            user: `None` for insecure; by default what the play's security asks for.
+            passphrase: as `user`.
         """
         secure = self.play.secure
         user = (USER if secure else None) if user is _USE_DEFAULT else user
@@ -610,7 +605,7 @@ class Play:
             raise Failure(f"{what} took longer than {seconds:g} seconds") from None
 
     @contextlib.asynccontextmanager
-    async def beside(self, *work: Awaitable[Any]) -> AsyncIterator[list[asyncio.Future[Any]]]:
+    async def beside(self, *work: Awaitable[Any]) -> AsyncIterator[Sequence[asyncio.Future[Any]]]:
         """Run something beside what the `async with` block does; what is left at its end is cancelled."""
         tasks = [asyncio.ensure_future(one) for one in work]
         try:

@@ -112,9 +112,7 @@ class Relay:
         if self.address[0] == "unix":
             self._server = await asyncio.start_unix_server(self._accepted, self.address[1], backlog=1024)
         else:
-            self._server = await asyncio.start_server(
-                self._accepted, self.address[1], self.address[2], backlog=1024
-            )
+            self._server = await asyncio.start_server(self._accepted, self.address[1], self.address[2], backlog=1024)
             self.address = ("tcp", self.address[1], self._server.sockets[0].getsockname()[1])
         return self
 
@@ -210,9 +208,7 @@ class Relay:
                 w.close()
             link.over.set()
 
-    async def _pump(
-        self, link: Link, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _pump(self, link: Link, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passed = 0
         faults = self.faults[source]
         while True:

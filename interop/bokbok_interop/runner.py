@@ -301,7 +301,7 @@ class Runner:
             server=puppets.get("server"),
             direct=case.direct,
             limit=self.settings.timeout + case.timeout,
-            seed=random.Random(f"{self.settings.seed} {cell} {self._round}").getrandbits(64),  # noqa: S311
+            seed=random.Random(f"{self.settings.seed} {cell} {self._round}").getrandbits(64),
         )
         for puppet in puppets.values():
             shared.users[id(puppet)] += 1
@@ -362,18 +362,15 @@ class Runner:
             for t, role, direction, line in play.trace.lines
         ]
         if not whole:
-            brief = {"datums": [[t, role, d, line[:160]] for t, role, d, line in datums[:12]]}
-            brief["more"] = max(0, len(datums) - 12)  # type: ignore[assignment]
-            return brief
+            brief = [[t, role, d, str(line)[:160]] for t, role, d, line in datums[:12]]
+            return {"datums": brief, "more": max(0, len(datums) - 12)}
         secrets = play.secrets if play.secure else {}
         packets = explain(play.capture, play.profile, secrets)
         evidence: dict[str, Any] = {
             "datums": datums,
             "packets": packets,
             "dump": render(packets),
-            "capture": "".join(line + "\n" for line in play.capture.lines())
-            if play.capture.size <= 256 * 1024
-            else "",
+            "capture": "".join(line + "\n" for line in play.capture.lines()) if play.capture.size <= 256 * 1024 else "",
         }
         for role, puppet in puppets.items():
             evidence[f"{role}_log"] = puppet.running.log.text(logs[role])

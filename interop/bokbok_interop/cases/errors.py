@@ -46,7 +46,15 @@ async def remote_message(t: Play) -> None:
 async def message_text(t: Play) -> None:
     """A message may hold anything that a string may: line feeds, quotes, other scripts, any bytes."""
     mine, _ = await t.pair()
-    for text in ("two\nlines", 'quo"tes and \\', "Zoë 日本語", "tab\tand bell\a", "\udcff\udc80", "(error 1 2)", "a" * 20_000):
+    for text in (
+        "two\nlines",
+        'quo"tes and \\',
+        "Zoë 日本語",
+        "tab\tand bell\a",
+        "\udcff\udc80",
+        "(error 1 2)",
+        "a" * 20_000,
+    ):
         await _fails_with(t, mine, ["fail", text], text)
 
 
@@ -129,7 +137,9 @@ async def unwritable_is_named(t: Play) -> None:
     """A value that cannot travel never reaches the wire: its request is answered (error ID "message")."""
     mine, _ = await t.pair()
     error = await _fails_with(t, mine, ["unwritable"])
-    t.check(len(error.message) > 5, "the message names nothing", expected="the value, named", actual=repr(error.message))
+    t.check(
+        len(error.message) > 5, "the message names nothing", expected="the value, named", actual=repr(error.message)
+    )
     conversation = t.conversation()
     kinds = [p.message[0] for p in conversation.packets if p.source == "server" and p.message]
     t.check(kinds == ["error"], "what the server sent", expected="one error", actual=str(kinds))
@@ -176,8 +186,12 @@ async def request_after_close(t: Play) -> None:
     theirs = await served.opened()
     await mine.close()
     await theirs.closed()
-    await t.fails(mine.request(["echo", 1], timeout=10), NetworkFailed, Invalid, why="a request after close-connection!")
-    await t.fails(theirs.request(["echo", 1], timeout=10), NetworkFailed, Invalid, why="a request after the other end closed")
+    await t.fails(
+        mine.request(["echo", 1], timeout=10), NetworkFailed, Invalid, why="a request after close-connection!"
+    )
+    await t.fails(
+        theirs.request(["echo", 1], timeout=10), NetworkFailed, Invalid, why="a request after the other end closed"
+    )
 
 
 @case("errors.close-inside-handler", "request.errors", "close-connection")
@@ -186,12 +200,18 @@ async def close_inside_handler(t: Play) -> None:
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
-    await t.fails(t.within(10, mine.request(["close"]), "the failing"), NetworkFailed, why="a request whose handler closed")
+    await t.fails(
+        t.within(10, mine.request(["close"]), "the failing"), NetworkFailed, why="a request whose handler closed"
+    )
     await mine.closed()
     other = await t.connect(served)
     await other.echo("a new connection")
     back = await served.opened()
-    await t.fails(t.within(10, back.request(["close"]), "the failing"), NetworkFailed, why="the server's request whose handler closed")
+    await t.fails(
+        t.within(10, back.request(["close"]), "the failing"),
+        NetworkFailed,
+        why="the server's request whose handler closed",
+    )
     await t.server.settle()
     t.check(theirs.closings == 0, "the close handler ran for the closing of the handler's own side")
 

@@ -7,6 +7,7 @@ refuses to know: why an end comes about, beyond what the case does itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from ..capture import CLIENT, SERVER
 from ..play import Conn, Invalid, NetworkFailed, Play, Served, Unsupported
@@ -43,7 +44,9 @@ def _never(t: Play, conn: Conn, whose: str) -> None:
     )
 
 
-@case("lifecycle.open-once", "start.open-handler", "start.open-handler-argument", "profile.open-handler", subject="server")
+@case(
+    "lifecycle.open-once", "start.open-handler", "start.open-handler-argument", "profile.open-handler", subject="server"
+)
 async def open_once(t: Play) -> None:
     """The open handler runs once for every connection that is made, with that connection."""
     served = await t.serve()
@@ -56,7 +59,10 @@ async def open_once(t: Play) -> None:
         await mine.echo(index)
     await t.server.settle()
     t.check(
-        len(served.connections) == 5, "how often the open handler ran", expected="5", actual=str(len(served.connections))
+        len(served.connections) == 5,
+        "how often the open handler ran",
+        expected="5",
+        actual=str(len(served.connections)),
     )
 
 
@@ -151,7 +157,9 @@ async def cut_in_a_packet(t: Play) -> None:
     await mine.echo("before")
     t.relay.faults[SERVER].cut_after = len(t.capture.stream(1, SERVER)) + 100
     await t.fails(
-        t.within(10, mine.request(["echo", "x" * 1_000]), "the failing"), NetworkFailed, why="a request whose answer was cut"
+        t.within(10, mine.request(["echo", "x" * 1_000]), "the failing"),
+        NetworkFailed,
+        why="a request whose answer was cut",
     )
     await mine.closed()
     await theirs.closed()
@@ -234,7 +242,12 @@ async def close_at_once(t: Play) -> None:
         theirs = await served.opened()
         await theirs.closed()
     await t.server.settle()
-    t.check(len(served.connections) == 5, "how often the open handler ran", expected="5", actual=str(len(served.connections)))
+    t.check(
+        len(served.connections) == 5,
+        "how often the open handler ran",
+        expected="5",
+        actual=str(len(served.connections)),
+    )
     for conn in served.connections:
         _once(t, conn, "the server's")
 
@@ -248,10 +261,8 @@ async def close_twice(t: Play) -> None:
     await mine.close()
     await theirs.closed()
     for conn in (mine, theirs, mine):
-        try:
+        with contextlib.suppress(Invalid, NetworkFailed):
             await conn.close()
-        except (Invalid, NetworkFailed):
-            pass
     await (await t.connect(served)).echo("and on")
     await t.server.settle()
     await t.client.settle()
@@ -270,7 +281,12 @@ async def many_open_and_close(t: Play) -> None:
     for theirs in opened:
         await theirs.closed()
     await t.server.settle()
-    t.check(len(served.connections) == 20, "how often the open handler ran", expected="20", actual=str(len(served.connections)))
+    t.check(
+        len(served.connections) == 20,
+        "how often the open handler ran",
+        expected="20",
+        actual=str(len(served.connections)),
+    )
     for theirs in opened:
         _once(t, theirs, "the server's")
 
@@ -369,13 +385,18 @@ async def stop_answers_what_runs(t: Play) -> None:
     mine = await t.connect(served)
     request = await t.in_flight(mine, ["sleep", 500, "answered"])
     await served.stop()
-    try:
+    with contextlib.suppress(NetworkFailed):
         t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
-    except NetworkFailed:
-        pass
 
 
-@case("lifecycle.server-killed", "open.close-handler", "request.errors", fresh=("server",), faults=("kill",), subject="client")
+@case(
+    "lifecycle.server-killed",
+    "open.close-handler",
+    "request.errors",
+    fresh=("server",),
+    faults=("kill",),
+    subject="client",
+)
 async def server_killed(t: Play) -> None:
     """When the server's process dies, the client's requests fail and its close handler runs."""
     mine, _ = await t.pair()
@@ -387,7 +408,14 @@ async def server_killed(t: Play) -> None:
     _once(t, mine, "the client's")
 
 
-@case("lifecycle.client-killed", "start.close-handler", "request.errors", fresh=("client",), faults=("kill",), subject="server")
+@case(
+    "lifecycle.client-killed",
+    "start.close-handler",
+    "request.errors",
+    fresh=("client",),
+    faults=("kill",),
+    subject="server",
+)
 async def client_killed(t: Play) -> None:
     """When the client's process dies, the server's requests fail, its close handler runs, and it serves on."""
     served = await t.serve()
@@ -401,7 +429,14 @@ async def client_killed(t: Play) -> None:
     _once(t, theirs, "the server's")
 
 
-@case("lifecycle.peer-paused", "request.message", "request.parallel", fresh=("server",), faults=("pause",), subject="client")
+@case(
+    "lifecycle.peer-paused",
+    "request.message",
+    "request.parallel",
+    fresh=("server",),
+    faults=("pause",),
+    subject="client",
+)
 async def peer_paused(t: Play) -> None:
     """A peer that stands still for a while answers when it goes on; nothing is lost meanwhile."""
     mine, _ = await t.pair()
@@ -417,7 +452,15 @@ async def peer_paused(t: Play) -> None:
     t.equal(await asyncio.gather(*requests), list(range(5)), "the answers after the pause")
 
 
-@case("lifecycle.network-lost", "open.close-handler", "request.errors", fresh=("server",), faults=("disconnect",), subject="client", timeout=60)
+@case(
+    "lifecycle.network-lost",
+    "open.close-handler",
+    "request.errors",
+    fresh=("server",),
+    faults=("disconnect",),
+    subject="client",
+    timeout=60,
+)
 async def network_lost(t: Play) -> None:
     """A peer whose network is taken away and given back goes on where it was, or both sides learn of the end."""
     mine, theirs = await t.pair()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
+from typing import Any
 
 from bokbok.sexpr import Char, Dotted, Keyword, Symbol
 
@@ -51,7 +53,7 @@ async def arbitrary_sexpr(t: Play) -> None:
         "",
         "text",
         "日本語",
-        "a\x00b\n\t\"\\\x7f\x1b",
+        'a\x00b\n\t"\\\x7f\x1b',
         Symbol("symbol"),
         Symbol("with blanks"),
         Symbol("1"),
@@ -90,6 +92,7 @@ async def bytes_in_strings(t: Play) -> None:
 async def empty_things(t: Play) -> None:
     """The empty string, list, vector, blob, symbol are answers like any other."""
     mine, _ = await t.pair()
+    datum: Any
     for datum in ("", [], (), b"", Symbol(""), [[]], [""], ([],), array.array("B")):
         await mine.echo(datum)
 
@@ -185,7 +188,7 @@ async def slow_handler_elsewhere(t: Play) -> None:
 
 @case("request.blocks-its-own-caller", "request.message")
 async def blocks_its_own_caller(t: Play) -> None:
-    """request! waits for its response: it does not return before the handler did."""
+    """Request! waits for its response: it does not return before the handler did."""
     mine, _ = await t.pair()
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -229,7 +232,15 @@ async def deep_datum(t: Play) -> None:
     await theirs.echo(deep)
 
 
-@case("request.over-own-limit", "profile.own-limit", kind="profile", subject="client", transport="unix", security="insecure", timeout=60)
+@case(
+    "request.over-own-limit",
+    "profile.own-limit",
+    kind="profile",
+    subject="client",
+    transport="unix",
+    security="insecure",
+    timeout=60,
+)
 async def over_own_limit(t: Play) -> None:
     """A message over the packet limit is refused by its sender, and the connection goes on."""
     mine, _ = await t.pair()
@@ -247,7 +258,15 @@ async def over_own_limit(t: Play) -> None:
     )
 
 
-@case("request.answer-over-limit", "profile.own-limit", kind="profile", subject="server", transport="unix", security="insecure", timeout=60)
+@case(
+    "request.answer-over-limit",
+    "profile.own-limit",
+    kind="profile",
+    subject="server",
+    transport="unix",
+    security="insecure",
+    timeout=60,
+)
 async def answer_over_limit(t: Play) -> None:
     """An answer over the packet limit becomes that request's error, and the connection goes on."""
     mine, _ = await t.pair()
@@ -312,7 +331,9 @@ async def large_both_ways(t: Play) -> None:
     """Large messages that cross do not lock the two sides up, each waiting for the other to read."""
     mine, theirs = await t.pair()
     text = "x" * 600_000
-    work = [mine.request(["echo", [i, text]]) for i in range(4)] + [theirs.request(["echo", [i, text]]) for i in range(4)]
+    work = [mine.request(["echo", [i, text]]) for i in range(4)] + [
+        theirs.request(["echo", [i, text]]) for i in range(4)
+    ]
     answers = await t.within(40, asyncio.gather(*work), "eight large requests that cross")
     t.check(
         all(answer == [i % 4, text] for i, answer in enumerate(answers)), "a large answer came back changed or mixed up"
@@ -327,23 +348,35 @@ async def handler_gets_the_connection(t: Play) -> None:
     first, second = await served.opened(), await served.opened()
     names = [t.new_name(), t.new_name()]
     for conn, name in ((one, names[0]), (two, names[1])):
-        t.equal(await conn.request(["callback", 2, name]), [[0, name], [1, name]], "callbacks over the asking connection")
+        t.equal(
+            await conn.request(["callback", 2, name]), [[0, name], [1, name]], "callbacks over the asking connection"
+        )
     for conn in (first, second):
         t.equal(await conn.request(["callback", 1, "x"]), [[0, "x"]], "callbacks from the server's side")
 
 
-@case("request.message-bytes", "profile.messages", "profile.insecure", "profile.framing", kind="profile", security="insecure")
+@case(
+    "request.message-bytes",
+    "profile.messages",
+    "profile.insecure",
+    "profile.framing",
+    kind="profile",
+    security="insecure",
+)
 async def message_bytes(t: Play) -> None:
     """On the wire a request is (request ID DATUM), its answer (response ID DATUM), a failure (error ID "...")."""
     mine, theirs = await t.pair()
     await mine.echo("x")
     await mine.echo([1, 2])
-    try:
+    with contextlib.suppress(RemoteFailed):
         await mine.request(["fail", "why"])
-    except RemoteFailed:
-        pass
     await theirs.echo(Symbol("y"))
-    client = [b'(request 0 ("echo" "x"))', b'(request 1 ("echo" (1 2)))', b'(request 2 ("fail" "why"))', b"(response 0 y)"]
+    client = [
+        b'(request 0 ("echo" "x"))',
+        b'(request 1 ("echo" (1 2)))',
+        b'(request 2 ("fail" "why"))',
+        b"(response 0 y)",
+    ]
     server = [b'(response 0 "x")', b"(response 1 (1 2))", None, b'(request 0 ("echo" y))']
     for source, expected in ((CLIENT, client), (SERVER, server)):
         conversation = t.conversation()
@@ -376,7 +409,9 @@ async def ids_count_up(t: Play) -> None:
     conversation = t.conversation()
     t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
     for source in (CLIENT, SERVER):
-        ids = [p.message[1] for p in conversation.packets if p.source == source and p.message and p.message[0] == "request"]
+        ids = [
+            p.message[1] for p in conversation.packets if p.source == source and p.message and p.message[0] == "request"
+        ]
         t.check(
             ids == list(range(30)),
             f"the {source} numbers its requests otherwise",
@@ -385,7 +420,16 @@ async def ids_count_up(t: Play) -> None:
         )
 
 
-@case("request.unsent-requests-leave-no-gap", "profile.ids", "profile.own-limit", kind="profile", subject="client", security="insecure", transport="unix", timeout=60)
+@case(
+    "request.unsent-requests-leave-no-gap",
+    "profile.ids",
+    "profile.own-limit",
+    kind="profile",
+    subject="client",
+    security="insecure",
+    transport="unix",
+    timeout=60,
+)
 async def unsent_requests_leave_no_gap(t: Play) -> None:
     """A request that was refused before sending uses up no ID: the next one on the wire follows on."""
     mine, _ = await t.pair()

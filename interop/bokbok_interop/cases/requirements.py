@@ -354,7 +354,7 @@ _PROFILE: list[tuple[str, str, str]] = [
     (
         "profile.limits",
         "Limits",
-        'Requests beyond the number of running handlers queue, beyond the number of waiting ones they are answered '
+        "Requests beyond the number of running handlers queue, beyond the number of waiting ones they are answered "
         'with (error ID "message"); reading never stops for them.',
     ),
     (

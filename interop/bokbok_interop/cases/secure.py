@@ -7,6 +7,7 @@ which are the hostile chapter's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 
 from ..model import Failure
@@ -172,7 +173,13 @@ async def _try(connecting: object) -> Conn | None:
         return None
 
 
-@case("secure.refused-hello-closes-client", "open.close-handler", "profile.close-handler", security="secure", subject="client")
+@case(
+    "secure.refused-hello-closes-client",
+    "open.close-handler",
+    "profile.close-handler",
+    security="secure",
+    subject="client",
+)
 async def refused_hello_closes_client(t: Play) -> None:
     """A client whose hello is refused learns that the connection was closed: its close handler runs, once."""
     served = await t.serve()
@@ -232,7 +239,9 @@ async def secure_client_at_insecure_server(t: Play) -> None:
     if conn is None:
         return
     await t.fails(
-        conn.request(["echo", "secret"], timeout=20), NetworkFailed, why="a secure client was served by an insecure server"
+        conn.request(["echo", "secret"], timeout=20),
+        NetworkFailed,
+        why="a secure client was served by an insecure server",
     )
 
 
@@ -243,10 +252,8 @@ async def nothing_readable(t: Play) -> None:
     marker = "MARKER-that-must-not-be-seen-" * 3
     await mine.echo(marker)
     await theirs.echo([marker])
-    try:
+    with contextlib.suppress(Refused):
         await mine.request(["fail", marker])
-    except Refused:
-        pass
     for source in ("client", "server"):
         stream = t.capture.stream(1, source)
         t.check(len(stream) > 100, f"the relay saw no conversation from the {source}")
@@ -281,8 +288,8 @@ async def fresh_session_keys(t: Play) -> None:
         await conn.close()
     for source in ("client", "server"):
         one, two = (t.capture.stream(number, source) for number in (1, 2))
-        windows = {one[i : i + 24] for i in range(0, len(one) - 24)}
-        shared = [two[i : i + 24] for i in range(0, len(two) - 24) if two[i : i + 24] in windows]
+        windows = {one[i : i + 24] for i in range(len(one) - 24)}
+        shared = [two[i : i + 24] for i in range(len(two) - 24) if two[i : i + 24] in windows]
         t.check(
             not shared,
             f"two connections share encrypted bytes, from the {source}",
@@ -361,7 +368,15 @@ async def key_derivation(t: Play) -> None:
         raise Unsupported("both peers keep their keys to themselves (`key` is unsupported)")
 
 
-@case("secure.hello-bytes", "profile.hello-user", "profile.hello-key", "profile.framing", kind="profile", security="secure", subject="client")
+@case(
+    "secure.hello-bytes",
+    "profile.hello-user",
+    "profile.hello-key",
+    "profile.framing",
+    kind="profile",
+    security="secure",
+    subject="client",
+)
 async def hello_bytes(t: Play) -> None:
     """A hello is the username's packet and the boxed session key's packet, byte for byte."""
     mine, _ = await t.pair()
@@ -406,7 +421,14 @@ async def nonces(t: Play) -> None:
     t.check(len(set(prefixes)) == len(prefixes), "a nonce's random half was used twice", actual=str(len(set(prefixes))))
 
 
-@case("secure.server-says-nothing", "profile.no-answer", "profile.early", kind="profile", security="secure", subject="server")
+@case(
+    "secure.server-says-nothing",
+    "profile.no-answer",
+    "profile.early",
+    kind="profile",
+    security="secure",
+    subject="server",
+)
 async def server_says_nothing(t: Play) -> None:
     """The server answers nothing to the hello: its first bytes are the first answer's."""
     served = await t.serve()
@@ -417,7 +439,9 @@ async def server_says_nothing(t: Play) -> None:
     t.check(not stream, "the server answered the hello", expected="no byte", actual=stream[:40].hex())
 
 
-@case("secure.unknown-user-looks-like-wrong-key", "profile.refusal", kind="profile", security="secure", subject="server")
+@case(
+    "secure.unknown-user-looks-like-wrong-key", "profile.refusal", kind="profile", security="secure", subject="server"
+)
 async def unknown_user_looks_like_wrong_key(t: Play) -> None:
     """On the wire an unknown user and a wrong key look alike: no byte, then an end of file."""
     served = await t.serve()

@@ -14,7 +14,7 @@ import array
 import json
 import re
 import struct
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -49,7 +49,8 @@ _TYPE_CODES = {
 
 def untag(tagged: dict[str, Any]) -> Any:
     """A recorded value as the library has it."""
-    kind, value = tagged["t"], tagged.get("v")
+    kind: str = tagged["t"]
+    value: Any = tagged.get("v")
     if kind in ("string", "symbol", "keyword"):
         text = bytes.fromhex(value).decode("utf-8", "surrogateescape")
         return {"string": str, "symbol": Symbol, "keyword": Keyword}[kind](text)
@@ -78,7 +79,9 @@ def _flonum(text: str) -> float:
 
 
 # `#:name` outside strings, characters and barred symbols: CHICKEN 5's keywords, which the profile writes as `name:`.
-_KEYWORD = re.compile(rb'"(?:[^"\\]|\\.)*"|#\\.[^\s()]*|(#:)((?:\|(?:[^|\\]|\\.)*\||[^\s()|])+)|\|(?:[^|\\]|\\.)*\|', re.S)
+_KEYWORD = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|#\\.[^\s()]*|(#:)((?:\|(?:[^|\\]|\\.)*\||[^\s()|])+)|\|(?:[^|\\]|\\.)*\|', re.S
+)
 
 
 def _wire_keywords(text: bytes) -> bytes:
@@ -90,7 +93,7 @@ def _recorded() -> dict[str, dict[str, tuple[str, Any, bytes]]]:
     """By release: JSON of the value, to (type, value, what `write` printed)."""
     out: dict[str, dict[str, tuple[str, Any, bytes]]] = {}
     for release in _RECORDED.values():
-        text = resources.files(__package__).joinpath("vectors", f"{release}-write.jsonl").read_text("ascii")
+        text = resources.files(__package__).joinpath("vectors").joinpath(f"{release}-write.jsonl").read_text("ascii")
         entries = [json.loads(line) for line in text.splitlines()]
         out[release] = {
             json.dumps(e["value"]): (e["value"]["t"], untag(e["value"]), bytes.fromhex(e["hex"])) for e in entries
@@ -115,13 +118,14 @@ def _close(one: Any, other: Any) -> bool:
         return False
 
 
-@lru_cache(maxsize=None)
+@cache
 def plan(kinds: tuple[str, ...], client: str, server: str) -> list[tuple[Any, bytes, Any, bytes]]:
     """What is sent and what must come.
 
     Args:
         kinds: types of values.
-        client, server: dialects.
+        client: the dialect of who asks.
+        server: the dialect of who answers.
 
     Returns:
         For each vector: the value, the client's bytes, the value as the server reads it, the server's bytes. Without
@@ -170,7 +174,9 @@ async def _through(t: Play, *kinds: str) -> None:
         batch = vectors[start : start + BATCH]
         answer = await mine.request(["echo", [value for value, *_ in batch]])
         if not isinstance(answer, list) or len(answer) != len(batch):
-            raise Failure("an echo of a list came back as something else", expected=f"{len(batch)} values", actual=show(answer))
+            raise Failure(
+                "an echo of a list came back as something else", expected=f"{len(batch)} values", actual=show(answer)
+            )
         for (value, sent, _, _), back in zip(batch, answer, strict=True):
             if not _close(back, value):
                 raise Failure("a value came back changed", expected=f"{sent!r}", actual=show(back))
@@ -302,7 +308,7 @@ async def types_are_told_apart(t: Play) -> None:
         pairs = [(0, 1), (0, 2), (1, 2), (5, 6), (0, 7), (3, 8), (0, 3), (5, 0)]
         for one, other in pairs:
             t.check(
-                not (names[one] == names[other]),
+                names[one] != names[other],
                 f"the peer takes {show(values[one])} and {show(values[other])} for the same type",
                 expected="two names",
                 actual=show(names[one]),

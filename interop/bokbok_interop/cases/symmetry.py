@@ -40,7 +40,9 @@ async def callback(t: Play) -> None:
 async def callback_from_server(t: Play) -> None:
     """The same the other way round: the client's handler calls the server back."""
     _, theirs = await t.pair()
-    t.equal(await theirs.request(["callback", 3, "x"]), [[0, "x"], [1, "x"], [2, "x"]], "the answers of three callbacks")
+    t.equal(
+        await theirs.request(["callback", 3, "x"]), [[0, "x"], [1, "x"], [2, "x"]], "the answers of three callbacks"
+    )
 
 
 @case("symmetry.nested", "about.symmetry", "about.threads")
@@ -87,7 +89,9 @@ async def errors_both_ways(t: Play) -> None:
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         error = await t.fails(conn.request(["fail", "it broke"]), RemoteFailed, why="a handler that failed")
-        t.check("it broke" in error.message, "the message lacks what went wrong", expected="it broke", actual=error.message)
+        t.check(
+            "it broke" in error.message, "the message lacks what went wrong", expected="it broke", actual=error.message
+        )
 
 
 @case("symmetry.server-closes", "readme.symmetry", "close-connection", "open.close-handler")

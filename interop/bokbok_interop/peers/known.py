@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import shutil
 import sys
@@ -113,7 +114,9 @@ class Chicken4Peer(LocalPeer):
         """See `Peer.prepare`."""
         given = os.environ.get("BOKBOK_CHICKEN4")
         if not given:
-            raise Unavailable("BOKBOK_CHICKEN4 names no puppet (`make chicken4-check CHICKEN4=/prefix` builds and plays one)")
+            raise Unavailable(
+                "BOKBOK_CHICKEN4 names no puppet (`make chicken4-check CHICKEN4=/prefix` builds and plays one)"
+            )
         self.command = [given]
         await super().prepare()
 
@@ -163,10 +166,12 @@ def peer_from_option(text: str) -> Peer:
         raise PeerNameError(f"{name!r} cannot be a peer's name (no blanks, commas, slashes; not 'runner')")
     if command.startswith("docker:"):
         try:
-            from .docker import DockerPeer
-        except ImportError:
-            raise PeerNameError("the Docker backend is not part of this installation") from None
-        return DockerPeer(name, command.removeprefix("docker:"))  # type: ignore[no-any-return]
+            # Only where it is asked for: the SDK is slow to import, and optional.
+            backend = importlib.import_module(f"{__package__}.docker")
+        except ImportError as error:
+            raise PeerNameError(f"{name!r}: the Docker backend cannot be used here: {error}") from None
+        peer: Peer = backend.DockerPeer(name, command.removeprefix("docker:"))
+        return peer
     try:
         return LocalPeer(name, command, given=True)
     except ValueError as error:

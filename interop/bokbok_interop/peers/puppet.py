@@ -198,9 +198,7 @@ class Puppet:
             try:
                 return await asyncio.wait_for(future, timeout)
             except asyncio.TimeoutError:
-                raise self._break(
-                    "hung", f"did not answer {shown(line)} within {timeout:g} seconds"
-                ) from None
+                raise self._break("hung", f"did not answer {shown(line)} within {timeout:g} seconds") from None
         finally:
             if self._waiting.pop(number, None) is not None:
                 # Given up by the case. The answer may still come: it belongs to nobody, and is no fault.
@@ -281,7 +279,9 @@ class Puppet:
         try:
             datum = loads(line)
         except SexprError as error:
-            raise _Broken("nonsense", f"wrote a line (its {count}.) that is no datum: {shown(line)} ({error})") from None
+            raise _Broken(
+                "nonsense", f"wrote a line (its {count}.) that is no datum: {shown(line)} ({error})"
+            ) from None
         match datum:
             case [int(number), tag, *values] if not isinstance(number, bool) and (name := symbol_name(tag)):
                 self._answered(number, Answer(name, values), line)

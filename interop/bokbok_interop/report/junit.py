@@ -43,9 +43,9 @@ def write(document: Mapping[str, Any], path: Path) -> None:
         suites[key].add_testcase(test)
     xml = JUnitXml("bokbok-interop")
     for suite in suites.values():
-        suite.update_statistics()
+        suite.update_statistics()  # type: ignore[no-untyped-call]
         xml.add_testsuite(suite)
-    xml.update_statistics()
+    xml.update_statistics()  # type: ignore[no-untyped-call]
     xml.write(str(path), pretty=True)
 
 

@@ -118,7 +118,9 @@ class PlainProgress(Observer):
         """See `Observer.finished`."""
         self.done += 1
         if result.outcome is Outcome.FAILED:
-            self.console.print(f"✗ {escape(str(result.cell))}: {escape(result.reason)}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"✗ {escape(str(result.cell))}: {escape(result.reason)}", highlight=False, soft_wrap=True
+            )
         step = max(1, self.total // 10)
         if self.done % step == 0:
             self.console.print(f"{self.done} of {self.total} cells", highlight=False)
@@ -135,10 +137,14 @@ def print_matrix(console: Console, document: Mapping[str, Any]) -> None:
         counts.setdefault((cell["client"], cell["server"]), Counter())[cell["outcome"]] += 1
     names = [peer["name"] for peer in document["peers"]]
     console.print(_matrix(counts, names, ""))
-    console.print("[green]✓[/] passed  [bold red]✗[/] failed  [yellow]–[/] unsupported  [dim]○[/] absent", highlight=False)
+    console.print(
+        "[green]✓[/] passed  [bold red]✗[/] failed  [yellow]–[/] unsupported  [dim]○[/] absent", highlight=False
+    )
     for peer in document["peers"]:
         if peer.get("absent"):
-            console.print(f"[dim]○ {escape(peer['name'])} is absent: {escape(peer['absent'])}[/]", highlight=False, soft_wrap=True)
+            console.print(
+                f"[dim]○ {escape(peer['name'])} is absent: {escape(peer['absent'])}[/]", highlight=False, soft_wrap=True
+            )
 
 
 def print_failures(console: Console, document: Mapping[str, Any], limit: int = 25) -> None:
@@ -161,12 +167,18 @@ def _failure(case: Mapping[str, Any] | None, case_id: str, reason: str, cells: S
     if case is not None:
         requirement = case["requirements"][0]
         lines.append(Text.assemble(("requirement  ", "cyan"), f"“{requirement['text']}”"))
-        lines.append(Text.assemble(("             ", "cyan"), (f"{requirement['document']}, {requirement['section']}", "dim")))
+        lines.append(
+            Text.assemble(("             ", "cyan"), (f"{requirement['document']}, {requirement['section']}", "dim"))
+        )
     for key, label in (("expected", "expected     "), ("actual", "actual       ")):
         if first.get(key):
             lines.append(Text.assemble((label, "cyan"), first[key]))
     where = [f"{c['client']} → {c['server']}, {c['transport']}, {c['security']}" for c in cells]
-    lines.append(Text.assemble(("cells        ", "cyan"), "; ".join(where[:4]) + (f"; and {len(where) - 4} more" if len(where) > 4 else "")))
+    lines.append(
+        Text.assemble(
+            ("cells        ", "cyan"), "; ".join(where[:4]) + (f"; and {len(where) - 4} more" if len(where) > 4 else "")
+        )
+    )
     for packet in first.get("evidence", {}).get("packets", [])[-LAST_PACKETS:]:
         shown = [r for r in packet["ranges"] if r["layer"] in ("opened", "message", "raw", "hello")]
         data = bytes.fromhex(shown[-1]["hex"])[:160].decode("utf-8", "backslashreplace") if shown else ""
@@ -181,4 +193,6 @@ def print_summary(console: Console, document: Mapping[str, Any]) -> None:
     counts = document["summary"]
     parts = [f"[{STYLES[o]}]{counts[o]} {o}[/]" for o in ("passed", "failed", "unsupported", "absent") if counts[o]]
     stopped = " [bold yellow](interrupted)[/]" if document["interrupted"] else ""
-    console.print(f"{', '.join(parts) or 'nothing was played'} in {document['seconds']:.1f} s{stopped}", highlight=False)
+    console.print(
+        f"{', '.join(parts) or 'nothing was played'} in {document['seconds']:.1f} s{stopped}", highlight=False
+    )

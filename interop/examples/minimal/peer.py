@@ -6,6 +6,7 @@ test. It holds no guards against replay, so it claims the kinds `reference` and 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -275,10 +276,8 @@ class Connection:
     def end(self, reason: str) -> None:
         """End both directions; the reader wakes up and closes the socket."""
         self.over(reason)
-        try:
+        with contextlib.suppress(OSError):  # already gone is what was wanted
             self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # already gone, which is what was wanted
 
 
 class Waiter:
@@ -544,7 +543,7 @@ def bind(address: Address) -> socket.socket:
         try:
             return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
         except (OSError, ValueError):
-            return socket.create_server(("0.0.0.0", port))  # noqa: S104 (asked for: all addresses)
+            return socket.create_server(("0.0.0.0", port))
     family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     return socket.create_server(name, family=family)
 

@@ -41,6 +41,7 @@ class Service:
         self.lock = threading.Lock()
 
     def __call__(self, connection: Connection, message: Any) -> Any:
+        """Answer one request."""
         match message:
             case ["echo", x]:
                 return x

@@ -300,9 +300,9 @@ def _quoted(text: str, at: int, closer: str) -> tuple[str, int]:
         at = found.end()
         if found[0] == closer:
             return "".join(out), at
-        if number := re.compile(
-            r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})"
-        ).match(text, at):
+        if number := re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})").match(
+            text, at
+        ):
             if number[1]:
                 out.append(chr(int(number[1], 16)))
             elif number[4]:
@@ -417,10 +417,7 @@ def _write_atom(value: Any) -> str:
 def write_symbol(name: str) -> str:
     """A symbol's name, between bars where it would read as something else."""
     plain = (
-        PLAIN.match(name)
-        and not NUMBER_LIKE.match(name)
-        and name != "."
-        and not (name.endswith(":") and len(name) > 1)
+        PLAIN.match(name) and not NUMBER_LIKE.match(name) and name != "." and not (name.endswith(":") and len(name) > 1)
     )
     return name if plain else "|" + name.translate(SYMBOL_ESCAPES) + "|"
 
