@@ -30,7 +30,7 @@ _HOST_PORT = re.compile(r"(?P<host>[^/]*):(?P<port>[0-9]+)\Z", re.ASCII | re.DOT
 
 
 def parse_address(address: AddressLike) -> Address:
-    """Bring an address into its canonical form.
+    """Bring an address into its canonical form. Its strings are plain ones, also where symbols were given.
 
     Args:
         address: `"host:port"`, `"[ipv6]:port"` or `":port"` (all addresses, or this machine when connecting);
@@ -42,6 +42,7 @@ def parse_address(address: AddressLike) -> Address:
         AddressError: it is none of these; the message says what is wrong with it.
     """
     if isinstance(address, str):
+        address = str(address)
         match = _HOST_PORT.match(address)
         if match is None:
             return _unix(address, address)
@@ -54,14 +55,15 @@ def parse_address(address: AddressLike) -> Address:
     if isinstance(address, os.PathLike):
         return _unix(os.fspath(address), address)
     if isinstance(address, Sequence) and not isinstance(address, (bytes, bytearray)):
-        kind = _kind(address[0]) if address else None
-        if kind == "tcp" and len(address) == 3:
-            host, port = address[1], address[2]
+        items: list[Any] = list(address)
+        kind = _kind(items[0]) if items else None
+        if kind == "tcp" and len(items) == 3:
+            host, port = items[1], items[2]
             if host is None or host is False:  # `#f`, as read from Scheme
                 return ("tcp", None, _port(port, address))
             return ("tcp", _host(host, address), _port(port, address))
-        if kind == "unix" and len(address) == 2:
-            return _unix(address[1], address)
+        if kind == "unix" and len(items) == 2:
+            return _unix(items[1], address)
     raise AddressError(f"address {address!r}: expected 'HOST:PORT', 'PATH', ('tcp', HOST, PORT) or ('unix', PATH)")
 
 
@@ -92,7 +94,7 @@ def _host(host: Any, address: AddressLike) -> str:
         raise AddressError(f"address {address!r}: a host is a name or a numeric address, in a string")
     if any(c.isspace() or c in "/[]\0" for c in host):
         raise AddressError(f"address {address!r}: no host name or numeric address: {host!r}")
-    return host
+    return str(host)
 
 
 def _port_digits(digits: str, address: AddressLike) -> int:
@@ -118,4 +120,4 @@ def _unix(path: Any, address: AddressLike) -> UnixAddress:
         raise AddressError(f"address {address!r}: a path is a string that is not empty")
     if "\0" in path:
         raise AddressError(f"address {address!r}: a path holds no NUL")
-    return ("unix", path)
+    return ("unix", str(path))

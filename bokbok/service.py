@@ -20,8 +20,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import BokbokError
-from .sexpr import EOF, Char, Dotted, Keyword, Symbol, dumps
+from .errors import BokbokError, WriteError
+from .sexpr import CHICKEN_5, EOF, Char, Dotted, Keyword, Symbol, dumps
 
 if TYPE_CHECKING:
     from . import asyncio as bokbok_asyncio
@@ -47,7 +47,7 @@ class Raised(BokbokError):
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        super().__init__(dumps(value).decode("utf-8", "surrogateescape"))
+        super().__init__(_written(value))
 
 
 class _Ops(Protocol):
@@ -124,23 +124,22 @@ _TYPES: list[tuple[type, str]] = [
     (int, "integer"),
     (float, "flonum"),
     (Fraction, "ratnum"),
+    (Symbol, "symbol"),  # before "string": sexpdata's symbols are instances of `str`
     (str, "string"),
     (bytes, "blob"),
     (list, "list"),
     (tuple, "vector"),
-    (Symbol, "symbol"),
     (Keyword, "keyword"),
     (Char, "char"),
     (Dotted, "dotted"),
     (type(EOF), "eof"),
+    (array.array, "srfi-4 vector"),
 ]
-if not TYPE_CHECKING:
-    _TYPES.append((array.array, "srfi-4 vector"))
 
 
 async def _serve(ops: _Ops, request: Any) -> Any:
     """Answer one request of the service."""
-    if not isinstance(request, list) or not request or not isinstance(request[0], str):
+    if not isinstance(request, list) or not request or not _is_string(request[0]):
         raise _unknown(request)
     name, args = request[0], request[1:]
     if name == "echo" and len(args) == 1:
@@ -150,9 +149,9 @@ async def _serve(ops: _Ops, request: Any) -> Any:
     if name == "sleep" and len(args) == 2 and _is_number(args[0], _MAX_SLEEP):
         await ops.sleep(args[0] / 1000)
         return args[1]
-    if name == "count" and len(args) == 1 and isinstance(args[0], str):
+    if name == "count" and len(args) == 1 and _is_string(args[0]):
         return _counts.add(args[0])
-    if name == "fail" and len(args) == 1 and isinstance(args[0], str):
+    if name == "fail" and len(args) == 1 and _is_string(args[0]):
         raise ServiceError(args[0])
     if name == "raise" and len(args) == 1:
         raise Raised(args[0])
@@ -174,6 +173,10 @@ async def _serve(ops: _Ops, request: Any) -> Any:
     raise _unknown(request)
 
 
+def _is_string(value: Any) -> bool:
+    return isinstance(value, str) and not isinstance(value, Symbol)
+
+
 def _is_number(value: Any, most: int) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
 
@@ -183,8 +186,17 @@ def _is_count(value: Any) -> bool:
 
 
 def _unknown(request: Any) -> ServiceError:
-    text = dumps(request).decode("utf-8", "surrogateescape")
+    text = _written(request)
     return ServiceError(f"unknown request: {text if len(text) <= 200 else text[:200] + ' …'}")
+
+
+def _written(value: Any) -> str:
+    """A datum as written, for an error's text: also one that was read and that CHICKEN 4 has no form for (`1/2`)."""
+    try:
+        data = dumps(value)
+    except WriteError:
+        data = dumps(value, dialect=CHICKEN_5)
+    return data.decode("utf-8", "surrogateescape")
 
 
 def handler() -> Callable[[bokbok_sync.Connection, Any], Any]:

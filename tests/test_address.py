@@ -64,10 +64,14 @@ def test_a_sequence_names_its_form(given_, address):
         ('(tcp "localhost" 80)', ("tcp", "localhost", 80)),
         ("(tcp #f 80)", ("tcp", None, 80)),
         ('(unix "/tmp/s")', ("unix", "/tmp/s")),
+        ("(tcp localhost 80)", ("tcp", "localhost", 80)),
+        ("(unix socket)", ("unix", "socket")),
+        ("localhost:80", ("tcp", "localhost", 80)),
     ],
 )
 def test_an_address_that_was_read_from_scheme_will_do(text, address):
     assert parse_address(loads(text)) == address
+    assert all(type(item) in (str, int, type(None)) for item in parse_address(loads(text)))
 
 
 @pytest.mark.parametrize(
