@@ -1,7 +1,7 @@
 """CHICKEN's external representation: what `write` prints and `read` takes, as Python values.
 
-What this package knows: the syntax of CHICKEN 4.13.0 and 5.3.0, and which Python value each datum is. What it refuses to
-know: connections, messages, and evaluation.
+What this package knows: the syntax of CHICKEN 4.13.0 and 5.3.0, and which Python value each datum is. What it refuses
+to know: connections, messages, and evaluation.
 
 | Scheme | Python |
 |---|---|

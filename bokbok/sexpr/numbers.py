@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
-from typing import Final, Literal, Union
+from typing import Final, Literal
 
 __all__ = [
     "FIXNUM_MAX",
@@ -27,7 +27,7 @@ __all__ = [
     "parse_number",
 ]
 
-Number = Union[int, float, Fraction]
+Number = int | float | Fraction
 Exactness = Literal["e", "i", None]
 
 FIXNUM_MAX: Final = 2**62 - 1
@@ -125,7 +125,7 @@ def is_number(token: bytes, version: int) -> bool:
             return all(math.isfinite(float(part)) for part in _ratio_parts(match))
         return _SPECIAL[4].fullmatch(token) is not None
     if match := _RATIO.fullmatch(token):
-        numerator, denominator = _ratio_parts(match)
+        _, denominator = _ratio_parts(match)
         return bool(match[2] or match[4]) or denominator.strip(b"0") != b""
     patterns = (_INTEGER, _DECIMAL[5], _SPECIAL[5], _RECTANGULAR, _POLAR)
     return any(pattern.fullmatch(token) for pattern in patterns)
@@ -165,12 +165,17 @@ def flonum_text(value: float, version: int, exact: bool) -> str:
     CHICKEN 5.3.0 prints whole numbers below 2**64 with all their digits.
     """
     if version == 5 and exact and value.is_integer() and (value == 0.0 or math.log2(abs(value)) < 64):
-        return "%.1f" % value
-    text = "%.15g" % value
+        return f"{value:.1f}"
+    if not exact and -1e15 < value < 1e15:
+        # Python prints the fewest digits that read back; between 1e-4 and 1e15 it looks as `%g` does.
+        text = repr(value)
+        if "e" not in text:
+            return text
+    text = f"{value:.15g}"
     if not exact and float(text) != value and value == value:
-        text = "%.16g" % value
+        text = f"{value:.16g}"
         if float(text) != value:
-            text = "%.17g" % value
+            text = f"{value:.17g}"
     if "." in text or "e" in text:
         return text
     if value != value:

@@ -10,14 +10,14 @@ yet; called again with a longer buffer (the same bytes and more), it goes on whe
 from __future__ import annotations
 
 import re
-from typing import Final, Union
+from typing import Final
 
 __all__ = [
     "AnyEnd", "BlockCommentEnd", "ByteEnd", "Ending", "HereStringEnd", "LineEnd", "PlainTokenEnd", "QuotedEnd",
     "TokenEnd",
 ]  # fmt: skip
 
-Buffer = Union[bytes, bytearray]
+Buffer = bytes | bytearray
 
 _TOKEN_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}|\\]")
 _PLAIN_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}]")
@@ -48,10 +48,10 @@ class AnyEnd(Ending):
 
     __slots__ = ()
 
-    def find(self, buffer: Buffer) -> int:
+    def find(self, buffer: Buffer) -> int:  # noqa: D102
         return len(buffer)
 
-    def shift(self, count: int) -> None:
+    def shift(self, count: int) -> None:  # noqa: D102
         pass
 
 
@@ -64,7 +64,7 @@ class ByteEnd(Ending):
         super().__init__(seek)
         self.byte = byte
 
-    def find(self, buffer: Buffer) -> int:
+    def find(self, buffer: Buffer) -> int:  # noqa: D102
         end = buffer.find(self.byte, self.seek)
         self.seek = len(buffer)
         return end + 1 if end >= 0 else -1
@@ -92,7 +92,7 @@ class QuotedEnd(Ending):
         self.quote = quote
         self.segment = seek
 
-    def find(self, buffer: Buffer) -> int:
+    def find(self, buffer: Buffer) -> int:  # noqa: D102
         while (end := buffer.find(self.quote, self.seek)) >= 0:
             self.seek = end + 1
             if end == self.segment or buffer[end - 1] != _BACKSLASH:
@@ -104,7 +104,7 @@ class QuotedEnd(Ending):
         self.seek = max(self.seek, len(buffer))
         return -1
 
-    def shift(self, count: int) -> None:
+    def shift(self, count: int) -> None:  # noqa: D102
         super().shift(count)
         self.segment -= count
 
@@ -114,7 +114,7 @@ class PlainTokenEnd(Ending):
 
     __slots__ = ()
 
-    def find(self, buffer: Buffer) -> int:
+    def find(self, buffer: Buffer) -> int:  # noqa: D102
         match = _PLAIN_STOP.search(buffer, self.seek)
         if match:
             return match.start()
@@ -137,7 +137,7 @@ class TokenEnd(Ending):
         self.quoted: QuotedEnd | None = None
         self.plain = True
 
-    def find(self, buffer: Buffer) -> int:
+    def find(self, buffer: Buffer) -> int:  # noqa: D102
         while True:
             if self.quoted:
                 end = self.quoted.find(buffer)
@@ -163,7 +163,7 @@ class TokenEnd(Ending):
             else:
                 return stop
 
-    def shift(self, count: int) -> None:
+    def shift(self, count: int) -> None:  # noqa: D102
         super().shift(count)
         if self.quoted:
             self.quoted.shift(count)
@@ -181,7 +181,7 @@ class BlockCommentEnd(Ending):
         super().__init__(seek)
         self.level = 1
 
-    def find(self, buffer: Buffer) -> int:
+    def find(self, buffer: Buffer) -> int:  # noqa: D102
         size = len(buffer)
         while match := _COMMENT_MARK.search(buffer, self.seek):
             mark = match.start()
@@ -218,7 +218,7 @@ class HereStringEnd(Ending):
         self.tag = b""
         self.last = -1
 
-    def find(self, buffer: Buffer) -> int:
+    def find(self, buffer: Buffer) -> int:  # noqa: D102
         if self.text < 0:
             newline = buffer.find(b"\n", self.seek)
             if newline < 0:
@@ -236,7 +236,7 @@ class HereStringEnd(Ending):
         self.seek = max(self.seek, len(buffer) - len(terminator) + 1)
         return -1
 
-    def shift(self, count: int) -> None:
+    def shift(self, count: int) -> None:  # noqa: D102
         super().shift(count)
         self.start -= count
         if self.text >= 0:

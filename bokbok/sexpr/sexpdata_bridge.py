@@ -10,8 +10,8 @@ What this module knows: which of sexpdata's structures stands for which value he
 | `[Symbol("quote"), x]` | `Quoted(x)` |
 | `Keyword("a")` | `Symbol(":a")` |
 
-Everything else is the same on both sides; what sexpdata has no structure for (`Char`, `bytes`, arrays, `EOF`) stays as it
-is, though sexpdata itself could not write it.
+Everything else is the same on both sides; what sexpdata has no structure for (`Char`, `bytes`, arrays, `EOF`) stays as
+it is, though sexpdata itself could not write it.
 """
 
 from __future__ import annotations

@@ -36,6 +36,15 @@ _SIMPLE: Final = {
 _ESCAPE: Final = re.compile(rb"\\(?:([^xuU0-7 \t\r\n])|x([0-9a-fA-F]{2})|[ \t]*(?:\r\n?|\n)[ \t]*|[ \t]+|)", re.DOTALL)
 
 
+# The escapes that `write` prints, and those of one character that stands for itself: nearly all there are.
+_COMMON_ESCAPE: Final = re.compile(rb"\\(?:x..|.)", re.DOTALL)
+_COMMON: Final = (
+    {b"\\" + bytes((byte,)): bytes((byte,)) for byte in range(256) if byte not in b"xuU01234567 \t\r\n"}
+    | {b"\\" + bytes((byte,)): value for byte, value in _SIMPLE.items()}
+    | {b"\\x%02x" % byte: bytes((byte,)) for byte in range(256)}
+)
+
+
 class EscapeError(ValueError):
     """An escape that CHICKEN refuses.
 
@@ -74,6 +83,10 @@ def unescape(raw: bytes, version: int) -> bytes:
     Raises:
         EscapeError: on an escape that CHICKEN refuses: too few digits, digits that are none, an unpaired surrogate.
     """
+    try:
+        return _COMMON_ESCAPE.sub(_common, raw)
+    except KeyError:
+        pass  # one of the others is there
     pieces = []
     position = 0
     while (backslash := raw.find(b"\\", position)) >= 0:
@@ -91,6 +104,10 @@ def unescape(raw: bytes, version: int) -> bytes:
             pieces.append(piece)
     pieces.append(raw[position:])
     return b"".join(pieces)
+
+
+def _common(match: re.Match[bytes]) -> bytes:
+    return _COMMON[match[0]]
 
 
 def _unescape_code(raw: bytes, backslash: int, version: int) -> tuple[bytes, int]:

@@ -147,7 +147,7 @@ class EofType(_Immutable):
     __slots__ = ()
     _only: EofType | None = None
 
-    def __new__(cls) -> EofType:
+    def __new__(cls) -> EofType:  # noqa: D102
         if EofType._only is None:
             EofType._only = super().__new__(cls)
         return EofType._only

@@ -63,8 +63,8 @@ def dumps(value: Any, *, dialect: Dialect = CHICKEN_4) -> bytes:
     """Writes a value.
 
     Args:
-        value: what the table in the package's documentation has, nested as deep as you like. Instances of subclasses are
-            written as those of the built-in types. `bytearray` and `memoryview` are blobs; `sexpdata.Quoted` is
+        value: what the table in the package's documentation has, nested as deep as you like. Instances of subclasses
+            are written as those of the built-in types. `bytearray` and `memoryview` are blobs; `sexpdata.Quoted` is
             `(quote …)`.
         dialect: how.
 

@@ -1,0 +1,44 @@
+"""What the lexer finds and what the machine keeps on its stack, as small numbers.
+
+What this module knows: their names. What it refuses to know: everything else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+# Kinds of frames. Those below TOP gather items; the others wait for one datum. `items` of a waiting frame holds what
+# belongs to it.
+LIST, VECTOR, BRACKETS, BRACES = range(4)
+TOP = 4  # the datum that was asked for
+PREFIX = 5  # (items, datum): 'x and its kin; items: the symbol
+SKIP = 6  # behind #;: the datum is dropped, and another one is waited for
+SAME = 7  # after a comment in a list: CHICKEN reads a datum here, and takes no dot
+TAIL = 8  # behind the dot of a list; items: the list's items
+FEATURE = 9  # behind #+
+EXPANSION = 10  # behind #+ and its first datum; items: that datum
+CASE = 11  # behind #ci or #cs; items: whether case was folded outside
+NUMBERS = 12  # behind #u8 and its kin; items: (the tag, whether case was folded outside)
+HERE_DATUM = 13  # behind # in a #<# string; items: (whether in braces, whether case was folded outside)
+CLOSING = 14  # the tail of a dotted list is read, its closer must follow; items: (items, tail, kind of the list)
+HERE_TEXT = 15  # in the text of a #<# string; items: the string's state
+
+CLOSERS: Final = {LIST: ")", VECTOR: ")", BRACKETS: "]", BRACES: "}"}
+WAITING_FOR: Final = {
+    PREFIX: "a quoted datum", SKIP: "a datum to skip behind #;", TAIL: "the tail behind a dot",
+    FEATURE: "the requirement behind #+", EXPANSION: "the datum behind #+ and its requirement",
+    CASE: "the datum behind #ci or #cs", NUMBERS: "the elements of a number vector",
+    HERE_DATUM: "the datum behind # in a #<# string",
+}  # fmt: skip
+
+# What the lexer finds; with each come where it ends and a payload.
+VALUE = 0  # a datum
+OPEN = 1  # the start of a list or vector; payload: its kind
+CLOSE = 2  # the end of one; payload: the closer
+WAIT = 3  # what takes a datum; payload: the kind and items of its frame
+COMMENT = 4  # a comment that counts as white space
+READ_ON = 5  # a comment after which CHICKEN reads a datum
+DOT = 6  # the dot of a list
+MORE = 7  # nothing, since the token is not complete; payload: the search for its end
+
+Found = tuple[int, int, Any]
