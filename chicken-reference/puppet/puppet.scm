@@ -1,0 +1,298 @@
+;;;; A puppet: a bokbok peer steered over its standard input and output, one datum a line.
+;;;
+;;; The conformance runner speaks to it as the project's docs describe. It does only what the egg's documented API
+;;; does, so that the same file drives our egg and (compiled with -D bokbok-real-egg) the real one. It holds no test
+;;; logic. Standard error is its log. At the end of its input it closes everything and exits with 0.
+
+(module bokbok-puppet ()
+  (import scheme bokbok-compat bokbok-threads bokbok-waiting bokbok)
+
+  ;;; What it is
+
+  (define puppet-name
+    (cond-expand
+      (bokbok-real-egg "chicken4-egg")
+      (chicken-5 "chicken5")
+      (else "chicken4")))
+
+  (define puppet-version
+    (cond-expand
+      (bokbok-real-egg "0.2")
+      (else "1.0")))
+
+  ;; The real egg's bytes are not known: it claims the API alone, and its API cannot tell which port was bound.
+  (define features
+    (cond-expand
+      (bokbok-real-egg '(puppet-1 tcp unix secure insecure reference (dialect chicken-4-exact)))
+      (else
+       `(puppet-1 tcp unix ipv6 secure insecure port-0 reference profile hardening
+         (dialect ,chicken-dialect) (profile inferred-1)))))
+
+  (define (bound-address server asked)
+    (cond-expand
+      (bokbok-real-egg asked)
+      (else (server-addr server))))
+
+  ;;; Standard input and output, without blocking the other threads
+
+  (foreign-declare "#include <unistd.h>\n#include <errno.h>\n")
+
+  (define read-fd
+    (foreign-lambda* int ((int fd) (scheme-pointer buf) (int n))
+      "ssize_t r; do r = read(fd, buf, n); while (r < 0 && errno == EINTR); C_return(r);"))
+
+  (define write-fd
+    (foreign-lambda* int ((int fd) (scheme-pointer buf) (int start) (int n))
+      "ssize_t r; do r = write(fd, (char *)buf + start, n); while (r < 0 && errno == EINTR); C_return(r);"))
+
+  (define output-mutex (make-mutex))
+  ;; Room for this many bytes is what a pipe has when it says that it has room.
+  (define pipe-piece 4096)
+
+  (define (put-line datum)
+    (let* ((text (string-append (datum->line datum) "\n"))
+           (end (string-length text)))
+      (mutex-lock! output-mutex)
+      (let ((waiter (make-waiter)))
+        (let loop ((start 0))
+          (when (< start end)
+            (wait-for-fd! waiter 1 #:output #f)
+            (let ((n (write-fd 1 text start (min pipe-piece (- end start)))))
+              (when (< n 0) (exit 1))
+              (loop (+ start n))))))
+      (mutex-unlock! output-mutex)))
+
+  ;; Calls `take` with each line, without its end, until the end of the input.
+  (define (for-each-line take)
+    (define size 65536)
+    (define buf (make-string size))
+    (define waiter (make-waiter))
+    (let loop ((parts '()))
+      (wait-for-fd! waiter 0 #:input #f)
+      (let ((n (read-fd 0 buf size)))
+        (when (> n 0)
+          (let next ((start 0) (parts parts))
+            (let ((end (let find ((i start)) (and (< i n) (if (char=? #\newline (string-ref buf i)) i (find (+ i 1)))))))
+              (cond (end
+                     (take (joined (cons (substring buf start end) parts)))
+                     (next (+ end 1) '()))
+                    (else (loop (cons (substring buf start n) parts))))))))))
+
+  (define (joined parts)                ; last first
+    (if (null? (cdr parts))
+        (car parts)
+        (with-output-to-string (lambda () (for-each display (reverse parts))))))
+
+  ;; A datum in one line: as `write` prints it, but keywords are `foo:`, and a symbol's control bytes are escaped
+  ;; (CHICKEN 4 writes a symbol of one control byte as it is).
+  (define (datum->line x)
+    (define (escaped-symbol s)
+      (define (hex n) (if (< n 16) (string-append "0" (number->string n 16)) (number->string n 16)))
+      (if (and (= 1 (string-length s)) (char<? (string-ref s 0) #\space))
+          (string-append "|\\x" (hex (char->integer (string-ref s 0))) "|")
+          (with-output-to-string (lambda () (write (string->symbol s))))))
+    (with-output-to-string
+      (lambda ()
+        (let out ((x x))
+          (cond ((pair? x)
+                 (display "(")
+                 (out (car x))
+                 (let tail ((x (cdr x)))
+                   (cond ((pair? x) (display " ") (out (car x)) (tail (cdr x)))
+                         ((not (null? x)) (display " . ") (out x))))
+                 (display ")"))
+                ((and (vector? x) (> (vector-length x) 0))
+                 (display "#(")
+                 (out (vector-ref x 0))
+                 (do ((i 1 (+ i 1))) ((= i (vector-length x)))
+                   (display " ")
+                   (out (vector-ref x i)))
+                 (display ")"))
+                ((keyword? x) (display (escaped-symbol (keyword->string x))) (display ":"))
+                ((symbol? x) (display (escaped-symbol (symbol->string x))))
+                ((eq? x (void)) (display "()"))
+                (else (write x)))))))
+
+  ;;; Handles
+
+  (define handles '())                  ; alist from handle to connection or server
+  (define next-own -1)
+  (define state-mutex (make-mutex))
+
+  (define (locked thunk)
+    (mutex-lock! state-mutex)
+    (let ((result (thunk)))
+      (mutex-unlock! state-mutex)
+      result))
+
+  (define (add-handle! h x) (locked (lambda () (set! handles (cons (cons h x) handles)))))
+
+  (define (own-handle! x)
+    (locked (lambda ()
+              (let ((h next-own))
+                (set! next-own (- h 1))
+                (set! handles (cons (cons h x) handles))
+                h))))
+
+  (define (handle-of x)
+    (let loop ((left handles))
+      (cond ((null? left) #f) ((eq? x (cdar left)) (caar left)) (else (loop (cdr left))))))
+
+  (define (thing h)
+    (let ((entry (assv h handles)))
+      (if entry (cdr entry) (invalid "no such handle"))))
+
+  (define (invalid message)
+    (abort (make-composite-condition
+             (make-property-condition 'exn 'message message 'arguments '())
+             (make-property-condition 'type))))
+
+  ;;; The service: what every puppet answers
+
+  (define counters '())
+
+  (define (count! name)
+    (locked (lambda ()
+              (let ((entry (assoc name counters)))
+                (if entry
+                    (begin (set-cdr! entry (+ 1 (cdr entry))) (cdr entry))
+                    (begin (set! counters (cons (cons name 1) counters)) 1))))))
+
+  (define (type-name x)
+    (cond ((boolean? x) "boolean") ((null? x) "null") ((pair? x) "pair") ((string? x) "string")
+          ((keyword? x) "keyword") ((symbol? x) "symbol") ((fixnum? x) "fixnum")
+          ((and (number? x) (inexact? x) (real? x)) "flonum") ((number? x) "number")
+          ((char? x) "char") ((blob? x) "blob") ((vector? x) "vector") ((eof-object? x) "eof")
+          ((eq? x (void)) "unspecified")
+          ((u8vector? x) "u8vector") ((s8vector? x) "s8vector") ((u16vector? x) "u16vector")
+          ((s16vector? x) "s16vector") ((u32vector? x) "u32vector") ((s32vector? x) "s32vector")
+          ((f32vector? x) "f32vector") ((f64vector? x) "f64vector") (else "other")))
+
+  (define (serve con request)
+    (define (unknown) (error "unknown request" request))
+    (unless (and (list? request) (pair? request) (string? (car request))) (unknown))
+    (let* ((name (car request)) (args (cdr request)) (n (length args)))
+      (define (is? s count) (and (string=? name s) (= n count)))
+      (cond ((is? "echo" 1) (car args))
+            ((is? "ping" 1) (list "pong" (car args)))
+            ((is? "sleep" 2) (thread-sleep! (/ (car args) 1000)) (cadr args))
+            ((is? "count" 1) (count! (car args)))
+            ((is? "fail" 1) (error (if (string? (car args)) (car args) "failure") ))
+            ((is? "raise" 1) (abort (car args)))
+            ((is? "callback" 2)
+             (let loop ((i 0) (answers '()))
+               (if (< i (car args))
+                   (loop (+ i 1) (cons (request! con (list "echo" (list i (cadr args)))) answers))
+                   (reverse answers))))
+            ((is? "relay" 2)
+             (if (= 0 (car args))
+                 (cadr args)
+                 (request! con (list "relay" (- (car args) 1) (cadr args)))))
+            ((is? "whoami" 0) (connection-user con))
+            ((is? "type" 1) (type-name (car args)))
+            ((is? "unspecified" 0) (void))
+            ((is? "unwritable" 0) serve)
+            ((is? "close" 0) (close-connection! con))
+            (else (unknown)))))
+
+  ;;; Commands
+
+  (define (start-listening h address backlog users)
+    (define keys
+      (and users (map (lambda (u) (cons (car u) (and (cdr u) (passphrase->key (cdr u))))) users)))
+    (define (user->key user)
+      (let ((entry (assoc user keys)))
+        (and entry (cdr entry))))
+    (let ((server (start-server address backlog (and keys user->key)
+                                (lambda (con)
+                                  (let ((own (own-handle! con)))
+                                    (put-line (list 'event 'opened h own (connection-user con)
+                                                    (connection-addr con)))))
+                                serve
+                                (lambda (con) (put-line (list 'event 'closed (handle-of con)))))))
+      (add-handle! h server)
+      (list 'ok (bound-address server address))))
+
+  (define (connect h address user passphrase)
+    (let ((con (open-connection! address user (and passphrase (passphrase->key passphrase)) serve
+                                 (lambda (con) (put-line (list 'event 'closed h))))))
+      (add-handle! h con)
+      '(ok)))
+
+  (define (perform command)
+    (define (is? name count) (and (eq? name (car command)) (= count (length (cdr command)))))
+    (let ((args (cdr command)))
+      (cond ((is? 'hello 0) (list 'ok puppet-name puppet-version features))
+            ((is? 'listen 4) (apply start-listening args))
+            ((is? 'connect 4) (apply connect args))
+            ((is? 'request 2) (list 'response (request! (thing (car args)) (cadr args))))
+            ((is? 'info 1)
+             (let ((con (thing (car args))))
+               (list 'ok (connection-user con) (connection-addr con))))
+            ((is? 'close 1) (close-connection! (thing (car args))) '(ok))
+            ((is? 'stop 1) (stop-server! (thing (car args))) '(ok))
+            ((is? 'wait 1) (wait-until-server-stopped (thing (car args))) '(ok))
+            ((is? 'key 1) (list 'unsupported "keys are opaque"))
+            (else (list 'unsupported (datum->line (car command)))))))
+
+  (define is-exn? (condition-predicate 'exn))
+
+  (define (message-of e)
+    (if (and (condition? e) (is-exn? e))
+        (let ((message ((condition-property-accessor 'exn 'message "") e))
+              (args ((condition-property-accessor 'exn 'arguments '()) e)))
+          (with-output-to-string
+            (lambda ()
+              (display message)
+              (when (list? args)
+                (for-each (lambda (x) (display " ") (write x)) args)))))
+        (datum->line e)))
+
+  ;; An API that refuses an argument says so by the kinds of CHICKEN's own checks.
+  (define (failure e)
+    (cond ((remote-error? e) (list 'remote-error (remote-error-message e)))
+          ((and (condition? e)
+                (or ((condition-predicate 'type) e) ((condition-predicate 'bounds) e)
+                    ((condition-predicate 'arity) e)))
+           (list 'invalid (message-of e)))
+          (else (list 'network-error (message-of e)))))
+
+  (define (obey number command)
+    (put-line (cons number (handle-exceptions e (failure e) (perform command)))))
+
+  (define (note . parts)
+    (let ((err (current-error-port)))
+      (for-each (lambda (x) (display x err)) parts)
+      (newline err)))
+
+  ;; The number of a command that cannot be read, or #f.
+  (define (leading-number line)
+    (let loop ((i 1))
+      (if (and (< i (string-length line)) (char-numeric? (string-ref line i)))
+          (loop (+ i 1))
+          (and (> i 1) (char=? #\( (string-ref line 0)) (string->number (substring line 1 i))))))
+
+  (define (take-line line)
+    (let ((command (handle-exceptions e
+                     (let ((n (leading-number line)))
+                       (note "cannot read a command: " (message-of e))
+                       (when n (put-line (list n 'invalid "the command cannot be read")))
+                       #f)
+                     (with-input-from-string line read))))
+      (cond ((or (not command) (eof-object? command)))
+            ((and (list? command) (> (length command) 1) (fixnum? (car command)))
+             (thread-start! (make-thread (lambda () (obey (car command) (cdr command))) 'command)))
+            (else (note "not a command: " line)))))
+
+  (define (close-everything)
+    (for-each
+      (lambda (entry)
+        (handle-exceptions e #f
+          (if (connection? (cdr entry))
+              (close-connection! (cdr entry))
+              (stop-server! (cdr entry)))))
+      handles))
+
+  (for-each-line take-line)
+  (close-everything)
+  (exit 0))

@@ -1,0 +1,170 @@
+;;;; Sockets by canonical address: listening, accepting, connecting, and the addresses at their ends.
+;;;
+;;; It uses the socket egg, or the stand-in of the same shape. It knows nothing of packets.
+
+(module bokbok-net
+  (connect-address bind-address bound-unbind! bound-socket bound-address
+   accept-socket peer-address set-up-connection!
+   receive-some! send-some socket-fileno close-socket half-close)
+  (import scheme bokbok-compat bokbok-system bokbok-errors bokbok-waiting)
+  (cond-expand
+    (bokbok-use-socket
+     (cond-expand
+       (chicken-5 (import socket))
+       (else (import socket) (require-library socket))))
+    (else (import bokbok-socket)))
+
+  (define (message-of e)
+    ((condition-property-accessor 'exn 'message "unknown error") e))
+
+  (define (address-text address)
+    (if (eq? 'unix (car address))
+        (cadr address)
+        (let ((host (or (cadr address) "*")))
+          (string-append (if (bytes-index host 58 0 (string-length host)) (string-append "[" host "]") host)
+                         ":" (number->string (caddr address))))))
+
+  (define (cannot where what address e)
+    (network-error where (string-append "cannot " what " " (one-line (address-text address)) ": "
+                                        (if (string? e) e (message-of e)))))
+
+  ;; The numeric addresses of a host, best first. Only the calling thread waits.
+  (define (resolve where what address limit)
+    (define host (cadr address))
+    (define (lines text)
+      (let loop ((start 0) (found '()))
+        (let ((end (bytes-index text 10 start (string-length text))))
+          (if end
+              (loop (+ end 1)
+                    (let ((line (substring text start end)))
+                      (if (member line found) found (cons line found))))
+              (reverse found)))))
+    (if (numeric-host? host)
+        (list host)
+        (let ((fd (or (start-resolver host) (cannot where what address "no thread for the look-up of the name")))
+              (waiter (make-waiter)))
+          (let loop ((text ""))
+            (let ((state (wait-for-fd! waiter fd #:input limit)))
+              (if (eq? state 'timeout)
+                  (begin (close-fd fd) (cannot where what address "the look-up of the name timed out"))
+                  (let ((more (resolver-read fd)))
+                    (cond ((not more) (loop text))
+                          ((string=? more "")
+                           (close-fd fd)
+                           (let ((found (lines text)))
+                             (cond ((null? found) (cannot where what address "the name has no address"))
+                                   ((char=? #\! (string-ref (car found) 0))
+                                    (cannot where what address
+                                            (substring (car found) 1 (string-length (car found)))))
+                                   (else found))))
+                          (else (loop (string-append text more)))))))))))
+
+  ;; Tries `use` with each candidate until one does not raise an error; if none, the last one's error.
+  (define (first-success where what address candidates use)
+    (let loop ((left candidates) (last "no address"))
+      (if (null? left)
+          (cannot where what address last)
+          (let ((result (condition-case (list (use (car left)))
+                          (e (exn i/o net) e))))
+            (if (pair? result) (car result) (loop (cdr left) result))))))
+
+  ;; A connected socket. Seconds are for the whole of it; #f: as long as the system tries.
+  (define (connect-address where address seconds)
+    (define limit (and seconds (+ (now-ms) (* 1000.0 seconds))))
+    (define (connected so a)
+      (parameterize ((socket-connect-timeout
+                       (and limit (max 1 (inexact->exact (round (- limit (now-ms))))))))
+        (socket-connect so a))
+      so)
+    (if (eq? 'unix (car address))
+        (first-success where "connect to" address (list (cadr address))
+          (lambda (path) (connected (socket af/unix sock/stream) (unix-address path))))
+        (first-success where "connect to" address (resolve where "connect to" address limit)
+          (lambda (host)
+            (let ((a (inet-address host (caddr address))))
+              (connected (socket (sockaddr-family a) sock/stream) a))))))
+
+  ;; A listening socket with its address as bound; for a Unix socket the file's identity.
+  (define-record-type bokbok-bound
+    (make-bound socket address identity) bound?
+    (socket bound-socket) (address bound-address) (identity bound-identity))
+
+  (define (bind-address where address backlog)
+    (define (listening so a family)
+      (condition-case
+          (begin
+            (unless (= family af/unix) (set! (so-reuse-address? so) #t))
+            (when (= family af/inet6) (set! (ipv6-v6-only? so) (not (eq? #f (cadr address)))))
+            (socket-bind so a)
+            (socket-listen so backlog)
+            so)
+        (e () (socket-close* so) (signal e))))
+    (define (inet host)
+      (let* ((a (inet-address host (caddr address)))
+             (family (sockaddr-family a)))
+        (listening (socket family sock/stream) a family)))
+    (if (eq? 'unix (car address))
+        (let ((path (cadr address)))
+          (remove-stale! path)
+          (let ((so (first-success where "listen at" address (list path)
+                      (lambda (path) (listening (socket af/unix sock/stream) (unix-address path) af/unix)))))
+            (make-bound so address (socket-file-identity path))))
+        (let* ((hosts (if (cadr address) (resolve where "listen at" address #f) '("::" "0.0.0.0")))
+               (so (first-success where "listen at" address hosts inet)))
+          (make-bound so (list 'tcp (cadr address) (sockaddr-port (socket-name so))) #f))))
+
+  ;; What a killed server left behind is in the way of the next one; a socket that somebody listens on is not ours.
+  (define (remove-stale! path)
+    (let ((identity (socket-file-identity path)))
+      (when (and (string? identity) (connect-refused? path))
+        (remove-file-if-same path identity))))
+
+  ;; Ends the listening, and removes the file of a Unix socket if it still is this one.
+  (define (bound-unbind! b)
+    (when (bound-identity b)
+      (remove-file-if-same (cadr (bound-address b)) (bound-identity b)))
+    (socket-close* (bound-socket b)))
+
+  ;; A new connection's socket, or the condition of why there is none (a client that is gone, no descriptors left).
+  (define (accept-socket bound)
+    (condition-case (parameterize ((socket-accept-timeout 1)) (socket-accept (bound-socket bound)))
+      (e (exn i/o net) e)))
+
+  (define (set-up-connection! so address)
+    (when (eq? 'tcp (car address))
+      (condition-case
+          (begin (set! (tcp-no-delay? so) #t) (set! (so-keep-alive? so) #t))
+        (e (exn i/o net) #f))))
+
+  (define (unmapped host)
+    (let ((mapped "::ffff:") (n (string-length host)))
+      (if (and (> n 7) (string=? mapped (substring host 0 7)) (bytes-index host 46 7 n))
+          (substring host 7 n)
+          host)))
+
+  ;; The address of the other end: numeric for TCP, the socket's own for Unix.
+  (define (peer-address so address)
+    (if (eq? 'unix (car address))
+        address
+        (condition-case
+            (let ((a (socket-peer-name so)))
+              (if a
+                  (list 'tcp (unmapped (sockaddr-address a)) (sockaddr-port a))
+                  (list 'tcp "unknown" 0)))
+          (e (exn i/o net) (list 'tcp "unknown" 0)))))
+
+  ;; Bytes into buf from `start` below `end`: how many (0 at the end), or an error's message. Call when ready.
+  (define (receive-some! so buf start end)
+    (condition-case (parameterize ((socket-receive-timeout 1)) (socket-receive! so buf start end))
+      (e (exn i/o net timeout) #f)
+      (e (exn i/o net) (message-of e))))
+
+  (define (send-some so text start end)
+    (condition-case (parameterize ((socket-send-timeout 1)) (socket-send so text start end))
+      (e (exn i/o net timeout) 0)
+      (e (exn i/o net) (message-of e))))
+
+  (define (close-socket so) (socket-close* so))
+  (define (half-close so)
+    (condition-case (socket-shutdown so shut/wr)
+      (e () #f))))
