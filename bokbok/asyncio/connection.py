@@ -52,6 +52,10 @@ KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
 """`user_to_key(user) -> Key | None`: a coroutine function or a plain one."""
 
 
+_FLUSH_AT = 8
+"""Messages that are sent together at the most. Measured: fewer cost system calls, more leave the other end idle."""
+
+
 class Connection:
     """One end of a connection; the other end looks the same (API reference: "connections are symmetrical").
 
@@ -90,6 +94,7 @@ class Connection:
         self._announced = False
         self._asked_to_close = False
         self._flush_scheduled = False
+        self._unflushed = 0  # messages since the last flush
         self._writable: asyncio.Event | None = None  # made when the transport asks to pause
         self._timer: asyncio.TimerHandle | None = None  # hello, lingering: one at a time
         self._send_timer: asyncio.TimerHandle | None = None
@@ -150,7 +155,7 @@ class Connection:
             WriteError: the message cannot travel. Nothing was sent.
         """
         id = self._wire.request(message)
-        self._flush_soon()
+        self._flush_soon(alone=not self._waiters)
         waiter: asyncio.Future[Any] = self._loop.create_future()
         self._waiters[id] = waiter
         timer = None if timeout is None else self._loop.call_later(timeout, self._expire, id, timeout)
@@ -186,14 +191,26 @@ class Connection:
 
     # Sending.
 
-    def _flush_soon(self) -> None:
-        """Send at the end of this turn of the event loop, together with what else comes until then."""
-        if not self._flush_scheduled:
+    def _flush_soon(self, *, alone: bool = False) -> None:
+        """Send at the end of this turn of the event loop, together with what else comes until then.
+
+        But not too much of it: what is sent now, the other end works on while this one goes on. And at once, if
+        nothing else is to be expected (`alone`): a turn of the event loop costs more than a system call.
+        """
+        self._unflushed += 1
+        if alone or self._unflushed >= _FLUSH_AT:
+            self._flush()
+        elif not self._flush_scheduled:
             self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush_scheduled_now)
+
+    def _flush_scheduled_now(self) -> None:
+        self._flush_scheduled = False
+        if self._unflushed:
+            self._flush()
 
     def _flush(self) -> None:
-        self._flush_scheduled = False
+        self._unflushed = 0
         data = self._wire.data_to_send()
         if data and self._transport is not None and not self._ended:
             self._written += len(data)
@@ -440,7 +457,7 @@ class Connection:
             problem = None
         if problem is not None:
             _log.error("%r: the request handler's answer cannot travel: %s", self, problem)
-        self._flush_soon()
+        self._flush_soon(alone=self._admission.running == 1)
 
     def _answer_failure(self, id: int, error: BaseException) -> None:
         _log.error("%r: the request handler failed", self, exc_info=error)
