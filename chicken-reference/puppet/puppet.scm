@@ -6,6 +6,9 @@
 
 (module bokbok-puppet ()
   (import scheme bokbok-compat bokbok-threads bokbok-waiting bokbok)
+  (cond-expand
+    (bokbok-real-egg)
+    (else (import bokbok-datum-reader)))
 
   ;;; What it is
 
@@ -82,6 +85,14 @@
     (if (null? (cdr parts))
         (car parts)
         (with-output-to-string (lambda () (for-each display (reverse parts))))))
+
+  ;; The datum of a line. CHICKEN 5's own `read` misses the nearest double for some texts, and what a puppet was told
+  ;; to send it must send to the last bit; CHICKEN 4's does not, so that the real egg's puppet needs nothing else.
+  (define (line->datum line)
+    (cond-expand
+      (bokbok-real-egg (with-input-from-string line read))
+      (else (call-with-values (lambda () (read-datum line 0 (string-length line) 1000000 1000000))
+              (lambda (x end) (if (eq? x nothing) #!eof x))))))
 
   ;; A datum in one line: as `write` prints it, but keywords are `foo:`, and a symbol's control bytes are escaped
   ;; (CHICKEN 4 writes a symbol of one control byte as it is).
@@ -278,7 +289,7 @@
                        (note "cannot read a command: " (message-of e))
                        (when n (put-line (list n 'invalid "the command cannot be read")))
                        #f)
-                     (with-input-from-string line read))))
+                     (line->datum line))))
       (cond ((or (not command) (eof-object? command)))
             ((and (list? command) (> (length command) 1) (fixnum? (car command)))
              (thread-start! (make-thread (lambda () (obey (car command) (cdr command))) 'command)))

@@ -109,7 +109,7 @@ C
     (define used 0)
 
     ;; The frames, innermost first: what is still to be written of the lists and vectors that are open. A frame is
-    ;; #(CONTAINER REST INDEX TORTOISE STEPS): REST is the tail of a list not yet written, or #f for a vector;
+    ;; #(CONTAINER REST INDEX TORTOISE STEPS): REST is the tail of a list not yet written;
     ;; INDEX counts the items that were begun. TORTOISE and STEPS: see `rest!`.
     (define (path stack)
       (let loop ((stack stack) (text ""))
@@ -179,7 +179,7 @@ C
       (if (null? stack)
           (substring buf 0 used)
           (let* ((frame (car stack)) (x (vector-ref frame 0)) (rest (vector-ref frame 1)) (i (vector-ref frame 2)))
-            (cond ((not rest)
+            (cond ((vector? x)
                    (if (= i (vector-length x))
                        (end stack depth old)
                        (item (vector-ref x i) frame (+ i 1) stack depth old)))
