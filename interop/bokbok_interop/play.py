@@ -452,6 +452,7 @@ class Play:
         self.secrets: dict[str, str] = {USER: PASSPHRASE}
         self.relays: list[Relay] = []
         self.cleanups: list[Any] = []
+        self.raw_count = 0
         self._waiting: list[str] = []
         if client is not None:
             self.client = Side("client", client, self)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shlex
 import shutil
@@ -178,7 +179,8 @@ class LocalPeer(Peer):
                 limit=_READ * 4,
             )
         except OSError as error:
-            raise Unavailable(f"{self.command[0]} cannot be started: {error.strerror or error}") from None
+            hint = " (a script without a #! line?)" if error.errno == errno.ENOEXEC else ""
+            raise Unavailable(f"{self.command[0]} cannot be started: {error.strerror or error}{hint}") from None
         return LocalRunning(self.name, process, self._folder)
 
     async def dispose(self) -> None:
