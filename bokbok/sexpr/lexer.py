@@ -66,7 +66,9 @@ _UNSPECIFIED: Final = b"#<unspecified>"
 ANY: Final = AnyEnd(0)
 # CHICKEN 4's limit for the prefix of a qualified symbol.
 _MAX_NAMESPACE: Final = 31
-_UNREADABLE: Final = re.compile(rb"#<[^\s()\[\]{}\"';,>]{1,40}")
+# How much of an unreadable object is shown.
+_SHOWN: Final = 42
+_UNREADABLE: Final = re.compile(rb"#<[^\s()\[\]{}\"';,>]{0,40}")
 
 # Symbols that come again and again are made once. The cache is small, so that a peer cannot fill memory with it.
 _SYMBOL_CACHE_SIZE: Final = 1024
@@ -509,7 +511,10 @@ class Lexer:
         if not final and _UNSPECIFIED.startswith(data[position:]):
             return MORE, position, ANY
         match = _UNREADABLE.match(data, position)
-        what = decode(match[0]) + (">" if match[0][-1:] != b">" else "") if match else "#<…>"
+        assert match is not None
+        if match.end() == len(data) and not final and match.end() - position < _SHOWN:
+            return MORE, position, ANY  # the name, for the message, goes on
+        what = decode(match[0]) + ">" if match.end() - position > 2 else "#<…>"
         raise self.error(f"{what} has no external representation", position, "a datum")
 
 

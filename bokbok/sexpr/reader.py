@@ -91,7 +91,10 @@ def skip_atmosphere(data: BytesLike, offset: int = 0, *, dialect: Dialect = CHIC
                     raise IncompleteError(f"unterminated block comment (begun at byte {offset})", size, "'|#'")
                 offset = end
             elif following == 0x3B:
-                _, offset = parse(data, offset + 2, dialect=dialect)
+                machine = Machine(dialect, DEFAULT_MAX_DEPTH)
+                if machine.run(data, offset + 2, True) is NO_DATUM:
+                    raise IncompleteError("end of input", size, f"a datum to skip behind #; (from byte {offset})")
+                offset = machine.position
             elif following == 0x21 and offset + 2 < size and data[offset + 2] in b" \t\n\v\f\r/":
                 offset = data.find(b"\n", offset) + 1 or size
             else:

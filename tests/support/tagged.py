@@ -81,13 +81,13 @@ def same(left: Any, right: Any) -> bool:
         elif isinstance(left, (list, tuple)):
             if len(left) != len(right):
                 return False
-            pairs += zip(left, right)
+            pairs += zip(left, right, strict=True)
         elif isinstance(left, Dotted):
             pairs += [(left.items, right.items), (left.tail, right.tail)]
         elif isinstance(left, array):
             if (left.typecode, len(left)) != (right.typecode, len(right)):
                 return False
-            pairs += zip(left, right)
+            pairs += zip(left, right, strict=True)
         elif left != right:
             return False
     return True
