@@ -28,6 +28,14 @@ from tests.support.tagged import SIZES, typecode
 TELLING_BYTES = b"abzAZ019+-.eE/#@inf:%|\\ \t\n\r\x00\x01\x0b\x1f\x7f\xc3\xa9\xff!$()[]{}'`,;\"dsl"
 
 
+# Names that look like something else.
+TELLING_NAMES = [
+    ".", "..", "...", "+", "-", ":", "::", ":a", "a:", "#", "##", "#a", "#!eof", "#!rest", "#%a", "##a#b",
+    "+inf.0", "-nan.0", "+i", "-i", "1@2", "1+i", "1/2", "1/0", "1e5", "1e400", "+.#", "é", "日本語", "|", "\\",
+    "a|b", "quote", "nil", "t", "", " ", "a b", "\x00", "\x01", "\x00a", "\x03abc", "\t", "\n", "",
+]  # fmt: skip
+
+
 def decode(data: bytes) -> str:
     """As the package's documentation has it: UTF-8, other bytes escaped."""
     return data.decode("utf-8", "surrogateescape")
@@ -49,10 +57,7 @@ def names() -> st.SearchStrategy[str]:
     """Names of symbols and keywords: plain ones, ones that look like something else, any bytes."""
     plain = st.from_regex(r"[a-z!?*<>=/][a-z0-9!?*<>=/+-]{0,12}", fullmatch=True)
     numeric = st.text("0123456789+-.eE/#i@infadsl", min_size=1, max_size=8)
-    telling = st.sampled_from(
-        """. .. ... + - : :: :a a: # ## #a #!eof #!rest #%a ##a#b +inf.0 -nan.0 +i -i 1@2 1+i 1/2 1/0 1e5 1e400 +.# é 日本語
-        | \\ a|b quote nil t""".split()
-    ) | st.sampled_from(["", " ", "a b", "\x00", "\x01", "\x00a", "\x03abc", "\t", "\n", "\x7f"])
+    telling = st.sampled_from(TELLING_NAMES)
     return plain | numeric | telling | strings(8)
 
 
