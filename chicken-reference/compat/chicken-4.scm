@@ -36,3 +36,13 @@
   (define (structure-name x)
     (let ((type (record-instance-type x)))
       (if (symbol? type) (symbol->string type) "record"))))
+
+;; Threads: a unit of CHICKEN 4's core.
+(module bokbok-threads ()
+  (import scheme chicken)
+  (use srfi-18)
+  (reexport (only srfi-18
+                  make-thread thread? thread-start! thread-yield! thread-sleep! current-thread
+                  make-mutex mutex? mutex-lock! mutex-unlock!
+                  make-condition-variable condition-variable? condition-variable-signal!
+                  condition-variable-broadcast!)))

@@ -11,7 +11,7 @@
           (only (chicken format) sprintf)
           (only (chicken time) current-process-milliseconds)
           (only (chicken memory representation) record-instance-type))
-  (reexport (chicken base) (chicken fixnum) (chicken foreign) (chicken condition) (chicken blob)
+  (reexport (chicken base) (chicken module) (chicken fixnum) (chicken foreign) (chicken condition) (chicken blob)
             (chicken port) srfi-4
             (only (chicken format) sprintf fprintf printf)
             (only (chicken keyword) keyword? keyword->string string->keyword)
@@ -34,3 +34,19 @@
   (define (structure-name x)
     (let ((type (record-instance-type x)))
       (if (symbol? type) (symbol->string type) "record"))))
+
+;; Threads: the srfi-18 egg, or the stand-in.
+(cond-expand
+  (bokbok-use-srfi-18
+   (module bokbok-threads ()
+     (import scheme (chicken module) srfi-18)
+     (reexport (only srfi-18
+                     make-thread thread? thread-start! thread-yield! thread-sleep! current-thread
+                     make-mutex mutex? mutex-lock! mutex-unlock!
+                     make-condition-variable condition-variable? condition-variable-signal!
+                     condition-variable-broadcast!))))
+  (else
+   (include "stand-ins/srfi-18.scm")
+   (module bokbok-threads ()
+     (import scheme (chicken module) bokbok-srfi-18)
+     (reexport bokbok-srfi-18))))

@@ -4,8 +4,10 @@
 ;;; does, so that the same file drives our egg and (compiled with -D bokbok-real-egg) the real one. It holds no test
 ;;; logic. Standard error is its log. At the end of its input it closes everything and exits with 0.
 
+(include "puppet/service.scm")
+
 (module bokbok-puppet ()
-  (import scheme bokbok-compat bokbok-threads bokbok-waiting bokbok)
+  (import scheme bokbok-compat bokbok-threads bokbok-waiting bokbok bokbok-service)
   (cond-expand
     (bokbok-real-egg)
     (else (import bokbok-datum-reader)))
@@ -24,7 +26,7 @@
       (else "1.0")))
 
   ;; The real egg's bytes are not known: it claims the API alone, and its API cannot tell which port was bound.
-  (define features
+  (define puppet-features
     (cond-expand
       (bokbok-real-egg '(puppet-1 tcp unix secure insecure reference (dialect chicken-4-exact)))
       (else
@@ -158,54 +160,6 @@
              (make-property-condition 'exn 'message message 'arguments '())
              (make-property-condition 'type))))
 
-  ;;; The service: what every puppet answers
-
-  (define counters '())
-
-  (define (count! name)
-    (locked (lambda ()
-              (let ((entry (assoc name counters)))
-                (if entry
-                    (begin (set-cdr! entry (+ 1 (cdr entry))) (cdr entry))
-                    (begin (set! counters (cons (cons name 1) counters)) 1))))))
-
-  (define (type-name x)
-    (cond ((boolean? x) "boolean") ((null? x) "null") ((pair? x) "pair") ((string? x) "string")
-          ((keyword? x) "keyword") ((symbol? x) "symbol") ((fixnum? x) "fixnum")
-          ((and (number? x) (inexact? x) (real? x)) "flonum") ((number? x) "number")
-          ((char? x) "char") ((blob? x) "blob") ((vector? x) "vector") ((eof-object? x) "eof")
-          ((eq? x (void)) "unspecified")
-          ((u8vector? x) "u8vector") ((s8vector? x) "s8vector") ((u16vector? x) "u16vector")
-          ((s16vector? x) "s16vector") ((u32vector? x) "u32vector") ((s32vector? x) "s32vector")
-          ((f32vector? x) "f32vector") ((f64vector? x) "f64vector") (else "other")))
-
-  (define (serve con request)
-    (define (unknown) (error "unknown request" request))
-    (unless (and (list? request) (pair? request) (string? (car request))) (unknown))
-    (let* ((name (car request)) (args (cdr request)) (n (length args)))
-      (define (is? s count) (and (string=? name s) (= n count)))
-      (cond ((is? "echo" 1) (car args))
-            ((is? "ping" 1) (list "pong" (car args)))
-            ((is? "sleep" 2) (thread-sleep! (/ (car args) 1000)) (cadr args))
-            ((is? "count" 1) (count! (car args)))
-            ((is? "fail" 1) (error (if (string? (car args)) (car args) "failure") ))
-            ((is? "raise" 1) (abort (car args)))
-            ((is? "callback" 2)
-             (let loop ((i 0) (answers '()))
-               (if (< i (car args))
-                   (loop (+ i 1) (cons (request! con (list "echo" (list i (cadr args)))) answers))
-                   (reverse answers))))
-            ((is? "relay" 2)
-             (if (= 0 (car args))
-                 (cadr args)
-                 (request! con (list "relay" (- (car args) 1) (cadr args)))))
-            ((is? "whoami" 0) (connection-user con))
-            ((is? "type" 1) (type-name (car args)))
-            ((is? "unspecified" 0) (void))
-            ((is? "unwritable" 0) serve)
-            ((is? "close" 0) (close-connection! con))
-            (else (unknown)))))
-
   ;;; Commands
 
   (define (start-listening h address backlog users)
@@ -233,7 +187,7 @@
   (define (perform command)
     (define (is? name count) (and (eq? name (car command)) (= count (length (cdr command)))))
     (let ((args (cdr command)))
-      (cond ((is? 'hello 0) (list 'ok puppet-name puppet-version features))
+      (cond ((is? 'hello 0) (list 'ok puppet-name puppet-version puppet-features))
             ((is? 'listen 4) (apply start-listening args))
             ((is? 'connect 4) (apply connect args))
             ((is? 'request 2) (list 'response (request! (thing (car args)) (cadr args))))

@@ -21,10 +21,7 @@
 
 (module bokbok
   ()
-  (cond-expand
-    (chicken-5 (import scheme (chicken module)))
-    (else (import scheme chicken)))
-  (import bokbok-wire bokbok-errors bokbok-connection bokbok-server bokbok-system)
+  (import scheme bokbok-compat bokbok-wire bokbok-errors bokbok-connection bokbok-server bokbok-system)
   (reexport
     ;; The API of the egg, as documented
     (only bokbok-wire passphrase->key)
