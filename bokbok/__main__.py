@@ -1,0 +1,5 @@
+"""`python -m bokbok`: the same as the `bokbok` command."""
+
+from .cli import main
+
+main()

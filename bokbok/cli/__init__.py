@@ -1,0 +1,64 @@
+"""The `bokbok` command: ask a peer, serve, make key files.
+
+What this package knows: arguments, terminals, files of secrets, signals and exit statuses. What it refuses to know:
+sockets and bytes of the wire; it uses the public API of `bokbok` and `bokbok.sync` like any other program.
+
+`main` is the console script. A subcommand's module is imported when it is asked for, so that `bokbok --version` does
+not pay for threads and logging.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from .. import __version__
+from ._exit import CONTEXT, EPILOG, run
+
+__all__ = ["cli", "main"]
+
+_COMMANDS = ("call", "serve", "key")
+
+
+class _Lazy(click.Group):
+    """A group whose commands live in modules of their own names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f".{cmd_name}", __name__), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=_Lazy, epilog=EPILOG, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="bokbok")
+def cli() -> None:
+    """Speak with bokbok peers: secure, symmetrical s-expression RPC, as CHICKEN Scheme's bokbok egg has it.
+
+    An ADDRESS is HOST:PORT ([::1]:80 for IPv6, :PORT for this machine or, to serve, for all addresses), or the PATH of
+    a Unix socket. A DATUM is written as in Scheme.
+
+    \b
+    Examples:
+      bokbok key --out my.key
+      bokbok serve localhost:8000 --users users.toml
+      bokbok call localhost:8000 --user myuser --key-file my.key '("ping" "12345")'
+      bokbok call /run/my.socket < requests.scm > answers.scm
+    """
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process with its exit status. No traceback reaches the user.
+
+    Args:
+        args: the arguments; `None` for those of the process.
+    """
+    sys.exit(run(cli, args))

@@ -1,0 +1,5 @@
+"""`python -m bokbok.cli`: the same as the `bokbok` command."""
+
+from . import main
+
+main()

@@ -1,0 +1,178 @@
+"""How the command ends: exit statuses, and one line on standard error for whatever went wrong.
+
+What this module knows: which error is told how, and with which status. What it refuses to know: what was being done.
+The statuses are part of the command's interface (`docs/cli.md`); a script may rely on them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import IO, Any
+
+import click
+
+from ..errors import (
+    AddressError,
+    BokbokError,
+    KeyFileError,
+    NetworkError,
+    ProfileError,
+    RemoteError,
+    RequestTimeout,
+    SexprError,
+)
+from ._text import printable
+
+__all__ = ["CONTEXT", "EPILOG", "Failure", "Status", "failure", "run", "warn", "write_out"]
+
+
+class Status(enum.IntEnum):
+    """Exit statuses."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    REMOTE = 3
+    CONNECTION = 4
+    DATUM = 5
+    TIMEOUT = 6
+    FILE = 7
+    INTERRUPTED = 130  # as a shell shows the end by SIGINT
+    BROKEN_PIPE = 141  # as a shell shows the end by SIGPIPE
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""Settings of every command."""
+
+EPILOG = """\b
+Exit status:
+    0  all went well
+    1  something that has no status of its own
+    2  wrong usage
+    3  remote error: the handler at the other end failed
+    4  connection error: no connection, or the end of it
+    5  bad datum: it does not read, or cannot be sent
+    6  time-out: no answer came within --timeout
+    7  file error: a file cannot be used, or others can read its secret
+  130  interrupted
+  141  nobody reads the output any more
+"""
+
+_KINDS = {
+    Status.FAILURE: "error",
+    Status.USAGE: "error",
+    Status.REMOTE: "remote error",
+    Status.CONNECTION: "connection error",
+    Status.DATUM: "bad datum",
+    Status.TIMEOUT: "timeout",
+    Status.FILE: "file error",
+}
+
+
+class Failure(click.ClickException):
+    """What ends the command, or is told while it goes on: one line, and a status.
+
+    Args:
+        status: the exit status; it also says what the line begins with.
+        message: what went wrong. What a terminal would not show as it is, is escaped.
+        place: what it is about, such as `"request 2"`; stands in front.
+    """
+
+    def __init__(self, status: Status, message: str, *, place: str | None = None) -> None:
+        text = f"{_KINDS[status]}: {printable(message)}"
+        super().__init__(f"{place}: {text}" if place else text)
+        self.exit_code = status  # type: ignore[misc, unused-ignore]  # click's own classes do the same
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Tell it on standard error."""
+        click.echo(self.message, file=file, err=True)
+
+
+def failure(error: BokbokError, *, place: str | None = None) -> Failure:
+    """What an error of the library is on the command line."""
+    status, message = Status.FAILURE, str(error)
+    if isinstance(error, RemoteError):
+        status, message = Status.REMOTE, error.message
+    elif isinstance(error, RequestTimeout):
+        status = Status.TIMEOUT
+    elif isinstance(error, NetworkError):
+        status = Status.CONNECTION
+    elif isinstance(error, SexprError):
+        status = Status.DATUM
+    elif isinstance(error, KeyFileError):
+        status = Status.FILE
+    elif isinstance(error, (AddressError, ProfileError)):
+        status = Status.USAGE
+    return Failure(status, message, place=place)
+
+
+def warn(message: str) -> None:
+    """Say something on standard error that ends nothing."""
+    click.echo(f"warning: {printable(message)}", err=True)
+
+
+def write_out(data: bytes) -> None:
+    """Write to standard output, at once.
+
+    Raises:
+        Failure: it cannot be written to.
+        click.exceptions.Exit: nobody reads it any more, which is no error worth a word.
+    """
+    if sys.stdout is None:
+        raise Failure(Status.FAILURE, "standard output is closed")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _abandon_stdout()
+        raise click.exceptions.Exit(Status.BROKEN_PIPE) from None
+    except OSError as error:
+        _abandon_stdout()
+        raise Failure(Status.FAILURE, f"cannot write to standard output: {error.strerror}") from None
+
+
+def _abandon_stdout() -> None:
+    """What is still in the buffer goes nowhere, or the interpreter would try, and complain, once more at its end."""
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def run(command: click.Command, args: Sequence[str] | None) -> int:
+    """Run a command.
+
+    Args:
+        command: the command.
+        args: its arguments; `None` for those of the process.
+
+    Returns:
+        Its exit status. Whatever went wrong has been told on standard error, in a line without a traceback.
+    """
+    try:
+        status = command.main(args, prog_name="bokbok", standalone_mode=False)
+        return status if isinstance(status, int) else Status.OK
+    except click.exceptions.Exit as end:  # from within a callback that click does not look after
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return Status.INTERRUPTED
+    except BokbokError as error:
+        failure(error).show()
+        return failure(error).exit_code
+    except Exception as error:
+        if os.environ.get("BOKBOK_TRACEBACK"):
+            traceback.print_exc()
+        text = "".join(traceback.format_exception_only(type(error), error)).strip()
+        Failure(
+            Status.FAILURE,
+            f"this is a fault of bokbok's own: {text} (BOKBOK_TRACEBACK=1 in the environment shows where)",
+        ).show()
+        return Status.FAILURE

@@ -1,0 +1,62 @@
+"""Logs on standard error: one line for each thing that happened, and tracebacks only where they are asked for.
+
+What this module knows: how a log record becomes lines that a terminal shows as they are. What it refuses to know: what
+is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+
+from ._text import printable
+
+__all__ = ["configure_logging"]
+
+
+class _Formatter(logging.Formatter):
+    """Time, level and message on one line.
+
+    Args:
+        tracebacks: whether an exception's traceback follows; else only its type and text do, on the same line.
+    """
+
+    def __init__(self, tracebacks: bool) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._tracebacks = tracebacks
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text."""
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record, self.datefmt)
+        lines = [self.formatMessage(record)]
+        if record.exc_info and record.exc_info[1] is not None:
+            if self._tracebacks:
+                lines += "".join(traceback.format_exception(*record.exc_info)).splitlines()
+            else:
+                lines[0] += ": " + "".join(traceback.format_exception_only(*record.exc_info[:2])).strip()
+        # A peer has its say in many a message: its control characters are not to reach a terminal.
+        return "\n".join(map(printable, lines))
+
+
+def configure_logging(level: int, *, tracebacks: bool = False) -> None:
+    """Send what the library logs to standard error.
+
+    Args:
+        level: what is less important is dropped.
+        tracebacks: whether exceptions are shown with theirs.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter(tracebacks))
+    logger = logging.getLogger("bokbok")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+    logging.raiseExceptions = False  # nobody reads standard error any more: then there is nobody to tell
+
+    def thread_failed(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            logger.error("internal error in a thread", exc_info=args.exc_value)
+
+    threading.excepthook = thread_failed

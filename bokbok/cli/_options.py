@@ -1,0 +1,112 @@
+"""Arguments and options that several subcommands share, and their types.
+
+What this module knows: how an address, a number of seconds, a profile or a username is given on the command line. What
+it refuses to know: secrets (`_secrets` has those).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .. import wire
+from ..address import Address, parse_address
+from ..errors import AddressError, ProfileError
+
+__all__ = ["ADDRESS", "SECONDS", "guard_option", "guards", "handler_option", "profile_option", "username"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic only in newer versions
+
+_LONGEST = 1_000_000_000.0
+"""Seconds: thirty years. Longer ones are no time-outs, and more than some systems can wait."""
+
+
+class _AddressType(_ParamType):
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        try:
+            return parse_address(value)
+        except AddressError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Seconds(_ParamType):
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds <= _LONGEST:
+            self.fail(f"{value!r}: expected a number of seconds above 0", param, ctx)
+        return seconds
+
+
+class _ProfileType(_ParamType):
+    name = "profile"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> wire.Profile:
+        try:
+            return wire.get_profile(value)
+        except ProfileError as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = _AddressType()
+SECONDS = _Seconds()
+
+profile_option = click.option(
+    "--profile",
+    type=_ProfileType(),
+    default=wire.INFERRED_1.name,
+    show_default=True,
+    metavar="NAME",
+    help="The wire format that is spoken.",
+)
+
+handler_option = click.option(
+    "--handler",
+    metavar="MODULE:FUNCTION",
+    help="A Python function that answers requests: function(connection, message). MODULE is looked for in the current "
+    "folder too.",
+)
+
+_GUARDS: dict[str, dict[str, Any]] = {
+    "hello-replay": {"hello_replay": False},
+    "request-replay": {"request_replay": "off"},
+    "reflection": {"reflection": False},
+}
+
+
+def guard_option(*names: str) -> Callable[[_F], _F]:
+    """The option that turns guards off, for those that matter to a side."""
+    return click.option(
+        "--no-guard",
+        "guards_off",
+        type=click.Choice(names),
+        multiple=True,
+        help="Turn a guard off, for a peer that needs it. May be given several times.",
+    )
+
+
+def guards(off: tuple[str, ...]) -> wire.Guards:
+    """The guards that are left on."""
+    settings: dict[str, Any] = {}
+    for name in off:
+        settings |= _GUARDS[name]
+    return wire.Guards(**settings)
+
+
+def username(given: str) -> str:
+    """A username from the command line, as the library has it: its bytes as UTF-8, whatever the locale is."""
+    return os.fsencode(given).decode("utf-8", "surrogateescape")

@@ -1,0 +1,300 @@
+"""`bokbok call`: requests from arguments or standard input, answers on standard output.
+
+What this module knows: in which order requests are sent and answers printed, and what a failure among them means for
+the others. What it refuses to know: how a datum is written or laid out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import click
+
+from ..address import Address
+from ..errors import BokbokError, ConnectionClosed, NetworkError, RemoteError, RequestTimeout, WriteError
+from ..keys import Key, read_key_file
+from ..sexpr import CHICKEN_5, Dialect, dumps
+from ..sync import Connection, open_connection
+from ..wire import Profile
+from ._datums import STDIN, check_writable, parse_arguments, read_stdin
+from ._exit import CONTEXT, EPILOG, Failure, Status, failure, write_out
+from ._handler import load_handler
+from ._logs import configure_logging
+from ._options import ADDRESS, SECONDS, guard_option, guards, handler_option, profile_option, username
+from ._secrets import ask_passphrase, passphrase_from_file, to_key
+from ._text import pretty as pretty_text
+
+__all__ = ["call"]
+
+
+@click.command(short_help="Send requests, print the answers.", epilog=EPILOG, context_settings=CONTEXT)
+@click.argument("address", type=ADDRESS)
+@click.argument("datums", nargs=-1, type=click.UNPROCESSED, metavar="[DATUM]...")
+@click.option("--user", metavar="NAME", help="The username, for a secure connection.")
+@click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    help="Where the user's passphrase is: the whole file, less one newline at its end; - for standard input. With "
+    "neither this nor --key-file, it is asked for on the terminal.",
+)
+@click.option("--key-file", metavar="FILE", help="Where the user's key is: a file that bokbok key has made.")
+@click.option("--timeout", type=SECONDS, help="How long to wait for each answer. As long as it takes by default.")
+@click.option(
+    "--connect-timeout", type=SECONDS, default=30, show_default=True, help="How long to wait for the connection."
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Wait for up to N answers at once. They are printed in the order of the requests all the same.",
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first remote error or time-out.")
+@click.option(
+    "--pretty/--plain",
+    default=None,
+    help="Answers broken into indented lines, or one a line. Default: --pretty on a terminal, --plain elsewhere.",
+)
+@handler_option
+@guard_option("request-replay", "reflection")
+@profile_option
+@click.option("-v", "--verbose", is_flag=True, help="Tell on standard error what happens, and tracebacks.")
+def call(
+    address: Address,
+    datums: tuple[str, ...],
+    user: str | None,
+    passphrase_file: str | None,
+    key_file: str | None,
+    timeout: float | None,
+    connect_timeout: float,
+    parallel: int,
+    fail_fast: bool,
+    pretty: bool | None,
+    handler: str | None,
+    guards_off: tuple[str, ...],
+    profile: Profile,
+    verbose: bool,
+) -> int:
+    """Send each DATUM to the peer at ADDRESS as a request, and print the answers, one a line, in order.
+
+    Without a DATUM they are read from standard input, and each is sent as soon as it is complete. A DATUM of - stands
+    for those of standard input too (the symbol is written |-|). Before a DATUM that begins with a dash, say --. Each
+    request is sent when the one before it is answered, or with --parallel N while at most N wait for an answer.
+
+    A remote error or a time-out is told on standard error; the other requests are sent all the same. A connection
+    error or a bad datum ends the command. The exit status is that of what ended it, else of the first thing that went
+    wrong.
+
+    Secrets are never arguments: they come from files, or from the terminal.
+
+    \b
+    Examples:
+      bokbok call localhost:8000 '("ping" "12345")'
+      bokbok call ./my.socket '("count" "visits")' '("count" "visits")'
+      bokbok call [::1]:8000 --user myuser --key-file my.key < requests.scm
+    """
+    configure_logging(logging.DEBUG if verbose else logging.CRITICAL, tracebacks=verbose)
+    dialect = profile.dialect
+    sources = parse_arguments(datums, dialect) or [STDIN]
+    if sources.count(STDIN) + [passphrase_file].count("-") > 1:
+        raise click.UsageError("Standard input can be read only once: for datums, or for a passphrase.")
+    on_request = load_handler(handler) if handler is not None else None
+    key = _key(user, passphrase_file, key_file, profile)
+    printer = _Printer(dialect, _stdout_is_terminal() if pretty is None else pretty)
+    with _Bell() as bell:
+        try:
+            connection = open_connection(
+                address,
+                username(user) if user is not None else None,
+                key,
+                on_request,
+                lambda _: bell.ring(),
+                connect_timeout=connect_timeout,
+                profile=profile,
+                guards=guards(guards_off),
+            )
+        except BokbokError:
+            raise
+        except ValueError as error:  # a username that is too long
+            raise click.UsageError(str(error)) from None
+        with connection:
+            numbered = len(sources) > 1 or STDIN in sources
+            caller = _Caller(connection, printer, bell, timeout, parallel, fail_fast=fail_fast, numbered=numbered)
+            return caller.run(sources, dialect)
+
+
+def _stdout_is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _key(user: str | None, passphrase_file: str | None, key_file: str | None, profile: Profile) -> Key | None:
+    """The user's key, from wherever it is to come; `None` for an insecure connection."""
+    if user is None:
+        if passphrase_file is not None or key_file is not None:
+            raise click.UsageError("A passphrase or key needs a --user.")
+        return None
+    if key_file is not None:
+        if passphrase_file is not None:
+            raise click.UsageError("Give --passphrase-file or --key-file, not both.")
+        return read_key_file(key_file)
+    if passphrase_file is not None:
+        return to_key(passphrase_from_file(passphrase_file), profile)
+    return to_key(ask_passphrase("--passphrase-file or --key-file"), profile)
+
+
+class _Bell:
+    """What wakes the command while it waits for input. Rung from other threads."""
+
+    def __init__(self) -> None:
+        self.descriptor, self._ringing = os.pipe()
+        os.set_blocking(self._ringing, False)
+        self._lock = threading.Lock()
+        self._open = True
+
+    def ring(self) -> None:
+        with self._lock:
+            if self._open:  # else the number may be somebody else's by now
+                with contextlib.suppress(BlockingIOError):  # it rings already, and has not been heard yet
+                    os.write(self._ringing, b"\0")
+
+    def __enter__(self) -> _Bell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._open = False
+            os.close(self.descriptor)
+            os.close(self._ringing)
+
+
+class _Printer:
+    """Writes answers to standard output, each at once."""
+
+    def __init__(self, dialect: Dialect, pretty: bool) -> None:
+        # With every digit and on one line, also where the peer's dialect writes less.
+        self._dialect = dataclasses.replace(dialect, exact=False)
+        # What was read and has no form in it, such as an exact fraction.
+        self._fallback = dataclasses.replace(CHICKEN_5, exact=False, keyword_style=dialect.keyword_style)
+        self._pretty = pretty
+        encoding = (sys.stdout.encoding if sys.stdout is not None else None) or "ascii"
+        self._ascii_only = encoding.lower().replace("-", "").replace("_", "") != "utf8"
+
+    def write(self, answer: Any) -> None:
+        try:
+            data = dumps(answer, dialect=self._dialect)
+        except WriteError:
+            data = dumps(answer, dialect=self._fallback)
+        if self._pretty:
+            width = shutil.get_terminal_size().columns
+            data = pretty_text(data, width, ascii_only=self._ascii_only).encode("utf-8")
+        write_out(data + b"\n")
+
+
+class _Caller:
+    """Sends requests and prints their answers, in order, whatever becomes of each."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        printer: _Printer,
+        bell: _Bell,
+        timeout: float | None,
+        parallel: int,
+        *,
+        fail_fast: bool,
+        numbered: bool,
+    ) -> None:
+        self._connection = connection
+        self._printer = printer
+        self._bell = bell
+        self._timeout = timeout
+        self._parallel = parallel
+        self._fail_fast = fail_fast
+        self._numbered = numbered
+        self._number = 0
+        self._status: int = Status.OK
+        self._pool = ThreadPoolExecutor(parallel) if parallel > 1 else None
+        self._pending: deque[tuple[str | None, Future[Any]]] = deque()
+
+    def run(self, sources: list[Any], dialect: Dialect) -> int:
+        """Send everything; the exit status.
+
+        Raises:
+            Failure: a bad datum ended it.
+            NetworkError: a connection error did.
+        """
+        try:
+            for source in sources:
+                if source is STDIN:
+                    for datum in read_stdin(dialect, self._bell.descriptor, self._woken):
+                        check_writable(datum, dialect, self._place(self._number + 1))
+                        self._ask(datum)
+                else:
+                    self._ask(source)
+        except (Failure, NetworkError):
+            # What was asked before it is still answered, or has been.
+            with contextlib.suppress(NetworkError):
+                self._settle_all()
+            raise
+        self._settle_all()
+        return self._status
+
+    def _place(self, number: int) -> str | None:
+        return f"request {number}" if self._numbered else None
+
+    def _ask(self, datum: Any) -> None:
+        self._number += 1
+        place = self._place(self._number)
+        if self._pool is None:
+            self._settle(place, lambda: self._connection.request(datum, timeout=self._timeout))
+            return
+        while len(self._pending) >= self._parallel:
+            self._settle_first()
+        future = self._pool.submit(self._connection.request, datum, timeout=self._timeout)
+        self._pending.append((place, future))
+        future.add_done_callback(lambda _: self._bell.ring())
+
+    def _woken(self) -> None:
+        """While input is waited for: an answer has come, or the end of the connection."""
+        while self._pending and self._pending[0][1].done():
+            self._settle_first()
+        if not self._pending and self._connection.closed:
+            raise ConnectionClosed(self._connection.close_reason or "the connection is closed")
+
+    def _settle_first(self) -> None:
+        place, future = self._pending.popleft()
+        self._settle(place, future.result)
+
+    def _settle_all(self) -> None:
+        """Print what is still answered. A connection error does not hide the answers that came before it."""
+        lost: NetworkError | None = None
+        while self._pending:
+            try:
+                self._settle_first()
+            except NetworkError as error:
+                lost = error
+        if lost is not None:
+            raise lost
+
+    def _settle(self, place: str | None, answer: Callable[[], Any]) -> None:
+        try:
+            self._printer.write(answer())
+        except (RemoteError, RequestTimeout) as error:
+            told = failure(error, place=place)
+            told.show()
+            self._status = self._status or told.exit_code
+            if self._fail_fast:
+                raise click.exceptions.Exit(told.exit_code) from None
+        except WriteError as error:
+            raise failure(error, place=place) from None

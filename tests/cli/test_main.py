@@ -1,0 +1,186 @@
+"""The command as a whole: help, version, statuses, and what is never shown."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+import bokbok as library
+from bokbok import cli, errors
+from bokbok.cli._exit import Status, failure, run
+from tests.cli.conftest import COMMAND
+
+
+def test_the_console_script_is_main():
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="bokbok")
+    assert script.load() is cli.main
+
+
+@pytest.mark.parametrize("module", ["bokbok", "bokbok.cli"])
+def test_it_runs_as_a_module_too(module):
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"bokbok, version {library.__version__}\n"
+
+
+def test_main_ends_the_process_with_the_status(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == Status.OK
+    assert library.__version__ in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        cli.main(["no-such-command"])
+    assert end.value.code == Status.USAGE
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["call", "--help"], ["serve", "-h"], ["key", "--help"]])
+def test_help_has_examples_and_the_exit_statuses(bokbok, args):
+    result = bokbok(*args)
+    assert result.status == 0
+    assert result.err == ""
+    text = result.out.decode()
+    assert "\n  Examples:\n    bokbok " in text
+    for status in Status:
+        assert f"\n{int(status):>5}  " in text
+
+
+def test_help_lists_the_commands(bokbok):
+    text = bokbok("--help").out.decode()
+    assert [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()[:3]] == ["call", "serve", "key"]
+
+
+def test_without_arguments_it_shows_its_help():
+    done = subprocess.run(COMMAND, capture_output=True, text=True)
+    assert "Usage: bokbok" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["no-such-command"], "No such command"),
+        (["--no-such-option"], "No such option"),
+        (["call"], "Missing argument 'ADDRESS'"),
+        (["call", ""], "a path is a string that is not empty"),
+        (["call", "host:99999", "1"], "a port is from 0 to 65535"),
+        (["call", "s", "1", "--timeout", "0"], "expected a number of seconds above 0"),
+        (["call", "s", "1", "--timeout", "nan"], "expected a number of seconds above 0"),
+        (["call", "s", "1", "--timeout", "inf"], "expected a number of seconds above 0"),
+        (["call", "s", "1", "--connect-timeout", "soon"], "'soon': expected a number"),
+        (["call", "s", "1", "--parallel", "0"], "0 is not in the range"),
+        (["call", "s", "1", "--profile", "egg-9"], "no profile is called 'egg-9'; known: inferred-1"),
+        (["call", "s", "1", "--no-guard", "hello-replay"], "'hello-replay' is not one of"),
+        (["call", "x" * 108, "1"], "108 bytes; a Unix socket's path has at most 107"),
+        (["serve"], "Missing argument 'ADDRESS'"),
+        (["serve", "x" * 108], "108 bytes"),
+        (["serve", "two\nlines"], "could not be printed as one line"),
+        (["serve", "s", "--verbose", "--quiet"], "--verbose or --quiet, not both"),
+        (["serve", "s", "--backlog", "-1"], "-1 is not in the range"),
+        (["key"], "Missing option '--out'"),
+    ],
+)
+def test_wrong_usage_is_status_2_and_says_what_is_wrong(bokbok, args, why):
+    result = bokbok(*args)
+    assert result.status == Status.USAGE
+    assert result.out == b""
+    assert why in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (errors.RemoteError("no\nsuch"), Status.REMOTE, r"remote error: no\nsuch"),
+        (errors.UnreadableAnswer("odd"), Status.REMOTE, "remote error: odd"),
+        (errors.RequestTimeout("late"), Status.TIMEOUT, "timeout: late"),
+        (errors.ConnectFailed("refused"), Status.CONNECTION, "connection error: refused"),
+        (errors.ConnectTimeout("silence"), Status.CONNECTION, "connection error: silence"),
+        (errors.ConnectionClosed("gone"), Status.CONNECTION, "connection error: gone"),
+        (errors.RemoteProtocolError("tampered"), Status.CONNECTION, "connection error: tampered"),
+        (errors.ReadError("what", 3), Status.DATUM, "bad datum: what at byte 3"),
+        (errors.WriteError("what"), Status.DATUM, "bad datum: message: what"),
+        (errors.KeyFileError("mode 0644"), Status.FILE, "file error: mode 0644"),
+        (errors.AddressError("no"), Status.USAGE, "error: no"),
+        (errors.ProfileError("no"), Status.USAGE, "error: no"),
+        (errors.BokbokError("no"), Status.FAILURE, "error: no"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_error_has_its_status_and_its_line(error, status, line, capsys):
+    @click.command()
+    def command():
+        raise error
+
+    assert run(command, []) == status
+    assert capsys.readouterr().err == f"{line}\n"
+    assert failure(error, place="request 2").message == f"request 2: {line}"
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort, EOFError])
+def test_an_interruption_is_status_130(interruption, capsys):
+    @click.command()
+    def command():
+        raise interruption
+
+    assert run(command, []) == Status.INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_interruption_before_click_looks_after_it_is_status_130_too(monkeypatch):
+    command = click.Command("x")
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "main", interrupted)
+    assert run(command, []) == Status.INTERRUPTED
+
+
+def test_a_fault_of_its_own_is_one_line_unless_a_traceback_is_asked_for(capsys, monkeypatch):
+    @click.command()
+    def command():
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.delenv("BOKBOK_TRACEBACK", raising=False)
+    assert run(command, []) == Status.FAILURE
+    err = capsys.readouterr().err
+    assert err.startswith(r"error: this is a fault of bokbok's own: RuntimeError: two\nlines (")
+    assert err.count("\n") == 1
+    monkeypatch.setenv("BOKBOK_TRACEBACK", "1")
+    assert run(command, []) == Status.FAILURE
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_a_command_without_a_status_ends_with_0_and_one_with_a_status_with_that():
+    assert run(click.Command("x", callback=lambda: None), []) == 0
+    assert run(click.Command("x", callback=lambda: Status.REMOTE), []) == 3
+    assert run(click.Command("x", callback=lambda: click.get_current_context().exit(4)), []) == 4
+
+
+def test_nothing_of_the_environment_is_taken_for_an_argument(bokbok, monkeypatch, tmp_path):
+    for name in ("USER", "PASSPHRASE", "PASSPHRASE_FILE", "KEY_FILE", "KEY"):
+        for prefix in ("BOKBOK_", "BOKBOK_CALL_", ""):
+            monkeypatch.setenv(prefix + name, "secret")
+    result = bokbok("call", tmp_path / "nobody", "1")
+    assert result.status == Status.CONNECTION
+    assert "secret" not in result.err
+
+
+def test_no_option_takes_a_secret(bokbok):
+    for name in ("call", "serve", "key"):
+        command = cli.cli.get_command(click.Context(cli.cli), name)
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert not {option for option in options if "pass" in option or "key" in option} - {
+            "--passphrase-file",
+            "--passphrase-fd",
+            "--key-file",
+        }
+
+
+def test_starting_does_not_import_what_only_some_commands_need():
+    code = (
+        "import sys, bokbok.cli; print([m for m in ('asyncio', 'tomllib', 'concurrent.futures') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout == "[]\n"
