@@ -22,6 +22,7 @@ from bokbok.wire.boxes import box_opener
 from .capture import CLIENT, SERVER
 from .model import Failure
 from .play import EVENT_SECONDS, PASSPHRASE, USER, Conn, Play, Served, show
+from .streams import open_stream
 
 __all__ = ["BadServer", "Raw", "attack", "good_server"]
 
@@ -240,10 +241,7 @@ async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USE
     """
     address = t.server.puppet.running.from_runner(served.bound)
     t.raw_count += 1
-    if address[0] == "unix":
-        reader, writer = await asyncio.open_unix_connection(address[1])
-    else:
-        reader, writer = await asyncio.open_connection(address[1], address[2])
+    reader, writer = await open_stream(address)
     raw = Raw(t, reader, writer, CLIENT, t.raw_count)
     if hello and t.secure:
         await raw.send(raw.hello(user, passphrase))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .capture import CLIENT, SERVER, Capture
+from .streams import open_stream
 
 __all__ = ["Faults", "Link", "Relay"]
 
@@ -174,10 +175,7 @@ class Relay:
             self.links.append(link)
         try:
             try:
-                if self.target[0] == "unix":
-                    up_reader, up_writer = await asyncio.open_unix_connection(self.target[1])
-                else:
-                    up_reader, up_writer = await asyncio.open_connection(self.target[1], self.target[2])
+                up_reader, up_writer = await open_stream(self.target)
             except OSError:
                 link.abort()
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+from ..streams import open_stream
 from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported
 from .base import case
 
@@ -296,7 +297,8 @@ async def address_of_client(t: Play) -> None:
         link = await t.relay.link()
         expected = ["tcp", link.upstream_name[0], link.upstream_name[1]]
     t.equal(list((await conn.info())[1]), expected, "connection-addr of the server's connection")
-    from ..play import canonical
+    from ..streams import open_stream
+from ..play import canonical
 
     t.equal(list(canonical(conn.address)), expected, "the address that the open handler saw")
 
@@ -325,12 +327,7 @@ async def half_open_neighbour(t: Play) -> None:
     """A client that connects and says nothing holds nobody up."""
     served = await t.serve()
     address = t.server.puppet.running.from_runner(served.bound)
-    opening = (
-        asyncio.open_unix_connection(address[1])
-        if address[0] == "unix"
-        else asyncio.open_connection(address[1], address[2])
-    )
-    _, writer = await opening
+    _, writer = await open_stream(address)
     try:
         await t.within(5, _works(t, served.address), "a connection beside a silent one")
     finally:

@@ -119,6 +119,8 @@ class Puppet:
         name, version: as it calls itself, after `start`.
         features: what it has, after `start`.
         fault: why it can no longer be used, or `None`.
+        broke: set with `fault`.
+        expected_end: the runner itself ended it, while there was nothing wrong with it.
     """
 
     def __init__(self, running: Running) -> None:
@@ -220,7 +222,7 @@ class Puppet:
 
     async def close(self) -> int | None:
         """Let it end by the end of its standard input; kill it if it does not."""
-        self.expected_end = True
+        self.expected_end |= self.fault is None
         try:
             return await self.running.close()
         finally:
@@ -228,7 +230,7 @@ class Puppet:
 
     async def kill(self) -> None:
         """Kill it."""
-        self.expected_end = True
+        self.expected_end |= self.fault is None
         try:
             await self.running.kill()
         finally:

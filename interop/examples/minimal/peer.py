@@ -344,13 +344,15 @@ def parse_message(text: str) -> tuple[str, int, Any]:
     """
     try:
         value, end = sexpr.read(text)
-        if sexpr.skip_blank(text, end) != len(text):
+        while text.startswith("#;", end := sexpr.skip_blank(text, end)):
+            _, end = sexpr.read(text, end + 2)  # a comment, if it is whole
+        if end != len(text):
             raise ProtocolError("more bytes follow a message")
     except sexpr.ReadError as error:
         if found := MALFORMED.match(text):
             return found[1], int(found[2]), Unreadable(str(error))
         raise ProtocolError(f"a packet is no message: {error}") from None
-    match value:
+    match value if isinstance(value, list) else None:  # (a vector would match a list's pattern)
         case [Symbol("request" | "response" as tag), int(number), body]:
             pass
         case [Symbol("error" as tag), int(number), str(body)] if not isinstance(body, Symbol | sexpr.Keyword):

@@ -42,7 +42,7 @@ class Service:
 
     def __call__(self, connection: Connection, message: Any) -> Any:
         """Answer one request."""
-        match message:
+        match message if isinstance(message, list) else None:  # (a vector would match a list's pattern)
             case ["echo", x]:
                 return x
             case ["ping", s]:

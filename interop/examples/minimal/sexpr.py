@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -205,6 +206,11 @@ def _finish(kind: str, items: list[Any], at: int) -> Any:
         low, high = (0, 1 << bits) if kind[0] == "u" else (-(1 << bits - 1), 1 << bits - 1)
         if not real and not low <= item < high:
             raise ReadError(f"{item} does not fit a {kind}vector (before byte {at})")
+    if kind == "f32":
+        try:
+            items = list(struct.unpack(f"{len(items)}f", struct.pack(f"{len(items)}f", *items)))
+        except OverflowError:
+            raise ReadError(f"a number too large for an f32vector (before byte {at})") from None
     return Numbers(kind, [float(item) for item in items] if real else items)
 
 
