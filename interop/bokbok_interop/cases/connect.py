@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 
+from bokbok.sexpr import Symbol
+
+from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
 from ..streams import open_stream
-from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported
 from .base import case
 
 
@@ -194,8 +197,6 @@ async def no_such_path(t: Play) -> None:
 @case("connect.stale-path", "open.unix", "request.errors", transport="unix", subject="client", direct=True)
 async def stale_path(t: Play) -> None:
     """A file that is no listening socket makes connecting fail with a network error."""
-    import tempfile
-
     with tempfile.NamedTemporaryFile(prefix="bokbok-no-socket-") as file:
         os.chmod(file.name, 0o666)  # noqa: S103 (so that it is no question of permissions)
         await t.fails(
@@ -214,8 +215,6 @@ async def long_path(t: Play) -> None:
 @case("connect.bad-address", "open.tcp", "open.unix", subject="client", direct=True)
 async def bad_address(t: Play) -> None:
     """What is in none of the documented forms is refused with an error, and harms nothing."""
-    from bokbok.sexpr import Symbol
-
     served = await t.serve()
     for bad in ([Symbol("ipx"), "a", 1], [Symbol("tcp"), "localhost"], [Symbol("tcp"), "localhost", "no port"], 7, []):
         handle = t.client.puppet.new_handle()
@@ -297,13 +296,10 @@ async def address_of_client(t: Play) -> None:
         link = await t.relay.link()
         expected = ["tcp", link.upstream_name[0], link.upstream_name[1]]
     t.equal(list((await conn.info())[1]), expected, "connection-addr of the server's connection")
-    from ..streams import open_stream
-from ..play import canonical
-
     t.equal(list(canonical(conn.address)), expected, "the address that the open handler saw")
 
 
-@case("connect.opens-in-any-order", "open.connection", subject="either")
+@case("connect.opens-in-any-order", "open.connection", "open.returns", subject="either")
 async def opens_in_any_order(t: Play) -> None:
     """Connections that open and close again and again leave nothing that stops the next one."""
     served = await t.serve()

@@ -45,7 +45,12 @@ def _never(t: Play, conn: Conn, whose: str) -> None:
 
 
 @case(
-    "lifecycle.open-once", "start.open-handler", "start.open-handler-argument", "profile.open-handler", subject="server"
+    "lifecycle.open-once",
+    "start.open-handler",
+    "readme.open-handler",
+    "start.open-handler-argument",
+    "profile.open-handler",
+    subject="server",
 )
 async def open_once(t: Play) -> None:
     """The open handler runs once for every connection that is made, with that connection."""

@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 from bokbok import Key, __version__, passphrase_to_key
-from bokbok.errors import BokbokError, NetworkError, RemoteError
-from bokbok.sexpr import Dotted, Symbol, dumps, loads
+from bokbok.errors import BokbokError, NetworkError, RemoteError, WriteError
+from bokbok.sexpr import CHICKEN_5, Dotted, Symbol, dumps, loads
 
 __all__ = ["address_datum", "features", "parse", "refusal", "start_logging", "users_table", "write_line"]
 
@@ -56,8 +56,15 @@ def parse(line: bytes) -> tuple[int, str, list[Any]]:
 
 
 def write_line(datum: list[Any]) -> bytes:
-    """One line of output."""
-    return dumps(datum) + b"\n"
+    """One line of output.
+
+    An answer may hold what this library's own dialect has no form for (`1/2`, an integer beyond 63 bits, as CHICKEN 5
+    sends them): the line then says it in CHICKEN 5's, which the runner reads as well.
+    """
+    try:
+        return dumps(datum) + b"\n"
+    except WriteError:
+        return dumps(datum, dialect=CHICKEN_5) + b"\n"
 
 
 def users_table(users: Any) -> dict[str, Key | None] | None:
