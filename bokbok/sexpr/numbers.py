@@ -239,15 +239,19 @@ def _ratio(match: re.Match[bytes], version: int, radix: int, exactness: Exactnes
     if denominator == 0:
         if exactness == "e" or (version == 5 and not inexact and exactness is None):
             return None
-        return math.copysign(math.inf, numerator) if numerator else math.nan
+        return _infinity(numerator) if numerator else math.nan
     if exactness == "e" and version == 4 and numerator % denominator:
         raise NumberError("inexact number that has no exact value in CHICKEN 4 behind #e")
     if exactness == "i" or (inexact and exactness != "e"):
         try:
             return numerator / denominator
         except OverflowError:
-            return math.copysign(math.inf, numerator)
+            return _infinity(numerator)
     return _simplest(Fraction(numerator, denominator))
+
+
+def _infinity(sign: int) -> float:
+    return math.inf if sign > 0 else -math.inf
 
 
 def _parse_radix(token: bytes, version: int, radix: int, exactness: Exactness) -> Number | None:
@@ -269,7 +273,7 @@ def _to_float(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return _infinity(value)
 
 
 def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:

@@ -132,7 +132,7 @@ def _make_float_vector(code: str, items: list[Any], version: int) -> array[Any]:
         try:
             vector.append(float(item))
         except OverflowError:
-            vector.append(math.copysign(math.inf, item))
+            vector.append(math.inf if item > 0 else -math.inf)
     return vector
 
 
