@@ -43,7 +43,7 @@ def test_help_has_examples_and_the_exit_statuses(bokbok, args):
     text = result.out.decode()
     assert "\n  Examples:\n    bokbok " in text
     for status in Status:
-        assert f"\n{int(status):>5}  " in text
+        assert f"\n{int(status):>7}  " in text
 
 
 def test_help_lists_the_commands(bokbok):

@@ -1,0 +1,357 @@
+"""`bokbok serve`: what is served, to whom, and how it ends."""
+
+import os
+import queue
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from bokbok import (
+    ConnectFailed,
+    ConnectionClosed,
+    RemoteError,
+    open_connection,
+    parse_address,
+    passphrase_to_key,
+    write_key_file,
+)
+from bokbok.cli import serve as serve_module
+from bokbok.cli._exit import Status
+from tests.cli.conftest import COMMAND, stop
+
+
+def ask(process, message, **options):
+    with open_connection(process.address, **options) as connection:
+        return connection.request(message)
+
+
+# Where.
+
+
+def test_the_address_is_the_first_line_and_can_be_called(served, bokbok):
+    process = served("127.0.0.1:0")
+    kind, host, port = parse_address(process.address)
+    assert (kind, host) == ("tcp", "127.0.0.1")
+    assert port > 0
+    assert bokbok("call", process.address, '("ping" "1")').out == b'("pong" "1")\n'
+    status, log = stop(process)
+    assert status == 0
+    assert f"INFO serving at {process.address}, insecure" in log
+
+
+@pytest.mark.parametrize(("asked", "begins"), [(":0", ":"), ("localhost:0", "localhost:"), ("[::1]:0", "[::1]:")])
+def test_the_address_is_as_asked_with_the_port_that_was_bound(served, bokbok, asked, begins):
+    if asked.startswith("["):
+        try:
+            with socket.socket(socket.AF_INET6) as sock:
+                sock.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6 loopback")
+    process = served(asked)
+    assert process.address.startswith(begins)
+    assert process.address != asked
+    assert bokbok("call", process.address, '("ping" "1")').out == b'("pong" "1")\n'
+
+
+@pytest.mark.parametrize("path", ["s", "./host:80", os.fsdecode(b"\xff\xc3\xa9")])
+def test_a_unix_socket_is_there_until_it_ends(served, bokbok, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    process = served(path)
+    assert process.address == path
+    assert bokbok("call", process.address, '("ping" "1")').out == b'("pong" "1")\n'
+    assert stop(process)[0] == 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_address_in_use_is_a_connection_error(finished, served, tmp_path):
+    process = served(tmp_path / "s")
+    result = finished("serve", tmp_path / "s")
+    assert result == (
+        Status.CONNECTION,
+        b"",
+        f"connection error: cannot listen on {tmp_path}/s: Address already in use\n",
+    )
+    assert ask(process, ["ping", "1"]) == ["pong", "1"]
+
+
+def test_an_output_that_cannot_be_written_to_ends_it(tmp_path):
+    for redirection, status in (("> /dev/full", Status.FAILURE), (">&-", Status.FAILURE)):
+        command = ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, "serve", tmp_path / "s"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == status
+        assert "Traceback" not in done.stderr
+        assert "standard output" in done.stderr
+        assert os.listdir(tmp_path) == []
+
+
+def test_nobody_reading_the_address_ends_it_without_a_word(started, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = started("serve", tmp_path / "s", stdout=writing)
+    os.close(writing)
+    assert process.wait() == Status.BROKEN_PIPE
+    assert process.stderr.read() == b""
+    assert os.listdir(tmp_path) == []
+
+
+# What.
+
+
+def test_a_handler_of_ones_own_is_found_in_the_current_folder(served, bokbok, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def answer(connection, message):\n"
+        "    if message == 'fail':\n"
+        "        raise ValueError('on purpose')\n"
+        "    return [connection.user or False, message]\n"
+    )
+    process = served("s", "--handler", "mine:answer", cwd=tmp_path)
+    result = bokbok("call", tmp_path / "s", "1", '"fail"')
+    assert result == (Status.REMOTE, b"(#f 1)\n", "request 2: remote error: ValueError: on purpose\n")
+    status, log = stop(process)
+    assert status == 0
+    assert "the request handler failed: ValueError: on purpose" in log
+    assert "Traceback" not in log
+
+
+def test_a_handler_can_ask_back(served, tmp_path):
+    (tmp_path / "mine.py").write_text("def answer(connection, message):\n    return connection.request(message + 1)\n")
+    served("s", "--handler", "mine:answer", cwd=tmp_path)
+    with open_connection(str(tmp_path / "s"), on_request=lambda connection, message: message * 2) as connection:
+        assert connection.request(20) == 42
+
+
+def test_a_handler_that_cannot_be_loaded_is_wrong_usage(finished, tmp_path):
+    result = finished("serve", "s", "--handler", "no_such_module:f", cwd=tmp_path)
+    assert result.status == Status.USAGE
+    assert "Error: Invalid value for '--handler': there is no module 'no_such_module'" in result.err
+    assert "Traceback" not in result.err
+    assert os.listdir(tmp_path) == []
+
+
+def test_why_a_handler_cannot_be_loaded_is_shown_in_full_where_asked_for(finished, tmp_path):
+    (tmp_path / "bad.py").write_text("1 / 0\n")
+    result = finished("serve", "s", "--handler", "bad:f", "--verbose", cwd=tmp_path)
+    assert result.status == Status.USAGE
+    assert "Traceback" in result.err
+    assert "importing 'bad' failed: ZeroDivisionError: division by zero" in result.err
+
+
+# To whom.
+
+
+@pytest.fixture
+def users(tmp_path):
+    write_key_file(tmp_path / "bob.key", passphrase_to_key("bob's"))
+    path = tmp_path / "users.toml"
+    path.write_text('alice = "alice\'s"\n"bob b." = { key-file = "bob.key" }\n')
+    path.chmod(0o600)
+    return path
+
+
+def test_users_may_connect_with_their_keys_and_nobody_else(served, users, tmp_path):
+    process = served(tmp_path / "s", "--users", users)
+    alice = passphrase_to_key("alice's")
+    assert ask(process, ["whoami"], user="alice", key=alice) == "alice"
+    assert ask(process, ["whoami"], user="bob b.", key=passphrase_to_key("bob's")) == "bob b."
+    for wrong in ({"user": "eve", "key": alice}, {"user": "alice", "key": passphrase_to_key("x")}):
+        with pytest.raises(ConnectionClosed):
+            ask(process, ["whoami"], **wrong)
+    status, log = stop(process)
+    assert status == 0
+    assert "secure: 2 users" in log
+    assert "WARNING" in log
+    assert "alice's" not in log
+
+
+def test_a_users_file_that_others_can_read_is_refused(finished, users, tmp_path):
+    users.chmod(0o644)
+    result = finished("serve", tmp_path / "s", "--users", users)
+    assert result.status == Status.FILE
+    assert result.err.startswith(f"file error: users file '{users}': others than its owner have access (mode 0644)")
+    assert "alice" not in result.err
+
+
+def test_a_users_file_that_names_nobody_is_warned_of(served, users, tmp_path):
+    users.write_text("")
+    process = served(tmp_path / "s", "--users", users)
+    with pytest.raises(ConnectionClosed):
+        ask(process, ["whoami"], user="alice", key=passphrase_to_key("alice's"))
+    assert "WARNING the users file names nobody" in stop(process)[1]
+
+
+@pytest.mark.parametrize("guard", ["hello-replay", "request-replay", "reflection"])
+def test_a_guard_can_be_turned_off(bokbok, monkeypatch, guard, tmp_path):
+    seen = {}
+
+    def start_server(address, on_request, **options):
+        seen.update(options)
+        raise ConnectionClosed("enough")
+
+    monkeypatch.setattr(serve_module, "start_server", start_server)
+    result = bokbok("serve", tmp_path / "s", "--no-guard", guard, "--backlog", "7")
+    assert result.status == Status.CONNECTION
+    assert seen["guards"].hello_replay == (guard != "hello-replay")
+    assert seen["guards"].request_replay == ("off" if guard == "request-replay" else "window")
+    assert seen["guards"].reflection == (guard != "reflection")
+    assert seen["backlog"] == 7
+
+
+# The log.
+
+
+def test_the_log_is_quiet_about_what_went_well_unless_asked(served, tmp_path):
+    process = served(tmp_path / "s", "--quiet")
+    ask(process, ["ping", "1"])
+    assert stop(process) == (0, "")
+
+
+def test_the_log_tells_of_every_connection_where_asked(served, tmp_path):
+    process = served(tmp_path / "s", "--verbose")
+    with pytest.raises(RemoteError):
+        ask(process, ["fail", "x"])
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if b"closed: " in line:
+            break
+    stop(process)
+    log = b"".join(lines).decode()
+    assert "INFO opened: <bokbok.sync.Connection" in log
+    assert ": the other end closed the connection" in log
+    assert "Traceback" in log
+
+
+def test_what_a_peer_says_does_not_reach_the_log_raw(served, tmp_path):
+    process = served(tmp_path / "s")
+    with pytest.raises(RemoteError):
+        ask(process, ["fail", "\x1b[31m\nERROR forged\x9b"])
+    log = stop(process)[1]
+    assert r"\x1b[31m\nERROR forged\x9b" in log
+    assert all(line.isprintable() for line in log.splitlines())
+
+
+def test_a_fault_in_a_thread_is_logged_as_one_line(bokbok, monkeypatch, tmp_path):
+    def start_server(*args, **options):
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+        raise ConnectionClosed("enough")
+
+    monkeypatch.setattr(serve_module, "start_server", start_server)
+    result = bokbok("serve", tmp_path / "s")
+    assert "ERROR internal error in a thread: ZeroDivisionError: division by zero" in result.err
+    assert "Traceback" not in result.err
+    threading.excepthook(threading.ExceptHookArgs((SystemExit, None, None, None)))  # a thread's own way to end
+
+
+# How it ends.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_it_cleanly(served, tmp_path, number):
+    process = served(tmp_path / "s")
+    process.send_signal(number)
+    assert process.wait() == 0
+    assert os.listdir(tmp_path) == []
+    log = process.stderr.read().decode()
+    assert f"{number.name}: stopping" in log
+    assert log.endswith("INFO stopped\n")
+
+
+def test_ctrl_c_on_its_terminal_stops_it_cleanly(terminal, tmp_path):
+    on = terminal("serve", tmp_path / "s")
+    on.wait_for(b"serving at")
+    on.type(b"\x03")
+    assert on.end() == 0
+    assert b"Traceback" not in on.shown
+
+
+def test_a_hangup_is_ignored_where_it_is_ignored_already(tmp_path):
+    command = ["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "sh", *COMMAND, "serve", tmp_path / "s"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    with open_connection(str(tmp_path / "s")) as connection:
+        assert connection.request(["ping", "1"]) == ["pong", "1"]
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 0
+    assert b"SIGTERM: stopping" in err
+    assert b"SIGHUP" not in err
+
+
+@pytest.fixture
+def busy(served, tmp_path):
+    """A server with a request that is being handled: its handler waits for an answer of this end."""
+    process = served(tmp_path / "s")
+    asked, release, answers = threading.Event(), threading.Event(), queue.SimpleQueue()
+
+    def on_request(connection, message):
+        asked.set()
+        release.wait()
+        return "answer"
+
+    connection = open_connection(process.address, on_request=on_request)
+
+    def request():
+        try:
+            answers.put(connection.request(["callback", 1, "x"]))
+        except ConnectionClosed as error:
+            answers.put(error)
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    asked.wait()
+    yield process, release, answers
+    release.set()
+    connection.close()
+    thread.join()
+
+
+def _wait_until_stopping(process):
+    for line in process.stderr:
+        if b"stopping" in line:
+            return
+
+
+def test_requests_that_are_being_handled_are_answered_before_it_ends(busy):
+    process, release, answers = busy
+    process.send_signal(signal.SIGTERM)
+    _wait_until_stopping(process)
+    with pytest.raises(ConnectFailed):  # nobody can connect any more, at once or a moment later
+        _connect_for_ever(process.address)
+    assert process.poll() is None
+    release.set()
+    assert answers.get() == ["answer"]
+    assert process.wait() == 0
+
+
+def _connect_for_ever(address):
+    while True:
+        open_connection(address).close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(busy, number, tmp_path):
+    process, _, answers = busy
+    process.send_signal(signal.SIGTERM)
+    _wait_until_stopping(process)
+    process.send_signal(number)
+    assert process.wait() == 128 + number
+    assert isinstance(answers.get(), ConnectionClosed)
+    assert "Traceback" not in process.stderr.read().decode()
+
+
+def test_the_signals_are_given_back(monkeypatch, tmp_path, bokbok):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+    def start_server(*args, **options):
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+        raise ConnectionClosed("enough")
+
+    monkeypatch.setattr(serve_module, "start_server", start_server)
+    assert bokbok("serve", tmp_path / "s").status == Status.CONNECTION
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
