@@ -4,7 +4,7 @@
 ;;; are compiled by. It knows names; it holds no behaviour. Its twin is compat/chicken-5.scm.
 
 (module bokbok-compat
-  (now-ms chicken-dialect collects-symbols? qualified-name structure-name)
+  (now-ms chicken-dialect collects-symbols? qualified-name structure-name write-keyword)
   (import scheme chicken
           (only lolevel record-instance-type))
   (use lolevel extras ports srfi-4)
@@ -31,6 +31,10 @@
              (string-append (string (integer->char i)) (substring text 0 i)
                             (substring text (+ i 1) (string-length text))))
             (else (loop (+ i 1))))))
+
+  ;; A keyword as it travels: `foo:`, whatever style the program has chosen.
+  (define (write-keyword k out)
+    (parameterize ((keyword-style suffix:)) (write k out)))
 
   ;; "point" for a record of type `point`.
   (define (structure-name x)

@@ -4,7 +4,7 @@
 ;;; are compiled by. It knows names; it holds no behaviour. Its twin is compat/chicken-4.scm.
 
 (module bokbok-compat
-  (now-ms chicken-dialect collects-symbols? qualified-name structure-name)
+  (now-ms chicken-dialect collects-symbols? qualified-name structure-name write-keyword)
   (import scheme
           (chicken base) (chicken fixnum) (chicken module)
           (chicken foreign) (chicken condition) (chicken blob) (chicken port) srfi-4
@@ -29,6 +29,11 @@
 
   ;; The name of the symbol that is read from `##` and this text; #f if there is none.
   (define (qualified-name text) (string-append "##" text))
+
+  ;; A keyword as CHICKEN 4 writes it, which is what travels: `foo:`. CHICKEN 5's own `write` prints `#:foo`.
+  (define (write-keyword k out)
+    (write (string->symbol (keyword->string k)) out)
+    (write-char #\: out))
 
   ;; "point" for a record of type `point`, whose name may carry its module (`geometry#point`).
   (define (structure-name x)

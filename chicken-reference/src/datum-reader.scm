@@ -4,9 +4,10 @@
 ;;; `#,`, here-strings with expressions). This reader keeps its own stack, counts depth, new names and digits, and
 ;;; knows no syntax that does more than build a datum. It knows nothing of messages or packets.
 ;;;
-;;; On purpose it differs from `read` in this: `#true` and `#false` are the booleans; `#<unspecified>` is the
-;;; unspecified value; `(a . )` and a quote with nothing behind it are errors; `#,` `#.` `#<` (here-strings) `#ci`
-;;; `#cs` and `#NUMBER` are refused.
+;;; On purpose it differs from `read` in this: a complex number is a symbol, as CHICKEN 4 has it, which writes the
+;;; symbol `-i` without bars; a decimal flonum is the nearest double, which CHICKEN 5 misses for some texts; `#true`
+;;; and `#false` are the booleans; `#<unspecified>` is the unspecified value; `(a . )` and a quote with nothing behind
+;;; it are errors; `#,` `#.` `#<` (here-strings) `#ci` `#cs` and `#NUMBER` are refused.
 
 (module bokbok-datum-reader
   (read-datum skip-atmosphere nothing
@@ -19,8 +20,9 @@
   ;; Names (symbols, keywords) new to this process in one message: each costs memory that CHICKEN 4 never gives
   ;; back, and a chain of the symbol table, which has a fixed number of them, that grows.
   (define default-name-limit 65536)
-  ;; Characters of a number: exact ones are converted in a time that grows with the square of it.
-  (define number-limit 10000)
+  ;; Characters of a number: exact ones are converted in a time that grows with the square of it. The same limit as
+  ;; this project's Python library has.
+  (define number-limit 4300)
 
   (define datum-error? (condition-predicate 'bokbok-datum))
   (define datum-error-message (condition-property-accessor 'bokbok-datum 'message))
@@ -299,9 +301,10 @@ C
                    (fail at "an exact number with an exponent")))
          (let ((n (condition-case (string->number text radix)
                     (e () #f))))
-           (if (and n (flonum? n) (decimal? text))
-               (strtod text #f)
-               n))))
+           (cond ((not n) #f)
+                 ((and (flonum? n) (decimal? text)) (strtod text #f))
+                 ((real? n) n)
+                 (else #f)))))
 
   ;; Reads one datum of s from `i` below `end`: two values, it (or `nothing`) and the index behind it.
   ;;
@@ -458,6 +461,9 @@ C
                                                  (fail i "invalid qualified symbol"))
                                              i))
                       i e stack depth)))
+          ((#\%)                        ; CHICKEN 4 writes such symbols without bars
+           (let ((e (abs-token-end s (+ i 1) end)))
+             (deliver (make-name (substring s i e) #f i) i e stack depth)))
           ((#\') (quoted 'syntax 2 i stack depth))
           ((#\`) (quoted 'quasisyntax 2 i stack depth))
           ((#\+) (open (vector 'if-feature '()) (+ i 1) stack depth))

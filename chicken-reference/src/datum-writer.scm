@@ -1,8 +1,9 @@
 ;;;; Writes datums as bytes, exactly as this CHICKEN's own `write` prints them, but for what must travel.
 ;;;
 ;;; It differs from `write` in this: a keyword is `foo:` in every CHICKEN; the unspecified value is `()`; a value
-;;; that no `read` takes (a procedure, a record, a cycle) is refused with an error that names it and its place. It
-;;; does not recurse on data, and stops at a limit of bytes and of depth, so that a circular structure ends too.
+;;; that no `read` takes (a procedure, a record, a cycle; a complex number, which CHICKEN 4 takes for a symbol) is
+;;; refused with an error that names it and its place. It does not recurse on data, and stops at a limit of bytes
+;;; and of depth, so that a circular structure ends too.
 
 (module bokbok-datum-writer
   (write-datum shown
@@ -78,8 +79,8 @@ C
           ((eq? x unspecified) "()")
           ((fixnum? x) (number->string x))
           ((string? x) (escaped x))
-          ((keyword? x) (string-append (written (string->symbol (keyword->string x))) ":"))
-          ((or (symbol? x) (number? x) (char? x) (eof-object? x)) (written x))
+          ((keyword? x) (call-with-output-string (lambda (out) (write-keyword x out))))
+          ((or (symbol? x) (and (number? x) (real? x)) (char? x) (eof-object? x)) (written x))
           ((blob? x) (string-append "#${" (hexadecimal x) "}"))
           ((srfi-4-vector? x) (written x))
           (else #f)))

@@ -4,7 +4,7 @@
 ;;; bytes are not known: this profile is documented in the project's docs, and inferred from the egg's API.
 
 (module bokbok-wire
-  (passphrase->key key? key-bytes
+  (passphrase->key bytes->key key? key-bytes
    key-size session-key-packet-size user-limit default-packet-limit
    packet-header packet-header-size
    make-sealer seal! sealer-prefix open-box box-prefix
@@ -31,12 +31,12 @@
 
   ;; Keys
 
-  (define-record-type bokbok-key (make-key bytes) key? (bytes key-bytes))
+  (define-record-type bokbok-key (bytes->key bytes) key? (bytes key-bytes))
 
   ;; The first 32 bytes of the SHA-512 of the passphrase's bytes.
   (define (passphrase->key passphrase)
     (unless (string? passphrase) (invalid-error 'passphrase->key "a passphrase is a string"))
-    (make-key (substring (hash passphrase) 0 key-size)))
+    (bytes->key (substring (hash passphrase) 0 key-size)))
 
   ;; Packets: u32 big-endian length, then that many bytes
 
