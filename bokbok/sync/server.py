@@ -196,7 +196,7 @@ class Server:
         )
         with self._changed:
             self._connections.add(connection)
-        connection._start_reading()
+        connection._start_crew()
 
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""
@@ -239,14 +239,16 @@ def start_server(
     Raises:
         ConnectFailed: it cannot listen there.
         AddressError: `address` is in none of the forms.
+        ProfileError: there is no such profile.
     """
+    resolved = wire.get_profile(profile)  # before anything listens
     server = Server(
         listen(parse_address(address), backlog),
         on_request=on_request,
         user_to_key=user_to_key,
         on_open=on_open,
         on_close=on_close,
-        profile=wire.get_profile(profile),
+        profile=resolved,
         limits=limits,
         guards=guards,
     )
