@@ -7,12 +7,11 @@ front end with threads holds its own around each call), and what a handler is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
 from .errors import RemoteError
 
-__all__ = ["NO_HANDLER", "Admission", "error_text"]
+__all__ = ["NO_HANDLER", "STOPPING", "Admission", "error_text"]
 
 NO_HANDLER = "this end of the connection takes no requests: it has no request handler"
 STOPPING = "the server is stopping and takes no new requests"
@@ -21,19 +20,19 @@ Job = tuple[int, Any]  # a request's ID and message
 
 
 class Admission:
-    """Admits a connection's requests to their handlers.
+    """Admits a connection's requests to their handlers: `queue` each that comes, `start` what may start, `finish` it.
 
     A connection with an open handler starts `held`: "the open handler has returned before the first request handler
     starts". Beyond `running` handlers requests wait; beyond `waiting` ones they are turned away. Once it drains, none
     is admitted any more.
     """
 
-    __slots__ = ("_max_running", "_max_waiting", "_waiting", "draining", "held", "running")
+    __slots__ = ("_max_running", "_max_waiting", "_queue", "draining", "held", "running")
 
     def __init__(self, running: int, waiting: int, *, held: bool) -> None:
         self._max_running = running
         self._max_waiting = waiting
-        self._waiting: deque[Job] = deque()
+        self._queue: deque[Job] = deque()
         self.running = 0
         self.held = held
         self.draining = False
@@ -41,33 +40,34 @@ class Admission:
     @property
     def idle(self) -> bool:
         """Whether no handler, the open handler among them, runs or is to run."""
-        return not (self.running or self.held or self._waiting)
+        return not (self.running or self.held or self._queue)
 
-    def admit(self, id: int, message: Any) -> bool | str:
-        """A request came: true, start its handler now; false, it waits; a text, answer it with this error."""
+    @property
+    def ready(self) -> bool:
+        """Whether `start` would return a request."""
+        return bool(self._queue) and not self.held and self.running < self._max_running
+
+    def queue(self, id: int, message: Any) -> str | None:
+        """A request came. `None`: it is admitted; a text: answer it with this error."""
         if self.draining:
             return STOPPING
-        if self.running < self._max_running and not self.held:
-            self.running += 1
-            return True
-        if len(self._waiting) < self._max_waiting:
-            self._waiting.append((id, message))
-            return False
-        return f"too many requests: {self.running} handlers are running and {len(self._waiting)} requests waiting"
+        # What could start now does not wait, though nobody may have had the time to start it.
+        waiting = len(self._queue) - (0 if self.held else self._max_running - self.running)
+        if waiting < self._max_waiting:
+            self._queue.append((id, message))
+            return None
+        return f"too many requests: {self.running} handlers are running and {max(0, waiting)} requests waiting"
 
-    def release(self) -> Iterable[Job]:
-        """The open handler has returned: the requests whose handlers start now."""
-        self.held = False
-        while self._waiting and self.running < self._max_running:
+    def start(self) -> Job | None:
+        """The next request whose handler may start now; it counts as running from here on."""
+        if self._queue and not self.held and self.running < self._max_running:
             self.running += 1
-            yield self._waiting.popleft()
-
-    def finished(self) -> Job | None:
-        """A handler has finished: the request whose handler starts in its place, if one waits."""
-        if self._waiting:
-            return self._waiting.popleft()
-        self.running -= 1
+            return self._queue.popleft()
         return None
+
+    def finish(self) -> None:
+        """A handler has finished."""
+        self.running -= 1
 
     def drain(self) -> list[int]:
         """Admit no more; the IDs of the requests that were waiting, to be answered with `STOPPING`."""
@@ -76,8 +76,8 @@ class Admission:
 
     def clear(self) -> list[int]:
         """Forget the requests that wait; their IDs."""
-        ids = [id for id, _ in self._waiting]
-        self._waiting.clear()
+        ids = [id for id, _ in self._queue]
+        self._queue.clear()
         return ids
 
 

@@ -6,12 +6,17 @@ from bokbok._handlers import STOPPING, Admission, error_text
 from bokbok.errors import RemoteError
 
 
-def test_requests_start_at_once_until_enough_handlers_run():
+def test_requests_start_until_enough_handlers_run_and_the_rest_waits():
     admission = Admission(2, 5, held=False)
     assert admission.idle
-    assert admission.admit(0, "a") is True
-    assert admission.admit(1, "b") is True
-    assert admission.admit(2, "c") is False
+    assert not admission.ready
+    for id in range(3):
+        assert admission.queue(id, f"message {id}") is None
+    assert admission.ready
+    assert admission.start() == (0, "message 0")
+    assert admission.start() == (1, "message 1")
+    assert not admission.ready
+    assert admission.start() is None
     assert admission.running == 2
     assert not admission.idle
 
@@ -19,71 +24,68 @@ def test_requests_start_at_once_until_enough_handlers_run():
 def test_a_waiting_request_starts_when_a_handler_has_finished_in_order():
     admission = Admission(1, 5, held=False)
     for id in range(3):
-        admission.admit(id, f"message {id}")
-    assert admission.finished() == (1, "message 1")
-    assert admission.finished() == (2, "message 2")
-    assert admission.running == 1
-    assert admission.finished() is None
+        admission.queue(id, None)
+    for id in range(3):
+        assert admission.start() == (id, None)
+        assert admission.start() is None
+        admission.finish()
     assert admission.idle
 
 
 def test_too_many_requests_are_turned_away_with_a_text_that_says_so():
     admission = Admission(1, 1, held=False)
-    assert admission.admit(0, None) is True
-    assert admission.admit(1, None) is False
-    assert admission.admit(2, None) == "too many requests: 1 handlers are running and 1 requests waiting"
-    admission.finished()
-    assert admission.admit(3, None) is False
+    assert admission.queue(0, None) is None
+    admission.start()
+    assert admission.queue(1, None) is None
+    assert admission.queue(2, None) == "too many requests: 1 handlers are running and 1 requests waiting"
+    admission.finish()
+    admission.start()
+    assert admission.queue(3, None) is None
+
+
+def test_what_may_start_but_has_not_yet_does_not_count_as_waiting():
+    admission = Admission(2, 1, held=False)
+    assert [admission.queue(id, None) for id in range(3)] == [None] * 3
+    assert isinstance(admission.queue(3, None), str)
 
 
 def test_no_request_may_wait_where_the_limit_is_zero():
     admission = Admission(1, 0, held=False)
-    assert admission.admit(0, None) is True
-    assert isinstance(admission.admit(1, None), str)
+    assert admission.queue(0, None) is None
+    admission.start()
+    assert isinstance(admission.queue(1, None), str)
 
 
-def test_requests_wait_for_the_open_handler_then_start_together():
-    admission = Admission(2, 5, held=True)
+def test_requests_wait_for_the_open_handler():
+    admission = Admission(2, 1, held=True)
     assert not admission.idle  # the open handler runs
-    for id in range(3):
-        assert admission.admit(id, str(id)) is False
-    assert list(admission.release()) == [(0, "0"), (1, "1")]
-    assert not admission.held
-    assert admission.running == 2
-    assert admission.admit(3, "3") is False
-    assert admission.finished() == (2, "2")
-
-
-def test_what_is_released_may_finish_at_once():
-    # A plain handler of the asyncio front end has finished before the next one is asked for.
-    admission = Admission(1, 5, held=True)
-    admission.admit(0, "a")
-    admission.admit(1, "b")
-    for job in admission.release():
-        assert job == (0, "a")
-        assert admission.finished() == (1, "b")
-    assert admission.running == 1
+    assert admission.queue(0, "a") is None
+    assert isinstance(admission.queue(1, "b"), str)
+    assert not admission.ready
+    assert admission.start() is None
+    admission.held = False
+    assert admission.start() == (0, "a")
 
 
 def test_draining_admits_no_more_and_names_those_that_waited():
     admission = Admission(1, 5, held=False)
     for id in (4, 5, 6):
-        admission.admit(id, None)
+        admission.queue(id, None)
+    admission.start()
     assert admission.drain() == [5, 6]
     assert admission.draining
-    assert admission.admit(7, None) == STOPPING
+    assert admission.queue(7, None) == STOPPING
     assert not admission.idle
-    assert admission.finished() is None
+    admission.finish()
     assert admission.idle
     assert admission.drain() == []
 
 
 def test_forgetting_those_that_wait_leaves_it_open():
     admission = Admission(1, 5, held=False)
-    admission.admit(0, None)
-    admission.admit(1, None)
-    assert admission.clear() == [1]
-    assert admission.admit(2, None) is False
+    admission.queue(0, None)
+    assert admission.clear() == [0]
+    assert admission.queue(2, None) is None
 
 
 class _Mute(Exception):

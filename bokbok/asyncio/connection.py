@@ -52,6 +52,8 @@ KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
 """`user_to_key(user) -> Key | None`: a coroutine function or a plain one."""
 
 
+_READ = 256 * 1024
+"""Bytes read at once: as asyncio's own streams do."""
 _FLUSH_AT = 8
 """Messages that are sent together at the most. Measured: fewer cost system calls, more leave the other end idle."""
 
@@ -336,21 +338,21 @@ class Connection:
         assert self._user_to_key is not None
         try:
             found = self._user_to_key(user)
-            key = await found if inspect.isawaitable(found) else found
+            key: object = await found if inspect.isawaitable(found) else found
         except Exception:
             _log.exception("%r: user_to_key failed; the user is refused", self)
             return None
-        if key is not None and not isinstance(key, Key):
-            _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
-            return None
-        return key
+        if key is None or isinstance(key, Key):
+            return key
+        _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
+        return None
 
     def _take_request(self, id: int, message: Any) -> None:
-        verdict = self._admission.admit(id, message) if self._on_request is not None else NO_HANDLER
-        if verdict is True:
-            self._run_handler(id, message)
-        elif isinstance(verdict, str) and self._wire.state != "closed":
-            self._wire.fail(id, verdict)
+        refusal = self._admission.queue(id, message) if self._on_request is not None else NO_HANDLER
+        if refusal is None:
+            self._start_handlers()
+        elif self._wire.state != "closed":
+            self._wire.fail(id, refusal)
             self._flush_soon()
             self._check_unsent()
 
@@ -401,11 +403,15 @@ class Connection:
             if isinstance(error, asyncio.CancelledError):
                 raise
         finally:
-            for id, message in self._admission.release():
-                self._run_handler(id, message)
+            self._admission.held = False
+            self._start_handlers()
             if self._announced and not self._asked_to_close:
                 self._start(self._run_on_close())
             self._close_if_idle()
+
+    def _start_handlers(self) -> None:
+        while (job := self._admission.start()) is not None:
+            self._run_handler(*job)
 
     def _run_handler(self, id: int, message: Any) -> None:
         assert self._on_request is not None
@@ -467,10 +473,10 @@ class Connection:
 
     def _handled(self) -> None:
         """A request has been answered: the next one's turn, or the end that waited for it."""
-        job = self._admission.finished()
-        if job is not None:
+        self._admission.finish()
+        if self._admission.ready:
             # Not at once: a thousand plain handlers in a row would be a thousand calls deep.
-            self._loop.call_soon(self._run_handler, *job)
+            self._loop.call_soon(self._start_handlers)
         else:
             self._close_if_idle()
 
@@ -570,13 +576,14 @@ class Connection:
         self._maybe_finished()
 
 
-class StreamProtocol(asyncio.Protocol):
+class StreamProtocol(asyncio.BufferedProtocol):
     """What a transport calls; keeps those names out of the public class."""
 
     def __init__(self, connection: Connection, asked: Address) -> None:
         self._connection = connection
         self._asked = asked
-        self.data_received = connection._received  # type: ignore[method-assign]  # one call less a packet
+        # A buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
+        self._buffer = memoryview(bytearray(_READ))
         self.pause_writing = connection._pause_writing  # type: ignore[method-assign]
         self.resume_writing = connection._resume_writing  # type: ignore[method-assign]
 
@@ -585,6 +592,14 @@ class StreamProtocol(asyncio.Protocol):
         sock: socket.socket = transport.get_extra_info("socket")
         tune(sock)
         self._connection._made(cast(asyncio.Transport, transport), peer_address(sock, self._asked))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol`."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        self._connection._received(self._buffer[:nbytes].tobytes())
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""

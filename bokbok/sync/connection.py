@@ -1,6 +1,21 @@
-"""A connection on a blocking socket: one thread reads, each handler has a thread of its own, any thread may ask.
+"""A connection on a blocking socket: any thread may ask, each handler has a thread of its own.
 
 What this module knows: sockets, threads and locks. What it refuses to know: bytes; `bokbok.wire` has those.
+
+**Who reads.** Switching from one thread to another costs more than all the rest of a small request, so no thread reads
+for the others by profession. Reading is a role that one thread has at a time (`_reading`), and these are the rules by
+which it changes hands:
+
+* The connection's *crew* are threads that do what there is to do: run a request's handler, or else read, or else leave.
+  A request is served by the thread that read it, which reads on afterwards.
+* A handler may take for ever, so something must see to it that reading goes on and the next handler starts. As long
+  as handlers have been brisk, that is the watch: one thread for all connections, which looks every few milliseconds
+  whether things move on, and calls a crew thread where they do not. Once one was not brisk, a successor is called
+  before each handler, until many in a row were.
+* A thread that asks, and is the only one, reads for its own answer. Where it stops and nobody else reads, the watch
+  notices, and calls a crew thread.
+* An answer may wait a moment to be sent together with the next ones, where requests are there already; whoever is
+  called sends what it finds before it does anything else.
 """
 
 from __future__ import annotations
@@ -38,7 +53,7 @@ from ..errors import (
     UnreadableAnswer,
 )
 from ..keys import Key
-from .threads import run_in_thread
+from .threads import run_in_thread, watch
 
 if TYPE_CHECKING:
     from .server import Server
@@ -54,6 +69,14 @@ ConnectionHandler = Callable[["Connection"], object]
 
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's transports do."""
+_BUNCH = 8
+"""Answers that wait for each other at the most, to be sent together while a successor is on its way."""
+_BRISK_SECONDS = 0.0005
+"""A handler that takes longer is not brisk: others should have started meanwhile."""
+_BRISK_AGAIN = 100
+"""Brisk handlers in a row after which the next ones are taken to be brisk, too."""
+_STILL = 20
+"""Looks of the watch without anything having moved, after which it looks elsewhere."""
 
 handler_of = threading.local()  # `.server`: whose handler this thread runs now
 
@@ -61,25 +84,30 @@ handler_of = threading.local()  # `.server`: whose handler this thread runs now
 class _Waiter:
     """One thread waiting for one answer. Set once, then read once."""
 
-    __slots__ = ("_done", "error", "message")
+    __slots__ = ("_lock", "done", "error", "message")
 
     def __init__(self) -> None:
         # A bare lock is the cheapest thing that one thread can wait on and another set.
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.done = False
         self.error: Exception | None = None
         self.message: Any = None
 
     def succeed(self, message: Any) -> None:
         self.message = message
-        self._done.release()
+        self.done = True
+        self._lock.release()
 
     def fail(self, error: Exception) -> None:
         self.error = error
-        self._done.release()
+        self.done = True
+        self._lock.release()
 
-    def wait(self, timeout: float | None) -> bool:
-        return self._done.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+    def wait(self, deadline: float | None) -> bool:
+        if deadline is None:
+            return self._lock.acquire()
+        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
 
 class Connection:
@@ -117,16 +145,27 @@ class Connection:
         self._waiters: dict[int, _Waiter] = {}
         self._admission = Admission(limits.running, limits.waiting, held=on_open is not None)
         self._was_open = False  # ends of a connection that never was are nobody's business
-        self._ended = False  # what happens once at the end has happened, or is about to
+        self._end_announced = False
+        self._ended = False
         self._asked_to_close = False
+        self._tasks = 0  # threads that do anything for this connection; a server waits for them
+        self._socket_closed = threading.Event()
+        # Sending.
         self._sending = False  # some thread owns the socket's sending side
         self._congested = False  # … and it is a thread of its own, since the peer is slow
         self._drained = threading.Condition(self._lock)
-        self._reader: threading.Thread | None = None
-        self._reader_done = False
-        self._socket_closed = threading.Event()
-        self._tasks = 0  # handlers of every kind that run; a server waits for them
-        self._closing_handlers = False
+        self._bunch = 0  # answers that are not sent yet, on purpose
+        # Reading.
+        self._reading = False  # some thread has the role
+        self._buffer = memoryview(bytearray(_READ))
+        self._lingering = False  # a thread reads and drops what still comes
+        self._successor = False  # a crew thread was called for that has not looked around yet
+        self._yielding = False  # the crew leaves reading to callers
+        self._brisk = _BRISK_AGAIN  # brisk handlers in a row, at the most so many
+        self._watched = False
+        self._moves = 0  # changes whenever something has got on
+        self._moves_seen = 0  # what the watch has seen of it
+        self._still = 0
 
     # What a user sees.
 
@@ -179,11 +218,21 @@ class Connection:
         with self._lock:
             id = self._wire.request(message)
             self._waiters[id] = waiter
+            read = self._watched and not self._reading and not self._successor and len(self._waiters) == 1
+            if read:
+                self._reading = True
             data = self._take()
-        if data:
-            self._transmit(data)
+        deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            in_time = waiter.wait(timeout)
+            try:
+                if data:
+                    self._transmit(data)
+                if read:
+                    self._read_for(waiter, deadline)
+            finally:
+                if read:
+                    self._stop_reading_for_oneself()
+            in_time = waiter.wait(deadline)
         except BaseException:  # KeyboardInterrupt: nobody waits any more
             with self._lock:
                 self._waiters.pop(id, None)
@@ -209,9 +258,8 @@ class Connection:
         """
         self._asked_to_close = True
         self._end(ConnectionClosed("closed by this end"))
-        if threading.current_thread() is not self._reader:
-            # Bounded: the reader is woken, and holds no lock; but it may be in a user's slow `user_to_key`.
-            self._socket_closed.wait(LINGER_SECONDS)
+        # Bounded: whoever reads is woken at once, but may be in a user's slow `user_to_key`.
+        self._socket_closed.wait(LINGER_SECONDS)
 
     def __enter__(self) -> Connection:
         return self
@@ -227,6 +275,7 @@ class Connection:
         """With the lock held: what is to be sent by this thread now; nothing, if another is sending already."""
         if self._sending:
             return b""
+        self._bunch = 0
         data = self._wire.data_to_send()
         self._sending = bool(data)
         return data
@@ -245,7 +294,9 @@ class Connection:
             if sent < len(data):
                 with self._lock:
                     self._congested = True
-                self._start(self._transmit_slowly, data, sent)
+                if not self._start(self._transmit_slowly, data, sent):
+                    with self._lock:
+                        self._stop_sending()
                 return
             with self._lock:
                 data = self._wire.data_to_send()
@@ -281,9 +332,11 @@ class Connection:
     def _stop_sending(self) -> None:
         """With the lock held: nobody owns the sending side any more."""
         self._sending = False
-        self._congested = False
-        self._drained.notify_all()
-        self._maybe_close_socket()
+        if self._congested:
+            self._congested = False
+            self._drained.notify_all()
+        if self._ended:
+            self._maybe_close_socket()
 
     def _send_failed(self, error: Exception) -> None:
         self._end(self._lost(error))
@@ -301,53 +354,248 @@ class Connection:
     def _await_drained(self) -> None:
         """Wait until a slow peer has taken what was sent: what holds a handler back from answering without end."""
         with self._lock:
-            while self._congested and not self._ended_for_good():
+            while self._congested and not self._ended:
                 self._drained.wait()
 
-    # Reading: the thread that `start` starts.
+    # The crew, and who reads.
 
-    def _start_reading(self) -> None:
-        if not self._start(self._read):
+    def _start_crew(self) -> None:
+        self._reading = True  # nobody else can have this connection yet
+        if not self._start(self._first_of_crew):
             with self._lock:
-                self._reader_done = True
-                self._maybe_close_socket()
+                self._stop_reading()
+
+    def _first_of_crew(self) -> None:
+        """The first thread of the crew: a server's connection may begin with a hello."""
+        is_open = False
+        try:
+            is_open = self._wire.state != "hello" or self._read_hello()
+        finally:
+            if is_open:
+                self._opened()
+            with self._lock:
+                self._stop_reading()
+        if is_open:
+            self._crew()
+
+    def _crew(self) -> None:
+        """Do what there is to do: run a handler, or else read, or else leave."""
+        called = True
+        while True:
+            call = False
+            with self._lock:
+                if called:
+                    self._successor = called = False
+                    data = self._take()  # what somebody has left who is busy now
+                else:
+                    data = b""
+                job = self._admission.start()
+                if job is not None:
+                    call = self._cover()
+                else:
+                    data = data or self._take()
+                    if (
+                        self._reading
+                        or self._wire.state != "open"
+                        or (
+                            ((self._yielding and not self._waiters) or (self._admission.running and self._is_brisk))
+                            and self._be_watched()
+                        )
+                    ):
+                        read = False
+                    else:
+                        self._reading = read = True
+            if data:
+                self._transmit(data)
+            if call:
+                self._start(self._crew)
+            if job is not None:
+                self._handle(*job)
+            elif read:
+                self._read()
+            else:
+                return
+
+    @property
+    def _is_brisk(self) -> bool:
+        return self._brisk >= _BRISK_AGAIN
+
+    def _cover(self) -> bool:
+        """With the lock held, by a thread that is about to run a handler: whether to call a successor."""
+        if self._successor or not (self._admission.ready or (not self._reading and self._wire.state == "open")):
+            return False
+        if self._is_brisk and self._be_watched():
+            return False
+        self._successor = True
+        return True
+
+    def _needs_crew(self) -> bool:
+        """With the lock held, by a thread that does not belong to the crew: whether to call one."""
+        if self._successor or not (self._admission.ready or (not self._reading and self._wire.state == "open")):
+            return False
+        self._successor = True
+        return True
+
+    def _be_watched(self) -> bool:
+        """With the lock held: have the watch look after this connection. False if there is none."""
+        if not self._watched:
+            self._moves_seen = self._moves
+            self._still = 0
+            self._watched = watch(self._look_after)
+        return self._watched
+
+    def _look_after(self) -> bool:
+        """What the watch does, every few milliseconds. True if it is to come again."""
+        with self._lock:
+            if self._moves != self._moves_seen:
+                self._moves_seen = self._moves
+                self._still = 0
+                return True
+            call = self._needs_crew()
+            if call:
+                self._yielding = False
+                if self._admission.running:
+                    self._brisk = 0
+            else:
+                self._still += 1
+                if self._still < _STILL and self._wire.state == "open":
+                    return True
+            self._watched = False
+        if call:
+            self._start(self._crew)
+        return False
+
+    def _read_for(self, waiter: _Waiter, deadline: float | None) -> None:
+        """As a caller who has the role: read until the answer is there, or it is too late."""
+        poll = None
+        if deadline is not None:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+        try:
+            while not waiter.done and self._wire.state == "open":
+                if poll is not None and deadline is not None:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0 or not poll.poll(remaining * 1000):
+                        return
+                self._receive(self._recv(), by_caller=True)
+        except OSError as error:
+            self._end(self._lost(error))
+
+    def _stop_reading_for_oneself(self) -> None:
+        """As a caller who has the role: give it back, and see to it that somebody takes it where that cannot wait."""
+        with self._lock:
+            self._moves += 1
+            self._stop_reading()
+            call = (not self._watched or bool(self._waiters)) and self._needs_crew()
+        if call:
+            self._start(self._crew)
 
     def _read(self) -> None:
-        self._reader = threading.current_thread()
+        """As one of the crew who has the role: take in what comes, until there is something better to do."""
         try:
-            if self._wire.state == "hello" and not self._read_hello():
-                return
-            self._opened()
-            receive, take_in = self._socket.recv, self._take_in
-            while self._wire.state == "open":
-                try:
-                    data = receive(_READ)
-                except OSError as error:
-                    self._end(self._lost(error))
+            while True:
+                self._receive(self._recv())
+                if self._yielding or self._admission.ready or self._wire.state != "open":
                     return
-                if not data:
-                    with self._lock:
-                        events = self._wire.receive_eof()
-                else:
-                    with self._lock:
-                        events = self._wire.receive(data)
-                take_in(events)
+        except OSError as error:
+            self._end(self._lost(error))
         except Exception as error:  # a fault of ours must not leave requests waiting for ever
-            _log.exception("%r: the reading thread failed", self)
+            _log.exception("%r: reading failed", self)
             self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))
         finally:
-            self._reader = None
             with self._lock:
-                self._reader_done = True
-                self._maybe_close_socket()
+                self._stop_reading()
+
+    def _recv(self) -> bytes:
+        """As the one who reads: what has come; nothing at the end of it."""
+        # Into a buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
+        return self._buffer[: self._socket.recv_into(self._buffer)].tobytes()
+
+    def _stop_reading(self) -> None:
+        """With the lock held: give the role back."""
+        self._reading = False
+        if self._ended:
+            self._maybe_close_socket()
+
+    def _receive(self, data: bytes, *, by_caller: bool = False) -> None:
+        """As the one who reads: take in what has come (nothing: the end of it)."""
+        with self._lock:
+            self._take_in(self._wire.receive(data) if data else self._wire.receive_eof(), by_caller=by_caller)
+
+    def _take_in(self, events: list[wire.Event], *, by_caller: bool = False) -> None:
+        """With the lock held, and given up for a while in between: act on what has come."""
+        self._moves += 1
+        waiters = self._waiters
+        rare: list[wire.Event] = []
+        refused = answered = False
+        for event in events:
+            kind = type(event)
+            if kind is wire.RequestReceived:
+                event = cast(wire.RequestReceived, event)
+                refusal = self._admission.queue(event.id, event.message) if self._on_request is not None else NO_HANDLER
+                if refusal is not None and self._wire.state != "closed":
+                    self._wire.fail(event.id, refusal)
+                    refused = True
+            elif kind is wire.ResponseReceived:
+                event = cast(wire.ResponseReceived, event)
+                waiter = waiters.pop(event.id, None)  # None: its caller has given up
+                if waiter is not None:
+                    waiter.succeed(event.message)
+                answered = True
+            elif kind is wire.ErrorReceived or kind is wire.AnswerUnreadable:
+                event = cast("wire.ErrorReceived | wire.AnswerUnreadable", event)
+                waiter = waiters.pop(event.id, None)
+                if waiter is not None:
+                    waiter.fail(_remote_error(event))
+                answered = True
+            else:
+                rare.append(event)
+                refused |= kind is wire.RequestUnreadable
+        # Whoever has got the only answer will ask again, and may read for itself then.
+        self._yielding = answered and not waiters and not by_caller and not self._admission.ready
+        call = by_caller and self._needs_crew()
+        data, overflow = b"", None
+        if refused:
+            # Answers that no handler made. Reading never waits for the peer to take them, so there is a bound.
+            unsent = self._wire.unsent
+            if unsent > self._limits.unsent:
+                overflow = f"the other end sends requests and does not read its answers: {unsent} bytes wait"
+            data = self._take()
+        if not (rare or data or call or overflow):
+            return
+        self._lock.release()
+        try:
+            if call:
+                self._start(self._crew)
+            if data:
+                self._transmit(data)
+            if overflow is not None:
+                self._end(ConnectionClosed(overflow))
+            for event in rare:
+                self._take_in_rare(event)
+        finally:
+            self._lock.acquire()
+
+    def _take_in_rare(self, event: wire.Event) -> None:
+        if isinstance(event, wire.RequestUnreadable):
+            _log.warning("%r: a request that cannot be read: %s", self, event.problem)
+        elif isinstance(event, wire.PeerFinished):
+            # "The receiver's own waiting requests fail and its close handler starts, both at once."
+            self._announce_end(event.error)
+            self._close_if_idle()
+        elif isinstance(event, wire.Closed):
+            _log.warning("%r: %s", self, event.error.reason)
+            self._end(event.error, linger=True)
+
+    # The hello.
 
     def _read_hello(self) -> bool:
         """Server: wait for a hello, and look its user up. True once it has opened."""
         deadline = time.monotonic() + self._limits.hello_timeout
         events: list[wire.Event] = []
         while not events:
-            remaining = deadline - time.monotonic()
             try:
+                remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     raise TimeoutError
                 self._socket.settimeout(remaining)
@@ -368,105 +616,24 @@ class Connection:
                     events = self._wire.authenticate(key)
         self._socket.settimeout(None)
         if isinstance(events[0], wire.Closed):
-            self._refuse(events[0].error)
+            self._take_in_rare(events[0])
             return False
         self._opened()
-        self._take_in(events[1:])
+        with self._lock:
+            self._take_in(events[1:])
         return True
 
     def _look_up(self, user: str) -> Key | None:
         assert self._user_to_key is not None
         try:
-            key = self._user_to_key(user)
+            key: object = self._user_to_key(user)
         except Exception:
             _log.exception("%r: user_to_key failed; the user is refused", self)
             return None
-        if key is not None and not isinstance(key, Key):
-            _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
-            return None
-        return key
-
-    def _refuse(self, error: ConnectionClosed) -> None:
-        """End a connection that broke the rules, with nothing left unread: that would turn the close into a reset."""
-        if self._server is not None:
-            _log.warning("%s: refused: %s", format_address(self._address), error.reason)
-        self._end(error, linger=True)
-
-    def _linger(self) -> None:
-        """Say that nothing more will be sent, then read and drop until the peer closes, or has had its time."""
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-            deadline = time.monotonic() + LINGER_SECONDS
-            budget = LINGER_BYTES
-            while budget > 0 and (remaining := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(remaining)
-                data = self._socket.recv(_READ)
-                if not data:
-                    return
-                budget -= len(data)
-        except OSError:
-            pass  # the peer is gone, which is all that was wanted
-
-    def _take_in(self, events: list[wire.Event]) -> None:
-        """Act on what has come."""
-        for event in events:
-            kind = type(event)
-            if kind is wire.RequestReceived:
-                event = cast(wire.RequestReceived, event)
-                self._take_request(event.id, event.message)
-            elif kind is wire.ResponseReceived:
-                event = cast(wire.ResponseReceived, event)
-                waiter = self._pop_waiter(event.id)
-                if waiter is not None:
-                    waiter.succeed(event.message)
-            elif kind is wire.ErrorReceived:
-                event = cast(wire.ErrorReceived, event)
-                waiter = self._pop_waiter(event.id)
-                if waiter is not None:
-                    waiter.fail(RemoteError(event.message))
-            elif kind is wire.AnswerUnreadable:
-                event = cast(wire.AnswerUnreadable, event)
-                waiter = self._pop_waiter(event.id)
-                if waiter is not None:
-                    waiter.fail(UnreadableAnswer(f"the answer cannot be read: {event.problem}"))
-            elif kind is wire.RequestUnreadable:
-                event = cast(wire.RequestUnreadable, event)
-                _log.warning("%r: a request that cannot be read: %s", self, event.problem)
-                self._send_from_reader()
-            elif kind is wire.PeerFinished:
-                event = cast(wire.PeerFinished, event)
-                self._peer_finished(event.error)
-            elif kind is wire.Closed:
-                event = cast(wire.Closed, event)
-                _log.warning("%r: %s", self, event.error.reason)
-                self._end(event.error, linger=True)
-
-    def _pop_waiter(self, id: int) -> _Waiter | None:
-        with self._lock:
-            return self._waiters.pop(id, None)  # None: its caller has given up
-
-    def _take_request(self, id: int, message: Any) -> None:
-        with self._lock:
-            verdict = self._admission.admit(id, message) if self._on_request is not None else NO_HANDLER
-            if isinstance(verdict, str) and self._wire.state != "closed":
-                self._wire.fail(id, verdict)
-        if verdict is True:
-            self._start(self._handle, id, message)
-        elif verdict is not False:
-            self._send_from_reader()
-
-    def _send_from_reader(self) -> None:
-        """Send an answer that no handler made. Reading never waits for that, so what piles up has a bound."""
-        with self._lock:
-            if self._wire.unsent > self._limits.unsent:
-                reason = f"the other end sends requests and does not read its answers: {self._wire.unsent} bytes wait"
-            else:
-                reason = None
-            data = self._take()
-        if reason is not None:
-            self._end(ConnectionClosed(reason))
-        elif data:
-            self._transmit(data)
+        if key is None or isinstance(key, Key):
+            return key
+        _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
+        return None
 
     # Handlers.
 
@@ -515,65 +682,62 @@ class Connection:
             # It may have been there to refuse the connection: one that it did not accept is not served.
             self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"))
         with self._lock:
-            ready = list(self._admission.release()) if not self._ended_for_good() else []
             self._admission.held = False
-            run_on_close = self._closing_handlers
-        for id, message in ready:
-            self._start(self._handle, id, message)
+            call = self._needs_crew()
+            run_on_close = self._end_announced
+        if call:
+            self._start(self._crew)
         if run_on_close:
             self._run_on_close()
         self._close_if_idle()
 
     def _handle(self, id: int, message: Any) -> None:
-        """Run the request handler, and those of requests that wait for this one to finish."""
-        job: tuple[int, Any] | None = (id, message)
-        while job is not None:
-            self._handle_one(*job)
-            self._await_drained()
-            with self._lock:
-                job = self._admission.finished()
-        self._close_if_idle()
-
-    def _handle_one(self, id: int, message: Any) -> None:
+        """Run the request handler, and answer."""
         assert self._on_request is not None
         failure: str | None = None
-        answer = None
+        answer = problem = None
+        started = time.monotonic()
         try:
             answer = self._on_request(self, message)
         except BaseException as error:
             failure = error_text(error)
             _log.error("%r: the request handler failed", self, exc_info=True)
-        problem = None
+        data = b""
         with self._lock:
-            if self._wire.state == "closed":
-                return
-            if failure is None:
-                try:
-                    problem = self._wire.respond(id, answer)
-                except Exception as error:  # an object of the handler's whose own methods fail while it is written
-                    failure = f"the answer cannot be written: {error_text(error)}"
-            if failure is not None:
-                self._wire.fail(id, failure)
-            data = self._take()
+            if self._wire.state != "closed":
+                if failure is None:
+                    try:
+                        problem = self._wire.respond(id, answer)
+                    except Exception as error:  # an object of the handler's whose own methods fail while it is written
+                        self._wire.fail(id, f"the answer cannot be written: {error_text(error)}")
+                else:
+                    self._wire.fail(id, failure)
+                self._bunch += 1
+                if self._bunch >= _BUNCH or not (self._admission.ready and (self._successor or self._watched)):
+                    data = self._take()
+            if time.monotonic() - started >= _BRISK_SECONDS:
+                self._brisk = 0
+            elif self._brisk < _BRISK_AGAIN:
+                self._brisk += 1
+            self._moves += 1
         if problem is not None:
             _log.error("%r: the request handler's answer cannot travel: %s", self, problem)
         if data:
             self._transmit(data)
+        if self._congested:
+            self._await_drained()
+        with self._lock:
+            self._admission.finish()
+            over = self._wire.state != "open" or self._admission.draining
+        if over:
+            self._close_if_idle()
 
     # The end.
-
-    def _ended_for_good(self) -> bool:
-        return self._wire.state == "closed"
 
     def _lost(self, error: BaseException) -> ConnectionClosed:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         with self._lock:
             return self._wire.lost(reason[:1].lower() + reason[1:])
-
-    def _peer_finished(self, error: ConnectionClosed) -> None:
-        """The peer sends no more: "the receiver's own waiting requests fail and its close handler starts, at once"."""
-        self._announce_end(error)
-        self._close_if_idle()
 
     def _close_if_idle(self) -> None:
         """Close once the last handler has finished, if that is all that the connection was still there for."""
@@ -606,15 +770,39 @@ class Connection:
             if self._ended:
                 return
             self._ended = True
+            self._lingering = linger
             self._wire.close(error.reason)
             self._admission.clear()
             self._drained.notify_all()
         self._announce_end(error)
-        if linger:
-            self._linger()
+        if linger and self._start(self._linger):
+            return
+        self._shut_down()
+
+    def _linger(self) -> None:
+        """Say that nothing more will be sent, then read and drop until the peer closes, or has had its time.
+
+        With anything left unread, the close would turn into a reset.
+        """
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            deadline = time.monotonic() + LINGER_SECONDS
+            budget = LINGER_BYTES
+            while budget > 0 and (remaining := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(remaining)
+                data = self._socket.recv(_READ)
+                if not data:
+                    break
+                budget -= len(data)
+        except OSError:
+            pass  # the peer is gone, which is all that was wanted
+        self._shut_down()
+
+    def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # not connected any more
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the reader, and whoever is sending
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever reads or sends
         with self._lock:
+            self._lingering = False
             self._maybe_close_socket()
 
     def _announce_end(self, error: ConnectionClosed) -> None:
@@ -622,10 +810,10 @@ class Connection:
         with self._lock:
             waiters = list(self._waiters.values())
             self._waiters.clear()
-            announce = self._was_open and not self._closing_handlers and not self._asked_to_close
+            announce = self._was_open and not self._end_announced and not self._asked_to_close
             announce = announce and self._on_close is not None
             if announce:
-                self._closing_handlers = True
+                self._end_announced = True
                 # "Opened" before "closed", always: while the open handler runs, its thread goes on with this one.
                 announce = not self._admission.held
         for waiter in waiters:
@@ -645,15 +833,22 @@ class Connection:
 
         Not before: its number may be somebody else's a moment later.
         """
-        if self._ended and self._reader_done and not self._sending and not self._socket_closed.is_set():
-            self._socket.close()
-            self._socket_closed.set()
-            self._maybe_finished()
+        if not self._ended or self._reading or self._sending or self._lingering or self._socket_closed.is_set():
+            return
+        self._socket.close()
+        self._socket_closed.set()
+        self._maybe_finished()
 
     def _maybe_finished(self) -> None:
         """With the lock held: tell the server once nothing of this connection is left, not even a handler."""
         if self._server is not None and not self._tasks and self._socket_closed.is_set():
             self._server._finished(self)
+
+
+def _remote_error(event: wire.ErrorReceived | wire.AnswerUnreadable) -> RemoteError:
+    if isinstance(event, wire.ErrorReceived):
+        return RemoteError(event.message)
+    return UnreadableAnswer(f"the answer cannot be read: {event.problem}")
 
 
 def open_connection(
@@ -704,7 +899,7 @@ def open_connection(
         limits=limits,
     )
     connection._send_now()  # the hello
-    connection._start_reading()
+    connection._start_crew()
     return connection
 
 

@@ -1,4 +1,4 @@
-"""Threads for handlers: one each while it runs, kept for the next when it is done.
+"""Threads for handlers: one each while it runs, kept for the next when it is done; and the watch.
 
 What this module knows: how to run a function elsewhere, at once, without a bound on how many. What it refuses to
 know: what it runs. The bounds are its callers' (`Limits`). The standard pool is not used because it has a fixed size:
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["run_in_thread"]
+__all__ = ["run_in_thread", "watch"]
 
 _IDLE_SECONDS = 10.0
 """How long a thread without work stays: longer than the pauses of a conversation, shorter than a person notices."""
@@ -65,3 +66,47 @@ def _work(worker: _Worker) -> None:
                     _idle.remove(worker)
                     return
             worker.wake.acquire()  # work was given in the last moment
+
+
+_WATCH_SECONDS = 0.003
+"""From one look of the watch to the next: how long a slow handler can hold up others before that is noticed."""
+
+_watched: list[Callable[[], bool]] = []
+_watching = False
+
+
+def watch(look: Callable[[], bool]) -> bool:
+    """Call `look` every few milliseconds, as long as it returns true, in one thread for all; it must not block.
+
+    Returns:
+        False if that cannot be done: the system has no more threads.
+    """
+    global _watching
+    with _lock:
+        if _watching:
+            _watched.append(look)
+            return True
+        _watching = True
+        _watched.append(look)
+    try:
+        run_in_thread(_watch)
+    except RuntimeError:
+        with _lock:
+            _watching = False
+            _watched.clear()
+        return False
+    return True
+
+
+def _watch() -> None:
+    global _watched, _watching
+    while True:
+        time.sleep(_WATCH_SECONDS)
+        with _lock:
+            looks, _watched = _watched, []
+            if not looks:
+                _watching = False
+                return
+        again = [look for look in looks if look()]
+        with _lock:
+            _watched += again
