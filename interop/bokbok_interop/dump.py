@@ -9,6 +9,7 @@ The session key and the keys of users are used and not shown.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ __all__ = ["Conversation", "Packet", "Range", "explain", "render"]
 
 SPLIT_LIMIT = 64 * 1024 * 1024
 DEPTH = 20_000
+SHOWN_TEXT = 600
+"""Bytes of a message that are shown as text, beside its bytes."""
 MAX_PACKETS = 2_000
 """Packets of one conversation that are explained."""
 
@@ -86,6 +89,7 @@ class Conversation:
         packets: of both directions, in the order in which they were complete.
         user: who said hello, once it opened; `None` otherwise.
         problem: the first thing that could not be explained, or empty.
+        session: a fingerprint of the session key, to compare and not to open anything with; `None` if there is none.
     """
 
     _KINDS = ("request", "response", "error")
@@ -95,6 +99,7 @@ class Conversation:
         self.profile = profile
         self.user: str | None = None
         self.problem = ""
+        self.session: bytes | None = None
         self._open: Any = None
         self._codec = profile.messages.bind(profile.dialect, DEPTH)
         self._secrets = secrets
@@ -198,6 +203,7 @@ class Conversation:
             except BokbokError:
                 continue
             self._open = box_opener(session)
+            self.session = hashlib.sha256(b"fingerprint" + session).digest()
             self.user = user
             note = f"opens under the key of {_text(candidate.encode('utf-8', 'surrogateescape'))}"
             if candidate != user:
@@ -281,6 +287,7 @@ def explain(
                 "conn": packet.conn,
                 "title": packet.title,
                 "problem": packet.problem,
+                "text": packet.body[:SHOWN_TEXT].decode("utf-8", "backslashreplace"),
                 "ranges": [
                     {
                         "offset": r.offset,
@@ -304,6 +311,8 @@ def render(packets: list[dict[str, Any]]) -> str:
         size = sum(r["length"] for r in packet["ranges"] if r["offset"] >= 0)
         count = f", {size} bytes" if size else ""
         lines.append(f"{packet['t']:9.4f} s  #{packet['conn']}  {arrow}  {packet['title']}{count}")
+        if packet["text"]:
+            lines.append(f"           says {packet['text']}")
         if packet["problem"]:
             lines.append(f"           ! {packet['problem']}")
         for r in packet["ranges"]:

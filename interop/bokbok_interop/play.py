@@ -47,8 +47,9 @@ T = TypeVar("T")
 
 USER = "alice"
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 (there is nothing to protect)
-EVENT_SECONDS = 10.0
-"""How long something that must happen by itself may take: a handler to run, a connection to be noticed as closed."""
+PATIENCE = 10.0
+"""Seconds that something which must happen by itself may take: a handler to run, a connection to be noticed as closed.
+Less where the whole case has little time."""
 
 _USE_DEFAULT: Any = object()
 
@@ -181,7 +182,7 @@ class Conn:
         """`close-connection!`."""
         await self.side.command("close", self.handle)
 
-    async def closed(self, seconds: float = EVENT_SECONDS) -> None:
+    async def closed(self, seconds: float | None = None) -> None:
         """Wait until its close handler has run.
 
         Raises:
@@ -216,7 +217,7 @@ class Served:
         self._taken = 0
         self.stopped = False
 
-    async def opened(self, seconds: float = EVENT_SECONDS) -> Conn:
+    async def opened(self, seconds: float | None = None) -> Conn:
         """The next connection whose open handler has run.
 
         Raises:
@@ -366,7 +367,7 @@ class Side:
             self.play.problem(f"an unknown event: {line[:200]!r}")
         self.changed.set()
 
-    async def wait_for(self, condition: Any, what: str, seconds: float = EVENT_SECONDS) -> None:
+    async def wait_for(self, condition: Any, what: str, seconds: float | None = None) -> None:
         """Wait until a condition over this side's events holds.
 
         Raises:
@@ -374,6 +375,7 @@ class Side:
             PuppetFault: the puppet broke meanwhile.
         """
         with self.play.waiting(f"{what} ({self.puppet.peer})"):
+            seconds = self.play.patience if seconds is None else min(seconds, self.play.patience)
             until = time.monotonic() + seconds
             while not condition():
                 if self.puppet.fault is not None:
@@ -424,6 +426,7 @@ class Play:
         capture: every byte that went through the relay.
         trace: every datum exchanged with the puppets.
         limit: seconds that the whole case has.
+        patience: seconds for what must happen by itself.
     """
 
     _names = itertools.count(1)
@@ -445,6 +448,7 @@ class Play:
         self.profile = profile
         self.direct = direct
         self.limit = limit
+        self.patience = min(PATIENCE, limit / 3)
         self.seed = seed
         self.trace = Trace()
         self.capture = Capture(transport)
@@ -454,6 +458,7 @@ class Play:
         self.cleanups: list[Any] = []
         self.raw_count = 0
         self._waiting: list[str] = []
+        self._cut_short: list[tuple[float, str]] = []
         if client is not None:
             self.client = Side("client", client, self)
         if server is not None:
@@ -485,12 +490,17 @@ class Play:
         self._waiting.append(what)
         try:
             yield
+        except asyncio.CancelledError:
+            self._cut_short.append((time.monotonic(), what))
+            raise
         finally:
             self._waiting.remove(what)
 
     def waited_for(self) -> str:
-        """What is being waited for now."""
-        return "; ".join(self._waiting[-3:]) or "nothing in particular"
+        """What is being waited for, or was when the case was cut short a moment ago."""
+        since = time.monotonic() - 1.0
+        cut = [what for when, what in self._cut_short if when > since]
+        return "; ".join((self._waiting + cut)[-3:]) or "nothing in particular"
 
     def need(self, *features: str) -> None:
         """Make the cell unsupported unless both puppets have these features.
@@ -600,6 +610,7 @@ class Play:
         Raises:
             Failure: it does.
         """
+        seconds = min(seconds, self.patience) if seconds <= PATIENCE else seconds
         try:
             return await asyncio.wait_for(work, seconds)
         except asyncio.TimeoutError:

@@ -21,7 +21,7 @@ from bokbok.wire.boxes import box_opener
 
 from .capture import CLIENT, SERVER
 from .model import Failure
-from .play import EVENT_SECONDS, PASSPHRASE, USER, Conn, Play, Served, show
+from .play import PASSPHRASE, USER, Conn, Play, Served, show
 from .streams import open_stream
 
 __all__ = ["BadServer", "Raw", "attack", "good_server"]
@@ -121,13 +121,14 @@ class Raw:
         await self.say(b"(request %d %b)" % (number, dumps(datum)))
         return number
 
-    async def hear_packet(self, seconds: float = EVENT_SECONDS) -> bytes | None:
+    async def hear_packet(self, seconds: float | None = None) -> bytes | None:
         """The body of the next packet, still boxed, or `None` at the end of the connection.
 
         Raises:
             Failure: nothing comes in time.
         """
         other = SERVER if self.role == CLIENT else CLIENT
+        seconds = self.play.patience if seconds is None else seconds
         until = time.monotonic() + seconds
         with self.play.waiting(f"a packet from the {other}"):
             while True:
@@ -146,7 +147,7 @@ class Raw:
                     return None
                 self._splitter.feed(data)
 
-    async def hear(self, seconds: float = EVENT_SECONDS) -> tuple[str, int, Any]:
+    async def hear(self, seconds: float | None = None) -> tuple[str, int, Any]:
         """The next message: its kind, ID and datum.
 
         Raises:
@@ -162,7 +163,7 @@ class Raw:
             raise Failure("what came is no message", actual=f"{error}: {packet[:60]!r}") from None
         return self._KINDS[kind], number, datum
 
-    async def answer_to(self, number: int, seconds: float = EVENT_SECONDS) -> tuple[str, Any]:
+    async def answer_to(self, number: int, seconds: float | None = None) -> tuple[str, Any]:
         """The answer to a request of ours, `response` or `error`, and its datum.
 
         Raises:
@@ -175,7 +176,7 @@ class Raw:
             )
         return kind, datum
 
-    async def request(self, datum: Any, seconds: float = EVENT_SECONDS) -> Any:
+    async def request(self, datum: Any, seconds: float | None = None) -> Any:
         """Ask and get a response.
 
         Raises:
@@ -188,13 +189,14 @@ class Raw:
             )
         return value
 
-    async def must_end(self, why: str, seconds: float = EVENT_SECONDS) -> list[bytes]:
+    async def must_end(self, why: str, seconds: float | None = None) -> list[bytes]:
         """See that the other side ends the connection; returns packets that still came.
 
         Raises:
             Failure: it stays open.
         """
         rest: list[bytes] = []
+        seconds = self.play.patience if seconds is None else seconds
         until = time.monotonic() + seconds
         while True:
             try:
@@ -285,7 +287,7 @@ class BadServer:
     async def lure(self, *, hello: bool = True) -> tuple[Conn, Raw]:
         """Have the puppet connect; returns its end and ours, the hello read if the play is secure."""
         conn = await self.t.client.connect(self.address)
-        raw = await asyncio.wait_for(self.accepted.get(), EVENT_SECONDS)
+        raw = await asyncio.wait_for(self.accepted.get(), self.t.patience)
         if hello:
             await take_hello(raw)
         return conn, raw

@@ -19,7 +19,7 @@ def say(*lines):
     for line in lines:
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
-FEATURES = "(puppet-1 tcp unix secure insecure port-0 reference profile hardening (dialect chicken-4) (profile inferred-1))"
+FEATURES = "(puppet-1 tcp unix secure insecure port-0 reference profile hardening (profile inferred-1))"
 def hello(number):
     say('(%s ok "fake" "0" %s)' % (number, FEATURES))
 def lines():

@@ -286,6 +286,8 @@ async def fresh_session_keys(t: Play) -> None:
         conn = await t.connect(served)
         await conn.echo("the same words each time, long enough to compare")
         await conn.close()
+    keys = [t.conversation(number).session for number in (1, 2)]
+    t.check(keys[0] is None or keys[0] != keys[1], "two connections have the same session key")
     for source in ("client", "server"):
         one, two = (t.capture.stream(number, source) for number in (1, 2))
         windows = {one[i : i + 24] for i in range(len(one) - 24)}

@@ -1,0 +1,361 @@
+"""What becomes of cells when a puppet misbehaves: its own cell fails with a clear reason, and never the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bokbok_interop.cases import Case
+from bokbok_interop.cases.requirements import REQUIREMENTS
+from bokbok_interop.matrix import Group
+from bokbok_interop.model import Failure, Kind, Outcome, Result
+from bokbok_interop.peers.local import LocalPeer
+from bokbok_interop.play import Play, Unsupported
+from bokbok_interop.runner import Runner, Settings
+
+
+def make_case(name: str, run: Any, **more: Any) -> Case:
+    return Case(f"connect.{name}", name, Kind.REFERENCE, (REQUIREMENTS["open.tcp"],), run, **more)
+
+
+async def play(peer: LocalPeer, *cases: Case, **settings: Any) -> tuple[list[Result], Runner]:
+    runner = Runner({peer.name: peer}, Settings(**{"timeout": 5.0, **settings}))
+    group = Group(peer.name, peer.name, "unix", "insecure", list(cases))
+    return await runner.run([group]), runner
+
+
+async def key(t: Play) -> None:
+    await t.client.command("key", "x")
+
+
+async def nothing(t: Play) -> None:
+    """A case that any puppet passes."""
+
+
+ANSWERS = """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    else: say("(%s ok)" % number)
+"""
+
+
+async def test_a_good_puppet_passes(fake_peer: Callable[..., LocalPeer]) -> None:
+    results, runner = await play(fake_peer(ANSWERS), make_case("key", key))
+    assert [result.outcome for result in results] == [Outcome.PASSED]
+    assert runner.about["fake"]["name"] == "fake"
+
+
+async def test_a_puppet_that_dies_at_the_start_fails_with_its_last_words(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer('sys.stderr.write("no such library\\n"); sys.exit(7)')
+    results, _ = await play(peer, make_case("one", nothing), make_case("two", nothing))
+    assert {result.outcome for result in results} == {Outcome.FAILED}
+    assert "status 7" in results[0].reason
+    assert "no such library" in results[0].reason
+
+
+async def test_a_puppet_that_never_says_hello_is_given_up(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bokbok_interop.peers import puppet
+
+    monkeypatch.setattr(puppet, "HELLO_SECONDS", 0.2)
+    monkeypatch.setattr(puppet.Puppet.start, "__defaults__", (0.2,))
+    results, _ = await play(fake_peer("time.sleep(60)"), *(make_case(f"c{i}", nothing) for i in range(20)))
+    assert len(results) == 20
+    assert all(result.outcome is Outcome.FAILED for result in results)
+    assert all("hello" in result.reason for result in results)
+
+
+async def test_a_crash_fails_its_own_cell_and_clears_the_others(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    elif '"boom"' in line: sys.stderr.write("assertion failed\\n"); sys.stderr.flush(); os._exit(3)
+    else: time.sleep(0.02); say("(%s ok)" % number)
+"""
+    )
+
+    async def boom(t: Play) -> None:
+        await t.client.command("key", "boom")
+
+    async def slow(t: Play) -> None:
+        for _ in range(20):
+            await t.client.command("key", "x")
+
+    results, _ = await play(peer, *(make_case(f"slow{i}", slow) for i in range(4)), make_case("boom", boom))
+    outcome = {result.cell.case: result for result in results}
+    failed = outcome.pop("connect.boom")
+    assert failed.outcome is Outcome.FAILED
+    assert "exited with status 3" in failed.reason
+    assert "assertion failed" in failed.reason
+    assert all(result.outcome is Outcome.PASSED for result in outcome.values())
+
+
+async def test_a_crash_that_only_a_crowd_brings_about_is_not_hidden(
+    fake_peer: Callable[..., LocalPeer], tmp_path: Path
+) -> None:
+    mark = tmp_path / "crashed-once"
+    peer = fake_peer(
+        f"""
+for number, verb, line in lines():
+    if verb == "hello": hello(number); continue
+    if not os.path.exists({str(mark)!r}) and '"boom"' in line:
+        open({str(mark)!r}, "w").close(); os._exit(3)
+    time.sleep(0.02); say("(%s ok)" % number)
+"""
+    )
+
+    async def boom(t: Play) -> None:
+        await asyncio.sleep(0.1)
+        await t.client.command("key", "boom")
+
+    async def slow(t: Play) -> None:
+        for _ in range(20):
+            await t.client.command("key", "x")
+
+    results, _ = await play(peer, make_case("slow", slow), make_case("boom", boom))
+    failed = [result for result in results if result.outcome is Outcome.FAILED]
+    assert failed
+    assert all("alone, none does it" in result.reason for result in failed)
+
+
+async def test_a_puppet_that_hangs_fails_by_the_time_limit_which_says_what_was_awaited(
+    fake_peer: Callable[..., LocalPeer],
+) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+"""
+    )
+    results, _ = await play(peer, make_case("key", key), timeout=0.3)
+    assert results[0].outcome is Outcome.FAILED
+    assert "timed out after 0.3 seconds" in results[0].reason
+    assert '(key "x")' in results[0].reason
+
+
+async def test_nonsense_fails_the_cell_and_is_quoted(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    else: say("DEBUG: got a command"); say("(%s ok)" % number)
+"""
+    )
+    results, _ = await play(peer, make_case("key", key))
+    assert results[0].outcome is Outcome.FAILED
+    assert "DEBUG: got a command" in results[0].reason
+
+
+async def test_a_flood_of_output_fails_the_cell(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    elif verb == "key":
+        while True: say("(%s ok)" % number)
+"""
+    )
+    results, _ = await play(peer, make_case("key", key), make_case("other", nothing))
+    outcomes = {result.cell.case: result.outcome for result in results}
+    assert outcomes["connect.other"] is Outcome.PASSED
+
+
+async def test_a_log_without_end_is_bounded(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    else:
+        for i in range(3000): sys.stderr.write("x" * 1000 + "\\n")
+        say('(%s invalid "no")' % number)
+"""
+    )
+    results, _ = await play(peer, make_case("key", key))
+    assert results[0].outcome is Outcome.FAILED
+    assert len(results[0].evidence["client_log"]) < 400_000
+
+
+async def test_what_started_by_a_puppet_ends_with_it(fake_peer: Callable[..., LocalPeer], tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    peer = fake_peer(
+        f"""
+import subprocess
+child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(300)"])
+open({str(note)!r}, "a").write("%d " % child.pid)
+"""
+        + ANSWERS
+    )
+    await play(peer, make_case("key", key))
+    for pid in map(int, note.read_text().split()):
+        for _ in range(100):
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                break
+            # A zombie of ours is gone as well; its parent was the puppet, so init collects it.
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("a puppet's child outlived it")
+
+
+async def test_a_missing_program_is_absent_with_the_reason() -> None:
+    results, runner = await play(LocalPeer("ghost", "/no/such/program --flag"), make_case("one", nothing))
+    assert results[0].outcome is Outcome.ABSENT
+    assert "/no/such/program" in results[0].reason
+    assert "/no/such/program" in runner.absent["ghost"]
+
+
+async def test_a_missing_feature_makes_the_cell_unsupported(fake_peer: Callable[..., LocalPeer]) -> None:
+    results, _ = await play(fake_peer(ANSWERS), make_case("six", nothing, needs=("ipv6",)))
+    assert results[0].outcome is Outcome.UNSUPPORTED
+    assert results[0].reason == "fake lacks the feature ipv6"
+
+
+@pytest.mark.parametrize(("strict", "outcome"), [(False, Outcome.UNSUPPORTED), (True, Outcome.PASSED)])
+async def test_a_kind_that_is_not_claimed_is_unsupported_unless_strict(
+    fake_peer: Callable[..., LocalPeer], strict: bool, outcome: Outcome
+) -> None:
+    peer = fake_peer('FEATURES = "(puppet-1 tcp unix secure insecure reference)"\n' + ANSWERS)
+    case = Case("connect.p", "p", Kind.PROFILE, (REQUIREMENTS["profile.key"],), nothing)
+    results, _ = await play(peer, case, strict=strict)
+    assert results[0].outcome is outcome
+
+
+async def test_unsupported_by_the_puppets_own_word(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    else: say('(%s unsupported "key")' % number)
+"""
+    )
+    results, _ = await play(peer, make_case("key", key))
+    assert results[0].outcome is Outcome.UNSUPPORTED
+
+
+async def test_a_failure_keeps_expected_actual_and_evidence(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def wrong(t: Play) -> None:
+        await t.client.command("key", "x")
+        t.equal(1, 2, "one is not two")
+
+    results, _ = await play(fake_peer('sys.stderr.write("a log\\n")\n' + ANSWERS), make_case("wrong", wrong))
+    result = results[0]
+    assert (result.outcome, result.expected, result.actual) == (Outcome.FAILED, "2", "1")
+    assert any('(key "x")' in line or 'key "x"' in line for _, _, _, line in result.evidence["datums"])
+    assert {"client_log", "server_log", "dump", "packets"} <= set(result.evidence)
+
+
+async def test_a_case_that_breaks_says_so_and_does_not_end_the_run(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def broken(t: Play) -> None:
+        raise KeyError("oops")
+
+    results, _ = await play(fake_peer(ANSWERS), make_case("broken", broken), make_case("fine", nothing))
+    outcomes = {result.cell.case: result for result in results}
+    assert "the case itself broke" in outcomes["connect.broken"].reason
+    assert outcomes["connect.fine"].outcome is Outcome.PASSED
+
+
+async def test_fail_fast_stops_after_the_first_failure(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def fails(t: Play) -> None:
+        raise Failure("no")
+
+    cases = [make_case(f"c{i}", fails) for i in range(30)]
+    results, _ = await play(fake_peer(ANSWERS), *cases, fail_fast=True, jobs=1)
+    assert len(results) == 1
+
+
+async def test_repeat_plays_every_cell_so_often(fake_peer: Callable[..., LocalPeer]) -> None:
+    results, _ = await play(fake_peer(ANSWERS), make_case("a", nothing), make_case("b", nothing), repeat=3)
+    assert [(result.round, result.cell.case) for result in results] == [
+        (number, f"connect.{name}") for number in (1, 2, 3) for name in "ab"
+    ]
+
+
+async def test_until_failure_repeats_until_there_is_one(fake_peer: Callable[..., LocalPeer]) -> None:
+    rounds: list[int] = []
+
+    async def third(t: Play) -> None:
+        rounds.append(1)
+        if len(rounds) == 3:
+            raise Failure("at last")
+
+    results, _ = await play(fake_peer(ANSWERS), make_case("third", third), until_failure=True)
+    assert [result.outcome for result in results] == [Outcome.PASSED, Outcome.PASSED, Outcome.FAILED]
+
+
+async def test_the_seed_fixes_what_is_random(fake_peer: Callable[..., LocalPeer]) -> None:
+    seeds: list[int] = []
+
+    async def note(t: Play) -> None:
+        seeds.append(t.seed)
+
+    for seed in (1, 1, 2):
+        await play(fake_peer(ANSWERS), make_case("note", note), seed=seed)
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+async def test_cancelling_ends_every_process_and_keeps_what_was_done(
+    fake_peer: Callable[..., LocalPeer], tmp_path: Path
+) -> None:
+    note = tmp_path / "pids"
+    peer = fake_peer(f'open({str(note)!r}, "a").write("%d " % os.getpid())\n' + ANSWERS)
+    stuck = asyncio.Event()
+
+    async def hangs(t: Play) -> None:
+        stuck.set()
+        await asyncio.sleep(600)
+
+    runner = Runner({"fake": peer}, Settings(timeout=600))
+    group = Group("fake", "fake", "unix", "insecure", [make_case("fine", nothing), make_case("hangs", hangs)])
+    task = asyncio.ensure_future(runner.run([group]))
+    await stuck.wait()
+    while not runner.results:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [result.cell.case for result in runner.results] == ["connect.fine"]
+    for pid in map(int, note.read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_unsupported_raised_by_a_case_is_unsupported(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def lacks(t: Play) -> None:
+        raise Unsupported("not here")
+
+    results, _ = await play(fake_peer(ANSWERS), make_case("lacks", lacks))
+    assert (results[0].outcome, results[0].reason) == (Outcome.UNSUPPORTED, "not here")
+
+
+async def test_two_peers_that_are_real_pass_and_leave_no_file(minimal: LocalPeer, tmp_path: Path) -> None:
+    from bokbok_interop.cases import all_cases
+
+    wanted = {"request.echo", "symmetry.callback", "errors.remote-message", "lifecycle.client-closes"}
+    cases = [case for case in all_cases() if case.id in wanted]
+    groups = [
+        Group("minimal", "minimal", transport, security, cases)
+        for transport in ("tcp", "unix")
+        for security in ("secure", "insecure")
+    ]
+    runner = Runner({"minimal": minimal}, Settings(timeout=20))
+    results = await runner.run(groups)
+    assert [result.reason for result in results if result.outcome is not Outcome.PASSED] == []
+    assert len(results) == 16
+    assert minimal._folder is None
+
+
+def test_the_environment_of_a_puppet_can_be_set() -> None:
+    peer = LocalPeer("x", [sys.executable], environment={"A": "b"})
+    assert peer.environment == {"A": "b"}
+    assert peer.describe()["command"] == sys.executable
