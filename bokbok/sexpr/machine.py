@@ -384,7 +384,7 @@ class Machine(Lexer):
                 end = data.find(b"}", position)
                 if end < 0:
                     if final:
-                        raise ReadError("unterminated #{…} in a #<# string", self.base + len(data), "'}'")
+                        raise IncompleteError("unterminated #{…} in a #<# string", self.base + len(data), "'}'")
                     return MORE, len(data), ANY
                 position = end + 1
                 here.in_braces = False

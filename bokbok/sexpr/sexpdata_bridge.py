@@ -29,6 +29,11 @@ __all__ = ["from_sexpdata", "to_sexpdata"]
 _DOT: Final = Symbol(".")
 _QUOTE: Final = Symbol("quote")
 
+
+class _Refusal(Exception):
+    """What is being converted has no counterpart; the argument says why. The caller knows where it is."""
+
+
 Parts = tuple[Sequence[Any], Callable[[list[Any]], Any]]
 
 
@@ -43,7 +48,7 @@ def to_sexpdata(value: Any) -> Any:
 
     Raises:
         WriteError: if it cannot be told from another value there (a list with the symbol `.` where a dot would stand, a
-            symbol that begins with a colon), or holds itself.
+            symbol that begins with a colon, the keyword without a name), or holds itself.
     """
     return _convert(value, _to_atom, _to_parts)
 
@@ -58,58 +63,62 @@ def from_sexpdata(value: Any) -> Any:
         The same as lists, tuples, `Dotted` and so on; the argument is not changed.
 
     Raises:
-        WriteError: if it holds itself, or a dot stands where no tail follows.
+        WriteError: if it holds itself.
     """
     return _convert(value, _from_atom, _from_parts)
 
 
-def _convert(value: Any, atom: Callable[[Any, str], Any], parts: Callable[[Any, str], Parts | None]) -> Any:
+def _convert(value: Any, atom: Callable[[Any], Any], parts: Callable[[Any], Parts | None]) -> Any:
     """Rebuilds a value from the leaves up, without recursion.
 
     Args:
         value: the value.
-        atom: converts a leaf; takes its path too, for errors.
+        atom: converts a leaf.
         parts: splits a container into what is converted and what makes the new one of that; `None` for a leaf.
     """
-    # Every open container: its parts, what they have become, what makes the new one, its path, its identity.
-    stack: list[tuple[Sequence[Any], list[Any], Callable[[list[Any]], Any], str, int]] = []
+    # Every open container: its parts, what they have become, what makes the new one, the old one.
+    stack: list[tuple[Sequence[Any], list[Any], Callable[[list[Any]], Any], Any]] = []
     active: set[int] = set()
-    path = "message"
-    while True:
-        split = parts(value, path)
-        if split is not None:
-            if id(value) in active:
-                raise WriteError("a cycle: this value is part of itself", path)
-            active.add(id(value))
-            stack.append((split[0], [], split[1], path, id(value)))
-        else:
-            result = atom(value, path)
-            if not stack:
-                return result
-            stack[-1][1].append(result)
+    try:
         while True:
-            elements, done, make, path, identity = stack[-1]
-            if len(done) < len(elements):
-                value = elements[len(done)]
-                path = f"{path}[{len(done)}]"
-                break
-            result = make(done)
-            active.remove(identity)
-            stack.pop()
-            if not stack:
-                return result
-            stack[-1][1].append(result)
+            split = parts(value)
+            if split is not None:
+                if id(value) in active:
+                    raise _Refusal("a cycle: this value is part of itself")
+                active.add(id(value))
+                stack.append((split[0], [], split[1], value))
+            else:
+                result = atom(value)
+                if not stack:
+                    return result
+                stack[-1][1].append(result)
+            while True:
+                elements, done, make, container = stack[-1]
+                if len(done) < len(elements):
+                    value = elements[len(done)]
+                    break
+                result = make(done)
+                active.remove(id(container))
+                stack.pop()
+                if not stack:
+                    return result
+                stack[-1][1].append(result)
+    except _Refusal as refusal:
+        path = "".join(f"[{len(done)}]" for _, done, _, _ in stack)
+        raise WriteError(str(refusal), f"message{path}") from None
 
 
-def _to_atom(value: Any, path: str) -> Any:
+def _to_atom(value: Any) -> Any:
     if isinstance(value, Keyword):
+        if not value.name:
+            raise _Refusal("keyword without a name, which is the symbol : for sexpdata")
         return Symbol(":" + value.name)
     if isinstance(value, Symbol) and value.startswith(":") and len(value) > 1:
-        raise WriteError("symbol that begins with a colon, which is a keyword for sexpdata", path)
+        raise _Refusal("symbol that begins with a colon, which is a keyword for sexpdata")
     return value
 
 
-def _to_parts(value: Any, path: str) -> Parts | None:
+def _to_parts(value: Any) -> Parts | None:
     if isinstance(value, Dotted):
         return [*value.items, value.tail], lambda done: [*done[:-1], _DOT, done[-1]]
     if isinstance(value, (Quoted, Delimiters)):
@@ -118,20 +127,20 @@ def _to_parts(value: Any, path: str) -> Parts | None:
         return value, Brackets
     if isinstance(value, list):
         if len(value) == 2 and value[0] == _QUOTE:
-            return value[1:], lambda done: Quoted(done[0])
+            return value, lambda done: Quoted(done[1])
         if len(value) > 2 and value[-2] == _DOT:
-            raise WriteError("list with the symbol . before its last element, which is a dot for sexpdata", path)
+            raise _Refusal("list with the symbol . before its last element, which is a dot for sexpdata")
         return value, list
     return None
 
 
-def _from_atom(value: Any, path: str) -> Any:
+def _from_atom(value: Any) -> Any:
     if isinstance(value, Symbol):
         return Keyword(value[1:]) if value.startswith(":") and len(value) > 1 else value
     return str.__str__(value) if isinstance(value, String) else value
 
 
-def _from_parts(value: Any, path: str) -> Parts | None:
+def _from_parts(value: Any) -> Parts | None:
     if isinstance(value, Quoted):
         return (value.x,), lambda done: [_QUOTE, *done]
     if isinstance(value, Delimiters):

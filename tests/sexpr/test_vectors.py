@@ -160,7 +160,7 @@ def test_plain_numbers_are_read_in_one_go(tag: str, text: bytes, expected: list[
         ("s8", b"1 200"),
         ("u32", b"1" * 5000),
         ("u8", b"1-2"),
-    ],  # fmt: skip
+    ],
 )
 def test_the_less_plain_is_left_to_the_general_way(tag: str, text: bytes) -> None:
     assert parse_simple(tag, text) is None
