@@ -243,8 +243,7 @@ class Machine(Lexer):
                         raise ReadError(f"unexpected '{payload}'", base + position - 1, "a datum")
                     if kind == TAIL:
                         raise ReadError(f"'{payload}' behind a dot", base + position - 1, "the tail of the list")
-                    if kind == CASE:
-                        self.fold = items
+                    # A dropped `#ci` stays in force to the end of the datum.
                     items, kind, start = stack.pop()
                 if CLOSERS[kind] != payload:
                     problem = f"'{payload}' in a list opened at byte {start}"
@@ -301,6 +300,7 @@ class Machine(Lexer):
             while kind >= TOP:
                 if kind == TOP:
                     self.items, self.kind, self.start = None, TOP, 0
+                    self.fold = False
                     self.position = position
                     return value
                 if kind == PREFIX:

@@ -66,7 +66,7 @@ class ByteEnd(Ending):
 
     def find(self, buffer: Buffer) -> int:  # noqa: D102
         end = buffer.find(self.byte, self.seek)
-        self.seek = len(buffer)
+        self.seek = max(self.seek, len(buffer))
         return end + 1 if end >= 0 else -1
 
 
@@ -118,7 +118,7 @@ class PlainTokenEnd(Ending):
         match = _PLAIN_STOP.search(buffer, self.seek)
         if match:
             return match.start()
-        self.seek = len(buffer)
+        self.seek = max(self.seek, len(buffer))
         return -1
 
 
@@ -196,7 +196,7 @@ class BlockCommentEnd(Ending):
                     return mark + 2
             elif pair == b"#|":
                 self.level += 1
-        self.seek = size
+        self.seek = max(self.seek, size)
         return -1
 
 
@@ -222,7 +222,7 @@ class HereStringEnd(Ending):
         if self.text < 0:
             newline = buffer.find(b"\n", self.seek)
             if newline < 0:
-                self.seek = len(buffer)
+                self.seek = max(self.seek, len(buffer))
                 return -1
             self.tag = bytes(buffer[self.start : newline])
             # The newline of the first line may be the one before the tag, if there is no text at all.

@@ -109,7 +109,7 @@ A, B, C, DOT, QUOTE = (Symbol(name) for name in ("a", "b", "c", ".", "quote"))
         (b"#(a ')", (A,)),
         (b"[a ']", [A]),
         (b"(A #ci)", [Symbol("A")]),
-        (b"((a #ci ') A)", [[A], Symbol("A")]),
+        (b"((a #ci ') A)", [[A], A]),
         (b"(#ci(A B) A)", [[A, B], Symbol("A")]),
         (b"(#ci'A A)", [[QUOTE, A], Symbol("A")]),
         (b"(#ciA A)", [A, Symbol("A")]),
