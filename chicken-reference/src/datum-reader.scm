@@ -266,16 +266,17 @@ C
                      ((and (interned? tok) (char-name (string->symbol tok))) => (lambda (char) (values char e)))
                      (else (fail i "unknown named character"))))))))
 
-  ;; The blob whose `#${` ends before `i`: two values, it and the index behind it.
+  ;; The blob whose `#${` ends before `i`: two values, it and the index behind it. A digit without its second is a
+  ;; byte of its own, as CHICKEN has it.
   (define (read-blob s i end)
     (let* ((close (or (bytes-index s 125 i end) (fail i "unterminated blob")))
            (buf (make-string (quotient (+ 1 (- close i)) 2))))
       (let loop ((j i) (n 0) (high #f))
         (cond ((= j close)
-               (when high (byte-set! buf n (* 16 high)))
+               (when high (byte-set! buf n high))
                (values (string->blob (substring buf 0 (if high (+ n 1) n))) (+ close 1)))
               ((whitespace-at? s j)
-               (when high (byte-set! buf n (* 16 high)))
+               (when high (byte-set! buf n high))
                (loop (+ j 1) (if high (+ n 1) n) #f))
               ((hex-value (string-ref s j))
                => (lambda (d)

@@ -151,7 +151,8 @@
 
   ;; What CHICKEN's own `read` makes of the bytes; #f if it cannot (CHICKEN 4 writes symbols that it does not read).
   (define (native-read bytes)
-    (condition-case (describe (with-input-from-string bytes read))
+    (condition-case (let ((x (with-input-from-string bytes read)))
+                      (and (not (eof-object? x)) (describe x)))
       (e () #f)))
 
   (define (fuzz count seed)
