@@ -116,6 +116,8 @@ class Connection:
             self._use_id = RequestWindow(size, start=messages.first_id, step=messages.id_step).use
 
         self._out: list[bytes] = []
+        self._counted = 0  # pieces of it whose bytes are counted in `_unsent`
+        self._unsent = 0
         self._next_id = self._profile.messages.first_id
         self._id_step = self._profile.messages.id_step
         self._outstanding: set[int] = set()  # our requests that were not answered yet
@@ -167,7 +169,11 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that `data_to_send` would return."""
-        return sum(map(len, self._out))
+        # Only what is new since the last look: this is asked for each answer to a peer that does not read.
+        new = self._out[self._counted :]
+        self._counted += len(new)
+        self._unsent += sum(map(len, new))
+        return self._unsent
 
     def __repr__(self) -> str:
         kind = "secure" if self._secure else "insecure"
@@ -212,6 +218,7 @@ class Connection:
         Raises:
             LocalProtocolError: no request of this ID waits for an answer.
             ConnectionClosed: the connection is over.
+            Exception: whatever a method of an object in `message` raised; the request is not answered then.
         """
         self._answer(id)
         try:
@@ -219,6 +226,9 @@ class Connection:
         except WriteError as error:
             self._send_error(id, f"the answer cannot travel: {error}")
             return error
+        except BaseException:
+            self._unanswered[id] = self._unanswered.get(id, 0) + 1
+            raise
         return None
 
     def fail(self, id: int, message: str) -> None:
@@ -288,6 +298,7 @@ class Connection:
             return b""
         data = b"".join(out) if len(out) > 1 else out[0]
         out.clear()
+        self._counted = self._unsent = 0
         return data
 
     def receive(self, data: bytes) -> list[Event]:

@@ -89,17 +89,19 @@ class UsernameThenKey:
 
 
 class _ServerHello:
-    __slots__ = ("box", "limit", "user")
+    __slots__ = ("_named", "box", "limit", "user")
 
     _BOX = BOX_OVERHEAD + KEY_BYTES
 
     def __init__(self, max_username: int) -> None:
+        self._named = False
         self.limit = max_username
         self.user = b""
         self.box = b""
 
     def receive(self, packet: bytes) -> bool:
-        if self.limit != self._BOX:
+        if not self._named:
+            self._named = True
             self.user = packet
             self.limit = self._BOX
             return False

@@ -179,6 +179,35 @@ def test_a_message_over_the_packet_limit_is_refused_before_it_is_sent(pair: Any)
     assert len(client.data_to_send()) == 104
 
 
+def test_an_answer_that_fails_while_it_is_written_leaves_its_request_to_be_answered() -> None:
+    class Broken(list[Any]):
+        def __iter__(self) -> Any:
+            raise ZeroDivisionError
+
+    client, server = insecure()
+    id = client.request("x")
+    server.receive(client.data_to_send())
+    with pytest.raises(ZeroDivisionError):
+        server.respond(id, Broken([1]))
+    assert server.data_to_send() == b""
+    assert server.unanswered == 1
+    server.fail(id, "broken")
+    assert client.receive(server.data_to_send()) == [ErrorReceived(id, "broken")]
+
+
+def test_what_is_not_sent_yet_is_counted_however_often_that_is_asked() -> None:
+    client, _ = insecure()
+    sizes = []
+    for _ in range(3):
+        client.request("x")
+        sizes.append(client.unsent)
+    assert sizes == [len(framed(b'(request 0 "x")')) * n for n in (1, 2, 3)]
+    assert client.unsent == len(client.data_to_send())
+    assert client.unsent == 0
+    client.request("xyz")
+    assert client.unsent == len(framed(b'(request 3 "xyz")'))
+
+
 def test_an_answer_over_the_packet_limit_becomes_an_error() -> None:
     client, server = insecure(limits=Limits(packet=100))
     id = client.request("x")
@@ -504,7 +533,7 @@ def test_an_end_inside_a_packet_is_told() -> None:
     client.receive(b"\0\0\0\5ab")
     (event,) = client.receive_eof()
     assert isinstance(event, PeerFinished)
-    assert event.error.reason == "the other end closed the connection in the middle of a packet: 2 of a packet's 5 bytes"
+    assert event.error.reason.endswith("closed the connection in the middle of a packet: 2 of a packet's 5 bytes")
 
 
 @pytest.mark.parametrize("whole", [False, True])
