@@ -1,0 +1,39 @@
+"""What a test must not leave behind, and how to wait for what nobody announces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+from .peers import SOON
+
+
+def open_sockets() -> set[str]:
+    """The sockets that this process has open, by number and what is behind it."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue  # the descriptor that lists the folder
+        if target.startswith("socket:"):
+            found.add(f"{number} -> {target}")
+    return found
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds of which no event tells."""
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so: {what}"
+        time.sleep(0.001)
+
+
+async def eventually_async(condition: Callable[[], object], what: str) -> None:
+    """The same on an event loop."""
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so: {what}"
+        await asyncio.sleep(0.001)

@@ -1,0 +1,205 @@
+"""Peers of the tests, byte by byte: they do what no library would, and take no library's word for what came.
+
+What they know of the protocol they know from docs/protocol.md; nothing of `bokbok.wire` is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import struct
+from typing import Any
+
+from nacl.secret import SecretBox
+
+from bokbok.address import Address
+from bokbok.keys import Key, passphrase_to_key
+
+KEY = passphrase_to_key("mypassphrase")
+USERS = {"myuser": KEY, "another": passphrase_to_key("another passphrase")}
+"""Who is known to the secure servers of the tests."""
+
+SOON = 30.0
+"""Seconds that a test waits for what should happen at once: long enough for a machine under load."""
+
+
+def framed(body: bytes) -> bytes:
+    """A packet as it travels."""
+    return struct.pack(">I", len(body)) + body
+
+
+def hello(user: str | bytes, key: Key, session_key: bytes) -> bytes:
+    """The two packets of a hello as they travel."""
+    name = user if isinstance(user, bytes) else user.encode("utf-8", "surrogateescape")
+    return framed(name) + framed(bytes(SecretBox(key.to_bytes()).encrypt(session_key)))
+
+
+class RawPeer:
+    """One end of a connection on a blocking socket. No wait is longer than `SOON`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(SOON)
+        self.sock = sock
+        self.user: bytes | None = None
+        self._box: SecretBox | None = None
+        self._rest = b""
+
+    @classmethod
+    def connect(cls, address: Address) -> RawPeer:
+        """Connect to a server, and say nothing."""
+        family = socket.AF_UNIX if address[0] == "unix" else socket.AF_INET6 if ":" in address[1] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.settimeout(SOON)
+        try:
+            sock.connect(address[1] if address[0] == "unix" else address[1:])
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock)
+
+    def say_hello(self, user: str | bytes, key: Key) -> bytes:
+        """Client: say hello, and box from then on. Returns what was sent."""
+        session_key = os.urandom(32)
+        data = hello(user, key, session_key)
+        self.send(data)
+        self.begin(session_key)
+        return data
+
+    def begin(self, session_key: bytes) -> None:
+        """Box from now on."""
+        self._box = SecretBox(session_key)
+
+    def take_hello(self, key: Key) -> None:
+        """Server: take a hello, and box from then on."""
+        self.user = self.receive()
+        self.begin(SecretBox(key.to_bytes()).decrypt(self.receive()))
+
+    def packet(self, body: bytes) -> bytes:
+        """A message as it travels on this connection."""
+        return framed(bytes(self._box.encrypt(body)) if self._box is not None else body)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.sock.sendall(data)
+
+    def send_message(self, *bodies: bytes) -> None:
+        """Send messages, at once."""
+        self.send(b"".join(map(self.packet, bodies)))
+
+    def send_what_fits(self, data: bytes) -> int:
+        """Send until the other end takes no more, or has closed; how many bytes that was."""
+        self.sock.setblocking(False)
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self.sock.send(data[sent:])
+        except OSError:
+            pass
+        self.sock.settimeout(SOON)
+        return sent
+
+    def receive(self) -> bytes:
+        """The body of the next packet, opened. Raises `EOFError` at the end."""
+        body = self._exactly(*struct.unpack(">I", self._exactly(4)))
+        return self._box.decrypt(body) if self._box is not None else body
+
+    def _exactly(self, size: int) -> bytes:
+        pieces, missing = [self._rest], size - len(self._rest)
+        while missing > 0:
+            data = self.sock.recv(1024 * 1024)
+            if not data:
+                raise EOFError(f"the end, {missing} bytes before it was expected")
+            pieces.append(data)
+            missing -= len(data)
+        data = b"".join(pieces)
+        self._rest = data[size:]
+        return data[:size]
+
+    def receive_some(self, size: int) -> int:
+        """Read and drop some bytes; how many there were."""
+        return len(self.sock.recv(size))
+
+    def read_to_end(self) -> bytes:
+        """Everything up to an end of file. A reset raises `ConnectionResetError`."""
+        pieces = [self._rest]
+        while data := self.sock.recv(1024 * 1024):
+            pieces.append(data)
+        return b"".join(pieces)
+
+    def silent(self) -> bool:
+        """Whether there is nothing to be read now, not even an end."""
+        return not self._rest and not select.select([self.sock], [], [], 0)[0]
+
+    def readable_within(self, seconds: float) -> bool:
+        """Whether something, or the end, can be read before so many seconds are over."""
+        return bool(select.select([self.sock], [], [], seconds)[0])
+
+    def finish(self) -> None:
+        """Send no more, but go on reading."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def kill(self) -> None:
+        """Vanish as a killed program does whose host says so: TCP sends a reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.sock.close()
+
+
+class RawListener:
+    """A listening socket, for peers that are servers."""
+
+    def __init__(self, address: Address, backlog: int = 5) -> None:
+        if address[0] == "unix":
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.bind(address[1])
+            self.address: Address = address
+        else:
+            self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self.sock.bind(address[1:])
+            self.address = ("tcp", *self.sock.getsockname())
+        self.sock.listen(backlog)
+        self.sock.settimeout(SOON)
+        self._fillers: list[socket.socket] = []
+
+    def accept(self) -> RawPeer:
+        """The next connection."""
+        return RawPeer(self.sock.accept()[0])
+
+    def fill(self) -> None:
+        """Connect until the backlog is full and nobody else gets through."""
+        while True:
+            sock = socket.socket(self.sock.family, socket.SOCK_STREAM)
+            self._fillers.append(sock)
+            sock.setblocking(False)
+            if sock.connect_ex(self.sock.getsockname()) and not select.select([], [sock], [], 0.05)[1]:
+                return  # EAGAIN of a Unix socket; a SYN without an answer
+            if self.sock.family == socket.AF_UNIX and sock.connect_ex(self.sock.getsockname()) == 11:
+                return
+
+    def close(self) -> None:
+        """Close the socket, and those of `fill`."""
+        for sock in (self.sock, *self._fillers):
+            sock.close()
+
+
+class Awaited:
+    """A raw peer or listener for tests on an event loop: each method in a thread, so that the loop goes on."""
+
+    def __init__(self, blocking: Any) -> None:
+        self._blocking = blocking
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._blocking, name)
+        if not callable(found):
+            return found
+
+        async def method(*args: Any) -> Any:
+            result = await asyncio.to_thread(found, *args)
+            return Awaited(result) if isinstance(result, RawPeer) else result
+
+        return method
