@@ -1,0 +1,132 @@
+"""A suite that notices nothing is worth nothing: every mutant is caught, by the cases that are about its fault."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bokbok_interop.cases import all_cases
+from bokbok_interop.matrix import Group
+from bokbok_interop.model import RUNNER, Outcome, Result
+from bokbok_interop.peers.local import LocalPeer
+from bokbok_interop.runner import Runner, Settings
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parent / "mutants" / "mutants.py"
+MINIMAL = ROOT / "interop" / "examples" / "minimal" / "puppet.py"
+CASES = {case.id: case for case in all_cases()}
+ABOUT = ("secure", "errors", "lifecycle", "hostile")
+TIMEOUT = 6.0  # a mutant that hangs need not be waited for as long as a good peer deserves
+
+
+def _listed() -> list[dict[str, Any]]:
+    """The mutants, read in another process: importing them changes modules."""
+    code = (
+        "import json, runpy, sys; sys.argv = ['x']; m = runpy.run_path(sys.stdin.readline().strip(), run_name='m')['MUTANTS'];"
+        "print(json.dumps([{k: v for k, v in vars(x).items() if k != 'break_it'} for x in m.values()]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=f"{SCRIPT}\n", capture_output=True, text=True, check=True)
+    import json
+
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+MUTANTS = _listed()
+
+
+def _pairs() -> list[tuple[dict[str, Any], str]]:
+    return [(mutant, case) for mutant in MUTANTS for case in mutant["cases"]]
+
+
+async def _catch(mutant: dict[str, Any], case_id: str, gate: asyncio.Semaphore) -> Result:
+    case = CASES[case_id]
+    broken = LocalPeer("mutant", [sys.executable, str(SCRIPT), mutant["name"]])
+    good = LocalPeer("minimal", [sys.executable, str(MINIMAL)])
+    role = {"client": "server", "server": "client"}[case.opponent] if case.opponent else mutant["role"]
+    other = RUNNER if case.opponent else "minimal"
+    names = {"client": other, "server": other, role: "mutant"}
+    transport = mutant["transport"] if mutant["transport"] in case.transports else case.transports[0]
+    security = mutant["security"] if mutant["security"] in case.securities else case.securities[0]
+    group = Group(names["client"], names["server"], transport, security, [case])
+    async with gate:
+        runner = Runner({"mutant": broken, "minimal": good}, Settings(timeout=TIMEOUT, jobs=1))
+        return (await runner.run([group]))[0]
+
+
+@pytest.fixture(scope="module")
+def caught() -> dict[tuple[str, str], Result]:
+    """Every mutant played against every case that must catch it, several at a time."""
+
+    async def play() -> dict[tuple[str, str], Result]:
+        gate = asyncio.Semaphore(8)
+        results = await asyncio.gather(*(_catch(mutant, case, gate) for mutant, case in _pairs()))
+        return {(m["name"], c): result for (m, c), result in zip(_pairs(), results, strict=True)}
+
+    return asyncio.run(play())
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("name", "case"), [(mutant["name"], case) for mutant, case in _pairs()])
+def test_the_mutant_is_caught(name: str, case: str, caught: dict[tuple[str, str], Result]) -> None:
+    result = caught[name, case]
+    assert result.outcome is Outcome.FAILED, f"{result.outcome.value}: {result.reason}"
+    assert "the case itself broke" not in result.reason
+    assert "does not start" not in result.reason
+
+
+def test_there_are_at_least_forty_mutants() -> None:
+    assert len(MUTANTS) >= 40
+
+
+def test_every_case_of_the_four_chapters_catches_a_mutant() -> None:
+    # `disconnect` takes a container, where no mutant runs.
+    wanted = {case.id for case in CASES.values() if case.chapter in ABOUT and "disconnect" not in case.faults}
+    assert sorted(wanted - {case for mutant in MUTANTS for case in mutant["cases"]}) == []
+
+
+def test_every_mutant_is_about_something_else() -> None:
+    assert len({mutant["title"] for mutant in MUTANTS}) == len(MUTANTS)
+    assert all(mutant["cases"] and mutant["title"] for mutant in MUTANTS)
+
+
+@pytest.mark.timeout(600)
+def test_the_example_itself_passes_all_of_these_cases() -> None:
+    wanted = [CASES[case] for case in dict.fromkeys(case for mutant in MUTANTS for case in mutant["cases"])]
+    groups = [
+        Group(
+            "minimal",
+            "minimal",
+            "tcp",
+            security,
+            [c for c in wanted if not c.opponent and security in c.securities and "tcp" in c.transports],
+        )
+        for security in ("secure", "insecure")
+    ]
+    groups.append(
+        Group(
+            RUNNER,
+            "minimal",
+            "tcp",
+            "secure",
+            [c for c in wanted if c.opponent == "client" and "secure" in c.securities],
+        )
+    )
+    groups.append(Group("minimal", RUNNER, "tcp", "secure", [c for c in wanted if c.opponent == "server"]))
+    runner = Runner({"minimal": LocalPeer("minimal", [sys.executable, str(MINIMAL)])}, Settings())
+    results = asyncio.run(runner.run(groups))
+    assert [f"{r.cell}: {r.reason}" for r in results if r.outcome is Outcome.FAILED] == []
+
+
+def test_the_readme_has_the_table_of_mutants() -> None:
+    readme = (ROOT / "interop" / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| ([^|]+) \|", readme, re.M))
+    assert {m["name"]: m["title"] for m in MUTANTS} == {
+        name: title.strip() for name, title in rows.items() if name in {m["name"] for m in MUTANTS}
+    }
