@@ -13,15 +13,17 @@ LIST, VECTOR, BRACKETS, BRACES = range(4)
 TOP = 4  # the datum that was asked for
 PREFIX = 5  # (items, datum): 'x and its kin; items: the symbol
 SKIP = 6  # behind #;: the datum is dropped, and another one is waited for
-SAME = 7  # after a comment in a list: CHICKEN reads a datum here, and takes no dot
-TAIL = 8  # behind the dot of a list; items: the list's items
-FEATURE = 9  # behind #+
-EXPANSION = 10  # behind #+ and its first datum; items: that datum
-CASE = 11  # behind #ci or #cs; items: whether case was folded outside
-NUMBERS = 12  # behind #u8 and its kin; items: (the tag, whether case was folded outside)
-HERE_DATUM = 13  # behind # in a #<# string; items: (whether in braces, whether case was folded outside)
-CLOSING = 14  # the tail of a dotted list is read, its closer must follow; items: (items, tail, kind of the list)
-HERE_TEXT = 15  # in the text of a #<# string; items: the string's state
+TAIL = 7  # behind the dot of a list; items: the list's items
+FEATURE = 8  # behind #+
+EXPANSION = 9  # behind #+ and its first datum; items: that datum
+CASE = 10  # behind #ci or #cs; items: whether case was folded outside
+NUMBERS = 11  # behind #u8 and its kin; items: (the tag, whether case was folded outside)
+HERE_DATUM = 12  # behind # in a #<# string; items: (whether in braces, whether case was folded outside)
+CLOSING = 13  # the tail of a dotted list is read, its closer must follow; items: (items, tail, kind of the list)
+HERE_TEXT = 14  # in the text of a #<# string; items: the string's state
+
+TRANSPARENT: Final = {SKIP: 1, TAIL: 1, CASE: 1, NUMBERS: 2}
+"""The frames that add no level to the value, with how many on the stack do not count (a number vector: its list too)."""
 
 CLOSERS: Final = {LIST: ")", VECTOR: ")", BRACKETS: "]", BRACES: "}"}
 WAITING_FOR: Final = {
@@ -37,7 +39,7 @@ OPEN = 1  # the start of a list or vector; payload: its kind
 CLOSE = 2  # the end of one; payload: the closer
 WAIT = 3  # what takes a datum; payload: the kind and items of its frame
 COMMENT = 4  # a comment that counts as white space
-READ_ON = 5  # a comment after which CHICKEN reads a datum
+READ_ON = 5  # a comment after which CHICKEN reads a datum, and takes no dot
 DOT = 6  # the dot of a list
 MORE = 7  # nothing, since the token is not complete; payload: the search for its end
 

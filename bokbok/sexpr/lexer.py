@@ -25,7 +25,6 @@ from bokbok.sexpr.frames import (
     PREFIX,
     READ_ON,
     SKIP,
-    TOP,
     VALUE,
     VECTOR,
     WAIT,
@@ -98,11 +97,9 @@ class Lexer:
     """
 
     __slots__ = ("base", "fold", "version")
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-        self.base = 0
-        self.fold = False
+    base: int
+    fold: bool
+    version: int
 
     def error(self, problem: str, position: int, expected: str | None = None) -> ReadError:
         """The error for what stands at `position` of the input."""
@@ -113,8 +110,8 @@ class Lexer:
         where = self.base + position
         return IncompleteError(f"{problem} (begun at byte {where})", self.base + len(data), expected)
 
-    def lex(self, data: bytes, position: int, final: bool, kind: int) -> Found:
-        """Finds out what begins at `position`, where no white space is."""
+    def lex(self, data: bytes, position: int, final: bool, dots: bool) -> Found:
+        """Finds out what begins at `position`, where no white space is; `dots`: whether a dot may be a list's."""
         byte = data[position]
         if byte == 0x22:
             raw = self._quoted(data, position, final, b'"')
@@ -127,11 +124,11 @@ class Lexer:
                 if final:
                     raise self.incomplete("lone #", data, position, "what follows a #")
                 return MORE, position, ANY
-            return self._lex_hash(data, position, final, kind)
+            return self._lex_hash(data, position, final)
         if byte == 0x3B:
             return self.line_comment(data, position, final, COMMENT)
         if byte in _NUMBER_STARTS:
-            if byte == 0x2E and kind < TOP:
+            if byte == 0x2E and dots:
                 return self._lex_dot(data, position, final)
             return self._lex_number(data, position, position, final, None, None)
         if byte in _PREFIXES:
@@ -317,7 +314,7 @@ class Lexer:
                 return VALUE, end, value
         return VALUE, end, make_symbol(name)
 
-    def _lex_hash(self, data: bytes, position: int, final: bool, kind: int) -> Found:
+    def _lex_hash(self, data: bytes, position: int, final: bool) -> Found:
         """What begins with `#`; there is at least one more byte."""
         byte = data[position + 1]
         if byte == 0x28:

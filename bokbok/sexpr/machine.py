@@ -32,10 +32,11 @@ from bokbok.sexpr.frames import (
     NUMBERS,
     OPEN,
     PREFIX,
-    SAME,
+    READ_ON,
     SKIP,
     TAIL,
     TOP,
+    TRANSPARENT,
     VALUE,
     VECTOR,
     WAIT,
@@ -67,6 +68,7 @@ SPACE: Final = re.compile(_S + rb"*")
 _CHARS: Final = {bytes((code,)): Char(chr(code)) for code in range(0x21, 0x7F)}
 _HERE_STOP: Final = re.compile(rb"[\n#]")
 _COND_EXPAND: Final = Symbol("cond-expand")
+_NO_COMMENT: Final[tuple[Any, int]] = (None, 0)
 _ELSE: Final = Symbol("else")
 _QUOTE: Final = Symbol("quote")
 _CONS: Final = Symbol("cons")
@@ -128,16 +130,18 @@ class Machine(Lexer):
     Attributes:
         position: after `run`, how far the input has been read; what lies behind it belongs to the next run.
         ending: after `NEED_MORE`, the search for the end of the token that was not complete.
-        base: the offset in the stream of the first byte of the next input.
+        limit: how long the stack may get now: `max_depth`, and one more for every frame on it that adds no level.
+        commented: the items of a list and how many there were when a comment came, behind which a dot is no dot.
     """
 
-    __slots__ = ("ending", "items", "kind", "max_depth", "position", "stack", "start")
+    __slots__ = ("commented", "ending", "items", "kind", "limit", "max_depth", "position", "stack", "start")
 
     def __init__(self, dialect: Dialect, max_depth: int) -> None:
         self.version = dialect.version
         self.base = 0
         self.fold = False
-        self.max_depth = max_depth
+        self.max_depth = self.limit = max_depth
+        self.commented = _NO_COMMENT
         self.position = 0
         self.ending: Ending = ANY
         self.stack: list[tuple[Any, int, int]] = []
@@ -163,7 +167,7 @@ class Machine(Lexer):
         Returns:
             The datum; `NO_DATUM` if final input holds none; `NEED_MORE` if the input ended before one did.
         """
-        stack, base, max_depth = self.stack, self.base, self.max_depth
+        stack, base, limit = self.stack, self.base, self.limit
         items, kind, start = self.items, self.kind, self.start
         append: Any = items.append if kind < TOP else None
         value: Any
@@ -187,8 +191,8 @@ class Machine(Lexer):
                     elif group == 4:
                         value = match[4].decode("utf-8", "surrogateescape")
                     elif group == 1:
-                        if len(stack) >= max_depth:
-                            raise ReadError(f"nesting deeper than {max_depth:,}", base + match.end() - 1)
+                        if len(stack) >= limit:
+                            raise self._too_deep(match.end() - 1)
                         stack.append((items, kind, start))
                         items = []
                         append = items.append
@@ -220,7 +224,8 @@ class Machine(Lexer):
                         value = Keyword(match[7].decode("utf-8", "surrogateescape"))
                     elif group == 10:
                         position = match.start(10)
-                        code, position, payload = self.lex(data, position, final, kind)
+                        dots = kind < TOP and not (items is self.commented[0] and len(items) == self.commented[1])
+                        code, position, payload = self.lex(data, position, final, dots)
                         if code == VALUE and kind < TOP:
                             append(payload)
                             code = COMMENT
@@ -244,6 +249,7 @@ class Machine(Lexer):
                     if kind == TAIL:
                         raise ReadError(f"'{payload}' behind a dot", base + position - 1, "the tail of the list")
                     # A dropped `#ci` stays in force to the end of the datum.
+                    limit -= TRANSPARENT.get(kind, 0)
                     items, kind, start = stack.pop()
                 if CLOSERS[kind] != payload:
                     problem = f"'{payload}' in a list opened at byte {start}"
@@ -255,7 +261,7 @@ class Machine(Lexer):
                 if kind >= CLOSING:
                     items, kind, start = stack.pop()
             elif code == MORE:
-                self.items, self.kind, self.start = items, kind, start
+                self.items, self.kind, self.start, self.limit = items, kind, start, limit
                 self.position = position
                 self.ending = payload
                 if not final:
@@ -265,50 +271,55 @@ class Machine(Lexer):
                 raise self._unfinished(base + len(data))
             else:
                 # Something opens, or waits for a datum.
-                where = base + match.start(10) if kind < CLOSING else base + position - 1
-                if len(stack) >= max_depth:
-                    raise ReadError(f"nesting deeper than {max_depth:,}", where)
+                where = match.start(10) if kind < CLOSING else position - 1
+                if code == READ_ON:
+                    if kind < TOP:
+                        self.commented = (items, len(items))
+                    continue
+                if code == DOT and not items:
+                    raise ReadError("dot at the beginning of a list", base + where, "a datum before the dot")
+                outside = (items, kind, start)
+                start = base + where
                 if code == OPEN:
-                    stack.append((items, kind, start))
-                    items, kind, start = [], payload, where
+                    items, kind = [], payload
                     append = items.append
-                elif code == WAIT:
-                    if kind < TOP and payload[0] == SKIP:
-                        stack.append((items, kind, start))
-                        items, kind, start = None, SAME, where
-                    stack.append((items, kind, start))
-                    kind, items = payload
-                    start = where
-                    if kind in (NUMBERS, HERE_DATUM):
-                        items = (items, self.fold)
-                        self.fold = False
-                    elif kind == CASE:
-                        items, self.fold = self.fold, items
-                    elif kind == HERE_TEXT:
-                        items = HereText(items)
-                elif code == DOT:
-                    if not items:
-                        raise ReadError("dot at the beginning of a list", where, "a datum before the dot")
-                    stack.append((items, kind, start))
-                    items, kind, start = None, TAIL, where
-                elif kind < TOP:  # READ_ON
-                    stack.append((items, kind, start))
-                    items, kind, start = None, SAME, where
+                else:
+                    kind, items = (TAIL, None) if code == DOT else payload
+                if kind in TRANSPARENT:
+                    limit += TRANSPARENT[kind]
+                    if limit > 2 * self.max_depth:
+                        raise self._too_deep(where)
+                elif len(stack) >= limit:
+                    raise self._too_deep(where)
+                stack.append(outside)
+                if kind in (NUMBERS, HERE_DATUM):
+                    items = (items, self.fold)
+                    self.fold = False
+                elif kind == CASE:
+                    items, self.fold = self.fold, items
+                elif kind == HERE_TEXT:
+                    items = HereText(items)
                 continue
 
             # A datum is complete: give it to whatever waits for it.
             while kind >= TOP:
                 if kind == TOP:
-                    self.items, self.kind, self.start = None, TOP, 0
+                    self.items, self.kind, self.start, self.limit = None, TOP, 0, limit
                     self.fold = False
+                    self.commented = _NO_COMMENT
                     self.position = position
                     return value
                 if kind == PREFIX:
                     value = [items, value]
                 elif kind == SKIP:
+                    limit -= 1
                     items, kind, start = stack.pop()
+                    if kind < TOP:
+                        append = items.append
+                        self.commented = (items, len(items))
                     break
                 elif kind == TAIL:
+                    limit -= 1
                     list_items, list_kind, list_start = stack.pop()
                     items, kind, start = (list_items, value, list_kind), CLOSING, list_start
                     break
@@ -318,8 +329,10 @@ class Machine(Lexer):
                 elif kind == EXPANSION:
                     value = [_COND_EXPAND, [items, value], [_ELSE]]
                 elif kind == CASE:
+                    limit -= 1
                     self.fold = items
                 elif kind == NUMBERS:
+                    limit -= 2
                     tag, self.fold = items
                     value = self._vector(tag, value, start)
                 elif kind == HERE_DATUM:
@@ -335,16 +348,15 @@ class Machine(Lexer):
     def _unfinished(self, end: int) -> IncompleteError:
         """The error for input that ended while something was open."""
         kind, start = self.kind, self.start
-        position = len(self.stack) - 1
-        while kind == SAME:
-            _, kind, start = self.stack[position]
-            position -= 1
         if kind == CLOSING:
             kind = self.items[2]
         if kind <= BRACES:
             what = "vector" if kind == VECTOR else "list"
             return IncompleteError(f"unterminated {what} (opened at byte {start})", end, f"'{CLOSERS[kind]}'")
         return IncompleteError("end of input", end, f"{WAITING_FOR[kind]} (from byte {start})")
+
+    def _too_deep(self, position: int) -> ReadError:
+        return ReadError(f"nesting deeper than {self.max_depth:,}", self.base + position)
 
     def _vector(self, tag: str, items: Any, start: int) -> Any:
         if type(items) is not list:
@@ -418,6 +430,6 @@ class Machine(Lexer):
     def _here_value(self, here: HereText, start: int) -> list[Any]:
         if not here.pieces:
             raise ReadError("#<# string without a line", start, "a line before the tag")
-        if len(self.stack) + 2 * here.embedded > self.max_depth:
+        if len(self.stack) + 2 * here.embedded > self.limit:
             raise ReadError(f"nesting deeper than {self.max_depth:,}", start)
         return here.expression(self.version)

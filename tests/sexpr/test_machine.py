@@ -14,6 +14,7 @@ from bokbok.sexpr import (
     Dotted,
     IncompleteError,
     Keyword,
+    Reader,
     ReadError,
     Symbol,
     loads,
@@ -99,6 +100,10 @@ A, B, C, DOT, QUOTE = (Symbol(name) for name in ("a", "b", "c", ".", "quote"))
         (b"(a #|b|#)", [A]),
         (b"(a #! b\n c)", [A, C]),
         (b"(#|x|# .5)", [0.5]),
+        (b"(#|x|# a . b)", Dotted([A], B)),
+        (b"(a #|x|# (b) . c)", Dotted([A, [B]], C)),
+        (b"(a #|x|# (b . c))", [A, Dotted([B], C)]),
+        (b"(a #;x b . c)", Dotted([A, B], C)),
         # what waits for a datum is dropped where its list ends
         (b"(a ')", [A]),
         (b"(a '`,)", [A]),
@@ -149,6 +154,10 @@ def test_what_nests_how(dialect: Dialect, data: bytes, value: Any) -> None:
         (b"(a '. b)", 4, "unexpected dot"),
         (b"(a #;c . b)", 7, "unexpected dot"),
         (b"(a #|c|# . b)", 9, "unexpected dot"),
+        (b"(a #|c|# ;d\n . b)", 13, "unexpected dot"),
+        (b"(a #! c\n. b)", 9, "unexpected dot"),
+        (b"(#|c|# . b)", 7, "unexpected dot"),
+        (b"(.111" + b"1" * 5000 + b")", 1, "more than 4,300 digits"),
         (b"#(a . b)", 7, "dot in a vector"),
         (b"#(a . (b . c))", 13, "dot in a vector"),
         (b"(#u8 )", 5, "unexpected '\\)'"),
@@ -248,6 +257,30 @@ def test_depth_beyond_pythons_recursion_limit_is_read_if_allowed() -> None:
         value = value.pop()
         depth += 1
     assert depth == 100_000
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [b"a", b"a . b", b"#|c|# a", b"#;b a", b"#;(b) a #;c", b"#u8(1)", b"#u8(#x1)", b"#u8 ;c\n(1)", b"#ci a", b'"a"'],
+)
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_what_adds_no_level_is_read_at_the_limit_itself(leaf: bytes, size: int) -> None:
+    data = b"(" * 50 + leaf + b")" * 50
+    reader = Reader(max_depth=50)
+    found = []
+    for start in range(0, len(data), size):
+        found += reader.feed(data[start : start + size])
+    assert same(found, [loads(data)])
+    with pytest.raises(ReadError, match="nesting deeper than 49"):
+        loads(data, max_depth=49)
+
+
+@pytest.mark.parametrize("leaf", [b"'a", b"#(a)", b"[]", b"#+a b"])
+def test_what_adds_a_level_is_refused_at_the_limit(leaf: bytes) -> None:
+    data = b"(" * 50 + leaf + b")" * 50
+    assert loads(data, max_depth=52)
+    with pytest.raises(ReadError, match="nesting deeper than 50"):
+        loads(data, max_depth=50)
 
 
 def test_many_comments_are_not_nesting() -> None:
