@@ -23,7 +23,7 @@ CLOSING = 13  # the tail of a dotted list is read, its closer must follow; items
 HERE_TEXT = 14  # in the text of a #<# string; items: the string's state
 
 TRANSPARENT: Final = {SKIP: 1, TAIL: 1, CASE: 1, NUMBERS: 2}
-"""The frames that add no level to the value, with how many on the stack do not count (a number vector: its list too)."""
+"""The frames that add no level to the value, with how many are not counted (a number vector: its list neither)."""
 
 CLOSERS: Final = {LIST: ")", VECTOR: ")", BRACKETS: "]", BRACES: "}"}
 WAITING_FOR: Final = {

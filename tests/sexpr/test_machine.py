@@ -155,7 +155,7 @@ def test_what_nests_how(dialect: Dialect, data: bytes, value: Any) -> None:
         (b"(a #;c . b)", 7, "unexpected dot"),
         (b"(a #|c|# . b)", 9, "unexpected dot"),
         (b"(a #|c|# ;d\n . b)", 13, "unexpected dot"),
-        (b"(a #! c\n. b)", 9, "unexpected dot"),
+        (b"(a #! c\n. b)", 8, "unexpected dot"),
         (b"(#|c|# . b)", 7, "unexpected dot"),
         (b"(.111" + b"1" * 5000 + b")", 1, "more than 4,300 digits"),
         (b"#(a . b)", 7, "dot in a vector"),
@@ -261,7 +261,7 @@ def test_depth_beyond_pythons_recursion_limit_is_read_if_allowed() -> None:
 
 @pytest.mark.parametrize(
     "leaf",
-    [b"a", b"a . b", b"#|c|# a", b"#;b a", b"#;(b) a #;c", b"#u8(1)", b"#u8(#x1)", b"#u8 ;c\n(1)", b"#ci a", b'"a"'],
+    [b"a", b"a . b", b"#|c|# a", b"#;b a", b"#;b a #;c", b"#u8(1)", b"#u8(#x1)", b"#u8 ;c\n(1)", b"#ci a", b'"a"'],
 )
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_what_adds_no_level_is_read_at_the_limit_itself(leaf: bytes, size: int) -> None:
