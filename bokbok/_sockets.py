@@ -20,6 +20,7 @@ __all__ = [
     "BACKLOG_RETRY",
     "DEFAULT_BACKLOG",
     "DEFAULT_CONNECT_TIMEOUT",
+    "ENDLESS",
     "LINGER_BYTES",
     "LINGER_SECONDS",
     "Listener",
@@ -35,6 +36,9 @@ DEFAULT_BACKLOG = 128
 a burst of clients fills at once; 128 is what Linux capped it to for decades (`SOMAXCONN`)."""
 DEFAULT_CONNECT_TIMEOUT = 30.0
 """Seconds to connect: more than Linux needs to find a host unreachable, less than its two minutes of silence."""
+
+ENDLESS = 2_000_000.0
+"""Seconds from which on a time-out is none: `poll` takes 24 days at the most."""
 
 BACKLOG_RETRY = 0.01
 """Seconds until a Unix socket whose backlog is full is tried again."""

@@ -36,6 +36,7 @@ from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
+    ENDLESS,
     LINGER_BYTES,
     LINGER_SECONDS,
     connect_candidates,
@@ -155,6 +156,7 @@ class Connection:
         self._congested = False  # … and it is a thread of its own, since the peer is slow
         self._drained = threading.Condition(self._lock)
         self._bunch = 0  # answers that are not sent yet, on purpose
+        self._broken: Exception | None = None  # why sending failed, if that is more than that the other end has closed
         # Reading.
         self._reading = False  # some thread has the role
         self._buffer = memoryview(bytearray(_READ))
@@ -222,7 +224,7 @@ class Connection:
             if read:
                 self._reading = True
             data = self._take()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None or timeout > ENDLESS else time.monotonic() + timeout
         try:
             try:
                 if data:
@@ -301,8 +303,11 @@ class Connection:
             with self._lock:
                 data = self._wire.data_to_send()
                 if not data:
-                    self._stop_sending()
-                    return
+                    over = self._stop_sending()
+            if not data:
+                if over:
+                    self._close_if_idle()
+                return
 
     def _transmit_slowly(self, data: bytes, sent: int) -> None:
         """Send the rest, and what comes after it, at the peer's speed."""
@@ -313,7 +318,7 @@ class Connection:
             while True:
                 view = memoryview(data)
                 while sent < len(view):
-                    if not poll.poll(self._limits.send_timeout * 1000):
+                    if not poll.poll(min(self._limits.send_timeout, ENDLESS) * 1000):
                         raise TimeoutError(
                             f"the other end took nothing for {self._limits.send_timeout} s of what was sent to it"
                         )
@@ -324,25 +329,40 @@ class Connection:
                 with self._lock:
                     data, sent = self._wire.data_to_send(), 0
                     if not data:
-                        self._stop_sending()
-                        return
+                        over = self._stop_sending()
+                if not data:
+                    if over:
+                        self._close_if_idle()
+                    return
         except (OSError, ValueError) as error:  # ValueError: the socket is closed, and has no descriptor any more
             self._send_failed(error)
 
-    def _stop_sending(self) -> None:
-        """With the lock held: nobody owns the sending side any more."""
+    def _stop_sending(self) -> bool:
+        """With the lock held: nobody owns the sending side any more. True if that may be what the end waited for."""
         self._sending = False
         if self._congested:
             self._congested = False
             self._drained.notify_all()
         if self._ended:
             self._maybe_close_socket()
+        return self._wire.state == "peer-finished" or self._admission.draining
 
     def _send_failed(self, error: Exception) -> None:
-        self._end(self._lost(error))
+        with self._lock:
+            # The other end may have answered before it went: whoever reads takes that first, then finds the end.
+            reading_goes_on = isinstance(error, ConnectionError) and self._wire.state == "open"
+            if reading_goes_on and not isinstance(error, BrokenPipeError):
+                self._broken = error
+        if reading_goes_on:
+            with contextlib.suppress(OSError):  # reset already
+                self._socket.shutdown(socket.SHUT_RD)
+        else:
+            self._end(self._lost(error))
         with self._lock:
             self._wire.data_to_send()  # nobody will take it
-            self._stop_sending()
+            over = self._stop_sending()
+        if over:
+            self._close_if_idle()
 
     def _send_now(self) -> None:
         """Send what the protocol object has, if nobody does already."""
@@ -519,6 +539,8 @@ class Connection:
 
     def _receive(self, data: bytes, *, by_caller: bool = False) -> None:
         """As the one who reads: take in what has come (nothing: the end of it)."""
+        if not data and self._broken is not None:
+            raise self._broken
         with self._lock:
             self._take_in(self._wire.receive(data) if data else self._wire.receive_eof(), by_caller=by_caller)
 
@@ -598,15 +620,19 @@ class Connection:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     raise TimeoutError
-                self._socket.settimeout(remaining)
+                self._socket.settimeout(min(remaining, ENDLESS))
                 data = self._socket.recv(_READ)
             except TimeoutError:
-                self._end(ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s"))
+                error = ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s")
+                _log.warning("%r: %s", self, error.reason)
+                self._end(error)
                 return False
             except OSError as error:
                 self._end(self._lost(error))
                 return False
             with self._lock:
+                if self._ended:  # the server was stopped, which is what ended the waiting
+                    return False
                 events = self._wire.receive(data) if data else self._wire.receive_eof()
             if events and isinstance(events[0], wire.HelloReceived):
                 key = self._look_up(events[0].user)
@@ -627,7 +653,7 @@ class Connection:
         assert self._user_to_key is not None
         try:
             key: object = self._user_to_key(user)
-        except Exception:
+        except BaseException:
             _log.exception("%r: user_to_key failed; the user is refused", self)
             return None
         if key is None or isinstance(key, Key):
@@ -740,9 +766,10 @@ class Connection:
             return self._wire.lost(reason[:1].lower() + reason[1:])
 
     def _close_if_idle(self) -> None:
-        """Close once the last handler has finished, if that is all that the connection was still there for."""
+        """Close once the last answer has been sent, if that is all that the connection was still there for."""
         with self._lock:
-            over = self._admission.idle and (self._admission.draining or self._wire.state == "peer-finished")
+            over = self._admission.draining or self._wire.state == "peer-finished"
+            over = over and self._admission.idle and not self._sending
             reason = "the server was stopped" if self._admission.draining else "the other end closed the connection"
         if over:
             self._end(ConnectionClosed(reason))
@@ -898,6 +925,7 @@ def open_connection(
         on_close=on_close,
         limits=limits,
     )
+    connection._opened()  # whatever becomes of it from here on is its end
     connection._send_now()  # the hello
     connection._start_crew()
     return connection
@@ -905,7 +933,7 @@ def open_connection(
 
 def _connect(place: Address, timeout: float | None) -> socket.socket:
     """A connected, blocking socket."""
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None or timeout > ENDLESS else time.monotonic() + timeout
     failure: ConnectFailed | None = None
     for family, target in connect_candidates(place):
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -925,11 +953,12 @@ def _connect(place: Address, timeout: float | None) -> socket.socket:
                 else:
                     sock.settimeout(None)
                     return sock
-        except TimeoutError:
-            sock.close()
-            raise ConnectTimeout(f"cannot connect to {format_address(place)}: no answer within {timeout} s") from None
         except OSError as error:
             sock.close()
+            if isinstance(error, TimeoutError) and error.errno is None:  # ours, not the system's (`ETIMEDOUT`)
+                raise ConnectTimeout(
+                    f"cannot connect to {format_address(place)}: no answer within {timeout} s"
+                ) from None
             failure = connect_failed(place, error)
         except BaseException:
             sock.close()

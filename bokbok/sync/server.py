@@ -6,7 +6,6 @@ What this module knows: accepting, and how a server ends. What it refuses to kno
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import selectors
 import socket
@@ -27,8 +26,7 @@ __all__ = ["Server", "start_server"]
 _log = logging.getLogger("bokbok.sync")
 
 _ACCEPT_PAUSE = 0.1
-"""Seconds without accepting after the system ran out of descriptors or memory: until something is closed."""
-_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
 
 
 class Server:
@@ -152,9 +150,8 @@ class Server:
         except (BlockingIOError, ConnectionAbortedError):
             return  # gone again before it was accepted
         except OSError as error:
-            if error.errno not in _SCARCE:
-                raise
-            _log.error("%r: cannot accept: %s; trying again", self, error.strerror)
+            # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts: they pass.
+            _log.error("%r: cannot accept: %s; trying again", self, error.strerror or error)
             self._pause(_ACCEPT_PAUSE)
             return
         try:
