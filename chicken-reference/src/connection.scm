@@ -46,8 +46,8 @@
   ;; A handler's answer or a request waits while more bytes than this wait to be written.
   (define unsent-high-water 1048576)
   ;; The error answers that the reading thread itself gives never wait; a peer that asks and never reads is cut off
-  ;; when this much is unsent.
-  (define unsent-limit 33554432)
+  ;; when this much is unsent beside one packet of full size.
+  (define unsent-refusals 4194304)
   ;; Milliseconds: how long the last packets may take without any progress, and how long unread input is taken in
   ;; before a socket is closed (closing on unread input resets the connection, and takes the last packets with it).
   (define flush-patience 10000)
@@ -274,7 +274,7 @@
 
   ;;; Reading
 
-  ;; Makes `n` bytes available from in-start on: #t, or why not: `eof`, `timeout`, `cancelled`, a message. The
+  ;; Makes `n` bytes available from in-start on: #t, or why not: `eof`, `timeout`, `cancelled`, (failed MESSAGE). The
   ;; buffer grows with what has come, not with what a header promises.
   (define (need! c n limit)
     (define fd (socket-fileno (connection-socket c)))
@@ -291,7 +291,7 @@
                  (let ((got (receive-some! (connection-socket c) (in-buffer c) (in-end c)
                                            (string-length (in-buffer c)))))
                    (cond ((not got) (loop))
-                         ((string? got) got)
+                         ((string? got) (list 'failed got))
                          ((= got 0) 'eof)
                          (else (in-end-set! c (+ (in-end c) got)) (loop)))))))))))
 
@@ -307,7 +307,7 @@
             ((> (in-start c) 0) (move-to! buf))
             (else (move-to! (make-string (min (* 2 size) (max n 65536))))))))
 
-  ;; The next packet's bytes, or what `need!` says, or `(too-long N)`.
+  ;; The next packet, a string; or what `need!` says; or `cut`, an end within a packet; or (too-long N).
   (define (read-packet c size-limit limit)
     (let ((state (need! c packet-header-size limit)))
       (if (not (eq? state #t))
@@ -331,7 +331,7 @@
           ((eq? result 'cut) (values 'eof "the other end closed the connection in the middle of a packet"))
           ((eq? result 'timeout) (values 'refused "the hello did not come in time"))
           ((eq? result 'cancelled) (values 'ours "the server was stopped"))
-          ((string? result) (values 'failed result))
+          ((eq? 'failed (car result)) (values 'failed (cadr result)))
           (else (values 'refused (string-append "protocol error: a packet of " (number->string (cadr result))
                                                 " bytes is over the limit")))))
 
@@ -359,7 +359,7 @@
                                    (parse-message body (settings-depth-limit settings)
                                                   (settings-name-limit settings)))))))
                   (cond (why (values 'refused (string-append "protocol error: " why)))
-                        ((> (unsent c) unsent-limit) (values 'refused "the other end does not read its answers"))
+                        ((> (unsent c) (+ unsent-refusals (settings-packet-limit settings))) (values 'refused "the other end does not read its answers"))
                         (else (loop))))))))))
 
   ;; Does what a message asks for: #f, or the protocol's rule that it broke.

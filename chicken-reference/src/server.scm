@@ -91,8 +91,15 @@
                    (thread-sleep! 0.1)))
                 (else
                  ;; The mutex is held so that a connection that ends at once is not forgotten before it is known.
-                 (with-lock (server-mutex server)
-                   (server-connections-set! server (cons (start! so) (server-connections server))))))
+                 (let ((result (with-lock (server-mutex server)
+                                 (let ((result (guarded-call start! so)))
+                                   (when (car result)
+                                     (server-connections-set! server
+                                       (cons (cdr result) (server-connections server))))
+                                   result))))
+                   (unless (car result)
+                     (close-socket so)
+                     (log-line "a connection cannot be served: " (one-line (condition-text (cdr result) shown)))))))
           (loop))))
     (bound-unbind! bound)
     (with-lock (server-mutex server)

@@ -225,12 +225,12 @@ C
   (define (socket-name so)
     (name-of 'socket-name so
       (foreign-lambda* int ((int fd) (scheme-pointer to))
-        "socklen_t n = 128; C_return(getsockname(fd, to, &n) < 0 ? -errno : n > 128 ? 128 : n);")))
+        "socklen_t n = 128; C_return(getsockname(fd, to, &n) < 0 ? -errno : n > 128 ? 128 : (int)n);")))
 
   (define (socket-peer-name so)
     (name-of 'socket-peer-name so
       (foreign-lambda* int ((int fd) (scheme-pointer to))
-        "socklen_t n = 128; C_return(getpeername(fd, to, &n) < 0 ? -errno : n > 128 ? 128 : n);")))
+        "socklen_t n = 128; C_return(getpeername(fd, to, &n) < 0 ? -errno : n > 128 ? 128 : (int)n);")))
 
   (define (flag-option level name)
     (getter-with-setter

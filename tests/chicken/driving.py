@@ -112,9 +112,9 @@ class Puppet(Lines):
     def event(self, beginning: str) -> str:
         return self.take(lambda line: line.startswith(f"(event {beginning}"))
 
-    def listen(self, handle: int, address: str, users: str = "#f") -> tuple[str, int] | str:
+    def listen(self, handle: int, address: str, users: str = "#f", backlog: int = 10) -> tuple[str, int] | str:
         """Starts a server: where it can be connected to, a host and port or a path."""
-        answer = self.command(f"listen {handle} {address} 10 {users}")
+        answer = self.command(f"listen {handle} {address} {backlog} {users}")
         tcp = re.fullmatch(r'ok \(tcp ("[^"]*"|#f) (\d+)\)', answer)
         if tcp:
             return ("127.0.0.1" if tcp[1] == "#f" else tcp[1].strip('"'), int(tcp[2]))

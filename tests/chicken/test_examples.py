@@ -1,0 +1,26 @@
+"""The egg's demo, client and server, as the examples that come with it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+
+def test_the_demo_pings_and_calls_back(program: Callable[[str], Path], tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    server = subprocess.Popen([program("bokbok-server"), path, "0.05"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f'listening at (unix "{path}")\n'
+        client = subprocess.run(
+            [program("bokbok-client"), path, "1"], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert client.stdout == '("pong" "12345")\n#t\ncallback 1\ncallback 2\ncallback 3\n'
+        assert server.stdout.readline() == f'myuser connected from (unix "{path}")\n'
+        assert server.stdout.readline() == "myuser is gone\n"
+    finally:
+        server.terminate()
+        server.wait(30)
+        assert server.stdout is not None
+        server.stdout.close()
