@@ -32,6 +32,7 @@ _ESCAPED: Final = re.compile(r'["\\\x00-\x1f\x7f]')
 _ESCAPES: Final = {chr(code): f"\\x{code:02x}" for code in (*range(32), 127)} | {
     '"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f", "\r": "\\r",
 }  # fmt: skip
+_ESCAPE_TABLE: Final = str.maketrans(_ESCAPES)
 
 # Symbols that no dialect puts bars round: they begin like no number, and hold nothing special, and no colon.
 _PLAIN_SYMBOL: Final = re.compile(r"[a-zA-Z!$%&*/<=>?@^_~][a-zA-Z0-9!#$%&*/<=>?@^_~.+\-]*")
@@ -113,7 +114,7 @@ def _write(value: Any, dialect: Dialect, escaped: Callable[[str], object]) -> st
             for item in elements:
                 kind = type(item)
                 if kind is str:
-                    emit(f'"{_ESCAPED.sub(_escape, item)}"' if escaped(item) else f'"{item}"')
+                    emit(f'"{item}"' if len(item) < 256 and not escaped(item) else _string_text(item, escaped))
                 elif kind is int:
                     emit(str(item) if FIXNUM_MIN <= item <= FIXNUM_MAX else _integer_text(item, bignums))
                 elif kind is Symbol:
@@ -157,6 +158,13 @@ def _checked_search(text: str) -> object:
     """Raises `UnicodeEncodeError` if the text has no bytes, else does what the fast path does."""
     encode(text)
     return _ESCAPED.search(text)
+
+
+def _string_text(text: str, escaped: Callable[[str], object]) -> str:
+    """The text of a string that is long, or in which something is escaped."""
+    if text.isascii():
+        return f'"{text.translate(_ESCAPE_TABLE)}"'  # many times faster than the regular expression, if all is ASCII
+    return f'"{_ESCAPED.sub(_escape, text)}"' if escaped(text) else f'"{text}"'
 
 
 def _escape(match: re.Match[str]) -> str:
