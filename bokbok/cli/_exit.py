@@ -157,8 +157,6 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
     try:
         status = command.main(args, prog_name="bokbok", standalone_mode=False)
         return status if isinstance(status, int) else Status.OK
-    except click.exceptions.Exit as end:  # from within a callback that click does not look after
-        return end.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

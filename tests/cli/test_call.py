@@ -461,6 +461,24 @@ def test_in_parallel_failures_are_told_in_order_and_answers_before_the_end_are_p
     assert result.out == b'"ok"\n'
 
 
+def test_in_parallel_the_end_of_the_connection_fails_what_still_waits(bokbok, serving):
+    never, together = threading.Event(), threading.Barrier(2)
+
+    def on_request(connection, message):
+        if message == 1:
+            never.wait()
+        together.wait()
+        connection.close()
+
+    server = serving(on_request)
+    result = bokbok("call", server.address[1], "--parallel", "3", "1", "2", "3")
+    never.set()
+    together.abort()
+    assert (result.status, result.out) == (Status.CONNECTION, b"")
+    assert result.err.startswith("connection error: the ")
+    assert result.err.count("\n") == 1
+
+
 def test_in_parallel_the_end_of_the_connection_does_not_hide_answers_that_came_before_it(started, serving):
     never, answered = threading.Event(), threading.Semaphore(0)
     opened = queue.SimpleQueue()
