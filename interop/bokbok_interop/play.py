@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from bokbok.address import format_address
@@ -559,13 +559,22 @@ class Play:
         """
         source, relay = conn.side.role, self.relay
         before = relay.seen[source]
-        request = asyncio.ensure_future(conn.request(datum))
-        self.cleanups.append(lambda: _cancelled(request))
+        request = self.spawn(conn.request(datum))
         with self.waiting(f"the {source}'s request on the wire"):
             await relay.more_from(source, before)
         # Packets keep their order: when this one is answered, the one before it has been read.
         await conn.echo("the one before has been read")
         return request
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Begin something beside the case; it is cancelled at the case's end if it still runs.
+
+        Whoever awaits the future gets its value or its exception; nobody need.
+        """
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.cleanups.append(lambda: _cancelled(task))
+        return task
 
     def conversation(self, number: int = 1) -> Conversation:
         """What went over a connection of the first relay, taken apart; from 1."""

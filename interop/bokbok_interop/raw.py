@@ -243,7 +243,10 @@ async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USE
     """
     address = t.server.puppet.running.from_runner(served.bound)
     t.raw_count += 1
-    reader, writer = await open_stream(address)
+    try:
+        reader, writer = await open_stream(address)
+    except OSError as error:
+        raise Failure("the server cannot be connected to", expected="a connection", actual=str(error)) from None
     raw = Raw(t, reader, writer, CLIENT, t.raw_count)
     if hello and t.secure:
         await raw.send(raw.hello(user, passphrase))
@@ -279,8 +282,7 @@ class BadServer:
         self.t.raw_count += 1
         raw = Raw(self.t, reader, writer, SERVER, self.t.raw_count)
         if self.on_raw is not None:
-            task = asyncio.ensure_future(self.on_raw(raw))
-            self.t.cleanups.append(lambda: _cancel(task))
+            self.t.spawn(self.on_raw(raw))
         else:
             self.accepted.put_nowait(raw)
 
@@ -299,11 +301,6 @@ class BadServer:
         if self.path is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
-
-
-async def _cancel(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def take_hello(raw: Raw) -> None:

@@ -351,8 +351,12 @@ class Runner:
     async def _health(self, puppets: Mapping[str, Puppet], result: Result) -> None:
         """After a failure: does the puppet still answer? If not, nobody else shall wait for it."""
         for puppet in puppets.values():
-            if puppet.fault is None and not await puppet.alive():
-                result.reason += f" ({puppet.peer} does not answer any more)"
+            if puppet.expected_end:
+                continue
+            if puppet.fault is None:
+                await puppet.alive()
+            if puppet.fault is not None and puppet.fault.problem not in result.reason:
+                result.reason += f" ({puppet.fault})"
 
     def _evidence(
         self, play: Play, case: Case, puppets: Mapping[str, Puppet], logs: Mapping[str, int], *, whole: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -28,12 +29,11 @@ TIMEOUT = 6.0  # a mutant that hangs need not be waited for as long as a good pe
 def _listed() -> list[dict[str, Any]]:
     """The mutants, read in another process: importing them changes modules."""
     code = (
-        "import json, runpy, sys; sys.argv = ['x']; m = runpy.run_path(sys.stdin.readline().strip(), run_name='m')['MUTANTS'];"
+        "import json, runpy, sys; sys.argv = ['x']\n"
+        "m = runpy.run_path(sys.stdin.readline().strip(), run_name='m')['MUTANTS']\n"
         "print(json.dumps([{k: v for k, v in vars(x).items() if k != 'break_it'} for x in m.values()]))"
     )
     done = subprocess.run([sys.executable, "-c", code], input=f"{SCRIPT}\n", capture_output=True, text=True, check=True)
-    import json
-
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
@@ -52,6 +52,8 @@ async def _catch(mutant: dict[str, Any], case_id: str, gate: asyncio.Semaphore) 
     role = {"client": "server", "server": "client"}[case.opponent] if case.opponent else mutant["role"]
     other = RUNNER if case.opponent else "minimal"
     names = {"client": other, "server": other, role: "mutant"}
+    if role == "both":
+        names = {"client": "mutant", "server": "mutant"}
     transport = mutant["transport"] if mutant["transport"] in case.transports else case.transports[0]
     security = mutant["security"] if mutant["security"] in case.securities else case.securities[0]
     group = Group(names["client"], names["server"], transport, security, [case])
@@ -65,7 +67,7 @@ def caught() -> dict[tuple[str, str], Result]:
     """Every mutant played against every case that must catch it, several at a time."""
 
     async def play() -> dict[tuple[str, str], Result]:
-        gate = asyncio.Semaphore(8)
+        gate = asyncio.Semaphore(16)
         results = await asyncio.gather(*(_catch(mutant, case, gate) for mutant, case in _pairs()))
         return {(m["name"], c): result for (m, c), result in zip(_pairs(), results, strict=True)}
 

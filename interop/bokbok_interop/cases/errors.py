@@ -94,15 +94,17 @@ async def connection_survives(t: Play) -> None:
 async def while_others_wait(t: Play) -> None:
     """An error is the affair of its own request: others that wait get their answers."""
     mine, _ = await t.pair()
-    async with t.beside(*(mine.request(["sleep", 500, i]) for i in range(5))) as waiting:
+    waiting = [await t.in_flight(mine, ["sleep", 700, i]) for i in range(3)]
+    for _ in range(3):
         await _fails_with(t, mine, ["fail", "mine alone"], "mine alone")
-        t.equal(await asyncio.gather(*waiting), list(range(5)), "the answers to those that waited")
+    t.equal(await asyncio.gather(*waiting), list(range(3)), "the answers to those that waited")
 
 
 @case("errors.each-its-own", "remote-error-message", "request.parallel")
 async def each_its_own(t: Play) -> None:
     """Many errors at once each reach the request that they are about."""
     mine, _ = await t.pair()
+    oldest = await t.in_flight(mine, ["sleep", 700, "the oldest"])
 
     async def one(index: int) -> None:
         if index % 3:
@@ -111,6 +113,7 @@ async def each_its_own(t: Play) -> None:
             t.equal(await mine.request(["echo", index]), index, "an answer among errors")
 
     await asyncio.gather(*(one(index) for index in range(60)))
+    t.equal(await oldest, "the oldest", "the answer to a request that waited through all of this")
 
 
 @case("errors.unknown-request", "open.request-handler-errors")

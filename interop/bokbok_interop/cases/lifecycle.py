@@ -302,10 +302,10 @@ async def half_close(t: Play) -> None:
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
-    request = await t.in_flight(mine, ["sleep", 800, "at last"])
+    request = await t.in_flight(mine, ["sleep", 4_000, "at last"])
     link = await t.relay.link()
     link.end(SERVER)  # the server sees an end of file; the way back stays open
-    await theirs.closed(5)
+    await theirs.closed(2.5)
     t.check(not request.done(), "the server's close handler did not start at once", actual=repr(request))
     t.equal(await request, "at last", "the answer of a handler that ran when the client's direction ended")
     await t.within(5, mine.closed(5), "the closing of the socket after the last answer")
@@ -448,10 +448,11 @@ async def peer_paused(t: Play) -> None:
     await mine.echo("before")
     await t.server.puppet.running.pause()
     try:
-        requests = [asyncio.ensure_future(mine.request(["echo", i])) for i in range(5)]
+        requests = [t.spawn(mine.request(["echo", i])) for i in range(5)]
         await t.relay.bytes_from(CLIENT, len(t.capture.stream(1, CLIENT)) + 1)
         await t.client.settle()
-        t.check(not any(request.done() for request in requests), "a request was answered by a peer that stands still")
+        await asyncio.sleep(1)
+        t.check(not any(request.done() for request in requests), "a request ended while the peer stood still")
     finally:
         await t.server.puppet.running.resume()
     t.equal(await asyncio.gather(*requests), list(range(5)), "the answers after the pause")
@@ -474,7 +475,7 @@ async def network_lost(t: Play) -> None:
     if "disconnect" not in running.faults:
         raise Unsupported("this peer's network cannot be taken away")
     await running.disconnect()
-    request = asyncio.ensure_future(mine.request(["echo", "after"]))
+    request = t.spawn(mine.request(["echo", "after"]))
     await t.client.settle()
     await running.reconnect()
     try:

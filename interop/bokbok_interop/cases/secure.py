@@ -23,7 +23,7 @@ async def _refused(t: Play, served: Served, user: str | None, passphrase: str | 
     conn: Conn | None = None
     try:
         conn = await t.connect(served, user, passphrase)
-        first = asyncio.ensure_future(conn.request(["echo", "let me in"]))
+        first = t.spawn(conn.request(["echo", "let me in"]))
         try:
             await t.fails(first, NetworkFailed, why=why)
         finally:
@@ -207,7 +207,7 @@ async def insecure_client_at_secure_server(t: Play) -> None:
     conn = await _try(t.connect(served, None, None))
     if conn is not None:
         # Two requests: the second is certainly no session key, so that nobody has to wait for a time limit.
-        requests = [asyncio.ensure_future(conn.request(["count", "stolen"], timeout=20)) for _ in range(2)]
+        requests = [t.spawn(conn.request(["count", "stolen"], timeout=20)) for _ in range(2)]
         try:
             for request in requests:
                 await t.fails(request, NetworkFailed, why="an insecure client was served by a secure server")
