@@ -124,11 +124,12 @@ def is_number(token: bytes, version: int) -> bool:
         if match := _RATIO.fullmatch(token):
             return all(math.isfinite(float(part)) for part in _ratio_parts(match))
         return _SPECIAL[4].fullmatch(token) is not None
-    if match := _RATIO.fullmatch(token):
-        _, denominator = _ratio_parts(match)
-        return bool(match[2] or match[4]) or denominator.strip(b"0") != b""
-    patterns = (_INTEGER, _DECIMAL[5], _SPECIAL[5], _RECTANGULAR, _POLAR)
-    return any(pattern.fullmatch(token) for pattern in patterns)
+    if _INTEGER.fullmatch(token) or _DECIMAL[5].fullmatch(token) or _SPECIAL[5].fullmatch(token):
+        return True
+    match = _RATIO.fullmatch(token) or _RECTANGULAR.fullmatch(token) or _POLAR.fullmatch(token)
+    if match is None:
+        return False
+    return not _exact_by_zero([token] if match.re is _RATIO else [part or b"0" for part in match.groups()])
 
 
 def escape_code(digits: bytes, version: int, radix: int) -> int | None:
@@ -276,18 +277,30 @@ def _to_float(value: int) -> float:
         return _infinity(value)
 
 
+def _exact_by_zero(parts: list[bytes]) -> bool:
+    """Whether a number of CHICKEN 5 is exact and divides by zero in one of its parts, so that it is no number."""
+    ratios = [_RATIO.fullmatch(part) for part in parts]
+    exact = all(
+        not (ratio[2] or ratio[4]) if ratio else _INTEGER.fullmatch(part) or part in (b"+", b"-")
+        for ratio, part in zip(ratios, parts, strict=True)
+    )
+    return exact and any(ratio and not ratio[3].strip(b"0") for ratio in ratios)
+
+
 def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:
     """CHICKEN 5's complex numbers with an imaginary part of zero are real; the others have no value here."""
-    if match := _RECTANGULAR.fullmatch(token):
-        real = parse_number(match[1], 5, 10, exactness) if match[1] else 0
-        imaginary = 1 if len(match[2]) == 1 else parse_number(match[2], 5, 10, exactness)
-        if real is not None and imaginary == 0:
-            return float(real) if isinstance(imaginary, float) else real
-    elif match := _POLAR.fullmatch(token):
-        magnitude = parse_number(match[1], 5, 10, exactness)
-        angle = parse_number(match[2], 5, 10, exactness)
-        if magnitude is not None and (magnitude == 0 or angle == 0):
-            return float(magnitude)
-    else:
+    match = _RECTANGULAR.fullmatch(token) or _POLAR.fullmatch(token)
+    if match is None:
         return None
+    parts = [part or b"0" for part in match.groups()]
+    if exactness is None and _exact_by_zero(parts):
+        return None
+    values = [1 if part in (b"+", b"-") else parse_number(part, 5, 10, exactness) for part in parts]
+    if None not in values:
+        first, second = values
+        assert first is not None
+        if match.re is _POLAR and 0 in (first, second):
+            return float(first)
+        if match.re is _RECTANGULAR and second == 0:
+            return float(first) if isinstance(second, float) else first
     raise NumberError("complex number, which has no Python type here")

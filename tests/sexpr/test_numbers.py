@@ -59,6 +59,10 @@ def test_what_is_no_number_is_none_in_either_version(version: int, token: str) -
         ("1+0i", None, 1),
         ("1/2-0/3i", None, Fraction(1, 2)),
         ("1+0.0i", None, 1.0),
+        ("+1/0i", None, None),
+        ("1/0+i", None, None),
+        ("1/0@1", None, None),
+        ("1@1/0", None, None),
         ("2@0", None, 2.0),
         ("0@1", None, 0.0),
     ],
@@ -68,7 +72,9 @@ def test_a_token_is_a_number_in_one_version_only(token: str, in_4: Any, in_5: An
     assert same(parse_number(token.encode(), 5), in_5)
 
 
-@pytest.mark.parametrize("token", ["+i", "-I", "1+i", "1-2i", "+2.5i", "1e5+1/2i", "+inf.0i", "1+nan.0i", "1@2"])
+@pytest.mark.parametrize(
+    "token", ["+i", "-I", "1+i", "1-2i", "+2.5i", "1e5+1/2i", "+inf.0i", "1+nan.0i", "1@2", "1.5+1/0i"]
+)
 def test_a_complex_number_is_a_symbol_in_4_and_an_error_in_5(token: str) -> None:
     assert parse_number(token.encode(), 4) is None
     with pytest.raises(NumberError, match="complex"):
@@ -191,6 +197,10 @@ def test_a_lower_limit_of_the_process_is_a_number_error_too() -> None:
         ("-i", False, True),
         ("1@2", False, True),
         ("1+2i", False, True),
+        ("1/0+2i", False, False),
+        ("1/0+2.0i", False, True),
+        ("+1/0i", False, False),
+        ("1@0/0", False, False),
         ("+inf.0", True, True),
         ("+inn.0", True, False),
     ],
