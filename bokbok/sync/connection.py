@@ -284,6 +284,15 @@ class Connection:
 
     def _transmit(self, data: bytes) -> None:
         """Send without blocking; what the peer does not take at once is left to a thread of its own."""
+        try:
+            self._transmit_now(data)
+        except BaseException:  # KeyboardInterrupt: nobody knows how much was sent
+            self._end(ConnectionClosed("interrupted while sending"))
+            with self._lock:
+                self._stop_sending()
+            raise
+
+    def _transmit_now(self, data: bytes) -> None:
         sock = self._socket
         while True:
             try:
@@ -488,18 +497,28 @@ class Connection:
     def _read_for(self, waiter: _Waiter, deadline: float | None) -> None:
         """As a caller who has the role: read until the answer is there, or it is too late."""
         poll = None
-        if deadline is not None:
+        # Only the main thread can be interrupted (KeyboardInterrupt). While it waits here, nothing gets lost by that.
+        if deadline is not None or threading.get_ident() == threading.main_thread().ident:
             poll = select.poll()
             poll.register(self._socket, select.POLLIN)
+        taking = False
         try:
             while not waiter.done and self._wire.state == "open":
-                if poll is not None and deadline is not None:
-                    remaining = deadline - time.monotonic()
-                    if remaining <= 0 or not poll.poll(remaining * 1000):
+                if poll is not None:
+                    remaining = None if deadline is None else deadline - time.monotonic()
+                    if remaining is not None and remaining <= 0:
                         return
+                    if not poll.poll(None if remaining is None else remaining * 1000):
+                        return
+                taking = True
                 self._receive(self._recv(), by_caller=True)
+                taking = False
         except OSError as error:
             self._end(self._lost(error))
+        except BaseException:
+            if taking:  # nobody knows what was read
+                self._end(ConnectionClosed("interrupted while reading"))
+            raise
 
     def _stop_reading_for_oneself(self) -> None:
         """As a caller who has the role: give it back, and see to it that somebody takes it where that cannot wait."""

@@ -6,6 +6,7 @@ What they know of the protocol they know from docs/protocol.md; nothing of `bokb
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import socket
@@ -176,9 +177,10 @@ class RawListener:
             sock = socket.socket(self.sock.family, socket.SOCK_STREAM)
             self._fillers.append(sock)
             sock.setblocking(False)
-            if sock.connect_ex(self.sock.getsockname()) and not select.select([], [sock], [], 0.05)[1]:
-                return  # EAGAIN of a Unix socket; a SYN without an answer
-            if self.sock.family == socket.AF_UNIX and sock.connect_ex(self.sock.getsockname()) == 11:
+            status = sock.connect_ex(self.sock.getsockname())
+            if status == errno.EAGAIN:  # a Unix socket says so
+                return
+            if status == errno.EINPROGRESS and not select.select([], [sock], [], 0.05)[1]:  # TCP does not answer
                 return
 
     def close(self) -> None:

@@ -6,14 +6,17 @@ import errno
 import os
 import pathlib
 import socket
+import threading
+import time
 from typing import Any
 
 import pytest
 
+from bokbok._sockets import BACKLOG_RETRY
 from bokbok.errors import AddressError, ConnectFailed, ConnectTimeout, ProfileError
 from bokbok.sync import open_connection, start_server
 from tests.support.leaks import open_sockets
-from tests.support.peers import RawListener
+from tests.support.peers import SOON, RawListener
 
 # Every form.
 
@@ -171,7 +174,7 @@ def test_a_place_is_free_again_once_its_server_has_stopped(serve: Any, connect: 
     first = serve(at=address)
     connect(first).request("x")
     first.stop()
-    assert first.wait(30)
+    assert first.wait(SOON)
     assert connect(serve(lambda connection, message: "second", at=first.address)).request("x") == "second"
 
 
@@ -267,14 +270,26 @@ def test_a_host_that_does_not_answer_in_time_is_a_timeout() -> None:
         full.close()
 
 
-def test_a_unix_server_whose_backlog_is_full_is_waited_for(connect: Any, tmp_path: Any, spawn: Any) -> None:
+def test_a_unix_server_whose_backlog_is_full_is_waited_for(
+    connect: Any, tmp_path: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = threading.Event()
+    sleep = time.sleep
+
+    def observed(seconds: float) -> None:
+        if seconds == BACKLOG_RETRY:
+            waiting.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", observed)
     full = RawListener(("unix", str(tmp_path / "full")), backlog=0)
     try:
         full.fill()
         opening = spawn(connect, full.address)
-        while not opening.done():  # each that is let in makes room for another
-            full.accept().close()
-        assert opening.result(30).address == full.address
+        assert waiting.wait(SOON)
+        assert not opening.done()
+        full.accept().close()  # which makes room
+        assert opening.result(SOON).address == full.address
     finally:
         full.close()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import signal
+import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -267,18 +269,59 @@ def test_timeouts_of_some_leave_others_alone(serve: Any, connect: Any, spawn: An
 
 def test_an_interrupted_request_stops_waiting_and_its_answer_is_dropped(serve: Any, connect: Any) -> None:
     gates = Gates()
-    connection = connect(serve(gates))
+    main = threading.main_thread()
 
     def interrupt() -> None:
         gates.arrived.get(timeout=SOON)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+        # Once the main thread waits, which it does where it stands still.
+        seen, frame = None, sys._current_frames()[main.ident]
+        while (here := (frame, frame.f_lasti)) != seen:
+            seen = here
+            time.sleep(0.02)
+            frame = sys._current_frames()[main.ident]
+        signal.pthread_kill(main.ident, signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
+    connection = connect(serve(gates))
+    for warm_up in range(3):
+        gates[warm_up].set()
+        assert connection.request(warm_up) == gates.arrived.get(timeout=SOON)
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
     with pytest.raises(KeyboardInterrupt):
         connection.request("interrupted")
+    interrupter.join()
     gates["interrupted"].set()
     gates["another"].set()
     assert connection.request("another") == "another"
+
+
+@pytest.mark.parametrize("milliseconds", range(12))
+def test_a_connection_that_is_interrupted_anywhere_goes_on_or_ends_but_does_not_hang(
+    serve: Any, connect: Any, milliseconds: int
+) -> None:
+    connection = connect(serve())
+    busy = threading.Event()
+    main: Any = threading.main_thread().ident
+
+    def interrupt() -> None:
+        busy.wait(SOON)
+        time.sleep(milliseconds / 1000)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    def keep_asking() -> None:
+        busy.set()
+        while True:
+            connection.request("x")
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        keep_asking()
+    interrupter.join()
+    if not connection.closed:
+        assert connection.request("another") == "another"
+    else:
+        assert connection.close_reason.startswith("interrupted while ")
 
 
 # What cannot travel.
