@@ -73,7 +73,7 @@ def test_a_token_is_a_number_in_one_version_only(token: str, in_4: Any, in_5: An
 
 
 @pytest.mark.parametrize(
-    "token", ["+i", "-I", "1+i", "1-2i", "+2.5i", "1e5+1/2i", "+inf.0i", "1+nan.0i", "1@2", "1.5+1/0i"]
+    "token", ["+i", "-I", "1+i", "1-2i", "+2.5i", "1e5+1/2i", "+inf.0i", "1+nan.0i", "1@2", "1.5+1/0i", "0@+inf.0"]
 )
 def test_a_complex_number_is_a_symbol_in_4_and_an_error_in_5(token: str) -> None:
     assert parse_number(token.encode(), 4) is None

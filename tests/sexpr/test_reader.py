@@ -257,6 +257,11 @@ class TestReader:
         with pytest.raises(TypeError, match="str"):
             reader.feed("a")  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize("size", [1, 2, 3, 5])
+    def test_reads_a_string_with_embedded_datums_in_pieces(self, size: int) -> None:
+        data = b"#<#X\na #b #{c d} ## e\nf\nX\n(g)"
+        assert in_pieces(data, size) == [parse(data)[0], [Symbol("g")]]
+
     def test_an_empty_piece_changes_nothing(self) -> None:
         reader = Reader()
         assert reader.feed(b"a") == reader.feed(b"") == []

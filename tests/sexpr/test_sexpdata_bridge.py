@@ -52,6 +52,11 @@ def test_strings_and_parentheses_of_sexpdata_are_plain() -> None:
     assert same(from_sexpdata((1, 2)), [1, 2])
 
 
+def test_what_is_sexpdatas_already_stays_as_it_is() -> None:
+    value = [Quoted(1), Brackets([2])]
+    assert to_sexpdata(value) == value
+
+
 def test_a_dot_before_a_list_joins_it() -> None:
     assert from_sexpdata([1, Symbol("."), [2, 3]]) == [1, 2, 3]
     assert from_sexpdata([1, Symbol("."), [2, Symbol("."), 3]]) == Dotted([1, 2], 3)
