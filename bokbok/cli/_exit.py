@@ -89,8 +89,9 @@ class Failure(click.ClickException):
         self.exit_code = status  # type: ignore[misc, unused-ignore]  # click's own classes do the same
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Tell it on standard error."""
-        click.echo(self.message, file=file, err=True)
+        """Tell it on standard error; where nobody reads that, the exit status has to say it alone."""
+        with contextlib.suppress(OSError):
+            click.echo(self.message, file=file, err=True)
 
 
 def failure(error: BokbokError, *, place: str | None = None) -> Failure:
@@ -113,7 +114,8 @@ def failure(error: BokbokError, *, place: str | None = None) -> Failure:
 
 def warn(message: str) -> None:
     """Say something on standard error that ends nothing."""
-    click.echo(f"warning: {printable(message)}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"warning: {printable(message)}", err=True)
 
 
 def write_out(data: bytes) -> None:
@@ -158,7 +160,8 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
         status = command.main(args, prog_name="bokbok", standalone_mode=False)
         return status if isinstance(status, int) else Status.OK
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Status.INTERRUPTED

@@ -6,6 +6,7 @@ called.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import logging
@@ -42,7 +43,9 @@ def load_handler(spec: str) -> Callable[[Any, Any], Any]:
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        found: Any = importlib.import_module(module_name)
+        # What it prints is not to stand before the first line of `bokbok serve`.
+        with contextlib.redirect_stdout(sys.stderr):
+            found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # Not where it is the module itself that imports what is not there.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):

@@ -6,6 +6,7 @@ know: what they are used for. No message of this module holds anything of a secr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -48,9 +49,11 @@ def passphrase_from_file(path: str) -> bytes:
     if path == "-":
         return passphrase_from_descriptor(0)
     passphrase = read_passphrase_file(path)
-    status = os.stat(path)
-    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
-        warn(f"passphrase file {path!r}: others than its owner have access (mode {stat.S_IMODE(status.st_mode):04o})")
+    with contextlib.suppress(OSError):  # removed since
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            warn(f"passphrase file {path!r}: others than its owner have access (mode {mode:04o})")
     return passphrase
 
 

@@ -247,8 +247,12 @@ class _Caller:
             with contextlib.suppress(NetworkError):
                 self._settle_all()
             raise
-        self._settle_all()
-        return self._status
+        else:
+            self._settle_all()
+            return self._status
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False)
 
     def _place(self, number: int) -> str | None:
         return f"request {number}" if self._numbered else None

@@ -111,7 +111,9 @@ def serve(
         try:
             shown = format_address(server.address)
             write_out(os.fsencode(shown) + b"\n")
-            what = "insecure: anybody may connect" if keys is None else f"secure: {len(keys)} users"
+            what = (
+                "insecure: anybody may connect" if keys is None else f"secure: {len(keys)} user{'s' * (len(keys) != 1)}"
+            )
             _log.info("serving at %s, %s", shown, what)
             name = signals.wait()
             _log.info("%s: stopping; waiting for requests that are being handled (once more: ending at once)", name)

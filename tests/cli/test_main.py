@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -44,6 +46,20 @@ def test_help_has_examples_and_the_exit_statuses(bokbok, args):
     assert "\n  Examples:\n    bokbok " in text
     for status in Status:
         assert f"\n{int(status):>7}  " in text
+
+
+def test_the_documentation_names_every_status_option_and_request():
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    for status in Status:
+        assert f"\n| {int(status)} | " in text
+    for name in ("call", "serve", "key"):
+        section = text.partition(f"## bokbok {name}\n")[2].partition("\n## ")[0]
+        for parameter in cli.cli.get_command(click.Context(cli.cli), name).params:
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                assert option.startswith("--") is False or f"`{option}" in section, option
+    help_text = cli.cli.get_command(click.Context(cli.cli), "serve").help
+    for request in re.findall(r'\("[a-z]+"[^)]*\)', help_text):
+        assert request in text
 
 
 def test_help_lists_the_commands(bokbok):
@@ -156,6 +172,27 @@ def test_a_command_without_a_status_ends_with_0_and_one_with_a_status_with_that(
     assert run(click.Command("x", callback=lambda: None), []) == 0
     assert run(click.Command("x", callback=lambda: Status.REMOTE), []) == 3
     assert run(click.Command("x", callback=lambda: click.get_current_context().exit(4)), []) == 4
+
+
+@pytest.mark.parametrize("args", [["call", "nobody", "1"], ["call", "nobody", "("], ["call"]])
+def test_the_status_is_the_same_where_nobody_reads_standard_error(started, args, tmp_path):
+    expected = run(cli.cli, args)
+    for redirection in ("2>&-", "2> /dev/full"):
+        command = ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *args]
+        assert subprocess.run(command, capture_output=True, cwd=tmp_path).returncode == expected
+
+
+def test_help_can_be_shown_in_any_locale(finished):
+    env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    for args in ([], ["call"], ["serve"], ["key"]):
+        result = finished(*args, "--help", env=env)
+        assert result.status == 0
+        assert result.out.isascii()
+
+
+def test_shells_can_complete_it(finished):
+    env = {**os.environ, "_BOKBOK_COMPLETE": "bash_complete", "COMP_WORDS": "bokbok se", "COMP_CWORD": "1"}
+    assert finished(env=env).out == b"plain,serve\n"
 
 
 def test_nothing_of_the_environment_is_taken_for_an_argument(bokbok, monkeypatch, tmp_path):

@@ -116,6 +116,13 @@ def test_a_handler_of_ones_own_is_found_in_the_current_folder(served, bokbok, tm
     assert "Traceback" not in log
 
 
+def test_what_a_handlers_module_prints_does_not_stand_before_the_address(served, tmp_path):
+    (tmp_path / "mine.py").write_text("print('importing')\ndef answer(connection, message):\n    return message\n")
+    process = served("s", "--handler", "mine:answer", cwd=tmp_path)
+    assert process.address == "s"
+    assert "importing" in stop(process)[1]
+
+
 def test_a_handler_can_ask_back(served, tmp_path):
     (tmp_path / "mine.py").write_text("def answer(connection, message):\n    return connection.request(message + 1)\n")
     served("s", "--handler", "mine:answer", cwd=tmp_path)
