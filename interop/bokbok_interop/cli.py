@@ -27,8 +27,11 @@ from .matrix import SECURITIES, TRANSPORTS, Group, Selection, build, select_case
 from .model import RUNNER
 from .peers.base import Peer
 from .peers.known import KNOWN, PeerNameError, known_peers, peer_from_option
+from .report import coverage as tables
 from .report import document as documents
+from .report import html as page
 from .report import junit, terminal
+from .report.compare import compare, print_comparison
 from .runner import Observer, Runner, Settings
 
 __all__ = ["main"]
@@ -204,15 +207,26 @@ def _write_json(document: dict[str, Any], path: str) -> None:
         Path(path).write_bytes(text + b"\n")
 
 
-def _report(document: dict[str, Any], console: Console, json_file: str | None, junit_file: str | None) -> None:
+def _report(
+    document: dict[str, Any],
+    console: Console,
+    json_file: str | None,
+    junit_file: str | None,
+    html_file: str | None,
+    *,
+    matrix: bool = True,
+) -> None:
     terminal.print_failures(console, document)
-    terminal.print_matrix(console, document)
-    terminal.print_summary(console, document)
+    if matrix:
+        terminal.print_matrix(console, document)
+        terminal.print_summary(console, document)
     try:
         if json_file:
             _write_json(document, json_file)
         if junit_file:
             junit.write(document, Path(junit_file))
+        if html_file:
+            page.write(document, Path(html_file))
     except OSError as error:
         raise click.ClickException(f"a report cannot be written: {error}") from None
 
@@ -282,6 +296,9 @@ def _report(document: dict[str, Any], console: Console, json_file: str | None, j
 @click.option(
     "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
 )
+@click.option(
+    "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
 def run(
     peers: str | None,
@@ -306,6 +323,7 @@ def run(
     profile: str,
     json_file: str | None,
     junit_file: str | None,
+    html_file: str | None,
     quiet: bool,
 ) -> None:
     """Play every case for every ordered pair of peers, over TCP and Unix sockets, secure and insecure."""
@@ -343,5 +361,172 @@ def run(
         profile=spoken,
     )
     document = _execute(chosen, groups, selection, settings, console, quiet=quiet, shard_text=shard_text or "")
-    _report(document, console, json_file, junit_file)
+    _report(document, console, json_file, junit_file, html_file)
     sys.exit(_status(document, chosen))
+
+
+@main.command(
+    epilog="""\b
+Exit status: as of `run`; 3 also if the peer cannot be started here.
+
+\b
+Examples:
+  bokbok-interop check ./my-puppet
+  bokbok-interop check 'node puppet.js --verbose'
+  bokbok-interop check docker:me/my-peer --chapter hostile
+"""
+)
+@click.argument("command")
+@click.option("--name", default="mine", show_default=True, help="What to call it.")
+@click.option("--against", default="python-asyncio", show_default=True, metavar="NAME", help="The peer that it meets.")
+@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="Only these chapters.")
+@click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one case, beside what the case itself asks for.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="Cells played at once."
+)
+@click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON.")
+@click.option(
+    "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
+)
+@click.option(
+    "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
+def check(
+    command: str,
+    name: str,
+    against: str,
+    chapters: tuple[str, ...],
+    cases: tuple[str, ...],
+    timeout: float,
+    jobs: int,
+    strict: bool,
+    seed: int,
+    json_file: str | None,
+    junit_file: str | None,
+    html_file: str | None,
+    quiet: bool,
+) -> None:
+    """One peer, yours, against one of ours: a verdict for each chapter, in under a minute.
+
+    COMMAND starts your puppet (or docker:IMAGE). It plays client and server against our own peer, and meets the
+    runner as a hostile client and a hostile server, over TCP and Unix sockets, secure and insecure.
+    """
+    chosen = _choose_peers(against, [f"{name}={command}"])
+    if against == name:
+        raise click.UsageError("--name and --against are the same")
+    selection = Selection(cases=cases, chapters=_check_names("--chapter", chapters, CHAPTERS), about=(name,))
+    groups = [
+        group
+        for group in build(list(chosen), all_cases(), selection)
+        # Itself against itself tells nothing that the others do not.
+        if (group.client, group.server) != (name, name)
+    ]
+    if not groups:
+        raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
+    console = Console(stderr=json_file == "-")
+    settings = Settings(timeout=timeout, jobs=jobs, strict=strict, seed=seed)
+    document = _execute(chosen, groups, selection, settings, console, quiet=quiet)
+    _report(document, console, json_file, junit_file, html_file, matrix=False)
+    terminal.print_verdicts(console, document, name)
+    sys.exit(_status(document, chosen))
+
+
+@main.command(name="list")
+@click.option("--coverage", is_flag=True, help="The documents' sentences, with the cases beside each.")
+@click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches.")
+@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="Only these chapters.")
+@click.option(
+    "--kind", "kinds", type=click.Choice(["reference", "profile", "hardening"]), multiple=True, help="Only this kind."
+)
+@click.option("--ids", is_flag=True, help="Ids alone, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_cases(
+    coverage: bool,
+    cases: tuple[str, ...],
+    chapters: tuple[str, ...],
+    kinds: tuple[str, ...],
+    ids: bool,
+    as_json: bool,
+) -> None:
+    """Show every case: id, kind, and the requirement that it quotes."""
+    selection = Selection(cases=cases, chapters=_check_names("--chapter", chapters, CHAPTERS), kinds=kinds, long=True)
+    chosen = select_cases(all_cases(), selection)
+    console = Console()
+    if as_json:
+        data = tables.coverage_json(chosen) if coverage else tables.as_json(chosen)
+        click.echo(json.dumps(data, ensure_ascii=False, indent=1))
+    elif coverage:
+        tables.print_coverage(console, chosen)
+    elif ids:
+        for case in chosen:
+            click.echo(case.id)
+    else:
+        tables.print_cases(console, chosen)
+
+
+def _load(paths: Sequence[str]) -> list[dict[str, Any]]:
+    try:
+        return [documents.load(Path(path)) for path in paths]
+    except documents.DocumentError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@main.command(
+    epilog="Exit status: 0 if nothing failed in any of them, 1 if something did, 2 if the files do not fit together."
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE.json...")
+@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON.")
+@click.option(
+    "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
+)
+@click.option(
+    "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
+)
+def merge(files: tuple[str, ...], json_file: str | None, junit_file: str | None, html_file: str | None) -> None:
+    """Put the results of several shards (`run --shard K/N --json FILE`) together, and report them as one run."""
+    try:
+        document = documents.merge(_load(files))
+    except documents.DocumentError as error:
+        raise click.UsageError(str(error)) from None
+    console = Console(stderr=json_file == "-")
+    _report(document, console, json_file, junit_file, html_file)
+    sys.exit(EXIT_FAILED if document["summary"]["failed"] else 0)
+
+
+@main.command(
+    epilog="Exit status: 0 if nothing fails that did not fail before, 1 if something does, 2 for a wrong file."
+)
+@click.argument("old", metavar="OLD.json")
+@click.argument("new", metavar="NEW.json")
+@click.option("--json", "as_json", is_flag=True, help="The differences as JSON.")
+def diff(old: str, new: str, as_json: bool) -> None:
+    """Compare two runs: which cells got worse, or better, which are new or gone."""
+    found = compare(*_load([old, new]))
+    if as_json:
+        click.echo(json.dumps(vars(found), ensure_ascii=False, indent=1))
+    else:
+        print_comparison(Console(), found)
+    sys.exit(EXIT_FAILED if found.bad else 0)
+
+
+@main.command(epilog="Exit status: 0, or 2 for a file that holds no results.")
+@click.argument("file", metavar="FILE.json")
+@click.argument("out", metavar="OUT.html", type=click.Path(dir_okay=False))
+def html(file: str, out: str) -> None:
+    """Make the HTML page of results that were written as JSON."""
+    (document,) = _load([file])
+    try:
+        page.write(document, Path(out))
+    except OSError as error:
+        raise click.ClickException(f"the page cannot be written: {error}") from None

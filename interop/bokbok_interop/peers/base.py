@@ -15,11 +15,24 @@ from __future__ import annotations
 
 import abc
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
-__all__ = ["LOCAL_FAULTS", "Address", "Log", "Peer", "PuppetFault", "Running", "Unavailable"]
+__all__ = [
+    "LOCAL_FAULTS",
+    "Address",
+    "HostKind",
+    "Log",
+    "Peer",
+    "PuppetFault",
+    "Running",
+    "Unavailable",
+    "bound_to_all",
+]
 
 Address = tuple[Any, ...]
+
+HostKind = Literal["name", "ipv4", "ipv6"]
 
 LOCAL_FAULTS = frozenset({"pause", "kill"})
 """What can be done to a process of this machine. Containers add `disconnect`."""
@@ -30,6 +43,11 @@ LOG_TAIL = 256 * 1024
 """Bytes that are kept from its end."""
 LOG_FLOOD = 256 * 1024 * 1024
 """Bytes of log after which a puppet counts as flooding."""
+
+
+def bound_to_all(address: Address) -> bool:
+    """Whether a TCP address is that of a server on all of its machine's addresses."""
+    return address[0] == "tcp" and address[1] in (None, "0.0.0.0", "::")
 
 
 class Unavailable(Exception):
@@ -142,8 +160,22 @@ class Running(abc.ABC):
     # -- addresses
 
     @abc.abstractmethod
-    def listen_address(self, transport: str, name: str) -> Address:
-        """What to tell it to bind; `name` is a short word, new for each call, to make a socket's file from."""
+    async def listen_address(self, transport: str, name: str, client: Running | None = None) -> Address:
+        """What to tell it to bind, so that the runner and `client` can reach it.
+
+        Args:
+            transport: `tcp` or `unix`.
+            name: a short word, new for each call, to make a socket's file from.
+            client: the puppet that will connect, or `None` if only the runner does.
+
+        Returns:
+            The address; its port may be 0, and the puppet then chooses. Where there is only so much to give, this
+            waits until something is `release`d.
+        """
+
+    def release(self, address: Address) -> None:
+        """Take back what `listen_address` gave; nothing listens there any more."""
+        return
 
     @abc.abstractmethod
     def from_runner(self, address: Address) -> Address:
@@ -161,15 +193,33 @@ class Running(abc.ABC):
     def to_runner(self, address: Address) -> Address:
         """How this puppet reaches an address that the runner bound at `relay_address`."""
 
+    def seen_from(self, address: Address) -> Address:
+        """What this puppet sees of a connection that the runner made from `address`; port 0 if nobody can tell."""
+        return address
+
+    def runner_host(self, kind: HostKind) -> str | None:
+        """How this puppet finds the runner's machine, by name or number, or `None` if it cannot that way."""
+        return {"name": "localhost", "ipv4": "127.0.0.1", "ipv6": "::1"}[kind]
+
+    def host(self, other: Running, kind: HostKind) -> str | None:
+        """How `other` finds the machine that this puppet is on, by name or number, or `None` if it cannot that way."""
+        return other.runner_host(kind)
+
+    def source(self, other: Running, kind: HostKind) -> str | None:
+        """Whence `other` sees a connection come that this puppet made by IPv4 or IPv6."""
+        return other.runner_host(kind)
+
 
 class Peer(abc.ABC):
     """An implementation, by the name that it has in the matrix.
 
     Attributes:
         name: as the results call it.
+        note: is told what a person may want to know while `prepare` takes long.
     """
 
     name: str
+    note: Callable[[str], None] = staticmethod(lambda text: None)
 
     async def prepare(self) -> None:
         """Find or build it. Called once before the first `start`.
@@ -180,8 +230,12 @@ class Peer(abc.ABC):
         return
 
     @abc.abstractmethod
-    async def start(self) -> Running:
+    async def start(self, *, role: str = "", transport: str = "") -> Running:
         """Start one puppet.
+
+        Args:
+            role: `client` if it will never be told to listen, `server` if never to connect, or neither.
+            transport: the only one that it will be used with, or any.
 
         Raises:
             Unavailable: it cannot be had here after all.

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavailable
+from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavailable, bound_to_all
 
 __all__ = ["LocalPeer", "LocalRunning"]
 
@@ -108,9 +108,9 @@ class LocalRunning(Running):
         """See `Running.resume`."""
         self._signal(signal.SIGCONT)
 
-    def listen_address(self, transport: str, name: str) -> Address:
-        """See `Running.listen_address`."""
-        return ("unix", f"{self.folder}/{name}") if transport == "unix" else ("tcp", "127.0.0.1", 0)
+    async def listen_address(self, transport: str, name: str, client: Running | None = None) -> Address:
+        """See `Running.listen_address`: a puppet of this machine listens wherever the runner itself would."""
+        return (client or self).relay_address(transport, name)
 
     def from_runner(self, address: Address) -> Address:
         """See `Running.from_runner`."""
@@ -118,11 +118,13 @@ class LocalRunning(Running):
 
     def from_puppet(self, other: Running, address: Address) -> Address:
         """See `Running.from_puppet`."""
-        return address
+        if bound_to_all(address):
+            return ("tcp", other.runner_host("ipv4"), address[2])
+        return other.to_runner(address)
 
     def relay_address(self, transport: str, name: str) -> Address:
         """See `Running.relay_address`."""
-        return self.listen_address(transport, name)
+        return ("unix", f"{self.folder}/{name}") if transport == "unix" else ("tcp", "127.0.0.1", 0)
 
     def to_runner(self, address: Address) -> Address:
         """See `Running.to_runner`."""
@@ -163,7 +165,7 @@ class LocalPeer(Peer):
                 raise Unavailable(f"{program} is not executable")
             raise Unavailable(f"there is no program {program}")
 
-    async def start(self) -> Running:
+    async def start(self, *, role: str = "", transport: str = "") -> Running:
         """See `Peer.start`."""
         if self._folder is None:
             # Short, since a Unix socket's path has 107 bytes; ours alone (mode 700).

@@ -17,10 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ..cases import CHAPTERS
 from ..model import RUNNER, Cell, Outcome, Result
 from ..runner import Observer
 
-__all__ = ["LiveMatrix", "PlainProgress", "print_failures", "print_matrix", "print_summary"]
+__all__ = ["LiveMatrix", "PlainProgress", "print_failures", "print_matrix", "print_summary", "print_verdicts"]
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "absent": "dim"}
 LAST_PACKETS = 4
@@ -196,3 +197,37 @@ def print_summary(console: Console, document: Mapping[str, Any]) -> None:
     console.print(
         f"{', '.join(parts) or 'nothing was played'} in {document['seconds']:.1f} s{stopped}", highlight=False
     )
+
+
+def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> None:
+    """What `check` says at its end: one line for each chapter, then one for all."""
+    chapters: dict[str, Counter[str]] = {}
+    reasons: dict[str, set[str]] = {}
+    for cell in document["cells"]:
+        chapter = cell["case"].split(".", 1)[0]
+        chapters.setdefault(chapter, Counter())[cell["outcome"]] += 1
+        if cell["outcome"] in ("unsupported", "absent"):
+            reasons.setdefault(chapter, set()).add(cell["reason"])
+    table = Table(title=f"{name}, chapter by chapter", title_justify="left", title_style="bold", expand=False)
+    table.add_column("chapter", style="bold")
+    table.add_column("verdict")
+    table.add_column("cells")
+    table.add_column("why not", overflow="fold")
+    for chapter in sorted(chapters, key=list(CHAPTERS).index):
+        counts = chapters[chapter]
+        if counts["failed"]:
+            verdict = Text("✗ does not conform", "bold red")
+        elif counts["passed"]:
+            verdict = Text("✓ conforms", "green")
+        else:
+            verdict = Text("– not played", "yellow")
+        table.add_row(chapter, verdict, _square(counts), "; ".join(sorted(reasons.get(chapter, ()))[:3]))
+    console.print(table)
+    about = next((peer.get("puppet") for peer in document["peers"] if peer["name"] == name), None)
+    if about:
+        console.print(
+            f"it calls itself {about['name']} {about['version']}: {' '.join(about['features'])}",
+            markup=False,
+            highlight=False,
+        )
+    print_summary(console, document)

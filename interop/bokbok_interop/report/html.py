@@ -1,0 +1,99 @@
+"""One HTML page that opens from disk: the matrix as a picture, filters, search, and the evidence of every cell.
+
+What this module knows: how to put a document into the page's template. What it refuses to know: how the page behaves
+(`page.html.j2`), and how results came about.
+
+Nothing is loaded from anywhere. Evidence is packed (base64 of zlib) and unpacked by the browser when a cell is opened,
+so that ten thousand cells stay a page of a few megabytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .document import pack
+
+__all__ = ["render", "write"]
+
+_OUTCOMES = ("passed", "failed", "unsupported", "absent")
+MAX_EVIDENCE = 400_000
+"""Bytes of one failure's evidence in the page, packed; a longer one keeps its head. The JSON has it whole."""
+
+
+def _compact(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as the page's script reads it: names once, cells as short lists of numbers."""
+    cases = {case["id"]: index for index, case in enumerate(document["cases"])}
+    names: dict[str, int] = {}
+    reasons: dict[str, int] = {"": 0}
+    cells: list[list[Any]] = []
+    evidence: list[str] = []
+    described = list(document["cases"])
+    for cell in document["cells"]:
+        if cell["case"] not in cases:
+            cases[cell["case"]] = len(described)
+            described.append(
+                {"id": cell["case"], "chapter": cell["case"].split(".")[0], "kind": "", "title": "", "requirements": []}
+            )
+        packed = cell.get("packed", "")
+        if cell.get("evidence"):
+            kept = dict(cell["evidence"])
+            kept.pop("dump", None)  # the page draws it from the packets
+            kept.pop("capture", None)
+            packed = pack(kept)
+            while len(packed) > MAX_EVIDENCE and (kept.get("packets") or kept.get("datums")):
+                kept["packets"] = kept.get("packets", [])[: len(kept.get("packets", [])) // 2]
+                kept["datums"] = kept.get("datums", [])[: len(kept.get("datums", [])) // 2]
+                kept["cut"] = True
+                packed = pack(kept)
+        index = 0
+        if packed:
+            evidence.append(packed)
+            index = len(evidence)
+        extra = {k: cell[k] for k in ("expected", "actual", "attempts", "round") if cell.get(k)}
+        cells.append(
+            [
+                names.setdefault(cell["client"], len(names)),
+                names.setdefault(cell["server"], len(names)),
+                int(cell["transport"] == "unix"),
+                int(cell["security"] == "insecure"),
+                cases[cell["case"]],
+                _OUTCOMES.index(cell["outcome"]),
+                reasons.setdefault(cell["reason"], len(reasons)),
+                cell["seconds"],
+                index,
+                extra or 0,
+            ]
+        )
+    return {
+        "names": list(names),
+        "cases": described,
+        "reasons": list(reasons),
+        "cells": cells,
+        "evidence": evidence,
+        "peers": document["peers"],
+        "profile": document["profile"],
+    }
+
+
+def _script(value: Any) -> str:
+    """JSON that can stand inside a script element, whatever strings it holds."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The page of a document."""
+    environment = Environment(
+        loader=PackageLoader(__package__.split(".")[0], "report"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("page.html.j2").render(document=document, data=_script(_compact(document)))
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write the page of a document."""
+    path.write_text(render(document), encoding="utf-8")
