@@ -15,6 +15,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavailable, bound_to_all
@@ -101,8 +102,20 @@ class LocalRunning(Running):
             os.killpg(self.process.pid, number)
 
     async def pause(self) -> None:
-        """See `Running.pause`."""
+        """See `Running.pause`. Returns once every thread stands still: a signal takes its time."""
         self._signal(signal.SIGSTOP)
+        while self.process.returncode is None and not self._stands_still():
+            await asyncio.sleep(0.005)
+
+    def _stands_still(self) -> bool:
+        try:
+            for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+                # The state is the first word after the name, which stands in parentheses and may hold any.
+                if (task / "stat").read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                    return False
+        except OSError:  # a thread or the process ended, or there is no such file system: nothing to wait for
+            pass
+        return True
 
     async def resume(self) -> None:
         """See `Running.resume`."""
