@@ -1686,7 +1686,12 @@ def client_hangs_on_early_ends() -> None:
 
 
 def main() -> None:
-    """Be the puppet of one mutant."""
+    """Be the puppet of one mutant, or print the table of all."""
+    if sys.argv[1] == "--table":
+        print("| mutant | what is wrong with it | caught by |\n|---|---|---|")
+        for found in MUTANTS.values():
+            print(f"| `{found.name}` | {found.title} | {', '.join(f'`{case}`' for case in found.cases)} |")
+        return
     MUTANTS[sys.argv[1]].break_it()
     U.main()
 
