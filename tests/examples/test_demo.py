@@ -186,7 +186,7 @@ def test_they_run_as_scripts(server_script, tmp_path):
                 done = subprocess.run([sys.executable, FOLDER / script, address, "0"], capture_output=True, text=True)
                 assert (done.returncode, done.stderr) == (0, "")
                 assert done.stdout.startswith("['pong', '12345']\n")
-                assert "True\n" in done.stdout
+                assert "True" in done.stdout  # beside a callback, maybe: two threads print
             server.send_signal(signal.SIGINT)
             out, err = server.communicate()
         finally:
