@@ -56,7 +56,8 @@ class Admission:
         if waiting < self._max_waiting:
             self._queue.append((id, message))
             return None
-        return f"too many requests: {self.running} handlers are running and {max(0, waiting)} requests waiting"
+        running = self.running if self.held else self._max_running  # or is about to
+        return f"too many requests: {running} handlers are running and {max(0, waiting)} requests waiting"
 
     def start(self) -> Job | None:
         """The next request whose handler may start now; it counts as running from here on."""
