@@ -155,6 +155,7 @@ def test_who_is_refused_is_not_told_to_the_open_handler(watched: Any, calls: Cal
         peer = raw(server)
         peer.send(data)
         assert peer.read_to_end() == b""
+        peer.close()
     raw(server).close()  # without a word
     server.stop()
     assert server.wait(SOON)
@@ -213,6 +214,7 @@ def test_the_close_handler_runs_when_the_other_end_breaks_the_rules(watched: Any
     assert [calls.next(), calls.next()] == ["opening", "opened"]
     peer.send_message(b"(response 5 x)")
     assert calls.next() == "closed: an answer to request 5, which waits for none"
+    peer.close()
     server.stop()
     assert server.wait(SOON)
     assert calls.more == []
