@@ -39,10 +39,9 @@ __all__ = ["Connection", "State"]
 State = Literal["hello", "lookup", "open", "peer-finished", "closed"]
 """Where a connection stands: `hello` and `lookup` only on a secure server, before the hello has opened."""
 
-_NOTHING_CAME = (
-    "the server ended the connection before it had sent anything; most likely the key is wrong for this user, the "
-    "user is unknown there, or one side is secure and the other is not"
-)
+_NOTHING_CAME = "the server ended the connection before it had sent anything"
+_SECURE_CLIENT = "most likely the key is wrong for this user, the user is unknown there, or the server is insecure"
+_INSECURE_CLIENT = "most likely the server is a secure one, and expects a user and a key"
 
 
 class Connection:
@@ -330,10 +329,8 @@ class Connection:
                 self._error = ConnectionClosed(
                     f"the other end closed the connection in the middle of a packet: {pending}"
                 )
-            elif self._role == "client" and not self._received_any:
-                self._error = ConnectionClosed(_NOTHING_CAME)
             else:
-                self._error = ConnectionClosed("the other end closed the connection")
+                self._error = ConnectionClosed(self._with_likely_cause("the other end closed the connection"))
             self._state = "peer-finished"
             self._outstanding.clear()
             events.append(PeerFinished(self._error))
@@ -347,11 +344,18 @@ class Connection:
         Args:
             reason: what the transport says, such as `"connection reset by peer"`.
         """
-        if self._error is None and self._role == "client" and self._secure and not self._received_any:
-            reason = f"{reason}: {_NOTHING_CAME}"
-        self.close(reason)
+        self.close(self._with_likely_cause(reason))
         assert self._error is not None
         return self._error
+
+    def _with_likely_cause(self, reason: str) -> str:
+        """Add to the reason of an end what it most likely means for a client that never heard anything."""
+        if self._role == "client" and not self._received_any:
+            if self._secure:
+                return f"{reason}: {_NOTHING_CAME}; {_SECURE_CLIENT}"
+            if self._outstanding:
+                return f"{reason}: {_NOTHING_CAME}; {_INSECURE_CLIENT}"
+        return reason
 
     # The rules.
 

@@ -528,6 +528,21 @@ def test_a_client_that_never_heard_anything_is_told_what_that_most_likely_means(
     assert client.error is event.error
 
 
+def test_an_insecure_client_that_asked_and_heard_nothing_is_told_so_as_well() -> None:
+    client, _ = insecure()
+    client.request("x")
+    (event,) = client.receive_eof()
+    assert isinstance(event, PeerFinished)
+    assert "the server is a secure one" in event.error.reason
+
+
+def test_an_insecure_client_that_asked_nothing_is_told_no_more_than_the_end() -> None:
+    client, _ = insecure()
+    (event,) = client.receive_eof()
+    assert isinstance(event, PeerFinished)
+    assert event.error.reason == "the other end closed the connection"
+
+
 def test_an_end_inside_a_packet_is_told() -> None:
     client, _ = insecure()
     client.receive(b"\0\0\0\5ab")
