@@ -1,0 +1,150 @@
+"""The conformance suite as pytest tests: `pytest --bokbok-peer ./my-puppet` has one test for each case.
+
+What this module knows: pytest's items and outcomes. What it refuses to know: how a case is played (`runner` does).
+
+All cases of a session are played at the first of them, beside one another, as `bokbok-interop check` does; each test
+then shows its own cells. A case that is unsupported in all of its cells is a skipped test, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .model import Result
+
+__all__ = ["CaseItem"]
+
+NAME = "mine"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("bokbok", "conformance of a bokbok peer")
+    group.addoption(
+        "--bokbok-peer", metavar="COMMAND", help="test this puppet: one test for each case of bokbok-interop"
+    )
+    group.addoption(
+        "--bokbok-against", metavar="NAME", default="python-asyncio", help="the peer that it meets [python-asyncio]"
+    )
+    group.addoption("--bokbok-case", metavar="GLOB", action="append", default=[], help="only cases whose id matches")
+    group.addoption("--bokbok-chapter", metavar="NAME", action="append", default=[], help="only this chapter")
+    group.addoption(
+        "--bokbok-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=10.0,
+        help="for one case, beside what it asks for [10]",
+    )
+    group.addoption("--bokbok-strict", action="store_true", help="also the kinds of case that the peer does not claim")
+
+
+class _Failed(Exception):
+    """A case that failed; carries the text to show."""
+
+
+class _Suite(pytest.Collector):
+    """All cases that were asked for."""
+
+    def collect(self) -> Iterator[CaseItem]:
+        """One item for each case."""
+        from .cases import all_cases
+        from .matrix import Selection, select_cases
+
+        options = self.config.option
+        selection = Selection(cases=tuple(options.bokbok_case), chapters=tuple(options.bokbok_chapter))
+        for case in select_cases(all_cases(), selection):
+            yield CaseItem.from_parent(self, name=case.id)
+
+
+class CaseItem(pytest.Item):
+    """One case."""
+
+    def runtest(self) -> None:
+        """Play it, with all others of this session, or take what was played."""
+        results = _results(self.session)[self.name]
+        failed = [result for result in results if result.outcome.value == "failed"]
+        if failed:
+            raise _Failed(_explain(self.name, failed))
+        if not any(result.outcome.value == "passed" for result in results):
+            pytest.skip("; ".join(sorted({result.reason for result in results})) or "no cell of this case was played")
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The requirement, expected and actual, and the bytes, instead of a traceback of ours."""
+        if isinstance(excinfo.value, _Failed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[str, int | None, str]:
+        """Where it "is"."""
+        return "bokbok-interop", None, f"bokbok-interop: {self.name}"
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the cases behind the session's own tests."""
+    if config.option.bokbok_peer:
+        suite = _Suite.from_parent(session, name="bokbok-interop", nodeid="bokbok-interop")
+        found: Iterable[pytest.Item] = suite.collect()
+        keyword = config.option.keyword
+        items.extend(item for item in found if not keyword or keyword in item.name)
+
+
+_KEY = pytest.StashKey[dict[str, list["Result"]]]()
+
+
+def _results(session: pytest.Session) -> dict[str, list[Result]]:
+    if _KEY not in session.stash:
+        session.stash[_KEY] = _play(session)
+    return session.stash[_KEY]
+
+
+def _play(session: pytest.Session) -> dict[str, list[Result]]:
+    import asyncio
+
+    from .cases import all_cases
+    from .matrix import Selection, build
+    from .peers.known import known_peers, peer_from_option
+    from .runner import Runner, Settings
+
+    options = session.config.option
+    wanted = {item.name for item in session.items if isinstance(item, CaseItem)}
+    mine = peer_from_option(f"{NAME}={options.bokbok_peer}")
+    known = known_peers()
+    if options.bokbok_against not in known:
+        raise pytest.UsageError(
+            f"--bokbok-against: no peer is called {options.bokbok_against!r}; known: {', '.join(known)}"
+        )
+    peers = {options.bokbok_against: known[options.bokbok_against], NAME: mine}
+    cases = [case for case in all_cases() if case.id in wanted]
+    groups = [g for g in build(list(peers), cases, Selection(about=(NAME,))) if (g.client, g.server) != (NAME, NAME)]
+    settings = Settings(timeout=options.bokbok_timeout, jobs=32, strict=options.bokbok_strict)
+    out: dict[str, list[Result]] = {name: [] for name in wanted}
+    for result in asyncio.run(Runner(peers, settings).run(groups)):
+        out[result.cell.case].append(result)
+    return out
+
+
+def _explain(name: str, failed: list[Result]) -> str:
+    from .cases import all_cases
+
+    case = next(case for case in all_cases() if case.id == name)
+    first = failed[0]
+    lines = [
+        f"{name}: {case.title}",
+        f"requirement: “{case.requirement.text}” ({case.requirement.document}, {case.requirement.section})",
+    ]
+    for result in failed:
+        lines.append(f"failed: {result.cell}: {result.reason}")
+    if first.expected:
+        lines.append(f"expected: {first.expected}")
+    if first.actual:
+        lines.append(f"actual:   {first.actual}")
+    if first.evidence.get("dump"):
+        lines += ["", "on the wire:", *first.evidence["dump"].splitlines()[-60:]]
+    for role in ("client", "server"):
+        if log := first.evidence.get(f"{role}_log"):
+            lines += ["", f"log of the {role}:", *log.splitlines()[-30:]]
+    return "\n".join(lines)

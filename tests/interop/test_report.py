@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bokbok_interop.cases import all_cases
+from bokbok_interop.cli import main
+from bokbok_interop.model import Cell, Outcome, Result
+from bokbok_interop.report import document as documents
+from bokbok_interop.report import html, junit
+from bokbok_interop.report.compare import compare
+
+CASES = [case for case in all_cases() if case.chapter == "errors"]
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+
+
+def make(outcomes: dict[str, Outcome] | None = None, repeat: int = 1, **more: Any) -> dict[str, Any]:
+    outcomes = outcomes or {}
+    results = []
+    for number in range(repeat):
+        for case in CASES:
+            outcome = outcomes.get(case.id, Outcome.PASSED)
+            cell = Cell(f"peer{number % 7}", f"peer{number // 7 % 7}", ("tcp", "unix")[number % 2], "secure", case.id)
+            evidence: dict[str, Any] = {"datums": [[0.1, "client", ">", '(1 request 1 "<b>&")']], "more": 0}
+            if outcome is Outcome.FAILED:
+                evidence |= {
+                    "packets": [
+                        {
+                            "t": 0.1,
+                            "from": "client",
+                            "conn": 1,
+                            "title": "request 0",
+                            "problem": "",
+                            "text": "(request 0 1)",
+                            "ranges": [
+                                {"offset": 0, "hex": "00000009", "length": 4, "layer": "framing", "note": "length 9"}
+                            ],
+                        }
+                    ],
+                    "dump": "a dump",
+                    "client_log": "a log \x1b[31m </script><script>alert(1)</script>",
+                    "server_log": "",
+                }
+            result = Result(
+                cell, outcome, "" if outcome is Outcome.PASSED else f"why {case.id}", 0.5, evidence=evidence
+            )
+            if outcome is Outcome.FAILED:
+                result.expected, result.actual = "this", "that \x00"
+            results.append(result)
+    settings = {
+        "cases": CASES,
+        "peers": [{"name": "peer0"}, {"name": "peer1", "absent": "not here"}],
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.5,
+        "command": ["run"],
+        "profile": "inferred-1",
+        "seed": 0,
+        "planned": len(results),
+        "interrupted": False,
+    }
+    return documents.build(results, **(settings | more))
+
+
+MIXED = {CASES[0].id: Outcome.FAILED, CASES[1].id: Outcome.UNSUPPORTED, CASES[2].id: Outcome.ABSENT}
+
+
+def check(value: Any, schema: dict[str, Any], path: str = "$") -> None:
+    """As much of JSON Schema as the schema uses."""
+    kinds = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
+    if "type" in schema:
+        assert isinstance(value, kinds[schema["type"]]), path
+    if "const" in schema:
+        assert value == schema["const"], path
+    if "enum" in schema:
+        assert value in schema["enum"], path
+    if "pattern" in schema:
+        assert re.search(schema["pattern"], value), path
+    if "minimum" in schema:
+        assert value >= schema["minimum"], path
+    if isinstance(value, dict):
+        for name in schema.get("required", []):
+            assert name in value, f"{path}.{name}"
+        for name, item in value.items():
+            inner = schema.get("properties", {}).get(name, schema.get("additionalProperties", {}))
+            check(item, inner, f"{path}.{name}")
+    if isinstance(value, list):
+        assert len(value) >= schema.get("minItems", 0), path
+        for index, item in enumerate(value):
+            prefix = schema.get("prefixItems", [])
+            check(item, prefix[index] if index < len(prefix) else schema.get("items", {}), f"{path}[{index}]")
+
+
+def test_the_document_fits_its_schema() -> None:
+    schema = json.loads((Path(documents.__file__).parent / "schema.json").read_text())
+    check(json.loads(json.dumps(make(MIXED))), schema)
+
+
+def test_the_summary_counts_every_outcome() -> None:
+    assert make(MIXED)["summary"] == {"passed": len(CASES) - 3, "failed": 1, "unsupported": 1, "absent": 1}
+
+
+def test_evidence_is_whole_for_failures_and_packed_for_passes() -> None:
+    cells = {cell["case"]: cell for cell in make(MIXED)["cells"]}
+    assert cells[CASES[0].id]["evidence"]["dump"] == "a dump"
+    packed = cells[CASES[3].id]["packed"]
+    assert documents.unpack(packed)["datums"][0][3] == '(1 request 1 "<b>&")'
+
+
+def test_junit_says_failed_and_skipped_and_survives_control_characters(tmp_path: Path) -> None:
+    junit.write(make(MIXED), tmp_path / "r.xml")
+    root = ElementTree.parse(tmp_path / "r.xml").getroot()
+    assert (root.get("tests"), root.get("failures")) == (str(len(CASES)), "1")
+    assert len(root.findall(".//skipped")) == 2
+    failure = root.find(".//failure")
+    assert failure is not None
+    assert "\\x1b" in (failure.text or "")
+    assert "requirement:" in (failure.text or "")
+
+
+def test_merging_keeps_every_cell_and_the_worse_of_two() -> None:
+    merged = documents.merge([make(), make({CASES[0].id: Outcome.FAILED})])
+    assert merged["summary"]["failed"] == 1
+    assert len(merged["cells"]) == len(CASES)
+    assert merged["planned"] == 2 * len(CASES)
+
+
+def test_results_of_two_profiles_do_not_merge() -> None:
+    with pytest.raises(documents.DocumentError, match="profiles"):
+        documents.merge([make(), make(profile="other")])
+
+
+def test_a_comparison_tells_worse_better_new_and_gone() -> None:
+    old, new = make({CASES[0].id: Outcome.FAILED}), make({CASES[1].id: Outcome.FAILED})
+    new["cells"][-1] = {**new["cells"][-1], "case": "errors.brand-new"}
+    found = compare(old, new)
+    assert [change[0][4] for change in found.better] == [CASES[0].id]
+    assert [change[0][4] for change in found.worse] == [CASES[1].id]
+    assert [entry[0][4] for entry in found.new] == ["errors.brand-new"]
+    assert [entry[0][4] for entry in found.gone] == [CASES[-1].id]
+    assert found.bad
+    assert not compare(new, new).bad
+
+
+def test_diff_and_merge_as_commands(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(make()))
+    bad.write_text(json.dumps(make(MIXED)))
+    run = lambda *words: CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)  # noqa: E731
+    assert run("diff", good, good).exit_code == 0
+    worse = run("diff", good, bad)
+    assert worse.exit_code == 1
+    assert CASES[0].id in worse.output
+    assert run("diff", bad, good).exit_code == 0
+    assert run("merge", good, bad, "--json", tmp_path / "m.json").exit_code == 1
+    assert json.loads((tmp_path / "m.json").read_text())["summary"]["failed"] == 1
+    nothing = tmp_path / "nothing.json"
+    nothing.write_text("{}")
+    refused = run("diff", good, nothing)
+    assert refused.exit_code == 2
+    assert "holds no results" in refused.output
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["list", "--coverage"], ["list", "--json"], ["list", "--coverage", "--json"], ["list", "--ids"]]
+)
+def test_list_shows_cases_and_sentences(words: list[str]) -> None:
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert result.exit_code == 0
+    if "--json" in words:
+        assert len(json.loads(result.output)) > 70
+    elif "--ids" in words:
+        assert len(result.output.split()) >= 200
+    else:
+        assert "NONE" not in result.output
+
+
+# ------------------------------------------------------------------------------------------------------- the page
+
+
+def test_the_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
+    html.write(make(MIXED), tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z/]""", text)
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert text.count("<script") == 2
+
+
+def test_nothing_in_a_result_can_leave_its_place_in_the_page() -> None:
+    document = make(MIXED)
+    document["cells"][0]["reason"] = "</script><script>alert(1)</script><!--"
+    document["peers"][1]["absent"] = "<img src=x onerror=alert(1)>"
+    text = html.render(document)
+    assert "<script>alert" not in text
+    assert "<img" not in text
+
+
+def _browse(page: Path, tmp_path: Path, actions: str, size: str = "1400,900", *flags: str) -> dict[str, Any]:
+    """Open a page in a real browser, run a script in it, and return what the script noted."""
+    text = page.read_text().replace(
+        "</body>",
+        "<script>addEventListener('load', async () => { const note = {};"
+        "const wait = ms => new Promise(r => setTimeout(r, ms));"
+        f"try {{ {actions} }} catch (error) {{ note.error = String(error); }}"
+        "const out = document.createElement('pre'); out.id = 'note';"
+        "out.textContent = JSON.stringify(note); document.body.append(out); });"
+        "</script></body>",
+    )
+    copy = tmp_path / f"{page.stem}-{abs(hash((actions, size, flags)))}.html"
+    copy.write_text(text)
+    done = subprocess.run(
+        [
+            str(BROWSER),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={size}",
+            "--virtual-time-budget=8000",
+            *flags,
+            "--dump-dom",
+            copy.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    found = re.search(r'<pre id="note">(.*?)</pre>', done.stdout, re.S)
+    assert found, done.stderr[-1_000:]
+    import html as escapes
+
+    note: dict[str, Any] = json.loads(escapes.unescape(found[1]))
+    assert "error" not in note, note["error"]
+    return note
+
+
+browser = pytest.mark.skipif(BROWSER is None, reason="no chromium here (apt-get install chromium)")
+
+
+@browser
+def test_in_a_browser_the_matrix_filters_search_and_evidence_work(tmp_path: Path) -> None:
+    html.write(make(MIXED), tmp_path / "r.html")
+    note = _browse(
+        tmp_path / "r.html",
+        tmp_path,
+        """
+        note.rows = document.querySelectorAll('.row').length;
+        note.first = document.querySelector('.row').textContent;
+        note.square = document.querySelector('[data-pair]').textContent;
+        document.querySelectorAll('[data-outcome]')[0].click();
+        note.notPassed = document.getElementById('count').textContent;
+        document.getElementById('reset').click();
+        const search = document.getElementById('search');
+        search.value = 'CASE0'; search.dispatchEvent(new Event('input'));
+        note.found = document.getElementById('count').textContent;
+        document.querySelector('.row').click(); await wait(500);
+        note.detail = document.getElementById('detail').textContent; note.open = document.body.className;
+        dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'})); note.closed = document.body.className;
+        """.replace("CASE0", CASES[0].id),
+    )
+    assert note["rows"] == len(CASES)
+    assert "✗" in note["first"]  # failures come first
+    assert "✗1" in note["square"]
+    assert note["notPassed"] == f"3 of {len(CASES)} cells"
+    assert note["found"] == f"1 of {len(CASES)} cells"
+    for words in ("Requirement", "this", "that", "framing: length 9", "a log", "alert(1)", CASES[0].requirement.text):
+        assert words in note["detail"]
+    assert (note["open"], note["closed"]) == ("open", "")
+
+
+@browser
+@pytest.mark.parametrize("size", ["1400,900", "500,800"])
+@pytest.mark.parametrize("flags", [[], ["--blink-settings=preferredColorScheme=0"]])
+def test_in_a_browser_it_reads_wide_and_narrow_light_and_dark(tmp_path: Path, size: str, flags: list[str]) -> None:
+    html.write(make(MIXED), tmp_path / "r.html")
+    note = _browse(
+        tmp_path / "r.html", tmp_path,
+        """
+        const part = v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };
+        const lum = c => { const [r, g, b] = c.match(/[0-9.]+/g).map(Number).map(part);
+          return .2126 * r + .7152 * g + .0722 * b; };
+        const ratio = (a, b) => { const [x, y] = [lum(a), lum(b)].sort((m, n) => n - m);
+          return (x + .05) / (y + .05); };
+        const ground = getComputedStyle(document.body).backgroundColor;
+        note.ground = ground;
+        note.contrast = Math.min(...['.passed', '.failed', '.unsupported', '.absent', '.dim'].map(
+          s => ratio(getComputedStyle(document.querySelector(s)).color, ground)));
+        note.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+        """,
+        size, *flags,
+    )  # fmt: skip
+    assert (note["ground"] == "rgb(22, 21, 20)") == bool(flags)  # dark only where it is asked for
+    assert note["contrast"] >= 4.5
+    assert note["overflow"] <= 0
+
+
+@browser
+def test_in_a_browser_ten_thousand_cells_filter_without_a_pause(tmp_path: Path) -> None:
+    document = make(MIXED, repeat=10_000 // len(CASES) + 1)
+    assert len(document["cells"]) >= 10_000
+    html.write(document, tmp_path / "big.html")
+    note = _browse(
+        tmp_path / "big.html", tmp_path,
+        """
+        note.load = performance.getEntriesByType('navigation')[0].domInteractive;
+        const search = document.getElementById('search'); note.times = [];
+        for (const text of ['e', 'er', 'errors.rem', 'peer3 handler', 'zzz', '']) {
+          const start = performance.now(); search.value = text; search.dispatchEvent(new Event('input'));
+          document.body.offsetHeight; note.times.push(performance.now() - start);
+        }
+        note.rows = document.querySelectorAll('.row').length;
+        """,
+    )  # fmt: skip
+    assert max(note["times"]) < 100, note  # what a person takes for at once
+    assert note["rows"] < 200  # only what is on the screen is drawn
