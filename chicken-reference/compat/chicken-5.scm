@@ -8,7 +8,7 @@
   (import scheme
           (chicken base) (chicken fixnum) (chicken module)
           (chicken foreign) (chicken condition) (chicken blob) (chicken port) srfi-4
-          (only (chicken format) sprintf)
+          (only (chicken format) sprintf) (only (chicken process-context) program-name)
           (only (chicken time) current-process-milliseconds)
           (only (chicken memory representation) record-instance-type))
   (reexport (chicken base) (chicken module) (chicken fixnum) (chicken foreign) (chicken condition) (chicken blob)
@@ -16,7 +16,7 @@
             (only (chicken format) sprintf fprintf printf)
             (only (chicken keyword) keyword? keyword->string string->keyword)
             (only (chicken memory representation) record-instance?)
-            (only (chicken gc) set-finalizer!))
+            (only (chicken process-context) program-name))
 
   ;; The scheduler's own clock, in milliseconds: a limit handed to it is a time of this clock.
   (define (now-ms) (current-process-milliseconds))

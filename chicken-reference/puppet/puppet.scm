@@ -4,6 +4,7 @@
 ;;; does, so that the same file drives our egg and (compiled with -D bokbok-real-egg) the real one. It holds no test
 ;;; logic. Standard error is its log. At the end of its input it closes everything and exits with 0.
 
+(cond-expand (bokbok-real-egg (require-library bokbok)) (else))
 (include "puppet/service.scm")
 
 (module bokbok-puppet ()

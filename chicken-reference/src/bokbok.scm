@@ -3,6 +3,9 @@
 ;;; The unit of the whole egg. Its modules, lowest first; each opens with what it knows. Only `bokbok`, the last, is
 ;;; for users.
 
+(cond-expand
+  ((or chicken-5 bokbok-linked))
+  (else (require-library bokbok-compat)))
 (import bokbok-compat)
 
 (include "src/system.scm")
