@@ -215,3 +215,38 @@ def test_an_interrupted_run_reports_what_was_done_and_leaves_no_process(tmp_path
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     assert not list(tmp_path.glob("bokbok-*"))
+
+
+def test_check_gives_a_verdict_for_each_chapter(tmp_path: Path) -> None:
+    result = invoke(
+        "check",
+        MINIMAL,
+        "--against",
+        "python-sync",
+        "--chapter",
+        "errors",
+        "--case",
+        "errors.remote-*",
+        "-q",
+        "--html",
+        str(tmp_path / "r.html"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "conforms" in result.output
+    assert "it calls itself minimal 1" in result.output
+    assert (tmp_path / "r.html").stat().st_size > 10_000
+
+
+def test_check_of_a_program_that_is_not_there_says_so() -> None:
+    result = invoke("check", "/no/such/puppet", "--chapter", "errors", "-q")
+    assert result.exit_code == 3
+    assert "there is no program /no/such/puppet" in result.output
+
+
+def test_shards_merge_to_the_whole(tmp_path: Path) -> None:
+    whole = ["run", "--peers", "", "--peer", f"minimal={MINIMAL}", *FEW, "-q", "--json"]
+    for number in (1, 2):
+        assert invoke(*whole, str(tmp_path / f"{number}.json"), "--shard", f"{number}/2").exit_code == 0
+    merged = invoke("merge", str(tmp_path / "1.json"), str(tmp_path / "2.json"), "--json", str(tmp_path / "m.json"))
+    assert merged.exit_code == 0
+    assert json.loads((tmp_path / "m.json").read_text())["summary"]["passed"] == 4

@@ -35,6 +35,7 @@ from bokbok.sexpr import (
 from ..capture import CLIENT, SERVER
 from ..model import Failure
 from ..play import Play, Side, show
+from ..raw import attack
 from .base import case
 
 BATCH = 120
@@ -295,6 +296,67 @@ async def flonums_exact(t: Play) -> None:
             "flonums came back changed",
             expected=show(numbers),
             actual=show(answer),
+        )
+
+
+# Spellings that both releases read alike and that no writer makes: a peer may do without them.
+_FAR_FETCHED = {
+    b"#+foo bar",
+    b"(a . )",
+    b"'",
+    b"#${616}",
+    b"#!optional",
+    b"#!rest",
+    b"#!key",
+    b"a\x00b",
+    b"#i1",
+    b"#e1",
+}
+
+
+@cache
+def spellings() -> list[tuple[bytes, Any]]:
+    """Datums as they may be spelt otherwise than `write` does, which CHICKEN 4.13.0 and 5.3.0 read alike."""
+    read: list[dict[str, dict[str, Any]]] = []
+    for release in _RECORDED.values():
+        text = resources.files(__package__).joinpath("vectors").joinpath(f"{release}-read.jsonl").read_text("ascii")
+        read.append({entry["hex"]: entry for entry in map(json.loads, text.splitlines())})
+    found = []
+    for hexed, entry in read[0].items():
+        spelt = bytes.fromhex(hexed)
+        other = read[1].get(hexed)
+        if (
+            other is not None
+            and entry["value"] is not None
+            and entry["value"] == other["value"]
+            and not entry["rest"]
+            and entry["value"]["t"] != "eof"
+            and spelt not in _FAR_FETCHED
+        ):
+            found.append((spelt, untag(entry["value"])))
+    return found
+
+
+@case(
+    "sexpr.other-spellings",
+    "profile.reads-like-chicken",
+    "request.message",
+    kind="profile",
+    opponent="client",
+)
+async def other_spellings(t: Play) -> None:
+    """A datum that is spelt otherwise than write would is read as both CHICKENs read it."""
+    served = await t.server.listen()
+    raw = await attack(t, served)
+    for number, (spelt, value) in enumerate(spellings()):
+        # A line feed behind it, so that a comment at its end is whole.
+        await raw.say(b'(request %d ("echo" %b\n))' % (number, spelt))
+        kind, back = await raw.answer_to(number)
+        t.check(
+            kind == "response" and _close(back, value),
+            f"a datum was read otherwise than CHICKEN reads it: {spelt!r}",
+            expected=show(value),
+            actual=show(back),
         )
 
 
