@@ -141,6 +141,11 @@ def print_matrix(console: Console, document: Mapping[str, Any]) -> None:
     console.print(
         "[green]✓[/] passed  [bold red]✗[/] failed  [yellow]–[/] unsupported  [dim]○[/] absent", highlight=False
     )
+    print_absent(console, document)
+
+
+def print_absent(console: Console, document: Mapping[str, Any]) -> None:
+    """Which peers are not available here, and why."""
     for peer in document["peers"]:
         if peer.get("absent"):
             console.print(
@@ -223,6 +228,7 @@ def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> 
             verdict = Text("– not played", "yellow")
         table.add_row(chapter, verdict, _square(counts), "; ".join(sorted(reasons.get(chapter, ()))[:3]))
     console.print(table)
+    print_absent(console, document)
     about = next((peer.get("puppet") for peer in document["peers"] if peer["name"] == name), None)
     if about:
         console.print(
