@@ -252,6 +252,7 @@ class Side:
         self.changed = asyncio.Event()
         self.conns: dict[int, Conn] = {}
         self.servers: dict[int, Served] = {}
+        self.addresses: list[tuple[Any, ...]] = []
         self.over = False
 
     async def command(self, verb: str, *arguments: Any, timeout: float | None = None) -> Answer:
@@ -282,6 +283,18 @@ class Side:
             raise Failure(f"{shown} was answered out of form", expected="ok", actual=str(answer))
         return answer
 
+    async def new_address(self) -> tuple[Any, ...]:
+        """An address of the play's transport for this side to listen at: the runner and the other side reach it."""
+        play, running = self.play, self.puppet.running
+        other = next((side.puppet.running for side in play.sides if side is not self), None)
+        address = await running.listen_address(play.transport, play.new_name(), other)
+        self.addresses.append(address)
+        if address[0] == "tcp" and address[2] == 0 and "port-0" not in self.puppet.features:
+            from .peers.local import free_port
+
+            return (*address[:2], free_port(address[1]))
+        return address
+
     async def listen(
         self, address: Sequence[Any] | None = None, *, users: Any = _USE_DEFAULT, backlog: int = 10
     ) -> Served:
@@ -294,11 +307,7 @@ class Side:
         """
         play = self.play
         if address is None:
-            address = self.puppet.running.listen_address(play.transport, play.new_name())
-            if address[0] == "tcp" and "port-0" not in self.puppet.features:
-                from .peers.local import free_port
-
-                address = (*address[:2], free_port())
+            address = await self.new_address()
         if users is _USE_DEFAULT:
             users = {USER: PASSPHRASE} if play.secure else None
         table: Any = False
@@ -413,6 +422,8 @@ class Side:
             if jobs:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 10)
+        for address in self.addresses:
+            self.puppet.running.release(address)
         self.over = True
 
 
@@ -463,6 +474,7 @@ class Play:
             self.client = Side("client", client, self)
         if server is not None:
             self.server = Side("server", server, self)
+        self.sides = [getattr(self, role) for role in ("client", "server") if hasattr(self, role)]
 
     # -- words for cases
 
@@ -638,14 +650,13 @@ class Play:
 
     async def cleanup(self) -> None:
         """End whatever the case left."""
-        sides = [side for side in (getattr(self, "client", None), getattr(self, "server", None)) if side]
         for callback in self.cleanups:
             with contextlib.suppress(OSError, PuppetFault, Failure):
                 await callback()
         for relay in self.relays:
             for source in ("client", "server"):
                 relay.release(source)
-        await asyncio.gather(*(side.cleanup() for side in sides), return_exceptions=True)
+        await asyncio.gather(*(side.cleanup() for side in self.sides), return_exceptions=True)
         for relay in self.relays:
             await relay.stop()
 

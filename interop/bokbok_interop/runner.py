@@ -152,6 +152,7 @@ class Runner:
         names = {name for group in groups for name in (group.client, group.server)} - {RUNNER}
 
         async def one(name: str) -> None:
+            self.peers[name].note = self.observer.note
             try:
                 await self.peers[name].prepare()
             except Unavailable as error:
@@ -261,10 +262,10 @@ class Runner:
                         fault = self._given_up[name]
                         return Result(cell, Outcome.FAILED, f"{name} was given up: {fault.problem}")
                     if alone and (not case.fresh or role in case.fresh):
-                        puppet = await self._start(name)
+                        puppet = await self._start(name, role, group.transport)
                         own.append(puppet)
                     else:
-                        puppet = await self._shared_puppet(shared, role, name)
+                        puppet = await self._shared_puppet(shared, role, name, group.transport)
                     puppets[role] = puppet
             except Unavailable as error:
                 return Result(cell, Outcome.ABSENT, str(error))
@@ -382,11 +383,11 @@ class Runner:
 
     # -- puppets
 
-    async def _start(self, name: str) -> Puppet:
+    async def _start(self, name: str, role: str, transport: str) -> Puppet:
         async with self._starts:
             if name in self._given_up:
                 raise self._given_up[name]
-            running = await self.peers[name].start()
+            running = await self.peers[name].start(role=role, transport=transport)
             puppet = Puppet(running)
             self._running.add(puppet)
             try:
@@ -407,14 +408,14 @@ class Runner:
         )
         return puppet
 
-    async def _shared_puppet(self, shared: _Shared, role: str, name: str) -> Puppet:
+    async def _shared_puppet(self, shared: _Shared, role: str, name: str, transport: str) -> Puppet:
         async with shared.lock:
             puppet = shared.puppets.get(role)
             if puppet is not None and puppet.fault is None:
                 return puppet
             if puppet is not None:
                 await self._retire(puppet)
-            puppet = shared.puppets[role] = await self._start(name)
+            puppet = shared.puppets[role] = await self._start(name, role, transport)
             return puppet
 
     def _give_up(self, name: str, fault: PuppetFault) -> None:

@@ -64,7 +64,7 @@ class MemoryRunning(Running):
     async def ended(self) -> str:
         return self.how
 
-    def listen_address(self, transport: str, name: str) -> tuple[Any, ...]:
+    async def listen_address(self, transport: str, name: str, client: Running | None = None) -> tuple[Any, ...]:
         return ("tcp", "127.0.0.1", 0)
 
     def from_runner(self, address: tuple[Any, ...]) -> tuple[Any, ...]:
