@@ -31,10 +31,10 @@ from .errors import (
     UnreadableAnswer,
     WriteError,
 )
-from .keys import Key, passphrase_to_key, read_key_file, read_passphrase_file, write_key_file
+from .keys import Key, read_key_file, read_passphrase_file, write_key_file
 from .sexpr import EOF, Char, Dotted, Keyword, Symbol
 from .sync import Connection, Server, open_connection, start_server
-from .wire import INFERRED_1, Guards, Limits, Profile
+from .wire import INFERRED_1, Guards, Limits, Profile, get_profile, passphrase_to_key
 
 __version__ = "0.1.0"
 
@@ -71,6 +71,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "format_address",
+    "get_profile",
     "open_connection",
     "parse_address",
     "passphrase_to_key",

@@ -9,8 +9,8 @@ What this package knows: event loops, transports and tasks. What it refuses to k
 (`bokbok.sync`).
 """
 
-from ..keys import Key, passphrase_to_key
-from ..wire import Guards, Limits
+from ..keys import Key
+from ..wire import Guards, Limits, passphrase_to_key
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, open_connection
 from .server import Server, start_server
 

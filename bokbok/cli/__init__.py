@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
 from .. import __version__
-from ._exit import CONTEXT, EPILOG, run
+from ._exit import CONTEXT, EPILOG, run, warn
 
 __all__ = ["cli", "main"]
 
@@ -61,4 +62,5 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     Args:
         args: the arguments; `None` for those of the process.
     """
+    warnings.showwarning = lambda message, *_: warn(str(message))
     sys.exit(run(cli, args))

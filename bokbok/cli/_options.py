@@ -69,9 +69,11 @@ profile_option = click.option(
     "--profile",
     type=_ProfileType(),
     default=wire.INFERRED_1.name,
+    envvar="BOKBOK_PROFILE",
     show_default=True,
-    metavar="NAME",
-    help="The wire format that is spoken.",
+    show_envvar=True,
+    metavar="NAME|FILE",
+    help="The wire format that is spoken: a name, or a profile file (its path, ending in .toml).",
 )
 
 handler_option = click.option(
@@ -85,6 +87,7 @@ _GUARDS: dict[str, dict[str, Any]] = {
     "hello-replay": {"hello_replay": False},
     "request-replay": {"request_replay": "off"},
     "reflection": {"reflection": False},
+    "nonce-reuse": {"nonce_reuse": False},
 }
 
 

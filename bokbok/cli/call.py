@@ -67,7 +67,7 @@ __all__ = ["call"]
     help="Answers broken into indented lines, or one a line. Default: --pretty on a terminal, --plain elsewhere.",
 )
 @handler_option
-@guard_option("request-replay", "reflection")
+@guard_option("request-replay", "reflection", "nonce-reuse")
 @profile_option
 @click.option("-v", "--verbose", is_flag=True, help="Tell on standard error what happens, and tracebacks.")
 def call(

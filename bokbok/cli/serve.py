@@ -45,7 +45,7 @@ _log = logging.getLogger("bokbok.cli")
     metavar="N",
     help="Connections that the system holds until they are accepted.",
 )
-@guard_option("hello-replay", "request-replay", "reflection")
+@guard_option("hello-replay", "request-replay", "reflection", "nonce-reuse")
 @profile_option
 @click.option("-v", "--verbose", is_flag=True, help="Tell of every connection too, and show tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Tell nothing but errors.")

@@ -9,8 +9,8 @@ What this package knows: sockets and threads. What it refuses to know: bytes (`b
 (`bokbok.asyncio`, which has the same names in the same shape).
 """
 
-from ..keys import Key, passphrase_to_key
-from ..wire import Guards, Limits
+from ..keys import Key
+from ..wire import Guards, Limits, passphrase_to_key
 from .connection import Connection, ConnectionHandler, RequestHandler, open_connection
 from .server import Server, start_server
 

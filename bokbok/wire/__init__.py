@@ -25,9 +25,9 @@ from .events import (
     RequestUnreadable,
     ResponseReceived,
 )
-from .guards import DEFAULT_GUARDS, Guards, HelloMemory
+from .guards import DEFAULT_GUARDS, BrokenCryptographyWarning, Guards, HelloMemory
 from .limits import DEFAULT_LIMITS, Limits
-from .profile import INFERRED_1, Profile, ProfileLike, get_profile
+from .profile import INFERRED_1, Profile, ProfileLike, get_profile, passphrase_to_key
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -35,6 +35,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "INFERRED_1",
     "AnswerUnreadable",
+    "BrokenCryptographyWarning",
     "Closed",
     "Connection",
     "ErrorReceived",
@@ -52,4 +53,5 @@ __all__ = [
     "ResponseReceived",
     "State",
     "get_profile",
+    "passphrase_to_key",
 ]

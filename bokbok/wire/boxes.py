@@ -15,7 +15,6 @@ import itertools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import nacl.exceptions
 from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
@@ -28,7 +27,6 @@ __all__ = [
     "NONCE_BYTES",
     "TAG_BYTES",
     "Draw",
-    "Nonces",
     "PrefixCounter",
     "box_opener",
     "box_sealer",
@@ -47,12 +45,11 @@ Draw = Callable[[int], bytes]
 """A source of randomness: how many bytes to those bytes. `os.urandom`, but for tests that replay a session."""
 
 
-class Nonces(Protocol):
-    """Strategy: how one side of one connection picks its nonces."""
+@dataclass(frozen=True)
+class PrefixCounter:
+    """`inferred-1`: 16 random bytes per connection and side, then a u64 big-endian counter from 0."""
 
-    @property
-    def name(self) -> str:
-        """How a profile file calls it."""
+    name: str = "prefix-counter"
 
     def start(self, draw: Draw) -> tuple[Callable[[], bytes], Callable[[bytes], bool]]:
         """Begin one side of one connection.
@@ -61,16 +58,6 @@ class Nonces(Protocol):
             Two functions: one that returns the next nonce of this side, 24 bytes, never the same twice; and one
             that tells whether the nonce at the start of a packet is this side's own (a reflection).
         """
-
-
-@dataclass(frozen=True)
-class PrefixCounter:
-    """`inferred-1`: 16 random bytes per connection and side, then a u64 big-endian counter from 0."""
-
-    name: str = "prefix-counter"
-
-    def start(self, draw: Draw) -> tuple[Callable[[], bytes], Callable[[bytes], bool]]:
-        """See `Nonces.start`."""
         prefix = draw(16)
         count = itertools.count().__next__
         pack = struct.Struct(">16sQ").pack

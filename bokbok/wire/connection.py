@@ -10,13 +10,14 @@ It is not thread-safe: a front end with threads holds a lock around each call.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from ..errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError, WriteError
+from ..errors import ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
 from ..keys import Key
-from .boxes import BOX_OVERHEAD, Draw, box_opener, box_sealer
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
+from .boxes import Draw
 from .events import (
     AnswerUnreadable,
     Closed,
@@ -29,12 +30,21 @@ from .events import (
     RequestUnreadable,
     ResponseReceived,
 )
-from .guards import DEFAULT_GUARDS, DEFAULT_WINDOW, Guards, HelloMemory, RequestWindow
+from .guards import (
+    DEFAULT_GUARDS,
+    DEFAULT_WINDOW,
+    BrokenCryptographyWarning,
+    Guards,
+    HelloMemory,
+    RequestWindow,
+)
 from .limits import DEFAULT_LIMITS, Limits
 from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
 from .profile import ProfileLike, get_profile
 
 __all__ = ["Connection", "State"]
+
+Wrap = Callable[[bytes], bytes]
 
 State = Literal["hello", "lookup", "open", "peer-finished", "closed"]
 """Where a connection stands: `hello` and `lookup` only on a secure server, before the hello has opened."""
@@ -42,6 +52,12 @@ State = Literal["hello", "lookup", "open", "peer-finished", "closed"]
 _NOTHING_CAME = "the server ended the connection before it had sent anything"
 _SECURE_CLIENT = "most likely the key is wrong for this user, the user is unknown there, or the server is insecure"
 _INSECURE_CLIENT = "most likely the server is a secure one, and expects a user and a key"
+
+
+def _composed(first: Wrap, second: Wrap | None) -> Wrap:
+    if second is None:
+        return first
+    return lambda data: second(first(data))
 
 
 class Connection:
@@ -65,7 +81,7 @@ class Connection:
 
     Raises:
         ValueError: `user` without `key` or the other way round, or a username that the profile cannot carry.
-        ProfileError: there is no such profile.
+        ProfileError: there is no such profile, or its nonces repeat and the guard `nonce_reuse` is on.
     """
 
     def __init__(
@@ -98,27 +114,44 @@ class Connection:
         self._hellos = hellos if guards.hello_replay else None
         self._draw = draw
 
+        leaks = self._profile.leaks if secure else None
+        if leaks is not None:
+            if guards.nonce_reuse:
+                raise ProfileError(
+                    f"the profile {self._profile.name!r} is broken cryptography and is not spoken: {leaks}. The guard "
+                    "nonce_reuse refuses it; turned off by name, it is spoken all the same"
+                )
+            warnings.warn(f"profile {self._profile.name!r}: {leaks}", BrokenCryptographyWarning, stacklevel=2)
+
         # The profile, resolved: from here on no packet asks what is spoken.
-        codec = self._profile.messages.bind(self._profile.dialect, limits.depth)
+        messages, framing = self._profile.messages, self._profile.framing
+        codec = messages.bind(self._profile.dialect, limits.depth)
         self._encode_request, self._encode_response, self._encode_error, self._decode = codec
-        self._write_packet = self._profile.framing.write
-        self._splitter = self._profile.framing.splitter(limits.packet)
-        self._packet_limit = limits.packet
-        self._overhead = 0  # how much longer than its body a packet is
-        self._seal: Callable[[bytes], bytes] | None = None
-        self._open: Callable[[bytes], bytes] | None = None
-        self._is_own: Callable[[bytes], bool] | None = None
+        self._write_packet = framing.writer()
+        most = framing.most()
+        self._packet_limit = limits.packet if most is None else min(limits.packet, most)
+        self._splitter = framing.splitter(limits.packet)
+        self._hello_splitter = self._splitter
+        self._room = 0  # bytes of the longest body that fits into a packet
+        # What makes a packet of a request's, a response's and an error's body, and a body of a packet.
+        self._wrap_request: Wrap | None = None
+        self._wrap_response: Wrap | None = None
+        self._wrap_error: Wrap | None = None
+        self._unwrap: Wrap | None = None
+        first_id: int = messages.first_id
+        peer_first_id = server_first_id = getattr(messages, "server_first_id", first_id)
+        if role == "server":
+            first_id, peer_first_id = server_first_id, first_id
         self._use_id: Callable[[int], str | None] | None = None
         if guards.request_replay != "off":
-            messages = self._profile.messages
             size = 0 if guards.request_replay == "strict" else DEFAULT_WINDOW
-            self._use_id = RequestWindow(size, start=messages.first_id, step=messages.id_step).use
+            self._use_id = RequestWindow(size, start=peer_first_id, step=messages.id_step).use
 
         self._out: list[bytes] = []
         self._counted = 0  # pieces of it whose bytes are counted in `_unsent`
         self._unsent = 0
-        self._next_id = self._profile.messages.first_id
-        self._id_step = self._profile.messages.id_step
+        self._next_id = first_id
+        self._id_step = messages.id_step
         self._outstanding: set[int] = set()  # our requests that were not answered yet
         self._unanswered: dict[int, int] = {}  # the peer's, and how often (more than once only without the guard)
         self._received_any = False
@@ -130,8 +163,21 @@ class Connection:
                 self._say_hello(user, key)
             else:
                 self._state = "hello"
-                self._hello = self._profile.hello.server()
-                self._splitter.limit = self._hello.limit
+                if self._profile.hello_framing is not None:
+                    self._hello_splitter = self._profile.hello_framing.splitter(limits.packet)
+                self._boxes = self._profile.nonces.start(role, draw)
+                self._hello = self._profile.hello.server(self._boxes)
+                self._hello_splitter.limit = self._hello.limit
+        else:
+            self._bind_packets(None)
+            self._announced = self._profile.hello.insecure
+            if self._announced and role == "client":
+                self._write_hello(self._announced)
+            elif self._announced:
+                self._state = "hello"
+                if self._profile.hello_framing is not None:
+                    self._hello_splitter = self._profile.hello_framing.splitter(limits.packet)
+                self._hello_splitter.limit = len(self._announced[0])
 
     # What a user may look at.
 
@@ -199,7 +245,7 @@ class Connection:
         id = self._next_id
         if id > MAX_ID:
             raise LocalProtocolError("this connection has used up its request IDs")
-        self._send(self._encode_request(id, message))
+        self._send(self._encode_request(id, message), self._wrap_request)
         self._next_id = id + self._id_step
         self._outstanding.add(id)
         return id
@@ -221,7 +267,7 @@ class Connection:
         """
         self._answer(id)
         try:
-            self._send(self._encode_response(id, message))
+            self._send(self._encode_response(id, message), self._wrap_response)
         except WriteError as error:
             self._send_error(id, f"the answer cannot travel: {error}")
             return error
@@ -263,7 +309,7 @@ class Connection:
         user_key = key.to_bytes() if key is not None else os.urandom(SESSION_KEY_BYTES)
         events: list[Event] = []
         try:
-            session_key = self._hello.session_key(box_opener(user_key, "the hello"))
+            session_key = self._hello.session_key(self._boxes.key_opener(user_key))
             if self._hellos is not None and not self._hellos.remember(self._hello.box):
                 raise RemoteProtocolError(
                     "the hello is a copy of one that came before: a replay, or a client whose random source starts "
@@ -272,10 +318,9 @@ class Connection:
         except RemoteProtocolError as error:
             self._close(error, events)
             return events
-        self._start_session(session_key)
+        self._bind_packets(session_key)
         self._user = self._hello.user.decode("utf-8", "surrogateescape")
-        self._state = "open"
-        self._splitter.limit = self._packet_limit
+        self._hello_is_over()
         events.append(Opened(self._user))
         self._process(events)
         return events
@@ -311,7 +356,7 @@ class Connection:
         events: list[Event] = []
         if data and self._state != "closed":
             self._received_any = True
-            self._splitter.feed(data)
+            (self._splitter if self._state != "hello" else self._hello_splitter).feed(data)
             self._process(events)
         return events
 
@@ -361,28 +406,45 @@ class Connection:
 
     def _process(self, events: list[Event]) -> None:
         """Take every whole packet that is there."""
-        next_packet = self._splitter.next
+        next_packet, unwrap = self._splitter.next, self._unwrap
         try:
             while self._state == "open":
                 packet = next_packet()
                 if packet is None:
                     return
-                if self._open is not None:
-                    if self._is_own is not None and self._is_own(packet):
-                        raise RemoteProtocolError("a packet of this side's own was sent back to it")
-                    packet = self._open(packet)
-                self._take_message(packet, events)
+                self._take_message(packet if unwrap is None else unwrap(packet), events)
             while self._state == "hello":
-                packet = next_packet()
+                packet = self._hello_splitter.next()
                 if packet is None:
                     return
-                if self._hello.receive(packet):
+                if not self._secure:
+                    self._take_announcement(packet, events)
+                elif self._hello.receive(packet):
                     self._state = "lookup"
                     events.append(HelloReceived(self._hello.user.decode("utf-8", "surrogateescape")))
                 else:
-                    self._splitter.limit = self._hello.limit
+                    self._hello_splitter.limit = self._hello.limit
         except RemoteProtocolError as error:
             self._close(error, events)
+
+    def _take_announcement(self, packet: bytes, events: list[Event]) -> None:
+        """An insecure server, whose profile has the client announce itself."""
+        if packet != self._announced[0]:
+            raise RemoteProtocolError(
+                f"the connection begins with {packet[:40]!r}; expected {self._announced[0]!r} of an insecure client"
+            )
+        self._announced = self._announced[1:]
+        if self._announced:
+            self._hello_splitter.limit = len(self._announced[0])
+        else:
+            self._hello_is_over()
+            self._process(events)
+
+    def _hello_is_over(self) -> None:
+        self._state = "open"
+        if self._hello_splitter is not self._splitter:
+            self._splitter.feed(self._hello_splitter.rest())
+        self._splitter.limit = self._packet_limit
 
     def _take_message(self, body: bytes, events: list[Event]) -> None:
         kind, id, datum = self._decode(body)
@@ -418,34 +480,48 @@ class Connection:
         if len(name) > hello.max_username:
             raise ValueError(f"the username has {len(name)} bytes; at most {hello.max_username} can be sent")
         session_key = self._draw(SESSION_KEY_BYTES)  # drawn before the nonces' prefix, as the vectors have it
-        next_nonce = self._start_session(session_key)
-        for packet in hello.client(name, session_key, box_sealer(key.to_bytes(), next_nonce)):
-            self._write_packet(self._out, packet)
+        self._boxes = self._profile.nonces.start(self._role, self._draw)
+        self._write_hello(hello.client(name, session_key, self._boxes.key_sealer(key.to_bytes()), self._boxes))
+        self._bind_packets(session_key)
 
-    def _start_session(self, session_key: bytes) -> Callable[[], bytes]:
-        next_nonce, is_own = self._profile.nonces.start(self._draw)
-        self._seal = box_sealer(session_key, next_nonce)
-        self._open = box_opener(session_key)
-        self._overhead = BOX_OVERHEAD
-        if self._guards.reflection:
-            self._is_own = is_own
-        return next_nonce
+    def _write_hello(self, packets: Iterable[bytes]) -> None:
+        framing = self._profile.hello_framing
+        write = self._write_packet if framing is None else framing.writer()
+        for packet in packets:
+            write(self._out, packet)
 
-    def _send(self, body: bytes) -> None:
+    def _bind_packets(self, session_key: bytes | None) -> None:
+        """Resolve what happens to a message's body on its way into a packet and back."""
+        packets, role = self._profile.packets, self._role
+        secure = session_key is not None
+        wraps, unwrap = packets.wraps(role, secure), packets.unwrap("server" if role == "client" else "client", secure)
+        room = packets.room(self._packet_limit)
+        if session_key is not None:
+            seal = self._boxes.sealer(session_key)
+            open_box = self._boxes.opener(session_key, refuse_own=self._guards.reflection)
+            wraps = (_composed(seal, wraps[0]), _composed(seal, wraps[1]), _composed(seal, wraps[2]))
+            unwrap = open_box if unwrap is None else _composed(unwrap, open_box)
+            room -= self._boxes.overhead
+        self._wrap_request, self._wrap_response, self._wrap_error = wraps
+        self._unwrap = unwrap
+        self._room = room
+
+    def _send(self, body: bytes, wrap: Wrap | None) -> None:
         # Looked at before sealing: a nonce is not spent on what is not sent.
-        limit = self._packet_limit - self._overhead
-        if len(body) > limit:
-            raise WriteError(f"needs a packet of {len(body) + self._overhead} bytes; the limit is {self._packet_limit}")
-        self._write_packet(self._out, self._seal(body) if self._seal is not None else body)
+        if len(body) > self._room:
+            over = self._packet_limit - self._room
+            raise WriteError(f"needs a packet of {len(body) + over} bytes; the limit is {self._packet_limit}")
+        self._write_packet(self._out, body if wrap is None else wrap(body))
 
     def _send_error(self, id: int, text: str) -> None:
         body = self._encode_error(id, text)
-        if len(body) > self._packet_limit - self._overhead:
+        if len(body) > self._room:
             # A byte becomes four at the most (`\xHH`); the rest is the message around the text.
-            room = max(0, (self._packet_limit - self._overhead - 64) // 4)
+            room = max(0, (self._room - 64) // 4)
             cut = text.encode("utf-8", "replace")[: max(0, room - 32)].decode("utf-8", "ignore")
             body = self._encode_error(id, f"{cut} … (cut)")
-        self._write_packet(self._out, self._seal(body) if self._seal is not None else body)
+        wrap = self._wrap_error
+        self._write_packet(self._out, body if wrap is None else wrap(body))
 
     def _answer(self, id: int) -> None:
         """Note that a request of the peer's is being answered."""

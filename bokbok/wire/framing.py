@@ -9,8 +9,9 @@ Where its facts come from: that the egg has a packet layer of its own is *certai
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..errors import RemoteProtocolError
 
@@ -40,6 +41,9 @@ class Splitter(Protocol):
     def pending(self) -> str | None:
         """What an end of file would cut off now, in words; `None` between two packets."""
 
+    def rest(self) -> bytes:
+        """The bytes that were fed and belong to no packet yet, and are given up: another framing goes on with them."""
+
 
 class Framing(Protocol):
     """Strategy: how packets are told apart."""
@@ -49,7 +53,13 @@ class Framing(Protocol):
         """How a profile file calls it."""
 
     def write(self, out: list[bytes], packet: bytes) -> None:
-        """Append to `out` the pieces that carry `packet`."""
+        """Append to `out` the pieces that carry `packet`, whatever came before it."""
+
+    def writer(self) -> Callable[[list[bytes], bytes], None]:
+        """The same for one direction of one connection, bound once: it may depend on what was written before."""
+
+    def most(self) -> int | None:
+        """Bytes of the longest packet that it can carry; `None` where it knows no end."""
 
     def splitter(self, limit: int) -> Splitter:
         """A fresh receiving side."""
@@ -59,7 +69,16 @@ class Framing(Protocol):
 class LengthPrefix:
     """`inferred-1`: `length: u32 big-endian || bytes`."""
 
+    strategy: ClassVar[str] = "u32-be"
     name: str = "u32-be"
+
+    def writer(self) -> Callable[[list[bytes], bytes], None]:
+        """See `Framing.writer`."""
+        return self.write
+
+    def most(self) -> int | None:
+        """See `Framing.most`."""
+        return 0xFFFFFFFF
 
     def write(self, out: list[bytes], packet: bytes) -> None:
         """See `Framing.write`."""
@@ -155,3 +174,8 @@ class _LengthSplitter:
             return f"{self._parts_size} of a length's {_HEADER} bytes"
         rest = len(self._chunk) - self._offset
         return f"{rest} bytes that were not looked at" if rest else None
+
+    def rest(self) -> bytes:
+        data = b"".join(self._parts) + self._chunk[self._offset :]
+        self._parts, self._parts_size, self._want, self._chunk, self._offset = [], 0, _HEADER, b"", 0
+        return data

@@ -13,7 +13,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DEFAULT_GUARDS", "Guards", "HelloMemory", "RequestWindow"]
+__all__ = ["DEFAULT_GUARDS", "BrokenCryptographyWarning", "Guards", "HelloMemory", "RequestWindow"]
+
+
+class BrokenCryptographyWarning(UserWarning):
+    """A connection speaks a profile whose nonces repeat; the text says what leaks."""
+
 
 DEFAULT_WINDOW = 1024
 """IDs behind the highest that are still told apart. TCP keeps order, so a conforming peer needs none at all; IPsec's
@@ -33,11 +38,14 @@ class Guards:
             pass; `"strict"`: each ID must be the last one plus one, which also shows a request that was dropped
             or held back; `"off"`: every request is served.
         reflection: this side's own packet, sent back to it, is refused, where the profile's nonces show it.
+        nonce_reuse: a profile whose nonces repeat is not spoken: it leaks what boxes should hide. Off, it is spoken
+            with a warning.
     """
 
     hello_replay: bool = True
     request_replay: Literal["window", "strict", "off"] = "window"
     reflection: bool = True
+    nonce_reuse: bool = True
 
     def __post_init__(self) -> None:
         if self.request_replay not in ("window", "strict", "off"):

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from ..errors import RemoteProtocolError
+from ..errors import BokbokError, RemoteProtocolError
 from .boxes import BOX_OVERHEAD, KEY_BYTES
+from .nonces import BoxMaker
+from .template import Field, Template
 
-__all__ = ["MAX_USERNAME", "Hello", "ServerHello", "UsernameThenKey"]
+__all__ = ["MAX_USERNAME", "Hello", "ServerHello", "TemplateHello", "UsernameThenKey"]
 
 MAX_USERNAME = 255
 """Bytes of a username in `inferred-1`."""
@@ -65,25 +67,31 @@ class Hello(Protocol):
     def max_username(self) -> int:
         """Bytes of the longest username that it carries."""
 
-    def client(self, user: bytes, session_key: bytes, seal: Seal) -> list[bytes]:
-        """The packets of the client's hello; `seal` is bound to the user's key."""
+    @property
+    def insecure(self) -> tuple[bytes, ...]:
+        """The packets by which the client of an insecure connection announces itself; none for most."""
 
-    def server(self) -> ServerHello:
-        """The server's side of a fresh hello."""
+    def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
+        """The packets of the client's hello; `seal` is bound to the user's key, `boxes` has the nonces' base."""
+
+    def server(self, boxes: BoxMaker | None = None) -> ServerHello:
+        """The server's side of a fresh hello; gives `boxes` the nonces' base that the hello carries."""
 
 
 @dataclass(frozen=True)
 class UsernameThenKey:
     """`inferred-1`: one packet with the username's bytes, one of 72 bytes with the boxed session key."""
 
+    strategy: ClassVar[str] = "username-then-key"
     name: str = "username-then-key"
     max_username: int = MAX_USERNAME
+    insecure: ClassVar[tuple[bytes, ...]] = ()
 
-    def client(self, user: bytes, session_key: bytes, seal: Seal) -> list[bytes]:
+    def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
         """See `Hello.client`."""
         return [user, seal(session_key)]
 
-    def server(self) -> ServerHello:
+    def server(self, boxes: BoxMaker | None = None) -> ServerHello:
         """See `Hello.server`."""
         return _ServerHello(self.max_username)
 
@@ -114,3 +122,91 @@ class _ServerHello:
 
     def session_key(self, open_box: Open) -> bytes:
         return open_box(self.box)
+
+
+_BARE_KEY = Template((Field("key"),))
+
+
+@dataclass(frozen=True)
+class TemplateHello:
+    """A hello of any number of packets, each a template of literal bytes, username, boxed session key, nonces' base.
+
+    Attributes:
+        packets: the client's, in order. Fields: `user`, `key` (the boxed session key), `nonce` (the base of counted
+            nonces), `any`.
+        content: what is in the session key's box. Fields: `key` (the session key itself), `nonce`, `any`.
+        insecure: the packets by which the client of an insecure connection announces itself.
+        max_username: bytes of the longest username.
+    """
+
+    strategy: ClassVar[str] = "template"
+    packets: tuple[Template, ...]
+    content: Template = _BARE_KEY
+    insecure: tuple[bytes, ...] = ()
+    max_username: int = MAX_USERNAME
+
+    def __post_init__(self) -> None:
+        fields = [part.name for packet in self.packets for part in packet.parts if isinstance(part, Field)]
+        if sorted(set(fields) - {"nonce", "any"}) != ["key", "user"] or fields.count("key") + fields.count("user") != 2:
+            raise BokbokError("a hello has the fields `user` and `key` once each, and may have `nonce` and `any`")
+        if "key" not in self.content.fields():
+            raise BokbokError("the session key's box holds the field `key`")
+
+    @property
+    def name(self) -> str:
+        """How it is called."""
+        return "template"
+
+    def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
+        """See `Hello.client`."""
+        base = boxes.base if boxes is not None else b""
+        box = seal(self.content.write({"key": session_key, "nonce": base}))
+        return [packet.write({"user": user, "key": box, "nonce": base}) for packet in self.packets]
+
+    def server(self, boxes: BoxMaker | None = None) -> ServerHello:
+        """See `Hello.server`."""
+        return _TemplateServer(self, boxes)
+
+
+class _TemplateServer:
+    def __init__(self, hello: TemplateHello, boxes: BoxMaker | None) -> None:
+        self._hello, self._boxes = hello, boxes
+        overhead = boxes.key_overhead if boxes is not None else BOX_OVERHEAD
+        self._content_sizes = {"key": KEY_BYTES, "nonce": boxes.base_size if boxes is not None else 0}
+        self._sizes = {"nonce": self._content_sizes["nonce"]}
+        self._longest = {"user": hello.max_username, "nonce": 24}
+        size = hello.content.longest(self._content_sizes)
+        self._longest["key"] = size + overhead
+        if all(isinstance(part, bytes) or part.form.size is not None for part in hello.content.parts):
+            self._sizes["key"] = size + overhead  # the same for every session key
+        self._values: dict[str, bytes] = {}
+        self._count = 0
+        self.user = b""
+        self.box = b""
+        self.limit = hello.packets[0].longest(self._longest)
+
+    def receive(self, packet: bytes) -> bool:
+        """See `ServerHello.receive`."""
+        self._count += 1
+        what = f"the hello's packet {self._count}" if len(self._hello.packets) > 1 else "the hello"
+        self._values |= self._hello.packets[self._count - 1].read(packet, self._sizes, what)
+        if self._count < len(self._hello.packets):
+            self.limit = self._hello.packets[self._count].longest(self._longest)
+            return False
+        self.user, self.box = self._values["user"], self._values["key"]
+        if len(self.user) > self._hello.max_username:
+            raise RemoteProtocolError(
+                f"a username of {len(self.user)} bytes; expected {self._hello.max_username} at most"
+            )
+        if self._boxes is not None and "nonce" in self._values:
+            self._boxes.base = self._values["nonce"]
+        return True
+
+    def session_key(self, open_box: Open) -> bytes:
+        """See `ServerHello.session_key`."""
+        values = self._hello.content.read(open_box(self.box), self._content_sizes, "what is in the session key's box")
+        if len(values["key"]) != KEY_BYTES:
+            raise RemoteProtocolError(f"a session key of {len(values['key'])} bytes; expected {KEY_BYTES}")
+        if self._boxes is not None and "nonce" in values:
+            self._boxes.base = values["nonce"]
+        return values["key"]

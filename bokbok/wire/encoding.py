@@ -1,0 +1,288 @@
+"""Encodings: the forms in which some bytes (a box, a key, a username) stand in a packet.
+
+What this module knows: raw bytes, CHICKEN's literals, hexadecimal and base64, each by a name, how to write them and how
+to find their end. What it refuses to know: what the bytes are.
+
+Where its facts come from: the literals are those that CHICKEN's `write` prints and its `read` takes. Which form a peer
+uses is for its profile to say; `inferred-1` has raw bytes everywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BokbokError, ReadError, RemoteProtocolError
+from ..sexpr import Symbol, dumps, parse
+
+__all__ = ["ENCODINGS", "USER_ENCODINGS", "Encoding", "get_encoding"]
+
+Found = tuple[bytes, int]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One form.
+
+    Attributes:
+        name: how a profile file calls it.
+        encode: bytes to the form.
+        parse: data, where the form begins and where it ends if that is known from outside (else -1), to the bytes and
+            the offset behind it. Raises `RemoteProtocolError`.
+        size: how long the form of so many bytes is, where that does not depend on them; else `None`.
+        worst: how long it can be at the most.
+        opening: how every instance begins; empty where nothing tells.
+        delimited: whether the form shows its own end.
+    """
+
+    name: str
+    encode: Callable[[bytes], bytes]
+    parse: Callable[[bytes, int, int], Found]
+    size: Callable[[int], int] | None = None
+    worst: Callable[[int], int] = lambda count: 4 * count + 8
+    opening: bytes = b""
+    delimited: bool = True
+
+    def decode(self, data: bytes) -> bytes:
+        """The bytes, where the form is all of `data`.
+
+        Raises:
+            RemoteProtocolError: it is anything else.
+        """
+        value, end = self.parse(data, 0, len(data))
+        if end != len(data):
+            raise RemoteProtocolError(f"{len(data) - end} bytes behind a {self.name}, at byte {end}; expected nothing")
+        return value
+
+
+def _bad(what: str, at: int) -> RemoteProtocolError:
+    return RemoteProtocolError(f"no {what} at byte {at}")
+
+
+def _parse_raw(data: bytes, at: int, end: int) -> Found:
+    end = len(data) if end < 0 else end
+    if end < at or end > len(data):
+        raise RemoteProtocolError(f"{len(data)} bytes; expected at least {max(end, at)}")
+    return data[at:end], end
+
+
+def _literal(kind: type, what: str) -> Callable[[bytes, int, int], Found]:
+    def parse_literal(data: Any, at: int, _: int) -> Found:
+        value: Any
+        try:
+            value, end = parse(data, at)
+        except ReadError as error:
+            raise RemoteProtocolError(f"no {what}: {error}") from None
+        if type(value) is not kind or (isinstance(value, array) and value.typecode != "B"):
+            raise _bad(what, at)
+        data = value
+        if isinstance(data, array):
+            return data.tobytes(), end
+        if isinstance(data, Symbol):
+            return data.value().encode("utf-8", "surrogateescape"), end
+        return data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data, end
+
+    return parse_literal
+
+
+def _string_all(data: bytes) -> bytes:
+    """Every byte that is not printable ASCII as `\\xHH`, the named escapes too."""
+    out = bytearray(b'"')
+    for byte in data:
+        if byte in b'"\\':
+            out += b"\\%c" % byte
+        elif 32 <= byte < 127:
+            out.append(byte)
+        else:
+            out += b"\\x%02x" % byte
+    return bytes(out + b'"')
+
+
+def _string_high(data: bytes) -> bytes:
+    """As CHICKEN writes it, but with the bytes from 128 up as `\\xHH`."""
+    text = dumps(data.decode("utf-8", "surrogateescape"))
+    return re.sub(rb"[\x80-\xff]", lambda match: b"\\x%02x" % match[0][0], text)
+
+
+def _string_controls(data: bytes) -> bytes:
+    """As CHICKEN writes it, but without the named escapes (`\\x0a` for `\\n`)."""
+    named = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
+    text = dumps(data.decode("utf-8", "surrogateescape"))
+
+    def other(match: re.Match[bytes]) -> bytes:
+        return b"\\x%02x" % named[match[1]] if match[1] in named else match[0]
+
+    return re.sub(rb"\\(.)", other, text, flags=re.DOTALL)
+
+
+def _write_string(data: bytes) -> bytes:
+    return dumps(data.decode("utf-8", "surrogateescape"))
+
+
+def _write_symbol(data: bytes) -> bytes:
+    return dumps(Symbol(data.decode("utf-8", "surrogateescape")))
+
+
+_HEX = re.compile(rb"[0-9a-fA-F]*")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+_BASE64_URL = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
+
+
+def _parse_hex(data: bytes, at: int, end: int) -> Found:
+    match = _HEX.match(data, at, len(data) if end < 0 else end)
+    assert match is not None
+    if len(match[0]) % 2 or not match[0]:
+        raise _bad("hexadecimal digits, two a byte,", at)
+    return bytes.fromhex(match[0].decode("ascii")), match.end()
+
+
+def _base64(*, url: bool, padded: bool) -> tuple[Callable[[bytes], bytes], Callable[[bytes, int, int], Found]]:
+    write = base64.urlsafe_b64encode if url else base64.b64encode
+    pattern = _BASE64_URL if url else _BASE64
+
+    def encode(data: bytes) -> bytes:
+        return write(data) if padded else write(data).rstrip(b"=")
+
+    def parse_base64(data: bytes, at: int, end: int) -> Found:
+        match = pattern.match(data, at, len(data) if end < 0 else end)
+        assert match is not None
+        digits = match[0].translate(bytes.maketrans(b"-_", b"+/")) if url else match[0]
+        if not digits:
+            raise _bad("base64", at)
+        try:
+            if padded:
+                return base64.b64decode(digits, validate=True), match.end()
+            return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True), match.end()
+        except (binascii.Error, ValueError):
+            raise _bad("base64", at) from None
+
+    return encode, parse_base64
+
+
+def _quoted(inner: Encoding) -> Encoding:
+    def parse_quoted(data: bytes, at: int, _: int) -> Found:
+        close = data.find(b'"', at + 1)
+        if data[at : at + 1] != b'"' or close < 0:
+            raise _bad(f"{inner.name} between quotes", at)
+        value, end = inner.parse(data, at + 1, close)
+        if end != close:
+            raise _bad(f"{inner.name} between quotes", at)
+        return value, close + 1
+
+    size = inner.size
+    return Encoding(
+        f"quoted-{inner.name}",
+        lambda data: b'"' + inner.encode(data) + b'"',
+        parse_quoted,
+        None if size is None else lambda count: size(count) + 2,
+        opening=b'"',
+    )
+
+
+def _length_byte(data: bytes, at: int, _: int) -> Found:
+    if at >= len(data) or at + 1 + data[at] > len(data):
+        raise _bad("length byte and as many bytes", at)
+    end = at + 1 + data[at]
+    return data[at + 1 : end], end
+
+
+def _length_word(order: str, width: int) -> Encoding:
+    def encode(data: bytes) -> bytes:
+        return len(data).to_bytes(width, "big" if order == "be" else "little") + data
+
+    def parse_word(data: bytes, at: int, _: int) -> Found:
+        length = int.from_bytes(data[at : at + width], "big" if order == "be" else "little")
+        end = at + width + length
+        if at + width > len(data) or end > len(data):
+            raise _bad("length and as many bytes", at)
+        return data[at + width : end], end
+
+    return Encoding(f"u{8 * width}-{order}", encode, parse_word, worst=lambda count: count + width)
+
+
+def _nul_ended(data: bytes, at: int, _: int) -> Found:
+    end = data.find(b"\0", at)
+    if end < 0:
+        raise _bad("bytes ended by NUL", at)
+    return data[at:end], end + 1
+
+
+_b64, _p64 = _base64(url=False, padded=True)
+_b64n, _p64n = _base64(url=False, padded=False)
+_b64u, _p64u = _base64(url=True, padded=True)
+_b64un, _p64un = _base64(url=True, padded=False)
+
+
+def _size_nopad(count: int) -> int:
+    return (4 * count + 2) // 3
+
+
+_PLAIN = [
+    Encoding("hex", lambda data: data.hex().encode("ascii"), _parse_hex, lambda count: 2 * count),
+    Encoding("hex-upper", lambda data: data.hex().upper().encode("ascii"), _parse_hex, lambda count: 2 * count),
+    Encoding("base64", _b64, _p64, lambda count: (count + 2) // 3 * 4),
+    Encoding("base64-unpadded", _b64n, _p64n, _size_nopad),
+    Encoding("base64url", _b64u, _p64u, lambda count: (count + 2) // 3 * 4),
+    Encoding("base64url-unpadded", _b64un, _p64un, _size_nopad),
+]
+
+ENCODINGS: dict[str, Encoding] = {
+    encoding.name: encoding
+    for encoding in [
+        Encoding("raw", lambda data: data, _parse_raw, lambda count: count, lambda count: count, delimited=False),
+        Encoding(
+            "blob",
+            lambda data: b"#${%b}" % data.hex().encode("ascii"),
+            _literal(bytes, "blob literal"),
+            lambda count: 2 * count + 4,
+            opening=b"#${",
+        ),
+        Encoding(
+            "blob-upper",
+            lambda data: b"#${%b}" % data.hex().upper().encode("ascii"),
+            _literal(bytes, "blob literal"),
+            lambda count: 2 * count + 4,
+            opening=b"#${",
+        ),
+        Encoding(
+            "u8vector",
+            lambda data: dumps(array("B", data)),
+            _literal(array, "u8vector literal"),
+            opening=b"#u8(",
+        ),
+        Encoding("string", _write_string, _literal(str, "string literal"), opening=b'"'),
+        Encoding("string-hex-high", _string_high, _literal(str, "string literal"), opening=b'"'),
+        Encoding("string-hex-controls", _string_controls, _literal(str, "string literal"), opening=b'"'),
+        Encoding("string-hex", _string_all, _literal(str, "string literal"), opening=b'"'),
+        *_PLAIN,
+        *map(_quoted, _PLAIN),
+    ]
+}
+"""The forms of a box, a key or a nonce, by name."""
+
+USER_ENCODINGS: dict[str, Encoding] = {
+    **ENCODINGS,
+    "symbol": Encoding("symbol", _write_symbol, _literal(Symbol, "symbol")),
+    "u8": Encoding("u8", lambda data: bytes((len(data),)) + data, _length_byte, worst=lambda count: count + 1),
+    "nul": Encoding("nul", lambda data: data + b"\0", _nul_ended, worst=lambda count: count + 1),
+    **{e.name: e for e in (_length_word(order, width) for width in (2, 4) for order in ("be", "le"))},
+}
+"""The forms of a username, by name: those of a box, and a symbol, a length before it, a NUL behind it."""
+
+
+def get_encoding(name: str, *, user: bool = False) -> Encoding:
+    """The encoding of that name.
+
+    Raises:
+        BokbokError: there is none.
+    """
+    table = USER_ENCODINGS if user else ENCODINGS
+    try:
+        return table[name]
+    except KeyError:
+        raise BokbokError(f"no encoding is called {name!r}; known: {', '.join(table)}") from None

@@ -1,0 +1,363 @@
+"""Nonces of boxes: which, where they stand, and whether they travel at all.
+
+What this module knows: how a side picks the nonces of its boxes and learns those of the other's. What it refuses to
+know: what is in a box, and where a box stands in a packet.
+
+Where its facts come from: that the nonce stands in front of its box is *likely* (the same author's other program on
+the `tweetnacl` egg does so). The other strategies are for peers that differ.
+
+A strategy's `start` begins one side of one connection and returns a `BoxMaker`, which binds keys to functions. A
+profile whose nonces repeat says so in `leaks`, and a connection refuses it unless it is told otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+import nacl.exceptions
+from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
+
+from ..errors import BokbokError, RemoteProtocolError
+from .boxes import BOX_OVERHEAD, NONCE_BYTES, TAG_BYTES, Draw, PrefixCounter, box_opener, box_sealer
+
+__all__ = ["BoxMaker", "Counted", "NonceScheme", "Role", "Sent"]
+
+Role = Literal["client", "server"]
+Seal = Callable[[bytes], bytes]
+Open = Callable[[bytes], bytes]
+
+
+class BoxMaker(Protocol):
+    """The nonces of one side of one connection.
+
+    Attributes:
+        base: what the hello's field `nonce` carries; a server sets it before it opens anything.
+        base_size: its length; 0 where the hello carries none.
+        key_overhead: how much longer than its body the box of the session key is.
+        overhead: the same for the box of a message, at the most.
+    """
+
+    base: bytes
+    base_size: int
+    key_overhead: int
+    overhead: int
+
+    def key_sealer(self, key: bytes) -> Seal:
+        """Bind the user's key: the session key's text to its box."""
+
+    def key_opener(self, key: bytes) -> Open:
+        """The reverse; raises `RemoteProtocolError`."""
+
+    def sealer(self, key: bytes) -> Seal:
+        """Bind the session key: a message to its box."""
+
+    def opener(self, key: bytes, *, refuse_own: bool) -> Open:
+        """The reverse; raises `RemoteProtocolError`, also for this side's own box where nonces show it."""
+
+
+class NonceScheme(Protocol):
+    """Strategy: nonces."""
+
+    @property
+    def leaks(self) -> str | None:
+        """What leaks because nonces repeat, in words; `None` where they do not."""
+
+    def start(self, role: Role, draw: Draw) -> BoxMaker:
+        """Begin one side of one connection."""
+
+
+class _Behind:
+    """`tag || ciphertext || nonce`."""
+
+    @staticmethod
+    def sealer(key: bytes, next_nonce: Callable[[], bytes]) -> Seal:
+        def seal(body: bytes) -> bytes:
+            nonce = next_nonce()
+            return crypto_secretbox_easy(body, nonce, key) + nonce
+
+        return seal
+
+    @staticmethod
+    def opener(key: bytes, what: str) -> Open:
+        opened = box_opener(key, what)
+        return lambda box: opened(box[-NONCE_BYTES:] + box[:-NONCE_BYTES])
+
+
+def _implied_opener(key: bytes, nonces: Iterator[bytes], what: str) -> Open:
+    """Opens boxes whose nonces do not travel."""
+
+    def open_box(box: bytes) -> bytes:
+        if len(box) < TAG_BYTES:
+            raise RemoteProtocolError(f"{what} is no box: {len(box)} bytes, expected at least {TAG_BYTES} (a tag)")
+        try:
+            return crypto_secretbox_open_easy(box, next(nonces), key)
+        except nacl.exceptions.CryptoError:
+            pass
+        raise RemoteProtocolError(
+            f"{what} does not open: another key or nonce made it, it was changed on the way, or it is no box"
+        )
+
+    return open_box
+
+
+def _implied_sealer(key: bytes, nonces: Iterator[bytes]) -> Seal:
+    return lambda body: crypto_secretbox_easy(body, next(nonces), key)
+
+
+_USER_KEY_LEAK = (
+    "the session-key box has the same nonce under the user's key in every connection: whoever records two of them "
+    "learns the XOR of their session keys and can forge a hello"
+)
+_SESSION_LEAK = (
+    "both directions use the same nonces under one session key: whoever records a request and an answer with the "
+    "same nonce learns the XOR of their texts and can forge messages"
+)
+
+KeyNonce = Literal["front", "behind", "zero", "counter", "base"]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Each box travels with its nonce, which a receiver takes whatever it is.
+
+    Attributes:
+        place: `front` or `behind` the box.
+        key: where the nonce of the session-key box is: `front`, `behind`, or `zero`: 24 zero bytes that are not sent.
+        choose: how this side picks its own (16 random bytes and a counter); only tests give another.
+    """
+
+    strategy: ClassVar[str] = "sent"
+    place: Literal["front", "behind"] = "front"
+    key: Literal["front", "behind", "zero"] = "front"
+    choose: PrefixCounter = field(default_factory=PrefixCounter, repr=False, metadata={"hidden": True})
+
+    def __post_init__(self) -> None:
+        if self.place not in ("front", "behind"):
+            raise BokbokError(f"a nonce stands in 'front' or 'behind', not {self.place!r}")
+        if self.key not in ("front", "behind", "zero"):
+            raise BokbokError(f"the session-key box's nonce is in 'front', 'behind' or 'zero', not {self.key!r}")
+
+    @property
+    def leaks(self) -> str | None:
+        """See `NonceScheme.leaks`."""
+        return _USER_KEY_LEAK if self.key == "zero" else None
+
+    def start(self, role: Role, draw: Draw) -> BoxMaker:
+        """See `NonceScheme.start`."""
+        return _SentMaker(self, draw)
+
+
+class _SentMaker:
+    base = b""
+    base_size = 0
+    overhead = BOX_OVERHEAD
+
+    def __init__(self, scheme: Sent, draw: Draw) -> None:
+        self._scheme, self._draw = scheme, draw
+        self._begun: tuple[Callable[[], bytes], Callable[[bytes], bool]] | None = None
+        self.key_overhead = TAG_BYTES if scheme.key == "zero" else BOX_OVERHEAD
+
+    def _begin(self) -> tuple[Callable[[], bytes], Callable[[bytes], bool]]:
+        # Not before it is needed: a server draws nothing for a hello that does not open.
+        if self._begun is None:
+            self._begun = self._scheme.choose.start(self._draw)
+        return self._begun
+
+    def key_sealer(self, key: bytes) -> Seal:
+        if self._scheme.key == "zero":
+            return _implied_sealer(key, itertools.repeat(bytes(NONCE_BYTES)))
+        return (box_sealer if self._scheme.key == "front" else _Behind.sealer)(key, self._begin()[0])
+
+    def key_opener(self, key: bytes) -> Open:
+        if self._scheme.key == "zero":
+            return _implied_opener(key, itertools.repeat(bytes(NONCE_BYTES)), "the hello")
+        return (box_opener if self._scheme.key == "front" else _Behind.opener)(key, "the hello")
+
+    def sealer(self, key: bytes) -> Seal:
+        return (box_sealer if self._scheme.place == "front" else _Behind.sealer)(key, self._begin()[0])
+
+    def opener(self, key: bytes, *, refuse_own: bool) -> Open:
+        front = self._scheme.place == "front"
+        opened = (box_opener if front else _Behind.opener)(key, "the packet")
+        if not refuse_own:
+            return opened
+        is_own = self._begin()[1]
+
+        def open_box(box: bytes) -> bytes:
+            if is_own(box if front else box[-NONCE_BYTES:]):
+                raise RemoteProtocolError("a packet of this side's own was sent back to it")
+            return opened(box)
+
+        return open_box
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Nonces are counted and do not travel, but for a base.
+
+    Attributes:
+        base: what is counted up from: `zero`; `hello` (24 random bytes in the hello's field `nonce`); `key` (the nonce
+            that travels with the session-key box); `first` (each direction's first box has its nonce in front, the
+            others count on from it).
+        order: `big` or `little`: in which order the counter's bytes stand.
+        at: where in the 24 bytes the counter begins.
+        width: how many of them it is; the others stay as the base has them.
+        client: what is added to the base for the client's first message.
+        server: the same for the server's first one.
+        step: what is added from one message to the next.
+        key: the nonce of the session-key box: `front`, `behind` (it travels), `zero`, `counter` (the base and
+            `key_count`), `base` (the same as `counter`, of a base that travels).
+        key_count: see `key`.
+        server_base: `same`, or `first`: the server's first box brings a base of its own in front.
+    """
+
+    strategy: ClassVar[str] = "counted"
+    base: Literal["zero", "hello", "key", "first"] = "zero"
+    order: Literal["big", "little"] = "big"
+    at: int = 0
+    width: int = NONCE_BYTES
+    client: int = 0
+    server: int = 0
+    step: int = 1
+    key: KeyNonce = "counter"
+    key_count: int = 0
+    server_base: Literal["same", "first"] = "same"
+
+    def __post_init__(self) -> None:
+        if self.base not in ("zero", "hello", "key", "first"):
+            raise BokbokError(f"the base of counted nonces is 'zero', 'hello', 'key' or 'first', not {self.base!r}")
+        if self.order not in ("big", "little"):
+            raise BokbokError(f"the order of a counter is 'big' or 'little', not {self.order!r}")
+        if not (self.at >= 0 and self.width >= 1 and self.at + self.width <= NONCE_BYTES):
+            raise BokbokError(f"a counter of {self.width} bytes at byte {self.at} does not fit into 24 bytes")
+        if self.key not in ("front", "behind", "zero", "counter", "base"):
+            raise BokbokError(f"no nonce of the session-key box is called {self.key!r}")
+        if self.base == "key" and self.key not in ("front", "behind"):
+            raise BokbokError("counted nonces that begin at the session-key box's need that to travel")
+        if self.server_base not in ("same", "first"):
+            raise BokbokError(f"the server's base is the 'same' or in its 'first' box, not {self.server_base!r}")
+        if self.step < 1:
+            raise BokbokError(f"nonces are counted by a step of 1 or more, not {self.step}")
+
+    @property
+    def leaks(self) -> str | None:
+        """See `NonceScheme.leaks`."""
+        out = []
+        if self.key == "zero" or (self.key in ("counter", "base") and self.base in ("zero", "first")):
+            out.append(_USER_KEY_LEAK)
+        if self.base != "first" and self.server_base == "same" and (self.client - self.server) % self.step == 0:
+            out.append(_SESSION_LEAK)
+        return "; ".join(out) or None
+
+    def nonces(self, base: bytes, count: int) -> Iterator[bytes]:
+        """The nonces from a base on, the first of them `count` beyond it."""
+        at, end, order = self.at, self.at + self.width, self.order
+        front, back = base[:at], base[end:]
+        start = int.from_bytes(base[at:end], order)
+        modulus = 1 << (8 * self.width)
+        for number in itertools.count(start + count, self.step):
+            yield front + (number % modulus).to_bytes(self.width, order) + back
+
+    def start(self, role: Role, draw: Draw) -> BoxMaker:
+        """See `NonceScheme.start`."""
+        return _CountedMaker(self, role, draw)
+
+
+class _CountedMaker:
+    def __init__(self, scheme: Counted, role: Role, draw: Draw) -> None:
+        self._scheme, self._role, self._draw = scheme, role, draw
+        self.base_size = NONCE_BYTES if scheme.base == "hello" else 0
+        self.base = draw(NONCE_BYTES) if self.base_size and role == "client" else bytes(NONCE_BYTES)
+        self.key_overhead = BOX_OVERHEAD if scheme.key in ("front", "behind") else TAG_BYTES
+        self.overhead = BOX_OVERHEAD if "first" in (scheme.base, scheme.server_base) else TAG_BYTES
+
+    def _key_nonces(self) -> Iterator[bytes]:
+        if self._scheme.key == "zero":
+            return itertools.repeat(bytes(NONCE_BYTES))
+        return self._scheme.nonces(self.base, self._scheme.key_count)
+
+    def key_sealer(self, key: bytes) -> Seal:
+        scheme = self._scheme
+        if scheme.key not in ("front", "behind"):
+            return _implied_sealer(key, self._key_nonces())
+        nonce = self._draw(NONCE_BYTES)
+        if scheme.base == "key":
+            self.base = nonce
+        return (box_sealer if scheme.key == "front" else _Behind.sealer)(key, lambda: nonce)
+
+    def key_opener(self, key: bytes) -> Open:
+        scheme = self._scheme
+        if scheme.key not in ("front", "behind"):
+            return _implied_opener(key, self._key_nonces(), "the hello")
+        opened = (box_opener if scheme.key == "front" else _Behind.opener)(key, "the hello")
+
+        def open_key(box: bytes) -> bytes:
+            text = opened(box)
+            if scheme.base == "key":
+                self.base = box[:NONCE_BYTES] if scheme.key == "front" else box[-NONCE_BYTES:]
+            return text
+
+        return open_key
+
+    def _own_base(self, role: Role) -> bool:
+        return self._scheme.base == "first" or (role == "server" and self._scheme.server_base == "first")
+
+    def _offset(self, role: Role) -> int:
+        return self._scheme.client if role == "client" else self._scheme.server
+
+    def sealer(self, key: bytes) -> Seal:
+        scheme, role = self._scheme, self._role
+        if not self._own_base(role):
+            # Only now is the base known: the first box asks for it.
+            return self._late(lambda: _implied_sealer(key, scheme.nonces(self.base, self._offset(role))))
+        base = self._draw(NONCE_BYTES)
+        nonces = scheme.nonces(base, 0)
+        rest = _implied_sealer(key, nonces)
+        first = True
+
+        def seal(body: bytes) -> bytes:
+            nonlocal first
+            if first:
+                first = False
+                nonce = next(nonces)
+                return nonce + crypto_secretbox_easy(body, nonce, key)
+            return rest(body)
+
+        return seal
+
+    def opener(self, key: bytes, *, refuse_own: bool) -> Open:
+        # A box of this side's own is out of turn and does not open, but where both count alike: nothing tells then.
+        scheme, role = self._scheme, _other(self._role)
+        if not self._own_base(role):
+            return self._late(lambda: _implied_opener(key, scheme.nonces(self.base, self._offset(role)), "the packet"))
+        opened = box_opener(key)
+        rest: Open | None = None
+
+        def open_box(box: bytes) -> bytes:
+            nonlocal rest
+            if rest is not None:
+                return rest(box)
+            text = opened(box)
+            rest = _implied_opener(key, scheme.nonces(box[:NONCE_BYTES], scheme.step), "the packet")
+            return text
+
+        return open_box
+
+    @staticmethod
+    def _late(make: Callable[[], Callable[[bytes], bytes]]) -> Callable[[bytes], bytes]:
+        bound: Callable[[bytes], bytes] | None = None
+
+        def call(data: bytes) -> bytes:
+            nonlocal bound
+            if bound is None:
+                bound = make()
+            return bound(data)
+
+        return call
+
+
+def _other(role: Role) -> Role:
+    return "server" if role == "client" else "client"

@@ -1,0 +1,440 @@
+"""Other forms of messages than the default's: datums of any shape, and binary headers.
+
+What this module knows: how a request's kind, ID and datum stand in a message, given an example of each kind. What it
+refuses to know: boxes, packets, which requests are outstanding. All of these are for peers that differ from
+`inferred-1`.
+
+A shape is a datum in which `ID`, `DATUM` and `MESSAGE` stand for what changes: `(request ID DATUM)`,
+`#(1 ID DATUM)`, `((id . ID) (body . DATUM))`, or several datums without a list around them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..errors import BokbokError, ReadError, RemoteProtocolError
+from ..sexpr import Dialect, Dotted, Symbol, dumps, loads, parse, read_list_head, skip_atmosphere
+from .messages import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Unreadable, _travelling
+
+__all__ = ["BinaryHeader", "Shapes"]
+
+_ID, _DATUM, _MESSAGE = Symbol("ID"), Symbol("DATUM"), Symbol("MESSAGE")
+_HOLES = (_ID, _DATUM, _MESSAGE)
+_WHITE_SPACE = b" \t\n\v\f\r"
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)
+
+
+def _match(shape: Any, value: Any, found: dict[str, Any]) -> bool:
+    """Whether a value has this shape; fills in what stands in the places of `ID`, `DATUM` and `MESSAGE`."""
+    if isinstance(shape, Symbol) and shape in _HOLES:
+        found[shape.value()] = value
+        return True
+    if isinstance(shape, (list, tuple)):
+        same = type(shape) is type(value) and len(shape) == len(value)
+        return same and all(_match(part, item, found) for part, item in zip(shape, value, strict=True))
+    if isinstance(shape, Dotted):
+        count = len(shape.items)
+        rest: Any
+        if isinstance(value, list):
+            items, rest = value[:count], value[count:]
+        elif isinstance(value, Dotted):
+            items = value.items[:count]
+            rest = Dotted(value.items[count:], value.tail) if len(value.items) > count else value.tail
+        else:
+            return False
+        if len(items) != count or not _match(shape.tail, rest, found):
+            return False
+        return all(_match(part, item, found) for part, item in zip(shape.items, items, strict=True))
+    return _same(shape, value)
+
+
+def _fill(shape: Any, values: dict[str, Any]) -> Any:
+    if isinstance(shape, Symbol):
+        return values[shape.value()] if shape in _HOLES else shape
+    if isinstance(shape, list):
+        return [_fill(item, values) for item in shape]
+    if isinstance(shape, tuple):
+        return tuple(_fill(item, values) for item in shape)
+    if isinstance(shape, Dotted):
+        return Dotted([_fill(item, values) for item in shape.items], _fill(shape.tail, values))
+    return shape
+
+
+def _has_tail_hole(shape: Any) -> bool:
+    if isinstance(shape, (list, tuple)):
+        return any(map(_has_tail_hole, shape))
+    if isinstance(shape, Dotted):
+        return (isinstance(shape.tail, Symbol) and shape.tail in _HOLES[1:]) or any(map(_has_tail_hole, shape.items))
+    return False
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Messages as datums of given shapes.
+
+    Attributes:
+        request: the shape of a request, with `ID` and `DATUM`.
+        response: the shape of a response, with `ID` and `DATUM`.
+        error: the shape of a failed request, with `ID` and `MESSAGE`.
+        id: how an ID is written: `fixnum`, `string`, `flonum`, or `symbol` (its digits behind `id_prefix`).
+        id_prefix: see `id`.
+        payload: `datum`, or `string`: the datum's text in a string.
+        message: `string`, or `text`: the error's message written once more, as a string in a string.
+        separator: between several datums without a list around them.
+        ending: white space behind each message.
+        first_id: the first ID of a client's request.
+        server_first_id: the first ID of a server's request.
+        id_step: from one ID to the next.
+    """
+
+    strategy: ClassVar[str] = "shapes"
+    request: str = "(request ID DATUM)"
+    response: str = "(response ID DATUM)"
+    error: str = "(error ID MESSAGE)"
+    id: str = "fixnum"
+    id_prefix: str = ""
+    payload: str = "datum"
+    message: str = "string"
+    separator: str = " "
+    ending: str = ""
+    first_id: int = 0
+    server_first_id: int = 0
+    id_step: int = 1
+
+    def __post_init__(self) -> None:
+        for text, holes in ((self.request, "ID DATUM"), (self.response, "ID DATUM"), (self.error, "ID MESSAGE")):
+            try:
+                datums = loads(f"({text})")
+            except ReadError as error:
+                raise BokbokError(f"the shape {text!r} does not read: {error}") from None
+            found: list[str] = []
+            _collect(datums, found)
+            if sorted(found) != sorted(holes.split()):
+                raise BokbokError(f"the shape {text!r} needs {' and '.join(holes.split())}, once each")
+        for field, value, known in (
+            ("id", self.id, ("fixnum", "string", "flonum", "symbol")),
+            ("payload", self.payload, ("datum", "string")),
+            ("message", self.message, ("string", "text")),
+        ):
+            if value not in known:
+                raise BokbokError(f"{field} is one of {', '.join(known)}, not {value!r}")
+
+    @property
+    def name(self) -> str:
+        """How it is called."""
+        return "shapes"
+
+    def _shape(self, text: str) -> tuple[Any, bool]:
+        """A shape, and whether it stands for several datums without a list around them."""
+        datums = loads(f"({text})")
+        return (datums[0], False) if len(datums) == 1 else (datums, True)
+
+    def _write_id(self, id: int) -> Any:
+        if self.id == "fixnum":
+            return id
+        if self.id == "string":
+            return f"{self.id_prefix}{id}"
+        return float(id) if self.id == "flonum" else Symbol(f"{self.id_prefix}{id}")
+
+    def _read_id(self, value: Any) -> int:
+        prefix = self.id_prefix
+        text = ""
+        if self.id == "fixnum" and type(value) is int and 0 <= value <= MAX_ID:
+            return value
+        if self.id == "flonum" and type(value) is float and value >= 0 and value == int(value):
+            return int(value)
+        if self.id == "string" and type(value) is str:
+            text = value
+        elif self.id == "symbol" and isinstance(value, Symbol):
+            text = value.value()
+        digits = text[len(prefix) :]
+        usual = text.startswith(prefix) and digits.isascii() and digits.isdigit() and len(digits) < 20
+        if usual and str(int(digits)) == digits:
+            return int(digits)
+        raise RemoteProtocolError(f"an ID is a {self.id} from 0 up; got {str(value)[:40]!r}")
+
+    def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
+        """See `Messages.bind`."""
+        shapes = {
+            REQUEST: self._shape(self.request),
+            RESPONSE: self._shape(self.response),
+            ERROR: self._shape(self.error),
+        }
+        separator, ending = self.separator.encode(), self.ending.encode()
+        nested = self.payload == "string"
+
+        def writer(kind: int, hole: Symbol) -> Callable[[int, Any], bytes]:
+            shape, bare = shapes[kind]
+            if bare:
+                simple = [_cut(dumps(_marked(part, hole, self), dialect=dialect)) for part in shape]
+                return lambda id, text: (
+                    separator.join(
+                        before % id + text + after % id if after is not None else before % id
+                        for before, after in simple
+                    )
+                    + ending
+                )
+            if _has_tail_hole(shape):
+                return lambda id, text: (
+                    dumps(
+                        _fill(
+                            shape,
+                            {"ID": self._write_id(id), hole.value(): parse(text, dialect=dialect, max_depth=depth)[0]},
+                        ),
+                        dialect=dialect,
+                    )
+                    + ending
+                )
+            before, after = _cut(dumps(_marked(shape, hole, self), dialect=dialect))
+            assert after is not None
+            if b"%" in after:
+                return lambda id, text: before + text + after % id + ending
+            return lambda id, text: before % id + text + after + ending
+
+        writers = {
+            REQUEST: writer(REQUEST, _DATUM), RESPONSE: writer(RESPONSE, _DATUM), ERROR: writer(ERROR, _MESSAGE),
+        }  # fmt: skip
+
+        def payload(datum: Any) -> bytes:
+            text = dumps(datum, dialect=dialect)
+            return dumps(text.decode("utf-8", "surrogateescape"), dialect=dialect) if nested else text
+
+        def message(text: str) -> bytes:
+            written = dumps(_travelling(text), dialect=dialect)
+            return (
+                dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
+                if self.message == "text"
+                else written
+            )
+
+        def request(id: int, datum: Any) -> bytes:
+            return writers[REQUEST](id, payload(datum))
+
+        def response(id: int, datum: Any) -> bytes:
+            return writers[RESPONSE](id, payload(datum))
+
+        def error(id: int, text: str) -> bytes:
+            return writers[ERROR](id, message(text))
+
+        bare = any(several for _, several in shapes.values())
+        # The most special first: `(response ID (error MESSAGE))` before `(response ID DATUM)`.
+        order = sorted(shapes, key=lambda kind: -len((self.request, self.response, self.error)[kind]))
+
+        def unnest(text: Any) -> Any:
+            if type(text) is not str:
+                raise RemoteProtocolError(f"a payload is the text of a datum in a string; got {type(text).__name__}")
+            data = text.encode("utf-8", "surrogateescape")
+            try:
+                return loads(data, dialect=dialect, max_depth=depth)
+            except ReadError as problem:
+                return Unreadable(str(problem))
+
+        def decode(body: bytes) -> tuple[int, int, Any]:
+            try:
+                if bare:
+                    value: Any = loads(b"(" + body + b"\n)", dialect=dialect, max_depth=depth + 8)
+                else:
+                    value, end = parse(body, 0, dialect=dialect, max_depth=depth + 8)
+                    if skip_atmosphere(body, end) != len(body):
+                        raise RemoteProtocolError(f"{len(body) - end} bytes after the message, at byte {end}")
+            except ReadError as problem:
+                return broken(body, problem)
+            for kind in order:
+                found: dict[str, Any] = {}
+                shape, several = shapes[kind]
+                candidate = value[0] if bare and not several and len(value) == 1 else value
+                if not _match(shape, candidate, found):
+                    continue
+                if kind == ERROR:
+                    text = found["MESSAGE"]
+                    if type(text) is not str:
+                        continue
+                    if self.message == "text":
+                        text = unnest(text)
+                        if type(text) is not str:
+                            continue
+                    return kind, self._read_id(found["ID"]), text
+                datum = found["DATUM"]
+                return kind, self._read_id(found["ID"]), unnest(datum) if nested else datum
+            raise RemoteProtocolError(
+                f"a message that has none of the shapes {self.request}, {self.response}, {self.error}: {body[:60]!r}"
+            )
+
+        heads = {
+            kind: shape for kind, (shape, several) in shapes.items()
+            if not several and isinstance(shape, list) and len(shape) == 3 and shape[2] in _HOLES
+        }  # fmt: skip
+
+        def broken(body: bytes, problem: ReadError) -> tuple[int, int, Any]:
+            """Only its request fails if it can be told which one that is, and where the message ends."""
+            if len(heads) == 3 and body.rstrip(_WHITE_SPACE).endswith(b")"):
+                try:
+                    head, _ = read_list_head(body, 2, dialect=dialect)
+                except ReadError:
+                    head = []
+                for kind, shape in heads.items():
+                    found: dict[str, Any] = {}
+                    if _match(shape[:2], head, found) and "ID" in found:
+                        return kind, self._read_id(found["ID"]), Unreadable(str(problem))
+            raise RemoteProtocolError(f"a message that does not read: {problem}") from None
+
+        return MessageCodec(request=request, response=response, error=error, decode=decode)
+
+
+def _collect(value: Any, found: list[str]) -> None:
+    if isinstance(value, Symbol):
+        if value in _HOLES:
+            found.append(value.value())
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _collect(item, found)
+    elif isinstance(value, Dotted):
+        _collect(value.items, found)
+        _collect(value.tail, found)
+
+
+_MARK_ID, _MARK_DATUM = Symbol("bokbok-id-goes-here"), Symbol("bokbok-datum-goes-here")
+
+
+def _marked(shape: Any, hole: Symbol, form: Shapes) -> Any:
+    """A shape with marks in the places of what changes."""
+    text = f"{form.id_prefix}{_MARK_ID.value()}"
+    marks: dict[str, Any] = {"fixnum": _MARK_ID, "string": text, "flonum": Symbol(f"{text}.0"), "symbol": Symbol(text)}
+    return _fill(shape, {"ID": marks[form.id], hole.value(): _MARK_DATUM})
+
+
+def _cut(text: bytes) -> tuple[bytes, bytes | None]:
+    """A shape's text as formats for the ID, before and behind the datum."""
+    before, mark, after = text.replace(b"%", b"%%").replace(_MARK_ID.encode(), b"%d").partition(_MARK_DATUM.encode())
+    if not mark:
+        return _plain(before), None
+    return _plain(before), _plain(after)
+
+
+def _plain(text: bytes) -> bytes:
+    """A format without an ID is no format: `% id` would fail."""
+    return text if b"%d" in text.replace(b"%%", b"") else _Constant(text.replace(b"%%", b"%"))
+
+
+class _Constant(bytes):
+    """Bytes that take an ID and ignore it."""
+
+    def __mod__(self, _: Any) -> bytes:
+        return bytes(self)
+
+
+_WIDTHS = {
+    "u8": ">B", "u16-be": ">H", "u16-le": "<H", "u32-be": ">I", "u32-le": "<I", "u64-be": ">Q", "u64-le": "<Q",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BinaryHeader:
+    """A binary tag and ID before the datum.
+
+    Attributes:
+        request: the tag of a request; may be empty where the packet's type tells.
+        response: the tag of a response.
+        error: the tag of a failed request.
+        integer: how an ID is written: `u8`, `u16-be`, … `u64-le`.
+        order: `tag-id` or `id-tag`.
+        payload: `datum`, or `string`: the datum's text in a string.
+        message: what follows the header of an error: `string` (a datum) or `bytes` (the text itself).
+        ending: white space behind each message.
+        first_id: the first ID of a client's request.
+        server_first_id: the first ID of a server's request.
+        id_step: from one ID to the next.
+    """
+
+    strategy: ClassVar[str] = "binary-header"
+    request: bytes = b"\x01"
+    response: bytes = b"\x02"
+    error: bytes = b"\x03"
+    integer: str = "u32-be"
+    order: str = "tag-id"
+    payload: str = "datum"
+    message: str = "string"
+    ending: str = ""
+    first_id: int = 0
+    server_first_id: int = 0
+    id_step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.integer not in _WIDTHS:
+            raise BokbokError(f"no integer is called {self.integer!r}; known: {', '.join(_WIDTHS)}")
+        if len({self.request, self.response, self.error}) != 3 or len(set(map(len, self._tags()))) != 1:
+            raise BokbokError("the three tags differ, and are of one length")
+        if self.order not in ("tag-id", "id-tag") or self.payload not in ("datum", "string"):
+            raise BokbokError("order is 'tag-id' or 'id-tag', payload 'datum' or 'string'")
+        if self.message not in ("string", "bytes"):
+            raise BokbokError(f"message is 'string' or 'bytes', not {self.message!r}")
+
+    def _tags(self) -> tuple[bytes, bytes, bytes]:
+        return self.request, self.response, self.error
+
+    @property
+    def name(self) -> str:
+        """How it is called."""
+        return "binary-header"
+
+    def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
+        """See `Messages.bind`."""
+        layout = struct.Struct(_WIDTHS[self.integer])
+        pack, size, width = layout.pack, len(self.request), layout.size
+        kinds = {tag: kind for kind, tag in enumerate(self._tags())}
+        tag_first, ending, nested = self.order == "tag-id", self.ending.encode(), self.payload == "string"
+        tag_at, id_at = (0, size) if tag_first else (width, 0)
+        modulus = 1 << (8 * width)
+
+        def write(kind: int) -> Callable[[int, bytes], bytes]:
+            tag = self._tags()[kind]
+            if tag_first:
+                return lambda id, text: tag + pack(id % modulus) + text + ending
+            return lambda id, text: pack(id % modulus) + tag + text + ending
+
+        request, response, failed = write(REQUEST), write(RESPONSE), write(ERROR)
+
+        def payload(datum: Any) -> bytes:
+            text = dumps(datum, dialect=dialect)
+            return dumps(text.decode("utf-8", "surrogateescape"), dialect=dialect) if nested else text
+
+        def error(id: int, text: str) -> bytes:
+            text = _travelling(text)
+            if self.message == "bytes":
+                return failed(id, text.encode("utf-8", "surrogateescape"))
+            return failed(id, dumps(text, dialect=dialect))
+
+        def decode(body: bytes) -> tuple[int, int, Any]:
+            if len(body) < size + width:
+                raise RemoteProtocolError(f"a message of {len(body)} bytes; expected a header of {size + width}")
+            kind = kinds.get(body[tag_at : tag_at + size])
+            if kind is None:
+                raise RemoteProtocolError(f"unknown kind of message: {body[tag_at : tag_at + size]!r}")
+            id = layout.unpack_from(body, id_at)[0]
+            rest = body[size + width :]
+            if kind == ERROR and self.message == "bytes":
+                return kind, id, rest.removesuffix(ending).decode("utf-8", "surrogateescape")
+            try:
+                datum = loads(rest, dialect=dialect, max_depth=depth)
+                if nested and kind != ERROR:
+                    if type(datum) is not str:
+                        raise RemoteProtocolError("a payload is the text of a datum in a string")
+                    datum = loads(datum, dialect=dialect, max_depth=depth)
+            except ReadError as problem:
+                return kind, id, Unreadable(str(problem))
+            if kind == ERROR and type(datum) is not str:
+                raise RemoteProtocolError(f"the message of a failed request is a string; got {type(datum).__name__}")
+            return kind, id, datum
+
+        return MessageCodec(
+            request=lambda id, datum: request(id, payload(datum)),
+            response=lambda id, datum: response(id, payload(datum)),
+            error=error,
+            decode=decode,
+        )

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bokbok.errors import ProfileError
+from bokbok.wire import (
+    INFERRED_1,
+    BrokenCryptographyWarning,
+    Closed,
+    Connection,
+    ErrorReceived,
+    Guards,
+    HelloReceived,
+    Opened,
+    RequestReceived,
+    ResponseReceived,
+    get_profile,
+    passphrase_to_key,
+)
+from bokbok.wire.framings import Datums, Lines
+from bokbok.wire.nonces import Counted, Sent
+from bokbok.wire.profile_file import dump_profile, read_profile
+from bokbok.wire.shapes import BinaryHeader
+from tests.support.profiles import random_profile
+
+ANY = Guards(nonce_reuse=False)
+
+
+def converse(profile: Any, *, secure: bool, step: int = 1 << 20) -> None:
+    """A conversation over both directions, in pieces of any size."""
+    key = passphrase_to_key("mypassphrase", profile=profile)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client = Connection("client", profile=profile, guards=ANY, **({"user": "myuser", "key": key} if secure else {}))
+        server = Connection("server", profile=profile, guards=ANY, secure=secure)
+
+    def move(sender: Connection, receiver: Connection) -> list[Any]:
+        events: list[Any] = []
+        data = sender.data_to_send()
+        for start in range(0, len(data), step):
+            for event in receiver.receive(data[start : start + step]):
+                if isinstance(event, HelloReceived):
+                    assert event.user == "myuser"
+                    events += server.authenticate(key)
+                else:
+                    events.append(event)
+        assert not any(isinstance(event, Closed) for event in events), events
+        return events
+
+    for datum in (["ping", "12345"], ["echo", []], ["echo", 'a "b"\n\\\x01é'], "x" * 30):
+        id = client.request(datum)
+        events = [event for event in move(client, server) if not isinstance(event, Opened)]
+        assert events == [RequestReceived(id, datum)]
+        server.respond(id, datum)
+        assert move(server, client) == [ResponseReceived(id, datum)]
+        id = server.request(datum)
+        assert move(server, client) == [RequestReceived(id, datum)]
+        client.fail(id, "no")
+        assert move(client, server) == [ErrorReceived(id, "no")]
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_any_combination_of_strategies_converses_secure_and_insecure_and_stands_in_a_file(seed: int) -> None:
+    rng = random.Random(seed)
+    profile = random_profile(rng)
+    assert read_profile(dump_profile(profile)) == profile
+    converse(profile, secure=True, step=rng.choice((1, 5, 1 << 20)))
+    textual = isinstance(profile.framing, (Datums, Lines))
+    if not (textual and isinstance(profile.messages, BinaryHeader)):  # nothing but a box makes text of a binary header
+        converse(profile, secure=False)
+
+
+def test_a_profile_whose_nonces_repeat_is_refused_unless_the_guard_is_off_and_then_warns_of_what_leaks() -> None:
+    profile = dataclasses.replace(INFERRED_1, name="broken", nonces=Counted("zero"))
+    key = passphrase_to_key("mypassphrase", profile=profile)
+    with pytest.raises(ProfileError, match=r"'broken' is broken cryptography.*XOR of their session keys.*nonce_reuse"):
+        Connection("client", user="myuser", key=key, profile=profile)
+    with pytest.warns(BrokenCryptographyWarning, match="both directions use the same nonces"):
+        Connection("client", user="myuser", key=key, profile=profile, guards=Guards(nonce_reuse=False))
+    Connection("client", profile=profile)  # no boxes, no nonces
+
+
+@pytest.mark.parametrize(
+    ("nonces", "sound"),
+    [
+        (Sent(), True),
+        (Sent("behind", "behind"), True),
+        (Sent(key="zero"), False),
+        (Counted("zero", key="front"), False),
+        (Counted("zero", client=0, server=1, step=2, key="front"), True),
+        (Counted("first", key="front"), True),
+        (Counted("key", key="front", client=1, server=1), False),
+        (Counted("key", key="front", client=1, server_base="first"), True),
+    ],
+)
+def test_a_scheme_says_whether_its_nonces_repeat(nonces: Any, sound: bool) -> None:
+    assert (nonces.leaks is None) == sound
+
+
+def test_a_profile_is_found_by_name_by_its_files_path_and_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = random_profile(random.Random(1), "mine")
+    path = tmp_path / "mine.toml"
+    path.write_text(dump_profile(profile))
+    monkeypatch.delenv("BOKBOK_PROFILE", raising=False)
+    assert get_profile() is INFERRED_1
+    assert get_profile("inferred-1") is INFERRED_1
+    assert get_profile(str(path)) == get_profile(path) == profile
+    monkeypatch.setenv("BOKBOK_PROFILE", str(path))
+    assert get_profile() == profile
+    assert Connection("client")._profile == profile
+
+
+def test_the_default_profile_in_a_file_is_the_default_profile() -> None:
+    assert read_profile(dump_profile(INFERRED_1)) == INFERRED_1
+
+
+def test_a_strategy_may_be_a_class_in_a_file_beside_the_profile(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from bokbok.wire.framings import Lines\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Semicolons(Lines):\n"
+        "    ending: bytes = b';'\n"
+    )
+    path = tmp_path / "p.toml"
+    path.write_text('bokbok-profile = 1\n[framing]\nstrategy = "mine.py:Semicolons"\n')
+    client = Connection("client", profile=path)
+    client.request("x")
+    assert client.data_to_send() == b'(request 0 "x");'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x = ", "no TOML"),
+        ("name = 'x'", "'bokbok-profile' is None; expected 1"),
+        ("bokbok-profile = 1\ndialect = 'x'", "'dialect' is 'x'; expected one of chicken-4"),
+        ("bokbok-profile = 1\nx = 1", "unknown key 'x'; expected one of framing"),
+        ("bokbok-profile = 1\nframing = 1", r"\[framing\] is a table"),
+        ("bokbok-profile = 1\n[framing]\nstrategy = 'x'", r"\[framing\] strategy is 'x'; expected one of length"),
+        (
+            "bokbok-profile = 1\n[framing]\nstrategy = 'length'\nx = 1",
+            r"\[framing\] x: 'length' has no such key; known: int",
+        ),
+        ("bokbok-profile = 1\n[framing]\nstrategy = 'length'\ninteger = 'u7'", "no integer is called 'u7'"),
+        (
+            "bokbok-profile = 1\n[framing]\nstrategy = 'length'\ncounts = 'x'",
+            r"\[framing\] counts: expected int; got 'x'",
+        ),
+        ("bokbok-profile = 1\n[framing]\nstrategy = 'length'\ntrailer = {hex = 'x'}", "expected a string, or"),
+        ("bokbok-profile = 1\n[framing]\nstrategy = 'nowhere.py:X'", "FileNotFoundError"),
+        ("bokbok-profile = 1\n[hello]\npackets = [[{user = 'raw'}]]", "fields `user` and `key` once each"),
+        ("bokbok-profile = 1\n[hello]\npackets = [[{user = 'x'}]]", "user: no encoding is called 'x'"),
+        ("bokbok-profile = 1\n[packets]\nclient = ['a']", "one for all, or three"),
+        ("bokbok-profile = 1\n[nonces]\nstrategy = 'sent'\nplace = 'x'", "'front' or 'behind', not 'x'"),
+        ("bokbok-profile = 1\n[key-derivation]\nname = 'x'", "no key derivation is called 'x'"),
+        ("bokbok-profile = 1\n[messages]\nstrategy = 'shapes'\nrequest = '(x ID)'", "needs ID and DATUM, once each"),
+        ("bokbok-profile = 1\n[messages]\nstrategy = 'shapes'\nrequest = '(x'", "does not read"),
+    ],
+)
+def test_a_file_that_is_no_profile_is_refused_with_its_place(text: str, problem: str) -> None:
+    with pytest.raises(ProfileError, match=problem):
+        read_profile(text, "p.toml")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"nothing\.toml.*No such file"):
+        get_profile(tmp_path / "nothing.toml")
