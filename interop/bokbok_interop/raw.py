@@ -104,6 +104,8 @@ class Raw:
     async def send(self, data: bytes) -> None:
         """Send bytes as they are; a connection that is over takes them all the same."""
         self._record(self.role, data)
+        if self.writer.transport.is_closing():
+            return
         with contextlib.suppress(ConnectionError):
             self.writer.write(data)
             await self.writer.drain()

@@ -1055,7 +1055,7 @@ def answers_in_order() -> None:
 TURNS: dict[Any, Any] = {}
 
 
-@mutant("request.parallel", "request.both-ways-at-once", role="client")
+@mutant("request.reversed-order", "request.out-of-order", role="client")
 def mixes_answers_up() -> None:
     """Gives an answer to the request that has waited longest."""
 
