@@ -260,7 +260,11 @@ def connect_failed(address: Address, error: OSError) -> ConnectFailed:
 
 
 def _failed(what: str, address: Address, error: OSError) -> ConnectFailed:
-    reason = error.strerror or str(error) or type(error).__name__
+    # An event loop has words of its own for an error, which do not say what is wrong; the system's do.
+    if error.errno is not None and not isinstance(error, socket.gaierror):
+        reason = os.strerror(error.errno)
+    else:
+        reason = error.strerror or str(error) or type(error).__name__
     return ConnectFailed(f"cannot {what} {format_address(address)}: {reason}")
 
 

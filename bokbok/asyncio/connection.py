@@ -6,10 +6,12 @@ What this module knows: transports, futures and tasks. What it refuses to know: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import inspect
 import logging
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -163,6 +165,10 @@ class Connection:
         timer = None if timeout is None else self._loop.call_later(timeout, self._expire, id, timeout)
         try:
             return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # it was set in the same moment: seen, so that nobody complains
+            raise
         finally:
             self._waiters.pop(id, None)
             if timer is not None:
@@ -212,11 +218,17 @@ class Connection:
             self._flush()
 
     def _flush(self) -> None:
+        # While the transport is full, what there is waits here, where it is cheap to count.
+        if self._writable is None:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
         self._unflushed = 0
-        data = self._wire.data_to_send()
-        if data and self._transport is not None and not self._ended:
-            self._written += len(data)
-            self._transport.write(data)
+        if self._transport is not None and not self._ended:
+            data = self._wire.data_to_send()
+            if data:
+                self._written += len(data)
+                self._transport.write(data)
 
     def _pause_writing(self) -> None:
         assert self._transport is not None
@@ -225,6 +237,11 @@ class Connection:
         self._send_timer = self._loop.call_later(self._limits.send_timeout, self._check_sending)
 
     def _resume_writing(self) -> None:
+        self._let_writers_go()
+        self._flush()
+        self._close_if_idle()
+
+    def _let_writers_go(self) -> None:
         if self._writable is not None:
             self._writable.set()
             self._writable = None
@@ -257,6 +274,9 @@ class Connection:
     def _made(self, transport: asyncio.Transport, address: Address) -> None:
         self._transport = transport
         self._address = address
+        if self._ended:  # the server was stopped meanwhile
+            transport.close()
+            return
         self._flush()  # a client's hello
         if self._wire.state == "hello":
             self._timer = self._loop.call_later(self._limits.hello_timeout, self._hello_timed_out)
@@ -264,7 +284,9 @@ class Connection:
             self._opened()
 
     def _hello_timed_out(self) -> None:
-        self._end(ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s"))
+        error = ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s")
+        _log.warning("%r: %s", self, error.reason)
+        self._end(error)
 
     def _received(self, data: bytes) -> None:
         if self._ended:
@@ -272,7 +294,22 @@ class Connection:
             if self._lingering <= 0 and self._transport is not None:
                 self._transport.abort()
             return
-        self._take_in(self._wire.receive(data))
+        events = self._wire.receive(data)
+        if not self._was_open:
+            self._maybe_opened(events)
+        self._take_in(events)
+
+    def _maybe_opened(self, events: list[wire.Event]) -> None:
+        """Whether a hello that needs no key (some profiles have an insecure client announce itself) is over."""
+        if self._wire.state in ("hello", "lookup") or (events and isinstance(events[0], wire.Closed)):
+            return
+        self._stop_timer()
+        self._opened()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _received_eof(self) -> None:
         self._take_in(self._wire.receive_eof())
@@ -303,6 +340,7 @@ class Connection:
             elif kind is wire.HelloReceived:
                 event = cast(wire.HelloReceived, event)
                 assert self._transport is not None
+                self._stop_timer()
                 self._transport.pause_reading()  # until the key is there
                 self._start(self._authenticate(event.user))
             elif kind is wire.PeerFinished:
@@ -321,11 +359,8 @@ class Connection:
 
     async def _authenticate(self, user: str) -> None:
         key = await self._look_up(user)
-        if self._wire.state != "lookup":  # closed or timed out meanwhile
+        if self._wire.state != "lookup":  # closed meanwhile
             return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         assert self._transport is not None
         events = self._wire.authenticate(key)
         self._transport.resume_reading()
@@ -339,7 +374,10 @@ class Connection:
         try:
             found = self._user_to_key(user)
             key: object = await found if inspect.isawaitable(found) else found
-        except Exception:
+        except (asyncio.CancelledError, SystemExit, KeyboardInterrupt):
+            self._end(ConnectionClosed("the lookup of the user was given up"))
+            raise
+        except BaseException:
             _log.exception("%r: user_to_key failed; the user is refused", self)
             return None
         if key is None or isinstance(key, Key):
@@ -400,12 +438,12 @@ class Connection:
             _log.error("%r: the open handler failed", self, exc_info=True)
             # It may have been there to refuse the connection: one that it did not accept is not served.
             self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"))
-            if isinstance(error, asyncio.CancelledError):
+            if not isinstance(error, Exception):
                 raise
         finally:
             self._admission.held = False
             self._start_handlers()
-            if self._announced and not self._asked_to_close:
+            if self._announced:
                 self._start(self._run_on_close())
             self._close_if_idle()
 
@@ -420,10 +458,12 @@ class Connection:
             return
         try:
             answer = self._on_request(self, message)
+        except (SystemExit, KeyboardInterrupt) as error:  # as in a task: these end the event loop
+            self._answer_failure(id, error)
+            self._handled()
+            raise
         except BaseException as error:
             self._answer_failure(id, error)
-            if not isinstance(error, Exception):
-                raise
         else:
             if inspect.isawaitable(answer):
                 self._start(self._handle(id, message, answer))
@@ -432,7 +472,7 @@ class Connection:
         if self._writable is None:
             self._handled()
         else:
-            self._start(self._finish_slowly())
+            self._start(self._finish())
 
     async def _handle(self, id: int, message: Any, answer: Awaitable[Any] | None = None) -> None:
         assert self._on_request is not None
@@ -445,13 +485,13 @@ class Connection:
                 raise
         else:
             self._answer(id, result)
-        if self._writable is not None:
-            await self._await_drained()
-        self._handled()
+        await self._finish()
 
-    async def _finish_slowly(self) -> None:
-        await self._await_drained()
-        self._handled()
+    async def _finish(self) -> None:
+        try:
+            await self._await_drained()
+        finally:
+            self._handled()
 
     def _answer(self, id: int, answer: Any) -> None:
         if self._wire.state == "closed":
@@ -489,12 +529,12 @@ class Connection:
         self._end(error)
 
     def _close_if_idle(self) -> None:
-        """Close once the last handler has finished, if that is all that the connection was still there for."""
-        if self._admission.idle and not self._ended:
+        """Close once the last answer has been sent, if that is all that the connection was still there for."""
+        if self._admission.idle and not self._ended and self._writable is None:
             if self._admission.draining:
-                self._end(ConnectionClosed("the server was stopped"))
+                self._end(ConnectionClosed("the server was stopped"), patience=self._limits.send_timeout)
             elif self._wire.state == "peer-finished":
-                self._end(ConnectionClosed("the other end closed the connection"))
+                self._end(ConnectionClosed("the other end closed the connection"), patience=self._limits.send_timeout)
 
     def _drain(self) -> None:
         """The server stops: no new requests; close when the running handlers have finished."""
@@ -509,18 +549,22 @@ class Connection:
             self._flush_soon()
         self._close_if_idle()
 
-    def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
-        """End the connection for good. Only the first call does anything."""
+    def _end(self, error: ConnectionClosed, *, abort: bool = False, patience: float = LINGER_SECONDS) -> None:
+        """End the connection for good. Only the first call does anything.
+
+        Args:
+            error: why.
+            abort: not even what was written before is sent.
+            patience: seconds in which that may still be taken.
+        """
         if self._ended:
             return
-        self._flush()
+        self._hand_over()
         self._ended = True
         self._wire.close(error.reason)
         self._admission.clear()
         self._announce_end(error)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         transport = self._transport
         if transport is None:
             return
@@ -540,7 +584,7 @@ class Connection:
             return
         transport.close()
         if transport.get_write_buffer_size():
-            self._timer = self._loop.call_later(LINGER_SECONDS, transport.abort)
+            self._timer = self._loop.call_later(patience, transport.abort)
 
     def _announce_end(self, error: ConnectionClosed) -> None:
         """Fail the requests that wait, and run the close handler, once."""
@@ -562,14 +606,27 @@ class Connection:
         except Exception:
             _log.error("%r: the close handler failed", self, exc_info=True)
 
+    def _read_rest(self) -> None:
+        """Sending has failed, and the transport reads no more; but the other end may have answered before it went."""
+        assert self._transport is not None
+        with contextlib.suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
+            sock.setblocking(False)
+            while self._wire.state == "open" and (data := sock.recv(_READ)):
+                self._take_in(self._wire.receive(data))
+
     def _lost(self, error: Exception | None) -> None:
         """The transport is closed."""
-        self._resume_writing()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._let_writers_go()
+        self._stop_timer()
         if not self._ended:
-            reason = (getattr(error, "strerror", None) or str(error)) if error is not None else "connection lost"
+            if isinstance(error, ConnectionError):
+                self._read_rest()
+            if error is None:
+                reason = "connection lost"
+            elif isinstance(error, BrokenPipeError):
+                reason = "the other end closed the connection"
+            else:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             self._end(self._wire.lost(reason[:1].lower() + reason[1:]))
         if not self._transport_closed.done():
             self._transport_closed.set_result(None)
@@ -582,8 +639,8 @@ class StreamProtocol(asyncio.BufferedProtocol):
     def __init__(self, connection: Connection, asked: Address) -> None:
         self._connection = connection
         self._asked = asked
-        # A buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
-        self._buffer = memoryview(bytearray(_READ))
+        # One for all: what is in it is copied before another connection of this event loop reads.
+        self._buffer = _buffer_of_this_thread()
         self.pause_writing = connection._pause_writing  # type: ignore[method-assign]
         self.resume_writing = connection._resume_writing  # type: ignore[method-assign]
 
@@ -610,6 +667,17 @@ class StreamProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""
         self._connection._lost(exc)
+
+
+_buffers = threading.local()
+
+
+def _buffer_of_this_thread() -> memoryview:
+    """The buffer that reading goes to. A fresh one of this size would cost a mapping and a page fault each time."""
+    buffer: memoryview | None = getattr(_buffers, "buffer", None)
+    if buffer is None:
+        buffer = _buffers.buffer = memoryview(bytearray(_READ))
+    return buffer
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:
@@ -695,6 +763,7 @@ def open_connection(
         try:
             await loop.create_connection(lambda: StreamProtocol(connection, place), sock=sock)
         except BaseException:
+            connection._asked_to_close = True  # nobody has it, so nobody is told of its end
             sock.close()
             raise
         return connection

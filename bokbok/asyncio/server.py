@@ -6,8 +6,6 @@ What this module knows: accepting, and how a server ends. What it refuses to kno
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import errno
 import logging
 import socket
 from collections.abc import Callable, Generator
@@ -24,13 +22,9 @@ __all__ = ["Server", "start_server"]
 _log = logging.getLogger("bokbok.asyncio")
 
 _ACCEPT_PAUSE = 0.1
-"""Seconds without accepting after the system ran out of descriptors or memory: until something is closed."""
-_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
 _BURST = 64
 """Connections accepted in one turn of the event loop: more would hold up everybody who is connected already."""
-
-serving: contextvars.ContextVar[Server | None] = contextvars.ContextVar("serving", default=None)
-"""Whose handler runs in this task; handlers' own tasks inherit it."""
 
 
 class Server:
@@ -102,7 +96,8 @@ class Server:
         Raises:
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
         """
-        if serving.get() is self:
+        task = asyncio.current_task()
+        if any(task in connection._tasks for connection in self._connections):
             raise RuntimeError("a handler cannot wait for its own server: the server waits for its handlers")
         await asyncio.shield(self._stopped)
 
@@ -143,9 +138,8 @@ class Server:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _SCARCE:
-                    raise
-                _log.error("%r: cannot accept: %s; trying again", self, error.strerror)
+                # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts.
+                _log.error("%r: cannot accept: %s; trying again", self, error.strerror or error)
                 self._pause()
                 self._resume = self._loop.call_later(_ACCEPT_PAUSE, self._listen)
                 return
@@ -161,32 +155,29 @@ class Server:
             guards=self._guards,
             hellos=self._hellos,
         )
-        token = serving.set(self)
-        try:
-            connection = Connection(
-                protocol,
-                on_request=self._on_request,
-                on_open=self._on_open,
-                on_close=self._on_close,
-                user_to_key=self._user_to_key,
-                limits=self._limits,
-                server=self,
-            )
-            self._connections.add(connection)
-            # Its handlers' tasks are made in the context of the transport's callbacks, which is this one.
-            task = self._loop.create_task(self._set_up(connection, sock))
-        finally:
-            serving.reset(token)
+        connection = Connection(
+            protocol,
+            on_request=self._on_request,
+            on_open=self._on_open,
+            on_close=self._on_close,
+            user_to_key=self._user_to_key,
+            limits=self._limits,
+            server=self,
+        )
+        self._connections.add(connection)
+        task = self._loop.create_task(self._set_up(connection, sock))
         self._setting_up.add(task)
         task.add_done_callback(self._setting_up.discard)
 
     async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: StreamProtocol(connection, self.address), sock)
-        except Exception:
-            _log.exception("%r: a connection could not be served", self)
+        except BaseException as error:
             sock.close()
             self._finished(connection)
+            if not isinstance(error, Exception):
+                raise
+            _log.exception("%r: a connection could not be served", self)
 
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""

@@ -634,7 +634,7 @@ class Connection:
         """Server: wait for a hello, and look its user up. True once it has opened."""
         deadline = time.monotonic() + self._limits.hello_timeout
         events: list[wire.Event] = []
-        while not events:
+        while self._wire.state == "hello":
             try:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
@@ -660,12 +660,12 @@ class Connection:
                         return False
                     events = self._wire.authenticate(key)
         self._socket.settimeout(None)
-        if isinstance(events[0], wire.Closed):
+        if events and isinstance(events[0], wire.Closed):
             self._take_in_rare(events[0])
             return False
         self._opened()
         with self._lock:
-            self._take_in(events[1:])
+            self._take_in(events)
         return True
 
     def _look_up(self, user: str) -> Key | None:

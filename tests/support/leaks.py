@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from .peers import SOON
+
+T = TypeVar("T")
 
 
 def open_sockets() -> set[str]:
@@ -37,3 +40,8 @@ async def eventually_async(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"still not so: {what}"
         await asyncio.sleep(0.001)
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    """Await what should happen at once."""
+    return await asyncio.wait_for(awaitable, SOON)

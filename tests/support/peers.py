@@ -103,8 +103,12 @@ class RawPeer:
 
     def receive(self) -> bytes:
         """The body of the next packet, opened. Raises `EOFError` at the end."""
-        body = self._exactly(*struct.unpack(">I", self._exactly(4)))
+        body = self.receive_closed()
         return self._box.decrypt(body) if self._box is not None else body
+
+    def receive_closed(self) -> bytes:
+        """The next packet as it travelled, without its length."""
+        return self._exactly(*struct.unpack(">I", self._exactly(4)))
 
     def _exactly(self, size: int) -> bytes:
         pieces, missing = [self._rest], size - len(self._rest)

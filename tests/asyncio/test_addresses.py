@@ -1,0 +1,320 @@
+"""Where a server listens, what a connection is opened to, and what goes wrong with that."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import pathlib
+import socket
+from typing import Any
+
+import pytest
+
+from bokbok._sockets import BACKLOG_RETRY
+from bokbok.asyncio import open_connection, start_server
+from bokbok.errors import AddressError, ConnectFailed, ConnectTimeout, ProfileError
+from tests.support.leaks import open_sockets, soon
+from tests.support.peers import Awaited, RawListener
+
+# Every form.
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda port: f"127.0.0.1:{port}",
+        lambda port: f"localhost:{port}",
+        lambda port: ("tcp", "127.0.0.1", port),
+        lambda port: ["tcp", "127.0.0.1", port],
+        lambda port: ("tcp", None, port),
+        lambda port: f":{port}",
+    ],
+    ids=["string", "name", "tuple", "list", "no host", "port"],
+)
+async def test_a_tcp_server_is_reached_by_every_form_of_its_address(serve: Any, connect: Any, form: Any) -> None:
+    server = await serve(at=("tcp", "127.0.0.1", 0))
+    assert await (await connect(form(server.address[2]))).request("x") == "x"
+
+
+@pytest.mark.parametrize("form", [str, pathlib.Path, lambda path: ("unix", str(path))], ids=["string", "path", "tuple"])
+async def test_a_unix_server_is_reached_by_every_form_of_its_address(
+    serve: Any, connect: Any, tmp_path: Any, form: Any
+) -> None:
+    server = await serve(at=form(tmp_path / "here"))
+    assert server.address == ("unix", str(tmp_path / "here"))
+    assert await (await connect(form(tmp_path / "here"))).request("x") == "x"
+
+
+async def test_a_unix_path_may_be_relative(
+    serve: Any, connect: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = await serve(at="here")
+    assert server.address == ("unix", "here")
+    assert await (await connect("./here")).request("x") == "x"
+
+
+async def test_an_ipv6_address_stands_in_brackets(serve: Any, connect: Any) -> None:
+    server = await serve(at="[::1]:0")
+    kind, host, port = server.address
+    assert (kind, host) == ("tcp", "::1")
+    connection = await connect(f"[::1]:{port}")
+    assert await connection.request("x") == "x"
+    assert connection.address == ("tcp", "::1", port)
+
+
+async def test_the_system_chooses_port_0_and_the_servers_address_shows_it(serve: Any, connect: Any) -> None:
+    server = await serve(at="127.0.0.1:0")
+    assert server.address[2] > 0
+    assert await (await connect(server.address)).request("x") == "x"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_no_host_listens_on_ipv4_and_ipv6(serve: Any, connect: Any, host: str) -> None:
+    server = await serve(at=("tcp", None, 0))
+    assert server.address[:2] == ("tcp", None)
+    assert await (await connect(f"{host}:{server.address[2]}")).request("x") == "x"
+
+
+async def test_an_ipv4_client_of_all_addresses_is_shown_as_ipv4(serve: Any, connect: Any) -> None:
+    server = await serve(lambda connection, message: connection.address[1], at=("tcp", None, 0))
+    assert await (await connect(f"127.0.0.1:{server.address[2]}")).request("who am I?") == "127.0.0.1"
+    assert await (await connect(f"[::1]:{server.address[2]}")).request("who am I?") == "::1"
+
+
+async def test_the_address_of_a_tcp_connection_is_the_other_end(serve: Any, raw: Any, connect: Any) -> None:
+    server = await serve(lambda connection, message: connection.address[2], at="127.0.0.1:0")
+    peer = await raw(server)
+    await peer.send_message(b"(request 0 x)")
+    assert await peer.receive() == b"(response 0 %d)" % peer.sock.getsockname()[1]
+    assert (await connect(f"localhost:{server.address[2]}")).address == ("tcp", "127.0.0.1", server.address[2])
+
+
+async def test_the_address_of_a_unix_connection_is_the_socket_on_both_sides(serve: Any, connect: Any) -> None:
+    server = await serve(lambda connection, message: list(connection.address))
+    connection = await connect(server)
+    assert connection.address == server.address
+    assert await connection.request("who am I?") == list(server.address)
+
+
+async def test_a_server_is_shown_with_its_address(serve: Any, tmp_path: Any) -> None:
+    server = await serve(at=str(tmp_path / "here"))
+    assert repr(server) == f"<bokbok.asyncio.Server {tmp_path}/here, running>"
+    await server.stop()
+    assert repr(server) == f"<bokbok.asyncio.Server {tmp_path}/here, stopped>"
+
+
+async def test_a_connection_is_shown_with_its_address_and_user(serve: Any, connect: Any) -> None:
+    server = await serve()
+    connection = await connect(server)
+    path = server.address[1]
+    assert repr(connection) == f"<bokbok.asyncio.Connection {path}>"
+    await connection.close()
+    assert repr(connection) == f"<bokbok.asyncio.Connection {path}, closed>"
+    assert repr(await connect(server, secure=True)) == f"<bokbok.asyncio.Connection {path} as 'myuser'>"
+
+
+async def test_what_is_no_address_is_refused_at_once() -> None:
+    with pytest.raises(AddressError, match="a port is from 0 to 65535"):
+        await open_connection("localhost:70000")
+    with pytest.raises(AddressError, match="expected 'HOST:PORT'"):
+        await start_server(("udp", "localhost", 1))
+
+
+# Listening.
+
+
+async def test_a_port_in_use_is_refused(serve: Any) -> None:
+    _, host, port = (await serve(at="127.0.0.1:0")).address
+    with pytest.raises(ConnectFailed, match=f"cannot listen on {host}:{port}: Address already in use"):
+        await start_server((("tcp"), host, port))
+
+
+async def test_a_socket_file_of_a_dead_server_is_replaced(serve: Any, connect: Any, tmp_path: Any) -> None:
+    path = str(tmp_path / "here")
+    RawListener(("unix", path)).close()
+    assert os.path.exists(path)
+    assert await (await connect(await serve(at=path))).request("x") == "x"
+
+
+async def test_a_socket_file_of_a_live_server_is_refused_and_left_alone(serve: Any, connect: Any) -> None:
+    server = await serve()
+    with pytest.raises(ConnectFailed, match=r"cannot listen on .*: Address already in use"):
+        await start_server(server.address)
+    assert await (await connect(server)).request("x") == "x"
+
+
+async def test_a_file_that_is_no_socket_is_refused_and_left_alone(tmp_path: Any) -> None:
+    (tmp_path / "here").write_text("precious")
+    with pytest.raises(ConnectFailed, match=r"cannot listen on .*: Address already in use"):
+        await start_server(str(tmp_path / "here"))
+    assert (tmp_path / "here").read_text() == "precious"
+
+
+async def test_a_folder_that_does_not_exist_is_refused(tmp_path: Any) -> None:
+    with pytest.raises(ConnectFailed, match="No such file or directory"):
+        await start_server(str(tmp_path / "nowhere" / "here"))
+
+
+async def test_the_socket_file_is_removed_when_the_server_stops(serve: Any, tmp_path: Any) -> None:
+    server = await serve(at=str(tmp_path / "here"))
+    await server.stop()
+    assert not (tmp_path / "here").exists()
+
+
+async def test_the_socket_file_of_another_server_in_the_same_place_stays(
+    serve: Any, connect: Any, tmp_path: Any
+) -> None:
+    first = await serve(at=str(tmp_path / "here"))
+    os.unlink(tmp_path / "here")
+    second = await serve(at=str(tmp_path / "here"))
+    await first.stop()
+    assert await (await connect(second)).request("x") == "x"
+
+
+async def test_a_place_is_free_again_once_its_server_has_stopped(serve: Any, connect: Any, address: Any) -> None:
+    first = await serve(at=address)
+    await (await connect(first)).request("x")
+    await first.stop()
+    await soon(first.wait())
+    second = await serve(lambda connection, message: "second", at=first.address)
+    assert await (await connect(second)).request("x") == "second"
+
+
+async def test_a_server_whose_profile_does_not_exist_listens_nowhere(tmp_path: Any) -> None:
+    before = open_sockets()
+    with pytest.raises(ProfileError, match=r"no profile is called 'egg-0\.2'"):
+        await start_server(str(tmp_path / "here"), profile="egg-0.2")
+    assert open_sockets() == before
+    assert not (tmp_path / "here").exists()
+
+
+# Connecting.
+
+
+async def test_a_port_where_nobody_listens_refuses(listener: Any) -> None:
+    free = RawListener(("tcp", "127.0.0.1", 0))
+    free.close()
+    with pytest.raises(ConnectFailed, match=f"cannot connect to 127.0.0.1:{free.address[2]}: Connection refused"):
+        await open_connection(free.address)
+
+
+async def test_a_socket_file_of_a_dead_server_refuses(listener: Any) -> None:
+    await listener.close()
+    with pytest.raises(ConnectFailed, match=r"cannot connect to .*/raw: Connection refused"):
+        await open_connection(listener.address)
+
+
+async def test_a_path_that_does_not_exist_is_named(tmp_path: Any) -> None:
+    with pytest.raises(ConnectFailed, match=f"cannot connect to {tmp_path}/nowhere: No such file or directory"):
+        await open_connection(str(tmp_path / "nowhere"))
+
+
+async def test_a_path_that_is_too_long_is_a_wrong_address() -> None:
+    with pytest.raises(AddressError, match="at most 107"):
+        await open_connection("/" + "x" * 107)
+
+
+async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(ConnectFailed, match=r"cannot connect to no\.example:80: Name or service not known"):
+        await open_connection("no.example:80")
+
+
+def both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every host name have two addresses, of which only the second leads anywhere."""
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (place, port))
+            for place in ("127.0.0.2", "127.0.0.1")
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+async def test_the_next_address_of_a_name_is_tried_where_one_refuses(
+    serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(at="127.0.0.1:0")
+    both_addresses(monkeypatch)
+    assert await (await connect(("tcp", "two.example", server.address[2]))).request("x") == "x"
+
+
+async def test_the_next_address_of_a_name_is_tried_where_the_system_gave_up_on_one(
+    serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unanswered(socket.socket):
+        def connect(self, place: Any) -> None:
+            if place[0] == "127.0.0.2":
+                raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+            super().connect(place)
+
+    server = await serve(at="127.0.0.1:0")
+    both_addresses(monkeypatch)
+    monkeypatch.setattr(socket, "socket", Unanswered)
+    assert await (await connect(("tcp", "two.example", server.address[2]), connect_timeout=None)).request("x") == "x"
+
+
+async def test_a_host_that_does_not_answer_in_time_is_a_timeout() -> None:
+    full = Awaited(RawListener(("tcp", "127.0.0.1", 0), backlog=0))
+    try:
+        await full.fill()
+        with pytest.raises(
+            ConnectTimeout, match=r"cannot connect to 127\.0\.0\.1:\d+: no answer within 0\.05 s"
+        ) as raised:
+            await open_connection(full.address, connect_timeout=0.05)
+        assert isinstance(raised.value, TimeoutError)
+        assert isinstance(raised.value, ConnectFailed)
+    finally:
+        await full.close()
+
+
+async def test_a_unix_server_whose_backlog_is_full_is_waited_for(
+    connect: Any, tmp_path: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = asyncio.Event()
+    sleep = asyncio.sleep
+
+    async def observed(seconds: float) -> None:
+        if seconds == BACKLOG_RETRY:
+            waiting.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", observed)
+    full = Awaited(RawListener(("unix", str(tmp_path / "full")), backlog=0))
+    try:
+        await full.fill()
+        opening = spawn(connect, full.address)
+        assert await soon(waiting.wait())
+        assert not opening.done()
+        await (await full.accept()).close()  # which makes room
+        assert (await soon(opening)).address == full.address
+    finally:
+        await full.close()
+
+
+async def test_a_unix_server_whose_backlog_stays_full_is_a_timeout(tmp_path: Any) -> None:
+    full = Awaited(RawListener(("unix", str(tmp_path / "full")), backlog=0))
+    try:
+        await full.fill()
+        with pytest.raises(ConnectTimeout, match=r"no answer within 0\.05 s"):
+            await open_connection(full.address, connect_timeout=0.05)
+    finally:
+        await full.close()
+
+
+@pytest.mark.parametrize("given", [{"user": "me"}, {"key": "key"}])
+async def test_user_and_key_go_together(tmp_path: Any, given: Any) -> None:
+    with pytest.raises(ValueError, match="user and key go together"):
+        await open_connection(str(tmp_path / "nowhere"), **given)
+
+
+async def test_a_connect_timeout_may_be_endless(serve: Any, connect: Any, address: Any) -> None:
+    server = await serve(at=address)
+    assert await (await connect(server, connect_timeout=None)).request("x") == "x"
+    assert await (await connect(server, connect_timeout=float("inf"))).request("x") == "x"

@@ -1,0 +1,336 @@
+"""Secure connections: who gets in, who does not, and what the others can see of that."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bokbok.asyncio import Guards, Limits
+from bokbok.errors import ConnectionClosed, RemoteProtocolError
+from bokbok.keys import passphrase_to_key
+from tests.support.leaks import soon
+from tests.support.peers import KEY, USERS, framed, hello
+
+WRONG = passphrase_to_key("no, not this")
+
+
+def whoami(connection: Any, message: Any) -> Any:
+    return connection.user
+
+
+# Who gets in.
+
+
+async def test_the_right_key_opens_and_both_ends_know_the_user(serve: Any, connect: Any, address: Any) -> None:
+    server = await serve(whoami, at=address, user_to_key=USERS.get)
+    connection = await connect(server, "myuser", KEY)
+    assert connection.user == "myuser"
+    assert await connection.request("who am I?") == "myuser"
+
+
+async def test_each_user_has_a_key_of_its_own(serve: Any, connect: Any) -> None:
+    server = await serve(whoami, user_to_key=USERS.get)
+    assert await (await connect(server, "another", USERS["another"])).request("who am I?") == "another"
+    with pytest.raises(ConnectionClosed):
+        await (await connect(server, "another", KEY)).request("who am I?")
+
+
+async def test_an_insecure_connection_has_no_user(serve: Any, connect: Any) -> None:
+    connection = await connect(await serve(lambda connection, message: connection.user is None))
+    assert connection.user is None
+    assert await connection.request("have I none?") is True
+
+
+@pytest.mark.parametrize(
+    "user", ["", "ä€", "\udcff\udc80", "a\nb\0c\x1b[31m", "x" * 255, "my user", "(request 0 x)"], ids=ascii
+)
+async def test_a_username_may_hold_any_bytes(serve: Any, connect: Any, user: str) -> None:
+    server = await serve(whoami, user_to_key={user: KEY}.get)
+    connection = await connect(server, user, KEY)
+    assert await connection.request("who am I?") == user
+
+
+async def test_the_key_is_not_confirmed_when_connecting(serve: Any, connect: Any) -> None:
+    server = await serve(user_to_key=USERS.get)
+    assert (await connect(server, "myuser", WRONG)).user == "myuser"
+
+
+@pytest.mark.parametrize(("user", "key"), [("myuser", WRONG), ("nobody", KEY)], ids=["wrong key", "unknown user"])
+async def test_who_is_refused_is_told_what_that_most_likely_means(
+    serve: Any, connect: Any, address: Any, user: str, key: Any
+) -> None:
+    server = await serve(at=address, user_to_key=USERS.get)
+    with pytest.raises(ConnectionClosed, match="most likely the key is wrong for this user, the user is unknown there"):
+        await (await connect(server, user, key)).request("x")
+
+
+async def test_a_wrong_key_and_an_unknown_user_look_the_same_to_the_client(
+    serve: Any, connect: Any, address: Any
+) -> None:
+    server = await serve(at=address, user_to_key=USERS.get)
+    reasons = set()
+    for user, key in (("myuser", WRONG), ("nobody", KEY)):
+        for _ in range(10):
+            connection = await connect(server, user, key)
+            with pytest.raises(ConnectionClosed) as raised:
+                await connection.request("x" * 100_000)  # sent behind the hello, before anything can be known
+            reasons.add(raised.value.reason)
+            assert connection.close_reason == raised.value.reason
+    assert len(reasons) == 1
+
+
+@pytest.mark.parametrize("early", [0, 300_000], ids=["bare", "with early requests"])
+@pytest.mark.parametrize(("user", "key"), [("myuser", WRONG), ("nobody", KEY)], ids=["wrong key", "unknown user"])
+async def test_a_refusal_is_an_end_of_file_without_a_byte(
+    serve: Any, raw: Any, address: Any, user: str, key: Any, early: int
+) -> None:
+    peer = await raw(await serve(at=address, user_to_key=USERS.get))
+    await peer.send(hello(user, key, bytes(32)) + framed(bytes(early)))
+    assert await peer.read_to_end() == b""  # a reset would raise
+
+
+async def test_nobody_is_looked_up_or_refused_before_the_whole_hello_is_there(
+    serve: Any, raw: Any, connect: Any
+) -> None:
+    looked_up: asyncio.Queue[str] = asyncio.Queue()
+
+    def user_to_key(user: str) -> Any:
+        looked_up.put_nowait(user)
+        return USERS.get(user)
+
+    server = await serve(user_to_key=user_to_key)
+    peer = await raw(server)
+    data = hello("nobody", KEY, bytes(32))
+    await peer.send(data[:-1])
+    assert await (await connect(server, "myuser", KEY)).request("x") == "x"  # meanwhile
+    assert await peer.silent()
+    await peer.send(data[-1:])
+    assert await peer.read_to_end() == b""
+    assert [await soon(looked_up.get()) for _ in range(2)] == ["myuser", "nobody"]
+
+
+async def test_a_lookup_that_fails_refuses_the_user_and_is_logged(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plain(user: str) -> Any:
+        raise LookupError("the database is gone")
+
+    async def coroutine(user: str) -> Any:
+        raise LookupError("the database is gone")
+
+    for user_to_key in (plain, coroutine):
+        with pytest.raises(ConnectionClosed, match="most likely the key is wrong"):
+            await (await connect(await serve(user_to_key=user_to_key), secure=True)).request("x")
+    assert "the database is gone" in caplog.text
+    assert {record.name for record in caplog.records} == {"bokbok.asyncio"}
+
+
+async def test_a_lookup_that_gives_up_altogether_refuses_the_user(serve: Any, connect: Any) -> None:
+    class GivesUp(BaseException):
+        pass
+
+    def user_to_key(user: str) -> Any:
+        raise GivesUp
+
+    with pytest.raises(ConnectionClosed, match="most likely the key is wrong"):
+        await (await connect(await serve(user_to_key=user_to_key), secure=True)).request("x")
+
+
+@pytest.mark.parametrize("found", ["mypassphrase", KEY.to_bytes(), True, 42], ids=["str", "bytes", "bool", "int"])
+async def test_a_lookup_that_returns_no_key_refuses_the_user_and_the_log_does_not_show_what_it_was(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture, found: Any
+) -> None:
+    with pytest.raises(ConnectionClosed, match="most likely the key is wrong"):
+        await (await connect(await serve(user_to_key=lambda user: found), secure=True)).request("x")
+    assert f"user_to_key returned a {type(found).__name__}, expected a Key or None" in caplog.text
+    assert "mypassphrase" not in caplog.text
+
+
+async def test_a_slow_lookup_holds_up_nobody_else(serve: Any, connect: Any, spawn: Any) -> None:
+    looking, found = asyncio.Event(), asyncio.Event()
+
+    async def user_to_key(user: str) -> Any:
+        if user == "another":
+            looking.set()
+            assert await soon(found.wait())
+        return USERS.get(user)
+
+    server = await serve(user_to_key=user_to_key)
+    slow = spawn((await connect(server, "another", USERS["another"])).request, "slow")
+    assert await soon(looking.wait())
+    assert await (await connect(server, secure=True)).request("x") == "x"
+    assert not slow.done()
+    found.set()
+    assert await soon(slow) == "slow"
+
+
+# One side secure, the other not.
+
+
+async def test_a_secure_client_at_an_insecure_server_is_told_what_that_most_likely_means(
+    serve: Any, connect: Any, address: Any
+) -> None:
+    with pytest.raises(ConnectionClosed, match="or the server is insecure"):
+        await (await connect(await serve(at=address), secure=True)).request("x")
+
+
+async def test_an_insecure_client_at_a_secure_server_is_told_what_that_most_likely_means(
+    serve: Any, connect: Any, address: Any
+) -> None:
+    server = await serve(at=address, user_to_key=USERS.get, limits=Limits(hello_timeout=0.05))
+    with pytest.raises(ConnectionClosed, match="most likely the server is a secure one"):
+        await (await connect(server)).request("x")  # which reads as a username, and a hello has two packets
+
+
+async def test_an_insecure_client_whose_second_request_is_no_hello_is_refused_at_once(serve: Any, raw: Any) -> None:
+    peer = await raw(await serve(user_to_key=USERS.get))
+    await peer.send_message(b"(request 0 x)", b"(request 1 y)")
+    assert await peer.read_to_end() == b""
+
+
+# Hellos that do not come as they should.
+
+
+async def test_a_silent_client_is_closed_when_its_time_is_over(serve: Any, raw: Any, address: Any) -> None:
+    peer = await raw(await serve(at=address, user_to_key=USERS.get, limits=Limits(hello_timeout=0.05)))
+    assert await peer.read_to_end() == b""
+
+
+async def test_a_hello_in_single_bytes_has_no_more_time_in_total(
+    serve: Any, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = await raw(await serve(user_to_key=USERS.get, limits=Limits(hello_timeout=0.2)))
+    data = hello("myuser", KEY, bytes(32))
+    taken = 0
+    # Each byte long before a time-out that began anew with each would be over, all of them long after this one's.
+    while taken < len(data) - 1 and not await peer.readable_within(0.01):
+        taken += await peer.send_what_fits(data[taken : taken + 1])
+    assert await peer.read_to_end() == b""
+    assert "no hello came within 0.2 s" in caplog.text
+
+
+async def test_a_hello_may_come_in_pieces(serve: Any, raw: Any, address: Any) -> None:
+    peer = await raw(await serve(whoami, at=address, user_to_key=USERS.get))
+    data = hello("myuser", KEY, bytes(range(32)))
+    for start in range(0, len(data), 7):
+        await peer.send(data[start : start + 7])
+    await peer.begin(bytes(range(32)))
+    await peer.send_message(b"(request 0 x)")
+    assert await peer.receive() == b'(response 0 "myuser")'
+
+
+async def test_a_slow_lookup_does_not_use_up_the_time_of_the_hello(serve: Any, connect: Any) -> None:
+    async def user_to_key(user: str) -> Any:
+        await asyncio.sleep(0.1)
+        return USERS.get(user)
+
+    server = await serve(user_to_key=user_to_key, limits=Limits(hello_timeout=0.05))
+    assert await (await connect(server, secure=True)).request("x") == "x"
+
+
+async def test_a_username_that_is_too_long_is_refused(serve: Any, raw: Any) -> None:
+    peer = await raw(await serve(user_to_key=USERS.get))
+    await peer.send(hello(b"x" * 256, KEY, bytes(32)))
+    assert await peer.read_to_end() == b""
+
+
+@pytest.mark.parametrize("size", [71, 73])
+async def test_a_boxed_session_key_of_another_size_is_refused(serve: Any, raw: Any, size: int) -> None:
+    peer = await raw(await serve(user_to_key=USERS.get))
+    await peer.send(framed(b"myuser") + framed(bytes(size)))
+    assert await peer.read_to_end() == b""
+
+
+# Guards.
+
+
+async def test_a_replayed_hello_is_refused_on_another_connection(serve: Any, raw: Any, caplog: Any) -> None:
+    server = await serve(user_to_key=USERS.get)
+    first, second = await raw(server), await raw(server)
+    data = await first.say_hello("myuser", KEY)
+    early = await first.packet(b'(request 0 "once")')
+    await first.send(early)
+    assert await first.receive() == b'(response 0 "once")'
+    await second.send(data + early)
+    assert await second.read_to_end() == b""
+    assert "hello_replay" in caplog.text
+
+
+async def test_of_copies_of_a_hello_that_come_at_once_one_passes(serve: Any, raw: Any) -> None:
+    served: asyncio.Queue[Any] = asyncio.Queue()
+    server = await serve(lambda connection, message: served.put_nowait(message), user_to_key=USERS.get)
+    peers = [await raw(server) for _ in range(10)]
+    await peers[0].begin(bytes(32))
+    data = hello("myuser", KEY, bytes(32)) + await peers[0].packet(b'(request 0 "once")')
+    await asyncio.gather(*[peer.send(data) for peer in peers])
+    for peer in peers:
+        await peer.finish()
+    answers = [await peer.read_to_end() for peer in peers]
+    assert sum(map(bool, answers)) == 1
+    assert await soon(served.get()) == "once"
+    assert served.empty()
+
+
+async def test_a_replayed_hello_is_served_with_the_guard_off(serve: Any, raw: Any) -> None:
+    server = await serve(user_to_key=USERS.get, guards=Guards(hello_replay=False))
+    data = hello("myuser", KEY, bytes(32))
+    for _ in range(2):
+        peer = await raw(server)
+        await peer.begin(bytes(32))
+        await peer.send(data + await peer.packet(b"(request 0 x)"))
+        assert await peer.receive() == b"(response 0 x)"
+
+
+async def test_a_replayed_request_ends_the_connection(serve: Any, raw: Any, caplog: Any) -> None:
+    peer = await raw(await serve(user_to_key=USERS.get))
+    await peer.say_hello("myuser", KEY)
+    await peer.send(2 * await peer.packet(b"(request 0 x)"))
+    await peer.read_to_end()
+    assert "request 0 was used before" in caplog.text
+
+
+async def test_a_reflected_packet_ends_the_connection(met: Any, spawn: Any) -> None:
+    connection, peer = await met(secure=True)
+    asking = spawn(connection.request, "x")
+    await peer.send(framed(await peer.receive_closed()))
+    with pytest.raises(RemoteProtocolError, match="a packet of this side's own was sent back to it"):
+        await soon(asking)
+
+
+async def test_a_changed_packet_ends_the_connection(met: Any, spawn: Any) -> None:
+    connection, peer = await met(secure=True)
+    asking = spawn(connection.request, "x")
+    assert await peer.receive() == b'(request 0 "x")'
+    data = bytearray(await peer.packet(b'(response 0 "x")'))
+    data[-1] ^= 1
+    await peer.send(bytes(data))
+    with pytest.raises(RemoteProtocolError, match="does not open"):
+        await soon(asking)
+
+
+# On an event loop.
+
+
+async def test_a_lookup_may_be_a_coroutine(serve: Any, connect: Any) -> None:
+    async def user_to_key(user: str) -> Any:
+        await asyncio.sleep(0)
+        return USERS.get(user)
+
+    server = await serve(whoami, user_to_key=user_to_key)
+    assert await (await connect(server, secure=True)).request("who am I?") == "myuser"
+    with pytest.raises(ConnectionClosed):
+        await (await connect(server, "nobody", KEY)).request("x")
+
+
+async def test_a_lookup_that_is_cancelled_ends_its_connection_alone(serve: Any, connect: Any, raw: Any) -> None:
+    async def user_to_key(user: str) -> Any:
+        if user == "another":
+            raise asyncio.CancelledError
+        return USERS.get(user)
+
+    server = await serve(user_to_key=user_to_key)
+    with pytest.raises(ConnectionClosed):
+        await (await connect(server, "another", USERS["another"])).request("x")
+    assert await (await connect(server, secure=True)).request("x") == "x"
