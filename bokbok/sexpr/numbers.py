@@ -299,6 +299,7 @@ def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:
     if None not in values:
         first, second = values
         assert first is not None
+        assert second is not None
         if match.re is _POLAR and (second == 0 or (first == 0 and math.isfinite(second))):
             return float(first)
         if match.re is _RECTANGULAR and second == 0:
