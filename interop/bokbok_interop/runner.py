@@ -163,7 +163,7 @@ class Runner:
 
     async def _round_of(self, groups: list[Group]) -> None:
         # More than one group at a time, since every group ends with a few cells that only wait.
-        gate = asyncio.Semaphore(max(1, self.settings.jobs // 3))
+        gate = asyncio.Semaphore(max(1, self.settings.jobs // 2))
 
         async def one(group: Group) -> None:
             async with gate:

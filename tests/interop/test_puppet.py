@@ -197,3 +197,25 @@ def test_a_log_can_be_read_from_a_place() -> None:
     mark = log.size
     log.add(b"after\n")
     assert log.text(mark) == "after\n"
+
+
+async def test_a_puppet_of_another_protocol_is_refused() -> None:
+    running = MemoryRunning()
+    running.say(b'(1 ok "fake" "0" (puppet-2 tcp))\n')
+    with pytest.raises(PuppetFault, match="does not claim puppet-1"):
+        await Puppet(running).start(5)
+
+
+async def test_a_puppet_that_closes_its_output_and_lives_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 0.05)
+    puppet, running = await started()
+
+    async def never() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    running.ended = never  # type: ignore[method-assign]
+    running.leave()
+    await puppet.broke.wait()
+    assert puppet.fault is not None
+    assert "closed its standard output" in puppet.fault.problem

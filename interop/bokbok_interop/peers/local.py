@@ -23,6 +23,8 @@ from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavaila
 __all__ = ["LocalPeer", "LocalRunning"]
 
 _READ = 256 * 1024
+MAX_PARENT = 60
+"""Length of a folder's name in which there is room for a socket's path of 107 bytes, ours and those of the cases."""
 
 
 class LocalRunning(Running):
@@ -182,7 +184,8 @@ class LocalPeer(Peer):
         """See `Peer.start`."""
         if self._folder is None:
             # Short, since a Unix socket's path has 107 bytes; ours alone (mode 700).
-            self._folder = tempfile.mkdtemp(prefix="bokbok-")
+            parent = tempfile.gettempdir()
+            self._folder = tempfile.mkdtemp(prefix="bokbok-", dir=parent if len(parent) <= MAX_PARENT else "/tmp")  # noqa: S108
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command,

@@ -23,12 +23,16 @@ from .base import PuppetFault, Running
 
 __all__ = ["Answer", "Features", "Puppet", "Trace", "symbol_name"]
 
+PROTOCOL = "puppet-1"
+"""The version of this protocol, as a feature."""
 MAX_LINE = 96 * 1024 * 1024
 """Bytes of one line: a packet of 16 MiB is at most four times as long when every byte of it is escaped."""
 MAX_STRAY = 1_000
 """Events about things that no case asked about any more, before a puppet counts as flooding."""
 HELLO_SECONDS = 20.0
 """How long a puppet may take to start and to answer `hello`."""
+LEAVE_SECONDS = 3.0
+"""How long a puppet may live after the end of its standard output."""
 SHOWN = 240
 """Bytes of a line that an error message shows."""
 
@@ -155,6 +159,11 @@ class Puppet:
         match answer:
             case Answer("ok", [str(name), str(version), list(features)]):
                 self.name, self.version, self.features = name, version, Features(features)
+                if PROTOCOL not in self.features:
+                    raise self._break(
+                        "nonsense",
+                        f"does not claim {PROTOCOL}, the protocol that this runner speaks: {shown(dumps(features))}",
+                    )
             case _:
                 fault = self._break("nonsense", f'answered `hello` with {answer}; expected ok "name" "version" (...)')
                 raise fault
@@ -268,7 +277,12 @@ class Puppet:
             self._break(broken.kind, broken.problem)
             await self.running.kill()
             return
-        how = await self.running.ended()
+        try:
+            how = await asyncio.wait_for(self.running.ended(), LEAVE_SECONDS)
+        except asyncio.TimeoutError:
+            self._break("nonsense", "closed its standard output and lives on")
+            await self.running.kill()
+            return
         if size:
             how += f", in the middle of a line: {shown(b''.join(pending))}"
         self._break("crashed", how + self._last_words())
