@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import os
 import shutil
 import sys
 from pathlib import Path
 
 from .base import Peer, Unavailable
+from .docker import DockerPeer
+from .images import ImageSource
 from .local import LocalPeer
 
 __all__ = ["KNOWN", "ChickenPeer", "PeerNameError", "find_root", "known_peers", "peer_from_option"]
@@ -121,6 +122,16 @@ class Chicken4Peer(LocalPeer):
         await super().prepare()
 
 
+IMAGES = {
+    "python-sync@docker": (ImageSource("bokbok/python", "."), "python-sync"),
+    "python-asyncio@docker": (ImageSource("bokbok/python", "."), "python-asyncio"),
+    "chicken5@docker": (ImageSource("bokbok/chicken5", "chicken-reference", "debian.Dockerfile"), ""),
+    "chicken4@docker": (ImageSource("bokbok/chicken4", "chicken-reference", target="chicken4"), ""),
+    "chicken4-egg@docker": (ImageSource("bokbok/chicken4-egg", "chicken-reference", target="chicken4-egg"), ""),
+}
+"""The peers that are containers: how their image is built, and the command in it if it is not the image's own."""
+
+
 _SOURCES = {".scm", ".c", ".h", ".egg", ".meta", ".setup"}
 
 
@@ -137,6 +148,7 @@ def _older(puppet: Path, folder: Path) -> bool:
 
 def known_peers() -> dict[str, Peer]:
     """Every peer that the project has, by name; making one starts nothing."""
+    root = find_root()
     return {
         "python-sync": LocalPeer("python-sync", [sys.executable, "-m", "bokbok_interop.puppets.sync"]),
         "python-asyncio": LocalPeer("python-asyncio", [sys.executable, "-m", "bokbok_interop.puppets.asyncio"]),
@@ -149,11 +161,15 @@ def known_peers() -> dict[str, Peer]:
             "apt-get install chicken-bin libchicken-dev",
         ),
         "chicken4": Chicken4Peer("chicken4", []),
+        **{
+            name: DockerPeer(name, f"{source.tag} {command}", source=source, root=root)
+            for name, (source, command) in IMAGES.items()
+        },
     }
 
 
 def peer_from_option(text: str) -> Peer:
-    """A peer from `NAME=COMMAND` or `NAME=docker:IMAGE`.
+    """A peer from `NAME=COMMAND`, `NAME=docker:IMAGE` or `NAME=docker:IMAGE COMMAND`.
 
     Raises:
         PeerNameError: it says neither.
@@ -164,15 +180,9 @@ def peer_from_option(text: str) -> Peer:
         raise PeerNameError(f"{text!r} is no peer; expected NAME=COMMAND or NAME=docker:IMAGE")
     if any(c in name for c in ",=/ \t\n") or name == "runner":
         raise PeerNameError(f"{name!r} cannot be a peer's name (no blanks, commas, slashes; not 'runner')")
-    if command.startswith("docker:"):
-        try:
-            # Only where it is asked for: the SDK is slow to import, and optional.
-            backend = importlib.import_module(f"{__package__}.docker")
-        except ImportError as error:
-            raise PeerNameError(f"{name!r}: the Docker backend cannot be used here: {error}") from None
-        peer: Peer = backend.DockerPeer(name, command.removeprefix("docker:"))
-        return peer
     try:
+        if command.startswith("docker:"):
+            return DockerPeer(name, command.removeprefix("docker:"), given=True)
         return LocalPeer(name, command, given=True)
     except ValueError as error:
         raise PeerNameError(f"the command of {name!r} cannot be read: {error}") from None

@@ -1,0 +1,279 @@
+"""Images: finding the one that a peer needs, or building it from the project's Dockerfiles.
+
+What this module knows: tags, build contexts, when an image is older than its sources, and what a Dockerfile is built
+upon. What it refuses to know: what is in an image, and registries: nothing is ever pulled. An image that is not here
+and cannot be built makes its peer absent, with the reason.
+
+An image that this module builds carries the label `org.bokbok.sources`, a digest of its Dockerfile and of all files of
+its context that `.dockerignore` lets through. It is up to date while the digest is the same. One that was built by hand
+(`docker build -t bokbok/chicken4 …`, perhaps with build arguments) has no such label: it is up to date while it is
+younger than those files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import hashlib
+import os
+import re
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .base import Unavailable
+from .engine import Engine, explain
+
+__all__ = ["SOURCES_LABEL", "ImageSource", "base_images", "find_or_build", "inspect_image"]
+
+SOURCES_LABEL = "org.bokbok.sources"
+BUILD_SECONDS = 1_800
+"""CHICKEN 4 alone takes minutes to compile."""
+SHOWN_LINES = 6
+"""Lines of a failed build's log that the reason shows; the whole is in a file."""
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """How an image is built.
+
+    Attributes:
+        tag: what the image is called.
+        context: the folder that is sent to the engine, relative to the checkout.
+        dockerfile: relative to `context`.
+        target: the stage, or `None` for the last.
+    """
+
+    tag: str
+    context: str
+    dockerfile: str = "Dockerfile"
+    target: str | None = None
+
+    def command(self) -> str:
+        """The same by hand, in the checkout."""
+        target = f" --target {self.target}" if self.target else ""
+        return f"docker build -f {Path(self.context) / self.dockerfile}{target} -t {self.tag} {self.context}"
+
+
+def base_images(dockerfile: str) -> list[str]:
+    """The images that a Dockerfile starts from, in the order of its stages, with the defaults of its arguments."""
+    arguments: dict[str, str] = {}
+    stages: set[str] = {"scratch"}
+    found: list[str] = []
+    for line in re.sub(r"\\\n", " ", dockerfile).splitlines():
+        match line.split():
+            case [word, argument] if word.upper() == "ARG" and not found:  # only those before FROM count there
+                name, _, value = argument.partition("=")
+                arguments[name] = value.strip("\"'")
+            case [word, *rest] if word.upper() == "FROM":
+                names = [one for one in rest if not one.startswith("--")]
+                image = re.sub(r"\$\{?(\w+)\}?", lambda m: arguments.get(m[1], ""), names[0])
+                if image not in stages and image not in found:
+                    found.append(image)
+                if len(names) == 3:
+                    stages.add(names[2])
+    return found
+
+
+def context_files(folder: Path, dockerfile: str) -> list[Path]:
+    """The files that a build is made from: `.dockerignore` applied, sorted."""
+    from docker.utils.build import exclude_paths
+
+    ignore = folder / ".dockerignore"
+    patterns: Iterable[str] = ignore.read_text().splitlines() if ignore.exists() else []
+    kept = exclude_paths(str(folder), [line for line in patterns if line and not line.startswith("#")], dockerfile)
+    return sorted(path for name in kept if not (path := folder / name).is_dir())
+
+
+def digest(folder: Path, files: Iterable[Path], source: ImageSource) -> str:
+    """What changes when the image would."""
+    total = hashlib.sha256(f"{source.dockerfile}\0{source.target}".encode())
+    for path in files:
+        try:
+            content = path.read_bytes()
+            mode = path.stat().st_mode & 0o111
+        except OSError:  # it went away meanwhile, or is a link to nowhere
+            content, mode = b"", 0
+        total.update(b"\0%b\0%o\0%b" % (os.fsencode(path.relative_to(folder)), mode, hashlib.sha256(content).digest()))
+    return total.hexdigest()
+
+
+async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, note: Callable[[str], None]) -> str:
+    """The id of an image that is up to date with its sources, built if need be.
+
+    Args:
+        engine: where.
+        source: how it is built.
+        root: the checkout, or `None` if this package was installed without one: then any image of that name does.
+        note: is told that a build begins.
+
+    Raises:
+        Unavailable: it is not here and cannot be built, and why.
+    """
+    image = await engine.call(lambda client: inspect_image(client, source.tag))
+    if root is None:
+        if image is None:
+            raise Unavailable(
+                f"there is no image {source.tag} at {engine.endpoint}, and no checkout here to build it from"
+            )
+        return str(image["Id"])
+    folder = root / source.context
+    if not (folder / source.dockerfile).is_file():
+        if image is not None:
+            return str(image["Id"])
+        raise Unavailable(f"there is no image {source.tag}, and no {folder / source.dockerfile} to build it from")
+    files = await asyncio.to_thread(context_files, folder, source.dockerfile)
+    wanted = await asyncio.to_thread(digest, folder, files, source)
+    problem = "is not here"
+    if image is not None:
+        newer = _outdated(image, wanted, files)
+        if newer is None:
+            return str(image["Id"])
+        problem = f"is older than its sources ({newer})"
+    for base in base_images((folder / source.dockerfile).read_text()):
+        if await engine.call(lambda client, base=base: inspect_image(client, base)) is None:  # type: ignore[misc]
+            raise Unavailable(
+                f"the image {source.tag} {problem}, and it cannot be built without {base}, which is not here either "
+                "(nothing is pulled: `make base-image` makes it)"
+            )
+    note(f"building the image {source.tag}, which {problem}")
+    try:
+        await _build(engine, source, folder, wanted)
+    except _BuildFailed as failed:
+        raise Unavailable(
+            f"the image {source.tag} {problem}, and cannot be built: {failed} (by hand: `{source.command()}`)"
+        ) from None
+    image = await engine.call(lambda client: inspect_image(client, source.tag))
+    if image is None:
+        raise Unavailable(f"the image {source.tag} was built, and is not there")
+    return str(image["Id"])
+
+
+def inspect_image(client: Any, name: str) -> dict[str, Any] | None:
+    """What an engine says of an image, or `None` if it has none of that name. Blocks."""
+    import docker
+
+    try:
+        image: dict[str, Any] = client.inspect_image(name)
+    except docker.errors.NotFound:
+        return None
+    return image
+
+
+def _outdated(image: dict[str, Any], wanted: str, files: Iterable[Path]) -> str | None:
+    """What is newer than an image, or `None`."""
+    built_from = ((image.get("Config") or {}).get("Labels") or {}).get(SOURCES_LABEL)
+    if built_from is not None:
+        return None if built_from == wanted else "they have changed since"
+    created = _time(image["Created"])
+    for path in files:
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime > created:
+                return f"{path.name} is newer"
+    return None
+
+
+def _time(text: str) -> float:
+    """An engine's time, which has nanoseconds, as seconds since 1970."""
+    whole = re.sub(r"\.\d+", "", text).replace("Z", "+00:00")
+    return datetime.datetime.fromisoformat(whole).timestamp()
+
+
+class _BuildFailed(Exception):
+    pass
+
+
+async def _build(engine: Engine, source: ImageSource, folder: Path, wanted: str) -> None:
+    """Build, on a thread of its own that a cancellation stops: the engine ends a build whose client is gone."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    build = _Build(engine, source, folder, wanted)
+
+    def finish(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            build.run()
+        except BaseException as caught:
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(finish, error)
+
+    thread = threading.Thread(target=work, name=f"build {source.tag}", daemon=True)
+    thread.start()
+    try:
+        await asyncio.wait_for(asyncio.shield(done), BUILD_SECONDS)
+    except asyncio.TimeoutError:
+        raise _BuildFailed(f"it takes longer than {BUILD_SECONDS} seconds") from None
+    finally:
+        build.stop()
+
+
+class _Build:
+    """One build. `run` blocks; `stop` ends it from another thread."""
+
+    def __init__(self, engine: Engine, source: ImageSource, folder: Path, wanted: str) -> None:
+        self.engine, self.source, self.folder, self.wanted = engine, source, folder, wanted
+        self.stopped = False
+        self.lines: list[str] = []
+        self._sock: socket.socket | None = None
+
+    def run(self) -> None:
+        import docker
+        import requests
+
+        client = self.engine.new_client(timeout=BUILD_SECONDS)
+        client.hooks["response"].append(self._began)
+        problem = None
+        try:
+            for event in client.build(
+                path=str(self.folder),
+                dockerfile=self.source.dockerfile,
+                tag=self.source.tag,
+                target=self.source.target,
+                labels={SOURCES_LABEL: self.wanted},
+                rm=True,
+                forcerm=True,
+                pull=False,
+                decode=True,
+            ):
+                self.lines.append(str(event.get("stream") or event.get("status") or ""))
+                problem = event.get("error") or problem
+        except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
+            problem = "it was stopped" if self.stopped else explain(error)
+        if problem and not self.stopped:
+            raise _BuildFailed(self._explain(problem))
+
+    def _began(self, response: Any, *rest: Any, **more: Any) -> None:
+        """Keep hold of the connection, from before the first line of the log is there."""
+        with contextlib.suppress(AttributeError):
+            raw = response.raw._fp.fp.raw
+            self._sock = getattr(raw, "_sock", None)
+        if self.stopped:
+            self.stop()
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+    def _explain(self, problem: str) -> str:
+        log = "".join(self.lines)
+        handle, path = tempfile.mkstemp(prefix=f"bokbok-build-{Path(self.source.tag).name}-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{log}\n{problem}\n")
+        last = [line.strip() for line in log.splitlines() if line.strip()][-SHOWN_LINES:]
+        return f"{problem}; its log ends: {' / '.join(last)[-400:]}; all of it: {path}"

@@ -1,0 +1,378 @@
+"""What one run of the suite has at a container engine, and what a killed one left there.
+
+What this module knows: the run's private network, the folder that it shares with its containers, and the labels by
+which all of it is found and removed. What it refuses to know: images, puppets, and what a container is for.
+
+Everything that a run makes carries three labels: `org.bokbok.run` (its id), `org.bokbok.host` (the machine that the
+runner is on) and `org.bokbok.folder` (its folder there). The folder holds a file that the runner keeps locked: whoever
+gets the lock knows that the run is over, however it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .base import Unavailable
+from .engine import Engine, explain, find_endpoint
+
+__all__ = [
+    "FOLDER_LABEL",
+    "HOST_LABEL",
+    "RUNNER_NAME",
+    "RUN_LABEL",
+    "Leftover",
+    "Session",
+    "leftovers",
+    "release",
+    "remove",
+    "session",
+]
+
+RUN_LABEL = "org.bokbok.run"
+HOST_LABEL = "org.bokbok.host"
+FOLDER_LABEL = "org.bokbok.folder"
+
+RUNNER_NAME = "bokbok-runner"
+"""The runner's machine, as containers of the private network can name it."""
+_PREFIX = "bokbok-"
+_LOCK = "lock"
+_SHARED = "s"
+
+
+class Session:
+    """One run at one engine: its id, its private network, and the folder that it shares with its containers.
+
+    The network has no way out (no masquerading), and what the runner listens at for containers is bound to the
+    network's gateway address, which only this machine and those containers reach. The shared folder is at the same
+    path for the runner and in every container, as a volume; its parent is closed to other users of this machine.
+
+    Attributes:
+        id: 8 hexadecimal digits.
+        engine: where.
+        labels: on everything.
+        gateway, gateway6: the runner's addresses on the private network; the second may be `None`.
+        network: its name.
+        volume: its name.
+        shared: the folder.
+        without: optional settings of a container that this engine has refused.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.id = secrets.token_hex(4)
+        self.network = self.volume = f"{_PREFIX}{self.id}"
+        self.bridge = f"bk{self.id}"  # an interface's name has at most 15 characters
+        self.gateway = ""
+        self.gateway6: str | None = None
+        # Short, since a Unix socket's path has 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self.shared = str(self.folder / _SHARED)
+        self.labels = {RUN_LABEL: self.id, HOST_LABEL: socket.gethostname(), FOLDER_LABEL: str(self.folder)}
+        self.without: set[str] = set()
+        self.count = 0
+        self.users = 0
+        self._images: dict[str, asyncio.Future[str]] = {}
+        self.opened: asyncio.Future[None] | None = None
+        self._lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._ending = threading.Lock()
+        self._ended = False
+        atexit.register(self.end)
+
+    def open(self) -> None:
+        """Make the network and the volume. Blocks.
+
+        Raises:
+            Unavailable: the engine does not, or its networks are not on this machine.
+        """
+        import docker
+
+        os.mkdir(self.shared)
+        # Containers run as any user. Nobody else comes here: the parent is ours alone.
+        os.chmod(self.shared, 0o1777)  # noqa: S103
+        client = self.engine.client
+        try:
+            self._make_network(client)
+            if self.bridge not in (name for _, name in socket.if_nameindex()):
+                raise Unavailable(
+                    f"the networks of the container engine at {self.engine.endpoint} are not on this machine (it is "
+                    "remote, rootless or in a virtual machine), so its containers cannot reach the runner: run "
+                    "bokbok-interop where the engine runs"
+                )
+            client.create_volume(
+                self.volume,
+                driver="local",
+                driver_opts={"type": "none", "o": "bind", "device": self.shared},
+                labels=self.labels,
+            )
+        except docker.errors.DockerException as error:
+            raise Unavailable(f"the engine refuses a network or volume: {explain(error)}") from None
+
+    def _make_network(self, client: Any) -> None:
+        """A bridge with addresses of our own choice: only then can a container come back to it at its old address."""
+        import docker
+        from docker.types import IPAMConfig, IPAMPool
+
+        options = {
+            "com.docker.network.bridge.name": self.bridge,
+            "com.docker.network.bridge.enable_ip_masquerade": "false",
+        }
+        six = "fd" + secrets.token_hex(5)  # RFC 4193: a random unique local prefix
+        prefix6 = f"{six[:4]}:{six[4:8]}:{six[8:12]}:1::"
+        problem: Exception | None = None
+        for with6 in (True, True, True, False, False):
+            # The engine knows which addresses are free on this machine: it chooses, and then is told its own choice.
+            self._drop_network(client)
+            client.create_network(self.network, driver="bridge", labels=self.labels, options=options)
+            chosen = client.inspect_network(self.network)["IPAM"]["Config"][0]
+            self._drop_network(client)
+            pools = [IPAMPool(subnet=chosen["Subnet"], gateway=chosen["Gateway"])]
+            if with6:
+                pools.append(IPAMPool(subnet=f"{prefix6}/64", gateway=f"{prefix6}1"))
+            try:
+                client.create_network(
+                    self.network,
+                    driver="bridge",
+                    labels=self.labels,
+                    options=options,
+                    ipam=IPAMConfig(pool_configs=pools),
+                    enable_ipv6=with6,
+                )
+            except docker.errors.DockerException as error:  # another run was quicker, or there is no IPv6
+                problem = error
+                continue
+            self.gateway = chosen["Gateway"].split("/")[0]
+            self.gateway6 = f"{prefix6}1" if with6 else None
+            return
+        assert problem is not None
+        raise problem
+
+    def _drop_network(self, client: Any) -> None:
+        import docker
+
+        with contextlib.suppress(docker.errors.NotFound):
+            client.remove_network(self.network)
+
+    async def image(self, name: str, find: Callable[[Engine], Coroutine[Any, Any, str]]) -> str:
+        """An image's id, found (or built) once for all peers that use it."""
+        if name not in self._images:
+            self._images[name] = asyncio.ensure_future(find(self.engine))
+        return await asyncio.shield(self._images[name])
+
+    async def give_up(self) -> None:
+        """End what is being prepared."""
+        if self.opened is not None:
+            await asyncio.gather(self.opened, return_exceptions=True)
+        for task in self._images.values():
+            task.cancel()
+        await asyncio.gather(*self._images.values(), return_exceptions=True)
+
+    def new_name(self, peer: str) -> str:
+        """A name for a container of this peer, which is also its host name on the network."""
+        self.count += 1
+        word = "".join(c if c.isalnum() else "-" for c in peer.lower()).strip("-")
+        return f"{_PREFIX}{self.id}-{word[:30] or 'peer'}-{self.count}"
+
+    def end(self) -> list[str]:
+        """Remove everything that carries this run's label, and the folder. Blocks; a second call does nothing.
+
+        Returns:
+            What could not be removed, in words.
+        """
+        with self._ending:
+            if self._ended:
+                return []
+            self._ended = True
+            atexit.unregister(self.end)
+            problems = []
+            try:
+                self.engine.close()
+                with contextlib.closing(self.engine.new_client()) as client:
+                    for one in leftovers(client):
+                        if one.run == self.id:
+                            problems += remove(client, one)
+            except Unavailable as error:
+                problems.append(str(error))
+            finally:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                os.close(self._lock)
+            return problems
+
+
+_session: Session | None = None
+
+
+async def session() -> Session:
+    """The session of this process: made by the first peer that asks, shared by all, ended with the last `release`.
+
+    Raises:
+        Unavailable: there is no engine, or it cannot be used.
+    """
+    global _session
+    if _session is None:
+        engine = Engine(find_endpoint())
+        await asyncio.to_thread(engine.open)
+    if _session is None:  # still: another peer may have been quicker
+        _session = Session(engine)
+        _session.opened = asyncio.ensure_future(asyncio.to_thread(_session.open))
+    mine = _session
+    mine.users += 1
+    assert mine.opened is not None
+    try:
+        await asyncio.shield(mine.opened)
+    except BaseException:
+        await release(mine)
+        raise
+    return mine
+
+
+async def release(mine: Session) -> list[str]:
+    """Give the session back; the last one ends it.
+
+    Returns:
+        What could not be removed, in words.
+    """
+    global _session
+    mine.users -= 1
+    if mine.users > 0:
+        return []
+    if _session is mine:
+        _session = None
+    await asyncio.shield(mine.give_up())
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, mine.end))
+
+
+# -- what a run left
+
+
+@dataclass
+class Leftover:
+    """What carries one run's label at an engine.
+
+    Attributes:
+        run: its id.
+        host: the machine that its runner is or was on.
+        folder: its folder there.
+        containers, networks, volumes: their names.
+    """
+
+    run: str
+    host: str = ""
+    folder: str = ""
+    containers: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        """`over`, `running`, or `unknown` for a run of another machine."""
+        if self.host != socket.gethostname():
+            return "unknown"
+        try:
+            lock = os.open(Path(self.folder) / _LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            return "over"
+        except OSError:
+            return "unknown"
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "running"
+        finally:
+            os.close(lock)
+        return "over"
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(names)} {word if len(names) > 1 else word[:-1]}"
+            for word, names in (("containers", self.containers), ("networks", self.networks), ("volumes", self.volumes))
+            if names
+        ]
+        return ", ".join(parts) or "nothing"
+
+
+def leftovers(client: Any) -> list[Leftover]:
+    """Everything at an engine that carries a run's label, by run. Blocks.
+
+    Raises:
+        Unavailable: the engine does not answer.
+    """
+    wanted = {"label": RUN_LABEL}
+    found: dict[str, Leftover] = {}
+
+    def add(labels: Mapping[str, str] | None, kind: str, name: str) -> None:
+        labels = labels or {}
+        run = labels.get(RUN_LABEL, "")
+        one = found.setdefault(run, Leftover(run, labels.get(HOST_LABEL, ""), labels.get(FOLDER_LABEL, "")))
+        getattr(one, kind).append(name)
+
+    with _answering():
+        for container in client.containers(all=True, filters=wanted):
+            add(container.get("Labels"), "containers", (container.get("Names") or [container["Id"]])[0].lstrip("/"))
+        for network in client.networks(filters=wanted):
+            add(network.get("Labels"), "networks", network["Name"])
+        for volume in client.volumes(filters=wanted).get("Volumes") or []:
+            add(volume.get("Labels"), "volumes", volume["Name"])
+    return sorted(found.values(), key=lambda one: one.run)
+
+
+def remove(client: Any, leftover: Leftover) -> list[str]:
+    """Remove what a run left at an engine, and its folder if it is on this machine. Blocks.
+
+    Returns:
+        What could not be removed, in words.
+    """
+    problems = [
+        *_each(leftover.containers, "container", lambda name: client.remove_container(name, force=True, v=True)),
+        *_each(leftover.networks, "network", client.remove_network),
+        *_each(leftover.volumes, "volume", lambda name: client.remove_volume(name, force=True)),
+    ]
+    folder = Path(leftover.folder) if leftover.folder else None
+    # A label is only a word: nothing is removed for its sake that does not look like ours.
+    if (
+        leftover.host == socket.gethostname()
+        and folder is not None
+        and folder.name.startswith(_PREFIX)
+        and (folder / _LOCK).is_file()
+        and folder.stat().st_uid == os.getuid()
+    ):
+        shutil.rmtree(folder, ignore_errors=True)
+    return problems
+
+
+def _each(names: Iterable[str], kind: str, work: Callable[[str], Any]) -> Iterator[str]:
+    import docker
+    import requests
+
+    for name in names:
+        try:
+            work(name)
+        except docker.errors.NotFound:
+            continue
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            if "already in progress" not in str(error):
+                yield f"the {kind} {name}: {explain(error)}"
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    import docker
+    import requests
+
+    try:
+        yield
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise Unavailable(f"the container engine does not answer: {explain(error)}") from None
