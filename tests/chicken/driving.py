@@ -123,7 +123,6 @@ class Puppet(Lines):
         return unix[1]
 
 
-
 class Peer:
     """One connection of bare bytes: packets, boxes and messages as `docs/protocol.md` has them, or anything else."""
 

@@ -1,4 +1,4 @@
-"""Addresses, as the API reference has them: where the egg connects to, listens at, and what it says of the other end."""
+"""Addresses, as the API reference has them: where the egg connects to, where it listens, whom it says it talks to."""
 
 from __future__ import annotations
 

@@ -53,7 +53,10 @@ def test_requests_that_wait_fail_when_the_connection_ends(puppet: Puppet, listen
     for _ in waiting:
         peer.take()
     peer.close()
-    assert [puppet.answer(n) for n in waiting] == ['network-error "the other end closed the connection before it answered anything: most likely the server takes encrypted connections only"'] * 3
+    for number in waiting:
+        answer = puppet.answer(number)
+        assert answer.startswith('network-error "the other end closed the connection')
+        assert "the server takes encrypted connections only" in answer
     assert puppet.event("closed 1")
     assert puppet.command('request 1 ("ping" 1)').startswith("network-error ")
 
