@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from bokbok.address import format_address
@@ -468,6 +468,7 @@ class Play:
         self.relays: list[Relay] = []
         self.cleanups: list[Any] = []
         self.raw_count = 0
+        self.start: Callable[[str], Awaitable[Puppet]] | None = None
         self._waiting: list[str] = []
         self._cut_short: list[tuple[float, str]] = []
         if client is not None:
@@ -587,6 +588,20 @@ class Play:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.cleanups.append(lambda: _cancelled(task))
         return task
+
+    async def another(self, role: str) -> Side:
+        """Another puppet of the peer that plays this role, freshly started; it is ended with the case.
+
+        Raises:
+            PuppetFault: it does not start.
+        """
+        if self.start is None:
+            raise Unsupported("no further puppet can be started here")
+        with self.waiting(f"another puppet of the {role}"):
+            puppet = await self.start(role)
+        side = Side(role, puppet, self)
+        self.sides.append(side)
+        return side
 
     def conversation(self, number: int = 1) -> Conversation:
         """What went over a connection of the first relay, taken apart; from 1."""

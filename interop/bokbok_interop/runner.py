@@ -16,7 +16,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -273,7 +273,13 @@ class Runner:
                 return Result(cell, Outcome.FAILED, str(fault), time.monotonic() - start)
             if why := self._unsupported(case, group, puppets):
                 return Result(cell, Outcome.UNSUPPORTED, why)
-            return await self._play(cell, case, puppets, shared)
+
+            async def another(role: str) -> Puppet:
+                puppet = await self._start(names[role], role, group.transport)
+                own.append(puppet)
+                return puppet
+
+            return await self._play(cell, case, puppets, shared, another)
         finally:
             await self._retire(*own)
 
@@ -293,7 +299,14 @@ class Runner:
                     return f"{puppet.peer} runs where `{fault}` cannot be done to it"
         return ""
 
-    async def _play(self, cell: Cell, case: Case, puppets: Mapping[str, Puppet], shared: _Shared) -> Result:
+    async def _play(
+        self,
+        cell: Cell,
+        case: Case,
+        puppets: Mapping[str, Puppet],
+        shared: _Shared,
+        another: Callable[[str], Awaitable[Puppet]],
+    ) -> Result:
         play = Play(
             transport=cell.transport,
             security=cell.security,
@@ -304,6 +317,7 @@ class Runner:
             limit=self.settings.timeout + case.timeout,
             seed=random.Random(f"{self.settings.seed} {cell} {self._round}").getrandbits(64),
         )
+        play.start = another
         for puppet in puppets.values():
             shared.users[id(puppet)] += 1
             if shared.users[id(puppet)] > 1:

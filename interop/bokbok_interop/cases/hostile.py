@@ -446,6 +446,31 @@ async def length_over_limit(t: Play) -> None:
             await bad.must_end(f"a packet of {length} bytes was awaited")
 
 
+@case("hostile.packet-at-the-limit", "profile.framing", "guards.survives", kind="profile", timeout=40, **BAD_CLIENT)
+async def packet_at_the_limit(t: Play) -> None:
+    """A packet of exactly 16 MiB is served."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        empty = len(bad.packet(b'(request 0 ("type" ""))')) - len(bad.frame(b""))
+        await bad.say(b'(request 0 ("type" "%b"))' % (b"x" * (16 * 1024 * 1024 - empty)))
+        kind, value = await bad.answer_to(0, 40)
+        t.check(
+            kind == "response", "a packet of exactly 16 MiB was not served", actual=f"({kind} 0 {show(value, 200)})"
+        )
+        bad.ids = 1
+        await _served(bad, "the same connection, after a packet of 16 MiB")
+
+
+@case("hostile.largest-id", "profile.messages", "profile.ids", "guards.survives", kind="profile", **BAD_CLIENT)
+async def largest_id(t: Play) -> None:
+    """The largest fixnum is an ID like any other."""
+    async with siege(t) as served:
+        for number in (2**31, 2**32, 2**53 + 1, 2**62 - 1):
+            bad = await attack(t, served)
+            await bad.say(b'(request %d ("echo" 1))' % number)
+            t.equal(list(await bad.answer_to(number)), ["response", 1], f"the answer to request {number}")
+
+
 @case(
     "hostile.length-over-limit-before-hello",
     "profile.framing",

@@ -487,10 +487,12 @@ async def network_lost(t: Play) -> None:
 
 @case("lifecycle.idle", "open.connection", "close-connection", timeout=20)
 async def idle(t: Play) -> None:
-    """A connection that says nothing for a while stays open: a hello's time limit is not a connection's."""
+    """A connection that says nothing for a while stays open, and a slow request waits: a hello's limit is not theirs."""
     mine, theirs = await t.pair()
+    slow = await t.in_flight(mine, ["sleep", 12_000, "slow"])
     # Longer than the ten seconds that a hello may take: time itself is the subject here.
     await asyncio.sleep(11)
     await mine.echo("after a silence")
     await theirs.echo("after a silence")
+    t.equal(await slow, "slow", "the answer of a handler that took twelve seconds")
     t.check(mine.closings == theirs.closings == 0, "a silent connection was closed")

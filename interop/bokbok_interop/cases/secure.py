@@ -300,6 +300,28 @@ async def fresh_session_keys(t: Play) -> None:
         )
 
 
+@case("secure.random-after-restart", "readme.session-key", security="secure", subject="client", timeout=20)
+async def random_after_restart(t: Play) -> None:
+    """A program that is started again draws other random bytes: its random source is seeded."""
+    served = await t.serve()
+    for _ in range(2):
+        # The first connection of a program is the one that would repeat itself, so a fresh program makes it.
+        side = await t.another("client")
+        conn = await side.connect(served.address)
+        await conn.echo("the same words each time, long enough to compare")
+    keys = [t.conversation(number).session for number in (1, 2)]
+    t.check(keys[0] is None or keys[0] != keys[1], "two starts of the program chose the same session key")
+    one, two = (t.capture.stream(number, "client") for number in (1, 2))
+    windows = {one[i : i + 16] for i in range(len(one) - 16)}
+    shared = [two[i : i + 16] for i in range(len(two) - 16) if two[i : i + 16] in windows]
+    t.check(
+        not shared,
+        "two starts of the program sent the same encrypted bytes",
+        expected="no 16 bytes in common",
+        actual=f"{len(shared)} windows in common, one is {shared[0].hex() if shared else ''}",
+    )
+
+
 @case("secure.any-passphrase", "key.passphrase", security="secure")
 async def any_passphrase(t: Play) -> None:
     """Any string is a passphrase: empty, long, with blanks, controls, and bytes of any kind."""

@@ -203,6 +203,15 @@ def everything_constant() -> None:
     os.urandom = lambda n: b"r" * n
 
 
+@mutant("secure.random-after-restart", role="client")
+def unseeded_random_source() -> None:
+    """Takes its random bytes from a source that begins the same at every start."""
+    import random
+
+    source = random.Random(1)
+    os.urandom = source.randbytes
+
+
 @mutant("secure.nonces", role="client")
 def constant_nonce() -> None:
     """Never counts its nonces up."""
@@ -1214,6 +1223,18 @@ def ignores_unasked_answers() -> None:
         return run
 
     around(C, "packet_came", came)
+
+
+@mutant("hostile.largest-id")
+def ids_of_32_bits() -> None:
+    """Keeps the IDs of requests in 32 bits."""
+    around(C, "answer", lambda real: lambda self, number, *a, **k: real(self, number & 0xFFFFFFFF, *a, **k))
+
+
+@mutant("hostile.packet-at-the-limit")
+def limit_of_eight_mebibytes() -> None:
+    """Takes packets of 8 MiB at most."""
+    around(P, "read_packet", lambda real: lambda sock, limit: real(sock, min(limit, 8 << 20)))
 
 
 @mutant("hostile.bad-id")
