@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test coverage lint bench chicken5 setup-interop setup-test setup-dev clean
+.PHONY: help interop test coverage lint chicken5 chicken4-check base-image images setup-interop setup-test setup-dev clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -29,6 +29,18 @@ lint: setup-dev ## ruff and mypy
 
 chicken5: ## build our egg and its puppet with the CHICKEN 5 that is installed
 	$(MAKE) -C chicken-reference
+
+chicken4-check: setup-interop ## compile the egg with the CHICKEN 4 under CHICKEN4=/prefix, and play the matrix with it
+	@test -n "$(CHICKEN4)" || { echo "make chicken4-check CHICKEN4=/prefix-of-an-installed-CHICKEN-4" >&2; exit 2; }
+	$(MAKE) -C chicken-reference CHICKEN=4 PREFIX=$(CHICKEN4)
+	$(BIN)/bokbok-interop run --peer chicken4=chicken-reference/build/chicken4/puppet $(ARGS)
+
+base-image: ## make the Dockerfiles' base image, where the engine cannot pull it (root)
+	tools/base-image
+
+images: base-image ## build the images of the Python side and of CHICKEN 5
+	DOCKER_BUILDKIT=0 docker build -q -t bokbok/python .
+	DOCKER_BUILDKIT=0 docker build -q -t bokbok/chicken5 -f chicken-reference/debian.Dockerfile chicken-reference
 
 setup-interop:
 	@tools/setup interop $(CHICKEN_PACKAGES)
