@@ -459,35 +459,123 @@ async def peer_paused(t: Play) -> None:
 
 
 @case(
+    "lifecycle.client-paused",
+    "request.blocking",
+    "about.multithreading",
+    fresh=("client",),
+    faults=("pause",),
+    subject="server",
+)
+async def client_paused(t: Play) -> None:
+    """A client that stands still holds nobody up: others are served, and what it was asked it answers later."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    await mine.echo("before")
+    await t.client.puppet.running.pause()
+    try:
+        asked = [t.spawn(theirs.request(["echo", i])) for i in range(5)]
+        # The runner itself is the neighbour: the client's puppet can do nothing.
+        neighbour = await attack(t, served)
+        t.equal(await neighbour.request(["echo", "beside"]), "beside", "the answer to another client")
+        await t.server.settle()
+        t.check(not any(request.done() for request in asked), "a request was answered by a client that stands still")
+    finally:
+        await t.client.puppet.running.resume()
+    t.equal(await asyncio.gather(*asked), list(range(5)), "the client's answers after the pause")
+
+
+@case(
     "lifecycle.network-lost",
     "open.close-handler",
     "request.errors",
+    "profile.close",
+    transport="tcp",
     fresh=("server",),
     faults=("disconnect",),
-    subject="client",
+    direct=True,
     timeout=60,
 )
 async def network_lost(t: Play) -> None:
-    """A peer whose network is taken away and given back goes on where it was, or both sides learn of the end."""
-    mine, theirs = await t.pair()
-    await mine.echo("before")
+    """When a server's network is lost and comes back, both sides go on where they were, or both learn of the end."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    names = [t.new_name() for _ in range(2)]
+    # Whose answer is written while there is no network, and one that is itself sent without.
+    handled = t.spawn(mine.request(["sleep", 1_000, "handled"]))
+    await mine.echo("the one before has been read")
     running = t.server.puppet.running
-    if "disconnect" not in running.faults:
-        raise Unsupported("this peer's network cannot be taken away")
     await running.disconnect()
-    request = t.spawn(mine.request(["echo", "after"]))
-    await t.client.settle()
-    await running.reconnect()
     try:
-        t.equal(await t.within(60, request, "the answer"), "after", "the answer after the network came back")
+        sent = t.spawn(mine.request(["count", names[0]]))
+        await t.client.settle()
+        await asyncio.sleep(1.5)  # time itself is the subject: the handler ends meanwhile
+    finally:
+        await running.reconnect()
+    runs = await _goes_on_or_ends(t, (mine, theirs), handled, sent)
+    again = await t.client.connect(running.from_puppet(t.client.puppet.running, served.bound))
+    t.equal(await again.request(["count", names[0]]), runs + 1, "how often the handler ran, with this request")
+    t.equal(await again.request(["count", names[1]]), 1, "a request over a new connection")
+
+
+async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: Asked, sent: Asked) -> int:
+    """See what became of a connection whose network was away; returns how often `sent` was handled."""
+    mine, theirs = ends
+    try:
+        t.equal(await t.within(60, sent, "the answer"), 1, "the answer to a request that was sent without a network")
+        t.equal(await t.within(60, handled, "the answer"), "handled", "an answer that was written without a network")
     except NetworkFailed:
+        # Who still has something to say learns that there is nobody.
+        await t.fails(t.within(60, theirs.request(["echo", "?"]), "the failing"), NetworkFailed, why="a lost connection")
+        await t.fails(mine.request(["echo", "?"]), NetworkFailed, Invalid, why="a request over a lost connection")
         await mine.closed()
         await theirs.closed()
+        return 0
+    await mine.echo("and on")
+    await theirs.echo("and on, the other way")
+    t.check(mine.closings == theirs.closings == 0, "a close handler ran for a connection that goes on")
+    return 1
+
+
+@case(
+    "lifecycle.network-lost-client",
+    "start.close-handler",
+    "request.errors",
+    "profile.close",
+    transport="tcp",
+    fresh=("client",),
+    faults=("disconnect",),
+    subject="server",
+    direct=True,
+    timeout=60,
+)
+async def network_lost_client(t: Play) -> None:
+    """A client without a network holds nobody up; when it is back, both go on, or both learn of the end."""
+    served = await t.serve()
+    mine = await t.connect(served)
+    theirs = await served.opened()
+    handled = t.spawn(theirs.request(["sleep", 1_000, "handled"]))
+    await theirs.echo("the one before has been read")
+    name = t.new_name()
+    running = t.client.puppet.running
+    await running.disconnect()
+    try:
+        sent = t.spawn(theirs.request(["count", name]))
+        neighbour = await attack(t, served)
+        t.equal(await neighbour.request(["echo", "beside"]), "beside", "the answer to another client")
+        await asyncio.sleep(1.5)  # time itself is the subject: the handler ends meanwhile
+    finally:
+        await running.reconnect()
+    runs = await _goes_on_or_ends(t, (theirs, mine), handled, sent)
+    again = await t.client.connect(served.address)
+    await again.echo("over a new connection")
+    t.check(mine.closings <= 1 and theirs.closings <= 1 and runs <= 1, "a close handler ran more than once")
 
 
 @case("lifecycle.idle", "open.connection", "close-connection", timeout=20)
 async def idle(t: Play) -> None:
-    """A connection that says nothing for a while stays open, and a slow request waits: a hello's limit is not theirs."""
+    """A connection that says nothing for a while stays open, and a slow request waits: no hello's limit is theirs."""
     mine, theirs = await t.pair()
     slow = await t.in_flight(mine, ["sleep", 12_000, "slow"])
     # Longer than the ten seconds that a hello may take: time itself is the subject here.
