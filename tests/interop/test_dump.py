@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
 from itertools import count
+from pathlib import Path
+
+from click.testing import CliRunner, Result
 
 from bokbok.keys import passphrase_to_key
 from bokbok.wire import INFERRED_1, Connection
 from bokbok_interop.capture import Capture
+from bokbok_interop.cli import main
 from bokbok_interop.dump import Conversation, explain, render
 
 SECRETS = {"alice": "her passphrase"}
@@ -107,3 +112,25 @@ def test_the_dump_shows_layers_and_text_and_no_key() -> None:
         assert word in text
     assert 'says (request 1 ("echo" "hello"))' in text
     assert passphrase_to_key(SECRETS["alice"]).to_bytes().hex() not in text.replace(" ", "")
+
+
+def test_decode_opens_a_recording_with_a_passphrase_file(tmp_path: Path) -> None:
+    recording, secret = tmp_path / "c.jsonl", tmp_path / "secret"
+    conversation(True).write(recording)
+    secret.write_text(SECRETS["alice"] + "\n")
+    secret.chmod(0o600)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, ["decode", str(recording), *words], catch_exceptions=False)
+
+    opened = run("--user", "alice", "--passphrase-file", str(secret))
+    assert opened.exit_code == 0
+    assert 'says (request 1 ("echo" "hello"))' in opened.output
+    assert SECRETS["alice"] not in opened.output
+    assert json.loads(run("--user", "alice", "--passphrase-file", str(secret), "--json").output)[0]["from"] == "client"
+    assert run().exit_code == 1  # without a key it is no insecure conversation
+    assert run("--user", "alice").exit_code == 2
+    recording.write_text("nonsense\n")
+    refused = run()
+    assert refused.exit_code == 2
+    assert "line 1 is no JSON" in refused.output

@@ -5,6 +5,7 @@ What this module knows: rich. What it refuses to know: anything that is not in a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,10 +19,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ..cases import CHAPTERS
+from ..dump import render
 from ..model import RUNNER, Cell, Outcome, Result
 from ..runner import Observer
 
-__all__ = ["LiveMatrix", "PlainProgress", "print_failures", "print_matrix", "print_summary", "print_verdicts"]
+__all__ = [
+    "LiveMatrix",
+    "PlainProgress",
+    "print_dump",
+    "print_failures",
+    "print_matrix",
+    "print_summary",
+    "print_verdicts",
+]
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "absent": "dim"}
 LAST_PACKETS = 4
@@ -237,3 +247,33 @@ def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> 
             highlight=False,
         )
     print_summary(console, document)
+
+
+LAYERS = {
+    "framing": "bright_black",
+    "hello": "blue",
+    "nonce": "magenta",
+    "tag": "yellow",
+    "box": "dark_orange3",
+    "message": "green",
+    "opened": "green",
+    "raw": "red",
+}
+"""The colour of each layer; the layer's name always stands beside it."""
+
+
+def print_dump(console: Console, packets: Sequence[Mapping[str, Any]]) -> None:
+    """An explained recording (`dump.explain`) in colours; without a terminal it is the plain text of `dump.render`."""
+    for packet in packets:
+        first, *lines = render([dict(packet)]).splitlines()
+        console.print(Text(first, "bold"), soft_wrap=True)
+        style = ""
+        for line in lines:
+            if line.lstrip().startswith("! "):
+                console.print(Text(line, "bold red"), soft_wrap=True)
+                continue
+            # The layer is named on the first line of its bytes; those below are the same layer's.
+            for layer, colour in LAYERS.items():
+                if re.search(rf"  {layer}(: |$)", line):
+                    style = colour
+            console.print(Text(line, "green" if line.lstrip().startswith("says ") else style), soft_wrap=True)
