@@ -239,7 +239,8 @@ class Connection:
     def _resume_writing(self) -> None:
         self._let_writers_go()
         self._flush()
-        self._close_if_idle()
+        # Not at once: a transport must not be closed while it is calling from where it writes.
+        self._loop.call_soon(self._close_if_idle)
 
     def _let_writers_go(self) -> None:
         if self._writable is not None:
@@ -277,6 +278,7 @@ class Connection:
         if self._ended:  # the server was stopped meanwhile
             transport.close()
             return
+        transport.set_write_buffer_limits(0)  # "full" is when anything waits in it, which is what takes its time
         self._flush()  # a client's hello
         if self._wire.state == "hello":
             self._timer = self._loop.call_later(self._limits.hello_timeout, self._hello_timed_out)
@@ -284,9 +286,7 @@ class Connection:
             self._opened()
 
     def _hello_timed_out(self) -> None:
-        error = ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s")
-        _log.warning("%r: %s", self, error.reason)
-        self._end(error)
+        self._refuse(ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s"))
 
     def _received(self, data: bytes) -> None:
         if self._ended:
@@ -523,7 +523,7 @@ class Connection:
     # The end.
 
     def _refuse(self, error: ConnectionClosed) -> None:
-        """End a connection that broke the rules, with nothing left unread: that would turn the close into a reset."""
+        """End a connection that is not as it should be, with nothing left unread: that would make the close a reset."""
         _log.warning("%r: %s", self, error.reason)
         self._lingering = LINGER_BYTES
         self._end(error)
@@ -531,10 +531,11 @@ class Connection:
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
         if self._admission.idle and not self._ended and self._writable is None:
-            if self._admission.draining:
-                self._end(ConnectionClosed("the server was stopped"), patience=self._limits.send_timeout)
-            elif self._wire.state == "peer-finished":
-                self._end(ConnectionClosed("the other end closed the connection"), patience=self._limits.send_timeout)
+            if self._wire.state == "peer-finished":
+                self._end(ConnectionClosed("the other end closed the connection"))
+            elif self._admission.draining:
+                self._lingering = LINGER_BYTES  # requests may be on their way: a reset could overtake an answer
+                self._end(ConnectionClosed("the server was stopped"))
 
     def _drain(self) -> None:
         """The server stops: no new requests; close when the running handlers have finished."""
@@ -549,14 +550,8 @@ class Connection:
             self._flush_soon()
         self._close_if_idle()
 
-    def _end(self, error: ConnectionClosed, *, abort: bool = False, patience: float = LINGER_SECONDS) -> None:
-        """End the connection for good. Only the first call does anything.
-
-        Args:
-            error: why.
-            abort: not even what was written before is sent.
-            patience: seconds in which that may still be taken.
-        """
+    def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
+        """End the connection for good. Only the first call does anything."""
         if self._ended:
             return
         self._hand_over()
@@ -584,7 +579,7 @@ class Connection:
             return
         transport.close()
         if transport.get_write_buffer_size():
-            self._timer = self._loop.call_later(patience, transport.abort)
+            self._timer = self._loop.call_later(LINGER_SECONDS, transport.abort)
 
     def _announce_end(self, error: ConnectionClosed) -> None:
         """Fail the requests that wait, and run the close handler, once."""

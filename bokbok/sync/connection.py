@@ -634,7 +634,11 @@ class Connection:
         """Server: wait for a hello, and look its user up. True once it has opened."""
         deadline = time.monotonic() + self._limits.hello_timeout
         events: list[wire.Event] = []
-        while self._wire.state == "hello":
+
+        def hello_is_over() -> bool:
+            return self._wire.state != "hello"  # some profiles have an insecure client announce itself, without a key
+
+        while not events and not hello_is_over():
             try:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
@@ -644,7 +648,7 @@ class Connection:
             except TimeoutError:
                 error = ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s")
                 _log.warning("%r: %s", self, error.reason)
-                self._end(error)
+                self._end(error, linger=True)
                 return False
             except OSError as error:
                 self._end(self._lost(error))
@@ -789,9 +793,11 @@ class Connection:
         with self._lock:
             over = self._admission.draining or self._wire.state == "peer-finished"
             over = over and self._admission.idle and not self._sending
-            reason = "the server was stopped" if self._admission.draining else "the other end closed the connection"
+            # While the other end sends, requests may be on their way: a reset could overtake an answer.
+            linger = self._wire.state == "open"
+            reason = "the server was stopped" if linger else "the other end closed the connection"
         if over:
-            self._end(ConnectionClosed(reason))
+            self._end(ConnectionClosed(reason), linger=linger)
 
     def _drain(self) -> None:
         """The server stops: no new requests; close when the running handlers have finished."""

@@ -197,10 +197,10 @@ class Awaited:
     """A raw peer or listener for tests on an event loop: each method in a thread, so that the loop goes on."""
 
     def __init__(self, blocking: Any) -> None:
-        self._blocking = blocking
+        self.blocking = blocking
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._blocking, name)
+        found = getattr(self.blocking, name)
         if not callable(found):
             return found
 

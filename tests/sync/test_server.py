@@ -84,6 +84,22 @@ def test_a_large_answer_arrives_whole_although_the_server_has_stopped(serve: Any
     assert peer.read_to_end() == b""
 
 
+def test_the_end_is_no_reset_although_requests_are_on_their_way(serve: Any, raw: Any, address: Any) -> None:
+    held = Held()
+    server = serve(held, at=address)
+    peer = raw(server)
+    peer.send_message(b"(request 0 x)")
+    held.started.get(timeout=SOON)
+    server.stop()
+    held.may_answer.set()
+    sent = 1
+    while peer.silent():  # until its answer, or that of another, is there
+        peer.send_message(b"(request %d y)" % sent)
+        sent += 1
+    peer.send_message(*[b"(request %d y)" % i for i in range(sent, sent + 1000)])
+    assert b"(response 0 x)" in peer.read_to_end()  # a reset would raise
+
+
 def test_new_requests_are_answered_with_an_error_meanwhile(serve: Any, connect: Any, spawn: Any) -> None:
     held = Held()
     server = serve(held)
@@ -160,6 +176,7 @@ def test_stopping_ends_connections_whose_hello_has_not_come(serve: Any, raw: Any
     good.say_hello("myuser", KEY)
     good.send_message(b"(request 0 x)")
     assert good.receive() == b"(response 0 x)"
+    good.close()
     server.stop()
     assert server.wait(SOON / 10)  # not only when the time for a hello is over
     for peer in peers:

@@ -1,0 +1,144 @@
+"""What is logged, and what never is."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any
+
+import pytest
+
+from bokbok.asyncio import Limits
+from bokbok.errors import ConnectionClosed, RemoteError
+from bokbok.keys import passphrase_to_key
+from tests.support.leaks import eventually_async, soon
+from tests.support.peers import KEY, USERS, framed, hello
+
+WRONG = passphrase_to_key("a wrong passphrase")
+
+
+async def test_a_failing_request_handler_is_logged_with_its_traceback(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_request(connection: Any, message: Any) -> Any:
+        raise ValueError("on purpose")
+
+    with pytest.raises(RemoteError):
+        await (await connect(await serve(on_request))).request("x")
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("bokbok.asyncio", logging.ERROR)
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ValueError)
+
+
+async def test_a_remote_error_that_a_handler_lets_through_is_logged_where_it_passes(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_request(connection: Any, message: Any) -> Any:
+        raise ValueError("on purpose")
+
+    server = await serve(lambda connection, message: connection.request(message))
+    with pytest.raises(RemoteError):
+        await (await connect(server, on_request=on_request)).request("x")
+    assert [record.name for record in caplog.records] == ["bokbok.asyncio"] * 2
+
+
+async def test_who_is_refused_is_logged_with_the_reason(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await serve(user_to_key=USERS.get)
+    with pytest.raises(ConnectionClosed):
+        await (await connect(server, "myuser", WRONG)).request("x")
+    await eventually_async(lambda: caplog.records, "the refusal is logged")
+    assert caplog.records[0].levelno == logging.WARNING
+    assert "the hello does not open" in caplog.text
+
+
+async def test_a_hello_that_does_not_come_is_logged(serve: Any, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
+    peer = await raw(await serve(user_to_key=USERS.get, limits=Limits(hello_timeout=0.01)))
+    assert await peer.read_to_end() == b""
+    assert "no hello came within 0.01 s" in caplog.text
+
+
+async def test_nothing_is_logged_where_nothing_goes_wrong(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture, address: Any
+) -> None:
+    server = await serve(
+        at=address, user_to_key=USERS.get, on_open=lambda connection: None, on_close=lambda connection: None
+    )
+    connection = await connect(server, secure=True)
+    assert await connection.request("x") == "x"
+    await connection.close()
+    await (await connect(server, secure=True)).request("x")
+    await server.stop()
+    await soon(server.wait())
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+async def test_what_a_peer_sends_cannot_forge_lines_of_the_log(
+    serve: Any, raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    evil = "\nERROR\x1b[31m\r\0\x9b\u2028"
+    server = await serve(user_to_key={evil: KEY}.get)
+    for body in (
+        f"(request 0 {evil}#<{evil}>)",
+        f"({evil.replace(chr(0), '')} 0 x)",
+        f"|{evil}|",
+        f"(request |{evil}| x)",
+        f"(response 0 {evil}",
+        f'(error 0 "{evil}',
+    ):
+        peer = await raw(server)
+        await peer.say_hello(evil, KEY)
+        await peer.send_message(body.encode())
+        await peer.finish()
+        await peer.read_to_end()
+    peer = await raw(server)
+    await peer.send(hello(evil, WRONG, bytes(32)))
+    await peer.read_to_end()
+    insecure = await serve()
+    for body in (f"({evil} 0 x)", f"(request 0 #<{evil}"):
+        peer = await raw(insecure)
+        await peer.send(framed(body.encode()))
+        await peer.finish()
+        await peer.read_to_end()
+    for record in caplog.records:
+        text = record.getMessage()
+        assert not set(text) & set("\n\r\x1b\0\x9b\u2028"), text
+    assert len(caplog.records) >= 8
+
+
+async def test_secrets_are_in_no_log_repr_or_traceback(
+    serve: Any, connect: Any, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+
+    def user_to_key(user: str) -> Any:
+        if user == "raises":
+            raise LookupError(user)
+        return {"myuser": KEY, "garbage": KEY.to_bytes()}.get(user)
+
+    def on_request(connection: Any, message: Any) -> Any:
+        seen.extend((repr(connection), repr(server)))
+        raise ValueError("on purpose")
+
+    server = await serve(on_request, user_to_key=user_to_key)
+    for user, key in (("myuser", KEY), ("myuser", WRONG), ("garbage", KEY), ("raises", KEY), ("nobody", KEY)):
+        connection = await connect(server, user, key)
+        with pytest.raises((RemoteError, ConnectionClosed)) as raised:
+            await connection.request("x")
+        seen += [repr(connection), "".join(traceback.format_exception(raised.value))]
+    peer = await raw(server)
+    data = await peer.say_hello("myuser", KEY)
+    await peer.send(framed(b"x" * 50))
+    await peer.read_to_end()
+    peer = await raw(server)
+    await peer.send(data)
+    await peer.read_to_end()
+    seen.append(caplog.text)
+    everything = "\n".join(seen)
+    for secret in (KEY.to_bytes(), WRONG.to_bytes()):
+        for form in (secret.hex(), repr(secret)[2:-1], str(list(secret))[1:-1]):
+            assert form not in everything
+    assert "passphrase" not in everything
