@@ -10,18 +10,21 @@ import asyncio
 import contextlib
 
 from ..capture import CLIENT, SERVER
-from ..play import Conn, Invalid, NetworkFailed, Play, Served, Unsupported
+from ..play import Conn, Invalid, NetworkFailed, Play, Served
+from ..raw import attack
 from .base import case
+
+Asked = asyncio.Future[object]
 
 SLOW = 20_000  # milliseconds: longer than any of these cases takes
 
 
-async def _asking(t: Play, *conns: Conn) -> list[asyncio.Future[object]]:
+async def _asking(t: Play, *conns: Conn) -> list[Asked]:
     """A request in flight on each connection, certainly with its handler."""
     return [await t.in_flight(conn, ["sleep", SLOW, "too late"]) for conn in conns]
 
 
-async def _all_fail(t: Play, requests: list[asyncio.Future[object]], why: str) -> None:
+async def _all_fail(t: Play, requests: list[Asked], why: str) -> None:
     for request in requests:
         await t.fails(t.within(10, request, "the failing of a waiting request"), NetworkFailed, why=why)
 
@@ -460,8 +463,8 @@ async def peer_paused(t: Play) -> None:
 
 @case(
     "lifecycle.client-paused",
-    "request.blocking",
-    "about.multithreading",
+    "start.request-handler",
+    "about.threads",
     fresh=("client",),
     faults=("pause",),
     subject="server",
@@ -527,7 +530,9 @@ async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: Asked, sen
         t.equal(await t.within(60, handled, "the answer"), "handled", "an answer that was written without a network")
     except NetworkFailed:
         # Who still has something to say learns that there is nobody.
-        await t.fails(t.within(60, theirs.request(["echo", "?"]), "the failing"), NetworkFailed, why="a lost connection")
+        await t.fails(
+            t.within(60, theirs.request(["echo", "?"]), "the failing"), NetworkFailed, why="a lost connection"
+        )
         await t.fails(mine.request(["echo", "?"]), NetworkFailed, Invalid, why="a request over a lost connection")
         await mine.closed()
         await theirs.closed()

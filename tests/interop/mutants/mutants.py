@@ -981,6 +981,32 @@ def close_twice_crashes() -> None:
     around(C, "close", close)
 
 
+@mutant("lifecycle.client-paused")
+def waits_with_the_whole_program() -> None:
+    """While a server waits for an answer to a request of its own, it handles nobody's requests."""
+    waiting = threading.RLock()
+
+    def request(real: Any) -> Any:
+        def run(self: Any, message: Any) -> Any:
+            with waiting:
+                return real(self, message)
+
+        return run
+
+    def init(real: Any) -> Any:
+        def run(self: Any, a: Any, b: Any, k: Any, on_open: Any, on_request: Any, *rest: Any) -> None:
+            def handle(connection: Any, message: Any) -> Any:
+                with waiting:
+                    return on_request(connection, message)
+
+            real(self, a, b, k, on_open, handle, *rest)
+
+        return run
+
+    around(C, "request", request)
+    around(P.Server, "__init__", init)
+
+
 @mutant("lifecycle.peer-paused", role="client")
 def impatient() -> None:
     """A request that is not answered within half a second fails."""
