@@ -1,0 +1,235 @@
+"""Nonce scheme: which nonce a box is made with, and whether it travels. It knows 24 bytes and how to count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from ..registry import Strategy, strategy
+from ..state import BEHIND, CLIENT, FRONT, KEY, MESSAGE, NONCE_SIZE, UNSENT, Message, State, other
+
+if TYPE_CHECKING:
+    from ..format import Format
+
+ZERO = bytes(NONCE_SIZE)
+
+SAME = "same"
+"""The session-key box is treated like every other."""
+ZEROS = "zero"
+"""The session-key box has the nonce of zeros, which is not sent."""
+COUNTED = "counted"
+"""The session-key box takes the first number of the client's counter."""
+APART = "apart"
+"""The session-key box has the counter's first number, and so has the client's first message."""
+
+NONCE_BASE = "nonce base"
+"""The trailing material of a session-key box that is the base of all nonces."""
+
+
+class NonceScheme(Strategy):
+    """Which nonces are used, and where they travel."""
+
+    def place(self, state: State, packet: str, sending: bool) -> str:
+        """Where the nonce of the next such box travels: `front`, `behind` or `unsent`."""
+        raise NotImplementedError
+
+    def outgoing(self, state: State, packet: str, message: Message | None) -> bytes:
+        """The nonce of the next box."""
+        raise NotImplementedError
+
+    def incoming(self, state: State, packet: str, sent: bytes) -> bytes:
+        """The nonce of the box that came, `sent` if it came along."""
+        raise NotImplementedError
+
+    def heard(self, state: State, number: int, nonce: bytes) -> None:
+        """The request `number` has come, in a box with this nonce."""
+
+
+@strategy("nonce", "sent", weight=3)
+@dataclass(frozen=True)
+class Sent(NonceScheme):
+    """A nonce with every box; how the sender makes it up is its own affair."""
+
+    where: str = FRONT
+    made: str = "random"
+    key_box: str = SAME
+
+    @classmethod
+    def draw(cls, rng: Random) -> Sent:
+        made = rng.choice(["random", "random", "prefix and counter"])
+        return cls(rng.choice([FRONT, BEHIND]), made, rng.choice([SAME, SAME, ZEROS]))
+
+    def text(self) -> str:
+        key = "; zero and unsent for the session-key box" if self.key_box == ZEROS else ""
+        made = "random" if self.made == "random" else "16 random bytes and a u64 big-endian counter"
+        return f"{'in front' if self.where == FRONT else 'behind'}, {made}{key}"
+
+    def place(self, state: State, packet: str, sending: bool) -> str:
+        return UNSENT if packet == KEY and self.key_box == ZEROS else self.where
+
+    def outgoing(self, state: State, packet: str, message: Message | None) -> bytes:
+        if packet == KEY and self.key_box == ZEROS:
+            return ZERO
+        if self.made == "random":
+            return state.random(NONCE_SIZE)
+        if "prefix" not in state.memory:
+            state.memory["prefix"] = state.random(16)
+        prefix: bytes = state.memory["prefix"]
+        return prefix + state.take("nonces", 0).to_bytes(8, "big")
+
+    def incoming(self, state: State, packet: str, sent: bytes) -> bytes:
+        return sent or ZERO
+
+
+@strategy("nonce", "counter", weight=3)
+@dataclass(frozen=True)
+class Counter(NonceScheme):
+    """A counter of 24 bytes per direction that is not sent."""
+
+    endian: str = "big"
+    first: int = 0
+    key_box: str = COUNTED
+    server_first: int = 0
+
+    @classmethod
+    def draw(cls, rng: Random) -> Counter:
+        first = rng.choice([0, 1])
+        key_box = rng.choices([COUNTED, ZEROS, APART, FRONT, BEHIND], [4, 3, 1, 1, 1])[0]
+        if key_box == APART and not first:
+            key_box = ZEROS  # the same thing
+        server_first = first if rng.random() < 0.85 else 1 - first
+        return cls(rng.choice(["big", "little"]), first, key_box, server_first)
+
+    def text(self) -> str:
+        key = {
+            COUNTED: "the session-key box is counted",
+            ZEROS: "zero for the session-key box",
+            APART: f"{self.first} for the session-key box, which is not counted",
+            FRONT: "the session-key box has a random one in front",
+            BEHIND: "the session-key box has a random one behind",
+        }[self.key_box]
+        first = f"{self.first}"
+        if self.server_first != self.first:
+            first += f" (the server's from {self.server_first})"
+        return f"a {self.endian}-endian counter per direction, not sent, from {first}; {key}"
+
+    def readings(self) -> list[str]:
+        found = []
+        if self.key_box == APART:
+            found.append("the counter's first number serves the session-key box and the first message")
+        if self.key_box in (FRONT, BEHIND):
+            found.append("the counter is for messages; the session-key box carries a random nonce")
+        if self.server_first != self.first:
+            found.append("the two directions count from different numbers")
+        return found
+
+    def place(self, state: State, packet: str, sending: bool) -> str:
+        return self.key_box if packet == KEY and self.key_box in (FRONT, BEHIND) else UNSENT
+
+    def _next(self, state: State, packet: str, role: str) -> bytes:
+        first = self.first if role == CLIENT else self.server_first
+        if packet == KEY and self.key_box != COUNTED:
+            number = {ZEROS: 0, APART: first}[self.key_box]
+        else:
+            number = state.take(f"nonces of {role}", first)
+        return number.to_bytes(NONCE_SIZE, self.endian)  # type: ignore[arg-type]
+
+    def outgoing(self, state: State, packet: str, message: Message | None) -> bytes:
+        if self.place(state, packet, True) != UNSENT:
+            return state.random(NONCE_SIZE)
+        return self._next(state, packet, state.role)
+
+    def incoming(self, state: State, packet: str, sent: bytes) -> bytes:
+        return sent or self._next(state, packet, other(state.role))
+
+
+@strategy("nonce", "base", weight=2)
+@dataclass(frozen=True)
+class RandomBase(NonceScheme):
+    """A random base that travels once, then is incremented by one a box, in each direction."""
+
+    endian: str = "big"
+    where: str = FRONT
+    client_first: int = 1
+    server_first: int = 0
+    server_base: str = "the client's"
+
+    INSIDE = "inside"
+    """The base is in the session-key box, behind the key; that box has the nonce of zeros."""
+
+    @classmethod
+    def draw(cls, rng: Random) -> RandomBase:
+        where = rng.choices([FRONT, BEHIND, cls.INSIDE], [5, 2, 2])[0]
+        own = where != cls.INSIDE and rng.random() < 0.15
+        client_first = 0 if where == cls.INSIDE or rng.random() < 0.15 else 1
+        server_first = 0 if own else rng.choice([0, 1])
+        return cls(
+            rng.choice(["big", "little"]), where, client_first, server_first, "its own" if own else "the client's"
+        )
+
+    def text(self) -> str:
+        where = {
+            FRONT: "the nonce in front of the session-key box",
+            BEHIND: "the nonce behind the session-key box",
+            self.INSIDE: "behind the key in the session-key box (whose own nonce is zero)",
+        }[self.where]
+        server = f"base + {self.server_first}"
+        if self.server_base == "its own":
+            server = f"a base of its own, sent {self.where} with its first box"
+        return (
+            f"a random base, {where}; incremented {self.endian}-endian: the client's messages from base + "
+            f"{self.client_first}, the server's from {server}"
+        )
+
+    def readings(self) -> list[str]:
+        found = []
+        if self.where == self.INSIDE:
+            found.append("the random base is sent in the session-key box, as its trailing material")
+        elif not self.client_first:
+            found.append("the base, which the session-key box has used, serves the first message again")
+        if self.server_base == "its own":
+            found.append("the server sends a random base of its own with its first box")
+        return found
+
+    def objections(self, fmt: Format) -> Iterator[str]:
+        if (self.where == self.INSIDE) != (fmt.session_key.trailing == NONCE_BASE):
+            yield "a base in the session-key box is its trailing material"
+
+    def _own(self, state: State, packet: str, sending: bool) -> bool:
+        """Whether this box is one of a server that has a base of its own."""
+        return self.server_base == "its own" and packet == MESSAGE and sending == (state.role != CLIENT)
+
+    def place(self, state: State, packet: str, sending: bool) -> str:
+        if packet == KEY:
+            return UNSENT if self.where == self.INSIDE else self.where
+        return self.where if self._own(state, packet, sending) and "own base" not in state.memory else UNSENT
+
+    def outgoing(self, state: State, packet: str, message: Message | None) -> bytes:
+        if packet == KEY:
+            if self.where == self.INSIDE:
+                return ZERO
+            base: bytes = state.random(NONCE_SIZE)
+            state.memory["base"] = base
+            return base
+        if self._own(state, packet, True) and "own base" not in state.memory:
+            state.memory["own base"] = state.random(NONCE_SIZE)
+        return self._next(state, state.role)
+
+    def incoming(self, state: State, packet: str, sent: bytes) -> bytes:
+        if packet == KEY:
+            if self.where == self.INSIDE:
+                return ZERO
+            state.memory["base"] = sent
+            return sent
+        if sent:
+            state.memory["own base"] = sent
+        return self._next(state, other(state.role))
+
+    def _next(self, state: State, role: str) -> bytes:
+        own = role != CLIENT and self.server_base == "its own"
+        base: bytes = state.memory["own base" if own else "base"]
+        step = state.take(f"nonces of {role}", self.client_first if role == CLIENT else self.server_first)
+        number = (int.from_bytes(base, self.endian) + step) % 256**NONCE_SIZE  # type: ignore[arg-type]
+        return number.to_bytes(NONCE_SIZE, self.endian)  # type: ignore[arg-type]
