@@ -3,7 +3,7 @@
 What this module knows: options, exit statuses, and which report goes where. What it refuses to know: everything else.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001
 
 import asyncio
 import contextlib
@@ -25,6 +25,7 @@ from bokbok.keys import Key, passphrase_to_key, read_key_file, read_passphrase_f
 from bokbok.wire import get_profile
 
 from .capture import CaptureError, read_capture
+from .calibrate.cli import calibrate
 from .cases import CHAPTERS, all_cases
 from .dump import explain
 from .matrix import SECURITIES, TRANSPORTS, Group, Selection, build, select_cases, shard
@@ -61,6 +62,9 @@ def main() -> None:
     """Does a bokbok peer, in any language, behave as the API reference says, against every other one?"""
     # asyncio warns of writes to connections that are gone; here they are what a case is about.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+main.add_command(calibrate)
 
 
 def _choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:

@@ -1,0 +1,289 @@
+"""The commands `bokbok-interop calibrate …`.
+
+What this module knows: options, exit statuses, which report goes where. What it refuses to know: everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bokbok.address import parse_address
+from bokbok.errors import AddressError, BokbokError, ReadError
+from bokbok.keys import read_key_file, read_passphrase_file
+
+from ..capture import Capture, CaptureError
+from .recording import Recorded, from_capture, load_recording
+from .report import as_html, as_json, as_text, profile_text
+from .script import SCRIPT, known_datums, read_messages
+from .solve import Answer, Secrets, solve
+
+__all__ = ["calibrate"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+STATUSES = """\b
+Exit status:
+  0  one profile explains every byte (or several that no conversation tells apart)
+  2  the command line is wrong, or a file cannot be used
+  3  several profiles explain every byte: what would tell them apart is printed
+  4  none does: how far it got is printed
+"""
+
+
+@click.group(short_help="Find a peer's wire format from its bytes.", epilog=STATUSES)
+def calibrate() -> None:
+    """Find a real peer's wire format from its bytes, and write it as a profile that every command takes.
+
+    Whoever knows the passphrase can prove where each box lies. A profile is claimed only if it writes every recorded byte
+    again. docs/calibrating.md says what to do, start to end.
+    """  # noqa: E501
+
+
+def _common(command: _F) -> _F:
+    for option in reversed(
+        [
+            click.option("--user", metavar="NAME", help="The client's username, of secure connections."),
+            click.option("--passphrase-file", metavar="FILE", help="Where the user's passphrase is."),
+            click.option("--key-file", metavar="FILE", help="Where the user's key is: its derivation is then given."),
+            click.option("--insecure", is_flag=True, help="The connections are insecure: framing and messages alone."),
+            click.option(
+                "--messages", metavar="FILE", help="Datums that the client sends besides the script, one a line."
+            ),
+            click.option("--out", metavar="PROFILE.toml", help="Where the profile goes."),
+            click.option("--json", "json_file", metavar="FILE", help="Where the report goes as JSON (- for stdout)."),
+            click.option("--html", "html_file", metavar="FILE", help="Where the report goes as a page."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _secrets(user: str | None, passphrase_file: str | None, key_file: str | None, insecure: bool) -> Secrets:
+    if insecure:
+        if user is not None or passphrase_file or key_file:
+            raise click.UsageError("--insecure goes without --user, --passphrase-file and --key-file.")
+        return Secrets()
+    if user is None:
+        raise click.UsageError("Who is the client? Give --user and --passphrase-file or --key-file, or --insecure.")
+    if (passphrase_file is None) == (key_file is None):
+        raise click.UsageError("Give one of --passphrase-file and --key-file.")
+    try:
+        if key_file is not None:
+            return Secrets(os.fsencode(user), key=read_key_file(key_file).to_bytes())
+        assert passphrase_file is not None
+        passphrase = read_passphrase_file(passphrase_file)
+        status = os.stat(passphrase_file)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            click.echo(f"warning: passphrase file {passphrase_file!r}: others than its owner have access", err=True)
+        return Secrets(os.fsencode(user), passphrase)
+    except BokbokError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _known(messages: str | None) -> set[bytes]:
+    if messages is None:
+        return known_datums()
+    try:
+        return known_datums(read_messages(Path(messages).read_bytes().decode("utf-8", "surrogateescape")))
+    except OSError as error:
+        raise click.UsageError(f"--messages {messages!r}: {error.strerror}") from None
+    except ReadError as error:
+        raise click.UsageError(f"--messages {messages!r}: {error}") from None
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
+
+
+def _finish(
+    answer: Answer,
+    recorded: list[Recorded],
+    secrets: Secrets,
+    out: str | None,
+    json_file: str | None,
+    html_file: str | None,
+) -> int:
+    secure = secrets.secure
+    text = as_text(answer, recorded, secure=secure)
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"), nl=False, err=json_file == "-")
+    if answer.profiles and out is not None:
+        name = Path(out).stem
+        import dataclasses
+
+        profile = dataclasses.replace(answer.profiles[0], name=name, about="found by bokbok-interop calibrate")
+        _write(out, profile_text(profile, answer, secure=secure))
+        click.echo(f"profile: {out}", err=json_file == "-")
+    if json_file is not None:
+        document = json.dumps(as_json(answer, recorded, secure=secure), indent=1, ensure_ascii=True) + "\n"
+        if json_file == "-":
+            sys.stdout.write(document)
+        else:
+            _write(json_file, document)
+    if html_file is not None:
+        _write(html_file, as_html(answer, recorded, secure=secure))
+    return answer.status
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("capture")
+@click.option("--server", metavar="HOST:PORT", help="Packet captures: which end is the server.")
+@_common
+def read(
+    capture: str,
+    server: str | None,
+    user: str | None,
+    passphrase_file: str | None,
+    key_file: str | None,
+    insecure: bool,
+    messages: str | None,
+    out: str | None,
+    json_file: str | None,
+    html_file: str | None,
+) -> None:
+    """Reason from CAPTURE: a recording in JSON lines, or a pcap or pcapng file."""
+    secrets = _secrets(user, passphrase_file, key_file, insecure)
+    end: tuple[str, int] | None = None
+    if server is not None:
+        host, _, port = server.rpartition(":")
+        if not port.isdigit():
+            raise click.UsageError(f"--server: {server!r}; expected HOST:PORT or :PORT")
+        end = (host, int(port))
+    try:
+        recorded = load_recording(capture, server=end)
+    except CaptureError as error:
+        raise click.UsageError(str(error)) from None
+    answer = solve(recorded, secrets, _known(messages))
+    sys.exit(_finish(answer, recorded, secrets, out, json_file, html_file))
+
+
+@calibrate.command()
+def script() -> None:
+    """Print the default script: requests of a client, a datum a line, for each of two connections."""
+    sys.stdout.buffer.write("".join(f"{line}\n" for line in SCRIPT).encode("utf-8", "surrogateescape"))
+
+
+def _address(text: str) -> Any:
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("address")
+@click.argument("upstream")
+@click.option("--record", metavar="FILE", help="Keep the recording too.")
+@click.option("--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many.")
+@_common
+def proxy(
+    address: str,
+    upstream: str,
+    record: str | None,
+    connections: int,
+    user: str | None,
+    passphrase_file: str | None,
+    key_file: str | None,
+    insecure: bool,
+    messages: str | None,
+    out: str | None,
+    json_file: str | None,
+    html_file: str | None,
+) -> None:
+    """Stand at ADDRESS between a real client and the real server at UPSTREAM, record, then reason. Ctrl-C ends early."""  # noqa: E501
+    from .live import run_proxy
+
+    secrets = _secrets(user, passphrase_file, key_file, insecure)
+    known = _known(messages)
+    try:
+        capture = _run(run_proxy(_address(address), _address(upstream), connections, _say))
+    except OSError as error:
+        raise click.UsageError(f"{address}: {error.strerror or error}") from None
+    _keep(capture, record)
+    recorded = from_capture(capture)
+    sys.exit(_finish(solve(recorded, secrets, known), recorded, secrets, out, json_file, html_file))
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("address")
+@click.option("--record", metavar="FILE", help="Keep the recording too.")
+@click.option("--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many.")
+@_common
+def listen(
+    address: str,
+    record: str | None,
+    connections: int,
+    user: str | None,
+    passphrase_file: str | None,
+    key_file: str | None,
+    insecure: bool,
+    messages: str | None,
+    out: str | None,
+    json_file: str | None,
+    html_file: str | None,
+) -> None:
+    """Wait at ADDRESS for a real client; answer it in whatever format has been understood so far. Ctrl-C ends early."""
+    from .live import run_listen
+
+    secrets = _secrets(user, passphrase_file, key_file, insecure)
+    known = _known(messages)
+    try:
+        capture = _run(run_listen(_address(address), secrets, known, connections, _say))
+    except OSError as error:
+        raise click.UsageError(f"{address}: {error.strerror or error}") from None
+    _keep(capture, record)
+    recorded = from_capture(capture)
+    sys.exit(_finish(solve(recorded, secrets, known), recorded, secrets, out, json_file, html_file))
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("address")
+@click.option("--pause", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds between connections.")
+@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="Connections at the most.")
+@_common
+def probe(
+    address: str,
+    pause: float,
+    most: int,
+    user: str | None,
+    passphrase_file: str | None,
+    key_file: str | None,
+    insecure: bool,
+    messages: str | None,
+    out: str | None,
+    json_file: str | None,
+    html_file: str | None,
+) -> None:
+    """Only a server is at hand: speak to it in one profile after another, the likely ones first, until one answers."""
+    from .live import run_probe
+
+    secrets = _secrets(user, passphrase_file, key_file, insecure)
+    known = _known(messages)
+    capture = _run(run_probe(_address(address), secrets, pause, most, _say))
+    recorded = from_capture(capture)
+    answer = solve(recorded, secrets, known) if any(one.server for one in recorded) else Answer()
+    sys.exit(_finish(answer, recorded, secrets, out, json_file, html_file))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _run(work: Any) -> Any:
+    return asyncio.run(work)
+
+
+def _keep(capture: Capture, path: str | None) -> None:
+    if path is not None:
+        _write(path, "\n".join(capture.lines()) + "\n")

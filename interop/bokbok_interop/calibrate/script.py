@@ -1,0 +1,88 @@
+"""The default script: what a client says so that a recording of it pins a format down.
+
+What this module knows: which datums tell formats apart, and what the conformance service and the egg's demo say anyway.
+What it refuses to know: how any of it travels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bokbok.errors import ReadError
+from bokbok.sexpr import CHICKEN_4, dumps, loads
+
+__all__ = ["SCRIPT", "known_datums", "read_messages"]
+
+_FILLER = "The quick brown fox jumps over the lazy dog. "
+
+SCRIPT: tuple[str, ...] = (
+    '("ping" "12345")',
+    '("echo" ())',
+    '("echo" "marker")',
+    '("echo" 42)',
+    '("fail" "marker of a failure")',
+    '("callback" 2 "marker")',
+    '("echo" (a "b" (c -7) #t #f))',
+    '("echo" #(1 (2) "three"))',
+    '("echo" (a . b))',
+    '("echo" #\\x)',
+    '("echo" "quote \\" backslash \\\\ tab \\t newline \\n bell \\a null \\x00 escape \\x1b")',
+    '("echo" "caf\u00e9")',
+    '("echo" |two words|)',
+    '("echo" (key: 0.1 1e+21 -0.5))',
+    '("echo" #${00ff10})',
+    '("unknown" "request")',
+    '("callback" 3 ("nested" (("list"))))',
+    '("echo" "' + (_FILLER * 3)[:100] + '")',
+    '("echo" "' + (_FILLER * 6)[:200] + '")',
+    '("echo" "' + (_FILLER * 12)[:400] + '")',
+    '("echo" "' + (_FILLER * 60)[:2000] + '")',
+    '("echo" "' + (_FILLER * 400)[:17000] + '")',
+    '("fail" "another failure")',
+    '("echo" "the end")',
+)
+"""A datum a line; to be played on each of two connections, by a client whose own handler is the conformance service.
+A line that a peer cannot send (too long, a value that it lacks) is left out."""
+
+_DEMO = ('("ping" "12345")', '("asynch")', '("callback" "1")', '("callback" "2")', '("callback" "3")')
+
+
+def read_messages(text: str) -> list[Any]:
+    """Datums, one a line; empty lines and comments are passed over.
+
+    Raises:
+        ReadError: a line does not read; the message names it.
+    """
+    out = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith(";"):
+            try:
+                out.append(loads(stripped))
+            except ReadError as error:
+                raise ReadError(f"line {number}: {error.problem}", error.offset, error.expected) from None
+    return out
+
+
+def known_datums(extra: Iterable[Any] = ()) -> set[bytes]:
+    """What requests and answers may be expected to say, as written: the script, the demo, and what follows from them."""  # noqa: E501
+    datums = [*map(loads, SCRIPT), *map(loads, _DEMO), *extra]
+    out = set()
+    for datum in datums:
+        out.add(_written(datum))
+        if not isinstance(datum, list) or not datum or type(datum[0]) is not str:
+            continue
+        if datum[0] == "ping" and len(datum) == 2:
+            out.add(_written(["pong", datum[1]]))
+        elif datum[0] == "echo" and len(datum) == 2:
+            out.add(_written(datum[1]))
+        elif datum[0] == "callback" and len(datum) == 3 and type(datum[1]) is int:
+            for i in range(min(datum[1], 100)):
+                out |= {_written(["echo", [i, datum[2]]]), _written([i, datum[2]])}
+            out.add(_written([[i, datum[2]] for i in range(min(datum[1], 100))]))
+    return out
+
+
+def _written(datum: Any) -> bytes:
+    return dumps(datum, dialect=CHICKEN_4)
