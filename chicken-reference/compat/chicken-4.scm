@@ -5,7 +5,7 @@
 
 (module bokbok-compat
   (now-ms chicken-dialect collects-symbols? qualified-name structure-name write-keyword)
-  (import scheme chicken
+  (import scheme chicken foreign
           (only lolevel record-instance-type))
   (use lolevel extras ports srfi-4)
   (reexport chicken foreign srfi-4
@@ -20,7 +20,7 @@
   (define chicken-dialect 'chicken-4-exact)
 
   ;; CHICKEN 4 keeps every symbol for ever, unless the program was started with -:w.
-  (define (collects-symbols?) #f)
+  (define (collects-symbols?) (foreign-value "C_enable_gcweak" bool))
 
   ;; The name of the symbol that is read from `##` and this text (`sys#foo`: the namespace's length as a byte, the
   ;; namespace, the rest); #f if there is none.

@@ -12,6 +12,13 @@
 (module bokbok-service-client ()
   (import scheme bokbok-compat bokbok bokbok-service bokbok-arguments)
 
+  ;; All of them first: reading standard input would hold up the threads that answer the server.
+  (define datums
+    (let loop ((datum (read)) (datums '()))
+      (if (eof-object? datum)
+          (reverse datums)
+          (loop (read) (cons datum datums)))))
+
   (define con
     (open-connection! (argument 0) (user) (and (user) (passphrase->key (passphrase))) serve
                       (lambda (con) (printf "closed by the server~%") (flush-output))))
@@ -24,8 +31,5 @@
       (printf "~S~%" (request! con datum)))
     (flush-output))
 
-  (let loop ((datum (read)))
-    (unless (eof-object? datum)
-      (ask datum)
-      (loop (read))))
+  (for-each ask datums)
   (close-connection! con))

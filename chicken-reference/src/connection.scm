@@ -255,7 +255,9 @@
                  (if (string? n)
                      n
                      (begin (sent! c n) (loop (+ start n))))))
-              ((timeout) (if (out-end c) "the other end takes nothing in" (loop start)))
+              ;; A slow reader may be slow; one that has ended, or to whom nothing more will be said, has this long.
+              ((timeout)
+               (if (or (out-end c) (end-reason c)) "the other end takes nothing in" (loop start)))
               (else "closed")))))
     (let loop ()
       (let ((text (take-output! c)))

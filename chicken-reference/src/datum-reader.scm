@@ -17,12 +17,17 @@
 
   ;; Nesting of a datum. Deeper ones do occur in no message that anybody wrote by hand or by a sane program.
   (define default-depth-limit 10000)
-  ;; Names (symbols, keywords) new to this process in one message: each costs memory that CHICKEN 4 never gives
-  ;; back, and a chain of the symbol table, which has a fixed number of them, that grows.
-  (define default-name-limit 65536)
+  ;; Names (symbols, keywords) new to this process in one message: each costs memory, and makes one of the symbol
+  ;; table's chains longer, whose number is fixed.
+  (define default-name-limit 32768)
+  ;; The same for all messages of a process together, where symbols are never given back (CHICKEN 4 without -:w):
+  ;; about 100 MB.
+  (define total-name-limit 1048576)
   ;; Characters of a number: exact ones are converted in a time that grows with the square of it. The same limit as
   ;; this project's Python library has.
   (define number-limit 4300)
+
+  (define total-names 0)
 
   (define datum-error? (condition-predicate 'bokbok-datum))
   (define datum-error-message (condition-property-accessor 'bokbok-datum 'message))
@@ -319,7 +324,11 @@ C
     (define (name! text at)
       (unless (interned? text)
         (set! names (+ names 1))
-        (when (> names name-limit) (fail at "too many new symbols")))
+        (when (> names name-limit) (fail at "too many new symbols"))
+        (unless (collects-symbols?)
+          (set! total-names (+ total-names 1))
+          (when (> total-names total-name-limit)
+            (fail at "too many new symbols in this program's life (start it with -:w, and they are given back)"))))
       text)
 
     (define (make-name text keyword? at)
