@@ -262,7 +262,7 @@ class Runner:
                         fault = self._given_up[name]
                         return Result(cell, Outcome.FAILED, f"{name} was given up: {fault.problem}")
                     if alone and (not case.fresh or role in case.fresh):
-                        puppet = await self._start(name, role, group.transport)
+                        puppet = await self._start(name, role, group.transport, alone=True)
                         own.append(puppet)
                     else:
                         puppet = await self._shared_puppet(shared, role, name, group.transport)
@@ -275,7 +275,7 @@ class Runner:
                 return Result(cell, Outcome.UNSUPPORTED, why)
 
             async def another(role: str) -> Puppet:
-                puppet = await self._start(names[role], role, group.transport)
+                puppet = await self._start(names[role], role, group.transport, alone=True)
                 own.append(puppet)
                 return puppet
 
@@ -341,6 +341,8 @@ class Runner:
                 result.reason = f"timed out after {play.limit:g} seconds, waiting for {play.waited_for()}"
             except PuppetFault as fault:
                 result.outcome, result.reason = Outcome.FAILED, str(fault)
+            except Unavailable as error:
+                result.outcome, result.reason = Outcome.ABSENT, str(error)
             except Exception as error:
                 result.outcome = Outcome.FAILED
                 result.reason = f"the case itself broke, please report it: {type(error).__name__}: {error}"
@@ -397,11 +399,11 @@ class Runner:
 
     # -- puppets
 
-    async def _start(self, name: str, role: str, transport: str) -> Puppet:
+    async def _start(self, name: str, role: str, transport: str, *, alone: bool = False) -> Puppet:
         async with self._starts:
             if name in self._given_up:
                 raise self._given_up[name]
-            running = await self.peers[name].start(role=role, transport=transport)
+            running = await self.peers[name].start(role=role, transport=transport, alone=alone)
             puppet = Puppet(running)
             self._running.add(puppet)
             try:

@@ -230,12 +230,13 @@ class Peer(abc.ABC):
         return
 
     @abc.abstractmethod
-    async def start(self, *, role: str = "", transport: str = "") -> Running:
+    async def start(self, *, role: str = "", transport: str = "", alone: bool = False) -> Running:
         """Start one puppet.
 
         Args:
             role: `client` if it will never be told to listen, `server` if never to connect, or neither.
             transport: the only one that it will be used with, or any.
+            alone: it will play one case, not many at once.
 
         Raises:
             Unavailable: it cannot be had here after all.

@@ -24,7 +24,7 @@ from .attached import Attachment, close_stream
 from .base import LOG_FLOOD, Address, HostKind, Log, Peer, PuppetFault, Running, Unavailable, bound_to_all
 from .engine import Engine, explain
 from .images import ImageSource, find_or_build, inspect_image
-from .session import RUNNER_NAME, Session, release, session
+from .session import RUNNER_NAME, Addresses, Session, release, session
 
 __all__ = ["CONTAINER_FAULTS", "DockerPeer", "DockerRunning"]
 
@@ -37,6 +37,8 @@ FIRST_PORT = 20_000
 PORTS = 16
 """Published ports of a server's container, as many as cells are played at once by default. Each costs the engine some
 30 ms at the start and again at the end, for its proxy and its packet filter."""
+PORTS_ALONE = 4
+"""Published ports of one that is started for a single case."""
 MEMORY = "1g"
 """A packet of 16 MiB is some hundred MiB of small objects once it is read."""
 PROCESSES = 4_096
@@ -65,13 +67,12 @@ class DockerRunning(Running):
 
     faults = CONTAINER_FAULTS
 
-    def __init__(self, peer: str, where: Session, name: str, container: str, stream: Any) -> None:
+    def __init__(self, peer: str, where: Session, name: str, addresses: Addresses, container: str, stream: Any) -> None:
         self.peer = peer
         self.session = where
         self.name = name
         self.id = container
-        self.ipv4 = ""
-        self.ipv6: str | None = None
+        self.ipv4, self.ipv6 = addresses
         self.log = Log()
         self._published: dict[int, int] = {}
         self._ports: asyncio.Queue[int] = asyncio.Queue()
@@ -84,13 +85,10 @@ class DockerRunning(Running):
 
     def started(self, about: dict[str, Any]) -> None:
         """Take what the engine says of the running container."""
-        settings = about["NetworkSettings"]
-        there = settings["Networks"][self.session.network]
-        self.ipv4, self.ipv6 = there["IPAddress"], there.get("GlobalIPv6Address") or None
         before = set(self._published)
         self._published = {
             int(port.split("/")[0]): int(bound[0]["HostPort"])
-            for port, bound in (settings.get("Ports") or {}).items()
+            for port, bound in (about["NetworkSettings"].get("Ports") or {}).items()
             if bound
         }
         for port in sorted(set(self._published) - before):
@@ -158,6 +156,7 @@ class DockerRunning(Running):
             with contextlib.suppress(Unavailable, RuntimeError):
                 state = await self.session.engine.call(work)
                 self._state = self._state or state
+                self.session.give_back((self.ipv4, self.ipv6))
         finally:
             self.streams.close()
 
@@ -356,29 +355,34 @@ class DockerPeer(Peer):
             "or build it"
         )
 
-    async def start(self, *, role: str = "", transport: str = "") -> Running:
+    async def start(self, *, role: str = "", transport: str = "", alone: bool = False) -> Running:
         """See `Peer.start`."""
         import docker
 
         where = self._session
         assert where is not None, "not prepared"
-        ports = list(range(FIRST_PORT, FIRST_PORT + PORTS)) if role != "client" and transport != "unix" else []
-        name = where.new_name(self.name)
+        count = 0 if role == "client" or transport == "unix" else PORTS_ALONE if alone else PORTS
+        ports = range(FIRST_PORT, FIRST_PORT + count)
+        name, addresses = where.new_name(self.name), where.take_addresses()
         while True:
             try:
-                container, stream, about = await where.engine.call(lambda client: self._run(client, where, name, ports))
+                begun = await where.engine.call(lambda client: self._run(client, where, name, addresses, ports))
                 break
             except docker.errors.APIError as error:
                 why = explain(error)
                 refused = {word for word in _OPTIONAL if word in why} - where.without
                 if not refused:
+                    where.give_back(addresses)
                     raise Unavailable(f"the engine does not start {self.image}: {why}") from None
                 where.without |= refused
-        running = DockerRunning(self.name, where, name, container, stream)
+        container, stream, about = begun
+        running = DockerRunning(self.name, where, name, addresses, container, stream)
         running.started(about)
         return running
 
-    def _run(self, client: Any, where: Session, name: str, ports: Sequence[int]) -> tuple[str, Any, dict[str, Any]]:
+    def _run(
+        self, client: Any, where: Session, name: str, addresses: Addresses, ports: Sequence[int]
+    ) -> tuple[str, Any, dict[str, Any]]:
         """Create, attach to, and start a container: its id, its stream, what the engine says of it. Blocks."""
         options = {
             key: value for word, more in _OPTIONAL.items() if word not in where.without for key, value in more.items()
@@ -410,7 +414,11 @@ class DockerPeer(Peer):
                 **options,
             ),
             networking_config=client.create_networking_config(
-                {where.network: client.create_endpoint_config(aliases=[name])}
+                {
+                    where.network: client.create_endpoint_config(
+                        aliases=[name], ipv4_address=addresses[0], ipv6_address=addresses[1]
+                    )
+                }
             ),
         )
         container = created["Id"]

@@ -180,7 +180,7 @@ class LocalPeer(Peer):
                 raise Unavailable(f"{program} is not executable")
             raise Unavailable(f"there is no program {program}")
 
-    async def start(self, *, role: str = "", transport: str = "") -> Running:
+    async def start(self, *, role: str = "", transport: str = "", alone: bool = False) -> Running:
         """See `Peer.start`."""
         if self._folder is None:
             # Short, since a Unix socket's path has 107 bytes; ours alone (mode 700).

@@ -14,6 +14,7 @@ import asyncio
 import atexit
 import contextlib
 import fcntl
+import ipaddress
 import os
 import secrets
 import shutil
@@ -33,6 +34,7 @@ __all__ = [
     "HOST_LABEL",
     "RUNNER_NAME",
     "RUN_LABEL",
+    "Addresses",
     "Leftover",
     "Session",
     "leftovers",
@@ -47,6 +49,8 @@ FOLDER_LABEL = "org.bokbok.folder"
 
 RUNNER_NAME = "bokbok-runner"
 """The runner's machine, as containers of the private network can name it."""
+Addresses = tuple[str, "str | None"]
+"""IPv4 and IPv6 of one container."""
 _PREFIX = "bokbok-"
 _LOCK = "lock"
 _SHARED = "s"
@@ -84,6 +88,10 @@ class Session:
         self.without: set[str] = set()
         self.count = 0
         self.users = 0
+        self._subnet = ipaddress.ip_network("0.0.0.0/32")
+        self._prefix6 = ""
+        self._last = 0
+        self._taken: set[str] = set()
         self._images: dict[str, asyncio.Future[str]] = {}
         self.opened: asyncio.Future[None] | None = None
         self._lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -156,6 +164,8 @@ class Session:
                 continue
             self.gateway = chosen["Gateway"].split("/")[0]
             self.gateway6 = f"{prefix6}1" if with6 else None
+            self._subnet = ipaddress.ip_network(chosen["Subnet"])
+            self._prefix6 = prefix6
             return
         assert problem is not None
         raise problem
@@ -179,6 +189,25 @@ class Session:
         for task in self._images.values():
             task.cancel()
         await asyncio.gather(*self._images.values(), return_exceptions=True)
+
+    def take_addresses(self) -> Addresses:
+        """Addresses for one container, so that no other gets them while it is off the network.
+
+        Raises:
+            Unavailable: all are taken.
+        """
+        size = self._subnet.num_addresses
+        for _ in range(size):
+            self._last = self._last % (size - 2) + 1  # neither the network's own address nor that of all
+            four = str(self._subnet[self._last])
+            if four != self.gateway and four not in self._taken:
+                self._taken.add(four)
+                return four, f"{self._prefix6}{self._last + 1:x}" if self.gateway6 else None
+        raise Unavailable(f"the network {self._subnet} of this run is full")
+
+    def give_back(self, addresses: Addresses) -> None:
+        """Take back what `take_addresses` gave."""
+        self._taken.discard(addresses[0])
 
     def new_name(self, peer: str) -> str:
         """A name for a container of this peer, which is also its host name on the network."""
