@@ -29,6 +29,7 @@ __all__ = [
     "listen",
     "peer_address",
     "tune",
+    "why_broken",
 ]
 
 DEFAULT_BACKLOG = 128
@@ -266,6 +267,16 @@ def _failed(what: str, address: Address, error: OSError) -> ConnectFailed:
     else:
         reason = error.strerror or str(error) or type(error).__name__
     return ConnectFailed(f"cannot {what} {format_address(address)}: {reason}")
+
+
+def why_broken(error: BaseException) -> str:
+    """Why a connection broke, in words that may follow others: "connection reset by peer"."""
+    if isinstance(error, BrokenPipeError):
+        return "the other end closed the connection"
+    words = error.strerror if isinstance(error, OSError) else None
+    if words:
+        return words[:1].lower() + words[1:]
+    return str(error) or type(error).__name__
 
 
 def tune(sock: socket.socket) -> None:

@@ -27,6 +27,7 @@ from .._sockets import (
     connect_failed,
     peer_address,
     tune,
+    why_broken,
 )
 from ..address import Address, AddressLike, format_address, parse_address
 from ..errors import (
@@ -616,13 +617,7 @@ class Connection:
         if not self._ended:
             if isinstance(error, ConnectionError):
                 self._read_rest()
-            if error is None:
-                reason = "connection lost"
-            elif isinstance(error, BrokenPipeError):
-                reason = "the other end closed the connection"
-            else:
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            self._end(self._wire.lost(reason[:1].lower() + reason[1:]))
+            self._end(self._wire.lost("connection lost" if error is None else why_broken(error)))
         if not self._transport_closed.done():
             self._transport_closed.set_result(None)
         self._maybe_finished()

@@ -43,6 +43,7 @@ from .._sockets import (
     connect_failed,
     peer_address,
     tune,
+    why_broken,
 )
 from ..address import Address, AddressLike, format_address, parse_address
 from ..errors import (
@@ -784,9 +785,8 @@ class Connection:
     # The end.
 
     def _lost(self, error: BaseException) -> ConnectionClosed:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         with self._lock:
-            return self._wire.lost(reason[:1].lower() + reason[1:])
+            return self._wire.lost(why_broken(error))
 
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import Any
 
@@ -570,3 +571,51 @@ async def test_the_error_of_a_broken_rule_is_a_protocol_error_for_every_request(
             await soon(one)
         errors.append(raised.value)
     assert errors[0] is not errors[1]  # each task has an exception of its own, with its own traceback
+
+
+@pytest.mark.parametrize("how", ["kill", "close"])
+async def test_a_server_that_vanishes_in_the_middle_of_a_lively_conversation_is_a_connection_error(
+    connect: Any, spawn: Any, how: str
+) -> None:
+    listening = Awaited(RawListener(("tcp", "127.0.0.1", 0)))
+    for _ in range(5):
+        connection = await connect(listening.address)
+        peer = await listening.accept()
+
+        async def answer(peer: Any = peer) -> None:
+            for i in range(20):
+                assert await peer.receive() == b"(request %d %d)" % (i, i)
+                await peer.send_message(b"(response %d %d)" % (i, i))
+            await peer.receive()
+            await getattr(peer, how)()
+
+        answering = spawn(answer)
+        assert [await connection.request(i) for i in range(20)] == list(range(20))
+        with pytest.raises(ConnectionClosed, match=r"reset by peer|the other end closed the connection"):
+            await connection.request(20)
+        await soon(answering)
+    await listening.close()
+
+
+# On an event loop.
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (None, "connection lost"),
+        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "connection timed out"),
+        (OSError(), "OSError"),
+    ],
+    ids=["aborted", "keep-alive", "unknown"],
+)
+async def test_a_transport_that_gives_up_ends_the_connection_with_its_reason(
+    met: Any, spawn: Any, calls: Calls, error: Any, reason: str
+) -> None:
+    connection, peer = await met(on_close=calls.on_close)
+    asking = spawn(connection.request, "x")
+    await peer.receive()
+    await peer.send_message(b"(response 0 x)")
+    await soon(asking)
+    connection._transport._force_close(error)  # as it does when the system says so
+    assert await calls.next() == f"closed: {reason}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from bokbok.asyncio import Limits, open_connection
 from bokbok.errors import ConnectionClosed, RemoteError, RequestTimeout
 from tests.support.leaks import eventually_async, soon
-from tests.support.peers import SOON, USERS
+from tests.support.peers import SOON, USERS, framed
 
 
 class Held:
@@ -243,6 +244,51 @@ async def test_sending_may_take_forever_where_the_limit_says_so(serve: Any, raw:
 async def test_a_hello_may_take_forever_where_the_limit_says_so(serve: Any, connect: Any) -> None:
     server = await serve(user_to_key=USERS.get, limits=Limits(hello_timeout=float("inf")))
     assert await (await connect(server, secure=True)).request("x") == "x"
+
+
+async def test_a_peer_that_takes_a_little_now_and_then_is_not_given_up(serve: Any, raw: Any) -> None:
+    answer = "x" * 15_000_000
+    peer = await raw(await serve(lambda connection, message: answer, limits=Limits(send_timeout=1.0)))
+    await peer.send_message(b"(request 0 x)")
+    got = 0
+    until = time.monotonic() + 1.3  # longer than the limit, which each little bit begins anew
+    while time.monotonic() < until:
+        got += await peer.receive_some(1_000_000)
+        assert not await peer.ended_within(0.3)
+    got += len(await peer.receive_the_rest(len(framed(b'(response 0 "%b")' % answer.encode())) - got))
+    assert got == len(framed(b'(response 0 "%b")' % answer.encode()))
+
+
+async def test_what_a_refused_peer_goes_on_sending_is_dropped_up_to_a_bound(serve: Any, raw: Any, connect: Any) -> None:
+    server = await serve()
+    peer = await raw(server)
+    await peer.send_message(b"nonsense")
+    with pytest.raises(ConnectionError):
+        await peer.send(bytes(100_000_000))
+    assert await (await connect(server)).request("x") == "x"
+
+
+async def test_a_refused_peer_that_does_not_close_is_closed_after_a_while(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bokbok.asyncio.connection.LINGER_SECONDS", 0.05)
+    server = await serve()
+    peer = await raw(server)
+    await peer.send_message(b"nonsense")
+    assert await peer.read_to_end() == b""
+    await server.stop()
+    await soon(server.wait())
+
+
+async def test_a_peer_that_breaks_the_rules_and_vanishes_is_forgotten(serve: Any, raw: Any, connect: Any) -> None:
+    server = await serve(at="127.0.0.1:0")
+    for _ in range(10):
+        peer = await raw(server)
+        peer.blocking.send_message(b"nonsense")
+        peer.blocking.kill()
+    assert await (await connect(server)).request("x") == "x"
+    await server.stop()
+    await soon(server.wait())
 
 
 # Connections.

@@ -329,6 +329,18 @@ async def test_a_request_that_is_cancelled_at_the_moment_of_its_end_leaves_no_co
     # The fixture of all tests looks for complaints.
 
 
+async def test_a_timeout_is_kept_in_the_middle_of_a_lively_conversation(serve: Any, connect: Any) -> None:
+    gates = Gates()
+    connection = await connect(await serve(gates))
+    for i in range(20):
+        gates[i].set()
+        assert await connection.request(i) == i
+        with pytest.raises(RequestTimeout):
+            await connection.request(f"late {i}", timeout=0.002)
+    for i in range(20):
+        gates[f"late {i}"].set()
+
+
 # What cannot travel.
 
 

@@ -243,6 +243,19 @@ async def test_a_boxed_session_key_of_another_size_is_refused(serve: Any, raw: A
     assert await peer.read_to_end() == b""
 
 
+@pytest.mark.parametrize("size", [0, 3, 50])
+async def test_a_client_that_vanishes_in_the_middle_of_its_hello_is_forgotten(
+    serve: Any, raw: Any, connect: Any, size: int
+) -> None:
+    server = await serve(at="127.0.0.1:0", user_to_key=USERS.get)
+    peer = await raw(server)
+    await peer.send(hello("myuser", KEY, bytes(32))[:size])
+    await peer.kill()
+    assert await (await connect(server, secure=True)).request("x") == "x"
+    await server.stop()
+    await soon(server.wait())
+
+
 # Guards.
 
 

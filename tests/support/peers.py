@@ -126,6 +126,16 @@ class RawPeer:
         """Read and drop some bytes; how many there were."""
         return len(self.sock.recv(size))
 
+    def receive_the_rest(self, size: int) -> bytes:
+        """So many bytes, as they travelled."""
+        return self._exactly(size)
+
+    def ended_within(self, seconds: float) -> bool:
+        """Whether the other end closes or resets before so many seconds are over. What it sends does not count."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLRDHUP)
+        return bool(poll.poll(seconds * 1000))
+
     def read_to_end(self) -> bytes:
         """Everything up to an end of file. A reset raises `ConnectionResetError`."""
         pieces = [self._rest]

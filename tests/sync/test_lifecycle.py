@@ -557,3 +557,27 @@ def test_the_error_of_a_broken_rule_is_a_protocol_error_for_every_request(met: A
             one.result(SOON)
         errors.append(raised.value)
     assert errors[0] is not errors[1]  # each thread has an exception of its own, with its own traceback
+
+
+@pytest.mark.parametrize("how", ["kill", "close"])
+def test_a_server_that_vanishes_in_the_middle_of_a_lively_conversation_is_a_connection_error(
+    connect: Any, spawn: Any, how: str
+) -> None:
+    listening = RawListener(("tcp", "127.0.0.1", 0))
+    for _ in range(5):
+        connection = connect(listening.address)
+        peer = listening.accept()
+
+        def answer(peer: Any = peer) -> None:
+            for i in range(20):
+                assert peer.receive() == b"(request %d %d)" % (i, i)
+                peer.send_message(b"(response %d %d)" % (i, i))
+            peer.receive()
+            getattr(peer, how)()
+
+        answering = spawn(answer)
+        assert [connection.request(i) for i in range(20)] == list(range(20))
+        with pytest.raises(ConnectionClosed, match=r"reset by peer|the other end closed the connection"):
+            connection.request(20)
+        answering.result(SOON)
+    listening.close()

@@ -6,6 +6,7 @@ import contextlib
 import queue
 import re
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from bokbok.errors import ConnectionClosed, RemoteError, RequestTimeout
 from bokbok.sync import Limits, open_connection
 from tests.support.leaks import eventually
-from tests.support.peers import SOON, USERS
+from tests.support.peers import SOON, USERS, framed
 
 
 class Held:
@@ -247,6 +248,51 @@ def test_sending_may_take_forever_where_the_limit_says_so(serve: Any, raw: Any) 
 def test_a_hello_may_take_forever_where_the_limit_says_so(serve: Any, connect: Any) -> None:
     server = serve(user_to_key=USERS.get, limits=Limits(hello_timeout=float("inf")))
     assert connect(server, secure=True).request("x") == "x"
+
+
+def test_a_peer_that_takes_a_little_now_and_then_is_not_given_up(serve: Any, raw: Any) -> None:
+    answer = "x" * 15_000_000
+    peer = raw(serve(lambda connection, message: answer, limits=Limits(send_timeout=1.0)))
+    peer.send_message(b"(request 0 x)")
+    got = 0
+    until = time.monotonic() + 1.3  # longer than the limit, which each little bit begins anew
+    while time.monotonic() < until:
+        got += peer.receive_some(1_000_000)
+        assert not peer.ended_within(0.3)
+    got += len(peer.receive_the_rest(len(framed(b'(response 0 "%b")' % answer.encode())) - got))
+    assert got == len(framed(b'(response 0 "%b")' % answer.encode()))
+
+
+def test_what_a_refused_peer_goes_on_sending_is_dropped_up_to_a_bound(serve: Any, raw: Any, connect: Any) -> None:
+    server = serve()
+    peer = raw(server)
+    peer.send_message(b"nonsense")
+    with pytest.raises(ConnectionError):
+        peer.send(bytes(100_000_000))
+    assert connect(server).request("x") == "x"
+
+
+def test_a_refused_peer_that_does_not_close_is_closed_after_a_while(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bokbok.sync.connection.LINGER_SECONDS", 0.05)
+    server = serve()
+    peer = raw(server)
+    peer.send_message(b"nonsense")
+    assert peer.read_to_end() == b""
+    server.stop()
+    assert server.wait(SOON)
+
+
+def test_a_peer_that_breaks_the_rules_and_vanishes_is_forgotten(serve: Any, raw: Any, connect: Any) -> None:
+    server = serve(at="127.0.0.1:0")
+    for _ in range(10):
+        peer = raw(server)
+        peer.send_message(b"nonsense")
+        peer.kill()
+    assert connect(server).request("x") == "x"
+    server.stop()
+    assert server.wait(SOON)
 
 
 # Connections.

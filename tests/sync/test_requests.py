@@ -324,6 +324,18 @@ def test_a_connection_that_is_interrupted_anywhere_goes_on_or_ends_but_does_not_
         assert connection.close_reason.startswith("interrupted while ")
 
 
+def test_a_timeout_is_kept_in_the_middle_of_a_lively_conversation(serve: Any, connect: Any) -> None:
+    gates = Gates()
+    connection = connect(serve(gates))
+    for i in range(20):
+        gates[i].set()
+        assert connection.request(i) == i
+        with pytest.raises(RequestTimeout):
+            connection.request(f"late {i}", timeout=0.002)
+    for i in range(20):
+        gates[f"late {i}"].set()
+
+
 # What cannot travel.
 
 

@@ -236,6 +236,19 @@ def test_a_boxed_session_key_of_another_size_is_refused(serve: Any, raw: Any, si
     assert peer.read_to_end() == b""
 
 
+@pytest.mark.parametrize("size", [0, 3, 50])
+def test_a_client_that_vanishes_in_the_middle_of_its_hello_is_forgotten(
+    serve: Any, raw: Any, connect: Any, size: int
+) -> None:
+    server = serve(at="127.0.0.1:0", user_to_key=USERS.get)
+    peer = raw(server)
+    peer.send(hello("myuser", KEY, bytes(32))[:size])
+    peer.kill()
+    assert (connect(server, secure=True)).request("x") == "x"
+    server.stop()
+    assert server.wait(SOON)
+
+
 # Guards.
 
 
