@@ -361,7 +361,9 @@
                                    (parse-message body (settings-depth-limit settings)
                                                   (settings-name-limit settings)))))))
                   (cond (why (values 'refused (string-append "protocol error: " why)))
-                        ((> (unsent c) (+ unsent-refusals (settings-packet-limit settings))) (values 'failed "the other end does not read its answers"))
+                        ((> (unsent c) (+ unsent-refusals (settings-packet-limit settings)))
+                         (complain c "the other end asks and does not read the answers")
+                         (values 'failed "the other end does not read its answers"))
                         (else (loop))))))))))
 
   ;; Does what a message asks for: #f, or the protocol's rule that it broke.
