@@ -1,6 +1,6 @@
 """The conformance service: the request handler that every implementation has, so that any pair can be asked anything.
 
-What this module knows: the service's requests (`docs/interop.md`, *The service*) and what they answer. What it
+What this module knows: the service's requests (`interop/README.md`, *The service*) and what they answer. What it
 refuses to know: how a connection works; the public API of the front ends is all that it uses.
 
 `bokbok serve` offers it where no handler is named, and the puppets of the conformance runner are built on it:

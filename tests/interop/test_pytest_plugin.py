@@ -11,7 +11,7 @@ MUTANTS = ROOT / "tests" / "interop" / "mutants" / "mutants.py"
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "bokbok_interop.pytest_plugin", "-p", "no:cacheprovider", *words],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
         cwd=folder,
         capture_output=True,
         text=True,
