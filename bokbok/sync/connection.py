@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import mmap
 import select
 import socket
 import threading
@@ -160,7 +161,8 @@ class Connection:
         self._broken: Exception | None = None  # why sending failed, if that is more than that the other end has closed
         # Reading.
         self._reading = False  # some thread has the role
-        self._buffer = memoryview(bytearray(_READ))
+        # A mapping: pages that no message needs are never there, and most connections are idle most of the time.
+        self._buffer = memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._lingering = False  # a thread reads and drops what still comes
         self._successor = False  # a crew thread was called for that has not looked around yet
         self._yielding = False  # the crew leaves reading to callers
