@@ -55,12 +55,10 @@ def coupled(fmt: Format) -> Format:
 
 def objections(fmt: Format) -> Iterator[str]:
     """Every reason why `fmt` makes no sense; none if it does."""
-    for item in fmt.layers().values():
-        yield from item.objections(fmt)
-    for reason, broken in RULES:
-        if broken(fmt):
-            yield reason
-    if not fits(fmt):
+    found = [reason for item in fmt.layers().values() for reason in item.objections(fmt)]
+    found += [reason for reason, broken in RULES if broken(fmt)]
+    yield from found
+    if not found and not fits(fmt):
         yield "the hello, or a short message, does not fit into a packet"
 
 

@@ -337,7 +337,7 @@ class OneDatum(WithLiteral):
     @classmethod
     def draw(cls, rng: Random) -> OneDatum:
         container = rng.choices([LIST, ALIST, TWO_LISTS], [4, 3, 1])[0]
-        place = rng.choices(["", INSIDE, PACKET, STREAM], [5, 4, 1, 1])[0]
+        place = rng.choices(["", INSIDE, PACKET, STREAM], [5, 0 if container == TWO_LISTS else 4, 1, 1])[0]
         literal = rng.choice({"": ("",), STREAM: STREAM_LITERALS}.get(place, DATUM_LITERALS))
         form = rng.choice([BLOB, U8VECTOR, STRING])
         return cls(container, rng.choice([AS_STRING, AS_SYMBOL]), rng.choice(NAMES), form, literal, place)
