@@ -185,8 +185,6 @@ def _views(body: bytes, known: set[bytes]) -> tuple[list[View], Any]:
         for path, part in places:
             if not path or len(path) > 3 or _inside(id_path, path) or _inside(path, id_path):
                 continue
-            if id_path[:-1] == path[:-1] and isinstance(id_path[-1], tuple):
-                continue
             marked = _replace(value, path, _DATUM) if _tail_after(path, id_path) else None
             shaped = (
                 _replace(marked, id_path, _ID)

@@ -146,40 +146,35 @@ def _binary_framings() -> Iterator[IntegerLength]:
 
 def _text_framings(data: bytes) -> Iterator[TextLength]:
     for base, digits in ((10, rb"[0-9]"), (16, rb"[0-9a-f]"), (16, rb"[0-9A-F]")):
-        pattern = rb"([^0-9\x00-\x08\x0e-\x1f\x7f-\xff]{0,24}?)(" + digits + rb"{1,16})"
-        found = re.match(pattern, data)
-        if found is None:
-            continue
-        before, number = found[1], found[2]
         upper = base == 16 and b"A" in digits
-        for after in (0, 1):
-            if after:
-                found = re.match(rb"(?s).(" + digits + rb"{1,16})", data)
-                if found is None or before:
-                    break
-                number = found[1]
-                tail = data[found.end() : found.end() + 4]
-            else:
-                tail = data[found.end() : found.end() + 4]
-            for size in range(1, 5):
-                ending = tail[:size]
-                if (
-                    len(ending) < size
-                    or not all(c in b"\t\n\r" or 32 <= c < 127 for c in ending)
-                    or ending[:1].isalnum()
-                ):
-                    break
-                width = len(number) if number[:1] == b"0" and len(number) > 1 else 0
-                for trailer in (b"", b",", b"\n", b";", b" ", b"\r\n"):
-                    for own, counts in ((False, 0), (False, len(trailer)), (True, 0)):
-                        if counts or trailer == b"" or not own:
-                            yield TextLength(
-                                base, before, ending, width, upper, own=own, counts=counts, trailer=trailer, after=after
-                            )
-        for width in (2, 4, 6, 8, 16, 5, 10):
-            if len(number) >= width:
-                for own in (False, True):
-                    yield TextLength(base, before, b"", width, upper, own=own)
+        plain_start = rb"([^0-9\x00-\x08\x0e-\x1f\x7f-\xff]{0,24}?)(" + digits + rb"{1,16})"
+        for after, pattern in ((0, plain_start), (1, rb"(?s).()(" + digits + rb"{1,16})")):
+            found = re.match(pattern, data)
+            if found is None:
+                continue
+            yield from _text_lengths(base, found[1], found[2], data[found.end() : found.end() + 4], upper, after)
+
+
+def _text_lengths(
+    base: int, before: bytes, number: bytes, tail: bytes, upper: bool, after: int
+) -> Iterator[TextLength]:
+    """Lengths in digits that may begin so."""
+    for size in range(1, 5):
+        ending = tail[:size]
+        printable = all(c in b"\t\n\r" or 32 <= c < 127 for c in ending)
+        if len(ending) < size or not printable or ending[:1].isalnum():
+            break
+        width = len(number) if number[:1] == b"0" and len(number) > 1 else 0
+        for trailer in (b"", b",", b"\n", b";", b" ", b"\r\n"):
+            for own, counts in ((False, 0), (False, len(trailer)), (True, 0)):
+                if not counts or trailer:
+                    yield TextLength(
+                        base, before, ending, width, upper, own=own, counts=counts, trailer=trailer, after=after
+                    )
+    for width in (2, 4, 6, 8, 16, 5, 10):
+        if len(number) >= width:
+            for own in (False, True):
+                yield TextLength(base, before, b"", width, upper, own=own, after=after)
 
 
 def _is_text(data: bytes) -> bool:
@@ -773,7 +768,8 @@ class _Solver:
                     pairs = list(itertools.product(client_ways, server_ways or [None]))
                     for mine_way, their_way in pairs[:64]:
                         if their_way is None or their_way.encoding == mine_way.encoding:
-                            yield template, keys, skip, mine_way, their_way, {}
+                            inner = _with_base(template) if mine_way.base == "content" else template
+                            yield inner, keys, skip, mine_way, their_way, {}
                     return
         if tried:
             self.say("boxes", "no 32 bytes of what is in the session key's box open what follows", "failed")
@@ -1046,7 +1042,7 @@ class _Solver:
     def last_resort(self, oracle: _Oracle) -> None:
         """No framing helps: every offset of the first 4 kB, for boxes of the sizes that a session key gives."""
         data = self.recorded[0].client[:4096]
-        until = time.monotonic() + 20
+        until = time.monotonic() + 8
         for part in _texts(data):
             found = oracle._sent(0, part) or oracle._implied(0, part, [], 1)
             if found:
@@ -1197,6 +1193,20 @@ def _contents(contents: list[bytes]) -> Iterator[tuple[Template, list[bytes]]]:
                 )
 
 
+def _with_base(template: Template) -> Template:
+    """The same content, 24 bytes behind the key being a base of nonces."""
+    parts: list[bytes | Field] = []
+    for part in template.parts:
+        size = part.size if isinstance(part, Field) and part.name == "any" else 0
+        if size >= 24 and Field("nonce") not in parts:
+            parts.append(Field("nonce"))
+            if size > 24:
+                parts.append(Field("any", "raw", size - 24))
+        else:
+            parts.append(part)
+    return Template(tuple(parts))
+
+
 def _user_templates(
     packet: bytes, user: bytes, fields: list[tuple[int, int, Field]], *, textual: bool
 ) -> list[Template]:
@@ -1235,7 +1245,7 @@ def _user_templates(
         while start >= 0:
             end = start + len(literal)
             if free(start, end):
-                rank = {"string": 0, "symbol": 3, "raw": 4, "hex": 5}[form]
+                rank = {"string": 0, "symbol": 4, "raw": 3, "hex": 5}[form]
                 inside = packet[start - 1 : start] in (b"(", b" ") and packet[end : end + 1] in (b")", b" ")
                 if form == "symbol" and (textual or inside or packet[start - 3 : start] == b" . "):
                     rank = 1

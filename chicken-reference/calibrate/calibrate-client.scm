@@ -1,0 +1,41 @@
+;;;; Plays the calibration script: a client of the documented API alone, for the real egg.
+;;;
+;;;   bokbok-interop calibrate script > script
+;;;   csc calibrate-client.scm && ./calibrate-client ADDRESS USER PASSPHRASE-FILE < script
+;;;   ./calibrate-client ADDRESS < script                                (insecure)
+;;;
+;;; Every datum of standard input is a request, on each of two connections, one after the other. Answers and errors are
+;;; printed. A line that cannot be sent is reported and left out. Its own request handler is the conformance service.
+
+(use bokbok extras ports srfi-18)
+(include "service.scm")
+
+(define args (command-line-arguments))
+(define address (car args))
+(define user (and (> (length args) 2) (cadr args)))
+
+(define (first-line file)
+  (with-input-from-file file read-line))
+
+(define key (and user (passphrase->key (first-line (caddr args)))))
+
+(define (read-all)
+  (let loop ((datums '()))
+    (let ((datum (read)))
+      (if (eof-object? datum) (reverse datums) (loop (cons datum datums))))))
+
+(define (play con datum)
+  (handle-exceptions exn
+      (printf "~S: failed: ~A~%" datum
+              (if (remote-error? exn)
+                  (remote-error-message exn)
+                  ((condition-property-accessor 'exn 'message "no message") exn)))
+    (printf "~S => ~S~%" datum (request! con datum)))
+  (flush-output))
+
+(define script (read-all))
+
+(do ((n 1 (+ n 1))) ((> n 2))
+  (let ((con (open-connection! address user key serve void)))
+    (for-each (lambda (datum) (play con datum)) script)
+    (close-connection! con)))

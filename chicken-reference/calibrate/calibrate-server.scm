@@ -1,0 +1,26 @@
+;;;; The conformance service: a server of the documented API alone, for the real egg.
+;;;
+;;;   csc calibrate-server.scm && ./calibrate-server PORT USER PASSPHRASE-FILE
+;;;   ./calibrate-server PORT                                            (insecure)
+;;;
+;;; Listens on every address. Stop it with Ctrl-C.
+
+(use bokbok extras srfi-18)
+(include "service.scm")
+
+(define args (command-line-arguments))
+(define port (string->number (car args)))
+(define user (and (> (length args) 2) (cadr args)))
+
+(define (first-line file)
+  (with-input-from-file file read-line))
+
+(define key (and user (passphrase->key (first-line (caddr args)))))
+
+(define server
+  (start-server (list 'tcp #f port) 10
+                (and user (lambda (name) (and (string=? name user) key)))
+                void serve void))
+(printf "listening on port ~S~%" port)
+(flush-output)
+(wait-until-server-stopped server)

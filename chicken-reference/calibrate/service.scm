@@ -1,0 +1,16 @@
+;;;; The request handler of both programs: the part of the conformance service that the calibration script uses.
+
+(define (serve con request)
+  (let ((name (and (pair? request) (car request)))
+        (args (if (pair? request) (cdr request) '())))
+    (cond ((equal? name "ping") (list "pong" (car args)))
+          ((equal? name "echo") (car args))
+          ((equal? name "fail") (error (car args)))
+          ((equal? name "whoami") (connection-user con))
+          ((equal? name "callback")
+           (let loop ((i 0) (answers '()))
+             (if (< i (car args))
+                 (loop (+ i 1)
+                       (cons (request! con (list "echo" (list i (cadr args)))) answers))
+                 (reverse answers))))
+          (else (error "unknown request" request)))))
