@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -267,7 +268,17 @@ def test_timeouts_of_some_leave_others_alone(serve: Any, connect: Any, spawn: An
     assert [one.result(SOON) for one in patient] == [f"patient {i}" for i in range(10)]
 
 
-def test_an_interrupted_request_stops_waiting_and_its_answer_is_dropped(serve: Any, connect: Any) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_request_stops_waiting_and_its_answer_is_dropped(
+    serve: Any, connect: Any, interruptible: None
+) -> None:
     gates = Gates()
     main = threading.main_thread()
 
@@ -297,7 +308,7 @@ def test_an_interrupted_request_stops_waiting_and_its_answer_is_dropped(serve: A
 
 @pytest.mark.parametrize("milliseconds", range(12))
 def test_a_connection_that_is_interrupted_anywhere_goes_on_or_ends_but_does_not_hang(
-    serve: Any, connect: Any, milliseconds: int
+    serve: Any, connect: Any, interruptible: None, milliseconds: int
 ) -> None:
     connection = connect(serve())
     busy = threading.Event()
