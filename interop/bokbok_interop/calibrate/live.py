@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from bokbok.errors import BokbokError
+from bokbok.errors import BokbokError, RemoteProtocolError
 from bokbok.keys import Key
 from bokbok.wire import INFERRED_1, Closed, HelloReceived, Profile, ResponseReceived
 from bokbok.wire.framings import Datums, IntegerLength, Lines, TextLength
@@ -74,6 +74,8 @@ def _replayed(profile: Profile, secrets: Secrets, stream: bytes, seed: int) -> b
             events += side.authenticate(_key(profile, secrets))
         elif not isinstance(event, Closed):
             service.take(event)
+    if side.state != "open":
+        raise RemoteProtocolError("what the client sent is not this format, or not whole")
     return side.data_to_send()
 
 
@@ -124,11 +126,11 @@ async def run_listen(
                 elif data == b"":
                     capture.add(time.monotonic() - begin, number, CLIENT, None)
                     break
-                answer = b""
+                answer, fits = b"", False
                 if spoken is not None:
                     with contextlib.suppress(BokbokError):
-                        answer = _replayed(spoken, secrets, heard, number)
-                if not answer.startswith(sent) or len(answer) == len(sent):
+                        answer, fits = _replayed(spoken, secrets, heard, number), True
+                if not fits or not answer.startswith(sent):
                     if data is not None:
                         continue  # in the middle of something: wait for quiet
                     found = await asyncio.to_thread(_understand, capture, secrets, known, refused)
