@@ -123,7 +123,8 @@ def test_different_strategies_say_different_things(group: str) -> None:
                 described = {name: value for name, value in describe(drawn).items() if name != "text"}
                 for hidden in ("error_prefix", "error_as", "step"):
                     described.pop(hidden, None)  # an example shows them
-                assert said.setdefault(drawn.text(), described) == described or layer in ("message", "hello"), drawn.text()
+                same = said.setdefault(drawn.text(), described) == described
+                assert same or layer in ("message", "hello"), drawn.text()
 
 
 def test_an_unknown_kind_is_no_format() -> None:

@@ -23,7 +23,7 @@ from tests.support.foreign import (
 from tests.support.foreign.registry import Strategy, describe
 from tests.support.foreign.rules import coupled
 
-DRAWS = 6
+DRAWS = 5
 
 
 def named(group: str) -> list[object]:

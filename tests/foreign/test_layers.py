@@ -79,7 +79,8 @@ def test_framing_of_longer_packets(framing: Framing, size: int, header: bytes) -
 
 
 @pytest.mark.parametrize(
-    ("framing", "size"), [(Integer(1), 256), (Integer(1, "big", True), 255), (Integer(2), 65536), (Digits(padded=2), 100)]
+    ("framing", "size"),
+    [(Integer(1), 256), (Integer(1, "big", True), 255), (Integer(2), 65536), (Digits(padded=2), 100)],
 )
 def test_framing_refuses_what_it_cannot_count(framing: Framing, size: int) -> None:
     assert framing.wrap(bytes(size - 1), ABC)
@@ -207,7 +208,10 @@ def test_nonce_sent() -> None:
     assert Sent("front", "prefix and counter").outgoing(side, KEY, None) == bytes(range(1, 17)) + bytes(8)
     assert Sent("front", "prefix and counter").outgoing(side, MESSAGE, None) == bytes(range(1, 17)) + bytes(7) + b"\1"
     assert Sent(key_box="zero").outgoing(side, KEY, None) == bytes(24)
-    assert [Sent("behind", key_box="zero").place(side, packet, True) for packet in (KEY, MESSAGE)] == ["unsent", "behind"]
+    assert [Sent("behind", key_box="zero").place(side, packet, True) for packet in (KEY, MESSAGE)] == [
+        "unsent",
+        "behind",
+    ]
 
 
 @pytest.mark.parametrize(

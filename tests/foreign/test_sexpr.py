@@ -66,9 +66,7 @@ def written(version: str) -> list[tuple[Datum, bytes]]:
     return [(untagged(vector["value"]), bytes.fromhex(vector["hex"])) for vector in map(json.loads, lines)]
 
 
-@pytest.mark.parametrize(
-    ("version", "dialect"), [("chicken-4.13.0", CHICKEN_4_EXACT), ("chicken-5.3.0", CHICKEN_5)]
-)
+@pytest.mark.parametrize(("version", "dialect"), [("chicken-4.13.0", CHICKEN_4_EXACT), ("chicken-5.3.0", CHICKEN_5)])
 def test_every_value_is_written_as_chicken_writes_it(version: str, dialect: str) -> None:
     vectors = written(version)
     assert len(vectors) > 1000
@@ -112,7 +110,10 @@ def test_a_bare_token_ends_only_where_something_follows() -> None:
     assert read_prefix(b"12", at_end=True) == (12, 2)
 
 
-@pytest.mark.parametrize("text", [b")", b"(1 . 2 3)", b"(. 1)", b'"\\q"', b"#<procedure>", b"#nonsense ", b"#${0}", b"1 2", b""])
+NO_DATUMS = [b")", b"(1 . 2 3)", b"(. 1)", b'"\\q"', b"#<procedure>", b"#nonsense ", b"#${0}", b"1 2", b""]
+
+
+@pytest.mark.parametrize("text", NO_DATUMS)
 def test_what_is_no_datum_is_refused(text: bytes) -> None:
     with pytest.raises(BadDatum):
         read(text)

@@ -16,7 +16,7 @@ MSS = 1448
 
 TOKENS = re.compile(rb"[0-9A-Za-z_+/=-]+|[^0-9A-Za-z_+/=-]", re.DOTALL)
 
-MOST = 200
+MOST = 120
 """No packet is cut into more than about this many segments."""
 
 
