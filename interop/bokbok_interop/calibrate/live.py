@@ -62,18 +62,19 @@ def _key(profile: Profile, secrets: Secrets) -> Key | None:
     return Key.from_bytes(profile.key_derivation(secrets.passphrase))
 
 
-def _replayed(profile: Profile, secrets: Secrets, stream: bytes, seed: int) -> bytes:
+def _replayed(profile: Profile, secrets: Secrets, pieces: list[bytes], seed: int) -> bytes:
     """All that a server of this profile answers to what a client has sent so far. The same stream, the same answer."""
     draw = random.Random(seed).randbytes
     side = connection("server", profile=profile, secure=secrets.secure, draw=draw)
     service = serve_one(side)
-    events = side.receive(stream)
-    while events:
-        event = events.pop(0)
-        if isinstance(event, HelloReceived):
-            events += side.authenticate(_key(profile, secrets))
-        elif not isinstance(event, Closed):
-            service.take(event)
+    for piece in pieces:  # as they came: an answer of the client's comes after the question
+        events = side.receive(piece)
+        while events:
+            event = events.pop(0)
+            if isinstance(event, HelloReceived):
+                events += side.authenticate(_key(profile, secrets))
+            elif not isinstance(event, Closed):
+                service.take(event)
     if side.state != "open":
         raise RemoteProtocolError("what the client sent is not this format, or not whole")
     return side.data_to_send()
@@ -109,6 +110,7 @@ async def run_listen(
         nonlocal over
         number = next(numbers)
         heard = b""
+        pieces: list[bytes] = []
         sent = b""
         spoken: Profile | None = None
         say(f"connection {number}: a client is there")
@@ -120,6 +122,7 @@ async def run_listen(
                     data = None
                 if data:
                     heard += data
+                    pieces.append(data)
                     capture.add(time.monotonic() - begin, number, CLIENT, data)
                     if spoken is None:
                         continue
@@ -129,7 +132,7 @@ async def run_listen(
                 answer, fits = b"", False
                 if spoken is not None:
                     with contextlib.suppress(BokbokError):
-                        answer, fits = _replayed(spoken, secrets, heard, number), True
+                        answer, fits = _replayed(spoken, secrets, pieces, number), True
                 if not fits or not answer.startswith(sent):
                     if data is not None:
                         continue  # in the middle of something: wait for quiet
@@ -138,7 +141,7 @@ async def run_listen(
                         spoken = found
                         say(f"connection {number}: understood so far: {found.framing!r}, {found.messages!r}")
                         with contextlib.suppress(BokbokError):
-                            answer = _replayed(spoken, secrets, heard, number)
+                            answer = _replayed(spoken, secrets, pieces, number)
                 fresh = answer[len(sent) :] if answer.startswith(sent) else answer
                 if fresh and (answer.startswith(sent) or not sent):
                     writer.write(fresh)
@@ -152,6 +155,7 @@ async def run_listen(
                         capture.add(time.monotonic() - begin, number, CLIENT, None)
                         break
                     heard += data
+                    pieces.append(data)
                     capture.add(time.monotonic() - begin, number, CLIENT, data)
         except (ConnectionError, OSError):
             pass
