@@ -826,6 +826,7 @@ class Connection:
             self._ended = True
             self._lingering = linger
             self._wire.close(error.reason)
+            error = self._wire.error or error  # the first reason stays
             self._admission.clear()
             self._drained.notify_all()
         self._announce_end(error)

@@ -53,6 +53,8 @@ class RawPeer:
         family = socket.AF_UNIX if address[0] == "unix" else socket.AF_INET6 if ":" in address[1] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.settimeout(SOON)
+        # So that a peer which does not read holds up who sends to it soon, whatever this system's buffers are.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         try:
             sock.connect(address[1] if address[0] == "unix" else address[1:])
         except BaseException:

@@ -169,7 +169,7 @@ def test_handlers_wait_for_a_peer_that_does_not_read_and_their_number_has_a_boun
     eventually(lambda: len(ran) >= 4, "handlers ran until nothing could be sent")
     for _ in range(20):
         assert connect(server).request("x") == "x"
-    # What the system takes (a few megabytes of a TCP connection on this machine), and four on top.
+    # What the system takes (a few megabytes on the way out), and four on top.
     assert len(ran) < 30
     answers = {peer.receive()[:13] for _ in range(100)}
     assert len(answers) == 100
