@@ -4,7 +4,7 @@
 ;;; are compiled by. It knows names; it holds no behaviour. Its twin is compat/chicken-5.scm.
 
 (module bokbok-compat
-  (now-ms chicken-dialect collects-symbols? qualified-name structure-name write-keyword)
+  (now-ms chicken-dialect collects-symbols? qualified-name structure-name write-keyword is-keyword?)
   (import scheme chicken foreign
           (only lolevel record-instance-type))
   (use lolevel extras ports srfi-4)
@@ -31,6 +31,11 @@
              (string-append (string (integer->char i)) (substring text 0 i)
                             (substring text (+ i 1) (string-length text))))
             (else (loop (+ i 1))))))
+
+  ;; CHICKEN 4's own `keyword?` looks at the first byte of the name, which the symbol of no name has not: its answer
+  ;; then depends on what lies behind it in memory, and so does what its `write` prints.
+  (define no-name (string->symbol ""))
+  (define (is-keyword? x) (and (symbol? x) (not (eq? x no-name)) (keyword? x)))
 
   ;; A keyword as it travels: `foo:`, whatever style the program has chosen.
   (define (write-keyword k out)

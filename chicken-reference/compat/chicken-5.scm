@@ -4,17 +4,18 @@
 ;;; are compiled by. It knows names; it holds no behaviour. Its twin is compat/chicken-4.scm.
 
 (module bokbok-compat
-  (now-ms chicken-dialect collects-symbols? qualified-name structure-name write-keyword)
+  (now-ms chicken-dialect collects-symbols? qualified-name structure-name write-keyword is-keyword?)
   (import scheme
           (chicken base) (chicken fixnum) (chicken module)
           (chicken foreign) (chicken condition) (chicken blob) (chicken port) srfi-4
+          (only (chicken keyword) keyword? keyword->string)
           (only (chicken format) sprintf) (only (chicken process-context) program-name)
           (only (chicken time) current-process-milliseconds)
           (only (chicken memory representation) record-instance-type))
   (reexport (chicken base) (chicken module) (chicken fixnum) (chicken foreign) (chicken condition) (chicken blob)
             (chicken port) srfi-4
             (only (chicken format) sprintf fprintf printf)
-            (only (chicken keyword) keyword? keyword->string string->keyword)
+            (only (chicken keyword) keyword->string string->keyword)
             (only (chicken memory representation) record-instance?)
             (only (chicken process-context) program-name))
 
@@ -29,6 +30,8 @@
 
   ;; The name of the symbol that is read from `##` and this text; #f if there is none.
   (define (qualified-name text) (string-append "##" text))
+
+  (define (is-keyword? x) (keyword? x))
 
   ;; A keyword as CHICKEN 4 writes it, which is what travels: `foo:`. CHICKEN 5's own `write` prints `#:foo`.
   (define (write-keyword k out)

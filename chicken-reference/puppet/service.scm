@@ -18,7 +18,7 @@
 
   (define (type-name x)
     (cond ((boolean? x) "boolean") ((null? x) "null") ((pair? x) "pair") ((string? x) "string")
-          ((keyword? x) "keyword") ((symbol? x) "symbol") ((fixnum? x) "fixnum")
+          ((is-keyword? x) "keyword") ((symbol? x) "symbol") ((fixnum? x) "fixnum")
           ((and (number? x) (inexact? x) (real? x)) "flonum") ((number? x) "number")
           ((char? x) "char") ((blob? x) "blob") ((vector? x) "vector") ((eof-object? x) "eof")
           ((eq? x (void)) "unspecified")

@@ -70,6 +70,8 @@ C
       (and (pair? tests) (or ((car tests) x) (loop (cdr tests))))))
 
   (define unspecified (void))
+  ;; CHICKEN 4's `write` is not sure of this one: see compat/chicken-4.scm.
+  (define no-name (string->symbol ""))
 
   ;; The bytes of a datum that holds no other, or #f if it has none.
   (define (atom->bytes x)
@@ -79,7 +81,8 @@ C
           ((eq? x unspecified) "()")
           ((fixnum? x) (number->string x))
           ((string? x) (escaped x))
-          ((keyword? x) (call-with-output-string (lambda (out) (write-keyword x out))))
+          ((is-keyword? x) (call-with-output-string (lambda (out) (write-keyword x out))))
+          ((eq? x no-name) "||")
           ((or (symbol? x) (and (number? x) (real? x)) (char? x) (eof-object? x)) (written x))
           ((blob? x) (string-append "#${" (hexadecimal x) "}"))
           ((srfi-4-vector? x) (written x))

@@ -83,7 +83,7 @@
               (((cadar left) x) (list (caar left) (map describe ((caddar left) x))))
               (else (loop (cdr left))))))
     (cond ((string? x) (list 'string (hex x)))
-          ((keyword? x) (list 'keyword (hex (keyword->string x))))
+          ((is-keyword? x) (list 'keyword (hex (keyword->string x))))
           ((symbol? x) (list 'symbol (hex (symbol->string x))))
           ((blob? x) (list 'blob (hex (blob->string x))))
           ((fixnum? x) (list 'fixnum x))
