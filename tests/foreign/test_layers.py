@@ -183,12 +183,18 @@ def test_nonce_counters(endian: str) -> None:
 
 @pytest.mark.parametrize("endian", ["big", "little"])
 def test_nonce_base(endian: str) -> None:
-    base = int.from_bytes(bytes(range(1, 25)), endian)  # type: ignore[arg-type]
-    assert numbers(RandomBase(endian), "client", "kmm", endian) == [base, base + 1, base + 2]
+    assert numbers(RandomBase(endian), "client", "kmm", endian) == [1000, 1001, 1002]
     assert numbers(RandomBase(endian), "server", "mm", endian) == [1000, 1001]
     assert numbers(RandomBase(endian, server_first=1), "server", "mm", endian) == [1001, 1002]
-    inside = RandomBase(endian, RandomBase.INSIDE, 0, 0)
+    inside = RandomBase(endian, RandomBase.INSIDE, "zero", 0, 0)
     assert numbers(inside, "client", "kmm", endian) == [0, 1000, 1001]
+    beside = RandomBase(endian, "front", "zero", 0, 0)
+    assert numbers(beside, "client", "kmm", endian) == [0, 1000, 1001]
+
+
+def test_nonce_base_is_random() -> None:
+    side = state("client")
+    assert RandomBase().outgoing(side, KEY, None) == RandomBase().travelling(side, KEY) == bytes(range(1, 25))
 
 
 def test_nonce_base_travels_with_the_session_key_alone() -> None:
@@ -375,6 +381,12 @@ def test_hello_in_datums(hello: Hello, before: bytes, behind: bytes) -> None:
     data = hello_bytes(Format(framing=Unframed(False), encoding=Literal("blob"), hello=hello))
     assert (data[: len(before)], data[-len(behind) :]) == (before, behind)
     assert len(key_in(bytes.fromhex(data[len(before) : -len(behind)].decode()))) == 32
+
+
+def test_hello_with_the_base_of_nonces_in_a_packet_of_its_own() -> None:
+    data = hello_bytes(secure(TwoPackets()).with_layers(nonce=RandomBase(where=RandomBase.PACKET)))
+    assert (data[:4], data[28:29], len(data)) == (b"\x02me\x18", b"\x30", 29 + 48)
+    assert len(key_in(data[4:28] + data[29:])) == 32
 
 
 def test_hello_of_an_insecure_connection() -> None:

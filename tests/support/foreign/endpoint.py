@@ -163,6 +163,20 @@ class Endpoint:
     def send_raw(self, data: bytes) -> None:
         self._write(data)
 
+    @property
+    def base_packet(self) -> bool:
+        return self.fmt.secure and self.fmt.nonce.base_packet
+
+    def send_base(self) -> None:
+        if self.base_packet:
+            self.send(self.fmt.encoding.encode(self.fmt.nonce.travelling(self.state, KEY) or b""))
+
+    def take_base(self, body: bytes) -> None:
+        base = self.fmt.encoding.decode(body)
+        if len(base) != NONCE_SIZE:
+            raise Nonsense(f"a nonces' base of {len(base)} bytes")
+        self.state.memory["base"] = base
+
     def send_key(self) -> None:
         place, nonce, sealed = self._seal_key()
         self._write_packet(KEY, self.fmt.encoding.pack(nonce, sealed, place), self._shape(KEY, place), None)
@@ -231,9 +245,10 @@ class Endpoint:
         if not fmt.secure:
             return inner, UNSENT
         place = self._place(MESSAGE, True)
+        beside = fmt.nonce.travelling(self.state, MESSAGE) if place != UNSENT else None
         nonce = fmt.nonce.outgoing(self.state, MESSAGE, message)
         sealed = fmt.cipher.seal(self.state, MESSAGE, nonce, inner)
-        return fmt.encoding.pack(nonce, sealed, place), place
+        return fmt.encoding.pack(nonce if beside is None else beside, sealed, place), place
 
     def _seal_key(self) -> tuple[str, bytes, bytes]:
         fmt, state = self.fmt, self.state
@@ -241,10 +256,11 @@ class Endpoint:
         plaintext = fmt.session_key.wrap(key, state)
         plaintext = fmt.body.outgoing(state, KEY, plaintext)
         place = self._place(KEY, True)
+        beside = fmt.nonce.travelling(state, KEY) if place != UNSENT else None
         nonce = fmt.nonce.outgoing(state, KEY, None)
         sealed = fmt.cipher.seal(state, KEY, nonce, plaintext)
         state.session_key = fmt.session_key.used(key, state)
-        return place, nonce, sealed
+        return place, nonce if beside is None else beside, sealed
 
     def _packet(self, packet: str, body: bytes, shape: Shape, message: Message | None) -> bytes:
         fmt = self.fmt

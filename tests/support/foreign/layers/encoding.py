@@ -106,7 +106,7 @@ def _split(box: bytes, place: str) -> tuple[bytes, bytes]:
     return box[-NONCE_SIZE:], box[:-NONCE_SIZE]
 
 
-@strategy("encoding", "raw", weight=2)
+@strategy("encoding", "raw", weight=3)
 @dataclass(frozen=True)
 class Raw(BoxEncoding):
     """The bytes themselves."""

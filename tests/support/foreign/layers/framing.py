@@ -129,7 +129,7 @@ class Digits(Framing):
     @classmethod
     def draw(cls, rng: Random) -> Digits:
         base, end = rng.choice([10, 16]), rng.choice(["\n", " ", ":"])
-        comma = base == 10 and end == ":" and rng.random() < 0.5
+        comma = end == ":" and rng.random() < (0.5 if base == 10 else 0.1)
         upper = base == 16 and rng.random() < 0.2
         padded = 0 if comma or rng.random() < 0.8 else rng.choice([4, 6, 8])
         return cls(base, end, comma, upper, padded)
@@ -138,7 +138,7 @@ class Digits(Framing):
         name = "decimal" if self.base == 10 else "HEX" if self.upper else "hex"
         end = {"\n": "a newline", " ": "a space", ":": "a colon"}[self.end]
         padded = f", padded with zeros to {self.padded}" if self.padded else ""
-        comma = ", a comma behind the packet (netstring)" if self.comma else ""
+        comma = f", a comma behind the packet{' (netstring)' if self.base == 10 else ''}" if self.comma else ""
         return f"{name} digits ended by {end}{padded}{comma}"
 
     def readings(self) -> list[str]:
@@ -147,6 +147,8 @@ class Digits(Framing):
             found.append("the hex digits of a length are upper case")
         if self.padded:
             found.append("the digits of a length are padded with zeros to a fixed width")
+        if self.comma and self.base == 16:
+            found.append("a netstring with a hex length")
         return found
 
     def wrap(self, body: bytes, shape: Shape) -> bytes:

@@ -11,7 +11,7 @@ import nacl.exceptions
 from nacl.bindings import crypto_secretbox, crypto_secretbox_open
 
 from ..registry import Nonsense, Strategy, strategy
-from ..state import KEY, Shape, State
+from ..state import KEY, State
 
 
 class Cipher(Strategy):
@@ -117,8 +117,3 @@ class PlainStream(Stream):
 
     def incoming(self, state: State, data: bytes) -> bytes:
         return data
-
-
-def is_box(shape: Shape) -> bool:
-    """Whether a packet is one box and nothing else."""
-    return shape.tag > 0

@@ -51,6 +51,17 @@ class Greeting(Protocol):
     def send_raw(self, data: bytes) -> None:
         """Sends bytes outside every packet."""
 
+    @property
+    def base_packet(self) -> bool:
+        """Whether the nonces have a base that travels in a packet of its own, before the session key's."""
+        raise NotImplementedError
+
+    def send_base(self) -> None:
+        """Sends that packet, if there is one."""
+
+    def take_base(self, body: bytes) -> None:
+        """Takes the base out of it."""
+
     def send_key(self) -> None:
         """Sends the packet of the boxed session key."""
 
@@ -260,6 +271,7 @@ class TwoPackets(WithLiteral):
         self._say_literal(io)
         name = write_username(io.state.user or "", self.username, io.dialect, False)
         io.send((literal_bytes(self.literal) if self.literal_at == INSIDE else b"") + name)
+        io.send_base()
         io.send_key()
         yield from ()
 
@@ -271,6 +283,8 @@ class TwoPackets(WithLiteral):
         )
         expect(rest, b"")
         io.identify(user)
+        if io.base_packet:
+            io.take_base((yield Packet()))
         io.open_key((yield Packet(KEY, boxed=True)))
 
     def unframed_objections(self, newline: bool) -> Iterator[str]:

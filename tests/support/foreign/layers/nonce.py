@@ -31,6 +31,13 @@ NONCE_BASE = "nonce base"
 class NonceScheme(Strategy):
     """Which nonces are used, and where they travel."""
 
+    base_packet = False
+    """Whether a packet before the session key's carries what `travelling` gives for it."""
+
+    def travelling(self, state: State, packet: str) -> bytes | None:
+        """What travels beside the next box if it is not the nonce that the box is made with."""
+        return None
+
     def place(self, state: State, packet: str, sending: bool) -> str:
         """Where the nonce of the next such box travels: `front`, `behind` or `unsent`."""
         raise NotImplementedError
@@ -152,42 +159,50 @@ class RandomBase(NonceScheme):
 
     endian: str = "big"
     where: str = FRONT
+    key_box: str = "base"
     client_first: int = 1
     server_first: int = 0
     server_base: str = "the client's"
 
     INSIDE = "inside"
     """The base is in the session-key box, behind the key; that box has the nonce of zeros."""
+    PACKET = "packet"
+    """The base is a packet of its own before the session key's."""
 
     @classmethod
     def draw(cls, rng: Random) -> RandomBase:
-        where = rng.choices([FRONT, BEHIND, cls.INSIDE], [5, 2, 2])[0]
-        own = where != cls.INSIDE and rng.random() < 0.15
-        client_first = 0 if where == cls.INSIDE or rng.random() < 0.15 else 1
+        where = rng.choices([FRONT, BEHIND, cls.INSIDE, cls.PACKET], [6, 2, 1, 1])[0]
+        key_box = ZEROS if where == cls.INSIDE or rng.random() < 0.15 else "base"
+        own = where in (FRONT, BEHIND) and rng.random() < 0.15
+        client_first = 0 if key_box == ZEROS or rng.random() < 0.15 else 1
         server_first = 0 if own else rng.choice([0, 1])
-        return cls(
-            rng.choice(["big", "little"]), where, client_first, server_first, "its own" if own else "the client's"
-        )
+        base = "its own" if own else "the client's"
+        return cls(rng.choice(["big", "little"]), where, key_box, client_first, server_first, base)
 
     def text(self) -> str:
         where = {
-            FRONT: "the nonce in front of the session-key box",
-            BEHIND: "the nonce behind the session-key box",
-            self.INSIDE: "behind the key in the session-key box (whose own nonce is zero)",
+            FRONT: "in front of the session-key box",
+            BEHIND: "behind the session-key box",
+            self.INSIDE: "behind the key in the session-key box",
+            self.PACKET: "in a packet of its own before the session key's",
         }[self.where]
         server = f"base + {self.server_first}"
         if self.server_base == "its own":
             server = f"a base of its own, sent {self.where} with its first box"
         return (
-            f"a random base, {where}; incremented {self.endian}-endian: the client's messages from base + "
-            f"{self.client_first}, the server's from {server}"
+            f"a random base, {where}, whose nonce is {'zero' if self.key_box == ZEROS else 'the base'}; incremented "
+            f"{self.endian}-endian: the client's messages from base + {self.client_first}, the server's from {server}"
         )
 
     def readings(self) -> list[str]:
         found = []
         if self.where == self.INSIDE:
             found.append("the random base is sent in the session-key box, as its trailing material")
-        elif not self.client_first:
+        if self.where == self.PACKET:
+            found.append("the random base is sent in a packet of its own")
+        if self.where != self.INSIDE and self.key_box == ZEROS:
+            found.append("the random base is for messages; the session-key box beside it has the nonce of zeros")
+        if self.key_box != ZEROS and not self.client_first:
             found.append("the base, which the session-key box has used, serves the first message again")
         if self.server_base == "its own":
             found.append("the server sends a random base of its own with its first box")
@@ -196,33 +211,43 @@ class RandomBase(NonceScheme):
     def objections(self, fmt: Format) -> Iterator[str]:
         if (self.where == self.INSIDE) != (fmt.session_key.trailing == NONCE_BASE):
             yield "a base in the session-key box is its trailing material"
+        if self.where == self.PACKET and fmt.hello.kind != "two packets":
+            yield "a base has a packet of its own where the session key has"
+
+    @property
+    def base_packet(self) -> bool:  # type: ignore[override]
+        return self.where == self.PACKET
 
     def _own(self, state: State, packet: str, sending: bool) -> bool:
         """Whether this box is one of a server that has a base of its own."""
         return self.server_base == "its own" and packet == MESSAGE and sending == (state.role != CLIENT)
 
     def place(self, state: State, packet: str, sending: bool) -> str:
+        if self.where not in (FRONT, BEHIND):
+            return UNSENT
         if packet == KEY:
-            return UNSENT if self.where == self.INSIDE else self.where
+            return self.where
         return self.where if self._own(state, packet, sending) and "own base" not in state.memory else UNSENT
+
+    def travelling(self, state: State, packet: str) -> bytes:
+        name = "base" if packet == KEY else "own base"
+        if name not in state.memory:
+            state.memory[name] = state.random(NONCE_SIZE)
+        base: bytes = state.memory[name]
+        return base
 
     def outgoing(self, state: State, packet: str, message: Message | None) -> bytes:
         if packet == KEY:
-            if self.where == self.INSIDE:
-                return ZERO
-            base: bytes = state.random(NONCE_SIZE)
-            state.memory["base"] = base
-            return base
-        if self._own(state, packet, True) and "own base" not in state.memory:
-            state.memory["own base"] = state.random(NONCE_SIZE)
+            return ZERO if self.key_box == ZEROS else self.travelling(state, KEY)
+        if self._own(state, packet, True):
+            self.travelling(state, MESSAGE)
         return self._next(state, state.role)
 
     def incoming(self, state: State, packet: str, sent: bytes) -> bytes:
         if packet == KEY:
-            if self.where == self.INSIDE:
-                return ZERO
-            state.memory["base"] = sent
-            return sent
+            if sent:
+                state.memory["base"] = sent
+            return ZERO if self.key_box == ZEROS else state.memory["base"]
         if sent:
             state.memory["own base"] = sent
         return self._next(state, other(state.role))

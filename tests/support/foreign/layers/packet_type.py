@@ -69,9 +69,6 @@ class TypeByte(PacketType):
         where = "counted by the length" if self.place == INSIDE else "before the length"
         return f"a byte {where}: hello {self.hello:#04x}, session key {self.key:#04x}, message {messages}"
 
-    def readings(self) -> list[str]:
-        return ["the type stands before the length, not in the packet"] if self.place == BEFORE else []
-
     def marks(self, packet: str, role: str) -> bytes:
         message = self.client_message if role == CLIENT else self.server_message
         return bytes([{HELLO: self.hello, KEY: self.key, MESSAGE: message}[packet]])
@@ -109,9 +106,6 @@ class TypeSymbol(PacketType):
         where = {INSIDE: "counted by the length", BEFORE: "before the length", ALONE: "a datum of its own"}[self.place]
         between = "a space" if self.between == " " else "a newline"
         return f"a symbol and {between}, {where}: hello {self.hello}, session key {self.key}, message {messages}"
-
-    def readings(self) -> list[str]:
-        return ["the type stands before the length, not in the packet"] if self.place == BEFORE else []
 
     def marks(self, packet: str, role: str) -> bytes:
         message = self.client_message if role == CLIENT else self.server_message

@@ -133,6 +133,8 @@ class FixedPieces(Framing):
             yield "the session key's piece holds 32 bytes"
         if fmt.hello.kind not in ("two packets", "none", "announced"):
             yield "the session key has a piece of its own"
+        if fmt.secure and fmt.nonce.base_packet:
+            yield "a base may end with the zeros that fill a piece"
         if getattr(fmt.hello, "username", PLAIN) == "NUL-ended" or getattr(fmt.hello, "literal", "x")[-1:] == "\0":
             yield "a NUL is padding"
         if fmt.hello.kind == "announced" and not getattr(fmt.hello, "literal", ""):
@@ -231,6 +233,8 @@ class UsernameLine(Framing):
         hello = fmt.hello
         if not isinstance(hello, TwoPackets) or hello.username == "length byte" or "\n" in hello.literal:
             yield "a line holds text"
+        if fmt.nonce.base_packet:
+            yield "a base is no line"
         if fmt.packet_type.kind == "symbol" and getattr(fmt.packet_type, "between", "") == "\n":
             yield "a type that ends a line would end this one"
 
