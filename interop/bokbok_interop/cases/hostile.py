@@ -651,6 +651,7 @@ async def any_nonce(t: Play) -> None:
 
 async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) -> None:
     """These bytes are no hello: the connection ends, and no handler runs."""
+    await t.server.settle()  # the event of an earlier one may be on its way
     before = len(served.connections)
     name = t.new_name()
     await bad.send(data)
@@ -676,6 +677,7 @@ async def hello_cut_after_name(t: Play) -> None:
     async with siege(t) as served:
         for data in (b"", b"\x00\x00", None):
             bad = await attack(t, served, hello=False)
+            await t.server.settle()  # the event of an earlier one may be on its way
             before = len(served.connections)
             await bad.send(bad.frame(USER.encode()) if data is None else data)
             bad.end()

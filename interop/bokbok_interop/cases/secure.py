@@ -19,6 +19,7 @@ BOB, BOBS = "bob", "tr0ub4dor & 3"
 
 async def _refused(t: Play, served: Served, user: str | None, passphrase: str | None, why: str) -> None:
     """A client that connects so, and asks, gets a network error; no handler ever ran for it."""
+    await t.server.settle()  # the event of an earlier one may be on its way
     before = len(served.connections)
     conn: Conn | None = None
     try:

@@ -44,6 +44,8 @@ MEMORY = "1g"
 PROCESSES = 4_096
 """Threads count: a peer may have a thread for each of 1,024 running handlers, and more than one connection."""
 
+STOP_SECONDS = 15.0
+"""How long a busy engine may take to notice that a container has ended."""
 _POLL = 0.02
 
 # What not every engine can do, by the word that its refusal holds; a puppet can do without.
@@ -106,7 +108,12 @@ class DockerRunning(Running):
 
     async def receive(self) -> bytes:
         """See `Running.receive`."""
-        return await self.streams.receive()
+        data = await self.streams.receive()
+        if not data:
+            # The stream ends a moment before the engine has noticed the end. Who closes both outputs may also live on.
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopped(), STOP_SECONDS)
+        return data
 
     # -- ends
 

@@ -13,6 +13,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -148,6 +149,11 @@ class Engine:
             raise Unavailable("the Python package `docker` is not installed: pip install 'bokbok[interop]'") from None
         tls: Any = False
         try:
+            if self.endpoint.url.startswith("unix://"):
+                # First without the SDK, which leaves its socket open when it cannot connect.
+                with socket.socket(socket.AF_UNIX) as sock:
+                    sock.settimeout(timeout)
+                    sock.connect(self.endpoint.url.removeprefix("unix://"))
             if self.endpoint.tls is not None:
                 ca, certificate, key = self.endpoint.tls
                 tls = docker.tls.TLSConfig(

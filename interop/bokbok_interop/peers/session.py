@@ -19,6 +19,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -37,6 +38,7 @@ __all__ = [
     "Addresses",
     "Leftover",
     "Session",
+    "clean",
     "leftovers",
     "release",
     "remove",
@@ -330,7 +332,7 @@ class Leftover:
             for word, names in (("containers", self.containers), ("networks", self.networks), ("volumes", self.volumes))
             if names
         ]
-        return ", ".join(parts) or "nothing"
+        return ", ".join(parts) or "its folder"
 
 
 def leftovers(client: Any) -> list[Leftover]:
@@ -369,16 +371,53 @@ def remove(client: Any, leftover: Leftover) -> list[str]:
         *_each(leftover.networks, "network", client.remove_network),
         *_each(leftover.volumes, "volume", lambda name: client.remove_volume(name, force=True)),
     ]
-    folder = Path(leftover.folder) if leftover.folder else None
-    # A label is only a word: nothing is removed for its sake that does not look like ours.
-    if (
-        leftover.host == socket.gethostname()
-        and folder is not None
-        and folder.name.startswith(_PREFIX)
-        and (folder / _LOCK).is_file()
-        and folder.stat().st_uid == os.getuid()
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
+    if leftover.host == socket.gethostname() and _is_ours(Path(leftover.folder)):
+        shutil.rmtree(leftover.folder, ignore_errors=True)
+    return problems
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether that is the folder of a run of this user. A label is only a word: what it names is looked at."""
+    with contextlib.suppress(OSError):
+        lock = (folder / _LOCK).lstat()
+        return folder.name.startswith(_PREFIX) and stat.S_ISREG(lock.st_mode) and lock.st_uid == os.getuid()
+    return False
+
+
+def clean(say: Callable[[str], None], *, everything: bool = False, dry_run: bool = False) -> list[str]:
+    """Remove what runs left that are over: at the engine, and their folders here. Blocks.
+
+    Args:
+        say: takes a line for each run.
+        everything: also what runs have that go on, here or on other machines.
+        dry_run: only say it.
+
+    Returns:
+        What could not be removed, in words.
+
+    Raises:
+        Unavailable: there is no engine.
+    """
+    engine = Engine(find_endpoint())
+    problems: list[str] = []
+    with contextlib.closing(engine.new_client()) as client:
+        found = leftovers(client)
+        known = {one.folder for one in found}
+        for folder in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
+            if _is_ours(folder) and str(folder) not in known:
+                found.append(Leftover("", socket.gethostname(), str(folder)))
+        for one in found:
+            name = f"run {one.run} of {one.host or 'an unknown machine'}" if one.run else one.folder
+            if (state := one.state) != "over" and not everything:
+                why = {"running": "it goes on", "unknown": "whether it is over cannot be told from here"}[state]
+                say(f"{name}: {one}; left, since {why} (--all removes it)")
+            elif dry_run:
+                say(f"{name}: {one}; would be removed")
+            else:
+                problems += remove(client, one)
+                say(f"{name}: {one}; removed")
+        if not found:
+            say("nothing was left")
     return problems
 
 
