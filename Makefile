@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test coverage lint chicken5 chicken4-check base-image images setup-interop setup-test setup-dev clean
+.PHONY: help interop test coverage lint chicken5 chicken4-check chicken4-image base-image images setup-interop setup-test setup-dev clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -30,10 +30,19 @@ lint: setup-dev ## ruff and mypy
 chicken5: ## build our egg and its puppet with the CHICKEN 5 that is installed
 	$(MAKE) -C chicken-reference
 
-chicken4-check: setup-interop ## compile the egg with the CHICKEN 4 under CHICKEN4=/prefix, and play the matrix with it
-	@test -n "$(CHICKEN4)" || { echo "make chicken4-check CHICKEN4=/prefix-of-an-installed-CHICKEN-4" >&2; exit 2; }
+chicken4-check: setup-test ## compile the egg with the CHICKEN 4 under CHICKEN4=/prefix, play the matrix with it, pass its tests
+	@test -x "$(CHICKEN4)/bin/csc" || { echo "usage: make chicken4-check CHICKEN4=/prefix-of-a-CHICKEN-4" >&2; exit 2; }
 	$(MAKE) -C chicken-reference CHICKEN=4 PREFIX=$(CHICKEN4)
 	$(BIN)/bokbok-interop run --peer chicken4=chicken-reference/build/chicken4/puppet $(ARGS)
+	CHICKEN4=$(CHICKEN4) $(BIN)/python -m pytest tests/chicken
+
+chicken4-image: ## build the image of CHICKEN 4 from the prefix CHICKEN4=/prefix, which must stay at its path
+	@test -x "$(CHICKEN4)/bin/csc" || { echo "usage: make chicken4-image CHICKEN4=/prefix-of-a-CHICKEN-4" >&2; exit 2; }
+	rm -rf .build/chicken4 && mkdir -p .build && cp -r chicken-reference .build/chicken4
+	rm -rf .build/chicken4/build && cp -r $(CHICKEN4) .build/chicken4/chicken4-prefix
+	DOCKER_BUILDKIT=0 docker build --build-arg EGGS= --build-arg CHICKEN_HOME=$(CHICKEN4) --target chicken4 \
+	    -t bokbok/chicken4 .build/chicken4
+	rm -rf .build/chicken4
 
 base-image: ## make the Dockerfiles' base image, where the engine cannot pull it (root)
 	tools/base-image
