@@ -597,6 +597,23 @@ async def test_a_server_that_vanishes_in_the_middle_of_a_lively_conversation_is_
     await listening.close()
 
 
+async def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(met: Any, spawn: Any) -> None:
+    connection, peer = await met()
+
+    def receive(data: bytes) -> Any:
+        raise ZeroDivisionError("on purpose")
+
+    connection._wire.receive = receive
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    asking = spawn(connection.request, "x")
+    await peer.receive()
+    await peer.send_message(b"(response 0 y)")
+    with pytest.raises(ConnectionClosed, match="on purpose"):
+        await soon(asking)
+    assert isinstance(complaints[0]["exception"], ZeroDivisionError)
+
+
 # On an event loop.
 
 

@@ -581,3 +581,20 @@ def test_a_server_that_vanishes_in_the_middle_of_a_lively_conversation_is_a_conn
             connection.request(20)
         answering.result(SOON)
     listening.close()
+
+
+def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
+    met: Any, spawn: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection, peer = met()
+
+    def receive(data: bytes) -> Any:
+        raise ZeroDivisionError("on purpose")
+
+    connection._wire.receive = receive
+    asking = spawn(connection.request, "x")
+    peer.receive()
+    peer.send_message(b"(response 0 y)")
+    with pytest.raises(ConnectionClosed, match="an internal error: ZeroDivisionError"):
+        asking.result(SOON)
+    assert "on purpose" in caplog.text

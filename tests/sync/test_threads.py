@@ -79,6 +79,32 @@ def test_work_that_is_given_in_the_last_moment_is_done(monkeypatch: pytest.Monke
         assert done.acquire(timeout=SOON)
 
 
+def test_a_watch_looks_again_and_again_as_long_as_it_is_told_to() -> None:
+    looks: list[int] = []
+
+    def look() -> bool:
+        looks.append(1)
+        return len(looks) < 3
+
+    assert threads.watch(look)
+    eventually(lambda: len(looks) == 3, "the watch has looked three times")
+    eventually(lambda: not threads._watching, "nobody is watched any more")
+    assert len(looks) == 3
+
+
+def test_a_watch_that_gets_no_thread_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    eventually(lambda: not threads._watching, "nobody is watched")
+    monkeypatch.setattr(threads, "run_in_thread", no_more)
+    assert not threads.watch(lambda: True)
+    monkeypatch.undo()
+    done = threading.Event()
+    assert threads.watch(lambda: bool(done.set()))
+    assert done.wait(SOON)
+
+
 def test_a_connection_that_gets_no_thread_ends_with_that_reason(
     serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,3 +119,17 @@ def test_a_connection_that_gets_no_thread_ends_with_that_reason(
     with pytest.raises(ConnectionClosed, match="cannot start a thread: can't start new thread"):
         connection.request("x")
     assert connect(server).request("x") == "x"
+
+
+def test_a_slow_peer_for_whom_there_is_no_thread_ends_the_connection(
+    met: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, _peer = met()
+
+    def no_more(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("bokbok.sync.connection.run_in_thread", no_more)
+    with pytest.raises(ConnectionClosed, match="cannot start a thread"):
+        connection.request("x" * 10_000_000)
+    monkeypatch.undo()
