@@ -385,6 +385,23 @@ async def test_an_image_is_built_once_until_its_sources_change(client: Any, fake
     assert built[0][1] == built[1][1] != built[2][1]
 
 
+async def test_a_build_that_is_given_up_leaves_no_container(client: Any, fake_image: str, tmp_path: Path) -> None:
+    def building() -> list[Any]:
+        return [one for one in client.containers() if one["Command"].endswith("/puppet hangs")]
+
+    (tmp_path / "Dockerfile").write_text(f'FROM {fake_image}\nRUN ["/puppet", "hangs"]\n')
+    peer = DockerPeer("x", f"{fake_image}-x", source=ImageSource(f"{fake_image}-x", "."), root=tmp_path)
+    preparing = asyncio.ensure_future(peer.prepare())
+    while not (await asyncio.to_thread(building)):
+        assert not preparing.done()
+    preparing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await preparing
+    while await asyncio.to_thread(building):
+        pass
+    assert sessions._session is None
+
+
 async def test_without_an_engine_every_cell_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     peers = {name: peer for name, peer in known_peers().items() if name.endswith("@docker")}

@@ -408,7 +408,9 @@ class DockerPeer(Peer):
             host_config=client.create_host_config(
                 network_mode=where.network,
                 extra_hosts={RUNNER_NAME: where.gateway},
-                dns=["127.0.0.1"],  # no name but those of the network is known: said at once, not after a time-out
+                # No names are known but those of the network, and that is soon said.
+                dns=["127.0.0.1"],
+                dns_opt=["timeout:1", "attempts:2"],
                 port_bindings=dict.fromkeys(ports, ("127.0.0.1",)),
                 binds={where.volume: {"bind": where.shared, "mode": "rw"}},
                 mem_limit=MEMORY,

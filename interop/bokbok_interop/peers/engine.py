@@ -127,11 +127,13 @@ class Engine:
     Attributes:
         endpoint: where it is.
         about: what it says of itself (`docker info`), once `open` has returned.
+        building: held while an image is built.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.about: dict[str, Any] = {}
+        self.building = asyncio.Lock()
         self._version = "auto"
         self._local = threading.local()
         self._clients: list[Any] = []
@@ -161,7 +163,7 @@ class Engine:
                     ca_cert=ca,
                     verify=(ca or True) if self.endpoint.verify else False,
                 )
-            return docker.APIClient(self.endpoint.url, version=self._version, timeout=timeout, tls=tls)
+            return _client_class()(self.endpoint.url, version=self._version, timeout=timeout, tls=tls)
         except (docker.errors.DockerException, OSError, ValueError) as error:
             why = explain(error)
             hint = " (is this user in the group `docker`?)" if "ermission denied" in why else ""
@@ -224,3 +226,14 @@ class Engine:
         self._threads.shutdown(wait=True)
         for client in self._clients:
             client.close()
+
+
+def _client_class() -> Any:
+    import docker
+
+    class Client(docker.APIClient):  # type: ignore[misc]
+        def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+            # Otherwise REQUESTS_CA_BUNDLE, where it is set, takes the place of the engine's own CA.
+            return super().merge_environment_settings(url, proxies, stream, verify or self.verify, cert)
+
+    return Client

@@ -20,7 +20,6 @@ import os
 import re
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +140,11 @@ async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, 
                 f"the image {source.tag} {problem}, and it cannot be built without {base}, which is not here either "
                 "(nothing is pulled: `make base-image` makes it)"
             )
-    note(f"building the image {source.tag}, which {problem}")
     try:
-        await _build(engine, source, folder, wanted)
+        # One after the other: stages that two images have in common are built once.
+        async with engine.building:
+            note(f"building the image {source.tag}, which {problem}")
+            await _build(engine, source, folder, wanted)
     except _BuildFailed as failed:
         raise Unavailable(
             f"the image {source.tag} {problem}, and cannot be built: {failed} (by hand: `{source.command()}`)"
@@ -189,36 +190,16 @@ class _BuildFailed(Exception):
 
 
 async def _build(engine: Engine, source: ImageSource, folder: Path, wanted: str) -> None:
-    """Build, on a thread of its own that a cancellation stops: the engine ends a build whose client is gone."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
+    """Build, on a thread that a cancellation stops: the engine ends a build whose client is gone."""
     build = _Build(engine, source, folder, wanted)
-
-    def finish(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def work() -> None:
-        error: BaseException | None = None
-        try:
-            build.run()
-        except BaseException as caught:
-            error = caught
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(finish, error)
-
-    thread = threading.Thread(target=work, name=f"build {source.tag}", daemon=True)
-    thread.start()
+    work = asyncio.ensure_future(asyncio.to_thread(build.run))
     try:
-        await asyncio.wait_for(asyncio.shield(done), BUILD_SECONDS)
+        await asyncio.wait_for(asyncio.shield(work), BUILD_SECONDS)
     except asyncio.TimeoutError:
         raise _BuildFailed(f"it takes longer than {BUILD_SECONDS} seconds") from None
     finally:
         build.stop()
+        await asyncio.gather(work, return_exceptions=True)
 
 
 class _Build:
@@ -231,13 +212,19 @@ class _Build:
         self._sock: socket.socket | None = None
 
     def run(self) -> None:
+        """Build.
+
+        Raises:
+            _BuildFailed: it does not work.
+        """
         import docker
         import requests
+        import urllib3
 
-        client = self.engine.new_client(timeout=BUILD_SECONDS)
-        client.hooks["response"].append(self._began)
         problem = None
         try:
+            client = self.engine.new_client(timeout=BUILD_SECONDS)
+            client.hooks["response"].append(self._began)
             for event in client.build(
                 path=str(self.folder),
                 dockerfile=self.source.dockerfile,
@@ -251,7 +238,16 @@ class _Build:
             ):
                 self.lines.append(str(event.get("stream") or event.get("status") or ""))
                 problem = event.get("error") or problem
-        except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
+            client.close()
+        except Unavailable as error:
+            problem = str(error)
+        except (
+            docker.errors.DockerException,
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            ValueError,
+        ) as error:
             problem = "it was stopped" if self.stopped else explain(error)
         if problem and not self.stopped:
             raise _BuildFailed(self._explain(problem))
@@ -265,6 +261,7 @@ class _Build:
             self.stop()
 
     def stop(self) -> None:
+        """End it, if it has not ended."""
         self.stopped = True
         if self._sock is not None:
             with contextlib.suppress(OSError):

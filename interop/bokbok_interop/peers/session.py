@@ -51,6 +51,8 @@ FOLDER_LABEL = "org.bokbok.folder"
 
 RUNNER_NAME = "bokbok-runner"
 """The runner's machine, as containers of the private network can name it."""
+REMOVAL_SECONDS = 20
+"""How long a busy engine may take until what is being removed is gone."""
 Addresses = tuple[str, "str | None"]
 """IPv4 and IPv6 of one container."""
 _PREFIX = "bokbok-"
@@ -424,15 +426,26 @@ def clean(say: Callable[[str], None], *, everything: bool = False, dry_run: bool
 def _each(names: Iterable[str], kind: str, work: Callable[[str], Any]) -> Iterator[str]:
     import docker
     import requests
+    import tenacity
 
+    # A container that is being removed already is in the way of its network and its volume for a moment.
+    patience = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, docker.errors.APIError) and _passes(error)),
+        stop=tenacity.stop_after_delay(REMOVAL_SECONDS),
+        wait=tenacity.wait_fixed(0.1),
+        reraise=True,
+    )
     for name in names:
         try:
-            work(name)
+            patience(work, name)
         except docker.errors.NotFound:
             continue
         except (docker.errors.DockerException, requests.RequestException) as error:
-            if "already in progress" not in str(error):
-                yield f"the {kind} {name}: {explain(error)}"
+            yield f"the {kind} {name}: {explain(error)}"
+
+
+def _passes(error: Any) -> bool:
+    return any(words in str(error) for words in ("already in progress", "active endpoints", "in use"))
 
 
 @contextlib.contextmanager
