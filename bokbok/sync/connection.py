@@ -74,6 +74,8 @@ _READ = 256 * 1024
 """Bytes read at once: as asyncio's transports do."""
 _BUNCH = 8
 """Answers that wait for each other at the most, to be sent together while a successor is on its way."""
+_PILE = 256 * 1024
+"""Bytes of answers that may wait for whoever is sending; beyond them, handlers wait as well."""
 _BRISK_SECONDS = 0.0005
 """A handler that takes longer is not brisk: others should have started meanwhile."""
 _BRISK_AGAIN = 100
@@ -155,7 +157,7 @@ class Connection:
         self._socket_closed = threading.Event()
         # Sending.
         self._sending = False  # some thread owns the socket's sending side
-        self._congested = False  # … and it is a thread of its own, since the peer is slow
+        self._congested = False  # … and does not get on, as the peer is slow: handlers wait
         self._drained = threading.Condition(self._lock)
         self._bunch = 0  # answers that are not sent yet, on purpose
         self._broken: Exception | None = None  # why sending failed, if that is more than that the other end has closed
@@ -767,6 +769,10 @@ class Connection:
                 self._bunch += 1
                 if self._bunch >= _BUNCH or not (self._admission.ready and (self._successor or self._watched)):
                     data = self._take()
+                if not data and self._wire.unsent > _PILE:
+                    data = self._take()  # too much to wait for company
+                    if not data:  # whoever is sending does not get on: nobody adds to that
+                        self._congested = True
             if time.monotonic() - started >= _BRISK_SECONDS:
                 self._brisk = 0
             elif self._brisk < _BRISK_AGAIN:
