@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from bokbok_interop.cases import all_cases
@@ -63,9 +64,13 @@ def fake_image(client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(program, "puppet")
     name = f"bokbok-test-{secrets.token_hex(4)}"
-    client.import_image_from_data(archive.getvalue(), repository=name, changes='CMD ["/puppet"]\nUSER 1234:1234')
+    changes = ['CMD ["/puppet"]', "USER 1234:1234", f"LABEL org.bokbok.test={name}"]
+    client.import_image_from_data(archive.getvalue(), repository=name, changes=changes)
     yield name
-    client.remove_image(name, force=True)
+    for _ in range(2):  # with what was built upon it, and that first
+        for image in client.images(all=True, filters={"label": f"org.bokbok.test={name}"}):
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_image(image["Id"], force=True)
 
 
 @pytest.fixture
@@ -381,6 +386,7 @@ async def test_an_image_is_built_once_until_its_sources_change(client: Any, fake
             await peer.dispose()
     finally:
         client.remove_image(name, force=True)
+    assert inspect_image(client, built[0][1]) is None  # what is replaced is removed
     assert [count for count, _ in built] == [1, 0, 1]
     assert built[0][1] == built[1][1] != built[2][1]
 

@@ -65,9 +65,16 @@ def test_the_digest_changes_with_names_and_modes(context: Path) -> None:
     assert len(seen) == 4
 
 
-def image(created: float, **labels: str) -> dict[str, object]:
-    moment = datetime.datetime.fromtimestamp(created, datetime.timezone.utc)
-    return {"Created": moment.strftime("%Y-%m-%dT%H:%M:%S.123456789Z"), "Config": {"Labels": labels or None}}
+def image(created: float, tagged: float | None = None, **labels: str) -> dict[str, object]:
+    def text(seconds: float) -> str:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+
+    return {
+        "Created": text(created),
+        "Config": {"Labels": labels or None},
+        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z" if tagged is None else text(tagged)},
+    }
 
 
 def test_an_image_of_ours_is_outdated_when_the_digest_differs(context: Path) -> None:
@@ -83,6 +90,8 @@ def test_an_image_made_by_hand_is_outdated_when_a_source_is_younger(context: Pat
     assert _outdated(image(1_000_010), "abc", files) is None
     os.utime(context / "src" / "a.scm", (1_000_020, 1_000_020))
     assert _outdated(image(1_000_010), "abc", files) == "a.scm is newer"
+    # A build that finds all of it in the cache makes no new image, and tags the old one.
+    assert _outdated(image(1_000_010, tagged=1_000_030), "abc", files) is None
 
 
 def test_the_command_by_hand() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import functools
 import hashlib
 import os
 import re
@@ -114,7 +115,7 @@ async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, 
     Raises:
         Unavailable: it is not here and cannot be built, and why.
     """
-    image = await engine.call(lambda client: inspect_image(client, source.tag))
+    image = await engine.call(functools.partial(inspect_image, name=source.tag))
     if root is None:
         if image is None:
             raise Unavailable(
@@ -135,7 +136,7 @@ async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, 
             return str(image["Id"])
         problem = f"is older than its sources ({newer})"
     for base in base_images((folder / source.dockerfile).read_text()):
-        if await engine.call(lambda client, base=base: inspect_image(client, base)) is None:  # type: ignore[misc]
+        if await engine.call(functools.partial(inspect_image, name=base)) is None:
             raise Unavailable(
                 f"the image {source.tag} {problem}, and it cannot be built without {base}, which is not here either "
                 "(nothing is pulled: `make base-image` makes it)"
@@ -147,9 +148,12 @@ async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, 
             await _build(engine, source, folder, wanted)
     except _BuildFailed as failed:
         raise Unavailable(
-            f"the image {source.tag} {problem}, and cannot be built: {failed} (by hand: `{source.command()}`)"
+            f"the image {source.tag} {problem}, and cannot be built: {failed} (by hand: `{source.command()}`; "
+            f"--peer NAME=docker:{source.tag} plays one as it is)"
         ) from None
-    image = await engine.call(lambda client: inspect_image(client, source.tag))
+    if image is not None and SOURCES_LABEL in _labels(image):
+        await engine.call(functools.partial(_remove, name=image["Id"]))
+    image = await engine.call(functools.partial(inspect_image, name=source.tag))
     if image is None:
         raise Unavailable(f"the image {source.tag} was built, and is not there")
     return str(image["Id"])
@@ -166,15 +170,29 @@ def inspect_image(client: Any, name: str) -> dict[str, Any] | None:
     return image
 
 
+def _remove(client: Any, name: str) -> None:
+    """Remove the image that another has replaced, unless somebody uses it."""
+    import docker
+
+    with contextlib.suppress(docker.errors.APIError):
+        client.remove_image(name)
+
+
+def _labels(image: dict[str, Any]) -> dict[str, str]:
+    return (image.get("Config") or {}).get("Labels") or {}
+
+
 def _outdated(image: dict[str, Any], wanted: str, files: Iterable[Path]) -> str | None:
     """What is newer than an image, or `None`."""
-    built_from = ((image.get("Config") or {}).get("Labels") or {}).get(SOURCES_LABEL)
+    built_from = _labels(image).get(SOURCES_LABEL)
     if built_from is not None:
         return None if built_from == wanted else "they have changed since"
-    created = _time(image["Created"])
+    # A build that is all in the cache makes no new image: it only tags the old one again.
+    tagged = (image.get("Metadata") or {}).get("LastTagTime", "")
+    made = max(_time(image["Created"]), 0.0 if tagged.startswith("0001") or not tagged else _time(tagged))
     for path in files:
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime > created:
+            if path.stat().st_mtime > made:
                 return f"{path.name} is newer"
     return None
 
