@@ -147,7 +147,7 @@ class Shapes:
         text = ""
         if self.id == "fixnum" and type(value) is int and 0 <= value <= MAX_ID:
             return value
-        if self.id == "flonum" and type(value) is float and value >= 0 and value == int(value):
+        if self.id == "flonum" and type(value) is float and 0 <= value <= MAX_ID and value.is_integer():
             return int(value)
         if self.id == "string" and type(value) is str:
             text = value
@@ -157,7 +157,9 @@ class Shapes:
         usual = text.startswith(prefix) and digits.isascii() and digits.isdigit() and len(digits) < 20
         if usual and str(int(digits)) == digits:
             return int(digits)
-        raise RemoteProtocolError(f"an ID is a {self.id} from 0 up; got {str(value)[:40]!r}")
+        atom = isinstance(value, (str, float)) or (type(value) is int and abs(value) < 10**30)
+        shown = repr(str(value)[:40]) if atom else f"a {type(value).__name__}"
+        raise RemoteProtocolError(f"an ID is a {self.id} from 0 up; got {shown}")
 
     def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
         """See `Messages.bind`."""

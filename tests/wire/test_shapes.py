@@ -1,0 +1,211 @@
+"""`bokbok.wire.shapes`: messages of other forms, and what becomes of broken ones."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bokbok.errors import BokbokError, RemoteProtocolError, WriteError
+from bokbok.sexpr import CHICKEN_4, Dotted, Keyword, Symbol
+from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, Unreadable
+from bokbok.wire.shapes import BinaryHeader, Shapes
+
+SHAPES = [
+    Shapes(),
+    Shapes("(q ID DATUM)", "(a ID DATUM)", "(e ID MESSAGE)"),
+    Shapes('("request" ID DATUM)', '("response" ID DATUM)', '("error" ID MESSAGE)'),
+    Shapes("(call: ID DATUM)", "(return: ID DATUM)", "(fail: ID MESSAGE)"),
+    Shapes("(#\\q ID DATUM)", "(#\\a ID DATUM)", "(#\\e ID MESSAGE)"),
+    Shapes("(1 ID DATUM)", "(2 ID DATUM)", "(3 ID MESSAGE)"),
+    Shapes("(ID request DATUM)", "(ID response DATUM)", "(ID error MESSAGE)"),
+    Shapes("(request DATUM ID)", "(response DATUM ID)", "(error MESSAGE ID)"),
+    Shapes("#(request ID DATUM)", "#(response ID DATUM)", "#(error ID MESSAGE)"),
+    Shapes("(request ID . DATUM)", "(response ID . DATUM)", "(error ID . MESSAGE)"),
+    Shapes("((type . request) (id . ID) (body DATUM))", "((type . response) (id . ID) (body DATUM))",
+           "((type . error) (id . ID) (body MESSAGE))"),
+    Shapes("(request ID DATUM)", "(response ID (ok DATUM))", "(response ID (error MESSAGE))"),
+    Shapes("request ID DATUM", "response ID DATUM", "error ID MESSAGE", separator="\n"),
+    Shapes("(100% ID DATUM)", "(50% ID DATUM)", "(0% ID MESSAGE)"),
+    Shapes(id="string"), Shapes(id="flonum"), Shapes(id="symbol", id_prefix="r"), Shapes(id="string", id_prefix="%d-"),
+    Shapes(payload="string"), Shapes(message="text"), Shapes(payload="string", message="text", ending="\n"),
+]  # fmt: skip
+HEADERS = [
+    BinaryHeader(),
+    BinaryHeader(integer="u64-le", order="id-tag"),
+    BinaryHeader(b"req", b"res", b"err", payload="string"),
+    BinaryHeader(message="bytes"),
+    BinaryHeader(message="bytes", ending="\n"),
+]
+ALL = [*SHAPES, *HEADERS]
+every = pytest.mark.parametrize("form", ALL, ids=range(len(ALL)))
+DATUMS: list[Any] = [
+    [], "text", 'a "b" \\ \n\x01 é', [Symbol("ID"), Symbol("DATUM")], (1, [2]), Dotted([1], 2), Keyword("k"), -5, 1.5,
+    b"\0\xff", True, [["deep"]], "bokbok-id-goes-here", "100%", "%d",
+]  # fmt: skip
+
+
+def bound(form: Any, depth: int = 100) -> Any:
+    return form.bind(CHICKEN_4, depth)
+
+
+@every
+@pytest.mark.parametrize("id", [0, 7, 200])
+def test_what_is_written_reads_as_the_same(form: Any, id: int) -> None:
+    codec = bound(form)
+    for datum in DATUMS:
+        assert codec.decode(codec.request(id, datum)) == (REQUEST, id, datum)
+        assert codec.decode(codec.response(id, datum)) == (RESPONSE, id, datum)
+    for text in ("", "no", 'a "b" \\ \n\x01 é', "\udcff", "DATUM", "100%"):
+        assert codec.decode(codec.error(id, text)) == (ERROR, id, text)
+
+
+@every
+@given(body=st.binary(max_size=30))
+def test_anything_else_is_a_protocol_error_or_told_to_be_unreadable(form: Any, body: bytes) -> None:
+    codec = bound(form)
+    whole = codec.request(3, ["x", 1])
+    for data in (body, whole + body, body + whole, whole[:8] + body, whole[:-2] + body + whole[-2:]):
+        try:
+            kind, id, _ = codec.decode(data)
+        except RemoteProtocolError:
+            continue
+        assert kind in (REQUEST, RESPONSE, ERROR)
+        assert isinstance(id, int)
+        assert id >= 0
+
+
+@every
+def test_a_datum_that_cannot_travel_is_named(form: Any) -> None:
+    with pytest.raises(WriteError, match=r"message\[0\]"):
+        bound(form).request(0, [object()])
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [
+        (SHAPES[0], b"(request 7 x)"),
+        (SHAPES[8], b"#(request 7 x)"),
+        (SHAPES[9], b"(request 7 . x)"),
+        (SHAPES[10], b"((type . request) (id . 7) (body x))"),
+        (SHAPES[12], b"request\n7\nx"),
+        (SHAPES[13], b"(100% 7 x)"),
+        (Shapes(id="string"), b'(request "7" x)'),
+        (Shapes(id="flonum"), b"(request 7.0 x)"),
+        (Shapes(id="symbol", id_prefix="r"), b"(request r7 x)"),
+        (Shapes(payload="string"), b'(request 7 "x")'),
+        (Shapes(ending="\n"), b"(request 7 x)\n"),
+        (BinaryHeader(), b"\1\0\0\0\7x"),
+        (BinaryHeader(order="id-tag", integer="u16-le"), b"\7\0\1x"),
+        (BinaryHeader(payload="string", ending="\n"), b'\1\0\0\0\7"x"\n'),
+    ],
+    ids=repr,
+)
+def test_a_request_is_written_as_its_shape_says(form: Any, data: bytes) -> None:
+    assert bound(form).request(7, Symbol("x")) == data
+    assert bound(form).decode(data) == (REQUEST, 7, Symbol("x"))
+
+
+def test_the_more_special_shape_is_tried_first() -> None:
+    codec = bound(Shapes(response="(response ID DATUM)", error="(response ID (error MESSAGE))"))
+    assert codec.decode(b'(response 1 (error "no"))') == (ERROR, 1, "no")
+    assert codec.decode(b"(response 1 (error 5))") == (RESPONSE, 1, [Symbol("error"), 5])
+
+
+@pytest.mark.parametrize(
+    ("form", "id"),
+    [
+        *((Shapes(), id) for id in ("-1", "1.0", '"1"', "x", str(MAX_ID + 1), "9" * 4000, "(" * 90 + ")" * 90)),
+        *((Shapes(id="flonum"), id) for id in ("1", "-1.0", "1.5", "+inf.0", "-inf.0", "+nan.0", "1e300")),
+        *((Shapes(id="string"), id) for id in ("1", '"01"', '"x"', '""', '"-1"', '"' + "9" * 30 + '"', '"\u0661"')),
+        *((Shapes(id="symbol", id_prefix="r"), id) for id in ("r", "r01", "x1", '"r1"', "r-1")),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_id_that_is_none_is_a_protocol_error(form: Any, id: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"an ID is a \w+ from 0 up; got "):
+        bound(form).decode(b"(request %b x)" % id.encode())
+
+
+def test_an_id_that_is_a_very_deep_datum_is_a_protocol_error_too() -> None:
+    deep = b"(" * 9000 + b")" * 9000
+    with pytest.raises(RemoteProtocolError, match="an ID is a fixnum from 0 up; got a list"):
+        bound(Shapes(), 10_000).decode(b"(request %b x)" % deep)
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "kind"),
+    [
+        (Shapes(), b"(request 3 #<procedure>)", REQUEST),
+        (Shapes(), b"(response 3 (a)", RESPONSE),
+        (Shapes(), b"(error 3 #<x>) \n", ERROR),
+        (Shapes("(ID q DATUM)", "(ID a DATUM)", "(ID e MESSAGE)"), b"(3 a #<x>)", RESPONSE),
+        (Shapes(payload="string"), b'(request 3 "#<x>")', REQUEST),
+        (BinaryHeader(), b"\2\0\0\0\3#<x>", RESPONSE),
+        (BinaryHeader(payload="string"), b'\2\0\0\0\3"("', RESPONSE),
+    ],
+    ids=repr,
+)
+def test_a_datum_that_does_not_read_is_told_with_its_id(form: Any, body: bytes, kind: int) -> None:
+    got_kind, id, datum = bound(form).decode(body)
+    assert (got_kind, id, type(datum)) == (kind, 3, Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "problem"),
+    [
+        (Shapes(), b"(request 3 x) y", "2 bytes after the message, at byte 13"),
+        (Shapes(), b"(reqest 3 x)", r"none of the shapes \(request ID DATUM\)"),
+        (Shapes(), b"(error 3 x)", "none of the shapes"),
+        (Shapes(), b"(request #<x>", "does not read"),
+        (Shapes(), b"(#<x> 3 x)", "does not read"),
+        (Shapes("#(q ID DATUM)"), b"#(q 3 #<x>)", "does not read"),
+        (Shapes(payload="string"), b"(request 3 x)", "a payload is the text of a datum in a string; got Symbol"),
+        (Shapes(message="text"), b'(error 3 "x")', "none of the shapes"),
+        (SHAPES[9], b"request", "none of the shapes"),
+        (SHAPES[9], b"(request)", "none of the shapes"),
+        (BinaryHeader(), b"\1\0\0", "a message of 3 bytes; expected a header of 5"),
+        (BinaryHeader(), b"\x09\0\0\0\0x", r"unknown kind of message: b'\\t'"),
+        (BinaryHeader(), b"\3\0\0\0\0x", "the message of a failed request is a string; got Symbol"),
+        (BinaryHeader(payload="string"), b"\1\0\0\0\0x", "a payload is the text of a datum in a string"),
+    ],
+    ids=repr,
+)
+def test_a_message_of_no_shape_is_a_protocol_error(form: Any, body: bytes, problem: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=problem):
+        bound(form).decode(body)
+
+
+def test_a_narrow_id_starts_again_from_0() -> None:
+    codec = bound(BinaryHeader(integer="u8"))
+    assert codec.request(256, 1) == struct.pack(">BB", 1, 0) + b"1"
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: Shapes("(request ID"), r"the shape '\(request ID' does not read"),
+        (lambda: Shapes("(request DATUM)"), "needs ID and DATUM, once each"),
+        (lambda: Shapes("(request ID ID DATUM)"), "needs ID and DATUM, once each"),
+        (lambda: Shapes(error="(error ID DATUM)"), "needs ID and MESSAGE, once each"),
+        (lambda: Shapes(id="roman"), "id is one of fixnum, string, flonum, symbol, not 'roman'"),
+        (lambda: Shapes(payload="x"), "payload is one of datum, string, not 'x'"),
+        (lambda: Shapes(message="x"), "message is one of string, text, not 'x'"),
+        (lambda: BinaryHeader(integer="u7"), "no integer is called 'u7'"),
+        (lambda: BinaryHeader(b"a", b"a", b"b"), "the three tags differ, and are of one length"),
+        (lambda: BinaryHeader(b"a", b"b", b"cd"), "the three tags differ, and are of one length"),
+        (lambda: BinaryHeader(order="x"), "order is 'tag-id' or 'id-tag'"),
+        (lambda: BinaryHeader(payload="x"), "payload 'datum' or 'string'"),
+        (lambda: BinaryHeader(message="x"), "message is 'string' or 'bytes', not 'x'"),
+    ],
+)
+def test_a_form_that_cannot_be_is_refused(make: Any, problem: str) -> None:
+    with pytest.raises(BokbokError, match=problem):
+        make()
+
+
+def test_each_has_a_name() -> None:
+    assert (Shapes().name, BinaryHeader().name) == ("shapes", "binary-header")
