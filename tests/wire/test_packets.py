@@ -1,0 +1,77 @@
+"""`bokbok.wire.packets`: what stands around a message's box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.wire.encoding import ENCODINGS
+from bokbok.wire.packets import PacketForm
+
+FORMS = [
+    PacketForm(),
+    PacketForm(client=b"m", server=b"m"),
+    PacketForm(client=(b"q", b"a", b"e"), server=(b"Q", b"A", b"E")),
+    PacketForm("blob", client=b"(box ", client_suffix=b")", server=b"(box ", server_suffix=b")"),
+    PacketForm("base64", plain=True),
+    PacketForm(client_suffix=b"\n", server_suffix=b"\r\n"),
+]
+every = pytest.mark.parametrize("form", FORMS, ids=repr)
+
+
+@every
+@pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
+@given(body=st.binary(min_size=1, max_size=50))
+def test_what_is_wrapped_is_unwrapped(form: PacketForm, secure: bool, body: bytes) -> None:
+    for role in ("client", "server"):
+        unwrap = form.unwrap(role, secure)  # type: ignore[arg-type]
+        for wrap in form.wraps(role, secure):  # type: ignore[arg-type]
+            packet = body if wrap is None else wrap(body)
+            assert (packet if unwrap is None else unwrap(packet)) == body
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("prefix", [b"", b"four"])
+@pytest.mark.parametrize("limit", [100, 1000, 65_535])
+def test_what_there_is_room_for_fits(encoding: str, prefix: bytes, limit: int) -> None:
+    form = PacketForm(encoding, client=prefix, server=prefix)
+    room = form.room(limit)
+    assert room > 0
+    for wrap in form.wraps("client", True):
+        for body in (b"\0" * room, b"\xff" * room, b"a" * room):
+            assert len(wrap(body) if wrap is not None else body) <= limit
+    if ENCODINGS[encoding].size is not None:  # then nothing is wasted, either
+        (wrap, *_) = form.wraps("client", True)
+        assert len(wrap(bytes(room + 1)) if wrap is not None else bytes(room + 1)) > limit
+
+
+@pytest.mark.parametrize(
+    ("form", "packet", "problem"),
+    [
+        (FORMS[1], b"x", "a packet that begins with b'x'; expected one with b'm'"),
+        (FORMS[2], b"m", "expected one with b'q' or b'a' or b'e'|expected one with"),
+        (FORMS[3], b"(box #${00}", r"expected one with b'\(box ' and ends with b'\)'"),
+        (FORMS[3], b"(box x)", "no blob literal"),
+        (FORMS[5], b"x", r"and ends with b'\\n'"),
+    ],
+)
+def test_a_packet_of_another_form_is_a_protocol_error(form: PacketForm, packet: bytes, problem: str) -> None:
+    unwrap: Any = form.unwrap("client", True)
+    with pytest.raises(RemoteProtocolError, match=problem):
+        unwrap(packet)
+
+
+def test_prefix_and_suffix_do_not_overlap() -> None:
+    unwrap: Any = PacketForm(client=b"ab", client_suffix=b"bc").unwrap("client", False)
+    with pytest.raises(RemoteProtocolError):
+        unwrap(b"abc")
+    assert unwrap(b"abbc") == b""
+
+
+def test_an_encoding_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(BokbokError, match="no encoding is called 'rot13'"):
+        PacketForm("rot13")

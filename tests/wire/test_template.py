@@ -1,0 +1,168 @@
+"""`bokbok.wire.template` and the hellos made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.wire import Closed, Connection, HelloReceived, Opened, Profile
+from bokbok.wire.hello import TemplateHello
+from bokbok.wire.nonces import Counted
+from bokbok.wire.template import Field, Template
+from tests.support.peers import KEY
+
+USER, BOX = Field("user"), Field("key")
+TEMPLATES = [
+    Template((USER,)),
+    Template((b"hello ", USER)),
+    Template((USER, BOX)),
+    Template((b"(", Field("user", "string"), b" ", Field("key", "blob"), b")")),
+    Template((Field("user", "u8"), BOX)),
+    Template((Field("user", "nul"), BOX, b"end")),
+    Template((USER, b"\n", Field("key", "hex"), b"\n")),
+    Template((USER, Field("key", "blob"))),
+    Template((Field("any", size=8), USER, Field("nonce", "base64"))),
+    Template((Field("user", "hex"), b"|", Field("any", size=2))),
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=repr)
+@given(user=st.binary(min_size=1, max_size=30), box=st.binary(min_size=72, max_size=72))
+def test_what_is_written_is_taken_apart_again(template: Template, user: bytes, box: bytes) -> None:
+    for mark in (b"\n", b"|", b"#${", b"\0"):
+        user = user.replace(mark, b"")
+    user = user or b"u"
+    values = {"user": user, "key": box, "nonce": bytes(24), "any": b"12345678"[: 2 if template is TEMPLATES[-1] else 8]}
+    data = template.write(values)
+    assert len(data) <= template.longest({"user": len(user), "key": 72, "nonce": 24})
+    got = template.read(data, {"key": 72, "nonce": 24})
+    assert got == {name: values[name] for name in template.fields()}
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=repr)
+@given(data=st.binary(max_size=100))
+def test_anything_else_is_a_protocol_error(template: Template, data: bytes) -> None:
+    try:
+        values = template.read(data, {"key": 72, "nonce": 24})
+    except RemoteProtocolError:
+        return
+    assert values.keys() == template.fields()
+
+
+def test_bytes_of_no_meaning_are_random_when_written() -> None:
+    template = Template((Field("any", size=16),))
+    assert template.write({}) != template.write({})
+    assert len(template.write({})) == 16
+
+
+@pytest.mark.parametrize(
+    ("template", "data", "problem"),
+    [
+        (TEMPLATES[1], b"hallo me", "the packet has b'hallo ' at byte 0; expected b'hello '"),
+        (TEMPLATES[3], b'("me" x)', "the packet: key: no blob literal at byte 6"),
+        (TEMPLATES[5], b"me\0" + bytes(72) + b"end!", "the packet has 1 bytes more than expected, at byte 78"),
+        (TEMPLATES[5], b"me\0" + bytes(72) + b"en", "the packet has b'en' at byte 75; expected b'end'"),
+        (TEMPLATES[4], b"\2me" + bytes(71), "the packet: key: 74 bytes; expected at least 75"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(template: Template, data: bytes, problem: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=problem):
+        template.read(data, {"key": 72})
+
+
+# Hellos.
+
+
+def profile(*packets: Template, **options: Any) -> Profile:
+    return Profile("mine", hello=TemplateHello(packets, **options))
+
+
+HELLOS = [
+    profile(Template((USER,)), Template((BOX,))),
+    profile(Template((Field("user", "u8"), BOX))),
+    profile(Template((b"(hello ", Field("user", "string"), b" ", Field("key", "blob"), b")"))),
+    profile(Template((b"BOKBOK", b"\1")), Template((USER,)), Template((BOX,))),
+    profile(Template((USER,)), Template((BOX,)), content=Template((Field("key"), Field("any", size=8)))),
+    profile(Template((USER,)), Template((BOX,)), content=Template((Field("key", "blob"),))),
+]
+
+
+@pytest.mark.parametrize("profile", HELLOS, ids=range(len(HELLOS)))
+@pytest.mark.parametrize("user", ["me", "", "u" * 255])
+def test_a_hello_of_any_form_opens(profile: Profile, user: str) -> None:
+    client = Connection("client", user=user, key=KEY, profile=profile)
+    id = client.request("early")
+    server = Connection("server", secure=True, profile=profile)
+    (event,) = server.receive(client.data_to_send())
+    assert event == HelloReceived(user)
+    opened, request = server.authenticate(KEY)
+    assert opened == Opened(user)
+    assert (request.id, request.message) == (id, "early")
+
+
+def test_a_username_that_is_too_long_is_refused_whatever_its_form() -> None:
+    long = profile(Template((Field("user", "hex"), b" ", BOX)), max_username=10)
+    with pytest.raises(ValueError, match="at most 10"):
+        Connection("client", user="u" * 11, key=KEY, profile=long)
+    data = Connection("client", user="u" * 11, key=KEY, profile=profile(*long.hello.packets)).data_to_send()  # type: ignore[attr-defined]
+    (event,) = Connection("server", secure=True, profile=long).receive(data)
+    assert isinstance(event, Closed)
+
+
+def test_a_username_whose_form_may_be_longer_than_its_bytes_is_measured_in_bytes() -> None:
+    escaped = profile(Template((Field("user", "string-hex"), BOX)), max_username=4)
+    server = Connection("server", secure=True, profile=escaped)
+    client = Connection("client", user="abcde", key=KEY, profile=profile(Template((Field("user", "string-hex"), BOX))))
+    (event,) = server.receive(client.data_to_send())
+    assert isinstance(event, Closed)
+    assert event.error.reason == "a username of 5 bytes; expected 4 at most"
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_session_key_has_32_bytes(size: int) -> None:
+    listed = TemplateHello((Template((USER,)), Template((BOX,))), content=Template((Field("key", "u8vector"),)))
+    server = listed.server()
+    server.receive(b"me")
+    assert server.receive(bytes(80))
+    with pytest.raises(RemoteProtocolError, match=f"a session key of {size} bytes; expected 32"):
+        server.session_key(lambda box: b"#u8(" + b"0 " * size + b")")
+
+
+def test_a_hello_may_carry_the_base_of_the_nonces() -> None:
+    for content, packets in (
+        (Template((Field("key"),)), (Template((USER, b"\n", Field("nonce"))), Template((BOX,)))),
+        (Template((Field("key"), Field("nonce"))), (Template((USER,)), Template((BOX,)))),
+    ):
+        carrying = Profile(
+            "base",
+            hello=TemplateHello(packets, content=content),
+            nonces=Counted("hello", client=1, server=0, step=2, key="front"),
+        )
+        assert carrying.leaks is None
+        client = Connection("client", user="me", key=KEY, profile=carrying)
+        server = Connection("server", secure=True, profile=carrying)
+        client.request("x")
+        server.receive(client.data_to_send())
+        opened, request = server.authenticate(KEY)
+        assert isinstance(opened, Opened)
+        server.respond(request.id, "y")
+        (answer,) = client.receive(server.data_to_send())
+        assert answer.message == "y"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("packets", "content"),
+    [
+        ((Template((USER,)),), Template((BOX,))),
+        ((Template((USER, USER)), Template((BOX,))), Template((BOX,))),
+        ((Template((Field("name"), USER, BOX)),), Template((BOX,))),
+        ((Template((USER, BOX)),), Template((b"no key",))),
+    ],
+)
+def test_a_hello_that_cannot_be_is_refused(packets: Any, content: Any) -> None:
+    with pytest.raises(BokbokError, match=r"fields `user` and `key` once each|holds the field `key`"):
+        TemplateHello(packets, content=content)
