@@ -29,6 +29,7 @@ import pytest
 from bokbok_interop.cases import all_cases
 from bokbok_interop.matrix import Selection, build
 from bokbok_interop.model import Outcome
+from bokbok_interop.peers import docker as containers
 from bokbok_interop.peers import session as sessions
 from bokbok_interop.peers.base import PuppetFault, Unavailable
 from bokbok_interop.peers.docker import PORTS_ALONE, DockerPeer, DockerRunning
@@ -423,6 +424,41 @@ async def test_without_an_engine_every_cell_says_so(monkeypatch: pytest.MonkeyPa
     assert len(results) == 100
     assert {result.outcome for result in results} == {Outcome.ABSENT}
     assert all("no container engine answers at unix://" in result.reason for result in results)
+
+
+async def test_an_engine_whose_networks_are_elsewhere_is_told_so(
+    client: Any, fake_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions.socket, "if_nameindex", lambda: [(1, "lo")])
+    before = {one.run for one in leftovers(client)}
+    peers = [DockerPeer(name, fake_image) for name in ("one", "two")]
+    problems = await asyncio.gather(*(peer.prepare() for peer in peers), return_exceptions=True)
+    assert all(isinstance(problem, Unavailable) for problem in problems)
+    assert "are not on this machine" in str(problems[0])
+    assert {one.run for one in leftovers(client)} <= before
+
+
+async def test_what_an_engine_cannot_do_a_container_does_without(
+    peer: DockerPeer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "_OPTIONAL", {"odd": (("/proc/sys/",), {"sysctls": {"net.no": "1"}})})
+    async with started(peer) as (puppet, running):
+        assert await said(puppet, "all the same") == "all the same"
+        assert running.session.without == {"odd"}
+        (mine,) = [one for one in leftovers(client) if one.run == running.session.id]
+        assert mine.containers == [running.name]
+
+
+async def test_a_command_that_the_image_lacks_is_named(fake_image: str) -> None:
+    peer = DockerPeer("fake", f"{fake_image} /no-such-program")
+    await peer.prepare()
+    try:
+        running = await peer.start()
+        with pytest.raises(PuppetFault, match=r"status 127; .*no-such-program"):
+            await Puppet(running).start()
+        await running.kill()
+    finally:
+        await peer.dispose()
 
 
 # -- whole runs

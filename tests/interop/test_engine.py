@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,12 @@ def test_nobody_at_a_port_is_said_so() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Unavailable, match="Connection refused"):
             Engine(Endpoint(f"tcp://127.0.0.1:{port}", "DOCKER_HOST")).open()
+
+
+def test_without_the_sdk_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(Unavailable, match=r"pip install 'bokbok\[interop\]'"):
+        Engine(Endpoint("unix:///x", "DOCKER_HOST")).new_client()
 
 
 def test_an_address_of_no_known_form() -> None:

@@ -4,8 +4,9 @@ What this package knows: processes, their streams, the line protocol, addresses 
 refuses to know: what is required of a peer.
 
 `base` has the two interfaces, `Peer` (an implementation that can be started) and `Running` (one started puppet);
-`local` implements them with processes of this machine; `puppet` speaks the line protocol over any `Running`;
-`known` names the peers that come with the project.
+`local` implements them with processes of this machine, `docker` with containers (`engine` is who runs those, `session`
+what a run has there, `images` where they come from, `attached` how their streams travel); `puppet` speaks the line
+protocol over any `Running`; `known` names the peers that come with the project.
 """
 
 from .base import LOCAL_FAULTS, Peer, PuppetFault, Running, Unavailable

@@ -48,12 +48,12 @@ STOP_SECONDS = 15.0
 """How long a busy engine may take to notice that a container has ended."""
 _POLL = 0.02
 
-# What not every engine can do, by the word that its refusal holds; a puppet can do without.
-_OPTIONAL: dict[str, dict[str, Any]] = {
+# What not every engine can do: the words that its refusal holds, and the setting that a puppet can do without.
+_OPTIONAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     # Reaps what a puppet's children leave, and passes signals on.
-    "init": {"init": True},
+    "init": (("docker-init", "init binary"), {"init": True}),
     # A published port is used again soon: servers that do not set SO_REUSEADDR must not stumble over their own past.
-    "sysctl": {"sysctls": {"net.ipv4.tcp_max_tw_buckets": "0"}},
+    "sysctl": (("sysctl", "/proc/sys/"), {"sysctls": {"net.ipv4.tcp_max_tw_buckets": "0"}}),
 }
 
 
@@ -377,7 +377,8 @@ class DockerPeer(Peer):
                 break
             except docker.errors.APIError as error:
                 why = explain(error)
-                refused = {word for word in _OPTIONAL if word in why} - where.without
+                refused = {what for what, (words, _) in _OPTIONAL.items() if any(word in why for word in words)}
+                refused -= where.without
                 if not refused:
                     where.give_back(addresses)
                     raise Unavailable(f"the engine does not start {self.image}: {why}") from None
@@ -392,7 +393,10 @@ class DockerPeer(Peer):
     ) -> tuple[str, Any, dict[str, Any]]:
         """Create, attach to, and start a container: its id, its stream, what the engine says of it. Blocks."""
         options = {
-            key: value for word, more in _OPTIONAL.items() if word not in where.without for key, value in more.items()
+            key: value
+            for what, (_, more) in _OPTIONAL.items()
+            if what not in where.without
+            for key, value in more.items()
         }
         created = client.create_container(
             self._id,
