@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
@@ -17,6 +17,7 @@ every = pytest.mark.parametrize("name", USER_ENCODINGS)
 
 
 @every
+@settings(max_examples=30)
 @given(data=BYTES)
 def test_what_is_encoded_decodes_to_the_same(name: str, data: bytes) -> None:
     if name == "nul":
@@ -26,6 +27,7 @@ def test_what_is_encoded_decodes_to_the_same(name: str, data: bytes) -> None:
 
 
 @every
+@settings(max_examples=30)
 @given(data=st.binary(max_size=60))
 def test_a_form_is_as_long_as_it_says(name: str, data: bytes) -> None:
     form = get_encoding(name, user=True)
@@ -36,6 +38,7 @@ def test_a_form_is_as_long_as_it_says(name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, form in USER_ENCODINGS.items() if form.delimited])
+@settings(max_examples=30)
 @given(data=BYTES, rest=st.sampled_from([b"", b" ", b")", b'"x"', b"(a)", b"\n"]))
 def test_a_form_that_shows_its_end_is_found_in_what_surrounds_it(name: str, data: bytes, rest: bytes) -> None:
     if name == "nul":
@@ -49,6 +52,7 @@ def test_a_form_that_shows_its_end_is_found_in_what_surrounds_it(name: str, data
 
 
 @every
+@settings(max_examples=30)
 @given(data=st.binary(max_size=30))
 def test_anything_else_is_a_protocol_error(name: str, data: bytes) -> None:
     form = get_encoding(name, user=True)

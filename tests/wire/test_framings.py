@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
@@ -69,6 +69,7 @@ def packets_for(framing: Any) -> st.SearchStrategy[list[bytes]]:
 
 
 @every
+@settings(max_examples=30)
 @given(data=st.data(), cuts=st.lists(st.integers(1, 30), max_size=12))
 def test_packets_come_out_as_they_went_in_however_the_stream_is_cut(framing: Any, data: Any, cuts: list[int]) -> None:
     packets = data.draw(packets_for(framing))
@@ -78,6 +79,7 @@ def test_packets_come_out_as_they_went_in_however_the_stream_is_cut(framing: Any
 
 
 @every
+@settings(max_examples=30)
 @given(data=st.binary(max_size=80), cuts=st.lists(st.integers(1, 30), max_size=5))
 def test_any_bytes_are_packets_or_a_protocol_error(framing: Any, data: bytes, cuts: list[int]) -> None:
     try:

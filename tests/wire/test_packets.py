@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
@@ -25,6 +25,7 @@ every = pytest.mark.parametrize("form", FORMS, ids=repr)
 
 @every
 @pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
+@settings(max_examples=30)
 @given(body=st.binary(min_size=1, max_size=50))
 def test_what_is_wrapped_is_unwrapped(form: PacketForm, secure: bool, body: bytes) -> None:
     for role in ("client", "server"):

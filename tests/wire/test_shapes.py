@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError, WriteError
@@ -64,6 +64,7 @@ def test_what_is_written_reads_as_the_same(form: Any, id: int) -> None:
 
 
 @every
+@settings(max_examples=30)
 @given(body=st.binary(max_size=30))
 def test_anything_else_is_a_protocol_error_or_told_to_be_unreadable(form: Any, body: bytes) -> None:
     codec = bound(form)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
@@ -31,6 +31,7 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=repr)
+@settings(max_examples=30)
 @given(user=st.binary(min_size=1, max_size=30), box=st.binary(min_size=72, max_size=72))
 def test_what_is_written_is_taken_apart_again(template: Template, user: bytes, box: bytes) -> None:
     for mark in (b"\n", b"|", b"#${", b"\0"):
@@ -44,6 +45,7 @@ def test_what_is_written_is_taken_apart_again(template: Template, user: bytes, b
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=repr)
+@settings(max_examples=30)
 @given(data=st.binary(max_size=100))
 def test_anything_else_is_a_protocol_error(template: Template, data: bytes) -> None:
     try:
