@@ -42,6 +42,8 @@ class Raw:
 
     Attributes:
         session: the session key, once there is one; `None` on an insecure connection.
+        opened_before: on how many connections the server's open handler had run before this one was made; known
+            where a client says no hello of itself.
     """
 
     _KINDS = ("request", "response", "error")
@@ -55,6 +57,7 @@ class Raw:
         self.role = role
         self.number = number
         self.session: bytes | None = None
+        self.opened_before = 0
         self.ids = 0
         self.ended_how = ""
         self._prefix = os.urandom(16)
@@ -245,11 +248,16 @@ async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USE
     """
     address = t.server.puppet.running.from_runner(served.bound)
     t.raw_count += 1
+    if not hello:
+        # Before the connection is made: a server at fault may run its open handler at once.
+        await t.server.settle()
+    opened = len(served.connections)
     try:
         reader, writer = await open_stream(address)
     except OSError as error:
         raise Failure("the server cannot be connected to", expected="a connection", actual=str(error)) from None
     raw = Raw(t, reader, writer, CLIENT, t.raw_count)
+    raw.opened_before = opened
     if hello and t.secure:
         await raw.send(raw.hello(user, passphrase))
     return raw
