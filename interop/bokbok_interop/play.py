@@ -545,6 +545,7 @@ class Play:
             client.relay_address(self.transport, self.new_name()),
             self.server.puppet.running.from_runner(served.bound),
             capture,
+            follow=False,
         )
         await relay.start()
         self.relays.append(relay)

@@ -253,7 +253,7 @@ async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USE
         await t.server.settle()
     opened = len(served.connections)
     try:
-        reader, writer = await open_stream(address)
+        reader, writer = await open_stream(address, follow=False)
     except OSError as error:
         raise Failure("the server cannot be connected to", expected="a connection", actual=str(error)) from None
     raw = Raw(t, reader, writer, CLIENT, t.raw_count)

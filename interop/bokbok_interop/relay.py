@@ -86,6 +86,7 @@ class Relay:
         bind: where to listen, `("tcp", host, 0)` or `("unix", path)`.
         target: the server's address, as the runner reaches it.
         capture: takes every byte.
+        follow: whether the target's path may be a symbolic link (`open_stream`).
 
     Attributes:
         address: where it listens.
@@ -93,8 +94,9 @@ class Relay:
         seen: bytes that came from each side, over all connections.
     """
 
-    def __init__(self, bind: Address, target: Address, capture: Capture | None = None) -> None:
+    def __init__(self, bind: Address, target: Address, capture: Capture | None = None, *, follow: bool = True) -> None:
         self.target = target
+        self.follow = follow
         self.capture = Capture(str(bind[0])) if capture is None else capture
         self.faults = {CLIENT: Faults(), SERVER: Faults()}
         self.links: list[Link] = []
@@ -175,7 +177,7 @@ class Relay:
             self.links.append(link)
         try:
             try:
-                up_reader, up_writer = await open_stream(self.target)
+                up_reader, up_writer = await open_stream(self.target, follow=self.follow)
             except OSError:
                 link.abort()
                 return

@@ -7,8 +7,12 @@ full, and that asyncio takes this for a connection in progress, which it is not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import os
 import socket
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 __all__ = ["open_stream"]
@@ -16,14 +20,39 @@ __all__ = ["open_stream"]
 _RETRY = 0.01
 
 
-async def open_stream(address: Sequence[Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+@contextlib.contextmanager
+def _itself(path: str) -> Iterator[str]:
+    """Another name for the socket at a path, if it is one and no link to one, whatever becomes of the path."""
+    if not hasattr(os, "O_PATH"):  # not Linux: there are no containers beside the runner, either
+        yield path
+        return
+    file = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        if stat.S_ISLNK(os.fstat(file).st_mode):
+            raise OSError(errno.ELOOP, "a symbolic link instead of a socket", path)
+        yield f"/proc/self/fd/{file}"
+    finally:
+        os.close(file)
+
+
+async def open_stream(
+    address: Sequence[Any], *, follow: bool = True
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to `("tcp", host, port)` or `("unix", path)`.
+
+    Args:
+        address: where.
+        follow: whether a path may be a symbolic link. A puppet in a container must not lead the runner, which has this
+            machine's file system before it, to another socket than its own.
 
     Raises:
         OSError: nothing listens there.
     """
     if address[0] != "unix":
         return await asyncio.open_connection(address[1], address[2])
+    if not follow:
+        with _itself(address[1]) as path:
+            return await open_stream(("unix", path))
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.setblocking(False)

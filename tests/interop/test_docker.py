@@ -271,6 +271,31 @@ async def test_a_container_reaches_the_runner_where_nobody_else_does(peer: Docke
             assert await asyncio.wait_for(heard, 10) == b"hello"
 
 
+async def test_only_sockets_of_the_shared_folder_are_opened_to_all(peer: DockerPeer, tmp_path: Path) -> None:
+    async with started(peer) as (_, running):
+        shared = Path(running.session.shared)
+        secret = tmp_path / "secret"
+        secret.touch(0o600)
+        (shared / "link").symlink_to(secret)
+        (shared / "file").touch(0o600)
+        with socket.socket(socket.AF_UNIX) as outside, socket.socket(socket.AF_UNIX) as inside:
+            outside.bind(str(tmp_path / "socket"))
+            inside.bind(str(shared / "socket"))
+            os.chmod(tmp_path / "socket", 0o600)
+            for path in (secret, shared / "link", shared / "file", tmp_path / "socket", shared / "socket"):
+                assert running.to_runner(("unix", str(path))) == ("unix", str(path))
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (secret, shared / "file", tmp_path / "socket")]
+        assert modes == [0o600] * 3
+        assert stat.S_IMODE((shared / "socket").stat().st_mode) == 0o666
+
+
+@pytest.mark.parametrize("path", ["/var/run/docker.sock", "{shared}/../lock", "relative"])
+async def test_a_container_cannot_lead_the_runner_to_other_sockets(peer: DockerPeer, path: str) -> None:
+    async with started(peer) as (_, running):
+        with pytest.raises(PuppetFault, match="where it was not told to"):
+            running.from_runner(("unix", path.format(shared=running.session.shared)))
+
+
 async def test_the_runners_machine_has_a_name_in_a_container(peer: DockerPeer) -> None:
     async with started(peer) as (puppet, running):
         with socket.create_server((running.session.gateway, 0)) as server:

@@ -204,7 +204,7 @@ async def stale_path(t: Play) -> None:
     running = t.client.puppet.running
     address = running.relay_address("unix", t.new_name())
     file = Path(address[1])
-    file.touch(0o666)
+    file.touch(0o666, exist_ok=False)
     try:
         await t.fails(
             t.client.connect(running.to_runner(address)),
@@ -337,7 +337,7 @@ async def half_open_neighbour(t: Play) -> None:
     """A client that connects and says nothing holds nobody up."""
     served = await t.serve()
     address = t.server.puppet.running.from_runner(served.bound)
-    _, writer = await open_stream(address)
+    _, writer = await open_stream(address, follow=False)
     try:
         await t.within(5, _works(t, served.address), "a connection beside a silent one")
     finally:

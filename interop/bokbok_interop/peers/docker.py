@@ -122,7 +122,7 @@ class DockerRunning(Running):
         if self._removal is not None:
             await self.kill()
             return None
-        if self._paused:
+        with contextlib.suppress(PuppetFault):
             await self.resume()
         self.streams.end_input()
         status: int | None = None
@@ -149,10 +149,11 @@ class DockerRunning(Running):
             import docker
 
             state: dict[str, Any] = {}
-            with contextlib.suppress(docker.errors.APIError):
-                client.kill(self.id)  # it need not run any more
-            with contextlib.suppress(docker.errors.APIError):
-                state = client.inspect_container(self.id)["State"]
+            if self._state is None:
+                with contextlib.suppress(docker.errors.APIError):
+                    client.kill(self.id)  # it need not run any more
+                with contextlib.suppress(docker.errors.APIError):
+                    state = client.inspect_container(self.id)["State"]
             # What cannot be removed now is found by its label at the end of the run.
             with contextlib.suppress(docker.errors.APIError):
                 client.remove_container(self.id, force=True, v=True)
@@ -260,7 +261,10 @@ class DockerRunning(Running):
     def from_runner(self, address: Address) -> Address:
         """See `Running.from_runner`."""
         if address[0] == "unix":
-            return _opened_up(address)
+            if os.path.dirname(address[1]) != self.session.shared:
+                # The runner, and with it the other puppet, must not be led to other sockets of this machine.
+                raise PuppetFault(self.peer, "nonsense", f"listens at {address[1]}, where it was not told to")
+            return self.session.opened_up(address)
         published = self._published.get(address[2])
         # A port that a server chose by itself is not published. Most machines can reach it all the same.
         return ("tcp", self.ipv4, address[2]) if published is None else ("tcp", "127.0.0.1", published)
@@ -278,7 +282,7 @@ class DockerRunning(Running):
     def to_runner(self, address: Address) -> Address:
         """See `Running.to_runner`."""
         if address[0] == "unix":
-            return _opened_up(address)
+            return self.session.opened_up(address)
         return ("tcp", self.session.gateway, address[2]) if bound_to_all(address) else address
 
     def seen_from(self, address: Address) -> Address:
@@ -301,13 +305,6 @@ class DockerRunning(Running):
 
     def _beside(self, other: Running) -> bool:
         return isinstance(other, DockerRunning) and other.session is self.session
-
-
-def _opened_up(address: Address) -> Address:
-    """Let every user connect to a socket's file. Who cannot come to its folder cannot come to it either."""
-    with contextlib.suppress(OSError):  # it is not there, or is not ours to open up
-        os.chmod(address[1], 0o666)  # noqa: S103
-    return address
 
 
 class DockerPeer(Peer):
