@@ -599,3 +599,32 @@ async def test_real_peers_in_containers_and_beside_them(client: Any, name: str) 
     assert [f"{one.cell} {one.reason}" for one in results if one.outcome is Outcome.FAILED] == []
     passed = {result.cell.case for result in results if result.outcome is Outcome.PASSED}
     assert {"connect.bind-all", "lifecycle.network-lost", "lifecycle.client-paused", "hostile.tampered"} <= passed
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("case", "role"), [("network-lost", "client"), ("network-lost-client", "server")])
+async def test_a_peer_that_cannot_wait_is_caught_when_its_network_is_lost(client: Any, case: str, role: str) -> None:
+    """What `test_mutants.py` does for the cases that need no container."""
+    if inspect_image(client, "bokbok/python") is None:
+        pytest.skip("there is no image bokbok/python here (`make images` builds it)")
+    root = HERE.parents[1]
+    holder = DockerPeer("holder", "bokbok/python")
+    await holder.prepare()
+    try:
+        assert holder._session is not None
+        tree = Path(holder._session.shared) / "tree"
+        for folder in ("interop/examples/minimal", "tests/interop/mutants"):
+            shutil.copytree(root / folder, tree / folder)
+        python = "bokbok/python /opt/bokbok/bin/python"
+        good = DockerPeer("good", f"{python} {tree}/interop/examples/minimal/puppet.py")
+        bad = DockerPeer("bad", f"{python} {tree}/tests/interop/mutants/mutants.py impatient")
+        names = {"client": "good", "server": "good", role: "bad"}
+        wanted = Selection(cases=(f"lifecycle.{case}",), securities=("secure",), clients=(names["client"],))
+        groups = build(["good", "bad"], all_cases(), wanted)
+        results = await Runner({"good": good, "bad": bad}, Settings()).run(groups)
+    finally:
+        await holder.dispose()
+    outcomes = {(one.cell.client, one.cell.server): one for one in results}
+    assert outcomes[names["client"], names["server"]].outcome is Outcome.FAILED
+    if role == "server":
+        assert outcomes["good", "good"].outcome is Outcome.PASSED, outcomes["good", "good"].reason

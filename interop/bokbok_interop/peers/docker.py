@@ -342,7 +342,9 @@ class DockerPeer(Peer):
 
     async def prepare(self) -> None:
         """See `Peer.prepare`."""
-        where = self._session = await session()
+        if self._session is None:
+            self._session = await session()
+        where = self._session
         try:
             self._id = await where.image(self.image, self._find)
         except BaseException:
