@@ -1,80 +1,164 @@
-"""How many formats calibration identifies, how many it claims wrongly, and how long it takes.
+"""How many formats calibration identifies, whether what it claims is true, and how long it takes.
 
-    python bench/calibrate.py [--count 200] [--first 0] [--insecure]              formats of the project's own strategies
-    python bench/calibrate.py --foreign [--count 200] [--plain] [--insecure]      those of the independent generator
-    python bench/calibrate.py --foreign --outside --count 50                      formats outside the table: no claim expected
+    python bench/calibrate.py                              everything: some minutes
+    python bench/calibrate.py secure insecure              the groups named; --count, --first choose the seeds
+    python bench/calibrate.py secure --seed 17 --show      one format, with the report
 
-Each format is recorded once with the default script, calibrated, and the claim is held against the recording by writing
-every byte again (that is part of calibrating). Run it from the repository's root.
-"""  # noqa: E501
+Each format is recorded once with the default script and calibrated; what is claimed is then spoken in a fresh
+conversation in both roles with live peers of the true format (but for `own`, which has no other peers than ours).
+Groups: `secure`, `insecure` (random formats of the table, of the independent generator in tests/support/foreign),
+`secure-plain`, `insecure-plain` (the same without unusual readings of the table), `outside` (formats that are not in
+the table: nothing may be claimed), `may-occur` (the table's third column), `own` (the project's own strategies).
+Run it from the repository's root. The exit status is 1 if anything was claimed wrongly.
+"""
 
 from __future__ import annotations
 
 import argparse
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import logging
 import random
+import signal
 import statistics
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "interop")]
 
-from bokbok_interop.calibrate.recording import Recorded, from_capture  # noqa: E402
-from bokbok_interop.calibrate.script import SCRIPT, known_datums  # noqa: E402
+from bokbok_interop.calibrate.recording import Recorded  # noqa: E402 - the path is set above
+from bokbok_interop.calibrate.report import as_text  # noqa: E402
+from bokbok_interop.calibrate.script import known_datums  # noqa: E402
 from bokbok_interop.calibrate.session import record  # noqa: E402
-from bokbok_interop.calibrate.solve import Secrets, solve  # noqa: E402
-from bokbok_interop.capture import Capture  # noqa: E402
+from bokbok_interop.calibrate.solve import Answer, Secrets, solve  # noqa: E402
+from tests.support import foreign  # noqa: E402
+from tests.support.fresh import fresh_problems, recorded_foreign  # noqa: E402
+from tests.support.profiles import random_profile  # noqa: E402
+
+COUNTS = {
+    "secure": 200, "secure-plain": 200, "insecure": 200, "insecure-plain": 200, "outside": 50, "may-occur": 50,
+    "own": 50,
+}  # fmt: skip
+GIVE_UP = 120
+"""Seconds: a format that takes longer counts as a hang."""
 
 
-def own(seed: int, options: argparse.Namespace) -> tuple[Any, list[Recorded], bool, bytes]:
-    from tests.support.profiles import random_profile
+@dataclasses.dataclass
+class Case:
+    """One format and what came of it."""
 
-    profile = random_profile(random.Random(seed))
-    return profile, record(profile, secure=not options.insecure), not options.insecure, b"mypassphrase"
+    seed: int
+    status: int
+    seconds: float
+    text: str
+    problems: list[str]
+    secure: bool
+    report: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        return self.status == 0 and bool(self.problems)
 
 
-def foreign(seed: int, options: argparse.Namespace) -> tuple[Any, list[Recorded], bool, bytes]:
-    from tests.support import foreign as generator
-
+def draw(group: str, seed: int) -> foreign.Format:
     rng = random.Random(seed)
-    if options.outside:
-        drawn = generator.foreign_format(rng)
+    if group == "outside":
+        return foreign.foreign_format(rng)
+    if group == "may-occur":
+        return foreign.may_occur_format(rng)
+    return foreign.random_format(rng, secure=group.startswith("secure"), readings=not group.endswith("-plain"))
+
+
+def calibrate(recorded: list[Recorded], secure: bool, passphrase: str = "mypassphrase") -> tuple[Answer, float]:
+    """What comes of a recording, and the seconds that it took."""
+    secrets = Secrets(b"myuser", passphrase.encode()) if secure else Secrets()
+    begin = time.perf_counter()
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(GIVE_UP)
+    try:
+        answer = solve(recorded, secrets, known_datums())
+    finally:
+        signal.alarm(0)
+    return answer, time.perf_counter() - begin
+
+
+def _too_long(*_: Any) -> None:
+    raise TimeoutError(f"over {GIVE_UP} seconds")
+
+
+def play(group: str, seed: int) -> Case:
+    """Draw, record, calibrate, verify."""
+    logging.getLogger("bokbok").setLevel(logging.CRITICAL)  # handlers fail on purpose
+    rng = random.Random(seed)
+    if group == "own":
+        profile = random_profile(rng)
+        recorded, secure, text = record(profile), True, repr(profile)
+        answer, seconds = calibrate(recorded, secure)
+        problems = []
     else:
-        drawn = generator.random_format(rng, secure=not options.insecure, readings=not options.plain)
-    made = generator.record(drawn, list(SCRIPT), rng, passphrase="mypassphrase")
-    capture = Capture("tcp")
-    for line in made.records:
-        if "from" in line:
-            data = None if line.get("eof") else bytes.fromhex(line["data"])
-            capture.add(line.get("t", 0), line.get("conn", 1), line["from"], data)
-    return drawn, from_capture(capture), drawn.secure, b"mypassphrase"
+        fmt = draw(group, seed)
+        recorded, secure, text = recorded_foreign(fmt, rng), fmt.secure, fmt.text()
+        try:
+            answer, seconds = calibrate(recorded, secure, fmt.derivation.example)
+        except TimeoutError as error:
+            return Case(seed, -1, GIVE_UP, text, [str(error)], secure)
+        problems = fresh_problems(answer.profiles[0], fmt) if answer.profiles else []
+    return Case(seed, answer.status, seconds, text, problems, secure, as_text(answer, recorded, secure=secure))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--count", type=int, default=200)
+def measure(group: str, seeds: range, jobs: int, show: bool) -> bool:
+    """Play a group; print its figures. Whether nothing was claimed wrongly."""
+    if jobs > 1:
+        with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+            cases = list(pool.map(play, [group] * len(seeds), seeds))
+    else:
+        cases = [play(group, seed) for seed in seeds]
+    statuses = collections.Counter(case.status for case in cases)
+    outside = group == "outside"
+    good = [c for c in cases if (c.status == 4 if outside else c.status == 0 and not c.problems)]
+    wrong = [c for c in cases if c.wrong or (outside and c.status == 0)]
+    times = [case.seconds for case in cases]
+    what = "nothing claimed" if outside else "identified and verified"
+    print(
+        f"{group}: {len(cases)} formats, {what}: {len(good)} ({len(good) / len(cases):.1%}), several: {statuses[3]}, "
+        f"none: {statuses[4]}, wrong: {len(wrong)}, hung: {statuses[-1]}; seconds: median "
+        f"{statistics.median(times):.2f}, 95 in 100 under {sorted(times)[int(len(times) * 0.95)]:.2f}, "
+        f"longest {max(times):.2f}",
+        flush=True,
+    )
+    for case in cases:
+        if case not in good or show:
+            print(f"  seed {case.seed}: status {case.status}, {case.seconds:.1f} s {json.dumps(case.problems[:3])}")
+        if show:
+            print(case.text, case.report, sep="\n")
+    return not wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of: {', '.join(COUNTS)}")
+    parser.add_argument("--count", type=int, help="formats of each group")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--foreign", action="store_true")
-    parser.add_argument("--outside", action="store_true")
-    parser.add_argument("--plain", action="store_true")
-    parser.add_argument("--insecure", action="store_true")
+    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--show", action="store_true", help="print formats and reports")
     options = parser.parse_args()
-    times, statuses, others = [], Counter(), []
-    for seed in range(options.first, options.first + options.count):
-        _, recorded, secure, passphrase = (foreign if options.foreign else own)(seed, options)
-        start = time.perf_counter()
-        answer = solve(recorded, Secrets(b"myuser", passphrase) if secure else Secrets(), known_datums())
-        times.append(time.perf_counter() - start)
-        statuses[answer.status] += 1
-        if (answer.status == 0) == options.outside:
-            others.append(seed)
-    names = {0: "one profile", 3: "several", 4: "none"}
-    print(", ".join(f"{names[status]}: {count}" for status, count in sorted(statuses.items())))
-    print(f"seconds: median {statistics.median(times):.2f}, longest {max(times):.2f}")
-    print(f"seeds that came out otherwise than hoped for: {others}")
+    good = True
+    for group in options.groups or COUNTS:
+        if group not in COUNTS:
+            parser.error(f"no group is called {group!r}; known: {', '.join(COUNTS)}")
+        seeds = range(options.first, options.first + (options.count or COUNTS[group]))
+        if options.seed is not None:
+            seeds = range(options.seed, options.seed + 1)
+        good &= measure(group, seeds, options.jobs, options.show)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -142,7 +142,6 @@ class ConnectTimeout(ConnectFailed, TimeoutError):
     """No connection came about in the time allowed."""
 
 
-
 class ConnectionClosed(NetworkError):
     """The connection is over, and with it every request that was waiting on it. Nothing is resent.
 

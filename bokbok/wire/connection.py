@@ -30,6 +30,7 @@ from .events import (
     RequestUnreadable,
     ResponseReceived,
 )
+from .framings import Preamble
 from .guards import (
     DEFAULT_GUARDS,
     DEFAULT_WINDOW,
@@ -168,16 +169,23 @@ class Connection:
                 self._boxes = self._profile.nonces.start(role, draw)
                 self._hello = self._profile.hello.server(self._boxes)
                 self._hello_splitter.limit = self._hello.limit
+                self._expect_preamble(self._profile.hello.preamble)
         else:
             self._bind_packets(None)
             self._announced = self._profile.hello.insecure
-            if self._announced and role == "client":
-                self._write_hello(self._announced)
-            elif self._announced:
+            preamble = self._profile.hello.insecure_preamble
+            if role == "client":
+                self._write_hello(preamble, self._announced)
+            elif self._announced or preamble:
                 self._state = "hello"
-                if self._profile.hello_framing is not None:
-                    self._hello_splitter = self._profile.hello_framing.splitter(limits.packet)
-                self._hello_splitter.limit = len(self._announced[0])
+                if not self._announced:
+                    self._announced = (preamble,)
+                    self._hello_splitter = Preamble(preamble)
+                else:
+                    if self._profile.hello_framing is not None:
+                        self._hello_splitter = self._profile.hello_framing.splitter(limits.packet)
+                    self._hello_splitter.limit = len(self._announced[0])
+                    self._expect_preamble(preamble)
 
     # What a user may look at.
 
@@ -356,7 +364,7 @@ class Connection:
         events: list[Event] = []
         if data and self._state != "closed":
             self._received_any = True
-            (self._splitter if self._state != "hello" else self._hello_splitter).feed(data)
+            (self._splitter if self._state == "open" else self._hello_splitter).feed(data)
             self._process(events)
         return events
 
@@ -444,6 +452,7 @@ class Connection:
         self._state = "open"
         if self._hello_splitter is not self._splitter:
             self._splitter.feed(self._hello_splitter.rest())
+            self._hello_splitter = self._splitter
         self._splitter.limit = self._packet_limit
 
     def _take_message(self, body: bytes, events: list[Event]) -> None:
@@ -481,10 +490,17 @@ class Connection:
             raise ValueError(f"the username has {len(name)} bytes; at most {hello.max_username} can be sent")
         session_key = self._draw(SESSION_KEY_BYTES)  # drawn before the nonces' prefix, as the vectors have it
         self._boxes = self._profile.nonces.start(self._role, self._draw)
-        self._write_hello(hello.client(name, session_key, self._boxes.key_sealer(key.to_bytes()), self._boxes))
+        packets = hello.client(name, session_key, self._boxes.key_sealer(key.to_bytes()), self._boxes)
+        self._write_hello(hello.preamble, packets)
         self._bind_packets(session_key)
 
-    def _write_hello(self, packets: Iterable[bytes]) -> None:
+    def _expect_preamble(self, preamble: bytes) -> None:
+        if preamble:
+            self._hello_splitter = Preamble(preamble, self._hello_splitter)
+
+    def _write_hello(self, preamble: bytes, packets: Iterable[bytes]) -> None:
+        if preamble:
+            self._out.append(preamble)
         framing = self._profile.hello_framing
         write = self._write_packet if framing is None else framing.writer()
         for packet in packets:

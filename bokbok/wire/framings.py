@@ -17,7 +17,7 @@ from ..sexpr import CHICKEN_4
 from ..sexpr.machine import NEED_MORE, NO_DATUM, Machine
 from .framing import LengthPrefix, Splitter
 
-__all__ = ["INTEGERS", "Datums", "IntegerLength", "Lines", "TextLength"]
+__all__ = ["INTEGERS", "Datums", "IntegerLength", "Lines", "Preamble", "TextLength"]
 
 Write = Callable[[list[bytes], bytes], None]
 Head = tuple[int, int]
@@ -114,24 +114,32 @@ class _LengthSplitter(_Buffered):
         head: Callable[[bytearray, int], tuple[int, int] | None],
         *,
         after: int,
+        heads: tuple[bytes, ...],
         counts: int,
         own: bool,
         trailer: bytes,
     ) -> None:
         super().__init__(limit)
         self._head, self._after, self._counts, self._own, self._trailer = head, after, counts, own, trailer
+        self._heads = _longest_first(heads)
 
     def _cut(self) -> bytes | None:
-        buffer, at = self._buffer, self._at
-        found = self._head(buffer, at + self._after)
+        buffer, at, after = self._buffer, self._at, self._after
+        if self._heads:
+            there = bytes(buffer[at : at + len(self._heads[0])])
+            if len(there) < len(self._heads[0]) and any(one.startswith(there) for one in self._heads):
+                self._wait()
+                return None
+            after = len(_head_of(there, self._heads))
+        found = self._head(buffer, at + after)
         if found is None:
-            self._need = len(buffer) - at + 1
+            self._wait()
             return None
         counted, start = found
-        size = counted - self._counts - (start - at - self._after if self._own else 0)
+        size = counted - self._counts - (start - at - after if self._own else 0)
         if size < 0:
             raise RemoteProtocolError(f"a length of {counted} counts less than what it always counts")
-        self._check(size + self._after)
+        self._check(size + after)
         end = start + size
         if len(buffer) < end + len(self._trailer):
             self._need = end + len(self._trailer) - at
@@ -142,7 +150,30 @@ class _LengthSplitter(_Buffered):
             )
         self._at = end + len(self._trailer)
         packet = bytes(buffer[start:end])
-        return bytes(buffer[at : at + self._after]) + packet if self._after else packet
+        return bytes(buffer[at : at + after]) + packet if after else packet
+
+    def _wait(self) -> None:
+        self._need = len(self._buffer) - self._at + 1
+
+
+def _longest_first(heads: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(sorted(heads, key=len, reverse=True))
+
+
+def _head_of(data: bytes, heads: tuple[bytes, ...]) -> bytes:
+    """The one of them, the longest first, that some bytes begin with."""
+    for head in heads:
+        if data.startswith(head):
+            return head
+    expected = " or ".join(map(repr, heads))
+    raise RemoteProtocolError(f"a packet that begins with {data[:24]!r}; expected {expected} before the length")
+
+
+def _checked_heads(heads: tuple[bytes, ...], after: int) -> None:
+    if heads and after:
+        raise BokbokError("either 'heads' or 'after' says what stands before a length, not both")
+    if not all(heads):
+        raise BokbokError("none of the heads is empty")
 
 
 @dataclass(frozen=True)
@@ -156,6 +187,8 @@ class IntegerLength:
         after: how many of a packet's first bytes (a type, a nonce) stand before the length; it does not count them
             unless `counts` says so.
         trailer: bytes behind each packet.
+        heads: as `after`, where what stands before the length is of no fixed size: each packet begins with one of
+            these.
     """
 
     strategy: ClassVar[str] = "length"
@@ -164,9 +197,11 @@ class IntegerLength:
     counts: int = 0
     after: int = 0
     trailer: bytes = b""
+    heads: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         _integer(self.integer)
+        _checked_heads(self.heads, self.after)
 
     @property
     def name(self) -> str:
@@ -194,10 +229,13 @@ class IntegerLength:
             except struct.error:
                 raise _cannot_count(self.integer, size) from None
 
+        heads = _longest_first(self.heads)
+
         def write(out: list[bytes], packet: bytes) -> None:
-            length = length_of(len(packet) - after)
-            if after:
-                out += (packet[:after], length, packet[after:])
+            before = len(_head_of(packet, heads)) if heads else after
+            length = length_of(len(packet) - before)
+            if before:
+                out += (packet[:before], length, packet[before:])
             else:
                 out += (length, packet)
             if trailer:
@@ -214,14 +252,17 @@ class IntegerLength:
         if self.integer == "leb128":
             return None
         bits = int(self.integer[1:].split("-")[0])
-        return (1 << bits) - 1 - self.counts - (bits // 8 if self.own else 0) + self.after
+        before = min(map(len, self.heads)) if self.heads else self.after
+        return (1 << bits) - 1 - self.counts - (bits // 8 if self.own else 0) + before
 
     def splitter(self, limit: int) -> Splitter:
         """See `Framing.splitter`."""
         if self._is_default():
             return LengthPrefix().splitter(limit)
         read = _integer(self.integer)[1]
-        return _LengthSplitter(limit, read, after=self.after, counts=self.counts, own=self.own, trailer=self.trailer)
+        return _LengthSplitter(
+            limit, read, after=self.after, heads=self.heads, counts=self.counts, own=self.own, trailer=self.trailer
+        )
 
 
 def _cannot_count(what: str, size: int) -> BokbokError:
@@ -245,6 +286,7 @@ class TextLength:
         counts: what else it counts.
         trailer: bytes behind each packet (a netstring's comma).
         after: how many of a packet's first bytes stand before all this.
+        heads: as `after`, where that is of no fixed size: each packet begins with one of these.
     """
 
     strategy: ClassVar[str] = "text-length"
@@ -257,8 +299,10 @@ class TextLength:
     counts: int = 0
     trailer: bytes = b""
     after: int = 0
+    heads: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
+        _checked_heads(self.heads, self.after)
         if self.base not in (10, 16):
             raise BokbokError(f"a length is in base 10 or 16, not {self.base}")
         if not self.ending and not self.width:
@@ -279,10 +323,11 @@ class TextLength:
     def writer(self) -> Write:
         """See `Framing.writer`."""
         before, ending, trailer, after, counts = self.before, self.ending, self.trailer, self.after, self.counts
-        digits = self._digits
+        digits, heads = self._digits, _longest_first(self.heads)
 
         def write(out: list[bytes], packet: bytes) -> None:
-            count = len(packet) - after + counts
+            first = len(_head_of(packet, heads)) if heads else after
+            count = len(packet) - first + counts
             text = digits(count)
             if self.own:
                 fixed = len(before) + len(ending)
@@ -290,8 +335,8 @@ class TextLength:
                 while len(digits(count + fixed + size)) > size:
                     size += 1
                 text = digits(count + fixed + size)
-            if after:
-                out += (packet[:after], before, text, ending, packet[after:], trailer)
+            if first:
+                out += (packet[:first], before, text, ending, packet[first:], trailer)
             else:
                 out += (before, text, ending, packet, trailer)
 
@@ -326,7 +371,9 @@ class TextLength:
                 return None
             return int(found[1], base), found.end()
 
-        return _LengthSplitter(limit, head, after=self.after, counts=self.counts, own=self.own, trailer=self.trailer)
+        return _LengthSplitter(
+            limit, head, after=self.after, heads=self.heads, counts=self.counts, own=self.own, trailer=self.trailer
+        )
 
 
 @dataclass(frozen=True)
@@ -505,3 +552,61 @@ class _DatumSplitter:
     def rest(self) -> bytes:
         data, self._buffer, self._at, self._waiting = self._buffer, b"", 0, False
         return data
+
+
+class Preamble:
+    """Takes the bytes before the first packet of a connection, then leaves the rest to a framing's splitter.
+
+    Args:
+        expected: those bytes.
+        inner: what goes on; `None` where no packet of the hello's follows: then `next` returns `expected` once.
+    """
+
+    def __init__(self, expected: bytes, inner: Splitter | None = None) -> None:
+        self._expected = expected
+        self._inner = inner
+        self._buffer: bytes | None = b""
+
+    @property
+    def limit(self) -> int:
+        """See `Splitter.limit`."""
+        return self._inner.limit if self._inner is not None else len(self._expected)
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        if self._inner is not None:
+            self._inner.limit = limit
+
+    def feed(self, data: bytes) -> None:
+        """See `Splitter.feed`."""
+        if self._buffer is None and self._inner is not None:
+            self._inner.feed(data)
+        else:
+            self._buffer = (self._buffer or b"") + data
+
+    def next(self) -> bytes | None:
+        """See `Splitter.next`."""
+        if self._buffer is not None:
+            start = self._buffer[: len(self._expected)]
+            if not self._expected.startswith(start):
+                raise RemoteProtocolError(f"the connection begins with {start!r}; expected {self._expected!r}")
+            if len(start) < len(self._expected):
+                return None
+            rest, self._buffer = self._buffer[len(start) :], None
+            if self._inner is None:
+                self._buffer = rest
+                return self._expected
+            self._inner.feed(rest)
+        return self._inner.next() if self._inner is not None else None
+
+    def pending(self) -> str | None:
+        """See `Splitter.pending`."""
+        if self._buffer:
+            return f"{len(self._buffer)} bytes before the first packet"
+        return self._inner.pending() if self._inner is not None else None
+
+    def rest(self) -> bytes:
+        """See `Splitter.rest`."""
+        data = self._buffer or b""
+        self._buffer = b""
+        return data + (self._inner.rest() if self._inner is not None else b"")

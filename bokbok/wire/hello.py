@@ -71,6 +71,14 @@ class Hello(Protocol):
     def insecure(self) -> tuple[bytes, ...]:
         """The packets by which the client of an insecure connection announces itself; none for most."""
 
+    @property
+    def preamble(self) -> bytes:
+        """What the client of a secure connection sends before its first packet, in no packet; mostly nothing."""
+
+    @property
+    def insecure_preamble(self) -> bytes:
+        """The same of an insecure connection."""
+
     def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
         """The packets of the client's hello; `seal` is bound to the user's key, `boxes` has the nonces' base."""
 
@@ -86,6 +94,8 @@ class UsernameThenKey:
     name: str = "username-then-key"
     max_username: int = MAX_USERNAME
     insecure: ClassVar[tuple[bytes, ...]] = ()
+    preamble: ClassVar[bytes] = b""
+    insecure_preamble: ClassVar[bytes] = b""
 
     def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
         """See `Hello.client`."""
@@ -134,9 +144,11 @@ class TemplateHello:
     Attributes:
         packets: the client's, in order. Fields: `user`, `key` (the boxed session key), `nonce` (the base of counted
             nonces), `any`.
-        content: what is in the session key's box. Fields: `key` (the session key itself), `nonce`, `any`.
+        content: what is in the session key's box. Fields: `key` (the session key itself), `user`, `nonce`, `any`.
         insecure: the packets by which the client of an insecure connection announces itself.
         max_username: bytes of the longest username.
+        preamble: what a secure client sends before its first packet, in no packet: a magic number, a version.
+        insecure_preamble: the same of an insecure client.
     """
 
     strategy: ClassVar[str] = "template"
@@ -144,6 +156,8 @@ class TemplateHello:
     content: Template = _BARE_KEY
     insecure: tuple[bytes, ...] = ()
     max_username: int = MAX_USERNAME
+    preamble: bytes = b""
+    insecure_preamble: bytes = b""
 
     def __post_init__(self) -> None:
         fields = [part.name for packet in self.packets for part in packet.parts if isinstance(part, Field)]
@@ -160,7 +174,7 @@ class TemplateHello:
     def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
         """See `Hello.client`."""
         base = boxes.base if boxes is not None else b""
-        box = seal(self.content.write({"key": session_key, "nonce": base}))
+        box = seal(self.content.write({"key": session_key, "nonce": base, "user": user}))
         return [packet.write({"user": user, "key": box, "nonce": base}) for packet in self.packets]
 
     def server(self, boxes: BoxMaker | None = None) -> ServerHello:
@@ -175,9 +189,10 @@ class _TemplateServer:
         self._content_sizes = {"key": KEY_BYTES, "nonce": boxes.base_size if boxes is not None else 0}
         self._sizes = {"nonce": self._content_sizes["nonce"]}
         self._longest = {"user": hello.max_username, "nonce": 24}
-        size = hello.content.longest(self._content_sizes)
+        size = hello.content.longest({**self._content_sizes, "user": hello.max_username})
         self._longest["key"] = size + overhead
-        if all(isinstance(part, bytes) or part.form.size is not None for part in hello.content.parts):
+        fixed = "user" not in hello.content.fields()
+        if fixed and all(isinstance(part, bytes) or part.form.size is not None for part in hello.content.parts):
             self._sizes["key"] = size + overhead  # the same for every session key
         self._values: dict[str, bytes] = {}
         self._count = 0
@@ -207,6 +222,8 @@ class _TemplateServer:
         values = self._hello.content.read(open_box(self.box), self._content_sizes, "what is in the session key's box")
         if len(values["key"]) != KEY_BYTES:
             raise RemoteProtocolError(f"a session key of {len(values['key'])} bytes; expected {KEY_BYTES}")
+        if values.get("user", self.user) != self.user:
+            raise RemoteProtocolError("the session key's box names another user than the hello does")
         if self._boxes is not None and "nonce" in values:
             self._boxes.base = values["nonce"]
         return values["key"]

@@ -116,7 +116,7 @@ _SESSION_LEAK = (
     "same nonce learns the XOR of their texts and can forge messages"
 )
 
-KeyNonce = Literal["front", "behind", "zero", "counter", "base"]
+KeyNonce = Literal["front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"]
 
 
 @dataclass(frozen=True)
@@ -199,9 +199,9 @@ class Counted:
     """Nonces are counted and do not travel, but for a base.
 
     Attributes:
-        base: what is counted up from: `zero`; `hello` (24 random bytes in the hello's field `nonce`); `key` (the nonce
-            that travels with the session-key box); `first` (each direction's first box has its nonce in front, the
-            others count on from it).
+        base: what is counted up from: `zero`; `hello` (24 random bytes in the hello's field `nonce`); `key` (the 24
+            bytes that travel with the session-key box); `first` (each direction's first box has its nonce in front,
+            the others count on from it).
         order: `big` or `little`: in which order the counter's bytes stand.
         at: where in the 24 bytes the counter begins.
         width: how many of them it is; the others stay as the base has them.
@@ -209,9 +209,11 @@ class Counted:
         server: the same for the server's first one.
         step: what is added from one message to the next.
         key: the nonce of the session-key box: `front`, `behind` (it travels), `zero`, `counter` (the base and
-            `key_count`), `base` (the same as `counter`, of a base that travels).
+            `key_count`), `base` (the same as `counter`, of a base that travels), `zero-front`, `zero-behind` (zeros;
+            what travels with the box is the base alone).
         key_count: see `key`.
-        server_base: `same`, or `first`: the server's first box brings a base of its own in front.
+        server_base: `same`, or `first`: the server's first box brings a base of its own.
+        first: where a base that comes with the first box stands: `front` or `behind`.
     """
 
     strategy: ClassVar[str] = "counted"
@@ -225,6 +227,7 @@ class Counted:
     key: KeyNonce = "counter"
     key_count: int = 0
     server_base: Literal["same", "first"] = "same"
+    first: Literal["front", "behind"] = "front"
 
     def __post_init__(self) -> None:
         if self.base not in ("zero", "hello", "key", "first"):
@@ -233,20 +236,27 @@ class Counted:
             raise BokbokError(f"the order of a counter is 'big' or 'little', not {self.order!r}")
         if not (self.at >= 0 and self.width >= 1 and self.at + self.width <= NONCE_BYTES):
             raise BokbokError(f"a counter of {self.width} bytes at byte {self.at} does not fit into 24 bytes")
-        if self.key not in ("front", "behind", "zero", "counter", "base"):
+        if self.key not in ("front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"):
             raise BokbokError(f"no nonce of the session-key box is called {self.key!r}")
-        if self.base == "key" and self.key not in ("front", "behind"):
+        if self.base == "key" and not self._beside():
             raise BokbokError("counted nonces that begin at the session-key box's need that to travel")
         if self.server_base not in ("same", "first"):
             raise BokbokError(f"the server's base is the 'same' or in its 'first' box, not {self.server_base!r}")
+        if self.first not in ("front", "behind"):
+            raise BokbokError(f"a base stands in 'front' or 'behind' its box, not {self.first!r}")
         if self.step < 1:
             raise BokbokError(f"nonces are counted by a step of 1 or more, not {self.step}")
+
+    def _beside(self) -> str:
+        """Where 24 bytes travel with the session-key box: `front`, `behind`, or empty."""
+        place = self.key.removeprefix("zero-")
+        return place if place in ("front", "behind") else ""
 
     @property
     def leaks(self) -> str | None:
         """See `NonceScheme.leaks`."""
         out = []
-        if self.key == "zero" or (self.key in ("counter", "base") and self.base in ("zero", "first")):
+        if self.key.startswith("zero") or (self.key in ("counter", "base") and self.base in ("zero", "first")):
             out.append(_USER_KEY_LEAK)
         if self.base != "first" and self.server_base == "same" and (self.client - self.server) % self.step == 0:
             out.append(_SESSION_LEAK)
@@ -271,7 +281,7 @@ class _CountedMaker:
         self._scheme, self._role, self._draw = scheme, role, draw
         self.base_size = NONCE_BYTES if scheme.base == "hello" else 0
         self.base = draw(NONCE_BYTES) if self.base_size and role == "client" else bytes(NONCE_BYTES)
-        self.key_overhead = BOX_OVERHEAD if scheme.key in ("front", "behind") else TAG_BYTES
+        self.key_overhead = BOX_OVERHEAD if scheme._beside() else TAG_BYTES
         self.overhead = BOX_OVERHEAD if "first" in (scheme.base, scheme.server_base) else TAG_BYTES
 
     def _key_nonces(self) -> Iterator[bytes]:
@@ -281,23 +291,40 @@ class _CountedMaker:
 
     def key_sealer(self, key: bytes) -> Seal:
         scheme = self._scheme
-        if scheme.key not in ("front", "behind"):
+        place = scheme._beside()
+        if not place:
             return _implied_sealer(key, self._key_nonces())
         nonce = self._draw(NONCE_BYTES)
         if scheme.base == "key":
             self.base = nonce
+        if place != scheme.key:
+            front = place == "front"
+
+            def seal(body: bytes) -> bytes:
+                box = crypto_secretbox_easy(body, bytes(NONCE_BYTES), key)
+                return nonce + box if front else box + nonce
+
+            return seal
         return (box_sealer if scheme.key == "front" else _Behind.sealer)(key, lambda: nonce)
 
     def key_opener(self, key: bytes) -> Open:
         scheme = self._scheme
-        if scheme.key not in ("front", "behind"):
+        place = scheme._beside()
+        if not place:
             return _implied_opener(key, self._key_nonces(), "the hello")
-        opened = (box_opener if scheme.key == "front" else _Behind.opener)(key, "the hello")
+        front = place == "front"
+        if place == scheme.key:
+            opened = (box_opener if front else _Behind.opener)(key, "the hello")
+        else:
+            inner = _implied_opener(key, itertools.repeat(bytes(NONCE_BYTES)), "the hello")
+
+            def opened(box: bytes) -> bytes:
+                return inner(box[NONCE_BYTES:] if front else box[:-NONCE_BYTES])
 
         def open_key(box: bytes) -> bytes:
             text = opened(box)
             if scheme.base == "key":
-                self.base = box[:NONCE_BYTES] if scheme.key == "front" else box[-NONCE_BYTES:]
+                self.base = box[:NONCE_BYTES] if front else box[-NONCE_BYTES:]
             return text
 
         return open_key
@@ -316,14 +343,15 @@ class _CountedMaker:
         base = self._draw(NONCE_BYTES)
         nonces = scheme.nonces(base, 0)
         rest = _implied_sealer(key, nonces)
-        first = True
+        first, front = True, scheme.first == "front"
 
         def seal(body: bytes) -> bytes:
             nonlocal first
             if first:
                 first = False
                 nonce = next(nonces)
-                return nonce + crypto_secretbox_easy(body, nonce, key)
+                box = crypto_secretbox_easy(body, nonce, key)
+                return nonce + box if front else box + nonce
             return rest(body)
 
         return seal
@@ -333,7 +361,8 @@ class _CountedMaker:
         scheme, role = self._scheme, _other(self._role)
         if not self._own_base(role):
             return self._late(lambda: _implied_opener(key, scheme.nonces(self.base, self._offset(role)), "the packet"))
-        opened = box_opener(key)
+        front = scheme.first == "front"
+        opened = (box_opener if front else _Behind.opener)(key, "the packet")
         rest: Open | None = None
 
         def open_box(box: bytes) -> bytes:
@@ -341,7 +370,8 @@ class _CountedMaker:
             if rest is not None:
                 return rest(box)
             text = opened(box)
-            rest = _implied_opener(key, scheme.nonces(box[:NONCE_BYTES], scheme.step), "the packet")
+            base = box[:NONCE_BYTES] if front else box[-NONCE_BYTES:]
+            rest = _implied_opener(key, scheme.nonces(base, scheme.step), "the packet")
             return text
 
         return open_box

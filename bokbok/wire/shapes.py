@@ -347,7 +347,8 @@ class BinaryHeader:
         integer: how an ID is written: `u8`, `u16-be`, … `u64-le`.
         order: `tag-id` or `id-tag`.
         payload: `datum`, or `string`: the datum's text in a string.
-        message: what follows the header of an error: `string` (a datum) or `bytes` (the text itself).
+        message: what follows the header of an error: `string` (a datum), `text` (that once more as a string in a
+            string), or `bytes` (the text itself).
         ending: white space behind each message.
         first_id: the first ID of a client's request.
         server_first_id: the first ID of a server's request.
@@ -374,8 +375,8 @@ class BinaryHeader:
             raise BokbokError("the three tags differ, and are of one length")
         if self.order not in ("tag-id", "id-tag") or self.payload not in ("datum", "string"):
             raise BokbokError("order is 'tag-id' or 'id-tag', payload 'datum' or 'string'")
-        if self.message not in ("string", "bytes"):
-            raise BokbokError(f"message is 'string' or 'bytes', not {self.message!r}")
+        if self.message not in ("string", "text", "bytes"):
+            raise BokbokError(f"message is 'string', 'text' or 'bytes', not {self.message!r}")
 
     def _tags(self) -> tuple[bytes, bytes, bytes]:
         return self.request, self.response, self.error
@@ -410,7 +411,10 @@ class BinaryHeader:
             text = _travelling(text)
             if self.message == "bytes":
                 return failed(id, text.encode("utf-8", "surrogateescape"))
-            return failed(id, dumps(text, dialect=dialect))
+            written = dumps(text, dialect=dialect)
+            if self.message == "text":
+                written = dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
+            return failed(id, written)
 
         def decode(body: bytes) -> tuple[int, int, Any]:
             if len(body) < size + width:
@@ -424,7 +428,7 @@ class BinaryHeader:
                 return kind, id, rest.removesuffix(ending).decode("utf-8", "surrogateescape")
             try:
                 datum = loads(rest, dialect=dialect, max_depth=depth)
-                if nested and kind != ERROR:
+                if self.message == "text" if kind == ERROR else nested:
                     if type(datum) is not str:
                         raise RemoteProtocolError("a payload is the text of a datum in a string")
                     datum = loads(datum, dialect=dialect, max_depth=depth)

@@ -200,7 +200,7 @@ def test_a_narrow_id_starts_again_from_0() -> None:
         (lambda: BinaryHeader(b"a", b"b", b"cd"), "the three tags differ, and are of one length"),
         (lambda: BinaryHeader(order="x"), "order is 'tag-id' or 'id-tag'"),
         (lambda: BinaryHeader(payload="x"), "payload 'datum' or 'string'"),
-        (lambda: BinaryHeader(message="x"), "message is 'string' or 'bytes', not 'x'"),
+        (lambda: BinaryHeader(message="x"), "message is 'string', 'text' or 'bytes', not 'x'"),
     ],
 )
 def test_a_form_that_cannot_be_is_refused(make: Any, problem: str) -> None:

@@ -330,8 +330,15 @@ def _with_answers(
 
     def rank(other: tuple[str, str, bool]) -> tuple[Any, ...]:
         known_payloads = sum(_text(tables[i][other].payload) in known for i in candidates[other])
-        same = _skeleton(other[0]) == skeleton and other[2] == nested
-        return (same, " . DATUM" not in other[0], len(candidates[other]), known_payloads, -len(other[0]))
+        same = _skeleton(other[0]) == skeleton
+        return (
+            same + (other[2] == nested),
+            same,
+            " . DATUM" not in other[0],
+            len(candidates[other]),
+            known_payloads,
+            -len(other[0]),
+        )
 
     once = {
         other
@@ -344,6 +351,8 @@ def _with_answers(
         if not left:
             break
         able = [other for other in once if set(candidates[other]) & left]
+        if chosen:
+            able = [other for other in able if left <= set(candidates[other])]
         if not able:
             return None
         able.sort(key=rank, reverse=True)
@@ -523,9 +532,11 @@ def _finish(
     """Which dialects write the datums as they came; `None` if the messages do not decode at all."""
     exact: dict[str, int] = {}
     spelt: dict[str, int] = {}
+    sense = 0.0
     for dialect in DIALECTS.values():
         codec = messages.bind(dialect, 100_000)
         same = 0
+        said: list[tuple[int, int, Any]] = []
         for body, kind in zip(bodies, kinds, strict=True):
             try:
                 found, id, datum = codec.decode(body.data)
@@ -533,6 +544,7 @@ def _finish(
                 return None
             if kind is not None and found != kind:
                 return None
+            said.append((found, id, datum))
             if hasattr(datum, "problem"):
                 continue
             try:
@@ -540,11 +552,33 @@ def _finish(
             except WriteError:
                 continue
             same += again == body.data
+        sense = max(sense, _sense(bodies, said))
         exact[dialect.name] = same
         spelt[dialect.name] = len(bodies) - same
     most = max(exact.values())
     dialects = [dialect for name, dialect in DIALECTS.items() if exact[name] == most]
-    return Fit(messages, kinds, dialects, len(bodies) - most, seen, notes, score=most)
+    return Fit(messages, kinds, dialects, len(bodies) - most, seen, notes, score=most + 4 * sense)
+
+
+def _sense(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> float:
+    """How well the answers suit the questions: an echo is what was asked for, a failure says what it was told to."""
+    asked: dict[tuple[int, str, int], Any] = {}
+    for body, (kind, id, datum) in zip(bodies, said, strict=True):
+        if kind == REQUEST:
+            asked[body.conn, body.source, id] = datum
+    points = 0.0
+    for body, (kind, id, datum) in zip(bodies, said, strict=True):
+        question = asked.get((body.conn, _other(body.source), id))
+        if kind == REQUEST or not isinstance(question, list) or len(question) < 2 or type(question[0]) is not str:
+            continue
+        name, what = question[0], question[1]
+        if name in ("echo", "ping"):
+            points += (
+                1 if kind == RESPONSE and _text(datum) == _text(what if name == "echo" else ["pong", what]) else -1
+            )
+        elif name == "fail" and type(what) is str:
+            points += 1 if kind == ERROR and what in str(datum) else -1
+    return points
 
 
 def _fit_binary(bodies: Sequence[Body], known: set[bytes]) -> list[Fit]:
@@ -643,13 +677,16 @@ def _try_binary(
             [r[2] for r in rows if r[0] in (request, response)]
         )
         kind_of = {request: REQUEST, response: RESPONSE, error: ERROR}
+        message = "bytes" if error in unread else "string"
+        texts = [r[2] for r in rows if r[0] == error]
+        if nested and message == "string" and texts and all(type(t) is str for t in texts) and _all_strings(texts):
+            message = "text"
         first, server_first, step, note = _numbering(
             [(b.conn, b.source, r[1]) for b, r in zip(bodies, rows, strict=True) if r[0] == request]
         )
         try:
             messages = BinaryHeader(
-                request, response, error, name, order, "string" if nested else "datum",
-                "bytes" if error in unread else "string",
+                request, response, error, name, order, "string" if nested else "datum", message,
                 first_id=first, server_first_id=server_first, id_step=step,
             )  # fmt: skip
         except Exception:  # tags of different lengths
@@ -660,6 +697,13 @@ def _try_binary(
             fit.score += 3 * hits(request) - (0 if largest < 1 << 16 else 20) - layout.size / 100
             return fit
     return None
+
+
+def _all_strings(texts: list[str]) -> bool:
+    try:
+        return all(type(loads(text)) is str for text in texts)
+    except ReadError:
+        return False
 
 
 def _all_read(texts: list[Any]) -> bool:

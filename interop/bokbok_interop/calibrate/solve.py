@@ -15,7 +15,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nacl.exceptions
@@ -147,8 +147,8 @@ def _binary_framings() -> Iterator[IntegerLength]:
 def _text_framings(data: bytes) -> Iterator[TextLength]:
     for base, digits in ((10, rb"[0-9]"), (16, rb"[0-9a-f]"), (16, rb"[0-9A-F]")):
         upper = base == 16 and b"A" in digits
-        plain_start = rb"([^0-9\x00-\x08\x0e-\x1f\x7f-\xff]{0,24}?)(" + digits + rb"{1,16})"
-        for after, pattern in ((0, plain_start), (1, rb"(?s).()(" + digits + rb"{1,16})")):
+        before = rb"([^0-9\x00-\x08\x0e-\x1f\x7f-\xff]{0,24}?)(" + digits + rb"{1,16})"
+        for after, pattern in ((0, before), (1, rb"(?s:.)()(" + digits + rb"{1,16})"), (1, rb"(?s:.)" + before)):
             found = re.match(pattern, data)
             if found is None:
                 continue
@@ -181,9 +181,9 @@ def _is_text(data: bytes) -> bool:
     return bool(data) and not re.search(rb"[\x00-\x08\x0e-\x1f]", data[:200])
 
 
-def _framings(recorded: list[Recorded]) -> Iterator[Framing]:
+def _framings(recorded: list[Recorded], preamble: bytes = b"") -> Iterator[Framing]:
     """Every framing worth trying, the likelier first."""
-    first = next((r.client for r in recorded if r.client), b"")
+    first = next((r.client for r in recorded if r.client), b"")[len(preamble) :]
     seen = set()
     # The default first; those that count oddly last.
     yield from sorted(_binary_framings(), key=lambda f: (f.counts < 0, f.after, f.own))
@@ -197,6 +197,7 @@ def _framings(recorded: list[Recorded]) -> Iterator[Framing]:
     for ending in (b"\n", b"\r\n", b"\0"):
         if ending in first:
             yield Lines(ending)
+    yield from _with_heads(recorded, preamble)
 
 
 def _written(framing: Framing, packets: list[bytes]) -> bytes:
@@ -216,21 +217,25 @@ class Cut:
         client: for each connection the client's packets.
         server: the server's.
         left: bytes of last packets that are not whole.
+        preamble: what the client sends before its first packet.
     """
 
     framing: Framing
     client: list[list[bytes]]
     server: list[list[bytes]]
     left: int
+    preamble: bytes = b""
 
 
-def _cut(framing: Framing, recorded: list[Recorded]) -> Cut | None:
+def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> Cut | None:
     client: list[list[bytes]] = []
     server: list[list[bytes]] = []
     left = 0
     for one in recorded:
         for source, out in (("client", client), ("server", server)):
             stream = one.stream(source)
+            if source == "client":
+                stream = stream[len(preamble) :]
             found = _split(framing, stream)
             if found is None:
                 return None
@@ -242,7 +247,7 @@ def _cut(framing: Framing, recorded: list[Recorded]) -> Cut | None:
     total = sum(len(one.client) + len(one.server) for one in recorded)
     if not any(client) or left * 2 > total:
         return None
-    return Cut(framing, client, server, left)
+    return Cut(framing, client, server, left, preamble)
 
 
 def _separated(cut: Cut, recorded: list[Recorded]) -> list[Cut]:
@@ -256,14 +261,122 @@ def _separated(cut: Cut, recorded: list[Recorded]) -> list[Cut]:
             for index, one in enumerate(recorded):
                 for source, lists in (("client", cut.client), ("server", cut.server)):
                     again = _written(framing, lists[index])
-                    stream = one.stream(source)
+                    stream = one.stream(source)[len(cut.preamble) if source == "client" else 0 :]
                     if len(again) > len(stream) and place == "after" and again.startswith(stream):
                         continue  # cut off just before the separator
                     if not stream.startswith(again):
                         good = False
             if good:
-                out.append(Cut(framing, cut.client, cut.server, cut.left))
+                out.append(Cut(framing, cut.client, cut.server, cut.left, cut.preamble))
     return out[:2]
+
+
+# A symbol as a type before the length, with white space or a colon behind it, or of letters alone.
+_HEADS = (
+    re.compile(rb"[A-Za-z!$%&*/<=>?^_~+-][A-Za-z0-9!$%&*/<=>?^_~+.-]*[ \n:]"),
+    re.compile(rb"[A-Za-z][A-Za-z-]*"),
+)
+_MOST_HEADS = 10
+
+
+def _heads(framing: Framing, pattern: re.Pattern[bytes], streams: list[bytes]) -> tuple[bytes, ...]:
+    """The types that stand before the lengths of all streams; none if there are not."""
+    heads: dict[bytes, None] = {}
+    for data in streams:
+        at = 0
+        while at < len(data):
+            head = pattern.match(data, at)
+            if head is None:
+                if at and len(data) - at < 4:
+                    break  # cut off
+                return ()
+            splitter = framing.splitter(LIMIT)
+            rest = data[head.end() :]
+            splitter.feed(rest)
+            try:
+                if splitter.next() is None:
+                    if not at:
+                        return ()
+                    break
+            except BokbokError:
+                return ()
+            heads[head[0]] = None
+            if len(heads) > _MOST_HEADS:
+                return ()
+            at = len(data) - len(splitter.rest())
+    return tuple(heads)
+
+
+def _with_heads(recorded: list[Recorded], preamble: bytes) -> Iterator[Framing]:
+    """Framings in which a type of no fixed size stands before the length."""
+    streams = [one.client[len(preamble) :] for one in recorded] + [one.server for one in recorded]
+    first = streams[0]
+    for pattern in _HEADS:
+        head = pattern.match(first)
+        if head is None or len(head[0]) > 40:
+            continue
+        likely: list[IntegerLength | TextLength] = [
+            framing for framing in _binary_framings() if not framing.after and not framing.counts
+        ]
+        likely += [framing for framing in _text_framings(first[head.end() :]) if not framing.after]
+        for framing in likely:
+            heads = _heads(framing, pattern, streams)
+            if heads and (len(heads) > 1 or len(heads[0]) > 1):
+                yield replace(framing, heads=heads)
+
+
+_LONGEST_PREAMBLE = 64
+
+
+def _common_prefix(several: list[bytes]) -> bytes:
+    # The least and the greatest share what all share.
+    first, last = min(several), max(several)
+    return first[: next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
+
+
+def _preambles(recorded: list[Recorded], user: bytes) -> Iterator[bytes]:
+    """What may stand before a client's first packet: the same in every connection, and before the username."""
+    clients = [one.client for one in recorded if one.client]
+    common = _common_prefix(clients)
+    if user and user in clients[0]:
+        common = common[: clients[0].find(user)]
+    for size in range(1, min(len(common), _LONGEST_PREAMBLE) + 1):
+        yield common[:size]
+
+
+def _all_cuts(recorded: list[Recorded], preamble: bytes = b"", among: list[Framing] | None = None) -> list[Cut]:
+    """Every way to cut all streams into packets, those without rests first.
+
+    Args:
+        recorded: the connections.
+        preamble: what stands before the client's first packet.
+        among: the framings; `None` for all.
+    """
+    cuts: list[Cut] = []
+    for framing in among if among is not None else _framings(recorded, preamble):
+        cut = _cut(framing, recorded, preamble)
+        if cut is not None:
+            cuts += _separated(cut, recorded) if isinstance(framing, Datums) else [cut]
+    cuts.sort(key=lambda cut: cut.left)
+    return cuts
+
+
+def _behind_preambles(recorded: list[Recorded], user: bytes) -> list[Cut]:
+    """Cuts behind something that stands before the client's first packet; only such as leave no rest."""
+    fits: dict[Framing, bool] = {}
+
+    def suits(framing: Framing) -> bool:
+        if framing not in fits:
+            found = [_split(framing, one.server) for one in recorded if one.server]
+            fits[framing] = all(one is not None and (one[0] and not one[1]) for one in found)
+        return fits[framing]
+
+    for preamble in _preambles(recorded, user):
+        cuts = _all_cuts(recorded, preamble, [f for f in _framings(recorded, preamble) if suits(f)])
+        exact = [cut for cut in cuts if not cut.left and not isinstance(cut.framing, (Datums, Lines))]
+        if exact:
+            return exact
+    return []
 
 
 # Boxes.
@@ -354,8 +467,8 @@ class KeyBox:
         start: where its form begins there.
         end: where it ends.
         encoding: its form.
-        nonce: `front`, `behind`, `zero`, `counter`, `base`.
-        used: the nonce.
+        nonce: `front`, `behind`, `zero`, `counter`, `base`, `zero-front`, `zero-behind`.
+        used: the nonce, or the 24 bytes that travel with the box.
         layout: of a counted nonce.
         count: of a counted nonce.
         derivation: how the key is made of the passphrase.
@@ -378,18 +491,29 @@ class KeyBox:
     base: tuple[int, int, int, str] | None = None
 
 
+MOST_ATTEMPTS = 400_000
+"""Windows that each wide search tries, under each key, before it gives up: some two seconds."""
+
+
 class _Oracle:
-    """Looks for the session key's box; what did not open once is not tried again."""
+    """Looks for the session key's box; what did not open once is not tried again.
+
+    Attributes:
+        keys: those that may be the user's, by derivation.
+        left: attempts that are left to the search that is under way.
+    """
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         self.keys = keys
         self.tried: set[tuple[bytes, bytes]] = set()
         self.attempts = 0
+        self.left = MOST_ATTEMPTS
 
     def open(self, box: bytes, nonce: bytes) -> tuple[str, bytes] | None:
         mark = (box, nonce)
-        if mark in self.tried:
+        if mark in self.tried or self.left <= 0:
             return None
+        self.left -= len(self.keys)
         for name, key in self.keys.items():
             self.attempts += 1
             content = _open(box, nonce, key)
@@ -410,7 +534,7 @@ class _Oracle:
         hello = packets[:5]
         seen = [(index, part) for index, packet in enumerate(hello) for part in _texts(packet)]
         for index, packet in enumerate(hello):
-            seen += [(index, part) for part in self._raw(packet, user, wide=phase in (0, 3))]
+            seen += [(index, part) for part in self._raw(packet, user, wide=phase == 3)]
         bases = list(self._bases(hello, wide=phase == 3)) if phase in (1, 3) else []
         for index, part in seen:
             found = self._sent(index, part) if phase == 0 else self._implied(index, part, bases, phase)
@@ -421,7 +545,7 @@ class _Oracle:
 
     @staticmethod
     def _raw(packet: bytes, user: bytes, *, wide: bool) -> Iterator[Seen]:
-        """Windows of a packet that may be a raw box: to its end, or of a known size."""
+        """Windows of a packet that may be a raw box, likely ones first; `wide` leaves no offset out."""
         size = len(packet)
         if size > 1024:
             return
@@ -431,13 +555,14 @@ class _Oracle:
             behind = at + len(user)
             likely |= {behind, behind + 1, behind + 24, behind + 25}
         starts = [start for start in sorted(likely) if start >= 0]
-        if wide:
-            starts += [start for start in range(max(0, size - 47)) if start not in likely]
+        starts += [start for start in range(size - 47 if wide else min(size - 47, 160)) if start not in likely]
         for start in starts:
             ends = [size]
             if at >= start + 48:
-                ends += [at, at - 1]
-            for end in dict.fromkeys((*ends, start + 72, start + 48)):
+                ends += [at, *range(at - 1, max(start + 47, at - 9), -1)]
+            if wide or start in likely:
+                ends += [start + 72, start + 48]
+            for end in dict.fromkeys(ends):
                 if start + 48 <= end <= size:
                     yield Seen(start, end, "raw", packet[start:end])
 
@@ -476,6 +601,13 @@ class _Oracle:
         found = self.open(value, _ZERO)
         if found:
             return self._made(index, part, "zero", _ZERO, found)
+        if len(value) >= 72:
+            for nonce, box, beside in (
+                ("zero-front", value[24:], value[:24]), ("zero-behind", value[:-24], value[-24:]),
+            ):  # fmt: skip
+                found = self.open(box, _ZERO)
+                if found:
+                    return self._made(index, part, nonce, beside, found)
         for packet, start, end, encoding, base in bases:
             if packet == index and start < part.end and part.start < end:
                 continue
@@ -566,8 +698,10 @@ def _apply(
                 body = _open(value[24:], value[:24], key)
                 if body is not None and way.nonce == "first":
                     base = value[:24]
-            elif way.nonce == "behind":
+            elif way.nonce == "behind" or (way.nonce == "first-behind" and index == 0):
                 body = _open(value[:-24], value[-24:], key)
+                if body is not None and way.nonce == "first-behind":
+                    base = value[-24:]
             else:
                 body = _open(value, _count(base, way.layout, way.start + index * way.step), key)
             if body is not None:
@@ -601,13 +735,17 @@ def _ways(packets: list[bytes], key: bytes, bases: dict[str, bytes]) -> Iterator
                     if _apply(way, packets, key, bases, 6):
                         yield way
                         break
-        for layout, step in itertools.product(_LAYOUTS[:4], (1, 2)):
-            way = Way("first", encoding, "first", layout, 0, step)
+        for first, layout, step in itertools.product(("first", "first-behind"), _LAYOUTS[:4], (1, 2)):
+            way = Way(first, encoding, "first", layout, 0, step)
             if len(packets) > 1 and _apply(way, packets, key, bases, 3):
                 yield way
 
 
 # The whole.
+
+
+Found = tuple[float, Profile, list[Proof], list[Step], Fit]
+"""How good it is, what was found, the proof for each connection, the reasoning, and how its messages fit."""
 
 
 class _Solver:
@@ -636,46 +774,23 @@ class _Solver:
 
     def run(self) -> Answer:
         answer = self.answer
-        cuts: list[Cut] = []
-        for framing in _framings(self.recorded):
-            cut = _cut(framing, self.recorded)
-            if cut is None:
-                continue
-            cuts += _separated(cut, self.recorded) if isinstance(framing, Datums) else [cut]
-        cuts.sort(key=lambda cut: cut.left)
         self.readable()
-        if not cuts:
-            self.say("framing", "no framing of the table cuts the streams into packets", "failed")
-        else:
-            names = ", ".join(dict.fromkeys(_describe(cut.framing) for cut in cuts[:6]))
-            exact = sum(cut.left == 0 for cut in cuts)
-            self.say(
-                "framing", f"{len(cuts)} framings cut the streams, {exact} of them to the last byte: {names}", "likely"
-            )
-        general = list(self.steps)
         oracle = _Oracle(self.secrets.keys()) if self.secrets.secure else None
-        found: list[tuple[float, Profile, list[Proof], list[Step], Fit]] = []
-        best: list[Step] = []
-        depth = -1
-        if oracle is not None:
-            whole = [cut for cut in cuts if not cut.left]
-            cuts = self.promising(whole, oracle) or self.promising([cut for cut in cuts if cut.left], oracle)
-        else:
-            whole = [cut for cut in cuts if not cut.left]
-            cuts = whole[:16] or cuts[:8]
-        for cut in cuts:
-            if found and cut.left > 0 and self._complete(found):
+        before = list(self.steps)
+        self.furthest: list[Step] = []
+        found: list[Found] = []
+        for preambles in (False, True):
+            cuts = _behind_preambles(self.recorded, self.secrets.user or b"") if preambles else _all_cuts(self.recorded)
+            if preambles and not cuts:
                 break
-            self.steps = list(general)
-            results = list(self.secure(cut)) if oracle is not None else list(self.insecure(cut))
-            reached = len(self.steps)
-            if reached > depth:
-                depth, best = reached, list(self.steps)
-            for profile, proofs, fit in results:
-                found.append((self.rate(profile, proofs, fit), profile, proofs, list(self.steps), fit))
+            self.steps = list(before)
+            self.cuts_said(cuts)
+            found = self.tried(cuts, oracle)
+            if found:
+                break
         found.sort(key=lambda item: -item[0])
         if not found:
-            answer.steps = best or general
+            answer.steps = self.furthest
             if oracle is not None and not any(step.topic == "boxes" for step in answer.steps):
                 self.steps = answer.steps
                 self.last_resort(oracle)
@@ -684,6 +799,40 @@ class _Solver:
             self.choose(found)
         answer.seconds = time.monotonic() - self.begin
         return answer
+
+    def cuts_said(self, cuts: list[Cut]) -> None:
+        if not cuts:
+            self.say("framing", "no framing of the table cuts the streams into packets", "failed")
+            return
+        if cuts[0].preamble:
+            self.say("framing", f"before its first packet each client sends {cuts[0].preamble!r}", "likely")
+        names = ", ".join(dict.fromkeys(_describe(cut.framing) for cut in cuts[:6]))
+        exact = sum(cut.left == 0 for cut in cuts)
+        self.say(
+            "framing", f"{len(cuts)} framings cut the streams, {exact} of them to the last byte: {names}", "likely"
+        )
+
+    def tried(self, cuts: list[Cut], oracle: _Oracle | None) -> list[Found]:
+        """What comes of these ways to cut the streams."""
+        general = list(self.steps)
+        if len(self.furthest) < len(general):
+            self.furthest = general
+        found: list[Found] = []
+        whole = [cut for cut in cuts if not cut.left]
+        if oracle is not None:
+            cuts = self.promising(whole, oracle) or self.promising([cut for cut in cuts if cut.left], oracle)
+        else:
+            cuts = whole[:16] or cuts[:8]
+        for cut in cuts:
+            if found and cut.left > 0 and self._complete(found):
+                break
+            self.steps = list(general)
+            results = list(self.secure(cut)) if oracle is not None else list(self.insecure(cut))
+            if len(self.steps) > len(self.furthest):
+                self.furthest = list(self.steps)
+            for profile, proofs, fit in results:
+                found.append((self.rate(profile, proofs, fit), profile, proofs, list(self.steps), fit))
+        return found
 
     @staticmethod
     def _complete(found: list[Any]) -> bool:
@@ -709,6 +858,7 @@ class _Solver:
         user = self.secrets.user or b""
         for phase in range(4):
             out = []
+            oracle.left = MOST_ATTEMPTS
             for cut in cuts[: 40 if phase < 3 else 6]:
                 first = oracle.find(cut.client[0], user, phase)
                 if first is None:
@@ -738,6 +888,8 @@ class _Solver:
         )
         where = {
             "front": "its nonce in front", "behind": "its nonce behind", "zero": "a nonce of zeros that is not sent",
+            "zero-front": "a nonce of zeros that is not sent, and 24 bytes in front",
+            "zero-behind": "a nonce of zeros that is not sent, and 24 bytes behind",
             "counter": f"a counted nonce ({box.count}) that is not sent", "base": "a nonce that the hello carries elsewhere",  # noqa: E501
         }[box.nonce]  # fmt: skip
         self.say("boxes", f"the session key's box: {box.encoding}, {where}, {len(box.content)} bytes inside")
@@ -779,7 +931,7 @@ class _Solver:
         if box.base is not None:
             packet, start, end, encoding = box.base
             out["hello"] = ENCODINGS[encoding].decode(cut.client[index][packet][start:end])
-        elif box.nonce in ("front", "behind"):
+        elif box.nonce.endswith(("front", "behind")):
             out["key"] = box.used
         if len(box.content) >= 56:
             out["content"] = box.content[32:56]
@@ -860,20 +1012,23 @@ class _Solver:
         count = box.count
         if key == "base":
             key = "base"
-        if mine.nonce == "first":
-            yield Counted("first", order, at, width, 0, 0, mine.step, key, count)  # type: ignore[arg-type]
+        places: dict[str, Any] = {"first": "front", "first-behind": "behind"}
+        if mine.nonce in places:
+            yield Counted("first", order, at, width, 0, 0, mine.step, key, count, first=places[mine.nonce])  # type: ignore[arg-type]
             return
         base: Any = {"content": "hello"}.get(mine.base, mine.base)
-        server_base: Any = "first" if other.nonce == "first" else "same"
-        server = other.start if other.nonce != "first" else 0
+        own = other.nonce in places
+        server_base: Any = "first" if own else "same"
+        first = places.get(other.nonce, "front")
+        server = 0 if own else other.start
         if theirs is None:
             server = mine.start if mine.step == 1 else mine.start + 1
-        if other.nonce != "first" and (other.layout, other.step, other.base) != (mine.layout, mine.step, mine.base):
+        if not own and (other.layout, other.step, other.base) != (mine.layout, mine.step, mine.base):
             return
         if key == "zero" and box.used == _ZERO and base == "zero":
             # A counter that begins at 0 is the same.
-            yield Counted(base, order, at, width, mine.start, server, mine.step, "counter", 0, server_base)  # type: ignore[arg-type]
-        yield Counted(base, order, at, width, mine.start, server, mine.step, key, count, server_base)  # type: ignore[arg-type]
+            yield Counted(base, order, at, width, mine.start, server, mine.step, "counter", 0, server_base, first)  # type: ignore[arg-type]
+        yield Counted(base, order, at, width, mine.start, server, mine.step, key, count, server_base, first)  # type: ignore[arg-type]
 
     def hellos(self, cut: Cut, boxes: list[KeyBox], content: Template, skip: int, mine: Way) -> Iterator[TemplateHello]:
         """Templates of the hello's packets: what is left when username, key and base are taken out is literal."""
@@ -921,7 +1076,7 @@ class _Solver:
         insecure: tuple[bytes, ...] = ()
         for choice in itertools.islice(itertools.product(*per_packet), 24):
             try:
-                hello = TemplateHello(choice, content, insecure)
+                hello = TemplateHello(choice, content, insecure, preamble=cut.preamble)
             except BokbokError:
                 continue
             self.say("hello", f"{skip} packets: " + "; ".join(_describe_template(t) for t in choice))
@@ -1000,10 +1155,12 @@ class _Solver:
                         continue
                     base = plain(INFERRED_1)
                     assert isinstance(base.hello, TemplateHello)
-                    hello = TemplateHello(base.hello.packets, base.hello.content, announced.copy().pop())
+                    hello = TemplateHello(
+                        base.hello.packets, base.hello.content, announced.copy().pop(), insecure_preamble=cut.preamble
+                    )
                     profile = canonical(
                         Profile(
-                            "calibrated", framing=cut.framing, hello=hello if skip else base.hello, packets=form,
+                            "calibrated", framing=cut.framing, hello=hello, packets=form,
                             messages=fit.messages, dialect=fit.dialects[0],
                         )
                     )  # fmt: skip

@@ -142,6 +142,11 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
     assert isinstance(hello, TemplateHello)
     expected = len(hello.packets) if key is not None else len(hello.insecure)
     hello_framing = profile.hello_framing or profile.framing
+    preamble = hello.preamble if key is not None else hello.insecure_preamble
+    if not streams["client"].startswith(preamble):
+        raise Mismatch("what stands before the first packet")
+    streams["client"] = streams["client"][len(preamble) :]
+    proof.explained += len(preamble)
     head = 0
     if expected:
         splitter = hello_framing.splitter(LIMIT)
@@ -208,6 +213,10 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
     return proof
 
 
+def _first_base(box: bytes, nonces: Counted) -> bytes:
+    return box[:NONCE_BYTES] if nonces.first == "front" else box[-NONCE_BYTES:]
+
+
 def _do(step: Callable[[bytes], bytes], data: bytes, source: str) -> bytes:
     try:
         return step(data)
@@ -258,7 +267,8 @@ def _open_all(
         opener = maker.opener(session, refuse_own=False)
         bodies[source] = [_do(opener, box, source) for box in boxes[source]]
     # The same again, from the other end: with the recorded nonces in the place of fresh ones.
-    key_nonce = side.box[-NONCE_BYTES:] if getattr(nonces, "key", "") == "behind" else side.box[:NONCE_BYTES]
+    behind = getattr(nonces, "key", "").endswith("behind")
+    key_nonce = side.box[-NONCE_BYTES:] if behind else side.box[:NONCE_BYTES]
     sealers: dict[str, Callable[[bytes], bytes] | None] = {}
     if isinstance(nonces, Sent):
         used = {}
@@ -280,17 +290,17 @@ def _open_all(
     else:
         assert isinstance(nonces, Counted)
         draws = [server.base] if nonces.base == "hello" else []
-        if nonces.key in ("front", "behind"):
+        if nonces.key.endswith(("front", "behind")):
             draws.append(key_nonce)
         if nonces.base == "first" and boxes["client"]:
-            draws.append(boxes["client"][0][:NONCE_BYTES])
+            draws.append(_first_base(boxes["client"][0], nonces))
         maker = nonces.start("client", _Given(draws))
         if nonces.base == "hello":
             maker.base = server.base
         if maker.key_sealer(key)(content) != side.box:
             raise Mismatch("the session key's box is written otherwise")
         sealers["client"] = maker.sealer(session)
-        first = [boxes["server"][0][:NONCE_BYTES]] if boxes["server"] else []
+        first = [_first_base(boxes["server"][0], nonces)] if boxes["server"] else []
         maker = nonces.start("server", _Given(first if "first" in (nonces.base, nonces.server_base) else []))
         maker.base = server.base
         sealers["server"] = maker.sealer(session)

@@ -60,7 +60,7 @@ class Session:
         secure: bool = True,
         user: bytes = USER,
         passphrase: bytes = PASSPHRASE,
-        server_key: bytes | None | str = "same",
+        server_key: bytes | str | None = "same",
     ) -> None:
         key = key_of(passphrase)
         seed = hashlib.sha256(name.encode()).digest()
@@ -167,7 +167,8 @@ def insecure() -> Iterator[Session]:
 
     s = Session("insecure-spelling", "white space, comments and brackets, as CHICKEN's read takes them", secure=False)
     for body in (
-        b" (request 0 x) ", b"(request\n1\tx)", b"[request 2 x]", b"(request 3 #;(no) x #|no|#)", b"; no\n(request 4 x)",
+        b" (request 0 x) ", b"(request\n1\tx)", b"[request 2 x]", b"(request 3 #;(no) x #|no|#)",
+        b"; no\n(request 4 x)",
         b"(request 5 x) ; no", b"(request 6 x) #|no|#", b"(request 7 . (x))", b"(|request| #x8 x)", b"(request +9 x)",
     ):  # fmt: skip
         id = s.next_id["client"]
@@ -266,7 +267,8 @@ def failing() -> Iterator[Session]:
     refused = [
         ("no-list", b"42"), ("a-vector", b"#(request 0 x)"), ("two-datums", b"(request 0 x) (request 1 y)"),
         ("bytes-after", b"(request 0 x) y"), ("unfinished-comment", b"(request 0 x) #|"), ("nothing", b""),
-        ("white-space", b"  "), ("only-comment", b"; nothing"), ("eof-object", b"#!eof"), ("unknown-tag", b"(reqest 0 x)"),
+        ("white-space", b"  "), ("only-comment", b"; nothing"), ("eof-object", b"#!eof"),
+        ("unknown-tag", b"(reqest 0 x)"),
         ("string-tag", b'("request" 0 x)'), ("empty-list", b"()"), ("no-datum", b"(request 0)"),
         ("two-in-one", b"(request 0 x y)"), ("dotted", b"(request 0 . x)"), ("negative-id", b"(request -1 x)"),
         ("flonum-id", b"(request 0.0 x)"), ("huge-id", b"(request 4611686018427387904 x)"),
