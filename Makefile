@@ -6,6 +6,8 @@ export VENV PYTHON
 BIN := $(VENV)/bin
 # The Scheme side. Without these the project works, and says which peers are absent.
 CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
+# The page of results is tested in a real browser. Without it those tests are skipped, and say so.
+TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium
 
 .DEFAULT_GOAL := help
 .PHONY: help interop test coverage lint chicken5 chicken4-check chicken4-image base-image images setup-interop setup-test setup-dev clean
@@ -55,7 +57,7 @@ setup-interop:
 	@tools/setup interop $(CHICKEN_PACKAGES)
 
 setup-test:
-	@tools/setup test $(CHICKEN_PACKAGES)
+	@tools/setup test $(TEST_PACKAGES)
 
 setup-dev:
 	@tools/setup dev
