@@ -8,6 +8,7 @@ from __future__ import annotations  # noqa: I001
 import asyncio
 import contextlib
 import datetime
+import fnmatch
 import json
 import logging
 import signal
@@ -85,11 +86,12 @@ def _choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:
     for name in wanted:
         if name in extra:
             continue
-        if name not in known:
+        found = fnmatch.filter(known, "*" if name == "all" else name)
+        if not found:
             raise click.UsageError(
                 f"--peers: no peer is called {name!r}; known: {', '.join(known)}; others: --peer NAME=COMMAND"
             )
-        chosen[name] = known[name]
+        chosen |= {each: known[each] for each in found}
     chosen.update(extra)
     if not chosen:
         raise click.UsageError("no peer is left to play")
@@ -243,7 +245,12 @@ def _report(
 
 
 @main.command(epilog=STATUSES)
-@click.option("--peers", metavar="NAME,...", help=f"Which of the known peers to play.  [default: {','.join(KNOWN)}]")
+@click.option(
+    "--peers",
+    metavar="NAME,...",
+    help="Which of the known peers to play: names, globs as '*@docker', or 'all', those that are absent here and in "
+    f"containers among them.  [default: {','.join(KNOWN)}]",
+)
 @click.option(
     "--peer",
     "given",

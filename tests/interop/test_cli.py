@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bokbok_interop.cli import main
+from bokbok_interop.cli import _choose_peers, main
 
 MINIMAL = f"{sys.executable} {Path(__file__).parents[2] / 'interop' / 'examples' / 'minimal' / 'puppet.py'}"
 FEW = ["--case", "request.echo", "--case", "errors.remote-message", "--transport", "unix"]
@@ -92,6 +92,20 @@ def test_an_absent_peer_is_shown_with_the_reason_and_costs_no_status_zero(tmp_pa
     assert outcomes["minimal", "ghost"] == outcomes["ghost", "minimal"] == outcomes["ghost", "ghost"] == "absent"
     assert "/no/such/program" in result.output
     assert result.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        ("all", ["python-sync", "chicken5", "chicken4", "chicken5@docker", "chicken4-egg@docker"]),
+        ("*@docker", ["chicken5@docker", "chicken4-egg@docker"]),
+        ("chicken5,python-*", ["chicken5", "python-sync", "python-asyncio"]),
+    ],
+)
+def test_peers_are_chosen_by_globs_and_all_of_them_at_once(names: str, chosen: list[str]) -> None:
+    peers = list(_choose_peers(names, []))
+    assert [peer for peer in peers if peer in chosen] == chosen
+    assert ("python-sync" in peers) == ("python-sync" in chosen)
 
 
 def test_a_failure_has_status_1_and_shows_the_requirement(tmp_path: Path) -> None:
