@@ -416,8 +416,10 @@ class Connection:
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:  # a fault of ours; handlers' errors are caught
-            _log.error("%r: internal error", self, exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a fault of ours, or of a profile's; handlers' errors are caught
+            _log.error("%r: internal error", self, exc_info=error)
+            self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))  # nobody must wait for it
         self._maybe_finished()
 
     def _maybe_finished(self) -> None:

@@ -707,8 +707,9 @@ class Connection:
         handler_of.server = self._server
         try:
             function(*args)
-        except BaseException:  # a fault of ours; handlers' errors are caught where they belong
+        except BaseException as error:  # a fault of ours, or of a profile's; handlers' are caught where they belong
             _log.exception("%r: internal error", self)
+            self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))  # nobody must wait for it
         finally:
             handler_of.server = None
             self._task_done()

@@ -14,6 +14,7 @@ import pytest
 from bokbok.errors import ConnectionClosed, ProfileError
 from bokbok.sync import Guards, Limits, open_connection
 from bokbok.wire import INFERRED_1, passphrase_to_key
+from bokbok.wire.framing import LengthPrefix
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.template import Field, Template
 from tests.support.peers import KEY, SOON, USERS, framed
@@ -108,3 +109,20 @@ def test_ends_that_speak_different_profiles_part(serve: Any, connect: Any) -> No
     with pytest.raises(ConnectionClosed):
         connect(server, profile=ANNOUNCED).request("x")  # announces what this server does not want
     assert connect(server, "myuser", KEY, profile=ANNOUNCED).request("x") == "x"
+
+
+@dataclasses.dataclass(frozen=True)
+class FailsToWrite(LengthPrefix):
+    """A strategy of somebody's own, with a fault."""
+
+    def write(self, out: list[bytes], packet: bytes) -> None:
+        raise ZeroDivisionError("on purpose")
+
+
+def test_a_strategy_that_fails_ends_the_connection_and_leaves_nobody_waiting(serve: Any, raw: Any) -> None:
+    server = serve(profile=dataclasses.replace(INFERRED_1, framing=FailsToWrite()))
+    peer = raw(server)
+    peer.send_message(b"(request 0 x)")
+    assert peer.read_to_end() == b""
+    server.stop()
+    assert server.wait(SOON)
