@@ -15,6 +15,7 @@ from bokbok._sockets import BACKLOG_RETRY
 from bokbok.asyncio import open_connection, start_server
 from bokbok.errors import AddressError, ConnectFailed, ConnectTimeout, ProfileError
 from tests.support.leaks import open_sockets, soon
+from tests.support.network import needs_ipv6
 from tests.support.peers import SOON, Awaited, RawListener
 
 # Every form.
@@ -55,6 +56,7 @@ async def test_a_unix_path_may_be_relative(
     assert await (await connect("./here")).request("x") == "x"
 
 
+@needs_ipv6
 async def test_an_ipv6_address_stands_in_brackets(serve: Any, connect: Any) -> None:
     server = await serve(at="[::1]:0")
     kind, host, port = server.address
@@ -70,17 +72,17 @@ async def test_the_system_chooses_port_0_and_the_servers_address_shows_it(serve:
     assert await (await connect(server.address)).request("x") == "x"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
 async def test_no_host_listens_on_ipv4_and_ipv6(serve: Any, connect: Any, host: str) -> None:
     server = await serve(at=("tcp", None, 0))
     assert server.address[:2] == ("tcp", None)
     assert await (await connect(f"{host}:{server.address[2]}")).request("x") == "x"
 
 
-async def test_an_ipv4_client_of_all_addresses_is_shown_as_ipv4(serve: Any, connect: Any) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
+async def test_a_client_of_all_addresses_is_shown_by_its_own_ipv4_as_ipv4(serve: Any, connect: Any, host: str) -> None:
     server = await serve(lambda connection, message: connection.address[1], at=("tcp", None, 0))
-    assert await (await connect(f"127.0.0.1:{server.address[2]}")).request("who am I?") == "127.0.0.1"
-    assert await (await connect(f"[::1]:{server.address[2]}")).request("who am I?") == "::1"
+    assert await (await connect(("tcp", host, server.address[2]))).request("who am I?") == host
 
 
 async def test_the_address_of_a_tcp_connection_is_the_other_end(serve: Any, raw: Any, connect: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chicken.driving import Peer, Puppet
+from tests.support.network import needs_ipv6
 
 Connect = Callable[[tuple[str, int] | str], Peer]
 
@@ -37,7 +38,7 @@ def test_the_server_sees_the_numeric_address_and_port_of_its_client(puppet: Pupp
     assert puppet.event("opened 1") == f'(event opened 1 -1 #f (tcp "127.0.0.1" {port}))'
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@needs_ipv6
 def test_all_addresses_are_ipv4_and_ipv6_and_ipv4_is_shown_as_such(puppet: Puppet, peers: Connect) -> None:
     _, port = puppet.listen(1, "(tcp #f 0)")
     peers(("127.0.0.1", port))

@@ -16,6 +16,7 @@ from bokbok._sockets import BACKLOG_RETRY
 from bokbok.errors import AddressError, ConnectFailed, ConnectTimeout, ProfileError
 from bokbok.sync import open_connection, start_server
 from tests.support.leaks import open_sockets
+from tests.support.network import needs_ipv6
 from tests.support.peers import SOON, RawListener
 
 # Every form.
@@ -54,6 +55,7 @@ def test_a_unix_path_may_be_relative(serve: Any, connect: Any, tmp_path: Any, mo
     assert connect("./here").request("x") == "x"
 
 
+@needs_ipv6
 def test_an_ipv6_address_stands_in_brackets(serve: Any, connect: Any) -> None:
     server = serve(at="[::1]:0")
     kind, host, port = server.address
@@ -69,17 +71,17 @@ def test_the_system_chooses_port_0_and_the_servers_address_shows_it(serve: Any, 
     assert connect(server.address).request("x") == "x"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
 def test_no_host_listens_on_ipv4_and_ipv6(serve: Any, connect: Any, host: str) -> None:
     server = serve(at=("tcp", None, 0))
     assert server.address[:2] == ("tcp", None)
     assert connect(f"{host}:{server.address[2]}").request("x") == "x"
 
 
-def test_an_ipv4_client_of_all_addresses_is_shown_as_ipv4(serve: Any, connect: Any) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
+def test_a_client_of_all_addresses_is_shown_by_its_own_ipv4_as_ipv4(serve: Any, connect: Any, host: str) -> None:
     server = serve(lambda connection, message: connection.address[1], at=("tcp", None, 0))
-    assert connect(f"127.0.0.1:{server.address[2]}").request("who am I?") == "127.0.0.1"
-    assert connect(f"[::1]:{server.address[2]}").request("who am I?") == "::1"
+    assert connect(("tcp", host, server.address[2])).request("who am I?") == host
 
 
 def test_the_address_of_a_tcp_connection_is_the_other_end(serve: Any, raw: Any, connect: Any) -> None:

@@ -14,6 +14,8 @@ processes of one machine all three are the same.
 from __future__ import annotations
 
 import abc
+import functools
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
@@ -28,6 +30,7 @@ __all__ = [
     "Running",
     "Unavailable",
     "bound_to_all",
+    "has_ipv6",
 ]
 
 Address = tuple[Any, ...]
@@ -48,6 +51,17 @@ LOG_FLOOD = 256 * 1024 * 1024
 def bound_to_all(address: Address) -> bool:
     """Whether a TCP address is that of a server on all of its machine's addresses."""
     return address[0] == "tcp" and address[1] in (None, "0.0.0.0", "::")
+
+
+@functools.cache
+def has_ipv6() -> bool:
+    """Whether this machine has IPv6: in a container it is often compiled in and turned off, and `::1` is not there."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 class Unavailable(Exception):
@@ -199,7 +213,7 @@ class Running(abc.ABC):
 
     def runner_host(self, kind: HostKind) -> str | None:
         """How this puppet finds the runner's machine, by name or number, or `None` if it cannot that way."""
-        return {"name": "localhost", "ipv4": "127.0.0.1", "ipv6": "::1"}[kind]
+        return {"name": "localhost", "ipv4": "127.0.0.1", "ipv6": "::1" if has_ipv6() else None}[kind]
 
     def host(self, other: Running, kind: HostKind) -> str | None:
         """How `other` finds the machine that this puppet is on, by name or number, or `None` if it cannot that way."""

@@ -6,7 +6,6 @@ What this module knows: the forms of the puppet protocol. What it refuses to kno
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 from typing import Any
 
@@ -14,28 +13,21 @@ from bokbok import Key, __version__, passphrase_to_key
 from bokbok.errors import BokbokError, NetworkError, RemoteError, WriteError
 from bokbok.sexpr import CHICKEN_5, Dotted, Symbol, dumps, loads
 
+from ..peers.base import has_ipv6
+
 __all__ = ["address_datum", "features", "parse", "refusal", "start_logging", "users_table", "write_line"]
 
 
 def features() -> list[Any]:
     """What this library has."""
     names = ["puppet-1", "tcp", "unix", "secure", "insecure", "port-0", "reference", "profile", "hardening"]
-    if _has_ipv6():
+    if has_ipv6():
         names.insert(3, "ipv6")
     return [
         *map(Symbol, names),
         [Symbol("dialect"), Symbol("chicken-4")],
         [Symbol("profile"), Symbol("inferred-1")],
     ]
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def hello(name: str) -> list[Any]:
