@@ -30,7 +30,7 @@ from bokbok.sexpr.frames import (
     WAIT,
     Found,
 )
-from bokbok.sexpr.numbers import Exactness, NumberError, escape_code, parse_number
+from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, Exactness, NumberError, escape_code, parse_number
 from bokbok.sexpr.scan import (
     AnyEnd,
     BlockCommentEnd,
@@ -424,6 +424,8 @@ class Lexer:
             if self.version == 5 and digits[:1] == b"#":
                 digits = b""
             code = escape_code(digits, self.version, 16)
+            if code is not None and not FIXNUM_MIN <= code <= FIXNUM_MAX:
+                raise self.error("character with a code that is no fixnum", position, "a code point up to 0x10ffff")
         if code is None:
             code = _utf8_char(token)
         if code is None:

@@ -45,7 +45,7 @@ from bokbok.sexpr.frames import (
 )
 from bokbok.sexpr.lexer import ANY, SYMBOLS, Lexer, make_symbol
 from bokbok.sexpr.scan import Ending
-from bokbok.sexpr.text import decode
+from bokbok.sexpr.text import decode, encode
 from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol
 from bokbok.sexpr.vectors import VectorError, make_vector
 
@@ -89,7 +89,8 @@ class HereText:
     """The state of a string from `#<#TAG`, in which `#x` and `#{x}` embed datums.
 
     Attributes:
-        pieces: what is complete: lines and line ends as bytes, each embedded datum as a tuple of itself.
+        pieces: what is complete: text as bytes, each embedded datum that is none as a tuple of itself.
+        embedded: how many tuples there are.
         current: the text since the last line end or embedded datum.
         in_braces: whether the rest up to `}` is to be dropped.
     """
@@ -104,10 +105,16 @@ class HereText:
         self.in_braces = False
 
     def embed(self, value: Any, in_braces: bool) -> None:
-        """Takes the datum that stands behind the current text."""
-        self.pieces += bytes(self.current), (value,)
+        """Takes the datum that stands behind the current text. A string or character becomes part of the text."""
+        self.pieces.append(bytes(self.current))
         self.current.clear()
-        self.embedded += 1
+        if type(value) is str:
+            self.pieces.append(encode(value))
+        elif type(value) is Char:
+            self.pieces.append(bytes((value.code_point & 0xFF,)))  # CHICKEN's strings hold bytes
+        else:
+            self.pieces.append((value,))
+            self.embedded += 1
         self.in_braces = in_braces
 
     def expression(self, version: int) -> list[Any]:

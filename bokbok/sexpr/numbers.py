@@ -95,7 +95,7 @@ def parse_number(token: bytes, version: int, radix: int = 10, exactness: Exactne
     if radix != 10:
         return _parse_radix(token, version, radix, exactness)
     if _INTEGER.fullmatch(token):
-        return float(token) if exactness == "i" else _integer(token)
+        return float(token) + 0.0 if exactness == "i" else _integer(token)  # (#i-0 has no sign)
     if _DECIMAL[version].fullmatch(token):
         plain = token.translate(_EXPONENT_MARKERS)
         _check_digits(plain.partition(b"e")[0])
@@ -244,6 +244,8 @@ def _ratio(match: re.Match[bytes], version: int, radix: int, exactness: Exactnes
     if exactness == "e" and version == 4 and numerator % denominator:
         raise NumberError("inexact number that has no exact value in CHICKEN 4 behind #e")
     if exactness == "i" or (inexact and exactness != "e"):
+        if numerator == 0 and match[2] and match[1][:1] == b"-":
+            return -0.0
         try:
             return numerator / denominator
         except OverflowError:
@@ -259,7 +261,7 @@ def _parse_radix(token: bytes, version: int, radix: int, exactness: Exactness) -
     if match := _RADIX_INTEGER[radix].fullmatch(token):
         value = _integer(match[1] + b"0" * len(match[2]), radix)
         if exactness == "i" or (match[2] and exactness != "e"):
-            return _to_float(value)
+            return -0.0 if value == 0 and match[2] and token[:1] == b"-" else _to_float(value)
         return value
     if match := _RADIX_RATIO[radix].fullmatch(token):
         return _ratio(match, version, radix, exactness)
@@ -270,11 +272,11 @@ def _parse_radix(token: bytes, version: int, radix: int, exactness: Exactness) -
     return None
 
 
-def _to_float(value: int) -> float:
+def _to_float(value: Number) -> float:
     try:
         return float(value)
     except OverflowError:
-        return _infinity(value)
+        return _infinity(1 if value > 0 else -1)
 
 
 def _exact_by_zero(parts: list[bytes]) -> bool:
@@ -300,8 +302,11 @@ def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:
         first, second = values
         assert first is not None
         assert second is not None
-        if match.re is _POLAR and (second == 0 or (first == 0 and math.isfinite(second))):
-            return float(first)
+        magnitude, angle = _to_float(first), _to_float(second)
+        if match.re is _POLAR and 0 in (magnitude, angle) and math.isfinite(magnitude) and math.isfinite(angle):
+            return magnitude * math.cos(angle)
         if match.re is _RECTANGULAR and second == 0:
-            return float(first) if isinstance(second, float) else first
+            if isinstance(second, float):
+                return -0.0 if first == 0 and b"-" in token else magnitude
+            return first
     raise NumberError("complex number, which has no Python type here")

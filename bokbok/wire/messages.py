@@ -152,7 +152,7 @@ def _decode_unusual(body: bytes, tags: dict[str, int], dialect: Dialect, depth: 
     except ReadError as error:
         return _decode_broken(body, error, tags, dialect)
     try:
-        rest = skip_atmosphere(body, end)
+        rest = skip_atmosphere(body, end, dialect=dialect)
     except ReadError as error:
         raise RemoteProtocolError(f"after the message: {error}") from None
     if rest != len(body):
@@ -175,7 +175,7 @@ def _decode_broken(
     """A message that does not read: only its request fails if it can be told which one that is, and where it ends."""
     try:
         # White space only: where a comment stands last, nothing says that the list ends before it.
-        if body[skip_atmosphere(body, 0) :][:1] != b"(" or not body.rstrip(_WHITE_SPACE).endswith(b")"):
+        if body[skip_atmosphere(body, 0, dialect=dialect) :][:1] != b"(" or not body.rstrip(_WHITE_SPACE).endswith(b")"):
             raise problem
         (tag, id), _ = read_list_head(body, 2, dialect=dialect)
         kind, id = _check_head(tag, id, tags)

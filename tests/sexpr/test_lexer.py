@@ -283,6 +283,7 @@ def test_a_token_that_the_versions_read_differently(data: bytes, in_4: Any, in_5
         ("#\\日x".encode(), 0, "unknown character"),
         (b"#\\x1#", 0, "unknown character"),
         (b"#\\x110000", 0, "code point up to 0x10ffff"),
+        (b"#\\x15188713242605643440", 0, "no fixnum"),
         (b"#\\a\x00", 3, "NUL byte"),
         (b"#!bwp", 0, "unknown #! syntax"),
         (b"#!", 2, "lone #!"),
@@ -352,6 +353,24 @@ def test_a_here_string_with_datums_is_an_expression(version: int) -> None:
 )
 def test_a_here_string_without_datums_is_an_expression_too(data: bytes, strings: list[str]) -> None:
     assert loads(data, dialect=CHICKEN_5)[1] == [Symbol("cons"), *strings, [QUOTE, []]]
+
+
+@pytest.mark.parametrize(
+    ("text", "string"),
+    [
+        (b'a#"b"c', "abc"),
+        (b'#{"a"}#{"b"}', "ab"),
+        (b'##"a"', '#"a"'),
+        (b'#"two\nlines"', "two\nlines"),
+        (b'#"X"', "X"),
+        (b"a#{#\\b}c", "abc"),
+        (b"#{#\\xc3}#{#\\xa9}", "\u00e9"),  # the low byte of each
+        (b"#{#\\x1041}", "A"),
+    ],
+)
+def test_strings_and_characters_in_a_here_string_become_part_of_its_text(text: bytes, string: str) -> None:
+    for dialect in DIALECT.values():
+        assert loads(b"#<#X\n" + text + b"\nX\n", dialect=dialect)[1] == [Symbol("cons"), string, [QUOTE, []]]
 
 
 @pytest.mark.parametrize(

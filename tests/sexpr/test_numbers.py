@@ -73,6 +73,37 @@ def test_a_token_is_a_number_in_one_version_only(token: str, in_4: Any, in_5: An
 
 
 @pytest.mark.parametrize(
+    ("token", "radix", "exactness", "value"),
+    [
+        ("0@9", 10, None, -0.0),  # the cosine of 9 is below zero
+        ("0@1", 10, None, 0.0),
+        ("-1@0.0", 10, None, -1.0),
+        ("0-0.0i", 10, None, -0.0),
+        ("-0e1i", 10, None, -0.0),
+        ("1-0.0i", 10, None, 1.0),
+        ("-0#/5", 10, None, -0.0),
+        ("-0/5#", 10, None, 0.0),
+        ("-0", 10, "i", 0.0),
+        ("-0", 16, "i", 0.0),
+        ("-0#", 16, None, -0.0),
+        ("-0#", 16, "i", -0.0),
+        ("1" * 400 + "+0.0i", 10, None, math.inf),
+        ("1/" + "1" * 400 + "@0", 10, None, 0.0),
+    ],
+)
+def test_a_zero_of_chicken_5_has_the_sign_that_read_gives_it(
+    token: str, radix: int, exactness: Any, value: float
+) -> None:
+    assert same(parse_number(token.encode(), 5, radix, exactness), value)
+
+
+@pytest.mark.parametrize("token", ["+inf.0@0", "1e400@0", "+nan.0@0", "1" * 400 + "@0", "0@" + "1" * 400])
+def test_a_polar_number_without_end_is_complex(token: str) -> None:
+    with pytest.raises(NumberError, match="complex"):
+        parse_number(token.encode(), 5)
+
+
+@pytest.mark.parametrize(
     "token", ["+i", "-I", "1+i", "1-2i", "+2.5i", "1e5+1/2i", "+inf.0i", "1+nan.0i", "1@2", "1.5+1/0i", "0@+inf.0"]
 )
 def test_a_complex_number_is_a_symbol_in_4_and_an_error_in_5(token: str) -> None:
