@@ -174,8 +174,9 @@ def _decode_broken(
 ) -> tuple[int, int, Unreadable]:
     """A message that does not read: only its request fails if it can be told which one that is, and where it ends."""
     try:
+        start = skip_atmosphere(body, 0, dialect=dialect)
         # White space only: where a comment stands last, nothing says that the list ends before it.
-        if body[skip_atmosphere(body, 0, dialect=dialect) :][:1] != b"(" or not body.rstrip(_WHITE_SPACE).endswith(b")"):
+        if body[start : start + 1] != b"(" or not body.rstrip(_WHITE_SPACE).endswith(b")"):
             raise problem
         (tag, id), _ = read_list_head(body, 2, dialect=dialect)
         kind, id = _check_head(tag, id, tags)
