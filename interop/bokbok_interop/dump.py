@@ -10,7 +10,7 @@ The session key and the keys of users are used and not shown.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from bokbok.wire.boxes import NONCE_BYTES, TAG_BYTES, box_opener
 
 from .capture import CLIENT, SERVER, Capture
 
-__all__ = ["Conversation", "Packet", "Range", "explain", "render"]
+__all__ = ["Conversation", "Packet", "Range", "explain", "fixed_bytes", "render"]
 
 SPLIT_LIMIT = 64 * 1024 * 1024
 DEPTH = 20_000
@@ -100,6 +100,7 @@ class Conversation:
         self.user: str | None = None
         self.problem = ""
         self.session: bytes | None = None
+        self._secret = b""
         self._open: Any = None
         self._codec = profile.messages.bind(profile.dialect, DEPTH)
         self._secrets = secrets
@@ -203,6 +204,7 @@ class Conversation:
             except BokbokError:
                 continue
             self._open = box_opener(session)
+            self._secret = session
             self.session = hashlib.sha256(b"fingerprint" + session).digest()
             self.user = user
             note = f"opens under the key of {_text(candidate.encode('utf-8', 'surrogateescape'))}"
@@ -252,6 +254,24 @@ class Conversation:
         packet.title = f"{self._KINDS[kind]} {number}"
         if hasattr(datum, "problem"):
             packet.problem = f"its datum does not read: {datum.problem}"
+
+
+def fixed_bytes(conversations: Sequence[Conversation], source: str | None = None) -> list[int]:
+    """Which bytes are the same in all of several conversations, where all should be random.
+
+    Args:
+        conversations: each of a connection of its own.
+        source: whose nonces' random half (the first 16 bytes) is looked at; `None` for the session keys.
+    """
+    if source is None:
+        found = [one._secret for one in conversations]
+    else:
+        found = [
+            next((p.nonce[:16] for p in one.packets if p.source == source and p.nonce), b"") for one in conversations
+        ]
+    if not found or not all(found):
+        return []
+    return [index for index, column in enumerate(zip(*found, strict=False)) if len(set(column)) == 1]
 
 
 def _text(data: bytes) -> str:

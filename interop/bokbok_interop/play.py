@@ -49,7 +49,16 @@ USER = "alice"
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 (there is nothing to protect)
 PATIENCE = 10.0
 """Seconds that something which must happen by itself may take: a handler to run, a connection to be noticed as closed.
-Less where the whole case has little time."""
+Less where the whole case has little time, more where the puppets answer slowly (`Play.slowness`)."""
+PROMPT = 0.05
+"""Seconds in which a puppet of an idle machine answers `hello`, many times over. One that takes longer is not at fault:
+the machine is busy, so that all waiting is given longer in the same measure."""
+SLOWEST = 8.0
+"""How many times as long at the most."""
+PULSE_SECONDS = 10.0
+"""A puppet that takes longer for a `hello` is not slow, but stuck or paused: then nothing is given."""
+SLEEPS = (5_000, 15_000)
+"""Milliseconds that a handler sleeps beside which others are served; the second on a machine too slow for the first."""
 
 _USE_DEFAULT: Any = object()
 
@@ -267,7 +276,7 @@ class Side:
         with self.play.waiting(f"the {self.role} ({self.puppet.peer}) to answer {shown}"):
             asked = self.puppet.command(verb, *arguments, trace=self.play.trace, role=self.role)
             try:
-                answer = await (asked if timeout is None else asyncio.wait_for(asked, timeout))
+                answer = await (asked if timeout is None else self.play.timed(asked, timeout))
             except asyncio.TimeoutError:
                 raise Failure(f"{shown} was not answered by the {self.role} within {timeout:g} seconds") from None
         if answer.tag in _REFUSALS:
@@ -385,11 +394,14 @@ class Side:
         """
         with self.play.waiting(f"{what} ({self.puppet.peer})"):
             seconds = self.play.patience if seconds is None else min(seconds, self.play.patience)
-            until = time.monotonic() + seconds
+            start = time.monotonic()
+            until = start + seconds
             while not condition():
                 if self.puppet.fault is not None:
                     raise self.puppet.fault
                 rest = until - time.monotonic()
+                if rest <= 0 and (until := start + seconds * await self.play.slowness()) > time.monotonic():
+                    continue
                 if rest <= 0:
                     raise Failure(
                         f"{what} did not run within {seconds:g} seconds",
@@ -641,6 +653,22 @@ class Play:
         if not condition:
             raise Failure(problem, expected=expected, actual=actual)
 
+    async def until(self, condition: Callable[[], bool], problem: str, actual: Callable[[], str]) -> None:
+        """Wait until something holds that no event tells of.
+
+        Raises:
+            Failure: it does not, in time.
+        """
+
+        async def watch() -> None:
+            while not condition():
+                await asyncio.sleep(0.05)
+
+        try:
+            await self.timed(watch(), self.patience)
+        except asyncio.TimeoutError:
+            raise Failure(problem, actual=actual()) from None
+
     async def within(self, seconds: float, work: Awaitable[T], what: str) -> T:
         """Await something that must not take longer.
 
@@ -649,9 +677,62 @@ class Play:
         """
         seconds = min(seconds, self.patience) if seconds <= PATIENCE else seconds
         try:
-            return await asyncio.wait_for(work, seconds)
+            return await self.timed(work, seconds)
         except asyncio.TimeoutError:
             raise Failure(f"{what} took longer than {seconds:g} seconds") from None
+
+    async def slowness(self) -> float:
+        """How many times slower than an idle machine's the puppets answer now: from 1 to `SLOWEST`.
+
+        What is measured is a round trip through each of them, so that it does not matter who is in the way: the
+        runner, another program, or something that the puppet itself has to do for another case.
+        """
+        took = await asyncio.gather(*(side.puppet.pulse(PULSE_SECONDS) for side in self.sides))
+        return max(1.0, min(SLOWEST, max((each for each in took if each is not None), default=0.0) / PROMPT))
+
+    async def timed(self, work: Awaitable[T], seconds: float) -> T:
+        """Await something for so many seconds, longer where the puppets are slow; then cancel it.
+
+        Raises:
+            asyncio.TimeoutError: it takes longer.
+        """
+        task = asyncio.ensure_future(work)
+        start = time.monotonic()
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+            while not task.done():
+                rest = start + seconds * await self.slowness() - time.monotonic()
+                if task.done():
+                    break
+                if rest <= 0:
+                    raise asyncio.TimeoutError
+                await asyncio.wait({task}, timeout=rest)
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def beside_a_sleeper(self, conn: Conn, work: Callable[[], Awaitable[Any]], problem: str) -> None:
+        """See that something gets done while a handler at the other end of `conn` sleeps.
+
+        Only the order counts. On a machine that is too slow to be done before the sleeper wakes, a second one sleeps
+        longer; a peer at fault is not done before either.
+
+        Raises:
+            Failure: the sleeper was answered first.
+        """
+        for milliseconds in SLEEPS:
+            sleeper = await self.in_flight(conn, ["sleep", milliseconds, "slow"])
+            await work()
+            if not sleeper.done():
+                sleeper.cancel()
+                return
+        raise Failure(
+            problem,
+            expected="the others served while one sleeps",
+            actual=f"the one that sleeps {SLEEPS[-1]} ms was answered first",
+        )
 
     @contextlib.asynccontextmanager
     async def beside(self, *work: Awaitable[Any]) -> AsyncIterator[Sequence[asyncio.Future[Any]]]:

@@ -21,7 +21,7 @@ from bokbok.wire.boxes import box_opener
 
 from .capture import CLIENT, SERVER
 from .model import Failure
-from .play import PASSPHRASE, USER, Conn, Play, Served, show
+from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, show
 from .streams import open_stream
 
 __all__ = ["BadServer", "Raw", "attack", "good_server"]
@@ -134,13 +134,14 @@ class Raw:
         """
         other = SERVER if self.role == CLIENT else CLIENT
         seconds = self.play.patience if seconds is None else seconds
-        until = time.monotonic() + seconds
         with self.play.waiting(f"a packet from the {other}"):
+            start = time.monotonic()
             while True:
                 if (packet := self._splitter.next()) is not None:
                     return packet
                 try:
-                    data = await asyncio.wait_for(self.reader.read(1 << 18), max(0.01, until - time.monotonic()))
+                    rest = max(0.01, start + seconds - time.monotonic())
+                    data = await self.play.timed(self.reader.read(1 << 18), rest)
                 except asyncio.TimeoutError:
                     raise Failure(f"the {other} sent nothing within {seconds:g} seconds") from None
                 except ConnectionError:
@@ -211,6 +212,19 @@ class Raw:
             if packet is None:
                 return rest
             rest.append(packet)
+
+    async def stays_open(self, why: str, seconds: float = 1.0) -> None:
+        """See that the other side neither ends the connection nor says anything for a while.
+
+        Raises:
+            Failure: it does.
+        """
+        try:
+            packet = await self.hear_packet(seconds)
+        except Failure:
+            return  # nothing came, as it must be
+        how = f"{self.ended_how} within {seconds:g} s" if packet is None else repr(packet[:60])
+        raise Failure(why, expected="the connection open, and nothing said", actual=how)
 
     def end(self) -> None:
         """End this side's direction."""
@@ -299,7 +313,7 @@ class BadServer:
     async def lure(self, *, hello: bool = True) -> tuple[Conn, Raw]:
         """Have the puppet connect; returns its end and ours, the hello read if the play is secure."""
         conn = await self.t.client.connect(self.address)
-        raw = await asyncio.wait_for(self.accepted.get(), self.t.patience)
+        raw = await self.t.within(PATIENCE, self.accepted.get(), "the client's connection")
         if hello:
             await take_hello(raw)
         return conn, raw

@@ -36,6 +36,8 @@ STRIKES = 8
 """Puppets of one peer that may break in a row, without one passed cell between, before the peer is given up."""
 START_STRIKES = 2
 """Failed starts in a row before a peer is given up."""
+HUNG_SECONDS = 10.0
+"""After a failure: how long a puppet may take to show that it is still there."""
 MAX_REASON = 1_000
 
 
@@ -328,7 +330,7 @@ class Runner:
         suspect = False
         try:
             try:
-                await asyncio.wait_for(case.run(play), play.limit)
+                await play.timed(case.run(play), play.limit)
                 if play.problems:
                     raise Failure(play.problems[0])
             except Unsupported as why:
@@ -371,7 +373,7 @@ class Runner:
             if puppet.expected_end:
                 continue
             if puppet.fault is None:
-                await puppet.alive()
+                await puppet.alive(HUNG_SECONDS)
             if puppet.fault is not None and puppet.fault.problem not in result.reason:
                 result.reason += f" ({puppet.fault})"
 

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-__all__ = ["open_stream"]
+__all__ = ["fill_backlog", "open_stream"]
 
 _RETRY = 0.01
 
@@ -66,3 +66,34 @@ async def open_stream(
     except BaseException:
         sock.close()
         raise
+
+
+def fill_backlog(path: str, most: int) -> list[socket.socket]:
+    """Connect to a Unix socket whose program accepts nothing, until the system takes no more.
+
+    Args:
+        path: of the socket; no symbolic link (see `open_stream`).
+        most: connections at the most.
+
+    Returns:
+        Those that the system holds.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    held: list[socket.socket] = []
+    with _itself(path) as name:
+        while len(held) < most:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setblocking(False)
+            try:
+                sock.connect(name)
+            except BlockingIOError:  # full
+                sock.close()
+                break
+            except BaseException:
+                for one in (sock, *held):
+                    one.close()
+                raise
+            held.append(sock)
+    return held

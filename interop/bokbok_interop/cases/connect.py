@@ -14,7 +14,8 @@ from bokbok.sexpr import Symbol
 from ..peers.base import HostKind
 from ..peers.local import free_port
 from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
-from ..streams import open_stream
+from ..raw import attack
+from ..streams import fill_backlog, open_stream
 from .base import case
 
 
@@ -247,6 +248,22 @@ async def address_in_use(t: Play) -> None:
     await _works(t, served.address)
 
 
+@case(
+    "connect.socket-in-use",
+    "guards.survives",
+    "start.bind",
+    kind="hardening",
+    transport="unix",
+    subject="server",
+    direct=True,
+)
+async def socket_in_use(t: Play) -> None:
+    """A Unix socket that a server listens at is not taken away from it by a second one."""
+    served = await t.serve()
+    await t.fails(t.server.listen(served.bound), NetworkFailed, Invalid, why="a socket that is in use was bound again")
+    await _works(t, served.address)
+
+
 @case("connect.backlog", "start.backlog", subject="server", direct=True)
 async def backlog(t: Play) -> None:
     """As many clients as the backlog, all at once, are all served; so are twice as many with a larger one."""
@@ -255,6 +272,44 @@ async def backlog(t: Play) -> None:
         conns = await asyncio.gather(*(t.client.connect(served.address) for _ in range(clients)))
         answers = await asyncio.gather(*(conn.request(["ping", str(i)]) for i, conn in enumerate(conns)))
         t.equal(answers, [["pong", str(i)] for i in range(clients)], f"the answers of {clients} clients at once")
+
+
+@case(
+    "connect.backlog-holds",
+    "start.backlog",
+    transport="unix",
+    security="insecure",
+    opponent="client",
+    fresh=("server",),
+    faults=("pause",),
+)
+async def backlog_holds(t: Play) -> None:
+    """While a server accepts nothing, the system holds as many connections for it as the backlog says."""
+    held = {}
+    running = t.server.puppet.running
+    for size in (3, 12):
+        served = await t.server.listen(backlog=size)
+        await running.pause()
+        try:
+            waiting = fill_backlog(running.from_runner(served.bound)[1], 40)
+            held[size] = len(waiting)
+        finally:
+            await running.resume()
+        for sock in waiting:
+            sock.close()
+        t.check(
+            held[size] >= size,
+            f"a backlog of {size} does not hold {size} connections",
+            expected=f"{size} or more",
+            actual=str(held[size]),
+        )
+    t.check(
+        held[3] < held[12],
+        "the backlog that was asked for makes no difference",
+        expected="more connections held with a backlog of 12 than of 3",
+        actual=f"{held[12]} and {held[3]}",
+    )
+    await (await attack(t, await t.server.listen())).request(["echo", "and on"])
 
 
 @case("connect.several-clients", "start.open-handler", subject="server")

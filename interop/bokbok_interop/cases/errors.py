@@ -11,6 +11,7 @@ import asyncio
 from bokbok.sexpr import Symbol
 
 from ..play import Conn, Invalid, NetworkFailed, Play, RemoteFailed
+from ..raw import Raw, attack
 from .base import case
 
 
@@ -53,7 +54,8 @@ async def message_text(t: Play) -> None:
         "tab\tand bell\a",
         "\udcff\udc80",
         "(error 1 2)",
-        "a" * 20_000,
+        "  blanks around it \n ",
+        "a" * 70_000,
     ):
         await _fails_with(t, mine, ["fail", text], text)
 
@@ -76,6 +78,9 @@ async def non_condition(t: Play) -> None:
         await _fails_with(t, conn, ["raise", "just a string"], "just a string")
         await _fails_with(t, conn, ["raise", [1, [2, "three"]]], '(1 (2 "three"))')
         await _fails_with(t, conn, ["raise", False], "#f")
+        await _fails_with(t, conn, ["raise", []], "()")
+        await _fails_with(t, conn, ["raise", -1.5], "-1.5")
+        await _fails_with(t, conn, ["raise", (1, "two")], '#(1 "two")')
 
 
 @case("errors.connection-survives", "request.errors")
@@ -114,6 +119,50 @@ async def each_its_own(t: Play) -> None:
 
     await asyncio.gather(*(one(index) for index in range(60)))
     t.equal(await oldest, "the oldest", "the answer to a request that waited through all of this")
+
+
+@case(
+    "errors.many",
+    "request.errors",
+    "open.request-handler-errors",
+    transport="unix",
+    security="insecure",
+    timeout=40,
+)
+async def many(t: Play) -> None:
+    """After more than a thousand failures on one connection, handlers still run and still fail as they did."""
+    mine, theirs = await t.pair()
+    for conn in (mine, theirs):
+        for start in range(0, 1_600, 100):
+            kinds = (["fail", "again"], ["raise", 7], ["unwritable"], ["no-such-request"])
+            await asyncio.gather(*(_fails_with(t, conn, kinds[i % 4]) for i in range(start, start + 100)))
+        await _fails_with(t, conn, ["fail", "the last"], "the last")
+        await conn.echo("and on")
+
+
+@case(
+    "errors.message-over-limit",
+    "profile.own-limit",
+    "request.errors",
+    kind="profile",
+    opponent="client",
+    transport="unix",
+    security="insecure",
+    timeout=60,
+)
+async def message_over_limit(t: Play) -> None:
+    """A failure whose message is longer than a packet is still the failure of that one request."""
+    raw = await attack(t, await t.server.listen())
+    # A control byte is one byte as it comes, and several as anybody writes it.
+    await raw.say(b'(request 0 ("fail" "%b"))' % (b"\x01" * 6_000_000))
+    kind, _ = await raw.answer_to(0, 60)
+    t.check(kind == "error", "a handler that fails with a message over the limit", expected="an error", actual=kind)
+    t.equal(list(await _then(raw)), ["response", "still there"], "the answer to the next request")
+
+
+async def _then(raw: Raw) -> tuple[str, object]:
+    await raw.say(b'(request 1 ("echo" "still there"))')
+    return await raw.answer_to(1)
 
 
 @case("errors.unknown-request", "open.request-handler-errors")

@@ -148,7 +148,17 @@ async def wrong_shape(t: Play) -> None:
     """A message with too few or too many parts, or an error without a string, ends the connection."""
     await _bodies_close(
         t,
-        [b"()", b"(request)", b"(request 9)", b"(request 9 1 2)", b"(9 request 1)", b"(error 0 oops)", b"(response 9)"],
+        [
+            b"()",
+            b"(request)",
+            b"(request 9)",
+            b"(request 9 1 2)",
+            b"(request 9 1 . 2)",
+            b"(response 0 1 2)",
+            b"(9 request 1)",
+            b"(error 0 oops)",
+            b"(response 9)",
+        ],
         "a message of wrong shape",
     )
 
@@ -161,6 +171,9 @@ async def bad_id(t: Play) -> None:
         [
             b'(request -1 ("echo" 1))',
             b'(request 1.5 ("echo" 1))',
+            b'(request 9. ("echo" 1))',
+            b'(request 1e1 ("echo" 1))',
+            b'(request (9) ("echo" 1))',
             b'(request "9" ("echo" 1))',
             b'(request #t ("echo" 1))',
             b'(request nine ("echo" 1))',
@@ -698,6 +711,12 @@ async def hello_bad_session_key(t: Play) -> None:
             hello = bad.hello(session=b"k" * size)
             bad.session = None
             await _refused(t, served, bad, hello, f"a session key of {size} bytes")
+        for change in (-1, +1):
+            bad = await attack(t, served, hello=False)
+            name = bad.frame(USER.encode())
+            box = bad.hello()[len(name) + len(bad.frame(b"")) :]
+            box = box[:-1] if change < 0 else box + b"\0"
+            await _refused(t, served, bad, name + bad.frame(box), f"a second packet of {len(box)} bytes")
 
 
 @case(
@@ -873,6 +892,34 @@ async def hello_replayed(t: Play) -> None:
 
 
 @case(
+    "hostile.hello-replayed-late",
+    "guards.hello",
+    "guards.survives",
+    kind="hardening",
+    security="secure",
+    timeout=20,
+    **BAD_CLIENT,
+)
+async def hello_replayed_late(t: Play) -> None:
+    """A hello that was seen before is refused as well after two hundred others."""
+    async with siege(t) as served:
+        name = t.new_name()
+        first = await attack(t, served, hello=False)
+        recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
+        await first.send(recorded)
+        t.equal(list(await first.answer_to(0)), ["response", 1], "the first time")
+        await first.close()
+        for _ in range(200):
+            other = await attack(t, served)
+            await other.request(["echo", 1])
+            await other.close()
+        again = await attack(t, served, hello=False)
+        await again.send(recorded)
+        await again.must_end("a hello that was seen before opened again, after two hundred others")
+        t.equal(await _ran(t, served, name), 1, "how often the recorded request was served")
+
+
+@case(
     "hostile.hello-replayed-at-once",
     "guards.hello",
     "guards.survives",
@@ -989,6 +1036,43 @@ async def used_id(t: Play) -> None:
         t.equal(await _ran(t, served, name), 0, "how often a request under a used ID was served")
 
 
+@case(
+    "hostile.every-used-id",
+    "guards.request-id",
+    "guards.refusal",
+    "guards.survives",
+    kind="hardening",
+    security="insecure",
+    transport="unix",
+    timeout=20,
+    **BAD_CLIENT,
+)
+async def every_used_id(t: Play) -> None:
+    """Whatever the order of IDs, with gaps that are filled or not, each that was used is refused afterwards."""
+    orders = (
+        (0,),
+        (0, 1, 2, 3),
+        (1, 0),
+        (5, 3, 4, 0),
+        (0, 2, 1, 31, 30),
+        (31, 0, 1),
+        (32, 1, 2),
+        (40, 20, 41, 21),
+        (0, 1, 63, 62, 64),
+        (7, 1_000_000, 1_000_001, 999_999),
+    )
+    async with siege(t) as served:
+        for order in orders:
+            for used in order:
+                bad = await attack(t, served)
+                for number in order:
+                    await bad.say(b'(request %d ("echo" %d))' % (number, number))
+                    t.equal(list(await bad.answer_to(number)), ["response", number], f"the answer to ID {number}")
+                await bad.say(b'(request %d ("echo" "again"))' % used)
+                rest = await bad.must_end(f"after the IDs {', '.join(map(str, order))} the ID {used} was used again")
+                t.check(not rest, f"after the IDs {', '.join(map(str, order))} the ID {used} was served again")
+
+
 @case("hostile.ids-with-gaps", "guards.request-id", "profile.ids", "guards.survives", kind="hardening", **BAD_CLIENT)
 async def ids_with_gaps(t: Play) -> None:
     """IDs with gaps and in another order, within a window, are served."""
@@ -1067,6 +1151,81 @@ async def never_reads(t: Play) -> None:
                 await _served(other, f"beside a client that does not read, {index}")
                 await asyncio.sleep(0.1)
             bad.reset()
+
+
+@case(
+    "hostile.lengths-cost-nothing",
+    "guards.bounded",
+    "guards.survives",
+    kind="hardening",
+    faults=("measure",),
+    fresh=("server",),
+    **BAD_CLIENT,
+)
+async def lengths_cost_nothing(t: Play) -> None:
+    """Who announces long packets and sends nothing of them costs no memory of their length."""
+    async with siege(t) as served:
+        running = t.server.puppet.running
+        before = running.usage().memory
+        bads = [await attack(t, served) for _ in range(40)]
+        for bad in bads:
+            await _served(bad, "good so far")
+            await bad.send((16 * 1024 * 1024).to_bytes(4, "big") + b"x" * 100)
+        for bad in bads:
+            await bad.stays_open("a packet of the largest length was not awaited", 0.01)
+        await _served(await attack(t, served), "beside forty long packets")
+        grown = running.usage().memory - before
+        t.check(
+            grown < 256 * 1024 * 1024,
+            "forty lengths, and nothing behind them, took memory",
+            expected="less than 256 MiB (40 packets would be 640)",
+            actual=f"{grown >> 20} MiB",
+        )
+        for bad in bads:
+            bad.reset()
+
+
+@case(
+    "hostile.leaves-nothing-open",
+    "guards.bounded",
+    "guards.survives",
+    kind="hardening",
+    faults=("measure",),
+    fresh=("server",),
+    **BAD_CLIENT,
+)
+async def leaves_nothing_open(t: Play) -> None:
+    """Connections that are over, refused, broken or closed in order leave no descriptor open."""
+
+    async def once(served: Served) -> None:
+        if t.secure:
+            refused = await attack(t, served, hello=False)
+            await refused.send(refused.hello(USER, "wrong"))
+            await refused.must_end("a wrong key was not refused")
+            await refused.close()
+        wrong = await attack(t, served)
+        await wrong.say(b"nonsense")
+        await wrong.must_end("nonsense did not end the connection")
+        await wrong.close()
+        good = await attack(t, served)
+        await _served(good, "and closes")
+        await good.close()
+        gone = await attack(t, served)
+        await _served(gone, "and breaks off")
+        gone.reset()
+
+    async with siege(t) as served:
+        running = t.server.puppet.running
+        await once(served)
+        await t.server.settle()
+        before = running.usage().files
+        for _ in range(25):
+            await once(served)
+        await t.until(
+            lambda: running.usage().files <= before + 10,
+            "descriptors of connections that are over are still open",
+            lambda: f"{running.usage().files} open descriptors, {before} before 25 rounds",
+        )
 
 
 @case("hostile.half-close", "profile.half-close", "guards.survives", kind="profile", **BAD_CLIENT)
@@ -1512,6 +1671,27 @@ async def server_never_reads(t: Play) -> None:
             await t.fails(
                 t.within(15, request, "the failing"), NetworkFailed, why="a request to a server that broke off"
             )
+
+
+@case("hostile.server-floods", "profile.limits", "guards.survives", kind="profile", timeout=40, **BAD_SERVER)
+async def server_floods(t: Play) -> None:
+    """Three thousand requests of a server at once: the client answers each once, and its own request too is served."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        asked = t.spawn(conn.request(["echo", 1]))
+        _, mine, _ = await bad.hear()
+        count = 3_000
+        pour = t.spawn(bad.send(b"".join(bad.packet(b'(request %d ("sleep" 200 %d))' % (i, i)) for i in range(count))))
+        seen: set[int] = set()
+        for _ in range(count):
+            kind, number, datum = await bad.hear(30)
+            t.check(number not in seen, f"request {number} was answered twice")
+            t.check(kind == "error" or datum == number, f"request {number} got another's answer", actual=show(datum))
+            seen.add(number)
+        await pour
+        t.check(seen == set(range(count)), "some requests were not answered", actual=f"{len(seen)} of {count}")
+        await bad.say(b"(response %d 5)" % mine)
+        t.equal(await asked, 5, "the answer to the client's own request, after the flood")
 
 
 @case(

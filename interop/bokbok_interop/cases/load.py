@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ..model import Failure
 from ..play import Play, RemoteFailed, show
 from .base import case
 
@@ -56,16 +57,23 @@ async def both_ways(t: Play) -> None:
     t.check(all(answers), "answers were mixed up")
 
 
-@case("load.sleepers", "about.threads", "request.parallel", timeout=30)
+@case("load.sleepers", "about.threads", "request.parallel", timeout=80)
 async def sleepers(t: Play) -> None:
     """Two hundred handlers that sleep at once are done about when one is."""
     mine, _ = await t.pair()
     loop = asyncio.get_running_loop()
-    start = loop.time()
-    answers = await asyncio.gather(*(mine.request(["sleep", 1_000, i]) for i in range(200)))
-    took = loop.time() - start
-    t.equal(answers, list(range(200)), "the answers of two hundred sleepers")
-    t.check(took < 20, "two hundred handlers did not sleep at once", expected="about a second", actual=f"{took:.1f} s")
+    for milliseconds in (1_000, 4_000):  # the second on a machine that is too slow to tell
+        start = loop.time()
+        answers = await asyncio.gather(*(mine.request(["sleep", milliseconds, i]) for i in range(200)))
+        took = loop.time() - start
+        t.equal(answers, list(range(200)), "the answers of two hundred sleepers")
+        if took < 20 * milliseconds / 1000:
+            return
+    raise Failure(
+        "two hundred handlers did not sleep at once",
+        expected=f"about {milliseconds / 1000:g} seconds",
+        actual=f"{took:.1f} s",
+    )
 
 
 @case("load.large-messages", "request.message", "request.parallel", timeout=60)

@@ -352,6 +352,14 @@ _PROFILE: list[tuple[str, str, str]] = [
         "closed.",
     ),
     (
+        "profile.stop",
+        "The end",
+        "A server that is asked to stop listens no more, and the file of its Unix socket is removed. Its connections "
+        "close when their running handlers have finished: until then those handlers' answers are sent, new requests "
+        "are answered with an error, and answers to requests of this side are still taken.",
+    ),
+    ("profile.wait", "The end", "wait-until-server-stopped waits for all of that."),
+    (
         "profile.limits",
         "Limits",
         "Requests beyond the number of running handlers queue, beyond the number of waiting ones they are answered "
@@ -429,6 +437,11 @@ _GUARDS: list[tuple[str, str, str]] = [
         "guards.hello-timeout",
         "Limits",
         "hello 10 s: a client that does not finish its hello holds nothing for longer than that",
+    ),
+    (
+        "guards.bounded",
+        "Limits",
+        "Everything that a peer controls has a limit",
     ),
     (
         "guards.memory",

@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import hashlib
 
+from ..dump import fixed_bytes
 from ..model import Failure
 from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported
+from ..raw import attack
 from .base import case
 
 BOB, BOBS = "bob", "tr0ub4dor & 3"
@@ -109,7 +111,30 @@ async def unknown_user(t: Play) -> None:
 async def denied_user(t: Play) -> None:
     """A user who is known and not allowed cannot connect."""
     served = await t.serve(users={USER: PASSPHRASE, "carol": None})
-    await _refused(t, served, "carol", PASSPHRASE, "a user who may not connect was served")
+    for passphrase in (PASSPHRASE, "", "#f", "carol"):
+        await _refused(t, served, "carol", passphrase, "a user who may not connect was served")
+
+
+@case(
+    "secure.nobody-may",
+    "start.user-key",
+    "start.user-key-refuses",
+    security="secure",
+    subject="server",
+    timeout=15,
+)
+async def nobody_may(t: Play) -> None:
+    """A server whose user->key knows nobody is a secure one all the same: nobody gets in, with or without a key."""
+    served = await t.serve(users={})
+    await _refused(t, served, USER, PASSPHRASE, "a client was served by a server that knows nobody")
+    conn = await _try(t.connect(served, None, None))
+    if conn is not None:
+        # The second is certainly no session key, so that nobody has to wait for a time limit.
+        requests = [t.spawn(conn.request(["echo", "let me in"], timeout=20)) for _ in range(2)]
+        for request in requests:
+            await t.fails(request, NetworkFailed, why="an insecure client was served by a server that knows nobody")
+    await t.server.settle()
+    t.check(not served.connections, "the open handler ran at a server that knows nobody")
 
 
 @case("secure.user-names-are-exact", "start.user-key-value", security="secure", subject="server")
@@ -446,6 +471,47 @@ async def nonces(t: Play) -> None:
     t.check(len(set(prefixes)) == len(prefixes), "a nonce's random half was used twice", actual=str(len(set(prefixes))))
 
 
+@case("secure.nonces-of-many", "profile.nonce", kind="profile", security="secure", timeout=20)
+async def nonces_of_many(t: Play) -> None:
+    """Hundreds of boxes at once, both ways, use hundreds of nonces: none is skipped, none comes twice."""
+    mine, theirs = await t.pair()
+    await asyncio.gather(*(conn.request(["echo", i]) for i in range(300) for conn in (mine, theirs)))
+    conversation = t.conversation()
+    t.check(not conversation.problem, "the conversation does not open", actual=conversation.problem)
+    for source in ("client", "server"):
+        found = [packet.nonce for packet in conversation.packets if packet.source == source and packet.nonce]
+        t.check(len(found) >= 600, f"too few boxes from the {source}", expected="600", actual=str(len(found)))
+        wrong = [i for i, nonce in enumerate(found) if nonce != found[0][:16] + i.to_bytes(8, "big")]
+        t.check(
+            not wrong,
+            f"the {source}'s nonces do not count up, from its box {wrong[0] if wrong else ''}",
+            expected=(found[0][:16] + wrong[0].to_bytes(8, "big")).hex() if wrong else "",
+            actual=found[wrong[0]].hex() if wrong else "",
+        )
+
+
+@case("secure.random-in-every-byte", "profile.nonce", "profile.hello-key", kind="profile", security="secure")
+async def random_in_every_byte(t: Play) -> None:
+    """Every byte of a session key, and of a nonce's random half, is another from connection to connection."""
+    served = await t.serve()
+    count = 10  # that a byte is the same in all of them by chance happens once in 256 ** 9 runs
+    for index in range(count):
+        conn = await t.connect(served)
+        await conn.echo(index)
+        await conn.close()
+    conversations = [t.conversation(number) for number in range(1, count + 1)]
+    for one in conversations:
+        t.check(not one.problem, "the conversation does not open", actual=one.problem)
+    for source, what in ((None, "session key"), ("client", "client's nonces"), ("server", "server's nonces")):
+        fixed = fixed_bytes(conversations, source)
+        t.check(
+            not fixed,
+            f"bytes of the {what} are the same on {count} connections",
+            expected="every byte random",
+            actual=f"the bytes {', '.join(map(str, fixed))} never change",
+        )
+
+
 @case(
     "secure.server-says-nothing",
     "profile.no-answer",
@@ -487,6 +553,51 @@ async def unknown_user_looks_like_wrong_key(t: Play) -> None:
         expected="three times nothing but an end of file",
         actual=str([["eof" if c is None else c.hex() for c in chunks] or "reset" for chunks in seen]),
     )
+
+
+@case(
+    "secure.refused-at-the-second-packet",
+    "profile.refusal",
+    kind="profile",
+    security="secure",
+    opponent="client",
+    timeout=10,
+)
+async def refused_at_the_second_packet(t: Play) -> None:
+    """Who sends only a username learns nothing: unknown, denied or known, the server waits for the second packet."""
+    served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
+    hellos = []
+    for user in ("mallory", "carol", USER):
+        bad = await attack(t, served, hello=False)
+        hello = bad.hello(user)
+        name = bad.frame(user.encode())
+        await bad.send(name)
+        hellos.append((user, bad, hello[len(name) :]))
+    await asyncio.gather(
+        *(bad.stays_open(f"a hello was refused after its username, {user!r}, alone") for user, bad, _ in hellos)
+    )
+    for user, bad, rest in hellos:
+        await bad.send(rest)
+        if user == USER:
+            t.equal(await bad.request(["whoami"]), user, "the user, once the whole hello was there")
+        else:
+            await bad.must_end(f"the hello of {user!r} was not refused")
+
+
+@case("secure.refusal-is-no-reset", "profile.refusal", kind="profile", security="secure", opponent="client")
+async def refusal_is_no_reset(t: Play) -> None:
+    """What a client sends behind a hello that is refused does not turn the close into a reset."""
+    served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
+    for user, passphrase in ((USER, "wrong"), ("mallory", PASSPHRASE), ("carol", PASSPHRASE)):
+        bad = await attack(t, served, hello=False)
+        await bad.send(bad.hello(user, passphrase) + bad.packet(b'(request 0 ("echo" "%b"))' % (b"x" * 100_000)))
+        await bad.must_end("a refused client's connection stays open")
+        t.check(
+            bad.ended_how == "eof",
+            f"the refusal of {user!r} was a reset",
+            expected="an end of file",
+            actual=bad.ended_how,
+        )
 
 
 @case("secure.encrypted-both-ways", "profile.boxes", kind="profile", security="secure")

@@ -117,11 +117,13 @@ async def independent_connections(t: Play) -> None:
     t.equal(answers, [[[0, i], [1, i]] for i in range(3)], "callbacks over three connections")
 
 
-@case("symmetry.client-serves-while-asking", "about.threads", "open.request-handler")
+@case("symmetry.client-serves-while-asking", "about.threads", "open.request-handler", timeout=20)
 async def client_serves_while_asking(t: Play) -> None:
     """A client whose own request still waits answers the server's requests meanwhile."""
     mine, theirs = await t.pair()
-    slow = await t.in_flight(mine, ["sleep", 6_000, "slow"])
-    for index in range(5):
-        t.equal(await theirs.request(["echo", index]), index, "the client's answer while it waits itself")
-    t.check(not slow.done(), "the sleeper was answered first", actual=repr(slow))
+
+    async def others() -> None:
+        for index in range(5):
+            t.equal(await theirs.request(["echo", index]), index, "the client's answer while it waits itself")
+
+    await t.beside_a_sleeper(mine, others, "a client that waits for an answer serves nobody meanwhile")

@@ -18,6 +18,7 @@ import functools
 import socket
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PuppetFault",
     "Running",
     "Unavailable",
+    "Usage",
     "bound_to_all",
     "has_ipv6",
 ]
@@ -38,7 +40,8 @@ Address = tuple[Any, ...]
 HostKind = Literal["name", "ipv4", "ipv6"]
 
 LOCAL_FAULTS = frozenset({"pause", "kill"})
-"""What can be done to a process of this machine. Containers add `disconnect`."""
+"""What can be done to a process of this machine (and `measure`, where the system tells). Containers add
+`disconnect`."""
 
 LOG_HEAD = 64 * 1024
 """Bytes of a puppet's log that are kept from its beginning."""
@@ -82,6 +85,19 @@ class PuppetFault(Exception):
         self.kind = kind
         self.problem = problem
         super().__init__(f"{peer}: {problem}")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a puppet uses of its machine.
+
+    Attributes:
+        memory: bytes that are resident.
+        files: open file descriptors, sockets among them.
+    """
+
+    memory: int
+    files: int
 
 
 class Log:
@@ -154,6 +170,10 @@ class Running(abc.ABC):
     @abc.abstractmethod
     async def ended(self) -> str:
         """Wait until it is gone; say how, in words: "exited with status 3", "was killed by SIGSEGV"."""
+
+    def usage(self) -> Usage:
+        """What it uses now, where `measure` is among its faults."""
+        raise NotImplementedError("this backend cannot tell what a puppet uses")
 
     async def pause(self) -> None:
         """Stop it from running, sockets left open."""

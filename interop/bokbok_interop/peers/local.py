@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavailable, bound_to_all
+from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavailable, Usage, bound_to_all
 
 __all__ = ["LocalPeer", "LocalRunning"]
 
@@ -30,7 +30,7 @@ MAX_PARENT = 60
 class LocalRunning(Running):
     """A process in a group of its own, so that what it starts goes with it."""
 
-    faults = LOCAL_FAULTS
+    faults = LOCAL_FAULTS | ({"measure"} if Path("/proc/self/statm").exists() else frozenset())
 
     def __init__(self, peer: str, process: asyncio.subprocess.Process, folder: str) -> None:
         self.peer = peer
@@ -102,6 +102,12 @@ class LocalRunning(Running):
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
+
+    def usage(self) -> Usage:
+        """See `Running.usage`."""
+        own = Path(f"/proc/{self.process.pid}")
+        pages = int((own / "statm").read_text().split()[1])
+        return Usage(pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(own / "fd")))
 
     async def pause(self) -> None:
         """See `Running.pause`. Returns once every thread stands still: a signal takes its time."""

@@ -142,6 +142,7 @@ class Puppet:
         self._stray = 0
         self._send_lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
+        self._pulse: asyncio.Future[float | None] | None = None
 
     @property
     def peer(self) -> str:
@@ -220,6 +221,22 @@ class Puppet:
     async def _send(self, line: bytes) -> None:
         async with self._send_lock:
             await self.running.send(line)
+
+    async def pulse(self, limit: float) -> float | None:
+        """Seconds that it takes to answer now; `None` if that is more than `limit`, which is held against nobody."""
+        if self.fault is not None:
+            return None
+        if self._pulse is None or self._pulse.done():  # one measures for all who want to know
+            self._pulse = asyncio.ensure_future(self._measure(limit))
+        return await asyncio.shield(self._pulse)
+
+    async def _measure(self, limit: float) -> float | None:
+        start = time.monotonic()
+        try:
+            await asyncio.wait_for(self.command("hello"), limit)
+        except (asyncio.TimeoutError, PuppetFault):
+            return None
+        return time.monotonic() - start
 
     async def alive(self, timeout: float = 5.0) -> bool:
         """Whether it still answers."""

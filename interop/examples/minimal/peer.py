@@ -255,6 +255,8 @@ class Connection:
     def answer(self, number: int, value: Any, *, failed: bool = False) -> None:
         """Send one answer."""
         text = sexpr.write(value)
+        if failed and len(text) > MAX_PACKET - 100:  # what went wrong is said as far as there is room
+            text = sexpr.write(f"{value[: MAX_PACKET // 4 - 100]} ... (cut)")
         if len(text) > MAX_PACKET - 100:
             raise sexpr.WriteError(f"an answer of {len(text)} bytes is over the limit of a packet")
         with self.write_lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import sys
@@ -484,6 +485,126 @@ def scrambles_insecure_connections() -> None:
     C.send, C.packet_came = send, real_came
 
 
+@mutant("secure.nobody-may")
+def no_users_is_insecure() -> None:
+    """Takes a server whose user->key knows nobody for an insecure one."""
+
+    def listen(real: Any) -> Any:
+        return lambda self, handle, address, backlog, users: real(self, handle, address, backlog, users or False)
+
+    around(U.Puppet, "do_listen", listen)
+
+
+@mutant("secure.denied-user")
+def denied_means_no_passphrase() -> None:
+    """Takes a user who may not connect for one with an empty passphrase."""
+
+    def listen(real: Any) -> Any:
+        def run(self: Any, handle: int, address: Any, backlog: int, users: Any) -> Any:
+            opened = [S.Dotted(user.items, user.tail or "") for user in users or []]
+            return real(self, handle, address, backlog, users and opened)
+
+        return run
+
+    around(U.Puppet, "do_listen", listen)
+
+
+def _nonces(bytes_of: Callable[[int], bytes]) -> None:
+    def seal(self: Any, box: SecretBox, body: bytes) -> bytes:
+        nonce = self.nonce_prefix + bytes_of(self.nonce_counter)
+        self.nonce_counter += 1
+        return bytes(box.encrypt(body, nonce))
+
+    C.seal = seal
+
+
+@mutant("secure.nonces-of-many", role="both")
+def counts_nonces_in_one_byte() -> None:
+    """Begins its nonces anew after 256 boxes."""
+    _nonces(lambda count: struct.pack(">Q", count & 0xFF))
+
+
+@mutant("secure.nonces-of-many", role="server")
+def counts_nonces_without_a_lock() -> None:
+    """Counts its nonces up beside its writing, so that two threads may take the same."""
+
+    def seal(self: Any, box: SecretBox, body: bytes) -> bytes:
+        count = self.nonce_counter
+        time.sleep(0.0005)
+        self.nonce_counter = count + 1
+        return bytes(box.encrypt(body, self.nonce_prefix + struct.pack(">Q", count)))
+
+    def answer(self: Any, number: int, value: Any, *, failed: bool = False) -> None:
+        body = f"({'error' if failed else 'response'} {number} {S.write(value)})".encode("latin-1")
+        body = self.seal(self.box, body) if self.box else body
+        with self.write_lock:
+            self.sock.sendall(struct.pack(">I", len(body)) + body)
+
+    C.seal, C.answer = seal, answer
+
+
+@mutant("secure.nonces")
+def counts_nonces_little_endian() -> None:
+    """Counts its nonces in little-endian bytes."""
+    _nonces(lambda count: struct.pack("<Q", count))
+
+
+@mutant("secure.nonces")
+def takes_the_clients_nonces() -> None:
+    """A server that takes the random half of its nonces from the client's: both use the same ones."""
+
+    def came(real: Any) -> Any:
+        def run(self: Any, packet: bytes) -> None:
+            if self.server and self.nonce_counter == 0:
+                self.nonce_prefix = packet[:16]
+            real(self, packet)
+
+        return run
+
+    around(C, "packet_came", came)
+
+
+@mutant("secure.random-in-every-byte", role="client")
+def session_keys_of_16_bytes() -> None:
+    """Draws 16 random bytes for a session key, and fills it up with zeros."""
+    urandom = os.urandom
+    os.urandom = lambda n: urandom(n) if n != 32 else urandom(16) + bytes(16)
+
+
+@mutant("secure.random-in-every-byte", role="server")
+def nonces_of_8_random_bytes() -> None:
+    """Draws 8 random bytes for its nonces, and says in the others who it is."""
+    around(
+        C,
+        "__init__",
+        lambda real: lambda self, *a: (real(self, *a), setattr(self, "nonce_prefix", os.urandom(8) + b"server--"))[0],
+    )
+
+
+@mutant("secure.refused-at-the-second-packet")
+def refuses_unknown_users_at_once() -> None:
+    """Closes as soon as an unknown user's name is there, without waiting for the session key."""
+    real = P.Server.hello
+
+    def hello(self: Any, sock: Any, user_to_key: Any) -> Any:
+        head = b""
+        while len(head) < 4 or len(head) < 4 + int.from_bytes(head[:4], "big"):
+            head = sock.recv(300, socket.MSG_PEEK)
+            if not head:
+                raise P.ProtocolError("no hello")
+        if user_to_key(head[4 : 4 + int.from_bytes(head[:4], "big")].decode("latin-1")) is None:
+            raise P.ProtocolError("an unknown user")
+        return real(self, sock, user_to_key)
+
+    P.Server.hello = hello
+
+
+@mutant("secure.refusal-is-no-reset", transport="tcp")
+def just_closes_refused_connections() -> None:
+    """Closes a refused connection with bytes still unread, which makes a reset of it."""
+    P.refuse = lambda sock: sock.close()
+
+
 # ------------------------------------------------------------------------------------------------------ errors
 
 
@@ -704,6 +825,51 @@ def cannot_close_inside_a_handler() -> None:
         return run
 
     around(C, "close", close)
+
+
+@mutant("errors.many", role="server", security="insecure")
+def failures_use_handlers_up() -> None:
+    """Has room for a thousand handlers, and forgets to give back that of one which failed."""
+
+    def call(real: Any) -> Any:
+        def run(self: Any, connection: Any, message: Any) -> Any:
+            room = connection.__dict__.setdefault("room", threading.Semaphore(1_000))
+            room.acquire()
+            value = real(self, connection, message)
+            room.release()
+            return value
+
+        return run
+
+    around(U.Service, "__call__", call)
+
+
+@mutant("errors.message-over-limit", security="insecure")
+def long_messages_are_not_sent() -> None:
+    """Does not answer where what went wrong takes more than a packet to say."""
+    _on_failure(
+        lambda real, self, n, text: (
+            real(self, n, text, failed=True) if len(S.write(text)) < P.MAX_PACKET - 100 else None
+        )
+    )
+
+
+@mutant("errors.message-text")
+def trims_messages() -> None:
+    """Trims blanks and line feeds around messages."""
+    _on_failure(lambda real, self, n, text: real(self, n, text.strip(), failed=True))
+
+
+@mutant("errors.message-text")
+def messages_of_64_kib() -> None:
+    """Cuts messages at 65,535 characters."""
+    _on_failure(lambda real, self, n, text: real(self, n, text[:65_535], failed=True))
+
+
+@mutant("errors.non-condition")
+def raised_nothing_is_nothing() -> None:
+    """Says "error" where the empty list was raised, and not what."""
+    _on_failure(lambda real, self, n, text: real(self, n, "error" if text == "uncaught: ()" else text, failed=True))
 
 
 # --------------------------------------------------------------------------------------------------- lifecycle
@@ -1039,6 +1205,228 @@ def ten_connections_at_most() -> None:
         return run
 
     around(P.Server, "welcome", welcome)
+
+
+@mutant("lifecycle.open-before-early-request", "lifecycle.open-before-request")
+def open_handler_a_little_late() -> None:
+    """Runs the open handler in a thread of its own, twenty milliseconds beside the first requests."""
+
+    def init(real: Any) -> Any:
+        def run(self: Any, a: Any, b: Any, k: Any, on_open: Any, *rest: Any) -> None:
+            real(self, a, b, k, lambda c: threading.Timer(0.02, on_open, (c,)).start(), *rest)
+
+        return run
+
+    around(P.Server, "__init__", init)
+
+
+@mutant("lifecycle.close-beside-own-handlers")
+def close_waits_for_handlers() -> None:
+    """Closing waits for the handlers that run on this side, save for one that closes itself."""
+
+    def close(real: Any) -> Any:
+        def run(self: Any) -> None:
+            with self.lock:
+                while self.running and threading.current_thread().name != "handler":
+                    self.idle.wait()
+            real(self)
+
+        return run
+
+    def handler(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> None:
+            threading.current_thread().name = "handler"
+            real(self, *a)
+
+        return run
+
+    around(C, "run_handler", handler)
+    around(C, "close", close)
+
+
+def _resets_when_closing() -> None:
+    def close(self: Any) -> None:
+        self.closed_here = True
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.over("this side closed the connection")
+        self.sock.shutdown(socket.SHUT_RD)  # wakes the reader, which closes the socket
+
+    around(C, "end", lambda real: lambda self, reason: None if self.closed_here else real(self, reason))
+    C.close = close
+
+
+@mutant("lifecycle.close-is-no-reset", transport="tcp")
+def resets_when_closing() -> None:
+    """Closes with a reset."""
+    _resets_when_closing()
+
+
+@mutant("lifecycle.client-close-is-no-reset", role="client", transport="tcp")
+def client_resets_when_closing() -> None:
+    """A client that closes with a reset."""
+    _resets_when_closing()
+
+
+@mutant("lifecycle.info-after-close")
+def forgets_users_at_the_end() -> None:
+    """A connection that is over has no user any more."""
+    around(C, "over", lambda real: lambda self, why: (real(self, why), setattr(self, "user", None))[0])
+
+
+@mutant("lifecycle.info-after-close", security="insecure")
+def forgets_addresses_at_the_end() -> None:
+    """A connection that is over has no address any more."""
+    nowhere = ("tcp", "0.0.0.0", 0)
+    around(C, "over", lambda real: lambda self, why: (real(self, why), setattr(self, "address", nowhere))[0])
+
+
+@mutant("lifecycle.requests-race-the-end", role="client")
+def waits_on_broken_connections() -> None:
+    """A request on a connection that the other side ended waits for ever."""
+
+    def request(real: Any) -> Any:
+        def run(self: Any, message: Any) -> Any:
+            if self.closed is not None and not self.closed_here:
+                threading.Event().wait()
+            return real(self, message)
+
+        return run
+
+    around(C, "request", request)
+
+
+@mutant("lifecycle.stop-lets-handlers-finish", "lifecycle.stop-takes-answers")
+def stop_cuts_handlers_off() -> None:
+    """Closes connections when the server stops, whatever handlers run."""
+    P.Server.finish = lambda self, connection: connection.close()
+
+
+@mutant("lifecycle.stop-closes-idle")
+def stop_leaves_connections_open() -> None:
+    """A server that stops leaves its connections open until their clients close them."""
+    P.Server.finish = lambda self, connection: None
+
+
+@mutant("lifecycle.stop-closes-idle")
+def stop_runs_close_handlers() -> None:
+    """Runs the close handlers of the connections that stopping the server closes."""
+
+    def finish(self: Any, connection: Any) -> None:
+        def run() -> None:
+            with connection.lock:
+                while connection.running:
+                    connection.idle.wait()
+            connection.end("the server was stopped")
+
+        threading.Thread(target=run, daemon=True).start()
+
+    P.Server.finish = finish
+
+
+@mutant("lifecycle.stop-takes-answers")
+def stop_drops_answers() -> None:
+    """A server that stops takes nothing in any more, so that its handlers wait for ever."""
+
+    def came(real: Any) -> Any:
+        def run(self: Any, packet: bytes) -> None:
+            if not (self.server and self.server.stopping):
+                real(self, packet)
+
+        return run
+
+    around(C, "packet_came", came)
+
+
+@mutant("lifecycle.stop-refuses-requests")
+def stop_ignores_requests() -> None:
+    """A server that stops does not answer new requests."""
+
+    def came(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> None:
+            if not (self.server and self.server.stopping):
+                real(self, *a)
+
+        return run
+
+    around(C, "request_came", came)
+
+
+@mutant("lifecycle.stop-refuses-requests")
+def stop_serves_on() -> None:
+    """A server that stops serves new requests as long as old ones run."""
+
+    def came(self: Any, number: int, body: Any) -> None:
+        with self.lock:
+            self.running += 1
+        threading.Thread(target=self.run_handler, args=(number, body), daemon=True).start()
+
+    C.request_came = came
+
+
+@mutant("lifecycle.wait-waits-for-handlers")
+def waits_for_listening_alone() -> None:
+    """wait-until-server-stopped returns when listening has ended, whatever runs."""
+
+    def wait(self: Any) -> None:
+        with self.lock:
+            while not self.stopping:
+                self.lock.wait()
+
+    P.Server.wait = wait
+
+
+@mutant("lifecycle.stop-removes-the-file", security="insecure")
+def clears_up_at_the_next_start() -> None:
+    """Leaves the socket's file when it stops, and removes whatever is there when it starts."""
+    real = P.bind
+
+    def bind(address: Any) -> socket.socket:
+        if address[0] == "unix":
+            with contextlib.suppress(OSError):
+                os.unlink(address[1])
+        return real(address)
+
+    P.bind = bind
+    P.os = type("os", (), {"unlink": staticmethod(lambda path: None), "urandom": staticmethod(os.urandom)})
+
+
+@mutant("connect.socket-in-use")
+def takes_sockets_away() -> None:
+    """Removes whatever is at a path before it binds there, also what another server listens at."""
+    claim("hardening")
+    real = P.bind
+
+    def bind(address: Any) -> socket.socket:
+        if address[0] == "unix":
+            with contextlib.suppress(OSError):
+                os.unlink(address[1])
+        return real(address)
+
+    P.bind = bind
+
+
+@mutant("lifecycle.stop-and-start-again", transport="tcp")
+def cannot_bind_again() -> None:
+    """Does not ask for its port to be bound again while old connections are remembered."""
+
+    def bind(address: Any) -> socket.socket:
+        sock = socket.socket(socket.AF_INET)
+        sock.bind((address[1] or "0.0.0.0", address[2]))
+        return sock
+
+    P.bind = bind
+
+
+@mutant("connect.backlog-holds", security="insecure")
+def backlog_of_its_own() -> None:
+    """Listens with a backlog of its own, whatever was asked for."""
+    around(P.Server, "__init__", lambda real: lambda self, address, backlog, *rest: real(self, address, 128, *rest))
+
+
+@mutant("connect.backlog-holds", security="insecure")
+def backlog_of_one() -> None:
+    """Listens with a backlog of one."""
+    around(P.Server, "__init__", lambda real: lambda self, address, backlog, *rest: real(self, address, 1, *rest))
 
 
 # ------------------------------------------------------------------------------- order, handlers, threads
@@ -1730,6 +2118,186 @@ def client_hangs_on_early_ends() -> None:
         return run
 
     around(C, "over", over)
+
+
+def _remembers_hellos(most: int) -> None:
+    claim("hardening")
+    seen: list[bytes] = []
+
+    def hello(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> Any:
+            user, session = real(self, *a)
+            if session in seen:
+                raise P.ProtocolError("a hello that was seen before")
+            seen.append(session)
+            del seen[:-most]
+            return user, session
+
+        return run
+
+    around(P.Server, "hello", hello)
+
+
+@mutant("hostile.hello-replayed-late")
+def remembers_16_hellos() -> None:
+    """Remembers the last sixteen hellos alone."""
+    _remembers_hellos(16)
+
+
+def _window(is_used: Callable[[set[int], int, int], bool]) -> None:
+    """Guard IDs: `is_used(seen, highest, id)`."""
+    claim("hardening")
+
+    def came(real: Any) -> Any:
+        def run(self: Any, number: int, body: Any) -> None:
+            seen = self.__dict__.setdefault("seen_ids", set())
+            if is_used(seen, max(seen, default=-1), number):
+                raise P.ProtocolError(f"request {number} was used before")
+            seen.add(number)
+            real(self, number, body)
+
+        return run
+
+    around(C, "request_came", came)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_without_its_top() -> None:
+    """Forgets that the highest ID was used."""
+    _window(lambda seen, top, number: number in seen and number != top)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_too_small() -> None:
+    """Has a window of 16 IDs, and takes what is below it for new."""
+    _window(lambda seen, top, number: number in seen and number > top - 16)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_forgets_gaps() -> None:
+    """Forgets which of the IDs that came late were used."""
+    claim("hardening")
+
+    def came(real: Any) -> Any:
+        def run(self: Any, number: int, body: Any) -> None:
+            rising = self.__dict__.setdefault("rising_ids", [])
+            if number in rising:
+                raise P.ProtocolError(f"request {number} was used before")
+            if number > max(rising, default=-1):
+                rising.append(number)
+            real(self, number, body)
+
+        return run
+
+    around(C, "request_came", came)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_cleared_by_jumps() -> None:
+    """Forgets what was used when an ID jumps far ahead, the low ones and the one that jumped."""
+
+    def is_used(seen: set[int], top: int, number: int) -> bool:
+        if number > top + 1_000:
+            seen.clear()
+            return False
+        return number in seen
+
+    _window(is_used)
+
+
+@mutant("hostile.lengths-cost-nothing")
+def takes_memory_in_advance() -> None:
+    """Fills as many bytes as a length says before it reads them."""
+    claim("hardening")
+
+    def read_packet(sock: Any, limit: int) -> bytes | None:
+        head = P.read_exactly(sock, 4)
+        if head is None:
+            return None
+        length = int.from_bytes(head, "big")
+        if length > limit:
+            raise P.ProtocolError("a packet over the limit")
+        room = bytearray(b"." * length)
+        room[:] = P.read_exactly(sock, length) or b""
+        return bytes(room)
+
+    P.read_packet = read_packet
+
+
+@mutant("hostile.leaves-nothing-open")
+def never_closes_its_sockets() -> None:
+    """Ends connections, and leaves their descriptors open."""
+    claim("hardening")
+    kept: list[Any] = []
+
+    def read_all(real: Any) -> Any:
+        def run(self: Any) -> None:
+            kept.append(self.sock.dup())
+            real(self)
+
+        return run
+
+    around(C, "read_all", read_all)
+
+
+@mutant("hostile.server-floods", role="client")
+def client_drops_requests_under_load() -> None:
+    """A client that drops requests without a word when many run."""
+    drops_requests_under_load()
+
+
+@mutant("hostile.bad-id", security="insecure")
+def ids_may_be_flonums() -> None:
+    """Takes a flonum that is a whole number for an ID."""
+    around(P, "parse_message", lambda real: lambda text: real(re.sub(r"^(\(\w+ \d+)\.0*(?= )", r"\1", text)))
+
+
+@mutant("hostile.hello-bad-session-key")
+def takes_more_than_a_session_key() -> None:
+    """Ignores what comes behind the 72 bytes of a boxed session key."""
+
+    def hello(self: Any, sock: Any, user_to_key: Any) -> tuple[str, bytes]:
+        sock.settimeout(P.HELLO_SECONDS)
+        name, boxed = P.read_packet(sock, P.NAME_LIMIT), P.read_packet(sock, 200)
+        if name is None or boxed is None:
+            raise P.ProtocolError("no hello")
+        user = name.decode("latin-1")
+        session = SecretBox(user_to_key(user) or os.urandom(32)).decrypt(boxed[: P.BOXED_KEY])
+        if len(session) != 32:
+            raise P.ProtocolError("no session key")
+        sock.settimeout(None)
+        return user, session
+
+    P.Server.hello = hello
+
+
+@mutant("request.handlers-wait-for-one-another")
+def eight_handlers_at_most() -> None:
+    """Runs eight handlers of a connection at once, and lets the others wait."""
+
+    def call(real: Any) -> Any:
+        def run(self: Any, connection: Any, message: Any) -> Any:
+            with connection.__dict__.setdefault("room", threading.Semaphore(8)):
+                return real(self, connection, message)
+
+        return run
+
+    around(U.Service, "__call__", call)
+
+
+@mutant("request.client-handlers-wait-for-one-another", role="client")
+def client_handles_while_it_reads() -> None:
+    """A client that runs handlers in the thread that reads."""
+
+    def came(self: Any, number: int, body: Any) -> None:
+        if isinstance(body, P.Unreadable):
+            self.answer(number, "unreadable", failed=True)
+            return
+        with self.lock:
+            self.running += 1
+        self.run_handler(number, body)
+
+    C.request_came = came
 
 
 def main() -> None:
