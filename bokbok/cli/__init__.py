@@ -4,16 +4,18 @@ What this package knows: arguments, terminals, files of secrets, signals and exi
 sockets and bytes of the wire; it uses the public API of `bokbok` and `bokbok.sync` like any other program.
 
 `main` is the console script. A subcommand's module is imported when it is asked for, so that `bokbok --version` does
-not pay for threads and logging.
+not pay for threads and logging. `decode` belongs to the conformance suite, of which nothing is imported here: whoever
+has it installed has announced the command by an entry point.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -23,15 +25,43 @@ from ._exit import CONTEXT, EPILOG, run, warn
 __all__ = ["cli", "main"]
 
 _COMMANDS = ("call", "serve", "key")
+_ELSEWHERE = {"decode": "Explain a recording, byte by byte."}
+"""Commands that are announced by an entry point of the group `bokbok.commands`, with their short help."""
+
+
+class _Elsewhere(click.Command):
+    """Stands for a command of the conformance suite, which is only loaded when it is run."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return self._load(parent).make_context(info_name, args, parent, **extra)
+
+    def _load(self, context: click.Context | None) -> click.Command:
+        problem = "it is not installed"
+        for entry_point in importlib.metadata.entry_points(group="bokbok.commands", name=str(self.name)):
+            try:
+                command = entry_point.load()
+            except ModuleNotFoundError as error:
+                problem = f"there is no Python package {error.name!r}"
+            else:
+                assert isinstance(command, click.Command)
+                return command
+        raise click.UsageError(
+            f"{self.name!r} is a command of the conformance suite, and {problem}: pip install 'bokbok[interop]'",
+            context,
+        )
 
 
 class _Lazy(click.Group):
-    """A group whose commands live in modules of their own names."""
+    """A group whose commands live in modules of their own names, or elsewhere."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *_ELSEWHERE]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _ELSEWHERE:
+            return _Elsewhere(cmd_name, short_help=_ELSEWHERE[cmd_name])
         if cmd_name not in _COMMANDS:
             return None
         command = getattr(importlib.import_module(f".{cmd_name}", __name__), cmd_name)
@@ -53,6 +83,7 @@ def cli() -> None:
       bokbok serve localhost:8000 --users users.toml
       bokbok call localhost:8000 --user myuser --key-file my.key '("ping" "12345")'
       bokbok call /run/my.socket < requests.scm > answers.scm
+      bokbok decode recording.jsonl --user myuser --key-file my.key
     """
 
 

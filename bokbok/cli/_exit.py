@@ -165,9 +165,16 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Status.INTERRUPTED
+    except SystemExit as end:  # how the conformance suite's command says its status
+        return end.code if isinstance(end.code, int) else Status.FAILURE
     except BokbokError as error:
         failure(error).show()
         return failure(error).exit_code
+    except OSError as error:
+        if os.environ.get("BOKBOK_TRACEBACK"):
+            traceback.print_exc()
+        Failure(Status.FAILURE, error.strerror or str(error)).show()
+        return Status.FAILURE
     except Exception as error:
         if os.environ.get("BOKBOK_TRACEBACK"):
             traceback.print_exc()

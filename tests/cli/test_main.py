@@ -1,5 +1,6 @@
 """The command as a whole: help, version, statuses, and what is never shown."""
 
+import errno
 import importlib.metadata
 import os
 import pathlib
@@ -11,8 +12,10 @@ import click
 import pytest
 
 import bokbok as library
+import bokbok_interop.cli as suite
 from bokbok import cli, errors
 from bokbok.cli._exit import Status, failure, run
+from bokbok_interop.capture import Capture
 from tests.cli.conftest import COMMAND
 
 
@@ -52,9 +55,10 @@ def test_the_documentation_names_every_status_option_and_request():
     text = (pathlib.Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     for status in Status:
         assert f"\n| {int(status)} | " in text
-    for name in ("call", "serve", "key"):
+    for name in ("call", "serve", "key", "decode"):
         section = text.partition(f"## bokbok {name}\n")[2].partition("\n## ")[0]
-        for parameter in cli.cli.get_command(click.Context(cli.cli), name).params:
+        command = suite.decode if name == "decode" else cli.cli.get_command(click.Context(cli.cli), name)
+        for parameter in command.params:
             for option in (*parameter.opts, *parameter.secondary_opts):
                 assert option.startswith("--") is False or f"`{option}" in section, option
     help_text = cli.cli.get_command(click.Context(cli.cli), "serve").help
@@ -64,7 +68,55 @@ def test_the_documentation_names_every_status_option_and_request():
 
 def test_help_lists_the_commands(bokbok):
     text = bokbok("--help").out.decode()
-    assert [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()[:3]] == ["call", "serve", "key"]
+    assert [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()[:4]] == [
+        "call",
+        "serve",
+        "key",
+        "decode",
+    ]
+
+
+def test_decode_is_the_command_of_the_conformance_suite(bokbok, tmp_path):
+    assert bokbok("decode", "--help").out.startswith(b"Usage: bokbok decode [OPTIONS] CAPTURE\n")
+    recording = tmp_path / "recording.jsonl"
+    recorded = Capture("unix")
+    recorded.add(0.5, 1, "client", b"\0\0\0\x0d(request 0 x)")
+    recorded.write(recording)
+    shown = bokbok("decode", recording)
+    assert shown.status == 0
+    assert b"says (request 0 x)\n" in shown.out
+    recording.write_text("nonsense\n")
+    assert bokbok("decode", recording).status == 2
+    assert "bokbok_interop" not in {name.partition(".")[0] for name in vars(cli)}
+
+
+@pytest.mark.parametrize(
+    ("loading", "why"),
+    [(None, "it is not installed"), (ModuleNotFoundError("", name="rich"), "there is no Python package 'rich'")],
+)
+def test_decode_says_what_it_needs_where_the_suite_is_not_installed(bokbok, monkeypatch, loading, why):
+    class EntryPoint:
+        def load(self):
+            raise loading
+
+    found = [] if loading is None else [EntryPoint()]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group, name: found)
+    for args in (["decode", "recording.jsonl"], ["decode", "--help"]):
+        result = bokbok(*args)
+        assert result.status == Status.USAGE
+        assert result.out == b""
+        assert why in result.err
+        assert "pip install 'bokbok[interop]'" in result.err
+    assert bokbok("--help").status == 0
+
+
+def test_a_full_disk_under_a_command_that_prints_by_itself_is_no_fault_of_ours(capsys):
+    @click.command()
+    def command():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert run(command, []) == Status.FAILURE
+    assert capsys.readouterr().err == "error: No space left on device\n"
 
 
 def test_without_arguments_it_shows_its_help():
@@ -217,7 +269,8 @@ def test_no_option_takes_a_secret(bokbok):
 
 def test_starting_does_not_import_what_only_some_commands_need():
     code = (
-        "import sys, bokbok.cli; print([m for m in ('asyncio', 'tomllib', 'concurrent.futures') if m in sys.modules])"
+        "import sys, bokbok.cli; print([m for m in "
+        "('asyncio', 'tomllib', 'concurrent.futures', 'bokbok_interop') if m in sys.modules])"
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}  # which imports much itself
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
