@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from .. import __version__
-from ._exit import CONTEXT, EPILOG, run, warn
+from ._exit import CONTEXT, EPILOG, run, settle_stderr, warn
 
 __all__ = ["cli", "main"]
 
@@ -94,4 +94,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         args: the arguments; `None` for those of the process.
     """
     warnings.showwarning = lambda message, *_: warn(str(message))
-    sys.exit(run(cli, args))
+    status = run(cli, args)
+    settle_stderr()
+    sys.exit(status)

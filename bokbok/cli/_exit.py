@@ -28,7 +28,7 @@ from ..errors import (
 )
 from ._text import printable
 
-__all__ = ["CONTEXT", "EPILOG", "Failure", "Status", "failure", "run", "warn", "write_out"]
+__all__ = ["CONTEXT", "EPILOG", "Failure", "Status", "failure", "run", "settle_stderr", "warn", "write_out"]
 
 
 class Status(enum.IntEnum):
@@ -140,9 +140,23 @@ def write_out(data: bytes) -> None:
 
 def _abandon_stdout() -> None:
     """What is still in the buffer goes nowhere, or the interpreter would try, and complain, once more at its end."""
+    _to_nowhere(sys.stdout)
+
+
+def settle_stderr() -> None:
+    """Send what standard error still holds; if that fails, drop it, or the interpreter would end with status 120."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _to_nowhere(sys.stderr)
+
+
+def _to_nowhere(stream: IO[Any]) -> None:
     with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, stream.fileno())
         os.close(null)
 
 
