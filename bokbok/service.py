@@ -11,17 +11,15 @@ refuses to know: how a connection works; the public API of the front ends is all
 
 from __future__ import annotations
 
-import array
 import asyncio
 import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import BokbokError, WriteError
-from .sexpr import CHICKEN_5, EOF, Char, Dotted, Keyword, Symbol, dumps
+from .sexpr import CHICKEN_5, Symbol, dumps, type_name
 
 if TYPE_CHECKING:
     from . import asyncio as bokbok_asyncio
@@ -110,33 +108,6 @@ class _Counts:
 _counts = _Counts()  # "this process's counter named S"
 
 
-def _type_name(datum: Any) -> str:
-    if datum is None:
-        return "unspecified"
-    for kind, name in _TYPES:
-        if isinstance(datum, kind):
-            return name
-    return type(datum).__name__
-
-
-_TYPES: list[tuple[type, str]] = [
-    (bool, "boolean"),
-    (int, "integer"),
-    (float, "flonum"),
-    (Fraction, "ratnum"),
-    (Symbol, "symbol"),  # before "string": sexpdata's symbols are instances of `str`
-    (str, "string"),
-    (bytes, "blob"),
-    (list, "list"),
-    (tuple, "vector"),
-    (Keyword, "keyword"),
-    (Char, "char"),
-    (Dotted, "dotted"),
-    (type(EOF), "eof"),
-    (array.array, "srfi-4 vector"),
-]
-
-
 async def _serve(ops: _Ops, request: Any) -> Any:
     """Answer one request of the service."""
     if not isinstance(request, list) or not request or not _is_string(request[0]):
@@ -162,7 +133,7 @@ async def _serve(ops: _Ops, request: Any) -> Any:
     if name == "whoami" and not args:
         return ops.user if ops.user is not None else False
     if name == "type" and len(args) == 1:
-        return _type_name(args[0])
+        return type_name(args[0])
     if name == "unspecified" and not args:
         return None
     if name == "unwritable" and not args:

@@ -34,7 +34,7 @@ from bokbok.sexpr.reader import (
     skip_atmosphere,
 )
 from bokbok.sexpr.sexpdata_bridge import from_sexpdata, to_sexpdata
-from bokbok.sexpr.types import EOF, Char, Dotted, EofType, Keyword, Symbol
+from bokbok.sexpr.types import EOF, Char, Dotted, EofType, Keyword, Symbol, type_name
 from bokbok.sexpr.writer import dump, dumps
 
 __all__ = [
@@ -68,4 +68,5 @@ __all__ = [
     "read_list_head",
     "skip_atmosphere",
     "to_sexpdata",
+    "type_name",
 ]

@@ -9,12 +9,14 @@ built can be sent as it is.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any, Final, NoReturn
 
 from sexpdata import Symbol
 
-__all__ = ["EOF", "Char", "Dotted", "EofType", "Keyword", "Symbol"]
+__all__ = ["EOF", "Char", "Dotted", "EofType", "Keyword", "Symbol", "type_name"]
 
 
 class _Immutable:
@@ -161,3 +163,34 @@ class EofType(_Immutable):
 
 EOF: Final = EofType()
 """The end-of-file object, `#!eof`, as a datum. It has nothing to do with the end of any input here."""
+
+_NAMES: Final[tuple[tuple[type, str], ...]] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "flonum"),
+    (Fraction, "ratnum"),
+    (Symbol, "symbol"),  # before "string": sexpdata's symbols are instances of `str`
+    (str, "string"),
+    (bytes, "blob"),
+    (list, "list"),
+    (tuple, "vector"),
+    (Keyword, "keyword"),
+    (Char, "char"),
+    (Dotted, "dotted"),
+    (EofType, "eof"),
+    (array, "srfi-4 vector"),
+)
+
+
+def type_name(value: Any) -> str:
+    """What a value is in Scheme's terms, in a word: `integer`, `vector`, `dotted`, …; `None` is `unspecified`.
+
+    Args:
+        value: any value that the reader returns; of any other, the name of its Python type.
+    """
+    if value is None:
+        return "unspecified"
+    for kind, name in _NAMES:
+        if isinstance(value, kind):
+            return name
+    return type(value).__name__

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import ReadError, RemoteProtocolError
-from ..sexpr import Dialect, Symbol, dumps, parse, read_list_head, skip_atmosphere
+from ..sexpr import Dialect, Symbol, dumps, parse, read_list_head, skip_atmosphere, type_name
 
 __all__ = ["ERROR", "MAX_ID", "REQUEST", "RESPONSE", "MessageCodec", "Messages", "TaggedList", "Unreadable"]
 
@@ -189,8 +189,8 @@ def _check_head(tag: Any, id: Any, tags: dict[str, int]) -> tuple[int, int]:
     kind = tags.get(tag.value()) if isinstance(tag, Symbol) else None
     if kind is None:
         expected = ", ".join(tags)
-        shown = tag.value()[:40] if isinstance(tag, Symbol) else _kind_of(tag)
-        raise RemoteProtocolError(f"unknown kind of message: {shown!r}, expected one of {expected}")
+        shown = repr(tag.value()[:40]) if isinstance(tag, Symbol) else _kind_of(tag)
+        raise RemoteProtocolError(f"unknown kind of message: {shown}, expected one of {expected}")
     if type(id) is not int or not 0 <= id <= MAX_ID:
         shown = str(id) if type(id) is int and abs(id) < 10**30 else _kind_of(id)
         raise RemoteProtocolError(f"the ID of a {tag.value()} is a fixnum from 0 up; got {shown}")
@@ -198,4 +198,4 @@ def _check_head(tag: Any, id: Any, tags: dict[str, int]) -> tuple[int, int]:
 
 
 def _kind_of(datum: Any) -> str:
-    return "nothing" if datum is None else type(datum).__name__
+    return "nothing" if datum is None else f"a datum of type {type_name(datum)}"

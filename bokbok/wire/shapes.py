@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..errors import BokbokError, ReadError, RemoteProtocolError
-from ..sexpr import Dialect, Dotted, Symbol, dumps, loads, parse, read_list_head, skip_atmosphere
+from ..sexpr import Dialect, Dotted, Symbol, dumps, loads, parse, read_list_head, skip_atmosphere, type_name
 from .messages import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Unreadable, _travelling
 
 __all__ = ["BinaryHeader", "Shapes"]
@@ -158,7 +158,7 @@ class Shapes:
         if usual and str(int(digits)) == digits:
             return int(digits)
         atom = isinstance(value, (str, float)) or (type(value) is int and abs(value) < 10**30)
-        shown = repr(str(value)[:40]) if atom else f"a {type(value).__name__}"
+        shown = repr(str(value)[:40]) if atom else f"a datum of type {type_name(value)}"
         raise RemoteProtocolError(f"an ID is a {self.id} from 0 up; got {shown}")
 
     def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
@@ -230,7 +230,9 @@ class Shapes:
 
         def unnest(text: Any) -> Any:
             if type(text) is not str:
-                raise RemoteProtocolError(f"a payload is the text of a datum in a string; got {type(text).__name__}")
+                raise RemoteProtocolError(
+                    f"a payload is the text of a datum in a string; got a datum of type {type_name(text)}"
+                )
             data = text.encode("utf-8", "surrogateescape")
             try:
                 return loads(data, dialect=dialect, max_depth=depth)
@@ -435,7 +437,9 @@ class BinaryHeader:
             except ReadError as problem:
                 return kind, id, Unreadable(str(problem))
             if kind == ERROR and type(datum) is not str:
-                raise RemoteProtocolError(f"the message of a failed request is a string; got {type(datum).__name__}")
+                raise RemoteProtocolError(
+                    f"the message of a failed request is a string; got a datum of type {type_name(datum)}"
+                )
             return kind, id, datum
 
         return MessageCodec(

@@ -505,7 +505,7 @@ async def test_without_a_handler_a_request_is_answered_with_an_error_that_says_s
     ("body", "reason"),
     [
         (b"(response 7 x)", "an answer to request 7, which waits for none"),
-        (b"hello", "a message is a list; got Symbol"),
+        (b"hello", "a message is a list; got a datum of type symbol"),
         (b"(request 0 x) y", "bytes after the message"),
         (b"", "a message that does not read"),
     ],

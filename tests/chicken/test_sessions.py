@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl.secret import SecretBox
 
 from tests.chicken.driving import PATIENCE, Lines
 
@@ -76,6 +77,7 @@ class Replay:
             self.socket.connect(str(path))
         self.socket.settimeout(PATIENCE)
         self.user = header["user"] if secure else None
+        self.session_key = bytes.fromhex(header["client-random"])[:32] if secure else None
 
     def exactly(self, count: int) -> bytes:
         data = b""
@@ -104,6 +106,8 @@ class Replay:
             self.socket.sendall(bytes.fromhex(step["bytes"]))
         if "replies" in step:
             body = self.exactly(int.from_bytes(self.exactly(4), "big"))
+            if self.session_key is not None:
+                body = SecretBox(self.session_key).decrypt(body)
             beginning = bytes.fromhex(step["replies"])
             assert body[: len(beginning)] == beginning
         for event in step["events"]:

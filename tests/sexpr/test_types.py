@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from array import array
+from fractions import Fraction
 from typing import Any
 
 import pytest
 import sexpdata
 
-from bokbok.sexpr import EOF, Char, Dotted, EofType, Keyword, Symbol
+from bokbok.sexpr import EOF, Char, Dotted, EofType, Keyword, Symbol, type_name
 
 VALUES = [Keyword("foo"), Keyword(""), Char("x"), Char("\ud800"), Dotted([Symbol("a"), 1], "b"), EOF]
 
@@ -102,3 +104,16 @@ def test_a_char_is_made_of_a_str() -> None:
 def test_there_is_one_end_of_file_object() -> None:
     assert EofType() is EOF
     assert pickle.loads(pickle.dumps(EOF)) is EOF
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (True, "boolean"), (1, "integer"), (1.0, "flonum"), (Fraction(1, 2), "ratnum"), ("a", "string"),
+        (Symbol("a"), "symbol"), (Keyword("a"), "keyword"), (Char("a"), "char"), (b"a", "blob"), ([], "list"),
+        ((), "vector"), (Dotted([1], 2), "dotted"), (array("B"), "srfi-4 vector"), (EOF, "eof"), (None, "unspecified"),
+        ({}, "dict"),
+    ],
+)  # fmt: skip
+def test_a_value_has_the_name_of_its_type_in_scheme(value: object, name: str) -> None:
+    assert type_name(value) == name

@@ -72,7 +72,7 @@ def test_an_id_beyond_a_fixnum_is_refused() -> None:
 
 
 def test_an_enormous_id_is_refused_without_being_quoted() -> None:
-    with pytest.raises(RemoteProtocolError, match="fixnum from 0 up; got int"):
+    with pytest.raises(RemoteProtocolError, match="fixnum from 0 up; got a datum of type integer"):
         codec.decode(b"(request " + b"9" * 4000 + b" x)")
 
 

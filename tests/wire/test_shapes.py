@@ -133,7 +133,7 @@ def test_an_id_that_is_none_is_a_protocol_error(form: Any, id: str) -> None:
 
 def test_an_id_that_is_a_very_deep_datum_is_a_protocol_error_too() -> None:
     deep = b"(" * 9000 + b")" * 9000
-    with pytest.raises(RemoteProtocolError, match="an ID is a fixnum from 0 up; got a list"):
+    with pytest.raises(RemoteProtocolError, match="an ID is a fixnum from 0 up; got a datum of type list"):
         bound(Shapes(), 10_000).decode(b"(request %b x)" % deep)
 
 
@@ -164,13 +164,17 @@ def test_a_datum_that_does_not_read_is_told_with_its_id(form: Any, body: bytes, 
         (Shapes(), b"(request #<x>", "does not read"),
         (Shapes(), b"(#<x> 3 x)", "does not read"),
         (Shapes("#(q ID DATUM)"), b"#(q 3 #<x>)", "does not read"),
-        (Shapes(payload="string"), b"(request 3 x)", "a payload is the text of a datum in a string; got Symbol"),
+        (
+            Shapes(payload="string"),
+            b"(request 3 x)",
+            "a payload is the text of a datum in a string; got a datum of type symbol",
+        ),
         (Shapes(message="text"), b'(error 3 "x")', "none of the shapes"),
         (SHAPES[9], b"request", "none of the shapes"),
         (SHAPES[9], b"(request)", "none of the shapes"),
         (BinaryHeader(), b"\1\0\0", "a message of 3 bytes; expected a header of 5"),
         (BinaryHeader(), b"\x09\0\0\0\0x", r"unknown kind of message: b'\\t'"),
-        (BinaryHeader(), b"\3\0\0\0\0x", "the message of a failed request is a string; got Symbol"),
+        (BinaryHeader(), b"\3\0\0\0\0x", "the message of a failed request is a string; got a datum of type symbol"),
         (BinaryHeader(payload="string"), b"\1\0\0\0\0x", "a payload is the text of a datum in a string"),
     ],
     ids=repr,

@@ -176,6 +176,12 @@ def insecure() -> Iterator[Session]:
         s.raw_body("client", "spelt otherwise", body, [{"event": "request", "id": id, "datum": b"x".hex()}])
     yield s
 
+    s = Session("insecure-gaps", "IDs that were skipped may come later, each once", secure=False)
+    for id in (2, 0, 1):
+        body = b"(request %d x)" % id
+        s.raw_body("client", "not in succession", body, [{"event": "request", "id": id, "datum": b"x".hex()}])
+    yield s
+
 
 def demo(s: Session) -> Session:
     s.request("client", b'("ping" "12345")')
@@ -215,6 +221,18 @@ def secure() -> Iterator[Session]:
     s.hello()
     s.request("client", b"1")
     s.respond("server", 0, b"2")
+    yield s
+
+    s = Session("secure-unreadable-request", "the error that answers it has a nonce like any other message")
+    s.hello()
+    s.raw_body(
+        "client", "the datum does not read", b"(request 0 #<procedure>)",
+        [{"event": "unreadable-request", "id": 0}], replies=b'(error 0 "'.hex()
+    )  # fmt: skip
+    s.server.counter += 1
+    s.next_id["client"] = 1
+    s.request("client", b"still-alive")
+    s.respond("server", 1, b"yes")
     yield s
 
 
@@ -276,12 +294,21 @@ def failing() -> Iterator[Session]:
         ("error-never-asked", b'(error 5 "x")'), ("unclosed", b"(request 0 x"), ("unreadable-tag", b"(#<x> 0 x)"),
         ("unreadable-id", b"(request #<x> x)"), ("unreadable-and-open", b"(request 0 #<x>"),
         ("unreadable-bracket", b"[request 0 #<x>]"), ("unreadable-then-comment", b"(request 0 #<x>) ; no"),
-        ("unreadable-never-asked", b"(response 0 #<x>)"),
+        ("unreadable-never-asked", b"(response 0 #<x>)"), ("of-a-secure-client", USER),
     ]  # fmt: skip
     for name, body in refused:
         s = Session(f"message-{name}", f"refused: {body.decode()!r}", secure=False)
         s.raw_body("client", "a message that is refused", body, CLOSED)
         yield s
+
+    s = Session("packet-too-long", "a packet of 16 MiB and a byte is announced", secure=False)
+    s.raw("client", "the length is enough", struct.pack(">I", 16 * 1024 * 1024 + 1), CLOSED)
+    yield s
+    s = Session("request-used-twice", "an ID that was used before, behind a higher one", secure=False)
+    for id in (0, 1):
+        s.request("client", b"%d" % id)
+    s.raw_body("client", "the first once more", b"(request 0 0)", CLOSED)
+    yield s
 
     s = Session("answered-twice", "an answer to a request that is answered already", secure=False)
     s.request("client", b"1")
