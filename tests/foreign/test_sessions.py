@@ -19,6 +19,7 @@ NOT_OF_THE_FORMAT = {
     "reflected-request": "a guard of the receiver",
     "unreadable-request": "a foreign peer closes where a datum does not read",
     "unreadable-answer": "a foreign peer closes where a datum does not read",
+    "secure-unreadable-request": "the same",
 }
 """Sessions of which only the bytes are compared: what the receiver makes of them is its own affair."""
 
