@@ -1,233 +1,307 @@
-"""Requests per second, held against bare encrypted streams: one box a packet, no codec, no matching of answers.
+"""The library's speed, held against bare encrypted streams: one box a packet, no codec, no matching of answers.
 
-    python bench/rpc.py [--seconds 2] [--sizes 16,1000,65536] [--in-flight 1,32]
+    python bench/rpc.py                                   everything: some minutes
+    python bench/rpc.py --front sync --transport unix --messages 16,64K --in-flight 1
+    python bench/rpc.py --front sync --in-flight 1 --profile /tmp/out     cProfile of our client and server
 
-Server and client are processes of their own, over loopback TCP. Every figure of ours stands beside the bare one of the
-same run, and the ratio is what to quote: absolute figures are the machine's. The bare streams echo what comes, packet
-by packet; ours answer each request with the string that it holds.
+Servers and clients are processes of their own, on loopback TCP or a Unix socket. For each line of the table ours and
+the bare ones (bench/bare.py has both kinds) take turns in short slices, so that a machine whose speed drifts does so
+under all of them; the ratio is the median over the rounds of ours by theirs, and is what to quote: rates are the
+machine's. `cpu` is the processor time of client and server per request, ours by theirs: below two cores' worth of
+work it is what remains when the machine is busy with other things.
+
+A message is a string of so many bytes, or `demo`, the list ("ping" "12345"); the bare streams carry bodies as long as
+our encoded messages. "In flight" is how many requests are under way at once: as many threads, or tasks, with ours.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import cProfile
 import multiprocessing
 import os
 import socket
-import struct
+import statistics
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import Any
 
-from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
+import bare
 
 import bokbok
 import bokbok.asyncio
+from bokbok.sexpr import dumps
 
 KEY = bokbok.passphrase_to_key("bench")
-BARE_KEY = bytes(range(32))
+FRONTS = ("sync", "asyncio")
+CONTESTANTS = ("ours", "plain", "tight")
 
 
-def seal(body: bytes, counter: list[int], prefix: bytes) -> bytes:
-    nonce = prefix + struct.pack(">Q", counter[0])
-    counter[0] += 1
-    box = nonce + crypto_secretbox_easy(body, nonce, BARE_KEY)
-    return struct.pack(">I", len(box)) + box
+@dataclass(frozen=True)
+class Cell:
+    """What one line of the table measures."""
+
+    front: str
+    transport: str
+    secure: bool
+    message: str
+    in_flight: int
+
+    @property
+    def datum(self) -> Any:
+        return ["ping", "12345"] if self.message == "demo" else "x" * _size(self.message)
+
+    @property
+    def body(self) -> bytes:
+        return b"(request 12345 " + dumps(self.datum) + b")"
 
 
-def unseal(packet: bytes) -> bytes:
-    return crypto_secretbox_open_easy(packet[24:], packet[:24], BARE_KEY)
+def _size(text: str) -> int:
+    units = {"K": 1 << 10, "M": 1 << 20}
+    return int(text[:-1]) * units[text[-1]] if text[-1] in units else int(text)
 
 
-# Bare streams on asyncio.
+# Servers: each in a process; says where it listens, then serves until it is ended.
 
 
-async def _bare_serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    counter, prefix = [0], os.urandom(16)
-    try:
-        while True:
-            (length,) = struct.unpack(">I", await reader.readexactly(4))
-            body = unseal(await reader.readexactly(length))
-            writer.write(seal(body, counter, prefix))
-            await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+def serve(cell: Cell, contestant: str, folder: str, pipe: Pipe, profile: str | None) -> None:
+    with _profiled(profile, "server", pipe):
+        if contestant == "ours":
+            _serve_ours(cell, folder, pipe, profile is not None)
+            return
+        key = bytes(range(32)) if cell.secure else None
+        if cell.transport == "tcp":
+            listening = socket.create_server(("127.0.0.1", 0))
+        else:
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(f"{folder}/{contestant}")
+            listening.listen()
+        pipe.send((listening.family, listening.getsockname()))
+        if cell.front == "sync":
+            bare.serve_blocking(listening, key, contestant == "tight")
+        else:
+            asyncio.run(bare.serve_asyncio(listening, key, contestant == "tight"))
 
 
-def bare_asyncio_server(pipe: Pipe) -> None:
-    async def main() -> None:
-        server = await asyncio.start_server(_bare_serve, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
+def _serve_ours(cell: Cell, folder: str, pipe: Pipe, profiled: bool) -> None:
+    address = "127.0.0.1:0" if cell.transport == "tcp" else f"{folder}/ours"
+    user_to_key = (lambda _: KEY) if cell.secure else None
+    if cell.front == "sync":
+        server = bokbok.start_server(address, lambda _, message: message, user_to_key=user_to_key)
+        pipe.send(server.address)
+        server.wait()
+        return
 
-    asyncio.run(main())
-
-
-def bare_asyncio_client(port: int, size: int, in_flight: int, seconds: float) -> float:
-    async def main() -> float:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        body, counter, prefix = b"x" * size, [0], os.urandom(16)
-
-        async def receive() -> None:
-            (length,) = struct.unpack(">I", await reader.readexactly(4))
-            unseal(await reader.readexactly(length))
-
-        for _ in range(in_flight):
-            writer.write(seal(body, counter, prefix))
-        done, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            await receive()
-            writer.write(seal(body, counter, prefix))
-            await writer.drain()
-            done += 1
-        rate = done / (time.perf_counter() - start)
-        writer.close()
-        return rate
-
-    return asyncio.run(main())
-
-
-# Bare streams on blocking sockets.
-
-
-def _read_exactly(sock: socket.socket, count: int) -> bytes:
-    data = sock.recv(count, socket.MSG_WAITALL)
-    if len(data) < count:
-        raise ConnectionError
-    return data
-
-
-def bare_sync_server(pipe: Pipe) -> None:
-    listening = socket.create_server(("127.0.0.1", 0))
-    pipe.send(listening.getsockname()[1])
-
-    def serve(sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        counter, prefix = [0], os.urandom(16)
-        try:
-            while True:
-                (length,) = struct.unpack(">I", _read_exactly(sock, 4))
-                sock.sendall(seal(unseal(_read_exactly(sock, length)), counter, prefix))
-        except ConnectionError:
-            sock.close()
-
-    while True:
-        sock, _ = listening.accept()
-        threading.Thread(target=serve, args=(sock,), daemon=True).start()
-
-
-def bare_sync_client(port: int, size: int, in_flight: int, seconds: float) -> float:
-    sock = socket.create_connection(("127.0.0.1", port))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    body, counter, prefix = b"x" * size, [0], os.urandom(16)
-    for _ in range(in_flight):
-        sock.sendall(seal(body, counter, prefix))
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        (length,) = struct.unpack(">I", _read_exactly(sock, 4))
-        unseal(_read_exactly(sock, length))
-        sock.sendall(seal(body, counter, prefix))
-        done += 1
-    rate = done / (time.perf_counter() - start)
-    sock.close()
-    return rate
-
-
-# Ours.
-
-
-def our_asyncio_server(pipe: Pipe) -> None:
     async def main() -> None:
         async def echo(_: Any, message: Any) -> Any:
             return message
 
-        server = await bokbok.asyncio.start_server("127.0.0.1:0", echo, user_to_key=lambda _: KEY)
-        pipe.send(server.address[2])  # type: ignore[misc]
-        await asyncio.Event().wait()
+        async with bokbok.asyncio.start_server(address, echo, user_to_key=user_to_key) as server:
+            pipe.send(server.address)
+            if profiled:
+                await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
+            else:
+                await asyncio.Event().wait()
 
     asyncio.run(main())
 
 
-def our_asyncio_client(port: int, size: int, in_flight: int, seconds: float) -> float:
-    async def main() -> float:
-        done, message = 0, "x" * size
-        async with bokbok.asyncio.open_connection(("tcp", "127.0.0.1", port), "bench", KEY) as connection:
-            start = time.perf_counter()
+# Clients: each in a process; gets a number of seconds, gives back how many requests were answered in how many.
 
-            async def ask() -> None:
-                nonlocal done
-                while time.perf_counter() - start < seconds:
-                    await connection.request(message)
-                    done += 1
-
-            await asyncio.gather(*(ask() for _ in range(in_flight)))
-            return done / (time.perf_counter() - start)
-
-    return asyncio.run(main())
+Slice = Callable[[float], tuple[int, float]]
 
 
-def our_sync_server(pipe: Pipe) -> None:
-    server = bokbok.start_server("127.0.0.1:0", lambda _, message: message, user_to_key=lambda _: KEY)
-    pipe.send(server.address[2])  # type: ignore[misc]
-    server.wait()
+def ask(cell: Cell, contestant: str, address: Any, pipe: Pipe, profile: str | None) -> None:
+    with _profiled(profile, "client", None), _client(cell, contestant, address) as run:
+        pipe.send(None)
+        while (seconds := pipe.recv()) is not None:
+            pipe.send(run(seconds))
 
 
-def our_sync_client(port: int, size: int, in_flight: int, seconds: float) -> float:
-    done, message = [0] * in_flight, "x" * size
-    with bokbok.open_connection(("tcp", "127.0.0.1", port), "bench", KEY) as connection:
-        start = time.perf_counter()
+@contextlib.contextmanager
+def _client(cell: Cell, contestant: str, address: Any) -> Iterator[Slice]:
+    user, key = ("bench", KEY) if cell.secure else (None, None)
+    bare_key = bytes(range(32)) if cell.secure else None
+    tight = contestant == "tight"
+    if cell.front == "sync":
+        if contestant != "ours":
+            yield bare.BlockingClient(address, bare_key, tight, cell.body, cell.in_flight).run
+            return
+        with bokbok.open_connection(address, user, key) as connection:
+            yield lambda seconds: _ask_sync(connection, cell, seconds)
+        return
+    with asyncio.Runner() as runner:
+        if contestant != "ours":
+            client = bare.AsyncioClient(bare_key, tight, cell.body, cell.in_flight)
 
-        def ask(i: int) -> None:
-            while time.perf_counter() - start < seconds:
-                connection.request(message)
-                done[i] += 1
+            runner.run(client.connect(address))
+            yield lambda seconds: runner.run(client.run(seconds))
+            return
 
-        threads = [threading.Thread(target=ask, args=(i,)) for i in range(in_flight)]
+        async def open_() -> bokbok.asyncio.Connection:
+            return await bokbok.asyncio.open_connection(address, user, key)
+
+        opened = runner.run(open_())
+        yield lambda seconds: runner.run(_ask_asyncio(opened, cell, seconds))
+        runner.run(opened.close())
+
+
+def _ask_sync(connection: bokbok.Connection, cell: Cell, seconds: float) -> tuple[int, float]:
+    message, clock, request = cell.datum, time.perf_counter, connection.request
+    done = [0] * cell.in_flight
+    start = clock()
+    end = start + seconds
+
+    def ask(i: int) -> None:
+        count = 0
+        while clock() < end:
+            request(message)
+            count += 1
+        done[i] = count
+
+    if cell.in_flight == 1:
+        ask(0)
+    else:
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(cell.in_flight)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return sum(done) / (time.perf_counter() - start)
+    return sum(done), clock() - start
 
 
-PAIRS: dict[str, tuple[Callable[..., None], Callable[..., float], Callable[..., None], Callable[..., float]]] = {
-    "asyncio": (bare_asyncio_server, bare_asyncio_client, our_asyncio_server, our_asyncio_client),
-    "sync": (bare_sync_server, bare_sync_client, our_sync_server, our_sync_client),
-}
+async def _ask_asyncio(connection: bokbok.asyncio.Connection, cell: Cell, seconds: float) -> tuple[int, float]:
+    message, clock, request = cell.datum, time.perf_counter, connection.request
+    done = 0
+    start = clock()
+    end = start + seconds
+
+    async def ask() -> None:
+        nonlocal done
+        while clock() < end:
+            await request(message)
+            done += 1
+
+    if cell.in_flight == 1:
+        await ask()
+    else:
+        await asyncio.gather(*(ask() for _ in range(cell.in_flight)))
+    return done, clock() - start
 
 
-def measure(server: Callable[[Pipe], None], client: Callable[..., float], *args: Any) -> float:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=server, args=(theirs,), daemon=True)
-    process.start()
+@contextlib.contextmanager
+def _profiled(folder: str | None, name: str, pipe: Pipe | None) -> Iterator[None]:
+    if folder is None:
+        yield
+        return
+    profile = cProfile.Profile()
+    threading.setprofile(lambda *_: profile.enable() if False else None)
+    profile.enable()
     try:
-        return client(ours.recv(), *args)
+        yield
     finally:
-        process.terminate()
-        process.join()
+        profile.disable()
+        profile.dump_stats(f"{folder}/{name}.pstats")
+
+
+# The driver.
+
+
+@dataclass
+class Contest:
+    """One contestant's processes, in one cell."""
+
+    server: multiprocessing.Process
+    client: multiprocessing.Process
+    pipe: Pipe
+
+    def slice(self, seconds: float) -> tuple[float, float]:
+        """Requests per second, and processor seconds per request."""
+        before = self._cpu()
+        self.pipe.send(seconds)
+        done, elapsed = self.pipe.recv()
+        return done / elapsed, (self._cpu() - before) / done
+
+    def _cpu(self) -> float:
+        nanoseconds = 0
+        for process in (self.server, self.client):
+            for task in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    nanoseconds += int(task.read_text().split()[0])
+        return nanoseconds / 1e9
+
+
+@contextlib.contextmanager
+def contest(cell: Cell, contestant: str, profile: str | None) -> Iterator[Contest]:
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = multiprocessing.Pipe()
+        server = multiprocessing.Process(target=serve, args=(cell, contestant, folder, theirs, profile), daemon=True)
+        server.start()
+        address = ours.recv()
+        client_ours, client_theirs = multiprocessing.Pipe()
+        client = multiprocessing.Process(
+            target=ask, args=(cell, contestant, address, client_theirs, profile), daemon=True
+        )
+        client.start()
+        client_ours.recv()
+        try:
+            yield Contest(server, client, client_ours)
+        finally:
+            client_ours.send(None)
+            client.join()
+            server.terminate()
+            server.join()
+
+
+def measure(cell: Cell, rounds: int, seconds: float, profile: str | None) -> str:
+    with contextlib.ExitStack() as stack:
+        contests = [stack.enter_context(contest(cell, name, profile)) for name in CONTESTANTS]
+        for each in contests:
+            each.slice(seconds)  # to warm up
+        rates: list[list[float]] = []
+        cpus: list[list[float]] = []
+        for _ in range(rounds):
+            results = [each.slice(seconds) for each in contests]
+            rates.append([rate for rate, _ in results])
+            cpus.append([cpu for _, cpu in results])
+    best = [max(column) for column in zip(*rates, strict=True)]
+    columns = [f"{rate:9.0f}" for rate in best]
+    for i in (1, 2):
+        columns.append(f"{statistics.median(row[0] / row[i] for row in rates):6.2f}")
+        columns.append(f"{statistics.median(row[i] / row[0] for row in cpus):6.2f}")
+    if cell.message != "demo":
+        columns.append(f"{best[0] * len(cell.body) / 1e6:8.1f}")
+    return " ".join(columns)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--front", choices=sorted(PAIRS), action="append", help="default: both")
-    parser.add_argument("--sizes", default="16,1000,65536", help="bytes of a message, separated by commas")
-    parser.add_argument("--in-flight", default="1,32", help="requests under way at once, separated by commas")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each figure")
-    parser.add_argument("--rounds", type=int, default=3, help="the best of so many, ours and bare in turn")
+    parser.add_argument("--front", default=",".join(FRONTS))
+    parser.add_argument("--transport", default="tcp,unix")
+    parser.add_argument("--security", default="secure")
+    parser.add_argument("--messages", default="demo,16,1000,64K,1M", help="`demo`, or bytes of a string; by commas")
+    parser.add_argument("--in-flight", default="1,32", help="requests under way at once; by commas")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each slice")
+    parser.add_argument("--profile", metavar="FOLDER", help="where to write profiles of our side")
     options = parser.parse_args()
-    print(f"{'front':8} {'bytes':>8} {'in flight':>9} {'bare/s':>10} {'ours/s':>10} {'ratio':>6}")
-    for front in options.front or sorted(PAIRS):
-        bare_server, bare_client, our_server, our_client = PAIRS[front]
-        for size in map(int, options.sizes.split(",")):
-            for in_flight in map(int, options.in_flight.split(",")):
-                args = (size, in_flight, options.seconds / options.rounds)
-                bare = ours = 0.0
-                for _ in range(options.rounds):
-                    bare = max(bare, measure(bare_server, bare_client, *args))
-                    ours = max(ours, measure(our_server, our_client, *args))
-                print(f"{front:8} {size:8} {in_flight:9} {bare:10.0f} {ours:10.0f} {ours / bare:6.2f}", flush=True)
+    head = " ".join(f"{name + '/s':>9}" for name in CONTESTANTS)
+    print(f"{'front':7} {'where':5} {'message':>7} {'in':>3} {head}  plain  (cpu)  tight  (cpu)     MB/s")
+    for front in options.front.split(","):
+        for transport in options.transport.split(","):
+            for security in options.security.split(","):
+                for message in options.messages.split(","):
+                    for in_flight in map(int, options.in_flight.split(",")):
+                        cell = Cell(front, transport, security == "secure", message, in_flight)
+                        line = measure(cell, options.rounds, options.seconds, options.profile)
+                        print(f"{front:7} {transport:5} {message:>7} {in_flight:3} {line}", flush=True)
 
 
 if __name__ == "__main__":
