@@ -21,7 +21,6 @@ import asyncio
 import contextlib
 import cProfile
 import multiprocessing
-import os
 import socket
 import statistics
 import tempfile

@@ -16,10 +16,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import nacl.exceptions
-from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
-
 from ..errors import RemoteProtocolError
+from .secretbox import opener, sealer
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -51,49 +49,72 @@ class PrefixCounter:
 
     name: str = "prefix-counter"
 
-    def start(self, draw: Draw) -> tuple[Callable[[], bytes], Callable[[bytes], bool]]:
+    def start(self, draw: Draw) -> tuple[Callable[[], bytes], bytes]:
         """Begin one side of one connection.
 
         Returns:
-            Two functions: one that returns the next nonce of this side, 24 bytes, never the same twice; and one
-            that tells whether the nonce at the start of a packet is this side's own (a reflection).
+            A function that returns the next nonce of this side, 24 bytes, never the same twice; and what all of them
+            begin with, by which a box that was sent back (a reflection) is known.
         """
         prefix = draw(16)
         count = itertools.count().__next__
         pack = struct.Struct(">16sQ").pack
-        return lambda: pack(prefix, count()), lambda packet: packet.startswith(prefix)
+        return lambda: pack(prefix, count()), prefix
 
 
-def box_sealer(key: bytes, next_nonce: Callable[[], bytes]) -> Callable[[bytes], bytes]:
-    """Bind a key and a side's nonces to a function: body to `nonce || tag || ciphertext`."""
+Seal = Callable[[bytes], bytes]
+Open = Callable[[bytes], bytes]
+Head = Callable[[int], bytes]
+"""What a framing puts in front of a packet of so many bytes."""
 
-    def seal(body: bytes) -> bytes:
+
+def box_sealer(key: bytes, next_nonce: Callable[[], bytes], head: Head | None = None) -> Seal:
+    """Bind a key and a side's nonces to a function: body to `nonce || tag || ciphertext`.
+
+    Args:
+        key: 32 bytes.
+        next_nonce: returns a nonce, 24 bytes, never the same twice.
+        head: what goes in front of a box of so many bytes, where that is to be made in one piece.
+    """
+    seal_behind = sealer(key)
+    if head is None:
+
+        def seal(body: bytes) -> bytes:
+            nonce = next_nonce()
+            return seal_behind(nonce, body, nonce)
+
+        return seal
+
+    def seal_packet(body: bytes) -> bytes:
         nonce = next_nonce()
-        return nonce + crypto_secretbox_easy(body, nonce, key)
+        return seal_behind(head(len(body) + BOX_OVERHEAD) + nonce, body, nonce)
 
-    return seal
+    return seal_packet
 
 
-def box_opener(key: bytes, what: str = "the packet") -> Callable[[bytes], bytes]:
+def box_opener(key: bytes, what: str = "the packet", own: bytes | None = None) -> Open:
     """Bind a key to a function: `nonce || tag || ciphertext` to body.
 
     Args:
         key: 32 bytes.
         what: what is being opened, for the error.
+        own: what this side's own nonces begin with, where a box of its own is to be refused.
 
     The function raises `RemoteProtocolError` for what does not open: too short, made under another key, or changed on
     the way. Which of these it was cannot be known, and its message does not pretend to.
     """
+    open_or_none = opener(key)
 
     def open_box(box: bytes) -> bytes:
+        if own is not None and box.startswith(own):
+            raise RemoteProtocolError("a packet of this side's own was sent back to it")
+        body = open_or_none(box)
+        if body is not None:
+            return body
         if len(box) < BOX_OVERHEAD:
             raise RemoteProtocolError(
                 f"{what} is no box: {len(box)} bytes, expected at least {BOX_OVERHEAD} (nonce and tag)"
             )
-        try:
-            return crypto_secretbox_open_easy(box[NONCE_BYTES:], box[:NONCE_BYTES], key)
-        except nacl.exceptions.CryptoError:
-            pass
         raise RemoteProtocolError(
             f"{what} does not open: another key made it, it was changed on the way, or it is no box"
         )

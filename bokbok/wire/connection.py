@@ -30,6 +30,7 @@ from .events import (
     RequestUnreadable,
     ResponseReceived,
 )
+from .framing import LengthPrefix
 from .framings import Preamble
 from .guards import (
     DEFAULT_GUARDS,
@@ -46,6 +47,7 @@ from .profile import ProfileLike, get_profile
 __all__ = ["Connection", "State"]
 
 Wrap = Callable[[bytes], bytes]
+Put = Callable[[bytes], None]
 
 State = Literal["hello", "lookup", "open", "peer-finished", "closed"]
 """Where a connection stands: `hello` and `lookup` only on a secure server, before the hello has opened."""
@@ -55,10 +57,21 @@ _SECURE_CLIENT = "most likely the key is wrong for this user, the user is unknow
 _INSECURE_CLIENT = "most likely the server is a secure one, and expects a user and a key"
 
 
-def _composed(first: Wrap, second: Wrap | None) -> Wrap:
-    if second is None:
-        return first
+def _composed(first: Wrap | None, second: Wrap | None) -> Wrap | None:
+    if first is None or second is None:
+        return first or second
     return lambda data: second(first(data))
+
+
+def _putting(out: list[bytes], write: Callable[[list[bytes], bytes], None], wrap: Wrap | None) -> Put:
+    if wrap is None:
+        return lambda body: write(out, body)
+    return lambda body: write(out, wrap(body))
+
+
+def _putting_whole(out: list[bytes], seal: Wrap) -> Put:
+    append = out.append
+    return lambda body: append(seal(body))
 
 
 class Connection:
@@ -134,11 +147,7 @@ class Connection:
         self._splitter = framing.splitter(limits.packet)
         self._hello_splitter = self._splitter
         self._room = 0  # bytes of the longest body that fits into a packet
-        # What makes a packet of a request's, a response's and an error's body, and a body of a packet.
-        self._wrap_request: Wrap | None = None
-        self._wrap_response: Wrap | None = None
-        self._wrap_error: Wrap | None = None
-        self._unwrap: Wrap | None = None
+        self._unwrap: Wrap | None = None  # what makes a body of a packet
         first_id: int = messages.first_id
         peer_first_id = server_first_id = getattr(messages, "server_first_id", first_id)
         if role == "server":
@@ -148,7 +157,7 @@ class Connection:
             size = 0 if guards.request_replay == "strict" else DEFAULT_WINDOW
             self._use_id = RequestWindow(size, start=peer_first_id, step=messages.id_step).use
 
-        self._out: list[bytes] = []
+        self._out: list[bytes] = []  # always the same list: functions are bound to it
         self._counted = 0  # pieces of it whose bytes are counted in `_unsent`
         self._unsent = 0
         self._next_id = first_id
@@ -253,7 +262,7 @@ class Connection:
         id = self._next_id
         if id > MAX_ID:
             raise LocalProtocolError("this connection has used up its request IDs")
-        self._send(self._encode_request(id, message), self._wrap_request)
+        self._send(self._encode_request(id, message), self._put_request)
         self._next_id = id + self._id_step
         self._outstanding.add(id)
         return id
@@ -275,7 +284,7 @@ class Connection:
         """
         self._answer(id)
         try:
-            self._send(self._encode_response(id, message), self._wrap_response)
+            self._send(self._encode_response(id, message), self._put_response)
         except WriteError as error:
             self._send_error(id, f"the answer cannot travel: {error}")
             return error
@@ -508,26 +517,35 @@ class Connection:
 
     def _bind_packets(self, session_key: bytes | None) -> None:
         """Resolve what happens to a message's body on its way into a packet and back."""
-        packets, role = self._profile.packets, self._role
+        profile, role, framing = self._profile, self._role, self._profile.framing
         secure = session_key is not None
+        packets = profile.packets
         wraps, unwrap = packets.wraps(role, secure), packets.unwrap("server" if role == "client" else "client", secure)
-        room = packets.room(self._packet_limit)
+        self._room = packets.room(self._packet_limit)
+        # Where a packet is nothing but a box behind its length, both are made in one piece.
+        head = framing.head() if isinstance(framing, LengthPrefix) and wraps == (None, None, None) else None
+        seal: Wrap | None = None
         if session_key is not None:
-            seal = self._boxes.sealer(session_key)
+            seal = self._boxes.sealer(session_key, head)
             open_box = self._boxes.opener(session_key, refuse_own=self._guards.reflection)
-            wraps = (_composed(seal, wraps[0]), _composed(seal, wraps[1]), _composed(seal, wraps[2]))
             unwrap = open_box if unwrap is None else _composed(unwrap, open_box)
-            room -= self._boxes.overhead
-        self._wrap_request, self._wrap_response, self._wrap_error = wraps
+            self._room -= self._boxes.overhead
         self._unwrap = unwrap
-        self._room = room
+        # What puts the body of a request, a response, an error on its way.
+        if head is not None and seal is not None:
+            put = _putting_whole(self._out, seal)
+            self._put_request = self._put_response = self._put_error = put
+        else:
+            self._put_request, self._put_response, self._put_error = (
+                _putting(self._out, self._write_packet, _composed(seal, wrap)) for wrap in wraps
+            )
 
-    def _send(self, body: bytes, wrap: Wrap | None) -> None:
+    def _send(self, body: bytes, put: Put) -> None:
         # Looked at before sealing: a nonce is not spent on what is not sent.
         if len(body) > self._room:
             over = self._packet_limit - self._room
             raise WriteError(f"needs a packet of {len(body) + over} bytes; the limit is {self._packet_limit}")
-        self._write_packet(self._out, body if wrap is None else wrap(body))
+        put(body)
 
     def _send_error(self, id: int, text: str) -> None:
         body = self._encode_error(id, text)
@@ -536,8 +554,7 @@ class Connection:
             room = max(0, (self._room - 64) // 4)
             cut = text.encode("utf-8", "replace")[: max(0, room - 32)].decode("utf-8", "ignore")
             body = self._encode_error(id, f"{cut} … (cut)")
-        wrap = self._wrap_error
-        self._write_packet(self._out, body if wrap is None else wrap(body))
+        self._put_error(body)
 
     def _answer(self, id: int) -> None:
         """Note that a request of the peer's is being answered."""

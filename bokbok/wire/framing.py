@@ -76,6 +76,10 @@ class LengthPrefix:
         """See `Framing.writer`."""
         return self.write
 
+    def head(self) -> Callable[[int], bytes]:
+        """What makes of a packet's size all that this framing adds to it: bytes in front."""
+        return _pack_u32
+
     def most(self) -> int | None:
         """See `Framing.most`."""
         return 0xFFFFFFFF

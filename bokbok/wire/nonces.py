@@ -17,17 +17,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-import nacl.exceptions
-from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
-
 from ..errors import BokbokError, RemoteProtocolError
-from .boxes import BOX_OVERHEAD, NONCE_BYTES, TAG_BYTES, Draw, PrefixCounter, box_opener, box_sealer
+from .boxes import (
+    BOX_OVERHEAD,
+    NONCE_BYTES,
+    TAG_BYTES,
+    Draw,
+    Head,
+    Open,
+    PrefixCounter,
+    Seal,
+    box_opener,
+    box_sealer,
+)
+from .secretbox import opener as secretbox_opener
+from .secretbox import sealer as secretbox_sealer
 
 __all__ = ["BoxMaker", "Counted", "NonceScheme", "Role", "Sent"]
 
 Role = Literal["client", "server"]
-Seal = Callable[[bytes], bytes]
-Open = Callable[[bytes], bytes]
 
 
 class BoxMaker(Protocol):
@@ -51,8 +59,8 @@ class BoxMaker(Protocol):
     def key_opener(self, key: bytes) -> Open:
         """The reverse; raises `RemoteProtocolError`."""
 
-    def sealer(self, key: bytes) -> Seal:
-        """Bind the session key: a message to its box."""
+    def sealer(self, key: bytes, head: Head | None = None) -> Seal:
+        """Bind the session key: a message to its box, with what `head` puts in front of it."""
 
     def opener(self, key: bytes, *, refuse_own: bool) -> Open:
         """The reverse; raises `RemoteProtocolError`, also for this side's own box where nonces show it."""
@@ -74,28 +82,42 @@ class _Behind:
 
     @staticmethod
     def sealer(key: bytes, next_nonce: Callable[[], bytes]) -> Seal:
+        seal_behind = secretbox_sealer(key)
+
         def seal(body: bytes) -> bytes:
             nonce = next_nonce()
-            return crypto_secretbox_easy(body, nonce, key) + nonce
+            return seal_behind(b"", body, nonce) + nonce
 
         return seal
 
     @staticmethod
-    def opener(key: bytes, what: str) -> Open:
-        opened = box_opener(key, what)
+    def opener(key: bytes, what: str, own: bytes | None = None) -> Open:
+        opened = box_opener(key, what, own)
         return lambda box: opened(box[-NONCE_BYTES:] + box[:-NONCE_BYTES])
+
+
+def _with_head(seal: Seal, head: Head | None) -> Seal:
+    if head is None:
+        return seal
+
+    def seal_packet(body: bytes) -> bytes:
+        box = seal(body)
+        return head(len(box)) + box
+
+    return seal_packet
 
 
 def _implied_opener(key: bytes, nonces: Iterator[bytes], what: str) -> Open:
     """Opens boxes whose nonces do not travel."""
 
+    open_or_none = secretbox_opener(key)
+
     def open_box(box: bytes) -> bytes:
         if len(box) < TAG_BYTES:
             raise RemoteProtocolError(f"{what} is no box: {len(box)} bytes, expected at least {TAG_BYTES} (a tag)")
-        try:
-            return crypto_secretbox_open_easy(box, next(nonces), key)
-        except nacl.exceptions.CryptoError:
-            pass
+        body = open_or_none(next(nonces) + box)
+        if body is not None:
+            return body
         raise RemoteProtocolError(
             f"{what} does not open: another key or nonce made it, it was changed on the way, or it is no box"
         )
@@ -104,7 +126,8 @@ def _implied_opener(key: bytes, nonces: Iterator[bytes], what: str) -> Open:
 
 
 def _implied_sealer(key: bytes, nonces: Iterator[bytes]) -> Seal:
-    return lambda body: crypto_secretbox_easy(body, next(nonces), key)
+    seal_behind = secretbox_sealer(key)
+    return lambda body: seal_behind(b"", body, next(nonces))
 
 
 _USER_KEY_LEAK = (
@@ -157,10 +180,10 @@ class _SentMaker:
 
     def __init__(self, scheme: Sent, draw: Draw) -> None:
         self._scheme, self._draw = scheme, draw
-        self._begun: tuple[Callable[[], bytes], Callable[[bytes], bool]] | None = None
+        self._begun: tuple[Callable[[], bytes], bytes] | None = None
         self.key_overhead = TAG_BYTES if scheme.key == "zero" else BOX_OVERHEAD
 
-    def _begin(self) -> tuple[Callable[[], bytes], Callable[[bytes], bool]]:
+    def _begin(self) -> tuple[Callable[[], bytes], bytes]:
         # Not before it is needed: a server draws nothing for a hello that does not open.
         if self._begun is None:
             self._begun = self._scheme.choose.start(self._draw)
@@ -176,22 +199,14 @@ class _SentMaker:
             return _implied_opener(key, itertools.repeat(bytes(NONCE_BYTES)), "the hello")
         return (box_opener if self._scheme.key == "front" else _Behind.opener)(key, "the hello")
 
-    def sealer(self, key: bytes) -> Seal:
-        return (box_sealer if self._scheme.place == "front" else _Behind.sealer)(key, self._begin()[0])
+    def sealer(self, key: bytes, head: Head | None = None) -> Seal:
+        if self._scheme.place == "front":
+            return box_sealer(key, self._begin()[0], head)
+        return _with_head(_Behind.sealer(key, self._begin()[0]), head)
 
     def opener(self, key: bytes, *, refuse_own: bool) -> Open:
-        front = self._scheme.place == "front"
-        opened = (box_opener if front else _Behind.opener)(key, "the packet")
-        if not refuse_own:
-            return opened
-        is_own = self._begin()[1]
-
-        def open_box(box: bytes) -> bytes:
-            if is_own(box if front else box[-NONCE_BYTES:]):
-                raise RemoteProtocolError("a packet of this side's own was sent back to it")
-            return opened(box)
-
-        return open_box
+        own = self._begin()[1] if refuse_own else None
+        return (box_opener if self._scheme.place == "front" else _Behind.opener)(key, "the packet", own)
 
 
 @dataclass(frozen=True)
@@ -299,9 +314,10 @@ class _CountedMaker:
             self.base = nonce
         if place != scheme.key:
             front = place == "front"
+            seal_behind = secretbox_sealer(key)
 
             def seal(body: bytes) -> bytes:
-                box = crypto_secretbox_easy(body, bytes(NONCE_BYTES), key)
+                box = seal_behind(b"", body, bytes(NONCE_BYTES))
                 return nonce + box if front else box + nonce
 
             return seal
@@ -335,14 +351,15 @@ class _CountedMaker:
     def _offset(self, role: Role) -> int:
         return self._scheme.client if role == "client" else self._scheme.server
 
-    def sealer(self, key: bytes) -> Seal:
+    def sealer(self, key: bytes, head: Head | None = None) -> Seal:
         scheme, role = self._scheme, self._role
         if not self._own_base(role):
             # Only now is the base known: the first box asks for it.
-            return self._late(lambda: _implied_sealer(key, scheme.nonces(self.base, self._offset(role))))
+            late = self._late(lambda: _implied_sealer(key, scheme.nonces(self.base, self._offset(role))))
+            return _with_head(late, head)
         base = self._draw(NONCE_BYTES)
         nonces = scheme.nonces(base, 0)
-        rest = _implied_sealer(key, nonces)
+        rest, seal_first = _implied_sealer(key, nonces), secretbox_sealer(key)
         first, front = True, scheme.first == "front"
 
         def seal(body: bytes) -> bytes:
@@ -350,11 +367,11 @@ class _CountedMaker:
             if first:
                 first = False
                 nonce = next(nonces)
-                box = crypto_secretbox_easy(body, nonce, key)
+                box = seal_first(b"", body, nonce)
                 return nonce + box if front else box + nonce
             return rest(body)
 
-        return seal
+        return _with_head(seal, head)
 
     def opener(self, key: bytes, *, refuse_own: bool) -> Open:
         # A box of this side's own is out of turn and does not open, but where both count alike: nothing tells then.

@@ -69,7 +69,16 @@ def test_40_bytes_may_be_the_box_of_nothing() -> None:
 
 
 def test_nonces_are_16_random_bytes_and_a_counter() -> None:
-    next_nonce, is_own = PrefixCounter().start(lambda size: b"r" * size)
+    next_nonce, own = PrefixCounter().start(lambda size: b"r" * size)
     assert [next_nonce() for _ in range(3)] == [b"r" * 16 + bytes(7) + bytes((i,)) for i in range(3)]
-    assert is_own(b"r" * 16 + b"anything")
-    assert not is_own(b"s" * 24)
+    assert own == b"r" * 16
+
+
+def test_a_box_whose_nonce_is_of_this_sides_own_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="a packet of this side's own was sent back to it"):
+        box_opener(KEY, own=NONCE[:16])(NONCE + BOX)
+    assert box_opener(KEY, own=NONCE[:15] + b"!")(NONCE + BOX) == MESSAGE
+
+
+def test_a_head_stands_in_front_of_the_box_and_is_made_of_its_length() -> None:
+    assert box_sealer(KEY, lambda: NONCE, lambda size: b"%d:" % size)(MESSAGE) == b"171:" + NONCE + BOX
