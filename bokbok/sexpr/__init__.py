@@ -14,8 +14,8 @@ to know: connections, messages, and evaluation.
 | `#!eof`; `#<unspecified>` (read only) | `EOF`; `None`, which is written as `()` |
 
 The high level is `loads`, `dumps`, `load`, `dump` and `Reader`. The low level, for framings and messages that are read
-piece by piece, is `parse`, `skip_atmosphere` and `read_list_head`. `docs/sexpr.md` has the details, and every deviation
-from CHICKEN with its reason.
+piece by piece, is `parse`, `parser`, `skip_atmosphere`, `read_list_head` and `dumps_between`. `docs/sexpr.md` has the
+details, and every deviation from CHICKEN with its reason.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from bokbok.sexpr.reader import (
     load,
     loads,
     parse,
+    parser,
     read_list_head,
     skip_atmosphere,
 )
 from bokbok.sexpr.sexpdata_bridge import from_sexpdata, to_sexpdata
 from bokbok.sexpr.types import EOF, Char, Dotted, EofType, Keyword, Symbol, type_name
-from bokbok.sexpr.writer import dump, dumps
+from bokbok.sexpr.writer import dump, dumps, dumps_between
 
 __all__ = [
     "CHICKEN_4",
@@ -61,10 +62,12 @@ __all__ = [
     "WriteError",
     "dump",
     "dumps",
+    "dumps_between",
     "from_sexpdata",
     "load",
     "loads",
     "parse",
+    "parser",
     "read_list_head",
     "skip_atmosphere",
     "to_sexpdata",

@@ -114,6 +114,9 @@ class Lexer:
         """Finds out what begins at `position`, where no white space is; `dots`: whether a dot may be a list's."""
         byte = data[position]
         if byte == 0x22:
+            end = data.find(b'"', position + 1)
+            if end > 0 and data.find(b"\\", position + 1, end) < 0:  # nothing is escaped in it, as in most
+                return VALUE, end + 1, decode(data[position + 1 : end])
             raw = self._quoted(data, position, final, b'"')
             if raw is None:
                 return self._more(QuotedEnd(position + 1, b'"'), data, position)

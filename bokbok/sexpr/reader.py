@@ -9,6 +9,7 @@ Nothing is evaluated, nothing recurses, and all that input can make grow has a l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import IO, Any, Final
 
 from bokbok.errors import IncompleteError, ReadError
@@ -17,7 +18,8 @@ from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, SPACE, Machine
 from bokbok.sexpr.scan import BlockCommentEnd
 
 __all__ = [
-    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_SIZE", "Reader", "load", "loads", "parse", "read_list_head", "skip_atmosphere",
+    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_SIZE", "Reader", "load", "loads", "parse", "parser", "read_list_head",
+    "skip_atmosphere",
 ]  # fmt: skip
 
 DEFAULT_MAX_DEPTH: Final = 10_000
@@ -55,6 +57,34 @@ def parse(
     if value is NO_DATUM:
         raise IncompleteError("no datum", len(data), "a datum")
     return value, machine.position
+
+
+def parser(
+    *, dialect: Dialect = CHICKEN_4, max_depth: int = DEFAULT_MAX_DEPTH
+) -> Callable[[bytes, int], tuple[Any, int]]:
+    """Binds `parse` to a dialect and a depth, for many small datums: what it needs is made once. Part of the low level.
+
+    Args:
+        dialect: whose syntax.
+        max_depth: how deep a datum may nest.
+
+    Returns:
+        A function of bytes and an offset that returns and raises what `parse` does. One thread at a time may call it.
+    """
+    machine = Machine(dialect, max_depth)
+
+    def parse_next(data: bytes, offset: int) -> tuple[Any, int]:
+        nonlocal machine
+        try:
+            value = machine.run(data, offset, True)
+        except BaseException:
+            machine = Machine(dialect, max_depth)  # the other one is in the middle of something
+            raise
+        if value is NO_DATUM:
+            raise IncompleteError("no datum", len(data), "a datum")
+        return value, machine.position
+
+    return parse_next
 
 
 def skip_atmosphere(data: BytesLike, offset: int = 0, *, dialect: Dialect = CHICKEN_4) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import ReadError, RemoteProtocolError
-from ..sexpr import Dialect, Symbol, dumps, parse, read_list_head, skip_atmosphere, type_name
+from ..sexpr import Dialect, Symbol, dumps_between, parse, parser, read_list_head, skip_atmosphere, type_name
 
 __all__ = ["ERROR", "MAX_ID", "REQUEST", "RESPONSE", "MessageCodec", "Messages", "TaggedList", "Unreadable"]
 
@@ -110,15 +110,13 @@ class TaggedList:
         kinds = {tag.encode(): kind for tag, kind in tags.items()}
         # How every known writer spells the beginning of a message; anything else goes the long way round.
         usual = re.compile(b"\\((%s) (0|[1-9][0-9]{0,17}) " % b"|".join(map(re.escape, kinds))).match
-        request_head, response_head, error_head = (
-            b"(%s %%d %%b)" % tag.encode() for tag in (self.request, self.response, self.error)
-        )
+        parse_next = parser(dialect=dialect, max_depth=depth)
 
         def decode(body: bytes) -> tuple[int, int, Any]:
             head = usual(body)
             if head is not None:
                 try:
-                    datum, end = parse(body, head.end(), dialect=dialect, max_depth=depth)
+                    datum, end = parse_next(body, head.end())
                     if body[end:] == b")":
                         kind = kinds[head[1]]
                         if kind != ERROR or type(datum) is str:
@@ -127,10 +125,14 @@ class TaggedList:
                     pass  # whether it costs the request or the connection is decided below
             return _decode_unusual(body, tags, dialect, depth)
 
+        def encoder(tag: str) -> Callable[[int, Any], bytes]:
+            return lambda id, datum: dumps_between(f"({tag} {id} ", datum, ")", dialect)
+
+        encode_error = encoder(self.error)
         return MessageCodec(
-            request=lambda id, datum: request_head % (id, dumps(datum, dialect=dialect)),
-            response=lambda id, datum: response_head % (id, dumps(datum, dialect=dialect)),
-            error=lambda id, message: error_head % (id, dumps(_travelling(message), dialect=dialect)),
+            request=encoder(self.request),
+            response=encoder(self.response),
+            error=lambda id, message: encode_error(id, _travelling(message)),
             decode=decode,
         )
 

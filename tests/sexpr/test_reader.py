@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bokbok.sexpr import (
     load,
     loads,
     parse,
+    parser,
     read_list_head,
     skip_atmosphere,
 )
@@ -129,6 +131,37 @@ class TestParse:
 
     def test_takes_other_kinds_of_bytes(self) -> None:
         assert parse(bytearray(b" (a)")) == ([A], 4)
+
+
+class TestParser:
+    def test_does_what_parse_does_time_after_time(self) -> None:
+        parse_next = parser()
+        for data, offset in (
+            (MESSAGE, 12),
+            (b"a", 0),
+            (b"#;x b c", 0),
+            (b"#ciABC def", 0),
+            (b"(1 . x)", 0),
+            (b"Abc", 0),
+        ):
+            assert parse_next(data, offset) == parse(data, offset)
+
+    @pytest.mark.parametrize("data", [b"(a #(b", b"#ci(A . ", b"(a . b c)", b'"abc', b")", b"#;", b"#u8(1", b""])
+    def test_after_an_error_it_begins_anew(self, data: bytes) -> None:
+        parse_next = parser(max_depth=3)
+        with pytest.raises(ReadError) as expected:
+            parse(data, max_depth=3)
+        with pytest.raises(ReadError) as caught:
+            parse_next(data, 0)
+        assert str(caught.value) == str(expected.value)
+        assert parse_next(b"((A)) b", 0) == ([[Symbol("A")]], 5)
+
+    def test_limits_depth_each_time_and_reads_in_its_dialect(self) -> None:
+        parse_next = parser(dialect=CHICKEN_5, max_depth=2)
+        for _ in range(3):
+            with pytest.raises(ReadError, match="nesting deeper than 2"):
+                parse_next(b"(((", 0)
+            assert parse_next(b"((1/2 #;3))", 0)[0] == [[Fraction(1, 2)]]
 
 
 class TestSkipAtmosphere:

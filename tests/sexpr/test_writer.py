@@ -29,6 +29,7 @@ from bokbok.sexpr import (
     WriteError,
     dump,
     dumps,
+    dumps_between,
     loads,
 )
 from tests.support.tagged import same
@@ -390,3 +391,32 @@ def test_dump_writes_nothing_on_an_error() -> None:
     with pytest.raises(WriteError):
         dump(["a", object()], file)
     assert file.getvalue() == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 4094, 4095, 4096, 5000])
+@pytest.mark.parametrize(
+    "more", ["", "\n", '"', "\\", "\t", "\r", "\0", "\x1f", "\x7f", "é", "\udcff", "é\n", "日\x01"]
+)
+def test_a_string_of_any_length_is_escaped_alike(size: int, more: str) -> None:
+    escapes = {"\n": "\\n", '"': '\\"', "\\": "\\\\", "\t": "\\t", "\r": "\\r"}
+    escapes |= {chr(code): f"\\x{code:02x}" for code in (0, 1, 31, 127)}
+    written = "".join(escapes.get(character, character) for character in more)
+    for value in ("x" * size + more, [more + "x" * size]):
+        left, right = ("", written) if isinstance(value, str) else (written, "")
+        expected = f'"{left}{"x" * size}{right}"'.encode("utf-8", "surrogateescape")
+        assert dumps(value) == (expected if isinstance(value, str) else b"(" + expected + b")")
+        assert loads(dumps(value)) == value
+
+
+@pytest.mark.parametrize("value", ["", "text", 'with "quotes"', "x" * 5000, 1, [], ["a", [1]], None, Symbol("a")])
+def test_between_two_texts_a_value_is_written_as_alone(value: Any) -> None:
+    assert dumps_between("(é ", value, ")\udcff", CHICKEN_4) == "(é ".encode() + dumps(value) + b")\xff"
+
+
+@pytest.mark.parametrize("value", ["\ud800", "x" * 5000 + "\ud800", ["a", object()]])
+def test_between_two_texts_a_value_fails_as_alone(value: Any) -> None:
+    with pytest.raises(WriteError) as expected:
+        dumps(value)
+    with pytest.raises(WriteError) as caught:
+        dumps_between("(", value, ")", CHICKEN_4)
+    assert str(caught.value) == str(expected.value)
