@@ -423,13 +423,9 @@ class Connection:
 
     def _process(self, events: list[Event]) -> None:
         """Take every whole packet that is there."""
-        next_packet, unwrap = self._splitter.next, self._unwrap
         try:
-            while self._state == "open":
-                packet = next_packet()
-                if packet is None:
-                    return
-                self._take_message(packet if unwrap is None else unwrap(packet), events)
+            if self._state == "open":
+                self._take_messages(events)
             while self._state == "hello":
                 packet = self._hello_splitter.next()
                 if packet is None:
@@ -464,30 +460,33 @@ class Connection:
             self._hello_splitter = self._splitter
         self._splitter.limit = self._packet_limit
 
-    def _take_message(self, body: bytes, events: list[Event]) -> None:
-        kind, id, datum = self._decode(body)
-        if kind == REQUEST:
-            if self._use_id is not None:
-                refusal = self._use_id(id)
-                if refusal is not None:
-                    raise RemoteProtocolError(refusal)
+    def _take_messages(self, events: list[Event]) -> None:
+        # What every message goes through: one loop, and no call that it can do without.
+        next_packet, unwrap, decode, use_id = self._splitter.next, self._unwrap, self._decode, self._use_id
+        outstanding, unanswered = self._outstanding, self._unanswered
+        while (packet := next_packet()) is not None:
+            kind, id, datum = decode(packet if unwrap is None else unwrap(packet))
+            if kind == REQUEST:
+                if use_id is not None:
+                    refusal = use_id(id)
+                    if refusal is not None:
+                        raise RemoteProtocolError(refusal)
+                if type(datum) is Unreadable:
+                    self._send_error(id, f"the request cannot be read: {datum.problem}")
+                    events.append(RequestUnreadable(id, datum.problem))
+                else:
+                    unanswered[id] = unanswered.get(id, 0) + 1
+                    events.append(RequestReceived(id, datum))
+                continue
+            if id not in outstanding:
+                raise RemoteProtocolError(f"an answer to request {id}, which waits for none")
+            outstanding.remove(id)
             if type(datum) is Unreadable:
-                self._send_error(id, f"the request cannot be read: {datum.problem}")
-                events.append(RequestUnreadable(id, datum.problem))
+                events.append(AnswerUnreadable(id, datum.problem))
+            elif kind == RESPONSE:
+                events.append(ResponseReceived(id, datum))
             else:
-                self._unanswered[id] = self._unanswered.get(id, 0) + 1
-                events.append(RequestReceived(id, datum))
-            return
-        try:
-            self._outstanding.remove(id)
-        except KeyError:
-            raise RemoteProtocolError(f"an answer to request {id}, which waits for none") from None
-        if type(datum) is Unreadable:
-            events.append(AnswerUnreadable(id, datum.problem))
-        elif kind == RESPONSE:
-            events.append(ResponseReceived(id, datum))
-        else:
-            events.append(ErrorReceived(id, datum))
+                events.append(ErrorReceived(id, datum))
 
     def _say_hello(self, user: str, key: Key) -> None:
         hello = self._profile.hello
