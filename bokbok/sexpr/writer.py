@@ -98,7 +98,9 @@ def dumps_between(before: str, value: Any, after: str, dialect: Dialect) -> byte
         WriteError: as `dumps`.
     """
     try:
-        if type(value) is str and len(value) < _LONG and not _ESCAPED.search(value):
+        if type(value) is str:
+            if len(value) >= _LONG or _ESCAPED.search(value):
+                value = _escape_string(value, _ESCAPED.search)
             return f'{before}"{value}"{after}'.encode("utf-8", "surrogateescape")
         return "".join(_write(before, value, after, dialect, _ESCAPED.search)).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

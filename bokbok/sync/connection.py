@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
@@ -56,6 +56,7 @@ from ..errors import (
     UnreadableAnswer,
 )
 from ..keys import Key
+from ..wire import AnswerUnreadable, ErrorReceived, RequestReceived, RequestUnreadable, ResponseReceived
 from .threads import run_in_thread, watch
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class Connection:
         self._broken: Exception | None = None  # why sending failed, if that is more than that the other end has closed
         # Reading.
         self._reading = False  # some thread has the role
+        self._poll: select.poll | None = None  # used by whoever has it
         # A mapping: pages that no message needs are never there, and most connections are idle most of the time.
         self._buffer = memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._lingering = False  # a thread reads and drops what still comes
@@ -290,38 +292,37 @@ class Connection:
     def _transmit(self, data: bytes) -> None:
         """Send without blocking; what the peer does not take at once is left to a thread of its own."""
         try:
-            self._transmit_now(data)
+            send = self._socket.send
+            while True:
+                try:
+                    sent = send(data, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    self._send_failed(error)
+                    return
+                if sent < len(data):
+                    self._leave_to_thread(data, sent)
+                    return
+                with self._lock:
+                    data = self._wire.data_to_send()
+                    over = not data and self._stop_sending()
+                if not data:
+                    if over:
+                        self._close_if_idle()
+                    return
         except BaseException:  # KeyboardInterrupt: nobody knows how much was sent
             self._end(ConnectionClosed("interrupted while sending"))
             with self._lock:
                 self._stop_sending()
             raise
 
-    def _transmit_now(self, data: bytes) -> None:
-        sock = self._socket
-        while True:
-            try:
-                sent = sock.send(data, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                self._send_failed(error)
-                return
-            if sent < len(data):
-                with self._lock:
-                    self._congested = True
-                if not self._start(self._transmit_slowly, data, sent):
-                    with self._lock:
-                        self._stop_sending()
-                return
+    def _leave_to_thread(self, data: bytes, sent: int) -> None:
+        with self._lock:
+            self._congested = True
+        if not self._start(self._transmit_slowly, data, sent):
             with self._lock:
-                data = self._wire.data_to_send()
-                if not data:
-                    over = self._stop_sending()
-            if not data:
-                if over:
-                    self._close_if_idle()
-                return
+                self._stop_sending()
 
     def _transmit_slowly(self, data: bytes, sent: int) -> None:
         """Send the rest, and what comes after it, at the peer's speed."""
@@ -504,19 +505,22 @@ class Connection:
         poll = None
         # Only the main thread can be interrupted (KeyboardInterrupt). While it waits here, nothing gets lost by that.
         if deadline is not None or threading.get_ident() == threading.main_thread().ident:
-            poll = select.poll()
-            poll.register(self._socket, select.POLLIN)
+            poll = self._poll
+            if poll is None:
+                poll = self._poll = select.poll()
+                poll.register(self._socket, select.POLLIN)
         taking = False
         try:
-            while not waiter.done and self._wire.state == "open":
+            while not waiter.done:
                 if poll is not None:
-                    remaining = None if deadline is None else deadline - time.monotonic()
+                    remaining = None if deadline is None else (deadline - time.monotonic()) * 1000
                     if remaining is not None and remaining <= 0:
                         return
-                    if not poll.poll(None if remaining is None else remaining * 1000):
+                    if not poll.poll(remaining):
                         return
                 taking = True
-                self._receive(self._recv(), by_caller=True)
+                if not self._receive(by_caller=True):
+                    return
                 taking = False
         except OSError as error:
             self._end(self._lost(error))
@@ -538,7 +542,7 @@ class Connection:
         """As one of the crew who has the role: take in what comes, until there is something better to do."""
         try:
             while True:
-                self._receive(self._recv())
+                self._receive()
                 if self._yielding or self._admission.ready or self._wire.state != "open":
                     return
         except OSError as error:
@@ -550,56 +554,55 @@ class Connection:
             with self._lock:
                 self._stop_reading()
 
-    def _recv(self) -> bytes:
-        """As the one who reads: what has come; nothing at the end of it."""
-        # Into a buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
-        return self._buffer[: self._socket.recv_into(self._buffer)].tobytes()
-
     def _stop_reading(self) -> None:
         """With the lock held: give the role back."""
         self._reading = False
         if self._ended:
             self._maybe_close_socket()
 
-    def _receive(self, data: bytes, *, by_caller: bool = False) -> None:
-        """As the one who reads: take in what has come (nothing: the end of it)."""
-        if not data and self._broken is not None:
+    def _receive(self, *, by_caller: bool = False) -> bool:
+        """As the one who reads: wait for what comes, and take it in. False at the end of it."""
+        # Into a buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
+        size = self._socket.recv_into(self._buffer)
+        if not size and self._broken is not None:
             raise self._broken
+        data = self._buffer[:size].tobytes()
         with self._lock:
-            self._take_in(self._wire.receive(data) if data else self._wire.receive_eof(), by_caller=by_caller)
+            self._take_in(self._wire.receive(data) if size else self._wire.receive_eof(), by_caller=by_caller)
+        return size > 0
 
     def _take_in(self, events: list[wire.Event], *, by_caller: bool = False) -> None:
         """With the lock held, and given up for a while in between: act on what has come."""
         self._moves += 1
         waiters = self._waiters
-        rare: list[wire.Event] = []
-        refused = answered = False
+        rare: list[wire.Event] | None = None
+        asked = refused = answered = False
         for event in events:
-            kind = type(event)
-            if kind is wire.RequestReceived:
-                event = cast(wire.RequestReceived, event)
-                refusal = self._admission.queue(event.id, event.message) if self._on_request is not None else NO_HANDLER
-                if refusal is not None and self._wire.state != "closed":
-                    self._wire.fail(event.id, refusal)
-                    refused = True
-            elif kind is wire.ResponseReceived:
-                event = cast(wire.ResponseReceived, event)
+            if type(event) is ResponseReceived:
                 waiter = waiters.pop(event.id, None)  # None: its caller has given up
                 if waiter is not None:
                     waiter.succeed(event.message)
                 answered = True
-            elif kind is wire.ErrorReceived or kind is wire.AnswerUnreadable:
-                event = cast("wire.ErrorReceived | wire.AnswerUnreadable", event)
+            elif type(event) is RequestReceived:
+                asked = True
+                refusal = self._admission.queue(event.id, event.message) if self._on_request is not None else NO_HANDLER
+                if refusal is not None and self._wire.state != "closed":
+                    self._wire.fail(event.id, refusal)
+                    refused = True
+            elif type(event) is ErrorReceived or type(event) is AnswerUnreadable:
                 waiter = waiters.pop(event.id, None)
                 if waiter is not None:
                     waiter.fail(_remote_error(event))
                 answered = True
             else:
+                rare = rare or []
                 rare.append(event)
-                refused |= kind is wire.RequestUnreadable
+                refused |= type(event) is RequestUnreadable
         # Whoever has got the only answer will ask again, and may read for itself then.
         self._yielding = answered and not waiters and not by_caller and not self._admission.ready
-        call = by_caller and self._needs_crew()
+        call = asked and by_caller and self._needs_crew()
+        if not (call or refused or rare):
+            return
         data, overflow = b"", None
         if refused:
             # Answers that no handler made. Reading never waits for the peer to take them, so there is a bound.
@@ -607,8 +610,6 @@ class Connection:
             if unsent > self._limits.unsent:
                 overflow = f"the other end sends requests and does not read its answers: {unsent} bytes wait"
             data = self._take()
-        if not (rare or data or call or overflow):
-            return
         self._lock.release()
         try:
             if call:
@@ -617,13 +618,13 @@ class Connection:
                 self._transmit(data)
             if overflow is not None:
                 self._end(ConnectionClosed(overflow))
-            for event in rare:
+            for event in rare or ():
                 self._take_in_rare(event)
         finally:
             self._lock.acquire()
 
     def _take_in_rare(self, event: wire.Event) -> None:
-        if isinstance(event, wire.RequestUnreadable):
+        if isinstance(event, RequestUnreadable):
             _log.warning("%r: a request that cannot be read: %s", self, event.problem)
         elif isinstance(event, wire.PeerFinished):
             # "The receiver's own waiting requests fail and its close handler starts, both at once."
@@ -907,8 +908,8 @@ class Connection:
             self._server._finished(self)
 
 
-def _remote_error(event: wire.ErrorReceived | wire.AnswerUnreadable) -> RemoteError:
-    if isinstance(event, wire.ErrorReceived):
+def _remote_error(event: ErrorReceived | AnswerUnreadable) -> RemoteError:
+    if isinstance(event, ErrorReceived):
         return RemoteError(event.message)
     return UnreadableAnswer(f"the answer cannot be read: {event.problem}")
 

@@ -115,8 +115,18 @@ class TaggedList:
         def decode(body: bytes) -> tuple[int, int, Any]:
             head = usual(body)
             if head is not None:
+                start = head.end()
+                # A string in which nothing is escaped, and nothing else: an error's text always, much else often.
+                if (
+                    body.find(b'"', start, start + 1) == start
+                    and body.find(b'"', start + 1) == len(body) - 2
+                    and body.endswith(b")")
+                    and body.find(b"\\", start) < 0
+                ):
+                    text = body[start + 1 : -2].decode("utf-8", "surrogateescape")
+                    return kinds[head[1]], int(head[2]), text
                 try:
-                    datum, end = parse_next(body, head.end())
+                    datum, end = parse_next(body, start)
                     if body[end:] == b")":
                         kind = kinds[head[1]]
                         if kind != ERROR or type(datum) is str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bokbok.errors import RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4, CHICKEN_5, Keyword, Symbol
-from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, TaggedList, Unreadable
+from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, TaggedList, Unreadable, _decode_unusual
 
 codec = TaggedList().bind(CHICKEN_4, 100)
 
@@ -155,3 +156,27 @@ def test_decoding_raises_nothing_else(body: bytes) -> None:
             continue
         assert got[0] in (REQUEST, RESPONSE, ERROR)
         assert 0 <= got[1] <= MAX_ID
+
+
+def _outcome(decode: Callable[[bytes], tuple[int, int, Any]], body: bytes) -> object:
+    try:
+        kind, id, datum = decode(body)
+    except RemoteProtocolError as error:
+        return str(error)
+    return kind, id, datum.problem if type(datum) is Unreadable else datum
+
+
+@given(
+    st.sampled_from([b"request", b"response", b"error"]),
+    st.lists(
+        st.sampled_from([b'"', b"\\", b")", b"(", b" ", b"x", b"\xff", b"\xc3\xa9", b";", b"\n", b'")']), max_size=8
+    ),
+)
+@example(b"error", [])
+@example(b"request", [b'"'])
+@example(b"request", [b'"', b'")'])
+@example(b"request", [b'"', b"x", b"\\", b'")'])
+def test_a_message_of_one_string_reads_as_every_other(tag: bytes, rest: list[bytes]) -> None:
+    body = b"(%b 3 " % tag + b"".join(rest)
+    tags = {"request": REQUEST, "response": RESPONSE, "error": ERROR}
+    assert _outcome(codec.decode, body) == _outcome(lambda body: _decode_unusual(body, tags, CHICKEN_4, 100), body)
