@@ -5,7 +5,7 @@ What this module knows: which tokens are numbers in CHICKEN 4.13.0 and in 5.3.0 
 
 Two rules hold for every dialect, and differ from CHICKEN 4 on purpose: integers are exact whatever their size, and
 fractions are exact (`fractions.Fraction`). Flonums that overflow are infinities, as in CHICKEN 5; decimal digits are
-rounded correctly, as in CHICKEN 4 (5.3.0 may be off by one unit in the last place: it rounds twice).
+rounded correctly, as in CHICKEN 4 (5.3.0 may be off by a unit or two in the last place: it rounds twice).
 """
 
 from __future__ import annotations
