@@ -38,6 +38,8 @@ _ESCAPE_TABLE: Final = str.maketrans(_ESCAPES)
 # character to be escaped, one after another, faster than a translation.
 _LONG: Final = 256
 _VERY_LONG: Final = 4096
+_SHORT: Final = 16
+"""Items of a list that is tried the short way first: little is lost where the last of them does not fit."""
 
 # Symbols that no dialect puts bars round: they begin like no number, and hold nothing special, and no colon.
 _PLAIN_SYMBOL: Final = re.compile(r"[a-zA-Z!$%&*/<=>?@^_~][a-zA-Z0-9!#$%&*/<=>?@^_~.+\-]*")
@@ -102,6 +104,10 @@ def dumps_between(before: str, value: Any, after: str, dialect: Dialect) -> byte
             if len(value) >= _LONG or _ESCAPED.search(value):
                 value = _escape_string(value, _ESCAPED.search)
             return f'{before}"{value}"{after}'.encode("utf-8", "surrogateescape")
+        if type(value) is list and len(value) <= _SHORT:
+            text = _plain_list(value)
+            if text is not None:
+                return f"{before}({text}){after}".encode("utf-8", "surrogateescape")
         return "".join(_write(before, value, after, dialect, _ESCAPED.search)).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         # Some string holds a lone surrogate. Do it again, slowly, to find out which.
@@ -120,6 +126,20 @@ def dump(value: Any, file: IO[bytes], *, dialect: Dialect = CHICKEN_4) -> None:
         WriteError: as `dumps`.
     """
     file.write(dumps(value, dialect=dialect))
+
+
+def _plain_list(items: list[Any]) -> str | None:
+    """The text of a list's items, if they are nothing but plain strings, fixnums and symbols, as most messages are."""
+    texts: list[str] = []
+    for item in items:
+        kind = type(item)
+        if kind is str and len(item) < _LONG and not _ESCAPED.search(item):
+            texts.append(f'"{item}"')
+        elif (kind is int and FIXNUM_MIN <= item <= FIXNUM_MAX) or (kind is Symbol and _PLAIN_SYMBOL.fullmatch(item)):
+            texts.append(str(item))
+        else:
+            return None
+    return " ".join(texts)
 
 
 def _write(before: str, value: Any, after: str, dialect: Dialect, escaped: Callable[[str], object]) -> list[str]:

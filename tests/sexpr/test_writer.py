@@ -420,3 +420,13 @@ def test_between_two_texts_a_value_fails_as_alone(value: Any) -> None:
     with pytest.raises(WriteError) as caught:
         dumps_between("(", value, ")", CHICKEN_4)
     assert str(caught.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17])
+@pytest.mark.parametrize(
+    "last", ["", "é\udcff", Symbol("sym"), Symbol("b r"), FIXNUM_MAX, True, None, 1.5, [], [["x"]], ()]
+)
+def test_a_list_of_any_length_and_content_is_written_alike(count: int, last: Any) -> None:
+    items = [1, "two", Symbol("three"), 'f"our'] * 4
+    value = [*items[:count], last]
+    assert dumps(value) == b"(" + b" ".join(dumps(item) for item in value) + b")"
