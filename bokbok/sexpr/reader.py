@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 from bokbok.errors import IncompleteError, ReadError
 from bokbok.sexpr.dialect import CHICKEN_4, Dialect
 from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, SPACE, Machine
+from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
 __all__ = [
@@ -66,7 +67,7 @@ def parser(
 
     Args:
         dialect: whose syntax.
-        max_depth: how deep a datum may nest.
+        max_depth: how deep a datum may nest, 1 or more.
 
     Returns:
         A function of bytes and an offset that returns and raises what `parse` does. One thread at a time may call it.
@@ -75,6 +76,9 @@ def parser(
 
     def parse_next(data: bytes, offset: int) -> tuple[Any, int]:
         nonlocal machine
+        plain = read_plain_list(data, offset)
+        if plain is not None:  # one level deep, which every limit allows
+            return plain
         try:
             value = machine.run(data, offset, True)
         except BaseException:

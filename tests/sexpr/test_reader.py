@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bokbok.sexpr import (
+    CHICKEN_4,
     CHICKEN_5,
+    Dialect,
     IncompleteError,
     Keyword,
     Reader,
@@ -26,6 +31,27 @@ from bokbok.sexpr import (
 
 A, B = Symbol("a"), Symbol("b")
 MESSAGE = b'(request 12 ("ping" "12345"))'
+
+PIECES = [
+    *(b"(", b")", b")", b" ", b" ", b"  ", b'"a"', b'"', b'"\\n"', b'"' + b"x" * 201 + b'"', b"1", b"-1", b"-", b"007"),
+    *(
+        b"1" * 18,
+        b"1" * 19,
+        b"a",
+        b"a:",
+        b":a",
+        b"+",
+        b"a.b",
+        b".",
+        b"#t",
+        b"#;",
+        b"'",
+        b"|",
+        "é".encode(),
+        b"\n",
+        b";",
+    ),
+]
 
 
 def in_pieces(data: bytes, size: int, **options: Any) -> list[Any]:
@@ -145,6 +171,23 @@ class TestParser:
             (b"Abc", 0),
         ):
             assert parse_next(data, offset) == parse(data, offset)
+
+    @given(
+        st.lists(st.sampled_from(PIECES), max_size=20).map(b"".join),
+        st.sampled_from([CHICKEN_4, CHICKEN_5]),
+        st.integers(1, 3),
+    )
+    def test_reads_short_lists_as_parse_does(self, rest: bytes, dialect: Dialect, max_depth: int) -> None:
+        data = b"-(" + rest
+        try:
+            expected: object = parse(data, 1, dialect=dialect, max_depth=max_depth)
+        except ReadError as error:
+            with pytest.raises(ReadError, match=f"^{re.escape(str(error))}$"):
+                parser(dialect=dialect, max_depth=max_depth)(data, 1)
+        else:
+            found = parser(dialect=dialect, max_depth=max_depth)(data, 1)
+            assert found == expected
+            assert repr(found) == repr(expected)  # types, too
 
     @pytest.mark.parametrize("data", [b"(a #(b", b"#ci(A . ", b"(a . b c)", b'"abc', b")", b"#;", b"#u8(1", b""])
     def test_after_an_error_it_begins_anew(self, data: bytes) -> None:

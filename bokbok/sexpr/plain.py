@@ -1,0 +1,52 @@
+"""Short lists of plain atoms, `("ping" "12345")`: a shorter way to read what most messages are.
+
+What this module knows: which bytes are such a list beyond doubt, in either dialect, and how to read them in one go.
+What it refuses to know: everything else, which it leaves to `machine`. It reads nothing otherwise than `machine` does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from bokbok.sexpr.lexer import SYMBOLS, make_symbol
+from bokbok.sexpr.machine import NAME, POSSESSIVE
+
+__all__ = ["read_plain_list"]
+
+_ITEMS: Final = 8
+_ATOM: Final = rb'("[^"\\]{0,200}%b"' rb"|-?[0-9]{1,18}%b(?=[ )])" rb"|%b%b(?=[ )]))" % (
+    POSSESSIVE,
+    POSSESSIVE,
+    NAME,
+    POSSESSIVE,
+)
+# One within the other, so that where an item is missing no later one is looked for.
+_PLAIN_LIST: Final = re.compile(rb"\(" + _ATOM + (rb"(?: " + _ATOM) * (_ITEMS - 1) + rb")?" * (_ITEMS - 1) + rb"\)")
+
+
+def read_plain_list(data: bytes, offset: int) -> tuple[list[Any], int] | None:
+    """Reads a list of one to eight strings, fixnums and symbols, spelt as every writer spells them.
+
+    Args:
+        data: the bytes.
+        offset: where the list begins.
+
+    Returns:
+        The list, and the offset just behind it; `None` if there is something else.
+    """
+    match = _PLAIN_LIST.match(data, offset)
+    if match is None:
+        return None
+    items: list[Any] = []
+    for text in match.groups():
+        if text is None:
+            break
+        first = text[0]
+        if first == 0x22:
+            items.append(text[1:-1].decode("utf-8", "surrogateescape"))
+        elif 0x30 <= first <= 0x39 or first == 0x2D:
+            items.append(int(text))
+        else:
+            items.append(SYMBOLS.get(text) or make_symbol(text))
+    return items, match.end()
