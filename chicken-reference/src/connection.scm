@@ -27,6 +27,9 @@
   (define (natural x)
     (if (and (fixnum? x) (> x 0)) x (invalid-error 'bokbok "a limit is a positive fixnum")))
 
+  (define (seconds x)
+    (if (and (number? x) (real? x) (> x 0)) x (invalid-error 'bokbok "a time is a number of seconds")))
+
   (define bokbok-packet-limit (make-parameter default-packet-limit natural))
   (define bokbok-depth-limit (make-parameter default-depth-limit natural))
   (define bokbok-name-limit (make-parameter default-name-limit natural))
@@ -34,11 +37,17 @@
   (define bokbok-running-limit (make-parameter 1024 natural))
   (define bokbok-waiting-limit (make-parameter 4096 natural))
   ;; Seconds. A client has this long to say a hello, whatever it sends meanwhile.
-  (define bokbok-hello-timeout (make-parameter 10))
+  (define bokbok-hello-timeout (make-parameter 10 seconds))
   ;; Seconds for name look-up and connection together; #f: as long as the system tries.
-  (define bokbok-connect-timeout (make-parameter 30))
+  (define bokbok-connect-timeout (make-parameter 30 (lambda (x) (and x (seconds x)))))
   ;; The guards that are on. `strict-request-ids` may be added.
-  (define bokbok-guards (make-parameter '(replayed-hello repeated-request reflected-packet)))
+  (define bokbok-guards
+    (make-parameter '(replayed-hello repeated-request reflected-packet)
+      (lambda (x)
+        (define known '(replayed-hello repeated-request reflected-packet strict-request-ids))
+        (if (and (list? x) (let loop ((left x)) (or (null? left) (and (memq (car left) known) (loop (cdr left))))))
+            x
+            (invalid-error 'bokbok-guards (string-append "guards are a list of some of " (shown known)))))))
 
   ;; Bytes of requests that are being handled or wait, per connection: without it, the limits on their number
   ;; would let a peer fill the memory with large ones.
@@ -604,9 +613,18 @@
           (let ((n (receive-some! (connection-socket c) buf 0 (string-length buf))))
             (when (or (not n) (and (fixnum? n) (> n 0))) (loop)))))))
 
+  ;; The two values of `thunk`, or those of `reading-ended` for what should not happen: an error in this egg, or a system
+  ;; without random bytes. The thread must live to end the connection.
+  (define (without-error thunk)
+    (handle-exceptions e
+        (let ((text (condition-text e shown)))
+          (log-line "internal error: " (one-line text))
+          (values 'failed (string-append "internal error: " text)))
+      (thunk)))
+
   ;; The reading thread's life once the connection is open.
   (define (serve c)
-    (call-with-values (lambda () (read-packets c))
+    (call-with-values (lambda () (without-error (lambda () (read-packets c))))
       (lambda (how why)
         (when (eq? how 'refused) (complain c (one-line why)))
         (end! c why (eq? how 'ours))
@@ -642,7 +660,10 @@
       (start-thread
         (lambda ()
           (call-with-values
-            (lambda () (if authenticate (take-hello! c authenticate hellos) (values #f #f)))
+            (lambda ()
+              (if authenticate
+                  (without-error (lambda () (take-hello! c authenticate hellos)))
+                  (values #f #f)))
             (lambda (how why)
               (start-writer! c)
               (if how

@@ -6,8 +6,9 @@
 ;;;
 ;;; On purpose it differs from `read` in this: a complex number is a symbol, as CHICKEN 4 has it, which writes the
 ;;; symbol `-i` without bars; a decimal flonum is the nearest double, which CHICKEN 5 misses for some texts; `#true`
-;;; and `#false` are the booleans; `#<unspecified>` is the unspecified value; `(a . )` and a quote with nothing behind
-;;; it are errors; `#,` `#.` `#<` (here-strings) `#ci` `#cs` and `#NUMBER` are refused.
+;;; and `#false` are the booleans; `#<unspecified>` is the unspecified value; `#%a` and `#'a` are taken by both CHICKENs
+;;; as 4 takes them; `(a . )` and a quote at the end of the input are errors; `#e1e100` and beyond, `#,` `#.` `#<`
+;;; (here-strings) `#ci` `#cs` and `#NUMBER` are refused.
 
 (module bokbok-datum-reader
   (read-datum skip-atmosphere nothing
@@ -63,6 +64,22 @@ static int bokbok_string_end(unsigned char *s, int i, int end, int term)
 {
   while (i < end && s[i] != term && s[i] != '\\') i++;
   return i;
+}
+
+/* Whether the text is marked as exact and decimal, and ends in a letter and three digits or more: 1e999. */
+static int bokbok_large_exact(char *s, int n)
+{
+  int exact = 0, i = 0, j = n, zeros = 0;
+  for (; i + 1 < n && s[i] == '#'; i += 2) {
+    if (strchr("xXoObB", s[i + 1]) != NULL) return 0;
+    if (s[i + 1] == 'e' || s[i + 1] == 'E') exact = 1;
+  }
+  if (!exact) return 0;
+  while (j > i && isdigit((unsigned char)s[j - 1])) j--;
+  while (j + zeros < n && s[j + zeros] == '0') zeros++;
+  if (n - j - zeros < 3) return 0;
+  if (j > i && (s[j - 1] == '+' || s[j - 1] == '-')) j--;
+  return j > i && isalpha((unsigned char)s[j - 1]);
 }
 
 static int bokbok_skip_space(unsigned char *s, int i, int end)
@@ -258,7 +275,7 @@ C
     (let* ((e (let loop ((j i)) (if (or (>= j end) (delimiter? (byte-ref s j))) j (loop (+ j 1)))))
            (len (- e i))
            (c (string-ref s i)))
-      (cond ((= len 0) (values c (+ i 1)))
+      (cond ((= len 0) (values c (if (char-whitespace? c) i (+ i 1))))
             ((= len 1) (values c e))
             ((> len 32) (fail i "unknown named character"))
             (else
@@ -298,13 +315,13 @@ C
     (condition-case (maker items)
       (e () (fail at "a value that the vector cannot hold"))))
 
-  ;; Exact numbers with an exponent are the one short text for a number of any size.
+  (define (large-exact? text)
+    ((foreign-lambda bool "bokbok_large_exact" scheme-pointer int) text (string-length text)))
+
+  ;; Exact numbers with an exponent are the one short text for a large number: many of them fill the memory.
   (define (number-of text radix at)
     (when (> (string-length text) number-limit) (fail at "a number of too many digits"))
-    (and (not (and (> (string-length text) 2) (eq? #\# (string-ref text 0))
-                   (memv (string-ref text 1) '(#\e #\E))
-                   (or (bytes-index text 101 2 (string-length text)) (bytes-index text 69 2 (string-length text)))
-                   (fail at "an exact number with an exponent")))
+    (and (not (and (large-exact? text) (fail at "an exact number with so large an exponent")))
          (let ((n (condition-case (string->number text radix)
                     (e () #f))))
            (cond ((not n) #f)
@@ -317,7 +334,8 @@ C
   ;; The stack is a list of frames, innermost first, each a vector whose first element says what it waits for:
   ;;   #(list CLOSE HEAD LAST DOT)   items until CLOSE; DOT: #f, `want` or `have` its tail; HEAD is a dummy pair
   ;;   #(vector CLOSE HEAD LAST #f)  the same for #( ... )
-  ;;   #(quote SYMBOL), #(numbers MAKER), #(skip), #(if-feature FIRST?)
+  ;;   #(numbers CLOSE HEAD LAST DOT MAKER) the same for #u8( ... ) and its kin
+  ;;   #(quote SYMBOL), #(skip), #(if-feature FIRST?)
   (define (read-datum s i end #!optional (depth-limit default-depth-limit) (name-limit default-name-limit))
     (define names 0)
 
@@ -348,16 +366,31 @@ C
       (let ((head (list #f)))
         (open (vector kind close head head #f) i stack depth)))
 
+    ;; A number vector holds no datum that nests, so that it may stand where no list may, as it does for the writer.
+    (define (open-numbers maker i stack depth)
+      (when (> depth depth-limit)
+        (fail i "nested deeper than " (number->string depth-limit)))
+      (let ((head (list #f)))
+        (next (+ i 1) (cons (vector 'numbers #\) head head #f maker) stack) (+ depth 1))))
+
     (define (close c i stack depth)
       (let ((frame (and (pair? stack) (car stack))))
-        (unless (and frame (memq (vector-ref frame 0) '(list vector)))
-          (fail i "unexpected " (string c)))
-        (unless (eq? c (vector-ref frame 1))
-          (fail i "expected " (string (vector-ref frame 1)) " and not " (string c)))
-        (when (eq? 'want (vector-ref frame 4)) (fail i "a datum is missing behind the dot"))
-        (let ((items (cdr (vector-ref frame 2))))
-          (deliver (if (eq? 'vector (vector-ref frame 0)) (list->vector items) items)
-                   i (+ i 1) (cdr stack) (- depth 1)))))
+        (if (and frame (memq (vector-ref frame 0) '(quote skip if-feature)))
+            ;; What waits for a datum is dropped where its list ends: `(a ')` is `(a)`.
+            (close c i (cdr stack) (- depth 1))
+            (close-list frame c i stack depth))))
+
+    (define (close-list frame c i stack depth)
+      (unless frame (fail i "unexpected " (string c)))
+      (unless (eq? c (vector-ref frame 1))
+        (fail i "expected " (string (vector-ref frame 1)) " and not " (string c)))
+      (when (eq? 'want (vector-ref frame 4)) (fail i "a datum is missing behind the dot"))
+      (let ((items (cdr (vector-ref frame 2))))
+        (deliver (case (vector-ref frame 0)
+                   ((vector) (list->vector items))
+                   ((numbers) (make-number-vector (vector-ref frame 5) items i))
+                   (else items))
+                 i (+ i 1) (cdr stack) (- depth 1))))
 
     ;; A datum that started at `at` and ends before `i` is whole: hand it to what waits for it.
     (define (deliver x at i stack depth)
@@ -365,7 +398,7 @@ C
           (values x i)
           (let ((frame (car stack)))
             (case (vector-ref frame 0)
-              ((list vector)
+              ((list vector numbers)
                (case (vector-ref frame 4)
                  ((#f)
                   (let ((pair (list x)))
@@ -379,9 +412,6 @@ C
                  (else (fail at "more than one datum behind the dot"))))
               ((quote) (deliver (list (vector-ref frame 1) x) at i (cdr stack) (- depth 1)))
               ((skip) (next i (cdr stack) (- depth 1)))
-              ((numbers)
-               (unless (list? x) (fail at "a list of numbers was expected"))
-               (deliver (make-number-vector (vector-ref frame 1) x at) at i (cdr stack) (- depth 1)))
               (else                     ; if-feature: two datums make one form
                (if (null? (vector-ref frame 1))
                    (begin (vector-set! frame 1 (list x)) (next i stack depth))
@@ -442,7 +472,9 @@ C
                 (fail i "invalid use of the dot"))
               (vector-set! frame 4 'want)
               (next (+ i 1) stack depth))
-            (token i stack depth (or (null? stack) (char-numeric? c))))))
+            (begin
+              (when (= (+ i 1) (abs-token-end s i end)) (fail i "invalid use of the dot"))
+              (token i stack depth (or (null? stack) (char-numeric? c)))))))
 
     (define (sharp i stack depth)
       (when (>= (+ i 1) end) (fail i "unexpected end after #"))
@@ -495,9 +527,10 @@ C
     (define (letter i stack depth)
       (let* ((e (abs-token-end s (+ i 1) end))
              (text (substring s (+ i 1) (min e (+ i 8))))
-             (maker (and (< e end) (eq? #\( (string-ref s e)) (assoc text vector-makers)))
+             (maker (assoc text vector-makers))
+             (items (if maker (skip-atmosphere s e end) end))
              (c (char-downcase (string-ref text 0))))
-        (cond (maker (open (vector 'numbers (cdr maker)) (- e 1) stack depth))
+        (cond ((and (< items end) (eq? #\( (string-ref s items))) (open-numbers (cdr maker) items stack depth))
               ((string=? text "true") (deliver #t i e stack depth))
               ((or (string=? text "false") (and (eq? c #\f) (= e (+ i 2)))) (deliver #f i e stack depth))
               ((eq? c #\t) (deliver #t i (+ i 2) stack depth)) ; the rest, if any, is another datum, as in CHICKEN

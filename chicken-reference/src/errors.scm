@@ -41,10 +41,13 @@
   (define exn-message (condition-property-accessor 'exn 'message ""))
   (define exn-arguments (condition-property-accessor 'exn 'arguments '()))
 
-  ;; What travels of a failure: a condition's message with its place and arguments, as CHICKEN prints them; any
-  ;; other object that was raised, as written. `show` turns an object into text and never fails.
+  ;; What travels of a failure: a condition's message with its place and arguments, as CHICKEN prints them; the kinds and
+  ;; properties of a condition without a message; any other object that was raised, as written. `show` turns an object into text and never fails.
   (define (condition-text x show)
-    (if (and (condition? x) (exn? x))
+    (cond
+      ((not (condition? x)) (show x))
+      ((not (exn? x)) (show (condition->list x)))
+      (else
         (let ((where (exn-location x)) (what (exn-message x)) (args (exn-arguments x)))
           (string-append
             (if where (string-append "(" (show where) ") ") "")
@@ -54,8 +57,7 @@
                   (if (null? (cdr args))
                       (string-append text (show (car args)))
                       (loop (cdr args) (string-append text (show (car args)) " "))))
-                "")))
-        (show x)))
+                ""))))))
 
   ;; For a log: bytes that could move a terminal's cursor are shown, not sent to it.
   (define (one-line text)

@@ -6,7 +6,7 @@
   (connect-address bind-address bound-unbind! bound-socket bound-address
    accept-socket peer-address set-up-connection!
    receive-some! send-some socket-fileno close-socket half-close)
-  (import scheme bokbok-compat bokbok-system bokbok-errors bokbok-waiting)
+  (import scheme bokbok-compat bokbok-threads bokbok-system bokbok-errors bokbok-waiting)
   (cond-expand
     (bokbok-use-socket
      (cond-expand
@@ -41,8 +41,8 @@
               (reverse found)))))
     (if (numeric-host? host)
         (list host)
-        (let ((fd (or (start-resolver host) (cannot where what address "no thread for the look-up of the name")))
-              (waiter (make-waiter)))
+        (let ((fd (start-resolver host)) (waiter (make-waiter)))
+          (when (string? fd) (cannot where what address fd))
           (let loop ((text ""))
             (let ((state (wait-for-fd! waiter fd #:input limit)))
               (if (eq? state 'timeout)
@@ -68,6 +68,20 @@
                           (e (exn i/o net) e))))
             (if (pair? result) (car result) (loop (cdr left) result))))))
 
+  ;; The egg waits for listening and connecting sockets by `select`, whose sets end before such a descriptor.
+  (define (too-high? fd)
+    (cond-expand
+      (bokbok-use-socket (>= fd (foreign-value "FD_SETSIZE" int)))
+      (else #f)))
+
+  (define (new-socket family)
+    (let* ((so (socket family sock/stream)) (fd (socket-fileno so)))
+      (close-on-exec! fd)
+      (when (too-high? fd)
+        (socket-close* so)
+        (network-error 'socket "too many open descriptors for the socket egg"))
+      so))
+
   ;; A connected socket. Seconds are for the whole of it; #f: as long as the system tries.
   (define (connect-address where address seconds)
     (define limit (and seconds (+ (now-ms) (* 1000.0 seconds))))
@@ -77,12 +91,21 @@
         (socket-connect so a))
       so)
     (if (eq? 'unix (car address))
-        (first-success where "connect to" address (list (cadr address))
-          (lambda (path) (connected (socket af/unix sock/stream) (unix-address path))))
+        (let ((so (first-success where "connect to" address (list af/unix) new-socket)))
+          (let try ((pause 0.001))
+            (let ((result (connect-unix (socket-fileno so) (cadr address))))
+              (cond ((eq? result #t) so)
+                    ((and (eq? result 'full) (not (and limit (>= (now-ms) limit))))
+                     (thread-sleep! pause)
+                     (try (min 0.05 (* 2 pause))))
+                    (else
+                     (socket-close* so)
+                     (cannot where "connect to" address
+                             (if (eq? result 'full) "its backlog stays full: operation timed out" result)))))))
         (first-success where "connect to" address (resolve where "connect to" address limit)
           (lambda (host)
             (let ((a (inet-address host (caddr address))))
-              (connected (socket (sockaddr-family a) sock/stream) a))))))
+              (connected (new-socket (sockaddr-family a)) a))))))
 
   ;; A listening socket with its address as bound; for a Unix socket the file's identity.
   (define-record-type bokbok-bound
@@ -102,12 +125,12 @@
     (define (inet host)
       (let* ((a (inet-address host (caddr address)))
              (family (sockaddr-family a)))
-        (listening (socket family sock/stream) a family)))
+        (listening (new-socket family) a family)))
     (if (eq? 'unix (car address))
         (let ((path (cadr address)))
           (remove-stale! path)
           (let ((so (first-success where "listen at" address (list path)
-                      (lambda (path) (listening (socket af/unix sock/stream) (unix-address path) af/unix)))))
+                      (lambda (path) (listening (new-socket af/unix) (unix-address path) af/unix)))))
             (make-bound so address (socket-file-identity path))))
         (let* ((hosts (if (cadr address) (resolve where "listen at" address #f) '("::" "0.0.0.0")))
                (so (first-success where "listen at" address hosts inet)))
@@ -127,7 +150,10 @@
 
   ;; A new connection's socket, or the condition of why there is none (a client that is gone, no descriptors left).
   (define (accept-socket bound)
-    (condition-case (parameterize ((socket-accept-timeout 1)) (socket-accept (bound-socket bound)))
+    (condition-case
+        (let ((so (parameterize ((socket-accept-timeout 1)) (socket-accept (bound-socket bound)))))
+          (close-on-exec! (socket-fileno so))
+          so)
       (e (exn i/o net) e)))
 
   (define (set-up-connection! so address)

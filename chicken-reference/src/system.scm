@@ -7,14 +7,16 @@
   (random-bytes random-source
    byte-ref byte-set! bytes-copy! bytes-index bytes=? u32->bytes bytes->u32 u64-set!
    numeric-host? start-resolver resolver-read close-fd fd-is-stuck?
-   socket-file-identity connect-refused? remove-file-if-same
+   close-on-exec! socket-file-identity connect-refused? connect-unix remove-file-if-same
    bokbok-log log-line ignore-sigpipe!)
   (import scheme bokbok-compat)
 
   (foreign-declare #<<C
 #include <sys/types.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <netdb.h>
 #include <errno.h>
@@ -27,10 +29,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Fills `buf` from the system's random device; 0 if that cannot be done. */
+/* Fills `buf` from the system's random source; 0 if that cannot be done. */
 static int bokbok_random(unsigned char *buf, int n)
 {
-  int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC), got = 0;
+  int fd, got = 0;
+#ifdef SYS_getrandom
+  while (got < n) {                        /* needs no descriptor: a server may have none left */
+    long r = syscall(SYS_getrandom, buf + got, n - got, 0);
+    if (r > 0) got += r;
+    else if (r == 0 || errno != EINTR) break;
+  }
+  if (got == n) return 1;
+#endif
+  fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
   while (got < n) {
     ssize_t r = read(fd, buf + got, n - got);
@@ -77,7 +88,7 @@ static void *bokbok_lookup(void *arg)
   return NULL;
 }
 
-/* Starts the look-up; the descriptor to read its answer from, or -1. */
+/* Starts the look-up; the descriptor to read its answer from, or minus an error's number. */
 static int bokbok_start_lookup(char *host)
 {
   int ends[2], rc;
@@ -85,8 +96,8 @@ static int bokbok_start_lookup(char *host)
   pthread_attr_t attr;
   sigset_t all, old;
   struct bokbok_query *q = malloc(sizeof *q + strlen(host) + 1);
-  if (q == NULL) return -1;
-  if (pipe(ends) != 0) { free(q); return -1; }
+  if (q == NULL) return -ENOMEM;
+  if (pipe(ends) != 0) { free(q); return -errno; }
   fcntl(ends[0], F_SETFD, FD_CLOEXEC);
   fcntl(ends[1], F_SETFD, FD_CLOEXEC);
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -99,7 +110,7 @@ static int bokbok_start_lookup(char *host)
   rc = pthread_create(&thread, &attr, bokbok_lookup, q);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   pthread_attr_destroy(&attr);
-  if (rc != 0) { close(ends[0]); close(ends[1]); free(q); return -1; }
+  if (rc != 0) { close(ends[0]); close(ends[1]); free(q); return -rc; }
   return ends[0];
 }
 
@@ -120,30 +131,37 @@ static int bokbok_stuck(int fd)
   return poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT);
 }
 
-static int bokbok_connect_refused(char *path)
+/* 0, or an error's number. */
+static int bokbok_connect_unix(int fd, char *path)
 {
   struct sockaddr_un a;
-  int fd, refused;
   memset(&a, 0, sizeof a);
   a.sun_family = AF_UNIX;
-  if (strlen(path) >= sizeof a.sun_path) return 0;
+  if (strlen(path) >= sizeof a.sun_path) return ENAMETOOLONG;
   strcpy(a.sun_path, path);
-  fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  return connect(fd, (struct sockaddr *)&a, sizeof a) == 0 ? 0 : errno;
+}
+
+static int bokbok_connect_refused(char *path)
+{
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0), refused;
   if (fd < 0) return 0;
   fcntl(fd, F_SETFL, O_NONBLOCK);          /* a full backlog is somebody listening, too */
-  refused = connect(fd, (struct sockaddr *)&a, sizeof a) != 0 && errno == ECONNREFUSED;
+  refused = bokbok_connect_unix(fd, path) == ECONNREFUSED;
   close(fd);
   return refused;
 }
 C
   )
 
+  (define strerror (foreign-lambda c-string "strerror" int))
+
   ;; Random bytes
 
   (define (system-random-bytes n)
     (let ((buf (make-string n)))
       (unless ((foreign-lambda bool "bokbok_random" scheme-pointer int) buf n)
-        (error "bokbok: the system's random device cannot be read"))
+        (error "bokbok: the system's random source cannot be read"))
       buf))
 
   ;; Where session keys and nonces come from: a procedure from a length to a string of that many bytes. Only
@@ -201,10 +219,10 @@ C
 
   (define (numeric-host? host) ((foreign-lambda bool "bokbok_numeric_host" nonnull-c-string) host))
 
-  ;; A descriptor that becomes readable when the look-up of `host` has an answer, or #f.
+  ;; A descriptor that becomes readable when the look-up of `host` has an answer, or an error's message.
   (define (start-resolver host)
     (let ((fd ((foreign-lambda int "bokbok_start_lookup" nonnull-c-string) host)))
-      (and (>= fd 0) fd)))
+      (if (>= fd 0) fd (strerror (- fd)))))
 
   ;; What the look-up said so far: a string, "" at its end, #f when there is nothing yet.
   (define (resolver-read fd)
@@ -216,6 +234,9 @@ C
       (and (>= n 0) (substring buf 0 n))))
 
   (define (close-fd fd) ((foreign-lambda int "close" int) fd))
+
+  ;; A program that this one starts must not keep a connection open.
+  (define (close-on-exec! fd) ((foreign-lambda* void ((int fd)) "fcntl(fd, F_SETFD, FD_CLOEXEC);") fd))
 
   ;; Files of Unix sockets
 
@@ -234,6 +255,14 @@ C
   ;; Whether the socket at `path` is one that nobody listens on: what a killed server leaves behind.
   (define (connect-refused? path) ((foreign-lambda bool "bokbok_connect_refused" nonnull-c-string) path))
 
+  ;; Connects a socket that does not block: #t, or an error's message, or `full`: the server's backlog has no room, and
+  ;; nothing will tell when it has.
+  (define (connect-unix fd path)
+    (let ((rc ((foreign-lambda int "bokbok_connect_unix" int nonnull-c-string) fd path)))
+      (cond ((= rc 0) #t)
+            ((or (= rc (foreign-value "EAGAIN" int)) (= rc (foreign-value "EINTR" int))) 'full)
+            (else (strerror rc)))))
+
   (define (remove-file-if-same path identity)
     (when (equal? identity (socket-file-identity path))
       ((foreign-lambda int "unlink" nonnull-c-string) path)))
@@ -251,7 +280,8 @@ C
         (unless (fd-is-stuck? 2)
           (let ((text (string-append "bokbok: " line "\n")))
             ((foreign-lambda* void ((scheme-pointer s) (int n)) "ssize_t r = write(2, s, n); (void)r;")
-             text (min 4000 (string-length text))))))))
+             text (min 4000 (string-length text))))))
+      (lambda (x) (if (or (not x) (procedure? x)) x (error 'bokbok-log "neither a procedure nor #f" x)))))
 
   (define (log-line . parts)
     (let ((log (bokbok-log)))

@@ -140,6 +140,32 @@ def test_writes_the_unspecified_value_as_the_empty_list(internals: Lines) -> Non
 
 
 @pytest.mark.parametrize(
+    ("data", "read"),
+    [
+        (b"(a ')", '(datum (list ((symbol "61"))) 5)'),
+        (b"(a #;)", '(datum (list ((symbol "61"))) 6)'),
+        (b"#(1 `)", "(datum (vector ((fixnum 1))) 6)"),
+        (b"(')", "(datum (list ()) 3)"),
+        (b"')", "(error "),
+        (b"(a . ')", "(error "),
+        (b".[0]", "(error "),
+        (b"(a .[0])", "(error "),
+        (b"#u8 ; bytes\n(1 2)", "(datum (u8vector ((fixnum 1) (fixnum 2))) 17)"),
+        (b"#u8(1 (2))", "(error "),
+        (b"#e#xe123", "(datum (fixnum 57635) 8)"),
+        (b"#e1e2", "(datum (fixnum 100) 5)"),
+    ],
+)
+def test_odd_syntax_is_taken_as_chicken_takes_it(internals: Lines, data: bytes, read: str) -> None:
+    assert internals.ask(f'(read "{data.hex()}")').startswith(read)
+
+
+@pytest.mark.parametrize("text", [b"#e1e9999", b"#d#e1e9999", b"#e#d1.5e+0999", b"#E1f-9999", b"#e1e999999999"])
+def test_a_short_text_for_a_large_number_is_an_error(internals: Lines, text: bytes) -> None:
+    assert "so large an exponent" in internals.ask(f'(read "{text.hex()}")')
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"#.(exit 3)",
@@ -148,7 +174,6 @@ def test_writes_the_unspecified_value_as_the_empty_list(internals: Lines) -> Non
         b"#<#END\n#(exit 3)\nEND",
         b"#ci FOO",
         b"#1(2)",
-        b"#e1e999999999",
     ],
 )
 def test_reads_no_syntax_that_does_more_than_build_a_datum(internals: Lines, data: bytes) -> None:
@@ -170,5 +195,6 @@ def test_input_without_end_is_an_error_and_not_an_end(internals: Lines, data: by
 
 
 def test_depth_up_to_the_limit_is_read(internals: Lines) -> None:
-    data = b"(" * 10_000 + b")" * 10_000
-    assert internals.ask(f'(read "{data.hex()}")').startswith("(datum (list")
+    for innermost in (b"", b"#u8(1)", b"#${00}", b'"x"'):
+        data = b"(" * 10_000 + innermost + b")" * 10_000
+        assert internals.ask(f'(read "{data.hex()}")').startswith("(datum (list")

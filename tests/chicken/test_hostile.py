@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -182,3 +184,81 @@ def test_an_answer_that_cannot_be_read_fails_one_request(puppet: Puppet, listene
         peer.message(b"(response %d %s)" % (number, answer))
         assert "cannot be read" in puppet.answer(waiting)
     peer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_connections_of_every_end_leave_nothing_behind(puppets: Callable[[], Puppet]) -> None:
+    """`wait` returns only when no thread of any connection is left; then no descriptor is left, either."""
+    server, client = puppets(), puppets()
+
+    def descriptors(puppet: Puppet) -> int:
+        return len(list(Path(f"/proc/{puppet.process.pid}/fd").iterdir()))
+
+    server.command("hello")
+    client.command("hello")
+    before = descriptors(server), descriptors(client)
+    where = server.listen(1, '(tcp "127.0.0.1" 0)', USERS, backlog=100)
+    plain = server.listen(2, '(tcp "127.0.0.1" 0)', backlog=100)
+
+    def ends(peer: Peer, way: int) -> None:
+        """Each way to end a connection, some with a request or two that nobody waits for."""
+        if way % 4 == 1:
+            peer.message(b'(request 0 ("sleep" 50 x))')
+            peer.message(b'(request 1 ("callback" 1 x))')
+        if way % 4 == 2:
+            peer.raw(b"\0\0\1")  # within a packet
+        if way % 4 == 3:
+            peer.raw(struct.pack(">I", 500) + b"x")
+        if way % 8 > 3:
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+
+    for way in range(120):
+        peer = Peer.to(where if way % 3 else plain)
+        if way % 3 == 1:
+            peer.hello(b"user", b"secret")
+        elif way % 3 == 2:
+            peer.hello(b"user", b"wrong")
+        ends(peer, way)
+    for number in range(3, 43):
+        right = "secret" if number % 2 else "wrong"
+        assert client.command(f'connect {number} "127.0.0.1:{where[1]}" "user" "{right}"') == "ok"
+        client.command(f'request {number} ("ping" 1)')
+        client.command(f"close {number}")
+    for server_number in (1, 2):
+        assert server.command(f"stop {server_number}") == "ok"
+        assert server.command(f"wait {server_number}") == "ok"
+    for number in range(4, 43, 2):
+        client.event(f"closed {number}")
+    assert descriptors(server) == before[0]
+    for _ in range(100):  # a client's connection has nothing to wait for
+        client.command("hello")
+        if descriptors(client) == before[1]:
+            break
+    assert descriptors(client) == before[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits descriptors by a shell")
+def test_without_free_descriptors_it_serves_whom_it_has_and_says_so_once(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    limited = tmp_path / "limited"
+    limited.write_text(f"#!/bin/sh\nulimit -n 24\nexec {program('puppet')}\n")
+    limited.chmod(0o755)
+    puppet = Puppet(limited)
+    try:
+        where = puppet.listen(1, '(tcp "127.0.0.1" 0)', USERS, backlog=100)
+        peers = [Peer.to(where) for _ in range(40)]
+        for peer in peers:
+            peer.hello(b"user", b"secret")
+        for number in range(5):
+            assert good(peers[0], number)
+        assert puppet.command(f'connect 2 "127.0.0.1:{where[1]}" "user" "secret"').startswith("network-error ")
+        assert puppet.command(f'connect 2 "localhost:{where[1]}" "user" "secret"').startswith("network-error ")
+        for peer in peers[:-1]:
+            peer.close()
+        assert good(peers[-1])
+        peers[-1].close()
+        assert len([line for line in puppet.log if "cannot be accepted" in line]) == 1
+    finally:
+        assert puppet.end() == 0

@@ -37,6 +37,19 @@ def test_100_connections_at_once(puppets: Callable[[], Puppet]) -> None:
     assert [client.answer(n) for n in started] == [f"response ((0 {i}) (1 {i}))" for i in range(1, 101)]
 
 
+@pytest.mark.parametrize("backlog", [1, 10])
+def test_100_connections_at_once_wait_for_room_in_a_small_backlog(
+    puppets: Callable[[], Puppet], tmp_path: Path, backlog: int
+) -> None:
+    """A Unix socket's connect does not wait by itself when it must not block, and the program has other threads."""
+    server, client = puppets(), puppets()
+    path = server.listen(1, f'(unix "{tmp_path / "s"}")', backlog=backlog)
+    for end in (client, server):
+        started = [end.start(f'connect {i} "{path}" #f #f') for i in range(2, 102)]
+        assert [end.answer(number) for number in started] == ["ok"] * 100
+        assert end.command('request 101 ("ping" 1)') == 'response ("pong" 1)'
+
+
 @pytest.mark.parametrize("users", ["#f", USERS])
 def test_callbacks_nest_five_deep_from_either_side(puppets: Callable[[], Puppet], users: str) -> None:
     server, client = puppets(), puppets()

@@ -1,0 +1,132 @@
+"""What handlers may do: fail, return what nobody expects, stop the server they serve, close their own connection."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Seen = list[str]
+
+
+@pytest.fixture
+def scene(program: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Seen]:
+    """Plays a scene of `tests/handlers.scm` of the egg: the lines that it printed, its socket's path shown as PATH."""
+    path = str(tmp_path / "s")
+
+    def play(name: str) -> Seen:
+        done = subprocess.run([program("handlers"), name, path], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.replace(path, "PATH").splitlines()
+
+    return play
+
+
+def test_a_connection_whose_open_handler_failed_is_served(scene: Callable[[str], Seen]) -> None:
+    assert scene("open-fails") == [
+        '(log "the open handler failed: no welcome: 1 (PATH)")',
+        "(answer still-served)",
+    ]
+
+
+def test_a_close_handler_that_fails_harms_nobody(scene: Callable[[str], Seen]) -> None:
+    assert scene("close-fails") == [
+        '(log "the close handler failed: no-farewell (PATH)")',
+        "(answer still-served)",
+    ]
+
+
+def test_a_user_is_refused_if_user_to_key_fails_or_returns_no_key(scene: Callable[[str], Seen]) -> None:
+    assert scene("user->key-fails") == [
+        '(log "user->key failed: no database")',
+        '(log "hello refused: unknown user or wrong key (PATH, user \\"raises\\")")',
+        "(answer (net))",
+        '(log "user->key returned neither a key nor #f")',
+        '(log "hello refused: unknown user or wrong key (PATH, user \\"text\\")")',
+        "(answer (net))",
+        '(log "hello refused: unknown user or wrong key (PATH, user \\"nobody\\")")',
+        "(answer (net))",
+        '(answer "good")',
+    ]
+
+
+def test_a_handler_that_stops_its_server_still_answers(scene: Callable[[str], Seen]) -> None:
+    assert scene("stop-from-handler") == [
+        "(stopped)",
+        "(answer last-words)",
+        "(over)",
+        "(answer (net))",
+        "(answer (net))",
+    ]
+
+
+def test_stop_does_not_wait_for_handlers_and_wait_does(scene: Callable[[str], Seen]) -> None:
+    seen = scene("wait-waits")
+    assert seen[:4] == ["(began)", "(stop-returned)", "(opening-the-gate)", "(ended)"]
+    assert sorted(seen[4:]) == ["(answer slow)", "(wait-returned)"]
+
+
+def test_what_a_handler_returns_travels_or_is_named_in_an_error(scene: Callable[[str], Seen]) -> None:
+    expected = [
+        r"\(answer \(\)\)",
+        r"\(answer 1\)",
+        r'\(answer \(remote "answer cannot be sent: #<([a-z-]+#)?point>"\)\)',
+        r'\(answer \(remote "answer\[1\] cannot be sent: #<procedure .*car.*>"\)\)',
+        r'\(answer \(remote "answer cannot be sent: a circular structure"\)\)',
+        r"\(answer \(\)\)",
+        r'\(answer \(remote "answer\[0\] cannot be sent: #<([a-z-]+#)?bokbok-key>"\)\)',
+        r'\(answer \(remote "answer\[1\] cannot be sent: #<condition>"\)\)',
+        r'\(answer \(remote "answer cannot be sent: #<output port .*>"\)\)',
+        r"\(answer fine\)",
+    ]
+    seen = scene("odd-values")
+    assert len(seen) == len(expected)
+    assert [line for line, form in zip(seen, expected, strict=True) if not re.fullmatch(form, line)] == []
+
+
+def test_whatever_a_handler_raises_travels_as_text(scene: Callable[[str], Seen]) -> None:
+    seen = scene("odd-errors")
+    assert re.fullmatch(r'\(answer \(remote "#<procedure .*car.*>"\)\)', seen.pop(3))
+    assert seen == [
+        '(answer (remote "oops"))',
+        r'(answer (remote "(1 \"two\" #\\3)"))',
+        '(answer (remote "#f"))',
+        '(answer (remote "(a value that cannot be written: value cannot be sent: a circular structure)"))',
+        r'(answer (remote "with arguments: 1 \"two\" three"))',
+        '(answer (remote "(somewhere) with a place"))',
+        '(answer (remote "just-a-symbol"))',
+        '(answer (remote "((mine what 1))"))',
+        '(answer (remote "(request!) the other end answered with an error: from the client: this-fails"))',
+        "(native-fails #t)",
+        "(long-is-cut 100003)",
+        "(answer fine)",
+    ]
+
+
+def test_what_is_no_argument_is_refused_and_the_connection_goes_on(scene: Callable[[str], Seen]) -> None:
+    seen = scene("refused-arguments")
+    assert [re.sub("#<.*>", "#<...>", line) for line in seen[:4]] == [
+        '(answer (type "message cannot be sent: #<...>"))',
+        '(answer (type "message cannot be sent: #<...>"))',
+        '(answer (type "message[1][1] cannot be sent: #<...>"))',
+        '(answer (type "message cannot be sent: a circular structure"))',
+    ]
+    assert seen[4:] == ["(refused #t)"] * 9 + ["(predicates #t #f #f #f #f)", "(answer fine)"]
+
+
+def test_open_and_close_handlers_may_use_their_connection(scene: Callable[[str], Seen]) -> None:
+    assert scene("handlers-request") == ["(opened (who me))", "(answer first)", "(closed (net))"]
+
+
+def test_without_a_handler_a_request_is_answered_with_an_error(scene: Callable[[str], Seen]) -> None:
+    refused = '(remote "this end has no request handler")'
+    assert scene("no-handlers") == [f"(opened {refused})", f"(answer {refused})", "(answer (net))"]
+
+
+def test_a_handler_that_closes_its_connection_is_not_told_and_the_other_end_is(scene: Callable[[str], Seen]) -> None:
+    seen = scene("close-from-handler")
+    assert sorted(seen[:2]) == ["(answer (net))", "(told)"]
+    assert seen[2:] == ["(over)"]
