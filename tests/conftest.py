@@ -1,8 +1,17 @@
-"""What holds for all tests: Hypothesis waits as long as it takes, since a busy machine is no fault of the code."""
+"""What holds for all tests, wherever they are run.
+
+Hypothesis waits as long as it takes, since a busy machine is no fault of the code. Ctrl-C interrupts what the tests start
+also where a shell has started them in the background, and with that ignored SIGINT.
+"""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("bokbok", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bokbok")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

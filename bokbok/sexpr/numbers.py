@@ -56,8 +56,8 @@ _DECIMAL: Final = {
 }
 _RATIO: Final = re.compile(rb"([+-]?[0-9]+)(\#*)/([0-9]+)(\#*)")
 _SPECIAL: Final = {
-    # CHICKEN 4 compares letter by letter against sets, so `+inn.0` passes for an infinity.
-    4: re.compile(rb"[+-][iInN][aAnN](?:[nN]|(?<=[nN])[fF])\.0"),
+    # CHICKEN 4 compares letter by letter against sets, so `+inn.0` passes for an infinity; a `#` is a 0.
+    4: re.compile(rb"[+-][iInN][aAnN](?:[nN]|(?<=[nN])[fF])\.[0#]"),
     5: re.compile(rb"[+-](?:inf|nan)\.0", re.IGNORECASE),
 }
 _REAL5: Final = rb"(?:[+-]?(?:" + _URATIO + rb"|" + _UDECIMAL + rb")|[+-](?i:inf|nan)\.0)"
@@ -101,6 +101,8 @@ def parse_number(token: bytes, version: int, radix: int = 10, exactness: Exactne
         _check_digits(plain.partition(b"e")[0])
         if exactness == "e":
             return _exact_from_inexact(float(plain)) if version == 4 else _exact(plain)
+        if version == 4 and b"#" in token and plain.translate(None, b"+-").isdigit():
+            return float(plain) + 0.0  # an integer to CHICKEN 4, at first: -0# has no sign
         return float(plain)
     if match := _RATIO.fullmatch(token):
         return _ratio(match, version, 10, exactness)
@@ -244,7 +246,7 @@ def _ratio(match: re.Match[bytes], version: int, radix: int, exactness: Exactnes
     if exactness == "e" and version == 4 and numerator % denominator:
         raise NumberError("inexact number that has no exact value in CHICKEN 4 behind #e")
     if exactness == "i" or (inexact and exactness != "e"):
-        if numerator == 0 and match[2] and match[1][:1] == b"-":
+        if version == 5 and numerator == 0 and match[2] and match[1][:1] == b"-":
             return -0.0
         try:
             return numerator / denominator
@@ -261,7 +263,8 @@ def _parse_radix(token: bytes, version: int, radix: int, exactness: Exactness) -
     if match := _RADIX_INTEGER[radix].fullmatch(token):
         value = _integer(match[1] + b"0" * len(match[2]), radix)
         if exactness == "i" or (match[2] and exactness != "e"):
-            return -0.0 if value == 0 and match[2] and token[:1] == b"-" else _to_float(value)
+            minus_zero = version == 5 and value == 0 and match[2] and token[:1] == b"-"
+            return -0.0 if minus_zero else _to_float(value)
         return value
     if match := _RADIX_RATIO[radix].fullmatch(token):
         return _ratio(match, version, radix, exactness)

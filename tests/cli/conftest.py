@@ -182,6 +182,20 @@ def serving(tmp_path):
 
 
 @pytest.fixture
+def event(serving):
+    """A function that makes events, set at the end: a handler that waits for one would keep its server from ending."""
+    events = []
+
+    def make():
+        events.append(threading.Event())
+        return events[-1]
+
+    yield make
+    for each in events:
+        each.set()
+
+
+@pytest.fixture
 def served(started):
     """A function that starts `bokbok serve`; returns its process, whose `address` is what it printed."""
 

@@ -50,6 +50,8 @@ def test_what_is_no_number_is_none_in_either_version(version: int, token: str) -
         ("+.#", 0.0, None),
         ("-.#e5", -0.0, None),
         ("+inn.0", math.inf, None),
+        ("-inf.#", -math.inf, None),
+        ("+nan.#", math.nan, None),
         ("-Ian.0", -math.inf, None),
         ("+nnf.0", math.nan, None),
         ("1/0", math.inf, None),
@@ -95,6 +97,26 @@ def test_a_zero_of_chicken_5_has_the_sign_that_read_gives_it(
     token: str, radix: int, exactness: Any, value: float
 ) -> None:
     assert same(parse_number(token.encode(), 5, radix, exactness), value)
+
+
+@pytest.mark.parametrize(
+    ("token", "radix", "exactness", "value"),
+    [
+        ("-0#", 10, None, 0.0),  # an integer at first, as in C
+        ("-0#/5", 10, None, 0.0),
+        ("-0", 10, "i", 0.0),
+        ("-0#", 16, None, 0.0),
+        ("-0#", 2, "i", 0.0),
+        ("-0#.", 10, None, -0.0),
+        ("-0.#", 10, None, -0.0),
+        ("-0#e5", 10, None, -0.0),
+        ("-0.0", 10, "i", -0.0),
+    ],
+)
+def test_a_zero_of_chicken_4_has_the_sign_that_read_gives_it(
+    token: str, radix: int, exactness: Any, value: float
+) -> None:
+    assert same(parse_number(token.encode(), 4, radix, exactness), value)
 
 
 @pytest.mark.parametrize("token", ["+inf.0@0", "1e400@0", "+nan.0@0", "1" * 400 + "@0", "0@" + "1" * 400])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bokbok.wire.guards import Guards, HelloMemory, RequestWindow
+from bokbok.wire.guards import DEFAULT_HELLOS, DEFAULT_WINDOW, Guards, HelloMemory, RequestWindow
 
 
 def test_a_hello_is_remembered_once() -> None:
@@ -41,6 +41,19 @@ def test_a_full_memory_forgets_the_oldest() -> None:
     assert memory.remember(b"3")
     assert not memory.remember(b"1")
     assert memory.remember(b"2")
+
+
+def test_a_memory_of_one_hello_forgets_it_for_the_next() -> None:
+    memory = HelloMemory(1)
+    assert memory.remember(b"1")
+    assert not memory.remember(b"1")
+    assert memory.remember(b"2")
+    assert memory.remember(b"1")
+
+
+def test_the_sizes_are_those_of_the_documentation() -> None:
+    assert (DEFAULT_WINDOW, DEFAULT_HELLOS) == (1024, 65_536)
+    assert Guards() == Guards(hello_replay=True, request_replay="window", reflection=True, nonce_reuse=True)
 
 
 def test_a_memory_holds_something() -> None:
