@@ -1,7 +1,7 @@
 """What holds for all tests, wherever they are run.
 
-Hypothesis waits as long as it takes, since a busy machine is no fault of the code. Ctrl-C interrupts what the tests start
-also where a shell has started them in the background, and with that ignored SIGINT.
+Hypothesis waits as long as it takes, since a busy machine is no fault of the code. Ctrl-C interrupts what the tests
+start also where a shell has started them in the background, and with that ignored SIGINT.
 """
 
 from __future__ import annotations
