@@ -11,6 +11,7 @@ import errno
 import inspect
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
@@ -57,6 +58,8 @@ KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
 
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's own streams do."""
+_OF_THE_LOOP = (asyncio.CancelledError, SystemExit, KeyboardInterrupt)
+"""What a task passes on to the event loop, beside its answer."""
 _FLUSH_AT = 8
 """Messages that are sent together at the most. Measured: fewer cost system calls, more leave the other end idle."""
 
@@ -106,7 +109,7 @@ class Connection:
         self._written = 0  # bytes given to the transport, ever
         self._taken = 0  # bytes that the peer had taken of them when this was last looked at
         self._lingering = 0  # bytes that are still read and dropped
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], int | None] = {}  # with the request that nobody has begun to handle
         self._transport_closed = self._loop.create_future()
 
     # What a user sees.
@@ -410,16 +413,29 @@ class Connection:
 
     def _start(self, coroutine: Any) -> None:
         """Run something of this connection's as a task; a server that is waited for waits for it too."""
-        task: asyncio.Task[None] = self._loop.create_task(coroutine)
-        self._tasks.add(task)  # the loop itself keeps only a weak reference
+        self._keep(self._loop.create_task(coroutine))
+
+    def _start_handler(self, id: int, coroutine: Any) -> None:
+        """The same for a request's handler: at once up to its first wait, where Python can do that; many never wait."""
+        if sys.version_info >= (3, 12) and self._loop.get_task_factory() is None:
+            asyncio.Task(coroutine, loop=self._loop, eager_start=True)  # keeps itself
+        else:
+            self._keep(self._loop.create_task(coroutine), id)
+
+    def _keep(self, task: asyncio.Task[None], id: int | None = None) -> None:
+        self._tasks[task] = id  # the loop itself keeps only a weak reference
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        id = self._tasks.pop(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None:  # a fault of ours, or of a profile's; handlers' errors are caught
+        # A fault of ours, or of a profile's; handlers' errors are caught.
+        if error is not None and not isinstance(error, _OF_THE_LOOP):
             _log.error("%r: internal error", self, exc_info=error)
             self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))  # nobody must wait for it
+        elif id is not None:  # a handler that was cancelled before it had begun
+            self._answer_failure(id, asyncio.CancelledError())
+            self._handled()
         self._maybe_finished()
 
     def _maybe_finished(self) -> None:
@@ -457,11 +473,11 @@ class Connection:
     def _run_handler(self, id: int, message: Any) -> None:
         assert self._on_request is not None
         if self._handles_in_task:
-            self._start(self._handle(id, message))
+            self._start_handler(id, self._handle(id, message))
             return
         try:
             answer = self._on_request(self, message)
-        except (SystemExit, KeyboardInterrupt) as error:  # as in a task: these end the event loop
+        except (SystemExit, KeyboardInterrupt) as error:  # as in a task
             self._answer_failure(id, error)
             self._handled()
             raise
@@ -469,7 +485,7 @@ class Connection:
             self._answer_failure(id, error)
         else:
             if inspect.isawaitable(answer):
-                self._start(self._handle(id, message, answer))
+                self._start_handler(id, self._handle(id, message, answer))
                 return
             self._answer(id, answer)
         if self._writable is None:
@@ -479,16 +495,28 @@ class Connection:
 
     async def _handle(self, id: int, message: Any, answer: Awaitable[Any] | None = None) -> None:
         assert self._on_request is not None
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        if task in self._tasks:
+            self._tasks[task] = None  # it has begun: from here on it answers, whatever happens
+        else:
+            self._keep(task)
         try:
             result = await (self._on_request(self, message) if answer is None else answer)
         except BaseException as error:
             self._answer_failure(id, error)
-            if not isinstance(error, Exception):
+            if isinstance(error, _OF_THE_LOOP):
                 self._handled()
                 raise
         else:
             self._answer(id, result)
-        await self._finish()
+        if self._writable is None:
+            self._handled()
+        else:
+            await self._finish()
+        # What `_task_done` would do, a turn of the event loop earlier.
+        task.remove_done_callback(self._task_done)
+        del self._tasks[task]
+        self._maybe_finished()
 
     async def _finish(self) -> None:
         try:

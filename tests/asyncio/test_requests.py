@@ -614,3 +614,52 @@ def test_a_handler_that_exits_ends_the_event_loop(tmp_path: Any, kind: str) -> N
     with pytest.raises(SystemExit) as raised:
         asyncio.run(main())
     assert raised.value.code == 3
+
+
+async def test_a_handler_that_is_cancelled_before_it_has_begun_is_answered_with_an_error(
+    serve: Any, connect: Any
+) -> None:
+    server = await serve(_echo_in_coroutine)
+    connection = await connect(server)
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+        if coroutine.__qualname__ == "Connection._handle":
+            task.cancel()
+        return task
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        with pytest.raises(RemoteError, match="CancelledError"):
+            await connection.request("x")
+    finally:
+        loop.set_task_factory(None)
+    assert await connection.request("x") == "x"
+    await server.stop()
+    await asyncio.wait_for(server.wait(), 10)
+
+
+@pytest.mark.parametrize("error", [type("Odd", (BaseException,), {}), asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_whatever_a_handler_raises_is_its_requests_error(
+    serve: Any, connect: Any, error: type[BaseException], when: str
+) -> None:
+    async def on_request(connection: Any, message: Any) -> Any:
+        if message == "fail":
+            if when == "later":
+                await asyncio.sleep(0)
+            raise error("on purpose")
+        return message
+
+    server = await serve(on_request)
+    connection = await connect(server)
+    with pytest.raises(RemoteError, match=f"{error.__name__}: on purpose"):
+        await connection.request("fail")
+    assert await connection.request("x") == "x"
+    await server.stop()
+    await asyncio.wait_for(server.wait(), 10)
+
+
+async def _echo_in_coroutine(connection: Any, message: Any) -> Any:
+    return message
