@@ -11,10 +11,11 @@ import datetime
 import fnmatch
 import json
 import logging
+import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from .capture import CaptureError, read_capture
 from .calibrate.cli import calibrate
 from .cases import CHAPTERS, all_cases
 from .dump import explain
-from .matrix import SECURITIES, TRANSPORTS, Group, Selection, build, select_cases, shard
+from .matrix import SECURITIES, TRANSPORTS, Group, Selection, build, diagonal, select_cases, shard
 from .model import RUNNER
 from .peers.base import Peer, Unavailable
 from .peers.known import KNOWN, PeerNameError, known_peers, peer_from_option
@@ -117,18 +118,27 @@ def _shard(text: str | None) -> tuple[int, int]:
 
 
 class _Stop:
-    """Ctrl-C and SIGTERM: the first asks the run to end, the second is the shell's usual one."""
+    """Ctrl-C and SIGTERM: the first asks the run to end, which takes a moment; the third is not so patient."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
         self.interrupted = False
+        self._say = say
 
     @contextlib.contextmanager
     def watching(self, task: asyncio.Future[Any]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
+        count = 0
 
         def stop() -> None:
-            self.interrupted = True
-            task.cancel()
+            nonlocal count
+            count += 1
+            if count == 1:
+                self.interrupted = True
+                task.cancel()
+            elif count == 2:
+                self._say("ending what was started; once more to leave it behind")
+            else:
+                os._exit(EXIT_INTERRUPTED)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
@@ -145,7 +155,7 @@ async def play(runner: Runner, groups: list[Group]) -> bool:
     Returns:
         Whether it was interrupted.
     """
-    stop = _Stop()
+    stop = _Stop(runner.observer.note)
     task = asyncio.ensure_future(runner.run(groups))
     with stop.watching(task):
         try:
@@ -411,6 +421,12 @@ Examples:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="Cells played at once."
 )
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Every case over both transports in both security modes, not only over TCP secure and Unix insecure: twice "
+    "as long.",
+)
 @click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON.")
@@ -429,6 +445,7 @@ def check(
     cases: tuple[str, ...],
     timeout: float,
     jobs: int,
+    thorough: bool,
     strict: bool,
     seed: int,
     json_file: str | None,
@@ -439,7 +456,7 @@ def check(
     """One peer, yours, against one of ours: a verdict for each chapter, in under a minute.
 
     COMMAND starts your puppet (or docker:IMAGE). It plays client and server against our own peer, and meets the
-    runner as a hostile client and a hostile server, over TCP and Unix sockets, secure and insecure.
+    runner as a hostile client and a hostile server, over TCP in secure mode and over Unix sockets in insecure mode.
     """
     chosen = _choose_peers(against, [f"{name}={command}"])
     if against == name:
@@ -451,6 +468,8 @@ def check(
         # Itself against itself tells nothing that the others do not.
         if (group.client, group.server) != (name, name)
     ]
+    if not thorough:
+        groups = diagonal(groups)
     if not groups:
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     console = Console(stderr=json_file == "-")
@@ -512,10 +531,17 @@ def _load(paths: Sequence[str]) -> list[dict[str, Any]]:
 @click.option(
     "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
 )
-def merge(files: tuple[str, ...], json_file: str | None, junit_file: str | None, html_file: str | None) -> None:
+@click.option("--partial", is_flag=True, help="Although some shards are not there.")
+def merge(
+    files: tuple[str, ...], json_file: str | None, junit_file: str | None, html_file: str | None, partial: bool
+) -> None:
     """Put the results of several shards (`run --shard K/N --json FILE`) together, and report them as one run."""
     try:
-        document = documents.merge(_load(files))
+        loaded = _load(files)
+        missing = documents.missing_shards(loaded)
+        if missing and not partial:
+            raise click.UsageError(f"not all shards are there, {', '.join(missing)} missing (--partial does without)")
+        document = documents.merge(loaded)
     except documents.DocumentError as error:
         raise click.UsageError(str(error)) from None
     console = Console(stderr=json_file == "-")

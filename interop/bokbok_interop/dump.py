@@ -279,7 +279,7 @@ def _text(data: bytes) -> str:
 
 
 def explain(
-    capture: Capture, profile: Profile, secrets: Mapping[str, str | Key], *, cap: int = 4_096
+    capture: Capture, profile: Profile, secrets: Mapping[str, str | Key], *, cap: int = 4_096, total: int = 1 << 20
 ) -> list[dict[str, Any]]:
     """A whole recording as plain values, for JSON and HTML.
 
@@ -288,6 +288,7 @@ def explain(
         profile: what was spoken.
         secrets: see `Conversation`.
         cap: bytes of one range that are shown.
+        total: bytes of the whole recording that are shown, about: of a longer one each range shows less.
     """
     packets: list[Packet] = []
     for conn in capture.connections():
@@ -298,6 +299,8 @@ def explain(
         )
         packets += best.packets
     packets.sort(key=lambda packet: packet.t)
+    if sum(min(cap, len(r.data)) for packet in packets for r in packet.ranges) > total:
+        cap = max(32, min(cap, total // (1 + sum(len(packet.ranges) for packet in packets))))
     out = []
     for packet in packets[:MAX_PACKETS]:
         out.append(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from .cases import Case
 from .model import RUNNER, Cell
 
-__all__ = ["SECURITIES", "TRANSPORTS", "Group", "Selection", "build", "select_cases", "shard"]
+__all__ = ["SECURITIES", "TRANSPORTS", "Group", "Selection", "build", "diagonal", "select_cases", "shard"]
 
 TRANSPORTS = ("tcp", "unix")
 SECURITIES = ("secure", "insecure")
@@ -96,6 +96,27 @@ def build(peers: Sequence[str], cases: Iterable[Case], selection: Selection) -> 
                 if chosen:
                     groups.append(Group(client, server, transport, security, chosen))
     return groups
+
+
+def diagonal(groups: Sequence[Group]) -> list[Group]:
+    """Of each case and pair half of the cells: TCP secure and Unix insecure, or what comes nearest to it."""
+    places: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for group in groups:
+        for case in group.cases:
+            places.setdefault((group.client, group.server, case.id), []).append((group.transport, group.security))
+    wanted = {("tcp", "secure"), ("unix", "insecure")}
+    out = []
+    for group in groups:
+        mode = (group.transport, group.security)
+        cases = []
+        for case in group.cases:
+            found = places[group.client, group.server, case.id]
+            # A case of one transport, or one security mode, alone has one of the two modes: that is enough for it.
+            if mode in wanted or not wanted & set(found):
+                cases.append(case)
+        if cases:
+            out.append(Group(group.client, group.server, group.transport, group.security, cases))
+    return out
 
 
 def shard(groups: Sequence[Group], number: int, of: int) -> list[Group]:

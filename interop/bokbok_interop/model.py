@@ -66,12 +66,20 @@ class Cell:
 
 
 class Failure(Exception):
-    """A requirement that was not met, with what was expected and what came instead."""
+    """A requirement that was not met, with what was expected and what came instead.
 
-    def __init__(self, problem: str, *, expected: str = "", actual: str = "") -> None:
+    Attributes:
+        problem: what is wrong, in one line.
+        expected, actual: what was wanted and what came, or empty.
+        sentence: the name of the sentence that was broken, where what failed says it better than the case does as a
+            whole: a close handler that does not run is about that, whatever the case is about.
+    """
+
+    def __init__(self, problem: str, *, expected: str = "", actual: str = "", sentence: str = "") -> None:
         self.problem = problem
         self.expected = expected
         self.actual = actual
+        self.sentence = sentence
         parts = [problem]
         if expected:
             parts.append(f"expected {expected}")
@@ -90,6 +98,7 @@ class Result:
         reason: why, in one line; empty for a plain pass.
         seconds: how long it took.
         expected, actual: what a failed requirement wanted and got, where that can be said.
+        sentence: the name of the sentence that was broken, or empty: the first that the case quotes.
         attempts: how often it was played: 2 if a puppet broke while several cells were in flight and this one
             was played again alone.
         evidence: for people: datums exchanged, logs, the annotated dump. See `report.json`.
@@ -101,6 +110,7 @@ class Result:
     seconds: float = 0.0
     expected: str = ""
     actual: str = ""
+    sentence: str = ""
     attempts: int = 1
     round: int = 1
     evidence: dict[str, Any] = field(default_factory=dict)

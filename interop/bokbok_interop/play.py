@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_Awaited = tuple[str | Callable[[], str], str]
+"""What is waited for, in words (made when they are read), and the name of the sentence that promises it."""
 
 USER = "alice"
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 (there is nothing to protect)
@@ -55,12 +57,13 @@ PROMPT = 0.05
 the machine is busy, so that all waiting is given longer in the same measure."""
 SLOWEST = 8.0
 """How many times as long at the most."""
-PULSE_SECONDS = 10.0
-"""A puppet that takes longer for a `hello` is not slow, but stuck or paused: then nothing is given."""
 SLEEPS = (5_000, 15_000)
 """Milliseconds that a handler sleeps beside which others are served; the second on a machine too slow for the first."""
 
 _USE_DEFAULT: Any = object()
+_CLOSE_HANDLERS = {"client": "open.close-handler", "server": "start.close-handler"}
+_COMMANDS = {"close": "close-connection", "stop": "stop-server", "wait": "wait-stopped"}
+"""The sentences that are broken when a command does not come to its end, whatever the case is about."""
 
 
 class Refused(Failure):
@@ -111,6 +114,17 @@ def show(datum: Any, limit: int = 400) -> str:
     except Exception:
         text = repr(datum)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+class _Shown:
+    """A command in words, once somebody wants to read it: most are never read, and some are megabytes."""
+
+    def __init__(self, verb: str, arguments: Sequence[Any]) -> None:
+        self._verb, self._arguments = verb, arguments
+
+    def __str__(self) -> str:
+        words = (show(each, 120) if not isinstance(each, Raw) else "..." for each in self._arguments)
+        return f"({' '.join([self._verb, *words])})"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -198,7 +212,10 @@ class Conn:
             Failure: it does not, in time.
         """
         await self.side.wait_for(
-            lambda: self.closings > 0, f"the close handler of the {self.side.role}'s connection", seconds
+            lambda: self.closings > 0,
+            f"the close handler of the {self.side.role}'s connection",
+            seconds,
+            _CLOSE_HANDLERS[self.side.role],
         )
 
     def __repr__(self) -> str:
@@ -232,7 +249,9 @@ class Served:
         Raises:
             Failure: there is none, in time.
         """
-        await self.side.wait_for(lambda: len(self.connections) > self._taken, "the open handler of the server", seconds)
+        await self.side.wait_for(
+            lambda: len(self.connections) > self._taken, "the open handler of the server", seconds, "start.open-handler"
+        )
         self._taken += 1
         return self.connections[self._taken - 1]
 
@@ -272,20 +291,28 @@ class Side:
             Unsupported: the puppet's word for a missing feature.
             Failure: no answer within `timeout` seconds (the puppet as a whole still lives).
         """
-        shown = f"({verb} {' '.join(show(a, 120) if not isinstance(a, Raw) else '...' for a in arguments)})"
-        with self.play.waiting(f"the {self.role} ({self.puppet.peer}) to answer {shown}"):
+        shown = _Shown(verb, arguments)
+        with self.play.waiting(
+            lambda: f"the {self.role} ({self.puppet.peer}) to answer {shown}", _COMMANDS.get(verb, "")
+        ):
             asked = self.puppet.command(verb, *arguments, trace=self.play.trace, role=self.role)
             try:
                 answer = await (asked if timeout is None else self.play.timed(asked, timeout))
             except asyncio.TimeoutError:
-                raise Failure(f"{shown} was not answered by the {self.role} within {timeout:g} seconds") from None
+                raise Failure(
+                    f"{shown} was not answered by the {self.role}",
+                    expected=f"an answer within {timeout:.3g} s",
+                    actual="none",
+                    sentence=_COMMANDS.get(verb, ""),
+                ) from None
+        self.play.touch()
         if answer.tag in _REFUSALS:
             message = answer.values[0] if answer.values and isinstance(answer.values[0], str) else ""
             if len(answer.values) != 1 or not isinstance(answer.values[0], str):
                 raise Failure(
                     f"{shown} was answered out of form", expected=f'{answer.tag} "message"', actual=str(answer)
                 )
-            raise _REFUSALS[answer.tag](message, shown)
+            raise _REFUSALS[answer.tag](message, str(shown))
         if answer.tag == "unsupported":
             raise Unsupported(f"{self.puppet.peer} says: {show(answer.values)} is unsupported")
         if answer.tag not in ("ok", "response"):
@@ -364,6 +391,7 @@ class Side:
         return conn
 
     def _event(self, name: str, values: list[Any], line: bytes) -> None:
+        self.play.touch()
         if self.over:
             self.puppet.stray()
             return
@@ -380,19 +408,27 @@ class Side:
             if closed is not None:
                 closed.closings += 1
                 if closed.closings > 1:
-                    self.play.problem(f"a close handler ran {closed.closings} times for one connection")
+                    self.play.problem(
+                        f"a close handler ran {closed.closings} times for one connection", _CLOSE_HANDLERS[self.role]
+                    )
         else:
             self.play.problem(f"an unknown event: {line[:200]!r}")
         self.changed.set()
 
-    async def wait_for(self, condition: Any, what: str, seconds: float | None = None) -> None:
+    async def wait_for(self, condition: Any, what: str, seconds: float | None = None, sentence: str = "") -> None:
         """Wait until a condition over this side's events holds.
+
+        Args:
+            condition: is asked after every event.
+            what: is waited for, in words.
+            seconds: less than the case's patience.
+            sentence: the name of the sentence that is broken if it never holds.
 
         Raises:
             Failure: it does not, in time.
             PuppetFault: the puppet broke meanwhile.
         """
-        with self.play.waiting(f"{what} ({self.puppet.peer})"):
+        with self.play.waiting(f"{what} ({self.puppet.peer})", sentence):
             seconds = self.play.patience if seconds is None else min(seconds, self.play.patience)
             start = time.monotonic()
             until = start + seconds
@@ -404,9 +440,10 @@ class Side:
                     continue
                 if rest <= 0:
                     raise Failure(
-                        f"{what} did not run within {seconds:g} seconds",
-                        expected=f"an event from the {self.role}",
+                        f"{what} did not run",
+                        expected=f"an event from the {self.role} within {seconds:.3g} s",
                         actual="none",
+                        sentence=sentence,
                     )
                 self.changed.clear()
                 with contextlib.suppress(asyncio.TimeoutError):
@@ -475,14 +512,15 @@ class Play:
         self.seed = seed
         self.trace = Trace()
         self.capture = Capture(transport)
-        self.problems: list[str] = []
+        self.problems: list[Failure] = []
+        self.touched = time.monotonic()
         self.secrets: dict[str, str] = {USER: PASSPHRASE}
         self.relays: list[Relay] = []
         self.cleanups: list[Any] = []
         self.raw_count = 0
         self.start: Callable[[str], Awaitable[Puppet]] | None = None
-        self._waiting: list[str] = []
-        self._cut_short: list[tuple[float, str]] = []
+        self._waiting: list[_Awaited] = []
+        self._cut_short: list[tuple[float, _Awaited]] = []
         if client is not None:
             self.client = Side("client", client, self)
         if server is not None:
@@ -505,27 +543,35 @@ class Play:
         """A short word that no other case of this run has."""
         return f"s{next(Play._names)}"
 
-    def problem(self, what: str) -> None:
+    def problem(self, what: str, sentence: str = "") -> None:
         """Note something wrong that no line of the case looks at; it fails the case at its end."""
-        self.problems.append(what)
+        self.problems.append(Failure(what, sentence=sentence))
+
+    def touch(self) -> None:
+        """Something came from a puppet: the case gets on."""
+        self.touched = time.monotonic()
 
     @contextlib.contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Remember what is waited for, so that a timeout can say it."""
-        self._waiting.append(what)
+    def waiting(self, what: str | Callable[[], str], sentence: str = "") -> Iterator[None]:
+        """Remember what is waited for, and which sentence promises it, so that a timeout can say it."""
+        entry = (what, sentence)
+        self._waiting.append(entry)
         try:
             yield
         except asyncio.CancelledError:
-            self._cut_short.append((time.monotonic(), what))
+            self._cut_short.append((time.monotonic(), entry))
             raise
         finally:
-            self._waiting.remove(what)
+            self._waiting.remove(entry)
 
-    def waited_for(self) -> str:
-        """What is being waited for, or was when the case was cut short a moment ago."""
+    def waited_for(self) -> tuple[str, str]:
+        """What is being waited for, or was when the case was cut short a moment ago; and the broken sentence's name."""
         since = time.monotonic() - 1.0
-        cut = [what for when, what in self._cut_short if when > since]
-        return "; ".join((self._waiting + cut)[-3:]) or "nothing in particular"
+        entries = (self._waiting + [entry for when, entry in self._cut_short if when > since])[-3:]
+        each = (what if isinstance(what, str) else what() for what, _ in entries)
+        words = "; ".join(dict.fromkeys(each)) or "nothing in particular"
+        sentences = {sentence for _, sentence in entries}
+        return words, sentences.pop() if len(sentences) == 1 else ""
 
     def need(self, *features: str) -> None:
         """Make the cell unsupported unless both puppets have these features.
@@ -644,14 +690,14 @@ class Play:
         if not same(actual, expected):
             raise Failure(what, expected=show(expected), actual=show(actual))
 
-    def check(self, condition: bool, problem: str, *, expected: str = "", actual: str = "") -> None:
-        """See that something holds.
+    def check(self, condition: bool, problem: str, *, expected: str = "", actual: str = "", sentence: str = "") -> None:
+        """See that something holds. For the arguments see `Failure`.
 
         Raises:
             Failure: it does not.
         """
         if not condition:
-            raise Failure(problem, expected=expected, actual=actual)
+            raise Failure(problem, expected=expected, actual=actual, sentence=sentence)
 
     async def until(self, condition: Callable[[], bool], problem: str, actual: Callable[[], str]) -> None:
         """Wait until something holds that no event tells of.
@@ -679,7 +725,9 @@ class Play:
         try:
             return await self.timed(work, seconds)
         except asyncio.TimeoutError:
-            raise Failure(f"{what} took longer than {seconds:g} seconds") from None
+            raise Failure(
+                f"{what} took too long", expected=f"it within {seconds:.3g} s", actual="nothing yet"
+            ) from None
 
     async def slowness(self) -> float:
         """How many times slower than an idle machine's the puppets answer now: from 1 to `SLOWEST`.
@@ -687,11 +735,17 @@ class Play:
         What is measured is a round trip through each of them, so that it does not matter who is in the way: the
         runner, another program, or something that the puppet itself has to do for another case.
         """
-        took = await asyncio.gather(*(side.puppet.pulse(PULSE_SECONDS) for side in self.sides))
+        took = await asyncio.gather(*(side.puppet.pulse() for side in self.sides))
         return max(1.0, min(SLOWEST, max((each for each in took if each is not None), default=0.0) / PROMPT))
 
-    async def timed(self, work: Awaitable[T], seconds: float) -> T:
+    async def timed(self, work: Awaitable[T], seconds: float, *, grace: float = 0.0) -> T:
         """Await something for so many seconds, longer where the puppets are slow; then cancel it.
+
+        Args:
+            work: what is awaited.
+            seconds: on a machine that is not busy.
+            grace: as long as something came from a puppet within so many seconds it may go on, up to `SLOWEST` times
+                as long: a case that gets on is slow and not stuck.
 
         Raises:
             asyncio.TimeoutError: it takes longer.
@@ -702,6 +756,8 @@ class Play:
             await asyncio.wait({task}, timeout=seconds)
             while not task.done():
                 rest = start + seconds * await self.slowness() - time.monotonic()
+                if grace and time.monotonic() < start + seconds * SLOWEST:
+                    rest = max(rest, self.touched + grace - time.monotonic())
                 if task.done():
                     break
                 if rest <= 0:

@@ -107,6 +107,7 @@ class Raw:
     async def send(self, data: bytes) -> None:
         """Send bytes as they are; a connection that is over takes them all the same."""
         self._record(self.role, data)
+        self.play.touch()
         if self.writer.transport.is_closing():
             return
         with contextlib.suppress(ConnectionError):
@@ -143,11 +144,14 @@ class Raw:
                     rest = max(0.01, start + seconds - time.monotonic())
                     data = await self.play.timed(self.reader.read(1 << 18), rest)
                 except asyncio.TimeoutError:
-                    raise Failure(f"the {other} sent nothing within {seconds:g} seconds") from None
+                    raise Failure(
+                        f"the {other} sent nothing", expected=f"a packet within {seconds:.3g} s", actual="nothing"
+                    ) from None
                 except ConnectionError:
                     self.ended_how = "reset"
                     return None
                 self._record(other, data or None)
+                self.play.touch()
                 if not data:
                     self.ended_how = "eof"
                     return None
@@ -208,7 +212,9 @@ class Raw:
             try:
                 packet = await self.hear_packet(max(0.01, until - time.monotonic()))
             except Failure:
-                raise Failure(why, expected="the connection closed", actual=f"it is open after {seconds:g} s") from None
+                raise Failure(
+                    why, expected="the connection closed", actual=f"it is open after {seconds:.3g} s"
+                ) from None
             if packet is None:
                 return rest
             rest.append(packet)
@@ -223,7 +229,7 @@ class Raw:
             packet = await self.hear_packet(seconds)
         except Failure:
             return  # nothing came, as it must be
-        how = f"{self.ended_how} within {seconds:g} s" if packet is None else repr(packet[:60])
+        how = f"{self.ended_how} within {seconds:.3g} s" if packet is None else repr(packet[:60])
         raise Failure(why, expected="the connection open, and nothing said", actual=how)
 
     def end(self) -> None:

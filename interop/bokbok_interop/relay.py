@@ -131,6 +131,10 @@ class Relay:
             with contextlib.suppress(OSError):
                 os.unlink(self.address[1])
 
+    def now(self) -> float:
+        """The time as the recording has it: seconds since the relay was made."""
+        return time.monotonic() - self._start
+
     # -- faults
 
     def hold(self, source: str) -> None:
@@ -213,7 +217,7 @@ class Relay:
         faults = self.faults[source]
         while True:
             data = await reader.read(READ_SIZE)
-            now = time.monotonic() - self._start
+            now = self.now()
             async with self._changed:
                 self.capture.add(now, link.number, source, data or None)
                 self.seen[source] += len(data)

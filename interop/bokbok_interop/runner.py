@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import time
 import traceback
@@ -32,13 +33,22 @@ from .play import Play, Unsupported
 
 __all__ = ["Observer", "Runner", "Settings"]
 
+LOG_SHOWN = 8_000
+"""Characters of its log that the failed start of a puppet shows."""
 STRIKES = 8
 """Puppets of one peer that may break in a row, without one passed cell between, before the peer is given up."""
 START_STRIKES = 2
 """Failed starts in a row before a peer is given up."""
-HUNG_SECONDS = 10.0
-"""After a failure: how long a puppet may take to show that it is still there."""
+SILENCES = 24
+"""Cells of one peer that may run out of time in a row, without one passed cell between, before it is given up."""
 MAX_REASON = 1_000
+CANNOT = {
+    "pause": "it cannot be made to stand still",
+    "kill": "it cannot be killed",
+    "disconnect": "its network cannot be taken away (that of a container can)",
+    "measure": "its memory and its open files cannot be counted (those of a process can)",
+}
+"""What a cell that needs a fault says where it cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ class Runner:
         self.stopping = False
         self._strikes: Counter[str] = Counter()
         self._start_strikes: Counter[str] = Counter()
+        self._silences: Counter[str] = Counter()
         self._given_up: dict[str, PuppetFault] = {}
         self._running: set[Puppet] = set()
         self._slots = asyncio.Semaphore(settings.jobs)
@@ -238,7 +249,7 @@ class Runner:
         self.results.append(result)
         if result.outcome is Outcome.PASSED:
             for name in (result.cell.client, result.cell.server):
-                self._strikes[name] = 0
+                self._strikes[name] = self._silences[name] = 0
         if result.outcome is Outcome.FAILED and (self.settings.fail_fast or self.settings.until_failure):
             self.stopping = True
         self.observer.finished(result)
@@ -272,7 +283,8 @@ class Runner:
             except Unavailable as error:
                 return Result(cell, Outcome.ABSENT, str(error))
             except PuppetFault as fault:
-                return Result(cell, Outcome.FAILED, str(fault), time.monotonic() - start)
+                evidence = {f"{role}_log": fault.log} if fault.log else {}
+                return Result(cell, Outcome.FAILED, str(fault), time.monotonic() - start, evidence=evidence)
             if why := self._unsupported(case, group, puppets):
                 return Result(cell, Outcome.UNSUPPORTED, why)
 
@@ -298,7 +310,7 @@ class Runner:
                 return f"{puppet.peer} speaks the profile {spoken}, not {self.settings.profile.name}"
             for fault in case.faults:
                 if (role in case.fresh or not case.fresh) and fault not in puppet.running.faults:
-                    return f"{puppet.peer} runs where `{fault}` cannot be done to it"
+                    return f"{puppet.peer} runs where {CANNOT[fault]}"
         return ""
 
     async def _play(
@@ -330,17 +342,19 @@ class Runner:
         suspect = False
         try:
             try:
-                await play.timed(case.run(play), play.limit)
+                await play.timed(case.run(play), play.limit, grace=play.patience)
                 if play.problems:
-                    raise Failure(play.problems[0])
+                    raise play.problems[0]
             except Unsupported as why:
                 result.outcome, result.reason = Outcome.UNSUPPORTED, str(why)
             except Failure as failure:
                 result.outcome, result.reason = Outcome.FAILED, failure.problem
-                result.expected, result.actual = failure.expected, failure.actual
+                result.expected, result.actual, result.sentence = failure.expected, failure.actual, failure.sentence
             except asyncio.TimeoutError:
                 result.outcome = Outcome.FAILED
-                result.reason = f"timed out after {play.limit:g} seconds, waiting for {play.waited_for()}"
+                awaited, result.sentence = play.waited_for()
+                result.reason = f"timed out after {play.limit:g} seconds, waiting for {awaited}"
+                self._silent(cell)
             except PuppetFault as fault:
                 result.outcome, result.reason = Outcome.FAILED, str(fault)
             except Unavailable as error:
@@ -359,7 +373,10 @@ class Runner:
             result.seconds = time.monotonic() - start
             await play.cleanup()
             if result.outcome is Outcome.FAILED or self.settings.evidence == "all":
-                result.evidence |= self._evidence(play, case, puppets, logs, whole=result.outcome is Outcome.FAILED)
+                whole = result.outcome is Outcome.FAILED
+                gather = functools.partial(self._evidence, play, case, puppets, logs, whole=whole)
+                # What a failed case has to show may be megabytes: meanwhile the others are played.
+                result.evidence |= await asyncio.to_thread(gather) if whole else gather()
             if suspect:
                 result.evidence["suspect"] = True
             return result
@@ -373,7 +390,7 @@ class Runner:
             if puppet.expected_end:
                 continue
             if puppet.fault is None:
-                await puppet.alive(HUNG_SECONDS)
+                await puppet.pulse()
             if puppet.fault is not None and puppet.fault.problem not in result.reason:
                 result.reason += f" ({puppet.fault})"
 
@@ -414,6 +431,7 @@ class Runner:
                 await self._retire(puppet)
                 self._start_strikes[name] += 1
                 fault = PuppetFault(name, "start", f"its puppet does not start: {fault.problem}")
+                fault.log = running.log.text()[-LOG_SHOWN:]
                 if self._start_strikes[name] >= START_STRIKES:
                     self._give_up(name, fault)
                 raise fault from None
@@ -435,6 +453,16 @@ class Runner:
                 await self._retire(puppet)
             puppet = shared.puppets[role] = await self._start(name, role, transport)
             return puppet
+
+    def _silent(self, cell: Cell) -> None:
+        """Count a cell that ran out of time: who passes nothing and takes all the time is not waited for any more."""
+        # Of two peers the one is at fault that has not passed anything lately; the other's count is small.
+        for name in (cell.client, cell.server):
+            if name != RUNNER:
+                self._silences[name] += 1
+                if self._silences[name] >= SILENCES:
+                    problem = f"{SILENCES} of its cells ran out of time without a passed one between"
+                    self._give_up(name, PuppetFault(name, "hung", problem))
 
     def _give_up(self, name: str, fault: PuppetFault) -> None:
         if name not in self._given_up:

@@ -45,6 +45,10 @@ class MemoryRunning(Running):
 
     def leave(self, how: str = "exited with status 0") -> None:
         self.how = how
+        self.end_output()
+        self._end.set()
+
+    def end_output(self) -> None:
         self._said.put_nowait(b"")
 
     async def send(self, data: bytes) -> None:
@@ -62,6 +66,7 @@ class MemoryRunning(Running):
         self._said.put_nowait(b"")
 
     async def ended(self) -> str:
+        await self._end.wait()
         return self.how
 
     async def listen_address(self, transport: str, name: str, client: Running | None = None) -> tuple[Any, ...]:

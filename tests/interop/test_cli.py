@@ -97,7 +97,7 @@ def test_an_absent_peer_is_shown_with_the_reason_and_costs_no_status_zero(tmp_pa
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
-        ("all", ["python-sync", "chicken5", "chicken4", "chicken5@docker", "chicken4-egg@docker"]),
+        ("all", ["python-sync", "chicken5", "minimal", "chicken4", "chicken5@docker", "chicken4-egg@docker"]),
         ("*@docker", ["chicken5@docker", "chicken4-egg@docker"]),
         ("chicken5,python-*", ["chicken5", "python-sync", "python-asyncio"]),
     ],

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bokbok_interop.cases import CHAPTERS, REQUIREMENTS, all_cases
-from bokbok_interop.matrix import Selection, build, select_cases, shard
+from bokbok_interop.matrix import Selection, build, diagonal, select_cases, shard
 from bokbok_interop.model import RUNNER, Kind
 
 CASES = all_cases()
@@ -74,3 +74,13 @@ def test_every_sentence_that_promises_something_has_a_case_or_a_reason() -> None
     covered = {requirement.name for case in CASES for requirement in case.requirements}
     for name, requirement in REQUIREMENTS.items():
         assert (name in covered) != bool(requirement.untestable), name
+
+
+def test_the_diagonal_has_every_case_of_every_pair_in_two_modes_or_in_those_that_it_has() -> None:
+    groups = build(["a", "b"], CASES, Selection())
+    whole, half = set(cells(groups)), set(cells(diagonal(groups)))
+    assert half < whole
+    assert {(c.client, c.server, c.case) for c in half} == {(c.client, c.server, c.case) for c in whole}
+    modes = {(c.transport, c.security) for c in half if c.case == "request.echo"}
+    assert modes == {("tcp", "secure"), ("unix", "insecure")}
+    assert len(half) < 0.6 * len(whole)

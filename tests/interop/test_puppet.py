@@ -209,13 +209,53 @@ async def test_a_puppet_of_another_protocol_is_refused() -> None:
 async def test_a_puppet_that_closes_its_output_and_lives_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAVE_SECONDS", 0.05)
     puppet, running = await started()
-
-    async def never() -> str:
-        await asyncio.Event().wait()
-        return ""
-
-    running.ended = never  # type: ignore[method-assign]
-    running.leave()
+    running.end_output()
     await puppet.broke.wait()
     assert puppet.fault is not None
     assert "closed its standard output" in puppet.fault.problem
+
+
+async def test_a_puppet_that_ends_and_leaves_its_output_open_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 0.05)
+    puppet, running = await started()
+    running.how = "exited with status 5"
+    running._end.set()
+    await puppet.broke.wait()
+    assert puppet.fault is not None
+    assert puppet.fault.problem.startswith("exited with status 5, and something that it started holds its output open")
+
+
+@pytest.mark.parametrize("event", [b"(event closed 1)\n", b'(event opened 1 %d #f (tcp "h" 1))\n'])
+async def test_events_about_one_thing_without_end_are_a_flood(event: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_OPENED", 30)
+    puppet, running = await started()
+    puppet.own(1, lambda *_: None)
+    running.say(b"".join(event % -(i + 1) if b"%d" in event else event for i in range(100)))
+    await puppet.broke.wait()
+    assert puppet.fault is not None
+    assert puppet.fault.kind == "flooded"
+
+
+async def test_control_bytes_of_nonsense_are_shown_escaped() -> None:
+    puppet, running = await started()
+    running.say(b"\x00\x1b[2J\x07\n")
+    await puppet.broke.wait()
+    assert puppet.fault is not None
+    assert "\\x00\\x1b[2J\\x07" in puppet.fault.problem
+
+
+async def test_a_pulse_is_measured_once_for_all() -> None:
+    puppet, running = await started()
+    one, two = asyncio.ensure_future(puppet.pulse()), asyncio.ensure_future(puppet.pulse())
+    line = await running.heard.get()
+    running.say(line.split(b" ")[0] + b' ok "fake" "0" (puppet-1))\n')
+    assert await one == await two
+    assert running.heard.empty()
+
+
+async def test_a_puppet_without_a_pulse_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HUNG_SECONDS", 0.05)
+    puppet, _ = await started()
+    assert await puppet.pulse() is None
+    assert puppet.fault is not None
+    assert puppet.fault.kind == "hung"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator, ValidationError
+from rich.console import Console
 
 from bokbok_interop.cases import all_cases
 from bokbok_interop.cli import main
 from bokbok_interop.model import Cell, Outcome, Result
 from bokbok_interop.report import document as documents
-from bokbok_interop.report import html, junit
+from bokbok_interop.report import html, junit, terminal
 from bokbok_interop.report.compare import compare
 
 CASES = [case for case in all_cases() if case.chapter == "errors"]
@@ -26,8 +29,8 @@ BROWSER = next(
 
 def make(outcomes: dict[str, Outcome] | None = None, repeat: int = 1, **more: Any) -> dict[str, Any]:
     outcomes = outcomes or {}
-    results = []
-    for number in range(repeat):
+    results = more.pop("results", [])
+    for number in range(0 if results else repeat):
         for case in CASES:
             outcome = outcomes.get(case.id, Outcome.PASSED)
             cell = Cell(f"peer{number % 7}", f"peer{number // 7 % 7}", ("tcp", "unix")[number % 2], "secure", case.id)
@@ -74,35 +77,24 @@ def make(outcomes: dict[str, Outcome] | None = None, repeat: int = 1, **more: An
 MIXED = {CASES[0].id: Outcome.FAILED, CASES[1].id: Outcome.UNSUPPORTED, CASES[2].id: Outcome.ABSENT}
 
 
-def check(value: Any, schema: dict[str, Any], path: str = "$") -> None:
-    """As much of JSON Schema as the schema uses."""
-    kinds = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
-    if "type" in schema:
-        assert isinstance(value, kinds[schema["type"]]), path
-    if "const" in schema:
-        assert value == schema["const"], path
-    if "enum" in schema:
-        assert value in schema["enum"], path
-    if "pattern" in schema:
-        assert re.search(schema["pattern"], value), path
-    if "minimum" in schema:
-        assert value >= schema["minimum"], path
-    if isinstance(value, dict):
-        for name in schema.get("required", []):
-            assert name in value, f"{path}.{name}"
-        for name, item in value.items():
-            inner = schema.get("properties", {}).get(name, schema.get("additionalProperties", {}))
-            check(item, inner, f"{path}.{name}")
-    if isinstance(value, list):
-        assert len(value) >= schema.get("minItems", 0), path
-        for index, item in enumerate(value):
-            prefix = schema.get("prefixItems", [])
-            check(item, prefix[index] if index < len(prefix) else schema.get("items", {}), f"{path}[{index}]")
+SCHEMA = json.loads((Path(documents.__file__).parent / "schema.json").read_text())
+
+
+def check(document: dict[str, Any]) -> None:
+    Draft202012Validator(SCHEMA).validate(json.loads(json.dumps(document)))
 
 
 def test_the_document_fits_its_schema() -> None:
-    schema = json.loads((Path(documents.__file__).parent / "schema.json").read_text())
-    check(json.loads(json.dumps(make(MIXED))), schema)
+    Draft202012Validator.check_schema(SCHEMA)
+    check(make(MIXED))
+
+
+def test_the_schema_notices() -> None:
+    for spoil in ({"outcome": "great"}, {"transport": 7}, {"seconds": -1.0}, {"evidence": {"datums": [["x"]]}}):
+        document = make()
+        document["cells"][0] |= spoil
+        with pytest.raises(ValidationError):
+            check(document)
 
 
 def test_the_summary_counts_every_outcome() -> None:
@@ -127,11 +119,76 @@ def test_junit_says_failed_and_skipped_and_survives_control_characters(tmp_path:
     assert "requirement:" in (failure.text or "")
 
 
+def test_a_failure_points_at_the_sentence_that_broke_and_not_at_the_first_of_its_case(tmp_path: Path) -> None:
+    result = Result(Cell("a", "b", "tcp", "secure", CASES[0].id), Outcome.FAILED, "why", sentence="start.close-handler")
+    document = make(results=[result])
+    cell = document["cells"][0]
+    assert cell["requirement"]["text"].startswith("close-handler is a callback closure")
+    check(document)
+    junit.write(document, tmp_path / "r.xml")
+    assert "close-handler is a callback closure" in (tmp_path / "r.xml").read_text()
+    console = Console(record=True, width=160, file=io.StringIO())
+    terminal.print_failures(console, document)
+    assert "close-handler is a callback closure" in console.export_text()
+
+
+def _failed(case: str, reason: str, sentence: str = "", server: str = "b") -> Result:
+    return Result(Cell("a", server, "tcp", "secure", case), Outcome.FAILED, reason, sentence=sentence)
+
+
+def _panels(results: list[Result]) -> str:
+    console = Console(record=True, width=160, file=io.StringIO())
+    terminal.print_failures(console, make(results=results))
+    return console.export_text()
+
+
+def test_cases_that_fail_at_one_sentence_are_one_failure_and_others_are_not() -> None:
+    same = [_failed(case.id, "no close handler", "start.close-handler") for case in CASES[:3]]
+    shown = _panels([*same, _failed(CASES[3].id, "something else")])
+    assert shown.count("╭─") == 2
+    assert f"✗ {CASES[0].id} and 2 more cases" in shown
+    assert CASES[2].id in shown
+
+
+def test_a_puppet_that_does_not_start_is_one_failure_with_its_log() -> None:
+    results = [_failed(case.id, "b was given up: its puppet does not start: exited with status 3") for case in CASES]
+    results[0].evidence = {"server_log": "starting\nno such file: config\n"}
+    shown = _panels(results)
+    assert shown.count("╭─") == 1
+    assert "no such file: config" in shown
+    assert "requirement" not in shown  # no sentence of the reference is about that
+
+
+def test_a_failure_that_many_cells_share_is_told_a_few_times() -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    progress = terminal.PlainProgress(console)
+    progress.planned(1_000)
+    for number in range(100):
+        progress.finished(_failed(CASES[0].id, "the same", server=f"b{number}"))
+    lines = [line for line in console.export_text().splitlines() if "✗" in line]
+    assert len(lines) < 10
+    assert "and more for the same reason: the same" in lines[-1]
+
+
 def test_merging_keeps_every_cell_and_the_worse_of_two() -> None:
     merged = documents.merge([make(), make({CASES[0].id: Outcome.FAILED})])
     assert merged["summary"]["failed"] == 1
     assert len(merged["cells"]) == len(CASES)
     assert merged["planned"] == 2 * len(CASES)
+
+
+def test_a_shard_that_is_missing_is_not_overlooked(tmp_path: Path) -> None:
+    files = []
+    for shard in ("1/3", "2/3"):
+        files.append(str(tmp_path / f"{shard[0]}.json"))
+        Path(files[-1]).write_text(json.dumps(make(shard=shard)))
+    refused = CliRunner().invoke(main, ["merge", *files], catch_exceptions=False)
+    assert refused.exit_code == 2
+    assert "3/3 missing" in refused.output
+    assert CliRunner().invoke(main, ["merge", "--partial", *files], catch_exceptions=False).exit_code == 0
+    assert documents.missing_shards([make(), make()]) == []
+    with pytest.raises(documents.DocumentError, match="different runs"):
+        documents.missing_shards([make(shard="1/3"), make(shard="1/4")])
 
 
 def test_results_of_two_profiles_do_not_merge() -> None:

@@ -208,6 +208,103 @@ open({str(note)!r}, "a").write("%d " % child.pid)
             pytest.fail("a puppet's child outlived it")
 
 
+async def test_what_left_the_group_of_its_puppet_ends_with_the_run(
+    fake_peer: Callable[..., LocalPeer], tmp_path: Path
+) -> None:
+    note = tmp_path / "pid"
+    peer = fake_peer(
+        f"""
+import subprocess
+child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(300)"], start_new_session=True)
+open({str(note)!r}, "a").write("%d " % child.pid)
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    else: os._exit(5)
+"""
+    )
+    results, _ = await play(peer, make_case("key", key))
+    assert results[0].outcome is Outcome.FAILED
+    assert "exited with status 5, and something that it started holds its output open" in results[0].reason
+    for pid in map(int, note.read_text().split()):
+        for _ in range(100):
+            if not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("a process that left its puppet's group outlived the run")
+
+
+async def test_who_takes_all_the_time_and_passes_nothing_is_given_up(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+"""
+    )
+    results, _ = await play(peer, *(make_case(f"c{i}", key) for i in range(100)), timeout=0.2, jobs=8)
+    reasons = [result.reason for result in results]
+    assert sum("timed out" in reason for reason in reasons) < 50
+    assert "fake was given up: 24 of its cells ran out of time" in reasons[-1]
+
+
+async def test_a_case_that_gets_on_is_not_cut_off_and_one_that_is_stuck_is(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def slow_but_steady(t: Play) -> None:
+        for _ in range(12):
+            await t.client.command("key", "x")
+            await asyncio.sleep(0.05)
+
+    async def stuck(t: Play) -> None:
+        await t.client.command("key", "x")
+        await asyncio.sleep(60)
+
+    results, _ = await play(
+        fake_peer(ANSWERS), make_case("steady", slow_but_steady), make_case("stuck", stuck), timeout=0.3
+    )
+    assert {r.cell.case: r.outcome for r in results} == {
+        "connect.steady": Outcome.PASSED,
+        "connect.stuck": Outcome.FAILED,
+    }
+
+
+async def test_waiting_is_longer_where_the_puppets_are_slow(fake_peer: Callable[..., LocalPeer]) -> None:
+    peer = fake_peer(
+        """
+first = True
+for number, verb, line in lines():
+    if verb == "hello":
+        if not first: time.sleep(0.3)  # a busy machine: six times as long as an answer may take
+        first = False
+        hello(number)
+    elif verb == "close": say("(%s ok)" % number)
+    else: time.sleep(0.8); say("(%s ok)" % number)
+"""
+    )
+
+    async def within_half_a_second(t: Play) -> None:
+        await t.client.command("key", "x", timeout=0.5)
+
+    results, _ = await play(peer, make_case("patient", within_half_a_second))
+    assert results[0].outcome is Outcome.PASSED, results[0].reason
+
+
+async def test_a_failure_says_which_sentence_was_broken(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def no_answer_to_stop(t: Play) -> None:
+        await t.client.command("stop", 1, timeout=0.2)
+
+    async def no_answer_at_all(t: Play) -> None:
+        await t.client.command("wait", 1)
+
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+"""
+    )
+    cases = make_case("stop", no_answer_to_stop), make_case("wait", no_answer_at_all), make_case("key", key)
+    results, _ = await play(peer, *cases, timeout=0.5)
+    assert [result.sentence for result in results] == ["stop-server", "wait-stopped", ""]
+
+
 async def test_a_missing_program_is_absent_with_the_reason() -> None:
     results, runner = await play(LocalPeer("ghost", "/no/such/program --flag"), make_case("one", nothing))
     assert results[0].outcome is Outcome.ABSENT

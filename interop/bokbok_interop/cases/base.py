@@ -35,7 +35,7 @@ class Case:
         subject: whose behaviour it is about; that peer must claim the kind.
         transports, securities: where it makes sense.
         needs: features that both puppets must have, beside the transport's and the security's.
-        fresh: roles that need a puppet of their own, since the case kills or breaks it.
+        fresh: roles that need a puppet of their own, since the case kills it, or keeps it too busy for others.
         opponent: the role that the runner itself plays, or `None` for two puppets.
         direct: without the relay between the two.
         faults: what the subject's backend must be able to do (`pause`, `kill`, `disconnect`).

@@ -145,6 +145,7 @@ async def many(t: Play) -> None:
     "profile.own-limit",
     "request.errors",
     kind="profile",
+    fresh=("server",),
     opponent="client",
     transport="unix",
     security="insecure",

@@ -366,6 +366,7 @@ async def reads_unspecified(t: Play) -> None:
     "guards.survives",
     kind="profile",
     timeout=30,
+    fresh=("server",),
     **BAD_CLIENT,
 )
 async def deep_nesting(t: Play) -> None:
@@ -389,6 +390,7 @@ async def deep_nesting(t: Play) -> None:
     "guards.survives",
     kind="profile",
     timeout=30,
+    fresh=("server",),
     **BAD_CLIENT,
 )
 async def endless_nesting(t: Play) -> None:
@@ -407,6 +409,7 @@ async def endless_nesting(t: Play) -> None:
     "guards.survives",
     kind="profile",
     timeout=30,
+    fresh=("server",),
     **BAD_CLIENT,
 )
 async def huge_numbers(t: Play) -> None:
@@ -432,7 +435,15 @@ async def huge_numbers(t: Play) -> None:
         await _served(bad, "the same connection, after huge numbers")
 
 
-@case("hostile.million-symbols", "guards.memory", "guards.survives", kind="hardening", timeout=60, **BAD_CLIENT)
+@case(
+    "hostile.million-symbols",
+    "guards.memory",
+    "guards.survives",
+    kind="hardening",
+    timeout=60,
+    fresh=("server",),
+    **BAD_CLIENT,
+)
 async def million_symbols(t: Play) -> None:
     """A million different symbols, and half a million keywords, are read like any other list."""
     async with siege(t) as served:
@@ -459,7 +470,15 @@ async def length_over_limit(t: Play) -> None:
             await bad.must_end(f"a packet of {length} bytes was awaited")
 
 
-@case("hostile.packet-at-the-limit", "profile.framing", "guards.survives", kind="profile", timeout=40, **BAD_CLIENT)
+@case(
+    "hostile.packet-at-the-limit",
+    "profile.framing",
+    "guards.survives",
+    kind="profile",
+    timeout=40,
+    fresh=("server",),
+    **BAD_CLIENT,
+)
 async def packet_at_the_limit(t: Play) -> None:
     """A packet of exactly 16 MiB is served."""
     async with siege(t) as served:
@@ -1042,9 +1061,8 @@ async def used_id(t: Play) -> None:
     "guards.refusal",
     "guards.survives",
     kind="hardening",
-    security="insecure",
     transport="unix",
-    timeout=20,
+    timeout=30,
     **BAD_CLIENT,
 )
 async def every_used_id(t: Play) -> None:
@@ -1593,6 +1611,7 @@ async def server_sends_unreadable_request(t: Play) -> None:
     "guards.survives",
     kind="profile",
     timeout=40,
+    fresh=("client",),
     **BAD_SERVER,
 )
 async def server_sends_huge_things(t: Play) -> None:

@@ -78,7 +78,10 @@ class PuppetFault(Exception):
         peer: the peer's name.
         kind: `crashed`, `hung`, `flooded`, `nonsense` or `start`.
         problem: what happened, in words.
+        log: the end of its log, where no cell of it will have that.
     """
+
+    log = ""
 
     def __init__(self, peer: str, kind: str, problem: str) -> None:
         self.peer = peer

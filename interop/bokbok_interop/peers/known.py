@@ -20,7 +20,7 @@ from .local import LocalPeer
 
 __all__ = ["KNOWN", "ChickenPeer", "PeerNameError", "find_root", "known_peers", "peer_from_option"]
 
-KNOWN = ("python-sync", "python-asyncio", "chicken5")
+KNOWN = ("python-sync", "python-asyncio", "chicken5", "minimal")
 """Played by default."""
 
 BUILD_SECONDS = 600
@@ -108,6 +108,18 @@ class ChickenPeer(LocalPeer):
             )
 
 
+class ExamplePeer(LocalPeer):
+    """The example implementation in `interop/examples/`: only a checkout has it."""
+
+    async def prepare(self) -> None:
+        """See `Peer.prepare`."""
+        root = find_root()
+        puppet = root / "interop" / "examples" / self.name / "puppet.py" if root is not None else None
+        if puppet is None or not puppet.exists():
+            raise Unavailable(f"interop/examples/{self.name} is not here: it is no part of the installed package")
+        self.command = [sys.executable, str(puppet)]
+
+
 class Chicken4Peer(LocalPeer):
     """A puppet built elsewhere with CHICKEN 4, which no package registry has: `BOKBOK_CHICKEN4` names it."""
 
@@ -160,6 +172,7 @@ def known_peers() -> dict[str, Peer]:
             "csc",
             "apt-get install chicken-bin libchicken-dev",
         ),
+        "minimal": ExamplePeer("minimal", []),
         "chicken4": Chicken4Peer("chicken4", []),
         **{
             name: DockerPeer(name, f"{source.tag} {command}", source=source, root=root)

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import errno
 import os
+import secrets
 import shlex
 import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavaila
 __all__ = ["LocalPeer", "LocalRunning"]
 
 _READ = 256 * 1024
+_POLL = 0.01  # seconds between two looks whether a process is gone, where nothing tells
+MARK = "BOKBOK_INTEROP_RUN"
+"""Environment variable by which what a puppet has started is found, even if it has left the puppet's group."""
 MAX_PARENT = 60
 """Length of a folder's name in which there is room for a socket's path of 107 bytes, ours and those of the cases."""
 
@@ -38,7 +42,32 @@ class LocalRunning(Running):
         self.process = process
         self.folder = folder
         self.flooded = False
+        self._exit = asyncio.Event()
         self._errors = asyncio.ensure_future(self._read_log())
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have the end of the process told, where the system does that."""
+        loop = asyncio.get_running_loop()
+        try:
+            file = os.pidfd_open(self.process.pid)
+        except (AttributeError, OSError):  # no Linux, an old one, or it is gone already
+            self._exit.set()
+            return
+
+        def over() -> None:
+            loop.remove_reader(file)
+            os.close(file)
+            self._exit.set()
+
+        loop.add_reader(file, over)
+
+    async def _gone(self) -> int:
+        """Its status, once it is gone. (asyncio's `wait` goes on while something that it started holds its pipes.)"""
+        await self._exit.wait()
+        while (status := self.process.returncode) is None:
+            await asyncio.sleep(_POLL)
+        return status
 
     async def _read_log(self) -> None:
         assert self.process.stderr is not None
@@ -68,7 +97,7 @@ class LocalRunning(Running):
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
-            status = await asyncio.wait_for(self.process.wait(), grace)
+            status = await asyncio.wait_for(self._gone(), grace)
         except asyncio.TimeoutError:
             status = None
         finally:
@@ -78,7 +107,7 @@ class LocalRunning(Running):
     async def kill(self) -> None:
         """See `Running.kill`."""
         self._signal(signal.SIGKILL)
-        await self.process.wait()
+        await self._gone()
         self._signal(signal.SIGKILL)  # what it started and left behind in its group
         self._errors.cancel()
         await asyncio.gather(self._errors, return_exceptions=True)
@@ -87,7 +116,7 @@ class LocalRunning(Running):
 
     async def ended(self) -> str:
         """See `Running.ended`."""
-        status = await self.process.wait()
+        status = await self._gone()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._errors), 0.5)  # its last words
         if self.flooded:
@@ -175,6 +204,7 @@ class LocalPeer(Peer):
         self.environment = dict(environment or {})
         self.given = given
         self._folder: str | None = None
+        self._mark = ""
 
     async def prepare(self) -> None:
         """See `Peer.prepare`."""
@@ -192,13 +222,14 @@ class LocalPeer(Peer):
             # Short, since a Unix socket's path has 107 bytes; ours alone (mode 700).
             parent = tempfile.gettempdir()
             self._folder = tempfile.mkdtemp(prefix="bokbok-", dir=parent if len(parent) <= MAX_PARENT else "/tmp")  # noqa: S108
+            self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", MARK: self._mark, **self.environment},
                 start_new_session=True,
                 limit=_READ * 4,
             )
@@ -210,12 +241,24 @@ class LocalPeer(Peer):
     async def dispose(self) -> None:
         """See `Peer.dispose`."""
         if self._folder is not None:
+            for pid in _marked(self._mark):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def describe(self) -> dict[str, Any]:
         """See `Peer.describe`."""
         return {"name": self.name, "command": shlex.join(self.command)}
+
+
+def _marked(mark: str) -> Iterator[int]:
+    """The processes whose environment has this mark, where the system tells."""
+    wanted = f"{MARK}={mark}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or somebody else's
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,10 +30,16 @@ MAX_LINE = 96 * 1024 * 1024
 """Bytes of one line: a packet of 16 MiB is at most four times as long when every byte of it is escaped."""
 MAX_STRAY = 1_000
 """Events about things that no case asked about any more, before a puppet counts as flooding."""
+MAX_CLOSED = 20
+"""Events that one connection has closed: one is right, a few are a case's failure, more are a flood."""
+MAX_OPENED = 20_000
+"""Connections that a puppet's servers may open: more than any case makes."""
 HELLO_SECONDS = 20.0
 """How long a puppet may take to start and to answer `hello`."""
+HUNG_SECONDS = 30.0
+"""How long it may take to answer `hello` later on, when it is busy: one that takes longer is stuck."""
 LEAVE_SECONDS = 3.0
-"""How long a puppet may live after the end of its standard output."""
+"""How long a puppet may live after the end of its standard output, and its output after its end."""
 SHOWN = 240
 """Bytes of a line that an error message shows."""
 
@@ -44,7 +51,8 @@ def symbol_name(datum: Any) -> str | None:
 
 def shown(line: bytes, limit: int = SHOWN) -> str:
     """A line as people can read it, cut."""
-    text = line.decode("utf-8", "backslashreplace")
+    text = line[: limit + 1].decode("utf-8", "backslashreplace")
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text) or "an empty line"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(line)} bytes)"
 
 
@@ -140,8 +148,11 @@ class Puppet:
         self._owners: dict[int, tuple[EventSink, Trace | None, str]] = {}
         self._abandoned: set[int] = set()
         self._stray = 0
+        self._closed: Counter[int] = Counter()
+        self._opened = 0
         self._send_lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._pulse: asyncio.Future[float | None] | None = None
 
     @property
@@ -156,6 +167,7 @@ class Puppet:
             PuppetFault: it does not answer, or not as a puppet does.
         """
         self._reader = asyncio.ensure_future(self._read())
+        self._watcher = asyncio.ensure_future(self._watch())
         answer = await self.command("hello", timeout=timeout)
         match answer:
             case Answer("ok", [str(name), str(version), list(features)]):
@@ -222,29 +234,21 @@ class Puppet:
         async with self._send_lock:
             await self.running.send(line)
 
-    async def pulse(self, limit: float) -> float | None:
-        """Seconds that it takes to answer now; `None` if that is more than `limit`, which is held against nobody."""
+    async def pulse(self) -> float | None:
+        """Seconds that it takes to answer now; `None` if it is broken, which a puppet is that takes `HUNG_SECONDS`."""
         if self.fault is not None:
             return None
         if self._pulse is None or self._pulse.done():  # one measures for all who want to know
-            self._pulse = asyncio.ensure_future(self._measure(limit))
+            self._pulse = asyncio.ensure_future(self._measure())
         return await asyncio.shield(self._pulse)
 
-    async def _measure(self, limit: float) -> float | None:
+    async def _measure(self) -> float | None:
         start = time.monotonic()
         try:
-            await asyncio.wait_for(self.command("hello"), limit)
-        except (asyncio.TimeoutError, PuppetFault):
+            await self.command("hello", timeout=HUNG_SECONDS)
+        except PuppetFault:
             return None
         return time.monotonic() - start
-
-    async def alive(self, timeout: float = 5.0) -> bool:
-        """Whether it still answers."""
-        try:
-            await self.command("hello", timeout=timeout)
-        except PuppetFault:
-            return False
-        return True
 
     async def close(self) -> int | None:
         """Let it end by the end of its standard input; kill it if it does not."""
@@ -263,12 +267,21 @@ class Puppet:
             await self._stop_reading()
 
     async def _stop_reading(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        tasks = [task for task in (self._reader, self._watcher) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._break("crashed", "was ended by the runner")
 
     # -- reading
+
+    async def _watch(self) -> None:
+        """A puppet that is gone may leave something behind that holds its output open: then no end is read."""
+        how = await self.running.ended()
+        await asyncio.sleep(LEAVE_SECONDS)
+        if self.fault is None:
+            self._break("crashed", f"{how}, and something that it started holds its output open{self._last_words()}")
+            await self.running.kill()
 
     async def _read(self) -> None:
         pending: list[bytes] = []
@@ -306,7 +319,7 @@ class Puppet:
 
     def _last_words(self) -> str:
         words = self.running.log.text()[-2_000:].strip().splitlines()
-        return f"; the last line of its log: {words[-1][:300]}" if words else "; its log is empty"
+        return f"; the last line of its log: {words[-1][:160]}" if words else "; its log is empty"
 
     def _line(self, line: bytes, count: int) -> None:
         try:
@@ -348,9 +361,16 @@ class Puppet:
                 raise _Broken(
                     "nonsense", f"expected (event opened SERVER HANDLE USER ADDRESS), HANDLE < 0: {shown(line)}"
                 )
+            self._opened += 1
+            if self._opened > MAX_OPENED:
+                raise _Broken("flooded", f"wrote more than {MAX_OPENED} events of opened connections")
             if values[1] in self._owners:
                 raise _Broken("nonsense", f"gave the handle {values[1]} to two connections: {shown(line)}")
             self._owners[values[1]] = owner
+        else:
+            self._closed[values[0]] += 1
+            if self._closed[values[0]] > MAX_CLOSED:
+                raise _Broken("flooded", f"wrote more than {MAX_CLOSED} events about one connection: {shown(line)}")
         if trace is not None:
             trace.add(role, "<", line)
         sink(name, values, line)

@@ -17,10 +17,22 @@ from typing import Any
 
 from bokbok import __version__
 
-from ..cases import Case
+from ..cases import REQUIREMENTS, Case, Requirement
 from ..model import Outcome, Result
 
-__all__ = ["FORMAT", "DocumentError", "build", "load", "merge", "pack", "summary", "unpack"]
+__all__ = [
+    "FORMAT",
+    "DocumentError",
+    "build",
+    "load",
+    "merge",
+    "missing_shards",
+    "pack",
+    "requirement_of",
+    "sentence",
+    "summary",
+    "unpack",
+]
 
 FORMAT = 1
 
@@ -89,6 +101,8 @@ def build(
         }
         if result.expected or result.actual:
             entry |= {"expected": result.expected, "actual": result.actual}
+        if result.sentence:
+            entry["requirement"] = sentence(REQUIREMENTS[result.sentence])
         if result.attempts > 1:
             entry["attempts"] = result.attempts
         if result.round > 1:
@@ -126,10 +140,31 @@ def describe(case: Case) -> dict[str, Any]:
         "kind": case.kind.value,
         "title": case.title,
         "about": case.subject,
-        "requirements": [
-            {"name": r.name, "document": r.document, "section": r.section, "text": r.text} for r in case.requirements
-        ],
+        "requirements": [sentence(requirement) for requirement in case.requirements],
     }
+
+
+def sentence(requirement: Requirement) -> dict[str, str]:
+    """A sentence as plain values."""
+    return {
+        "name": requirement.name,
+        "document": requirement.document,
+        "section": requirement.section,
+        "text": requirement.text,
+    }
+
+
+def requirement_of(cell: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]]) -> Mapping[str, str] | None:
+    """The sentence that a failed cell points at: the one that failed, or else the first that its case quotes.
+
+    Args:
+        cell: of a document.
+        cases: the document's cases, by id.
+    """
+    if found := cell.get("requirement"):
+        return found  # type: ignore[no-any-return]
+    quoted = cases.get(cell["case"], {}).get("requirements")
+    return quoted[0] if quoted else None
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -149,6 +184,22 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(document.get("cells"), list):
         raise DocumentError(f'{path}: expected a list under "cells"')
     return document
+
+
+def missing_shards(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which shards these documents lack to be a whole run, as `K/N`.
+
+    Raises:
+        DocumentError: they are shards of different numbers.
+    """
+    given = [document["shard"] for document in documents if document.get("shard")]
+    if not given:
+        return []
+    of = {shard.partition("/")[2] for shard in given}
+    if len(of) > 1:
+        raise DocumentError(f"these are shards of different runs: {', '.join(sorted(given))}")
+    count = of.pop()
+    return [shard for number in range(1, int(count) + 1) if (shard := f"{number}/{count}") not in given]
 
 
 def merge(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def _compact(document: Mapping[str, Any]) -> dict[str, Any]:
         if packed:
             evidence.append(packed)
             index = len(evidence)
-        extra = {k: cell[k] for k in ("expected", "actual", "attempts", "round") if cell.get(k)}
+        extra = {k: cell[k] for k in ("expected", "actual", "requirement", "attempts", "round") if cell.get(k)}
         cells.append(
             [
                 names.setdefault(cell["client"], len(names)),

@@ -12,6 +12,8 @@ from typing import Any
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from .document import requirement_of
+
 __all__ = ["write"]
 
 # XML 1.0 has no form for most control characters, not even escaped.
@@ -24,7 +26,7 @@ def _clean(text: str) -> str:
 
 def write(document: Mapping[str, Any], path: Path) -> None:
     """Write the results: one suite for each pair, transport and security, one test for each cell."""
-    requirements = {case["id"]: case["requirements"][0]["text"] for case in document["cases"]}
+    cases = {case["id"]: case for case in document["cases"]}
     suites: dict[tuple[str, ...], TestSuite] = {}
     for cell in document["cells"]:
         key = (cell["client"], cell["server"], cell["transport"], cell["security"])
@@ -36,7 +38,7 @@ def write(document: Mapping[str, Any], path: Path) -> None:
         reason = _clean(cell["reason"])
         if cell["outcome"] == "failed":
             failure = Failure(reason, "failed")
-            failure.text = _clean(_text(cell, requirements.get(cell["case"], "")))
+            failure.text = _clean(_text(cell, requirement_of(cell, cases)))
             test.result = [failure]
         elif cell["outcome"] != "passed":
             test.result = [Skipped(f"{cell['outcome']}: {reason}", cell["outcome"])]
@@ -49,8 +51,10 @@ def write(document: Mapping[str, Any], path: Path) -> None:
     xml.write(str(path), pretty=True)
 
 
-def _text(cell: Mapping[str, Any], requirement: str) -> str:
-    parts = [f"requirement: {requirement}"]
+def _text(cell: Mapping[str, Any], requirement: Mapping[str, str] | None) -> str:
+    parts = []
+    if requirement is not None:
+        parts = [f"requirement: {requirement['text']}", f"({requirement['document']}, {requirement['section']})"]
     for key in ("expected", "actual"):
         if cell.get(key):
             parts.append(f"{key}: {cell[key]}")

@@ -22,6 +22,7 @@ from ..cases import CHAPTERS
 from ..dump import render
 from ..model import RUNNER, Cell, Outcome, Result
 from ..runner import Observer
+from .document import requirement_of
 
 __all__ = [
     "LiveMatrix",
@@ -34,6 +35,12 @@ __all__ = [
 ]
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "absent": "dim"}
+MOST_SAID = 6
+"""Failed cells that are told while the run goes on, of those that fail for the same reason."""
+MOST_ALIKE = 3
+"""Failed cases beside a first one that are shown each for itself, though the reason is the same."""
+LAST_LOG = 6
+"""Lines of a log that are shown of a puppet that broke."""
 LAST_PACKETS = 4
 """Packets of a failed conversation that the terminal shows."""
 
@@ -62,10 +69,28 @@ def _matrix(counts: Mapping[tuple[str, str], Counter[str]], peers: Sequence[str]
     return table
 
 
+class _Failures:
+    """Says of each failure what it is, and of one that many cells share so often, and once that there are more."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def line(self, result: Result) -> str:
+        """What to print of a failed cell, as markup, or nothing."""
+        self._seen[result.reason] += 1
+        said = self._seen[result.reason]
+        if said > MOST_SAID + 1:
+            return ""
+        if said > MOST_SAID:
+            return f"[bold red]✗[/] and more for the same reason: {escape(result.reason)}"
+        return f"[bold red]✗[/] {escape(str(result.cell))}: {escape(result.reason)}"
+
+
 class LiveMatrix(Observer):
     """The table that is redrawn while the run goes on. A context manager."""
 
     def __init__(self, console: Console, peers: Sequence[str]) -> None:
+        self._failures = _Failures()
         self.console = console
         self.peers = list(peers)
         self.counts: dict[tuple[str, str], Counter[str]] = {}
@@ -102,8 +127,8 @@ class LiveMatrix(Observer):
         key = (result.cell.client, result.cell.server)
         self.counts.setdefault(key, Counter())[result.outcome.value] += 1
         self.progress.advance(self.task)
-        if result.outcome is Outcome.FAILED:
-            self.console.print(f"[bold red]✗[/] {escape(str(result.cell))}: {escape(result.reason)}", highlight=False)
+        if result.outcome is Outcome.FAILED and (line := self._failures.line(result)):
+            self.console.print(line, highlight=False)
 
     def note(self, text: str) -> None:
         """See `Observer.note`."""
@@ -116,6 +141,7 @@ class PlainProgress(Observer):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.total = self.done = 0
+        self._failures = _Failures()
 
     def planned(self, cells: int) -> None:
         """See `Observer.planned`."""
@@ -128,10 +154,8 @@ class PlainProgress(Observer):
     def finished(self, result: Result) -> None:
         """See `Observer.finished`."""
         self.done += 1
-        if result.outcome is Outcome.FAILED:
-            self.console.print(
-                f"✗ {escape(str(result.cell))}: {escape(result.reason)}", highlight=False, soft_wrap=True
-            )
+        if result.outcome is Outcome.FAILED and (line := self._failures.line(result)):
+            self.console.print(line, highlight=False, soft_wrap=True)
         step = max(1, self.total // 10)
         if self.done % step == 0:
             self.console.print(f"{self.done} of {self.total} cells", highlight=False)
@@ -164,44 +188,79 @@ def print_absent(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def print_failures(console: Console, document: Mapping[str, Any], limit: int = 25) -> None:
-    """What failed: the requirement, expected and actual, the last packets. The same failure is shown once."""
+    """What failed: the requirement, expected and actual, the last packets.
+
+    The same failure is shown once: of one case in several cells, and of several cases where they all failed at the
+    same sentence, or for a reason that has nothing to do with them, as a puppet that does not start.
+    """
     cases = {case["id"]: case for case in document["cases"]}
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in document["cells"]:
-        if cell["outcome"] == "failed":
-            groups.setdefault((cell["case"], cell["reason"]), []).append(cell)
-    for index, ((case_id, reason), cells) in enumerate(groups.items()):
-        if index >= limit:
-            console.print(f"... and {len(groups) - limit} more kinds of failure: see the JSON or HTML report")
-            break
-        console.print(_failure(cases.get(case_id), case_id, reason, cells))
+    order = {case_id: index for index, case_id in enumerate(cases)}
+    failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
+    failed.sort(key=lambda cell: order.get(cell["case"], len(order)))
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in failed:
+        alike.setdefault((cell["reason"], cell.get("requirement", {}).get("name", "")), []).append(cell)
+    panels = []
+    for (_, sentence), cells in alike.items():
+        by_case: dict[str, list[Mapping[str, Any]]] = {}
+        for cell in cells:
+            by_case.setdefault(cell["case"], []).append(cell)
+        if len(by_case) > (1 if sentence else 1 + MOST_ALIKE):
+            panels.append(_failure(list(by_case), cells, cases))
+        else:
+            panels += [_failure([case_id], mine, cases) for case_id, mine in by_case.items()]
+    for panel in panels[:limit]:
+        console.print(panel)
+    if len(panels) > limit:
+        console.print(f"... and {len(panels) - limit} more kinds of failure: see the JSON or HTML report")
 
 
-def _failure(case: Mapping[str, Any] | None, case_id: str, reason: str, cells: Sequence[Mapping[str, Any]]) -> Panel:
-    first = cells[0]
-    lines = [Text(reason, "bold")]
-    if case is not None:
-        requirement = case["requirements"][0]
+def _failure(
+    case_ids: Sequence[str], cells: Sequence[Mapping[str, Any]], cases: Mapping[str, Mapping[str, Any]]
+) -> Panel:
+    first = next((cell for cell in cells if cell.get("evidence")), cells[0])
+    broken = " was given up: " in first["reason"] or "its puppet does not start" in first["reason"]
+    lines = [Text(first["reason"], "bold")]
+    requirement = requirement_of(first, cases)
+    if requirement is not None and not broken:
         lines.append(Text.assemble(("requirement  ", "cyan"), f"“{requirement['text']}”"))
-        lines.append(
-            Text.assemble(("             ", "cyan"), (f"{requirement['document']}, {requirement['section']}", "dim"))
-        )
+        lines.append(Text(f"             {requirement['document']}, {requirement['section']}", "dim"))
     for key, label in (("expected", "expected     "), ("actual", "actual       ")):
         if first.get(key):
             lines.append(Text.assemble((label, "cyan"), first[key]))
-    where = [f"{c['client']} → {c['server']}, {c['transport']}, {c['security']}" for c in cells]
-    lines.append(
-        Text.assemble(
-            ("cells        ", "cyan"), "; ".join(where[:4]) + (f"; and {len(where) - 4} more" if len(where) > 4 else "")
-        )
-    )
-    for packet in first.get("evidence", {}).get("packets", [])[-LAST_PACKETS:]:
+    lines.append(Text.assemble(("cells        ", "cyan"), _some(_where(cells), 4)))
+    if len(case_ids) > 1:
+        lines.append(Text.assemble(("cases        ", "cyan"), _some(case_ids, 8, ", ")))
+    evidence = first.get("evidence", {})
+    for packet in evidence.get("packets", [])[-LAST_PACKETS:]:
         shown = [r for r in packet["ranges"] if r["layer"] in ("opened", "message", "raw", "hello")]
         data = bytes.fromhex(shown[-1]["hex"])[:160].decode("utf-8", "backslashreplace") if shown else ""
         problem = f"  ! {packet['problem']}" if packet["problem"] else ""
-        lines.append(Text(f"  {packet['t']:8.4f} s  {packet['from']:>6}: {packet['title']}  {data!r}{problem}", "dim"))
-    title = Text(f"✗ {case_id}", "bold red")
-    return Panel(Group(*lines), title=title, title_align="left", border_style="red")
+        said = f"  {data!r}" if data else ""
+        lines.append(Text(f"  {packet['t']:8.4f} s  {packet['from']:>6}: {packet['title']}{said}{problem}", "dim"))
+    if broken or "packets" not in evidence:
+        for role in ("client", "server"):
+            for line in evidence.get(f"{role}_log", "").strip().splitlines()[-LAST_LOG:]:
+                lines.append(Text(f"  log of the {role}: {line}", "dim"))
+    more = len(case_ids) - 1
+    title = f"✗ {case_ids[0]}" + (f" and {more} more case{'s' if more > 1 else ''}" if more else "")
+    return Panel(Group(*lines), title=Text(title, "bold red"), title_align="left", border_style="red")
+
+
+def _where(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The cells' pairs, each once: `a → b, tcp, secure`, or `a → b` if it is in all of them."""
+    pairs: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        pairs.setdefault(f"{cell['client']} → {cell['server']}", {})[f"{cell['transport']}, {cell['security']}"] = None
+    out = []
+    for pair, modes in pairs.items():
+        out += [f"{pair}, everywhere"] if len(modes) == 4 else [f"{pair}, {mode}" for mode in modes]
+    return out
+
+
+def _some(words: Sequence[str], most: int, separator: str = "; ") -> str:
+    more = len(words) - most
+    return separator.join(words[:most]) + (f"{separator}and {more} more" if more > 0 else "")
 
 
 def print_summary(console: Console, document: Mapping[str, Any]) -> None:
@@ -218,11 +277,14 @@ def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> 
     """What `check` says at its end: one line for each chapter, then one for all."""
     chapters: dict[str, Counter[str]] = {}
     reasons: dict[str, set[str]] = {}
+    stuck: Counter[str] = Counter()
     for cell in document["cells"]:
         chapter = cell["case"].split(".", 1)[0]
         chapters.setdefault(chapter, Counter())[cell["outcome"]] += 1
         if cell["outcome"] in ("unsupported", "absent"):
             reasons.setdefault(chapter, set()).add(cell["reason"])
+        if cell["outcome"] == "failed" and (" was given up: " in cell["reason"] or "does not start" in cell["reason"]):
+            stuck[chapter] += 1
     table = Table(title=f"{name}, chapter by chapter", title_justify="left", title_style="bold", expand=False)
     table.add_column("chapter", style="bold")
     table.add_column("verdict")
@@ -230,7 +292,10 @@ def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> 
     table.add_column("why not", overflow="fold")
     for chapter in sorted(chapters, key=list(CHAPTERS).index):
         counts = chapters[chapter]
-        if counts["failed"]:
+        if counts["failed"] and counts["failed"] == stuck[chapter]:
+            verdict = Text("✗ could not be played", "bold red")
+            reasons.setdefault(chapter, set()).add("the puppet broke, see above")
+        elif counts["failed"]:
             verdict = Text("✗ does not conform", "bold red")
         elif counts["passed"]:
             verdict = Text("✓ conforms", "green")
