@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from bokbok.errors import ConnectionClosed, LocalProtocolError, ProfileError, Re
 from bokbok.keys import Key, passphrase_to_key
 from bokbok.sexpr import Symbol
 from bokbok.wire import (
+    INFERRED_1,
     AnswerUnreadable,
     Closed,
     Connection,
@@ -24,6 +26,7 @@ from bokbok.wire import (
     RequestUnreadable,
     ResponseReceived,
 )
+from bokbok.wire.messages import MAX_ID, TaggedList
 
 KEY = passphrase_to_key("mypassphrase")
 
@@ -146,6 +149,18 @@ def test_data_is_to_be_sent_once() -> None:
     assert client.data_to_send() == framed(b'(request 0 "x")')
     assert client.data_to_send() == b""
     assert client.unsent == 0
+
+
+def test_after_the_last_fixnum_there_are_no_ids_left() -> None:
+    profile = replace(INFERRED_1, name="from the end", messages=TaggedList(first_id=MAX_ID))
+    client = Connection("client", profile=profile)
+    assert client.role == "client"
+    assert client.request("x") == MAX_ID
+    client.data_to_send()
+    with pytest.raises(LocalProtocolError, match="used up its request IDs"):
+        client.request("y")
+    assert client.data_to_send() == b""
+    assert client.receive(framed(b"(response %d z)" % MAX_ID)) == [ResponseReceived(MAX_ID, Symbol("z"))]
 
 
 def test_a_message_that_cannot_travel_uses_no_id() -> None:
