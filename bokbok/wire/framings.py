@@ -219,6 +219,8 @@ class IntegerLength:
 
         def length_of(size: int) -> bytes:
             count = size + counts
+            if count < 0:
+                raise BokbokError(f"a packet of {size} bytes is shorter than the {-counts} that its length leaves out")
             try:
                 if not own:
                     return pack(count)
@@ -328,6 +330,10 @@ class TextLength:
         def write(out: list[bytes], packet: bytes) -> None:
             first = len(_head_of(packet, heads)) if heads else after
             count = len(packet) - first + counts
+            if count < 0:
+                raise BokbokError(
+                    f"a packet of {count - counts} bytes is shorter than the {-counts} that its length leaves out"
+                )
             text = digits(count)
             if self.own:
                 fixed = len(before) + len(ending)

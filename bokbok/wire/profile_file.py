@@ -224,7 +224,9 @@ def canonical(profile: Profile) -> Profile:
     changes: dict[str, Any] = {}
     if profile.framing == IntegerLength():
         changes["framing"] = LengthPrefix()
-    if profile.hello == TemplateHello((Template((Field("user"),)), Template((Field("key"),)))):
+    # That one takes boxes of 72 bytes alone: with their nonce.
+    with_nonce = isinstance(profile.nonces, Sent) and profile.nonces.key != "zero"
+    if with_nonce and profile.hello == TemplateHello((Template((Field("user"),)), Template((Field("key"),)))):
         changes["hello"] = UsernameThenKey()
     if profile.key_derivation == Derivation():
         changes["key_derivation"] = Sha512First32()

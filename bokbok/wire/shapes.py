@@ -10,6 +10,7 @@ A shape is a datum in which `ID`, `DATUM` and `MESSAGE` stand for what changes: 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ class Shapes:
         response: the shape of a response, with `ID` and `DATUM`.
         error: the shape of a failed request, with `ID` and `MESSAGE`.
         id: how an ID is written: `fixnum`, `string`, `flonum`, or `symbol` (its digits behind `id_prefix`).
-        id_prefix: see `id`.
+        id_prefix: what stands before the digits of a string or symbol.
+        id_width: digits that are always there, with zeros in front, in a string or symbol; 0 for as many as are needed.
+        id_base: of a string's or symbol's digits: 10, or 16 (small letters).
         payload: `datum`, or `string`: the datum's text in a string.
         message: `string`, or `text`: the error's message written once more, as a string in a string.
         separator: between several datums without a list around them.
@@ -99,6 +102,8 @@ class Shapes:
     error: str = "(error ID MESSAGE)"
     id: str = "fixnum"
     id_prefix: str = ""
+    id_width: int = 0
+    id_base: int = 10
     payload: str = "datum"
     message: str = "string"
     separator: str = " "
@@ -124,11 +129,20 @@ class Shapes:
         ):
             if value not in known:
                 raise BokbokError(f"{field} is one of {', '.join(known)}, not {value!r}")
+        if self.id_base not in (10, 16) or self.id_width < 0:
+            raise BokbokError(f"an ID has digits in base 10 or 16, not {self.id_base}, and a width from 0 up")
+        if self.id in ("fixnum", "flonum") and (self.id_prefix, self.id_width, self.id_base) != ("", 0, 10):
+            raise BokbokError(f"a {self.id} has no prefix, no width and no base; a string or symbol may")
 
     @property
     def name(self) -> str:
         """How it is called."""
         return "shapes"
+
+    @property
+    def _digits(self) -> str:
+        """The digits of an ID, as a format."""
+        return f"%{f'0{self.id_width}' if self.id_width else ''}{'x' if self.id_base == 16 else 'd'}"
 
     def _shape(self, text: str) -> tuple[Any, bool]:
         """A shape, and whether it stands for several datums without a list around them."""
@@ -138,9 +152,10 @@ class Shapes:
     def _write_id(self, id: int) -> Any:
         if self.id == "fixnum":
             return id
-        if self.id == "string":
-            return f"{self.id_prefix}{id}"
-        return float(id) if self.id == "flonum" else Symbol(f"{self.id_prefix}{id}")
+        if self.id == "flonum":
+            return float(id)
+        text = f"{self.id_prefix}{self._digits % id}"
+        return text if self.id == "string" else Symbol(text)
 
     def _read_id(self, value: Any) -> int:
         prefix = self.id_prefix
@@ -154,9 +169,10 @@ class Shapes:
         elif self.id == "symbol" and isinstance(value, Symbol):
             text = value.value()
         digits = text[len(prefix) :]
-        usual = text.startswith(prefix) and digits.isascii() and digits.isdigit() and len(digits) < 20
-        if usual and str(int(digits)) == digits:
-            return int(digits)
+        if text.startswith(prefix) and _DIGITS[self.id_base].match(digits):
+            number = int(digits, self.id_base)
+            if self._digits % number == digits:
+                return number
         atom = isinstance(value, (str, float)) or (type(value) is int and abs(value) < 10**30)
         shown = repr(str(value)[:40]) if atom else f"a datum of type {type_name(value)}"
         raise RemoteProtocolError(f"an ID is a {self.id} from 0 up; got {shown}")
@@ -174,30 +190,26 @@ class Shapes:
         def writer(kind: int, hole: Symbol) -> Callable[[int, Any], bytes]:
             shape, bare = shapes[kind]
             if bare:
-                simple = [_cut(dumps(_marked(part, hole, self), dialect=dialect)) for part in shape]
-                return lambda id, text: (
-                    separator.join(
-                        before % id + text + after % id if after is not None else before % id
-                        for before, after in simple
-                    )
-                    + ending
-                )
+                parts = [part_writer(part, hole) for part in shape]
+                return lambda id, text: separator.join([part(id, text) for part in parts]) + ending
+            whole = part_writer(shape, hole)
+            return (lambda id, text: whole(id, text) + ending) if ending else whole
+
+        def part_writer(shape: Any, hole: Symbol) -> Callable[[int, bytes], bytes]:
+            """One datum of a message."""
             if _has_tail_hole(shape):
-                return lambda id, text: (
-                    dumps(
-                        _fill(
-                            shape,
-                            {"ID": self._write_id(id), hole.value(): parse(text, dialect=dialect, max_depth=depth)[0]},
-                        ),
-                        dialect=dialect,
-                    )
-                    + ending
-                )
-            before, after = _cut(dumps(_marked(shape, hole, self), dialect=dialect))
-            assert after is not None
-            if b"%" in after:
-                return lambda id, text: before + text + after % id + ending
-            return lambda id, text: before % id + text + after + ending
+
+                def fill(id: int, text: bytes) -> bytes:
+                    value = parse(text, dialect=dialect, max_depth=depth)[0]
+                    return dumps(_fill(shape, {"ID": self._write_id(id), hole.value(): value}), dialect=dialect)
+
+                return fill
+            before, after = _cut(dumps(_marked(shape, hole, self), dialect=dialect), self._digits.encode())
+            if after is None:
+                return lambda id, _: before % id
+            if isinstance(before, _Constant):
+                return lambda id, text: before + text + after % id
+            return lambda id, text: before % id + text + after
 
         writers = {
             REQUEST: writer(REQUEST, _DATUM), RESPONSE: writer(RESPONSE, _DATUM), ERROR: writer(ERROR, _MESSAGE),
@@ -303,6 +315,8 @@ def _collect(value: Any, found: list[str]) -> None:
         _collect(value.tail, found)
 
 
+_DIGITS = {10: re.compile(r"[0-9]{1,19}\Z"), 16: re.compile(r"[0-9a-f]{1,15}\Z")}
+
 _MARK_ID, _MARK_DATUM = Symbol("bokbok-id-goes-here"), Symbol("bokbok-datum-goes-here")
 
 
@@ -313,9 +327,9 @@ def _marked(shape: Any, hole: Symbol, form: Shapes) -> Any:
     return _fill(shape, {"ID": marks[form.id], hole.value(): _MARK_DATUM})
 
 
-def _cut(text: bytes) -> tuple[bytes, bytes | None]:
+def _cut(text: bytes, digits: bytes) -> tuple[bytes, bytes | None]:
     """A shape's text as formats for the ID, before and behind the datum."""
-    before, mark, after = text.replace(b"%", b"%%").replace(_MARK_ID.encode(), b"%d").partition(_MARK_DATUM.encode())
+    before, mark, after = text.replace(b"%", b"%%").replace(_MARK_ID.encode(), digits).partition(_MARK_DATUM.encode())
     if not mark:
         return _plain(before), None
     return _plain(before), _plain(after)
@@ -323,7 +337,7 @@ def _cut(text: bytes) -> tuple[bytes, bytes | None]:
 
 def _plain(text: bytes) -> bytes:
     """A format without an ID is no format: `% id` would fail."""
-    return text if b"%d" in text.replace(b"%%", b"") else _Constant(text.replace(b"%%", b"%"))
+    return text if b"%" in text.replace(b"%%", b"") else _Constant(text.replace(b"%%", b"%"))
 
 
 class _Constant(bytes):

@@ -21,10 +21,11 @@ from bokbok.errors import AddressError, BokbokError, ReadError
 from bokbok.keys import read_key_file, read_passphrase_file
 
 from ..capture import Capture, CaptureError
+from .answer import Answer, Secrets
 from .recording import Recorded, from_capture, load_recording
 from .report import as_html, as_json, as_text, profile_text
 from .script import SCRIPT, known_datums, read_messages
-from .solve import Answer, Secrets, solve
+from .solve import solve
 
 __all__ = ["calibrate"]
 

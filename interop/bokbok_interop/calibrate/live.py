@@ -29,9 +29,10 @@ from bokbok.wire.template import Field, Template
 from ..capture import CLIENT, SERVER, Capture
 from ..relay import Relay
 from ..streams import open_stream
+from .answer import Secrets
 from .recording import Recorded, from_capture
 from .session import connection, serve_one
-from .solve import Secrets, solve
+from .solve import solve
 
 __all__ = ["candidates", "run_listen", "run_probe", "run_proxy"]
 

@@ -7,14 +7,15 @@ passphrase is in any of it.
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
 from typing import Any
 
 from bokbok.errors import ProfileError
 from bokbok.wire import INFERRED_1, Profile
 from bokbok.wire.profile_file import dump_profile, plain
 
+from .answer import Answer
 from .recording import Recorded
-from .solve import Answer
 
 __all__ = ["NEVER_SHOWN", "as_html", "as_json", "as_text", "profile_text", "verdict"]
 
@@ -95,12 +96,33 @@ def as_text(answer: Answer, recorded: list[Recorded], *, secure: bool) -> str:
         lines += ["", "not shown by this recording:", *(f"  - {note}" for note in dict.fromkeys(answer.notes))]
     lines += ["", "never shown by any recording:", *(f"  - {text}" for text in NEVER_SHOWN)]
     if not answer.profiles:
+        lines += opened(answer)
+        lines += ["", "what to do next:", *(f"  - {text}" for text in answer.advice)] if answer.advice else []
         lines += ["", *hex_dump(answer, recorded)]
     return "\n".join(lines) + "\n"
 
 
-def hex_dump(answer: Answer, recorded: list[Recorded], most: int = 512) -> list[str]:
-    """The beginning of each direction, with what is proven beside it."""
+def opened(answer: Answer) -> list[str]:
+    """What the first boxes hold."""
+    if not answer.opened:
+        return []
+    lines = ["", "what the boxes hold:"]
+    for conn, source, body in answer.opened:
+        shown = repr(body[:_MOST_SHOWN])[1:] + (
+            f" and {len(body) - _MOST_SHOWN} bytes" if len(body) > _MOST_SHOWN else ""
+        )
+        lines.append(f"  #{conn} {source}: {shown}")
+    return lines
+
+
+_MOST_SHOWN = 160
+_ROW = 16
+_FIRST_ROWS = 8
+_LABELLED_ROWS = 48
+
+
+def hex_dump(answer: Answer, recorded: list[Recorded]) -> list[str]:
+    """The first bytes of each direction, and all of which something is known, with what it is."""
     lines = []
     for one in recorded[:2]:
         for source in ("client", "server"):
@@ -108,17 +130,35 @@ def hex_dump(answer: Answer, recorded: list[Recorded], most: int = 512) -> list[
             if not data:
                 continue
             lines.append(f"#{one.conn} {source}, {len(data)} bytes")
-            for at in range(0, min(len(data), most), 16):
-                row = data[at : at + 16]
-                text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
-                labels = [
-                    label for conn, side, start, end, label in answer.regions
-                    if conn == one.conn and side == source and start < at + 16 and end > at
-                ]  # fmt: skip
-                lines.append(f"  {at:06x}  {row.hex(' '):<47}  {text:<16}  {', '.join(labels)}".rstrip())
-            if len(data) > most:
-                lines.append(f"  ... {len(data) - most} more bytes")
+            mine = sorted(
+                ((start, end, label) for conn, side, start, end, label in answer.regions
+                if conn == one.conn and side == source),
+                key=lambda region: (region[0], -region[1]),
+            )  # fmt: skip
+            lines += _rows(data, mine)
     return lines
+
+
+def _rows(data: bytes, regions: list[tuple[int, int, str]]) -> Iterator[str]:
+    """Rows of bytes; a region is told of in the row in which it begins."""
+    shown = 0
+    skipped = 0
+    for at in range(0, len(data), _ROW):
+        labels = [
+            f"{label} ({start:#x} to {end:#x})" for start, end, label in regions if at <= start < at + _ROW
+        ]  # fmt: skip
+        if at >= _FIRST_ROWS * _ROW and (not labels or shown >= _LABELLED_ROWS):
+            skipped += len(data[at : at + _ROW])
+            continue
+        if skipped:
+            yield f"  ... {skipped} bytes"
+            skipped = 0
+        shown += 1
+        row = data[at : at + _ROW]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        yield f"  {at:06x}  {row.hex(' '):<47}  {text:<16}  {', '.join(labels)}".rstrip()
+    if skipped:
+        yield f"  ... {skipped} more bytes"
 
 
 def as_json(answer: Answer, recorded: list[Recorded], *, secure: bool) -> dict[str, Any]:
@@ -150,6 +190,11 @@ def as_json(answer: Answer, recorded: list[Recorded], *, secure: bool) -> dict[s
         "steps": [{"topic": s.topic, "text": s.text, "sure": s.sure} for s in dict.fromkeys(answer.steps)],
         "not-shown": list(dict.fromkeys(answer.notes)),
         "never-shown": list(NEVER_SHOWN),
+        "advice": answer.advice,
+        "opened": [
+            {"conn": conn, "from": side, "text": body.decode("utf-8", "backslashreplace")}
+            for conn, side, body in answer.opened
+        ],
         "regions": [
             {"conn": c, "from": side, "start": start, "end": end, "what": label}
             for c, side, start, end, label in answer.regions
@@ -186,6 +231,12 @@ def as_html(answer: Answer, recorded: list[Recorded], *, secure: bool) -> str:
         parts.append(f'<p class="failed">Broken cryptography: {e(answer.profiles[0].leaks)}</p>')
     for profile in answer.profiles:
         parts.append(f"<h2>Profile</h2><pre>{e(profile_text(profile, answer, secure=secure))}</pre>")
+    if answer.opened:
+        parts.append("<h2>What the boxes hold</h2><pre>" + e("\n".join(opened(answer)[2:])) + "</pre>")
+    if answer.advice:
+        parts.append(
+            "<h2>What to do next</h2><ul>" + "".join(f"<li>{e(text)}</li>" for text in answer.advice) + "</ul>"
+        )
     notes = [*dict.fromkeys(answer.notes), *NEVER_SHOWN]
     parts.append("<h2>Not shown</h2><ul>" + "".join(f"<li>{e(note)}</li>" for note in notes) + "</ul>")
     parts.append("<h2>Bytes</h2><pre>" + e("\n".join(hex_dump(answer, recorded))) + "</pre>")

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bokbok.errors import BokbokError, WriteError
+from bokbok.sexpr import Dotted, Symbol
 from bokbok.wire import Profile
 from bokbok.wire.boxes import KEY_BYTES, NONCE_BYTES
 from bokbok.wire.framing import Framing
 from bokbok.wire.hello import TemplateHello
+from bokbok.wire.messages import ERROR, MessageCodec
 from bokbok.wire.nonces import Counted, Sent
 from bokbok.wire.profile_file import plain
 
@@ -115,7 +117,10 @@ def _written(framing: Framing, packets: list[bytes]) -> tuple[bytes, list[int]]:
     size = 0
     for packet in packets:
         before = len(out)
-        write(out, packet)
+        try:
+            write(out, packet)
+        except BokbokError as error:
+            raise Mismatch(f"a packet that this framing cannot carry: {error}") from None
         size += sum(len(piece) for piece in out[before:])
         ends.append(size)
     return b"".join(out), ends
@@ -204,6 +209,8 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
             if not hasattr(datum, "problem"):
                 with contextlib.suppress(WriteError):
                     spelt = (codec.request, codec.response, codec.error)[kind](id, datum) != body
+            if spelt and not _is_enveloped(codec, kind, id, datum, body):
+                raise Mismatch(f"the {source}'s message {index + 1} is written otherwise around its datum")
             proof.spelt += spelt
             box = body if seal is None else seal(body)
             wrap = wraps[kind]
@@ -211,6 +218,28 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
                 raise Mismatch(f"the {source}'s packet {index + 1} is written otherwise")
             proof.said.append(Said(recorded.conn, source, kind, id, datum, 0, 0, spelt))
     return proof
+
+
+_MARK = "bokbok-mark-of-a-datum"
+
+
+def _is_enveloped(codec: MessageCodec, kind: int, id: int, datum: Any, body: bytes) -> bool:
+    """Whether a message is written as the codec writes it, but for what stands in the place of its datum."""
+    if kind == ERROR:
+        marks: list[Any] = [_MARK]
+    elif isinstance(datum, list) and datum:
+        marks = [Symbol(_MARK), [Symbol(_MARK)]]  # its brackets may be those of the message
+    elif isinstance(datum, Dotted):
+        marks = [Symbol(_MARK), Dotted([Symbol(_MARK)], Symbol(_MARK))]
+    else:
+        marks = [Symbol(_MARK)]
+    for mark in marks:
+        text = (codec.request, codec.response, codec.error)[kind](id, mark)
+        before, _, after = text.partition(_MARK.encode())
+        after = after.rpartition(_MARK.encode())[2]
+        if body.startswith(before) and body.endswith(after) and len(body) >= len(before) + len(after):
+            return True
+    return False
 
 
 def _first_base(box: bytes, nonces: Counted) -> bytes:

@@ -10,11 +10,12 @@ from click.testing import CliRunner
 
 from bokbok.sexpr import loads
 from bokbok.wire import INFERRED_1, get_profile
+from bokbok_interop.calibrate.answer import Secrets
 from bokbok_interop.calibrate.recording import Recorded
 from bokbok_interop.calibrate.report import as_html, as_json, as_text, profile_text, verdict
 from bokbok_interop.calibrate.script import SCRIPT, known_datums
 from bokbok_interop.calibrate.session import record
-from bokbok_interop.calibrate.solve import Secrets, solve
+from bokbok_interop.calibrate.solve import solve
 from bokbok_interop.capture import Capture
 from bokbok_interop.cli import main
 from tests.support.profiles import random_profile

@@ -1,0 +1,81 @@
+"""What is known before, and what came of it.
+
+What this module knows: the secrets that a calibrator is given, and its answer. What it refuses to know: how the answer
+comes about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bokbok.wire import Profile
+from bokbok.wire.profile import DERIVATIONS
+
+from .trail import Region, Step
+from .verify import Proof
+
+__all__ = ["Answer", "Secrets"]
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What is known of the client; none of it is shown.
+
+    Attributes:
+        user: the username's bytes; `None` for insecure connections.
+        passphrase: its bytes, if known.
+        key: the key, if given instead.
+    """
+
+    user: bytes | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
+    key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def secure(self) -> bool:
+        """Whether boxes are to be expected."""
+        return self.user is not None
+
+    def keys(self) -> dict[str, bytes]:
+        """Every key that may be the user's, by the name of its derivation."""
+        if self.key is not None:
+            return {"": self.key}
+        assert self.passphrase is not None
+        out: dict[str, bytes] = {}
+        for name, derive in DERIVATIONS.items():
+            made = derive(self.passphrase)
+            if made not in out.values():
+                out[name] = made
+        return out
+
+
+@dataclass
+class Answer:
+    """What came of it.
+
+    Attributes:
+        profiles: those that explain every byte, the likeliest first.
+        proofs: one for each connection, of the first profile.
+        steps: the reasoning.
+        apart: what would tell the profiles apart.
+        notes: what the recording does not show.
+        regions: what is known of which bytes.
+        opened: where no profile was found: the first messages that were opened: connection, direction, plaintext.
+        advice: where no profile was found: what to do next.
+        seconds: how long it took.
+    """
+
+    profiles: list[Profile] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    apart: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    opened: list[tuple[int, str, bytes]] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 one profile, 3 several, 4 none."""
+        return 4 if not self.profiles else 0 if len(self.profiles) == 1 else 3

@@ -1,0 +1,54 @@
+"""The clock: when a search gives up.
+
+What this module knows: how much time a search has. What it refuses to know: what is searched.
+"""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["PATIENCE", "Clock", "OutOfTime"]
+
+PATIENCE = 50.0
+"""Seconds after which a search gives up and tells how far it got. Formats of the table take one or two."""
+
+_WAIT = 1.2
+"""So much longer it may take by the clock on the wall: the processor may have others to serve."""
+_SELDOM = 0.02
+
+
+class OutOfTime(Exception):
+    """The search has had its time."""
+
+
+class Clock:
+    """Counts down.
+
+    Args:
+        seconds: of the processor's.
+    """
+
+    def __init__(self, seconds: float = PATIENCE) -> None:
+        self.seconds = seconds
+        self._begin = time.monotonic()
+        self._until = self._begin + _WAIT * seconds
+        self._used = time.process_time() + seconds
+        self._next = 0.0
+
+    @property
+    def passed(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._begin
+
+    def check(self) -> None:
+        """Go on?
+
+        Raises:
+            OutOfTime: no.
+        """
+        now = time.monotonic()
+        if now < self._next:
+            return
+        if now > self._until or time.process_time() > self._used:
+            raise OutOfTime
+        self._next = now + _SELDOM  # to ask for the processor's time costs more than most steps of a search

@@ -1,0 +1,153 @@
+"""Insecure connections: there is no oracle; framing and messages alone show.
+
+What this module knows: how to take an announcement and types away from packets, so that messages are left. What it
+refuses to know: which cut is the right one, and how a claim is proven.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from bokbok.errors import BokbokError, ReadError
+from bokbok.sexpr import loads
+from bokbok.wire import INFERRED_1, Profile
+from bokbok.wire.encoding import ENCODINGS
+from bokbok.wire.hello import TemplateHello
+from bokbok.wire.profile_file import plain
+
+from .clock import Clock
+from .cuts import Cut, common_prefix
+from .fit import Body, Fit, fit_messages
+from .hellos import packet_form
+from .recording import Recorded
+from .trail import Trail
+from .ways import Opened
+from .wording import messages_text
+
+__all__ = ["InsecureSearch"]
+
+_MOST_CUTS = 16
+_MOST_FITS = 2
+_MOST_ANNOUNCED = 2
+"""Packets by which a client may announce that it is insecure."""
+_MOST_PREFIX = 40
+"""Bytes of type before a message."""
+_MOST_PAIRS = 16
+_MOST_LESS = 9
+"""Bytes that packets may have in common and that are no type: tag, and the first bytes of an ID."""
+_SAMPLE = 6
+
+Said = list[tuple[int, str, list[bytes]]]
+"""For each connection and direction its packets."""
+
+
+class InsecureSearch:
+    """Looks for profiles of insecure connections, cut by cut.
+
+    Args:
+        recorded: the connections.
+        known: datums that may be expected, as written.
+        clock: says when to give up.
+
+    Attributes:
+        one_is_enough: the first profile of a cut that is proven is the best of it.
+    """
+
+    one_is_enough = True
+
+    def __init__(self, recorded: list[Recorded], known: set[bytes], clock: Clock) -> None:
+        self.recorded = recorded
+        self.known = known
+        self.clock = clock
+
+    def promising(self, cuts: list[Cut]) -> list[Cut]:
+        """Those that are worth looking at."""
+        return cuts[:_MOST_CUTS]
+
+    def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
+        """Profiles that may explain a cut, with how their messages fit."""
+        for skip in [cut.hello] if cut.hello else range(_MOST_ANNOUNCED + 1):
+            announced = {tuple(packets[:skip]) for packets in cut.client}
+            if len(announced) != 1:
+                continue
+            said: Said = [(i, "client", packets[skip:]) for i, packets in enumerate(cut.client)]
+            said += [(i, "server", packets) for i, packets in enumerate(cut.server)]
+            if not any(packets for _, _, packets in said):
+                continue
+            for sizes, encoding in _readings(said):
+                self.clock.check()
+                for profile, fit in self._fitted(cut, said, sizes, encoding, next(iter(announced))):
+                    trail.say("messages", f"the packets read as messages: {messages_text(fit)}", "likely")
+                    yield profile, fit
+
+    def _fitted(
+        self, cut: Cut, said: Said, sizes: dict[str, int], encoding: str, announced: tuple[bytes, ...]
+    ) -> Iterator[tuple[Profile, Fit]]:
+        bodies: list[Body] = []
+        flat: list[Opened] = []
+        for index, source, packets in said:
+            for packet in packets:
+                prefix, body = packet[: sizes[source]], packet[sizes[source] :]
+                if encoding != "raw":
+                    try:
+                        body = ENCODINGS[encoding].decode(body)
+                    except (BokbokError, ValueError):
+                        return
+                flat.append(Opened(prefix, b"", body))
+                bodies.append(Body(index, source, body, prefix))
+        for fit in fit_messages(bodies, self.known, self.clock)[:_MOST_FITS]:
+            form = packet_form(
+                flat, [body.source for body in bodies], fit.kinds, encoding, plain=encoding != "raw"
+            )  # fmt: skip
+            if form is None:
+                continue
+            base: Any = plain(INFERRED_1).hello
+            hello = TemplateHello(base.packets, base.content, announced, insecure_preamble=cut.preamble)
+            yield (
+                Profile(
+                    "calibrated", framing=cut.framing, hello=hello, packets=form, messages=fit.messages,
+                    dialect=fit.dialects[0], hello_framing=cut.hello_framing,
+                ),
+                fit,
+            )  # fmt: skip
+
+
+def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
+    """How messages may stand in packets: how many bytes of type are before them, for either side, and the encoding."""
+    yield {"client": 0, "server": 0}, "raw"
+    packets = [packet for _, _, found in said for packet in found]
+    for encoding in ENCODINGS:
+        if encoding != "raw" and all(_decodes(encoding, packet) for packet in packets):
+            yield {"client": 0, "server": 0}, encoding
+    texts, common = [], []
+    for source in ("client", "server"):
+        mine = [packet for _, side, found in said if side == source for packet in found]
+        common.append(min(common_prefix(mine), _MOST_PREFIX) if len(mine) > 1 else 0)
+        sizes = [size for size in range(_MOST_PREFIX + 1) if len({packet[:size] for packet in mine}) <= 3]
+        texts.append([size for size in sizes if all(_is_datum(packet[size:]) for packet in mine[:_SAMPLE])])
+    pairs = sorted(itertools.product(*texts), key=lambda pair: (pair[0] != pair[1], sum(pair)))[:_MOST_PAIRS]
+    # In front of a binary header there is what all packets of a direction begin with, or a little less.
+    pairs += [(common[0] - less, common[1] - less) for less in range(_MOST_LESS)] + [(1, 1)]
+    for client, server in dict.fromkeys(pairs):
+        if client >= 0 and server >= 0 and (client or server):
+            yield {"client": client, "server": server}, "raw"
+
+
+def _is_datum(body: bytes) -> bool:
+    """Whether it is what `write` prints of one datum, nothing before it."""
+    if body[:1].isspace():
+        return False
+    try:
+        loads(body)
+    except (ReadError, ValueError):
+        return False
+    return True
+
+
+def _decodes(encoding: str, packet: bytes) -> bool:
+    try:
+        return ENCODINGS[encoding].encode(ENCODINGS[encoding].decode(packet)) == packet
+    except (BokbokError, ValueError):
+        return False
