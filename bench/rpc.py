@@ -2,7 +2,6 @@
 
     python bench/rpc.py                                   everything: some minutes
     python bench/rpc.py --front sync --transport unix --messages 16,64K --in-flight 1
-    python bench/rpc.py --front sync --in-flight 1 --profile /tmp/out     cProfile of our client and server
 
 Servers and clients are processes of their own, on loopback TCP or a Unix socket. For each line of the table ours and
 the bare ones (bench/bare.py has both kinds) take turns in short slices, so that a machine whose speed drifts does so
@@ -19,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import cProfile
 import multiprocessing
 import socket
 import statistics
@@ -29,7 +27,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
-from pathlib import Path
 from typing import Any
 
 import bare
@@ -40,6 +37,8 @@ from bokbok.sexpr import dumps
 
 KEY = bokbok.passphrase_to_key("bench")
 FRONTS = ("sync", "asyncio")
+IN_BUFFERS = 100_000
+"""Bytes in flight beyond which bare streams, whose ends both send before they read, would wait for each other."""
 CONTESTANTS = ("ours", "plain", "tight")
 
 
@@ -70,26 +69,25 @@ def _size(text: str) -> int:
 # Servers: each in a process; says where it listens, then serves until it is ended.
 
 
-def serve(cell: Cell, contestant: str, folder: str, pipe: Pipe, profile: str | None) -> None:
-    with _profiled(profile, "server", pipe):
-        if contestant == "ours":
-            _serve_ours(cell, folder, pipe, profile is not None)
-            return
-        key = bytes(range(32)) if cell.secure else None
-        if cell.transport == "tcp":
-            listening = socket.create_server(("127.0.0.1", 0))
-        else:
-            listening = socket.socket(socket.AF_UNIX)
-            listening.bind(f"{folder}/{contestant}")
-            listening.listen()
-        pipe.send((listening.family, listening.getsockname()))
-        if cell.front == "sync":
-            bare.serve_blocking(listening, key, contestant == "tight")
-        else:
-            asyncio.run(bare.serve_asyncio(listening, key, contestant == "tight"))
+def serve(cell: Cell, contestant: str, folder: str, pipe: Pipe) -> None:
+    if contestant == "ours":
+        _serve_ours(cell, folder, pipe)
+        return
+    key = bytes(range(32)) if cell.secure else None
+    if cell.transport == "tcp":
+        listening = socket.create_server(("127.0.0.1", 0))
+    else:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(f"{folder}/{contestant}")
+        listening.listen()
+    pipe.send((listening.family, listening.getsockname()))
+    if cell.front == "sync":
+        bare.serve_blocking(listening, key, contestant == "tight")
+    else:
+        asyncio.run(bare.serve_asyncio(listening, key, contestant == "tight"))
 
 
-def _serve_ours(cell: Cell, folder: str, pipe: Pipe, profiled: bool) -> None:
+def _serve_ours(cell: Cell, folder: str, pipe: Pipe) -> None:
     address = "127.0.0.1:0" if cell.transport == "tcp" else f"{folder}/ours"
     user_to_key = (lambda _: KEY) if cell.secure else None
     if cell.front == "sync":
@@ -104,10 +102,7 @@ def _serve_ours(cell: Cell, folder: str, pipe: Pipe, profiled: bool) -> None:
 
         async with bokbok.asyncio.start_server(address, echo, user_to_key=user_to_key) as server:
             pipe.send(server.address)
-            if profiled:
-                await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
-            else:
-                await asyncio.Event().wait()
+            await asyncio.Event().wait()
 
     asyncio.run(main())
 
@@ -117,8 +112,8 @@ def _serve_ours(cell: Cell, folder: str, pipe: Pipe, profiled: bool) -> None:
 Slice = Callable[[float], tuple[int, float]]
 
 
-def ask(cell: Cell, contestant: str, address: Any, pipe: Pipe, profile: str | None) -> None:
-    with _profiled(profile, "client", None), _client(cell, contestant, address) as run:
+def ask(cell: Cell, contestant: str, address: Any, pipe: Pipe) -> None:
+    with _client(cell, contestant, address) as run:
         pipe.send(None)
         while (seconds := pipe.recv()) is not None:
             pipe.send(run(seconds))
@@ -136,20 +131,20 @@ def _client(cell: Cell, contestant: str, address: Any) -> Iterator[Slice]:
         with bokbok.open_connection(address, user, key) as connection:
             yield lambda seconds: _ask_sync(connection, cell, seconds)
         return
-    with asyncio.Runner() as runner:
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
         if contestant != "ours":
             client = bare.AsyncioClient(bare_key, tight, cell.body, cell.in_flight)
 
-            runner.run(client.connect(address))
-            yield lambda seconds: runner.run(client.run(seconds))
+            loop.run_until_complete(client.connect(address))
+            yield lambda seconds: loop.run_until_complete(client.run(seconds))
             return
 
         async def open_() -> bokbok.asyncio.Connection:
             return await bokbok.asyncio.open_connection(address, user, key)
 
-        opened = runner.run(open_())
-        yield lambda seconds: runner.run(_ask_asyncio(opened, cell, seconds))
-        runner.run(opened.close())
+        opened = loop.run_until_complete(open_())
+        yield lambda seconds: loop.run_until_complete(_ask_asyncio(opened, cell, seconds))
+        loop.run_until_complete(opened.close())
 
 
 def _ask_sync(connection: bokbok.Connection, cell: Cell, seconds: float) -> tuple[int, float]:
@@ -195,21 +190,6 @@ async def _ask_asyncio(connection: bokbok.asyncio.Connection, cell: Cell, second
     return done, clock() - start
 
 
-@contextlib.contextmanager
-def _profiled(folder: str | None, name: str, pipe: Pipe | None) -> Iterator[None]:
-    if folder is None:
-        yield
-        return
-    profile = cProfile.Profile()
-    threading.setprofile(lambda *_: profile.enable() if False else None)
-    profile.enable()
-    try:
-        yield
-    finally:
-        profile.disable()
-        profile.dump_stats(f"{folder}/{name}.pstats")
-
-
 # The driver.
 
 
@@ -229,25 +209,19 @@ class Contest:
         return done / elapsed, (self._cpu() - before) / done
 
     def _cpu(self) -> float:
-        nanoseconds = 0
-        for process in (self.server, self.client):
-            for task in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
-                with contextlib.suppress(OSError):
-                    nanoseconds += int(task.read_text().split()[0])
-        return nanoseconds / 1e9
+        # The kernel's clock of another process's processor time, as clock_getcpuclockid(3) makes it.
+        return sum(time.clock_gettime(~(process.pid or 0) << 3 | 2) for process in (self.server, self.client))
 
 
 @contextlib.contextmanager
-def contest(cell: Cell, contestant: str, profile: str | None) -> Iterator[Contest]:
+def contest(cell: Cell, contestant: str) -> Iterator[Contest]:
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = multiprocessing.Pipe()
-        server = multiprocessing.Process(target=serve, args=(cell, contestant, folder, theirs, profile), daemon=True)
+        server = multiprocessing.Process(target=serve, args=(cell, contestant, folder, theirs), daemon=True)
         server.start()
         address = ours.recv()
         client_ours, client_theirs = multiprocessing.Pipe()
-        client = multiprocessing.Process(
-            target=ask, args=(cell, contestant, address, client_theirs, profile), daemon=True
-        )
+        client = multiprocessing.Process(target=ask, args=(cell, contestant, address, client_theirs), daemon=True)
         client.start()
         client_ours.recv()
         try:
@@ -259,9 +233,9 @@ def contest(cell: Cell, contestant: str, profile: str | None) -> Iterator[Contes
             server.join()
 
 
-def measure(cell: Cell, rounds: int, seconds: float, profile: str | None) -> str:
+def measure(cell: Cell, rounds: int, seconds: float) -> str:
     with contextlib.ExitStack() as stack:
-        contests = [stack.enter_context(contest(cell, name, profile)) for name in CONTESTANTS]
+        contests = [stack.enter_context(contest(cell, name)) for name in CONTESTANTS]
         for each in contests:
             each.slice(seconds)  # to warm up
         rates: list[list[float]] = []
@@ -289,7 +263,6 @@ def main() -> None:
     parser.add_argument("--in-flight", default="1,32", help="requests under way at once; by commas")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each slice")
-    parser.add_argument("--profile", metavar="FOLDER", help="where to write profiles of our side")
     options = parser.parse_args()
     head = " ".join(f"{name + '/s':>9}" for name in CONTESTANTS)
     print(f"{'front':7} {'where':5} {'message':>7} {'in':>3} {head}  plain  (cpu)  tight  (cpu)     MB/s")
@@ -299,7 +272,9 @@ def main() -> None:
                 for message in options.messages.split(","):
                     for in_flight in map(int, options.in_flight.split(",")):
                         cell = Cell(front, transport, security == "secure", message, in_flight)
-                        line = measure(cell, options.rounds, options.seconds, options.profile)
+                        if in_flight > 1 and in_flight * len(cell.body) > IN_BUFFERS:
+                            continue
+                        line = measure(cell, options.rounds, options.seconds)
                         print(f"{front:7} {transport:5} {message:>7} {in_flight:3} {line}", flush=True)
 
 
