@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import RemoteError
 
-__all__ = ["NO_HANDLER", "STOPPING", "Admission", "error_text"]
+__all__ = ["NO_HANDLER", "STOPPING", "Admission", "Job", "error_text"]
 
 NO_HANDLER = "this end of the connection takes no requests: it has no request handler"
 STOPPING = "the server is stopping and takes no new requests"

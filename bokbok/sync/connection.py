@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
-from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
+from .._handlers import NO_HANDLER, STOPPING, Admission, Job, error_text
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
@@ -230,7 +230,7 @@ class Connection:
             read = self._watched and not self._reading and not self._successor and len(self._waiters) == 1
             if read:
                 self._reading = True
-            data = self._take()
+            data = b"" if self._sending else self._take()
         deadline = None if timeout is None or timeout > ENDLESS else time.monotonic() + timeout
         try:
             try:
@@ -415,21 +415,25 @@ class Connection:
 
     def _crew(self) -> None:
         """Do what there is to do: run a handler, or else read, or else leave."""
+        job: Job | None = None
         called = True
         while True:
-            call = False
+            call = read = over = False
             with self._lock:
                 if called:
                     self._successor = called = False
                     data = self._take()  # what somebody has left who is busy now
                 else:
                     data = b""
+                if job is not None:
+                    self._admission.finish()
+                    over = self._wire.state != "open" or self._admission.draining
                 job = self._admission.start()
                 if job is not None:
                     call = self._cover()
                 else:
                     data = data or self._take()
-                    if (
+                    if not over and not (
                         self._reading
                         or self._wire.state != "open"
                         or (
@@ -437,18 +441,18 @@ class Connection:
                             and self._be_watched()
                         )
                     ):
-                        read = False
-                    else:
                         self._reading = read = True
             if data:
                 self._transmit(data)
+            if over:
+                self._close_if_idle()
             if call:
                 self._start(self._crew)
             if job is not None:
                 self._handle(*job)
             elif read:
                 self._read()
-            else:
+            elif not over:
                 return
 
     @property
@@ -786,11 +790,6 @@ class Connection:
             self._transmit(data)
         if self._congested:
             self._await_drained()
-        with self._lock:
-            self._admission.finish()
-            over = self._wire.state != "open" or self._admission.draining
-        if over:
-            self._close_if_idle()
 
     # The end.
 

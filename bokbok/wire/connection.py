@@ -262,7 +262,10 @@ class Connection:
         id = self._next_id
         if id > MAX_ID:
             raise LocalProtocolError("this connection has used up its request IDs")
-        self._send(self._encode_request(id, message), self._put_request)
+        body = self._encode_request(id, message)
+        if len(body) > self._room:
+            raise self._too_long(body)
+        self._put_request(body)
         self._next_id = id + self._id_step
         self._outstanding.add(id)
         return id
@@ -284,7 +287,10 @@ class Connection:
         """
         self._answer(id)
         try:
-            self._send(self._encode_response(id, message), self._put_response)
+            body = self._encode_response(id, message)
+            if len(body) > self._room:
+                raise self._too_long(body)
+            self._put_response(body)
         except WriteError as error:
             self._send_error(id, f"the answer cannot travel: {error}")
             return error
@@ -373,8 +379,15 @@ class Connection:
         events: list[Event] = []
         if data and self._state != "closed":
             self._received_any = True
-            (self._splitter if self._state == "open" else self._hello_splitter).feed(data)
-            self._process(events)
+            if self._state != "open":
+                self._hello_splitter.feed(data)
+                self._process(events)
+                return events
+            self._splitter.feed(data)
+            try:
+                self._take_messages(events)
+            except RemoteProtocolError as error:
+                self._close(error, events)
         return events
 
     def receive_eof(self) -> list[Event]:
@@ -539,12 +552,10 @@ class Connection:
                 _putting(self._out, self._write_packet, _composed(seal, wrap)) for wrap in wraps
             )
 
-    def _send(self, body: bytes, put: Put) -> None:
+    def _too_long(self, body: bytes) -> WriteError:
         # Looked at before sealing: a nonce is not spent on what is not sent.
-        if len(body) > self._room:
-            over = self._packet_limit - self._room
-            raise WriteError(f"needs a packet of {len(body) + over} bytes; the limit is {self._packet_limit}")
-        put(body)
+        needed = len(body) + self._packet_limit - self._room
+        return WriteError(f"needs a packet of {needed} bytes; the limit is {self._packet_limit}")
 
     def _send_error(self, id: int, text: str) -> None:
         body = self._encode_error(id, text)
