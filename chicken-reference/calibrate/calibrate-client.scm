@@ -1,4 +1,5 @@
-;;;; Plays the calibration script: a client of the documented API alone, for the real egg.
+;;;; Plays the calibration script: a client of the documented API alone, for the real egg
+;;;; on CHICKEN 4, and for ours on 4 and 5.
 ;;;
 ;;;   bokbok-interop calibrate script > script
 ;;;   csc calibrate-client.scm && ./calibrate-client ADDRESS USER PASSPHRASE-FILE < script
@@ -7,7 +8,10 @@
 ;;; Every datum of standard input is a request, on each of two connections, one after the other. Answers and errors are
 ;;; printed. A line that cannot be sent is reported and left out. Its own request handler is the conformance service.
 
-(use bokbok extras ports srfi-18)
+(cond-expand
+  (chicken-5
+   (import scheme (chicken base) (chicken condition) (chicken format) (chicken io) (chicken process-context) bokbok))
+  (else (use bokbok extras)))
 (include "service.scm")
 
 (define args (command-line-arguments))
@@ -30,7 +34,8 @@
               (if (remote-error? exn)
                   (remote-error-message exn)
                   ((condition-property-accessor 'exn 'message "no message") exn)))
-    (printf "~S => ~S~%" datum (request! con datum)))
+    (let ((answer (request! con datum)))
+      (printf "~S => ~S~%" datum answer)))
   (flush-output))
 
 (define script (read-all))

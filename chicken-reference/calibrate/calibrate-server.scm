@@ -1,11 +1,15 @@
-;;;; The conformance service: a server of the documented API alone, for the real egg.
+;;;; The conformance service: a server of the documented API alone, for the real egg on
+;;;; CHICKEN 4, and for ours on 4 and 5.
 ;;;
 ;;;   csc calibrate-server.scm && ./calibrate-server PORT USER PASSPHRASE-FILE
 ;;;   ./calibrate-server PORT                                            (insecure)
 ;;;
 ;;; Listens on every address. Stop it with Ctrl-C.
 
-(use bokbok extras srfi-18)
+(cond-expand
+  (chicken-5
+   (import scheme (chicken base) (chicken format) (chicken io) (chicken process-context) bokbok))
+  (else (use bokbok extras)))
 (include "service.scm")
 
 (define args (command-line-arguments))

@@ -11,7 +11,7 @@
     (bokbok-use-socket
      (cond-expand
        (chicken-5 (import socket))
-       (else (import socket) (require-library socket))))
+       (else (use socket))))             ; CHICKEN 4's `import` alone loads nothing
     (else (import bokbok-socket)))
 
   (define (message-of e)

@@ -14,10 +14,16 @@
    make-memory memory-admit!)
   (import scheme bokbok-compat bokbok-system bokbok-errors bokbok-datum-reader bokbok-datum-writer)
   (cond-expand
-    (bokbok-use-tweetnacl (import tweetnacl))
+    (bokbok-use-tweetnacl
+     (cond-expand
+       (chicken-5 (import tweetnacl))
+       (else (use tweetnacl))))
     (else (import bokbok-tweetnacl)))
   (cond-expand
-    (bokbok-use-matchable (import matchable))
+    (bokbok-use-matchable
+     (cond-expand
+       (chicken-5 (import matchable))
+       (else (use matchable))))
     (else (import bokbok-matchable)))
 
   (define key-size 32)
@@ -54,18 +60,27 @@
 
   (define (make-sealer) (%make-sealer (random-bytes prefix-size) 0))
 
+  ;; NaCl's own functions want zero bytes in front of a ciphertext. The tweetnacl egg's documentation does not say
+  ;; whether its boxes keep them: an empty one tells.
+  (define zeros
+    (let ((box ((symmetric-box (make-blob key-size)) "" (make-u8vector nonce-size 0))))
+      (- (string-length box) tag-size)))
+
+  (define (without-zeros box) (if (= zeros 0) box (substring box zeros (string-length box))))
+  (define (with-zeros box) (if (= zeros 0) box (string-append (make-string zeros #\null) box)))
+
   (define (seal! sealer key body)
     (let ((nonce (make-string nonce-size)) (n (sealer-counter sealer)))
       (bytes-copy! nonce 0 (sealer-prefix sealer) 0 prefix-size)
       (u64-set! nonce prefix-size n)
       (sealer-counter-set! sealer (+ n 1))
-      (string-append nonce ((symmetric-box (string->blob key)) body (string->u8vector nonce)))))
+      (string-append nonce (without-zeros ((symmetric-box (string->blob key)) body (string->u8vector nonce))))))
 
   ;; The body of a box, or #f.
   (define (open-box key box)
     (and (>= (string-length box) (+ nonce-size tag-size))
          ((symmetric-unbox (string->blob key))
-          (substring box nonce-size (string-length box))
+          (with-zeros (substring box nonce-size (string-length box)))
           (string->u8vector (substring box 0 nonce-size)))))
 
   (define (box-prefix box)

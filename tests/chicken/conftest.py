@@ -6,6 +6,7 @@ Without a CHICKEN the tests are skipped and say so.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,10 +20,31 @@ from tests.chicken.driving import PATIENCE, Peer, Puppet
 ROOT = Path(__file__).resolve().parents[2] / "chicken-reference"
 
 
+def csc_version(csc: str | Path) -> str:
+    """The version of the CHICKEN that a `csc` belongs to, "5.3.0"; empty if there is none that runs."""
+    if shutil.which(csc) is None:
+        return ""
+    said = subprocess.run([csc, "-version"], capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"Version (\d[\d.]*)", said)
+    return found[1] if found else ""
+
+
+def find_chicken(name: str) -> str | None:
+    """The prefix of `chicken4`, None for the `chicken5` on PATH; a test that needs one that is not here is skipped."""
+    if name == "chicken5":
+        version = csc_version("csc")
+        if not version.startswith("5."):
+            here = f"the `csc` here is CHICKEN {version}" if version else "no `csc` here"
+            pytest.skip(f"{here}: CHICKEN 5 comes with chicken-bin and libchicken-dev")
+        return None
+    prefix = os.environ.get("CHICKEN4")
+    if not prefix:
+        pytest.skip("CHICKEN4 does not name the prefix of a CHICKEN 4 (`make chicken4-check CHICKEN4=/prefix`)")
+    return str(Path(prefix).resolve())
+
+
 def _build(version: str, prefix: str | None, target: str) -> Path:
     options = [f"CHICKEN={version}"] + ([f"PREFIX={prefix}"] if prefix else [])
-    if version == "4" and "CHICKEN4_EGGS" in os.environ:
-        options.append(f"EGGS={os.environ['CHICKEN4_EGGS']}")
     folder = f"build/chicken{version}"
     done = subprocess.run(
         ["make", "-C", str(ROOT), *options, f"{folder}/{target}"],
@@ -38,14 +60,7 @@ def _build(version: str, prefix: str | None, target: str) -> Path:
 @pytest.fixture(scope="session", params=["chicken5", "chicken4"])
 def program(request: pytest.FixtureRequest) -> Callable[[str], Path]:
     """Builds a program of `chicken-reference/` by its name, with each CHICKEN that is here; its path."""
-    if request.param == "chicken5":
-        prefix = None
-        if shutil.which("csc") is None:
-            pytest.skip("no `csc` here: install chicken-bin and libchicken-dev")
-    else:
-        prefix = os.environ.get("CHICKEN4")
-        if not prefix:
-            pytest.skip("CHICKEN4 does not name the prefix of a CHICKEN 4 (`make chicken4-check CHICKEN4=/prefix`)")
+    prefix = find_chicken(request.param)
     version = request.param[-1]
     built: dict[str, Path] = {}
 

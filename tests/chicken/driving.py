@@ -65,6 +65,14 @@ class Lines:
             self.lines.remove(line)
             return line
 
+    def logged(self, text: str) -> str:
+        """The first line of the log that holds the text, as soon as it is there; the log keeps it."""
+        with self.changed:
+            self.changed.wait_for(lambda: any(text in line for line in self.log), PATIENCE)
+            line = next((line for line in self.log if text in line), None)
+        assert line is not None, f"nothing of {text!r} was logged: {self.log}"
+        return line
+
     def ask(self, line: str, timeout: float = PATIENCE) -> str:
         """Sends a line and takes the next line, whatever it is."""
         self.send(line)

@@ -1,18 +1,22 @@
-"""How the egg is built: without a warning that means anything, and as something that can be installed."""
+"""How the egg is built: without a warning that means anything, and as something that can be installed and used."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2] / "chicken-reference"
+from tests.chicken.conftest import ROOT, find_chicken
 
 PROGRAM = """
-(import scheme (chicken base) (chicken format) bokbok bokbok-threads)
+(cond-expand
+  (chicken-5 (import scheme (chicken base) (chicken format) bokbok bokbok-threads))
+  (else (use extras bokbok)))
 (define server
   (start-server "127.0.0.1:0" 5 (lambda (user) (passphrase->key "p")) #f (lambda (con x) (list (quote got) x)) #f))
 (define con (open-connection! (server-addr server) "me" (passphrase->key "p") #f #f))
@@ -23,42 +27,95 @@ PROGRAM = """
 """
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A build from scratch and an installation into a repository of its own: the repository, and what make said."""
-    if shutil.which("csc") is None:
-        pytest.skip("no `csc` here: install chicken-bin and libchicken-dev")
+@dataclass
+class Installed:
+    """A build from scratch, and an installation into a repository of its own."""
+
+    said: str
+    environment: dict[str, str]
+    bin: str
+
+    def run(self, tool: str, *words: str | Path, folder: Path, stdin: str = "") -> str:
+        """What a tool of that CHICKEN, or a program, prints."""
+        command = [f"{self.bin}{tool}" if tool in ("csc", "csi") else str(folder / tool), *map(str, words)]
+        done = subprocess.run(
+            command, cwd=folder, env=self.environment, input=stdin, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module", params=["chicken5", "chicken4"])
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    prefix = find_chicken(request.param)
     folder = tmp_path_factory.mktemp("build")
     repository = folder / "repository"
+    bin_ = f"{prefix}/bin/" if prefix else ""
+    own = subprocess.run([f"{bin_}chicken-install", "-repository"], capture_output=True, text=True, check=True)
+    if prefix:  # CHICKEN 4 looks into one repository only
+        shutil.copytree(own.stdout.strip(), repository)
+        environment = {"CHICKEN_REPOSITORY": str(repository)}
+    else:
+        environment = {"CHICKEN_REPOSITORY_PATH": f"{repository}:{own.stdout.strip()}"}
+    options = [f"CHICKEN={request.param[-1]}", *([f"PREFIX={prefix}"] if prefix else ["EGGS=none"])]
     done = subprocess.run(
-        ["make", "-C", str(ROOT), f"BUILD={folder / 'b'}", f"REPOSITORY={repository}", "EGGS=none", "all", "install"],
+        ["make", "-C", str(ROOT), *options, f"BUILD={folder / 'b'}", f"REPOSITORY={repository}", "all", "install"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=600,
     )
     assert done.returncode == 0, done.stdout
-    return repository, done.stdout
+    return Installed(done.stdout, os.environ | environment, bin_)
 
 
 @pytest.mark.timeout(600)
-def test_it_compiles_without_a_warning(built: tuple[Path, str]) -> None:
-    assert "arning" not in built[1]
+def test_it_compiles_without_a_warning(installed: Installed) -> None:
+    assert "arning" not in installed.said
 
 
-def test_it_is_usable_once_it_is_installed(built: tuple[Path, str], tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_it_is_usable_once_it_is_installed(installed: Installed, tmp_path: Path) -> None:
     (tmp_path / "use.scm").write_text(PROGRAM)
-    own = subprocess.run(["chicken-install", "-repository"], capture_output=True, text=True, check=True).stdout.strip()
-    done = subprocess.run(
-        ["csi", "-q", "-s", str(tmp_path / "use.scm")],
-        env=os.environ | {"CHICKEN_REPOSITORY_PATH": f"{built[0]}:{own}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == '(got (1 "two" three))', done.stderr
+    assert installed.run("csi", "-q", "-s", "use.scm", folder=tmp_path) == '(got (1 "two" three))'
 
 
-def test_the_sources_are_left_as_they_are(built: tuple[Path, str]) -> None:
+@pytest.mark.timeout(600)
+def test_the_sources_are_left_as_they_are(installed: Installed) -> None:
     leftovers = [path for path in ROOT.glob("*") if path.suffix in (".o", ".so", ".c") or ".import." in path.name]
     assert leftovers == []
+
+
+@pytest.mark.timeout(600)
+def test_the_programs_for_calibrating_are_compiled_by_a_user_and_talk(installed: Installed, tmp_path: Path) -> None:
+    for source in ("calibrate-client.scm", "calibrate-server.scm", "service.scm"):
+        shutil.copy(ROOT / "calibrate" / source, tmp_path)
+    for name in ("calibrate-client", "calibrate-server"):
+        assert "arning" not in installed.run("csc", f"{name}.scm", folder=tmp_path)
+    (tmp_path / "pass").write_text("secret\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    server = subprocess.Popen(
+        [tmp_path / "calibrate-server", port, "alice", tmp_path / "pass"],
+        env=installed.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"listening on port {port}\n"
+        script = '("ping" "1")\n("callback" 2 x)\n("fail" "no")\n("whoami")\n'
+        words = (f"127.0.0.1:{port}", "alice", tmp_path / "pass")
+        said = installed.run("calibrate-client", *words, folder=tmp_path, stdin=script)
+    finally:
+        server.terminate()
+        server.wait(30)
+        assert server.stdout is not None
+        server.stdout.close()
+    once = [
+        '("ping" "1") => ("pong" "1")',
+        '("callback" 2 x) => ((0 x) (1 x))',
+        '("fail" "no"): failed: no',
+        '("whoami") => "alice"',
+    ]
+    assert said.splitlines() == once * 2  # on two connections
