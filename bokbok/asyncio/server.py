@@ -245,10 +245,13 @@ def start_server(
     Raises:
         ConnectFailed: it cannot listen there.
         AddressError: `address` is in none of the forms.
+        ProfileError: there is no such profile, or the guards refuse it.
     """
 
     async def start() -> Server:
         resolved = wire.get_profile(profile)
+        if user_to_key is not None:
+            wire.check_cryptography(resolved, guards)
         # Resolving a host's name to listen on may block; it happens once, before anybody is served.
         return Server(
             listen(parse_address(address), backlog),

@@ -236,9 +236,11 @@ def start_server(
     Raises:
         ConnectFailed: it cannot listen there.
         AddressError: `address` is in none of the forms.
-        ProfileError: there is no such profile.
+        ProfileError: there is no such profile, or the guards refuse it.
     """
     resolved = wire.get_profile(profile)  # before anything listens
+    if user_to_key is not None:
+        wire.check_cryptography(resolved, guards)
     server = Server(
         listen(parse_address(address), backlog),
         on_request=on_request,

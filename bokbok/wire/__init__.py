@@ -12,7 +12,7 @@ What this package knows: the order of bytes. What it refuses to know: sockets, t
 """
 
 from .boxes import BOX_OVERHEAD
-from .connection import Connection, State
+from .connection import Connection, State, check_cryptography
 from .events import (
     AnswerUnreadable,
     Closed,
@@ -52,6 +52,7 @@ __all__ = [
     "RequestUnreadable",
     "ResponseReceived",
     "State",
+    "check_cryptography",
     "get_profile",
     "passphrase_to_key",
 ]

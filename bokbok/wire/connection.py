@@ -42,9 +42,9 @@ from .guards import (
 )
 from .limits import DEFAULT_LIMITS, Limits
 from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
-from .profile import ProfileLike, get_profile
+from .profile import Profile, ProfileLike, get_profile
 
-__all__ = ["Connection", "State"]
+__all__ = ["Connection", "State", "check_cryptography"]
 
 Wrap = Callable[[bytes], bytes]
 Put = Callable[[bytes], None]
@@ -72,6 +72,28 @@ def _putting(out: list[bytes], write: Callable[[list[bytes], bytes], None], wrap
 def _putting_whole(out: list[bytes], seal: Wrap) -> Put:
     append = out.append
     return lambda body: append(seal(body))
+
+
+def check_cryptography(profile: Profile, guards: Guards, *, stacklevel: int = 2) -> None:
+    """Refuse a profile whose nonces repeat, or warn of it where its guard is off.
+
+    Args:
+        profile: to be spoken on secure connections.
+        guards: what is refused.
+        stacklevel: whom a warning names: 2 the caller.
+
+    Raises:
+        ProfileError: it is broken cryptography, and `guards.nonce_reuse` is on.
+    """
+    leaks = profile.leaks
+    if leaks is None:
+        return
+    if guards.nonce_reuse:
+        raise ProfileError(
+            f"the profile {profile.name!r} is broken cryptography and is not spoken: {leaks}. The guard "
+            "nonce_reuse refuses it; turned off by name, it is spoken all the same"
+        )
+    warnings.warn(f"profile {profile.name!r}: {leaks}", BrokenCryptographyWarning, stacklevel=stacklevel)
 
 
 class Connection:
@@ -128,14 +150,8 @@ class Connection:
         self._hellos = hellos if guards.hello_replay else None
         self._draw = draw
 
-        leaks = self._profile.leaks if secure else None
-        if leaks is not None:
-            if guards.nonce_reuse:
-                raise ProfileError(
-                    f"the profile {self._profile.name!r} is broken cryptography and is not spoken: {leaks}. The guard "
-                    "nonce_reuse refuses it; turned off by name, it is spoken all the same"
-                )
-            warnings.warn(f"profile {self._profile.name!r}: {leaks}", BrokenCryptographyWarning, stacklevel=2)
+        if secure:
+            check_cryptography(self._profile, guards, stacklevel=3)
 
         # The profile, resolved: from here on no packet asks what is spoken.
         messages, framing = self._profile.messages, self._profile.framing

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from bokbok.asyncio import Guards, Limits, open_connection
+from bokbok.asyncio import Guards, Limits, open_connection, start_server
 from bokbok.errors import ConnectionClosed, ProfileError
-from bokbok.wire import INFERRED_1, passphrase_to_key
+from bokbok.wire import INFERRED_1, BrokenCryptographyWarning, passphrase_to_key
 from bokbok.wire.framing import LengthPrefix
 from bokbok.wire.hello import TemplateHello
+from bokbok.wire.nonces import Sent
 from bokbok.wire.template import Field, Template
 from tests.support.leaks import soon
 from tests.support.peers import KEY, USERS, framed
@@ -136,3 +137,21 @@ async def test_a_strategy_that_fails_ends_the_connection_and_leaves_nobody_waiti
     assert await peer.read_to_end() == b""
     await soon(server.stop())
     await soon(server.wait())
+
+
+LEAKING = dataclasses.replace(INFERRED_1, name="leaking", nonces=Sent(key="zero"))
+"""Broken cryptography: the session key's box has the same nonce in every connection."""
+
+
+async def test_a_server_does_not_start_with_broken_cryptography(tmp_path: Any) -> None:
+    with pytest.raises(ProfileError, match="'leaking' is broken cryptography and is not spoken"):
+        await start_server(str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get)
+    assert not (tmp_path / "s").exists()
+
+
+async def test_a_server_that_speaks_broken_cryptography_warns_when_it_starts(tmp_path: Any) -> None:
+    with pytest.warns(BrokenCryptographyWarning, match="the XOR of their session keys"):
+        async with await start_server(
+            str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get, guards=Guards(nonce_reuse=False)
+        ):
+            pass

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from bokbok.errors import ConnectionClosed, ProfileError
-from bokbok.sync import Guards, Limits, open_connection
-from bokbok.wire import INFERRED_1, passphrase_to_key
+from bokbok.sync import Guards, Limits, open_connection, start_server
+from bokbok.wire import INFERRED_1, BrokenCryptographyWarning, passphrase_to_key
 from bokbok.wire.framing import LengthPrefix
 from bokbok.wire.hello import TemplateHello
+from bokbok.wire.nonces import Sent
 from bokbok.wire.template import Field, Template
 from tests.support.peers import KEY, SOON, USERS, framed
 from tests.support.profiles import random_profile
@@ -126,3 +127,25 @@ def test_a_strategy_that_fails_ends_the_connection_and_leaves_nobody_waiting(ser
     assert peer.read_to_end() == b""
     server.stop()
     assert server.wait(SOON)
+
+
+LEAKING = dataclasses.replace(INFERRED_1, name="leaking", nonces=Sent(key="zero"))
+"""Broken cryptography: the session key's box has the same nonce in every connection."""
+
+
+def test_a_server_does_not_start_with_broken_cryptography(tmp_path: Any) -> None:
+    with pytest.raises(ProfileError, match="'leaking' is broken cryptography and is not spoken"):
+        start_server(str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_server_that_speaks_broken_cryptography_warns_when_it_starts(tmp_path: Any) -> None:
+    with (
+        pytest.warns(BrokenCryptographyWarning, match="the XOR of their session keys"),
+        start_server(str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get, guards=Guards(nonce_reuse=False)),
+    ):
+        pass
+
+
+def test_an_insecure_server_has_no_cryptography_to_break(serve: Any, connect: Any) -> None:
+    assert connect(serve(profile=LEAKING), profile=LEAKING).request("x") == "x"
