@@ -43,7 +43,7 @@ class _Elsewhere(click.Command):
             try:
                 command = entry_point.load()
             except ModuleNotFoundError as error:
-                problem = f"there is no Python package {error.name!r}"
+                problem = f"there is no Python package {str(error.name).partition('.')[0]!r}"
             else:
                 assert isinstance(command, click.Command)
                 return command
