@@ -43,6 +43,7 @@ __all__ = [
     "release",
     "remove",
     "session",
+    "unique_local_prefix",
 ]
 
 RUN_LABEL = "org.bokbok.run"
@@ -58,6 +59,11 @@ Addresses = tuple[str, "str | None"]
 _PREFIX = "bokbok-"
 _LOCK = "lock"
 _SHARED = "s"
+
+
+def unique_local_prefix(chosen: bytes) -> str:
+    """The prefix of a network of 64 bits (RFC 4193) from 5 random bytes, spelt as systems show it: no leading zeros."""
+    return str(ipaddress.IPv6Address(b"\xfd" + chosen + bytes((0, 1)) + bytes(8)))
 
 
 class Session:
@@ -142,8 +148,7 @@ class Session:
             "com.docker.network.bridge.name": self.bridge,
             "com.docker.network.bridge.enable_ip_masquerade": "false",
         }
-        six = "fd" + secrets.token_hex(5)  # RFC 4193: a random unique local prefix
-        prefix6 = f"{six[:4]}:{six[4:8]}:{six[8:12]}:1::"
+        prefix6 = unique_local_prefix(secrets.token_bytes(5))
         problem: Exception | None = None
         for with6 in (True, True, True, False, False):
             # The engine knows which addresses are free on this machine: it chooses, and then is told its own choice.
