@@ -21,12 +21,14 @@ from bokbok.wire.boxes import NONCE_BYTES, TAG_BYTES, box_opener
 
 from .capture import CLIENT, SERVER, Capture
 
-__all__ = ["Conversation", "Packet", "Range", "explain", "fixed_bytes", "render"]
+__all__ = ["Conversation", "Packet", "Range", "beginning", "explain", "fixed_bytes", "render"]
 
 SPLIT_LIMIT = 64 * 1024 * 1024
 DEPTH = 20_000
 SHOWN_TEXT = 600
 """Bytes of a message that are shown as text, beside its bytes."""
+_BEGINNING = 1_024
+"""Bytes of each direction that the beginning of a recording has, about."""
 MAX_PACKETS = 2_000
 """Packets of one conversation that are explained."""
 
@@ -324,6 +326,22 @@ def explain(
             }
         )
     return out
+
+
+def beginning(capture: Capture, profile: Profile, secrets: Mapping[str, str | Key], *, packets: int, cap: int) -> Any:
+    """As `explain`, the first packets of a recording's first connection: cheap, however long the recording is."""
+    first = Capture(capture.transport)
+    connection = min((chunk.conn for chunk in capture.chunks[:1]), default=0)
+    sizes = {CLIENT: 0, SERVER: 0}
+    for chunk in capture.chunks:
+        if chunk.conn != connection or sizes[chunk.source] > _BEGINNING:
+            continue
+        sizes[chunk.source] += len(chunk.data or b"")
+        first.add(chunk.t, chunk.conn, chunk.source, None if chunk.data is None else chunk.data[: 2 * _BEGINNING])
+        if min(sizes.values()) > _BEGINNING:
+            break
+    found = explain(first, profile, secrets, cap=cap)
+    return [packet for packet in found if not packet["problem"].startswith("cut off")][:packets]
 
 
 def render(packets: list[dict[str, Any]]) -> str:

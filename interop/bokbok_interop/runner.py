@@ -24,7 +24,7 @@ from typing import Any
 from bokbok.wire import INFERRED_1, Profile
 
 from .cases import Case
-from .dump import explain, render
+from .dump import beginning, explain, render
 from .matrix import Group
 from .model import RUNNER, Cell, Failure, Kind, Outcome, Result
 from .peers.base import Peer, PuppetFault, Unavailable
@@ -401,10 +401,18 @@ class Runner:
             [round(t, 4), role, direction, line.decode("utf-8", "backslashreplace")]
             for t, role, direction, line in play.trace.lines
         ]
-        if not whole:
-            brief = [[t, role, d, str(line)[:160]] for t, role, d, line in datums[:12]]
-            return {"datums": brief, "more": max(0, len(datums) - 12)}
         secrets = play.secrets if play.secure else {}
+        if not whole:
+            short: dict[str, Any] = {
+                "brief": True,
+                "datums": [[t, role, d, str(line)[:160]] for t, role, d, line in datums[:12]],
+                "more": max(0, len(datums) - 12),
+                "packets": beginning(play.capture, play.profile, secrets, packets=6, cap=64),
+            }
+            for role, puppet in puppets.items():
+                if log := puppet.running.log.text(logs[role])[-400:]:
+                    short[f"{role}_log"] = log
+            return short
         packets = explain(play.capture, play.profile, secrets)
         evidence: dict[str, Any] = {
             "datums": datums,

@@ -107,25 +107,22 @@ def test_every_mutant_is_about_something_else() -> None:
 def test_the_example_itself_passes_all_of_these_cases() -> None:
     wanted = [CASES[case] for case in dict.fromkeys(case for mutant in MUTANTS for case in mutant["cases"])]
     groups = [
-        Group(
-            "minimal",
-            "minimal",
-            "tcp",
-            security,
-            [c for c in wanted if not c.opponent and security in c.securities and "tcp" in c.transports],
+        Group(client, server, transport, security, chosen)
+        for client, server, opponent in (
+            ("minimal", "minimal", None),
+            (RUNNER, "minimal", "client"),
+            ("minimal", RUNNER, "server"),
         )
+        for transport in ("tcp", "unix")
         for security in ("secure", "insecure")
-    ]
-    groups.append(
-        Group(
-            RUNNER,
-            "minimal",
-            "tcp",
-            "secure",
-            [c for c in wanted if c.opponent == "client" and "secure" in c.securities],
+        if (
+            chosen := [
+                case
+                for case in wanted
+                if case.opponent == opponent and case.transports[0] == transport and case.securities[0] == security
+            ]
         )
-    )
-    groups.append(Group("minimal", RUNNER, "tcp", "secure", [c for c in wanted if c.opponent == "server"]))
+    ]
     runner = Runner({"minimal": LocalPeer("minimal", [sys.executable, str(MINIMAL)])}, Settings())
     results = asyncio.run(runner.run(groups))
     assert [f"{r.cell}: {r.reason}" for r in results if r.outcome is Outcome.FAILED] == []

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator, ValidationError
 from rich.console import Console
 
-from bokbok_interop.cases import all_cases
+from bokbok_interop.cases import REQUIREMENTS, all_cases
 from bokbok_interop.cli import main
 from bokbok_interop.model import Cell, Outcome, Result
 from bokbok_interop.report import document as documents
@@ -159,6 +159,22 @@ def test_a_puppet_that_does_not_start_is_one_failure_with_its_log() -> None:
     assert "requirement" not in shown  # no sentence of the reference is about that
 
 
+@pytest.mark.parametrize("width", [140, 60])
+def test_the_matrix_tells_peers_apart_wide_and_narrow(width: int) -> None:
+    names = ["python-sync", "python-asyncio", "chicken5", "minimal"]
+    results = [
+        Result(Cell(a, b, "tcp", "secure", case.id), Outcome.PASSED) for a in names for b in names for case in CASES
+    ]
+    console = Console(record=True, width=width, file=io.StringIO())
+    terminal.print_matrix(console, make(results=results, peers=[{"name": name} for name in names]))
+    lines = console.export_text().splitlines()
+    header = re.split("[┃│]", lines[1])[2:-1]
+    assert len({name.strip() for name in header}) == len(names)
+    assert not any("…" in line for line in lines)
+    for name in names:
+        assert any(name in line for line in lines)
+
+
 def test_a_failure_that_many_cells_share_is_told_a_few_times() -> None:
     console = Console(record=True, width=200, file=io.StringIO())
     progress = terminal.PlainProgress(console)
@@ -249,7 +265,7 @@ def test_the_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
     text = (tmp_path / "r.html").read_text()
     assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z/]""", text)
     assert "http://" not in text.replace("http://www.w3.org", "")
-    assert text.count("<script") == 2
+    assert text.count("<script") == 3
 
 
 def test_nothing_in_a_result_can_leave_its_place_in_the_page() -> None:
@@ -363,21 +379,74 @@ def test_in_a_browser_it_reads_wide_and_narrow_light_and_dark(tmp_path: Path, si
 
 
 @browser
-def test_in_a_browser_ten_thousand_cells_filter_without_a_pause(tmp_path: Path) -> None:
+def test_in_a_browser_ten_thousand_cells_are_drawn_as_far_as_they_are_seen(tmp_path: Path) -> None:
     document = make(MIXED, repeat=10_000 // len(CASES) + 1)
-    assert len(document["cells"]) >= 10_000
+    total = len(document["cells"])
+    assert total >= 10_000
     html.write(document, tmp_path / "big.html")
     note = _browse(
         tmp_path / "big.html", tmp_path,
         """
-        note.load = performance.getEntriesByType('navigation')[0].domInteractive;
-        const search = document.getElementById('search'); note.times = [];
-        for (const text of ['e', 'er', 'errors.rem', 'peer3 handler', 'zzz', '']) {
-          const start = performance.now(); search.value = text; search.dispatchEvent(new Event('input'));
-          document.body.offsetHeight; note.times.push(performance.now() - start);
-        }
+        const list = document.getElementById('list'), search = document.getElementById('search');
         note.rows = document.querySelectorAll('.row').length;
+        list.scrollTop = list.scrollHeight; list.onscroll(); await wait(200);
+        note.last = Math.max(...[...document.querySelectorAll('.row')].map(row => +row.dataset.i));
+        note.rowsAtTheEnd = document.querySelectorAll('.row').length;
+        search.value = 'zzz'; search.oninput({target: search});
+        note.none = document.querySelectorAll('.row').length;
+        note.hint = !document.getElementById('empty').hidden;
         """,
     )  # fmt: skip
-    assert max(note["times"]) < 100, note  # what a person takes for at once
-    assert note["rows"] < 200  # only what is on the screen is drawn
+    assert note["rows"] < 200
+    assert note["rowsAtTheEnd"] < 200
+    assert note["last"] == total - 1
+    assert (note["none"], note["hint"]) == (0, True)
+
+
+@browser
+def test_in_a_browser_tiles_sentences_and_keys_lead_to_what_failed(tmp_path: Path) -> None:
+    document = make(MIXED)
+    failed = next(cell for cell in document["cells"] if cell["outcome"] == "failed")
+    failed["requirement"] = documents.sentence(REQUIREMENTS["start.close-handler"])
+    html.write(document, tmp_path / "r.html")
+    note = _browse(
+        tmp_path / "r.html", tmp_path,
+        """
+        const press = key => dispatchEvent(new KeyboardEvent('keydown', {key}));
+        const count = () => document.getElementById('count').textContent;
+        const tile = document.querySelector('.tiles .t-failed');
+        note.tile = tile.textContent + ' ' + tile.title;
+        tile.click(); note.chapter = count() + ' ' + document.getElementById('chapter').value; tile.click();
+        const sentence = document.querySelector('#broken button');
+        note.sentence = sentence.textContent; sentence.click(); note.bySentence = count(); sentence.click();
+        press('f'); note.failures = count();
+        press('ArrowDown'); press('Enter'); await wait(500);
+        note.broke = document.querySelector('blockquote.broke').textContent;
+        note.hash = decodeURIComponent(location.hash);
+        """,
+    )  # fmt: skip
+    assert note["tile"].startswith("✗ errors: ")
+    assert note["chapter"] == f"{len(CASES)} of {len(CASES)} cells errors"
+    assert "✗ 1 case, 1 cell" in note["sentence"]
+    assert note["bySentence"] == note["failures"] == f"1 of {len(CASES)} cells"
+    assert "close-handler is a callback closure" in note["broke"]
+    assert "without=passed,unsupported,absent" in note["hash"]
+    assert "cell=0" in note["hash"]
+
+
+@browser
+def test_in_a_browser_the_address_brings_back_what_was_looked_at(tmp_path: Path) -> None:
+    html.write(make(MIXED), tmp_path / "r.html")
+    note = _browse(
+        tmp_path / "r.html", tmp_path,
+        """
+        location.hash = '#text=' + 'CASE' + '&cell=NUMBER'; await wait(800);
+        note.count = document.getElementById('count').textContent;
+        note.title = document.querySelector('#detail h2').textContent;
+        location.hash = '#pair=no/such&cell=99999&without=nonsense'; await wait(300);
+        note.all = document.getElementById('count').textContent;
+        """.replace("CASE", CASES[3].id).replace("NUMBER", "3"),
+    )  # fmt: skip
+    assert note["count"] == f"1 of {len(CASES)} cells"
+    assert CASES[3].id in note["title"]
+    assert note["all"] == f"{len(CASES)} of {len(CASES)} cells"

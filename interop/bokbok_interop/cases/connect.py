@@ -278,7 +278,6 @@ async def backlog(t: Play) -> None:
     "connect.backlog-holds",
     "start.backlog",
     transport="unix",
-    security="insecure",
     opponent="client",
     fresh=("server",),
     faults=("pause",),

@@ -338,6 +338,7 @@ async def white_space_and_comments(t: Play) -> None:
                 b'(request #;9 3 ("echo" #;(skipped "x") (1 2))) #;(one more)',
                 b'(request 4 ["echo" [1 2]])',
                 b'(request\n5\n("echo"\n(1 . (2 . ()))))',
+                b'(request . (6 ("echo" . ((1 2)))))',
             )
         ):
             await bad.say(body)
@@ -367,6 +368,7 @@ async def reads_unspecified(t: Play) -> None:
     kind="profile",
     timeout=30,
     fresh=("server",),
+    transport="unix",
     **BAD_CLIENT,
 )
 async def deep_nesting(t: Play) -> None:
@@ -391,6 +393,7 @@ async def deep_nesting(t: Play) -> None:
     kind="profile",
     timeout=30,
     fresh=("server",),
+    transport="unix",
     **BAD_CLIENT,
 )
 async def endless_nesting(t: Play) -> None:
@@ -410,6 +413,7 @@ async def endless_nesting(t: Play) -> None:
     kind="profile",
     timeout=30,
     fresh=("server",),
+    transport="unix",
     **BAD_CLIENT,
 )
 async def huge_numbers(t: Play) -> None:
@@ -442,6 +446,7 @@ async def huge_numbers(t: Play) -> None:
     kind="hardening",
     timeout=60,
     fresh=("server",),
+    transport="unix",
     **BAD_CLIENT,
 )
 async def million_symbols(t: Play) -> None:
@@ -477,6 +482,7 @@ async def length_over_limit(t: Play) -> None:
     kind="profile",
     timeout=40,
     fresh=("server",),
+    transport="unix",
     **BAD_CLIENT,
 )
 async def packet_at_the_limit(t: Play) -> None:
@@ -917,6 +923,7 @@ async def hello_replayed(t: Play) -> None:
     kind="hardening",
     security="secure",
     timeout=20,
+    transport="unix",
     **BAD_CLIENT,
 )
 async def hello_replayed_late(t: Play) -> None:
@@ -1178,6 +1185,7 @@ async def never_reads(t: Play) -> None:
     kind="hardening",
     faults=("measure",),
     fresh=("server",),
+    transport="unix",
     **BAD_CLIENT,
 )
 async def lengths_cost_nothing(t: Play) -> None:
@@ -1210,6 +1218,7 @@ async def lengths_cost_nothing(t: Play) -> None:
     kind="hardening",
     faults=("measure",),
     fresh=("server",),
+    transport="unix",
     **BAD_CLIENT,
 )
 async def leaves_nothing_open(t: Play) -> None:
@@ -1284,26 +1293,72 @@ async def vanishes(t: Play) -> None:
         await _served(other, "beside those that vanished")
 
 
-@case("hostile.flood-of-requests", "profile.limits", "guards.survives", kind="profile", timeout=40, **BAD_CLIENT)
+async def _flood(t: Play, bad: Raw, count: int) -> None:
+    """So many requests at once, of handlers that each wait for us: every one is answered once, if not at once."""
+    first = bad.ids
+    bad.ids += count
+    body = b"".join(bad.packet(b'(request %d ("callback" 1 %d))' % (i, i)) for i in range(first, first + count))
+    pour = t.spawn(bad.send(body))
+    asked: list[int] = []
+    answered: dict[int, str] = {}
+
+    async def take(seconds: float) -> None:
+        kind, number, datum = await bad.hear(seconds)
+        if kind == "request":
+            asked.append(number)
+            return
+        t.check(number not in answered, f"request {number} was answered twice")
+        t.check(
+            kind == "error" or datum == ["held up"],
+            f"request {number} got another's answer",
+            actual=show(datum, 100),
+        )
+        answered[number] = kind
+
+    # First those that are turned away, and the questions of those that run; the others wait, and that is quiet.
+    while len(asked) + len(answered) < count:
+        try:
+            await take(1.0)
+        except Failure:
+            if bad.ended_how:
+                raise
+            break
+    while len(answered) < count:
+        for number in asked:
+            await bad.say(b'(response %d "held up")' % number)
+        asked.clear()
+        await take(30)
+    await pour
+    wanted = set(range(first, first + count))
+    t.check(set(answered) == wanted, "some requests were not answered", actual=f"{len(answered)} of {count}")
+
+
+@case(
+    "hostile.flood-of-requests",
+    "profile.limits",
+    "guards.survives",
+    kind="profile",
+    transport="unix",
+    fresh=("server",),
+    timeout=60,
+    **BAD_CLIENT,
+)
 async def flood_of_requests(t: Play) -> None:
-    """Six thousand requests that sleep, sent at once: each is answered once, by a response or an error."""
+    """Six thousand requests at once, whose handlers all wait: each is answered once, by a response or an error."""
     async with siege(t) as served:
         bad = await attack(t, served)
-        count = 6_000
-        pour = t.spawn(bad.send(b"".join(bad.packet(b'(request %d ("sleep" 300 %d))' % (i, i)) for i in range(count))))
-        seen: dict[int, str] = {}
-        for _ in range(count):
-            kind, number, datum = await bad.hear(30)
-            t.check(number not in seen, f"request {number} was answered twice")
-            t.check(kind == "error" or datum == number, f"request {number} got another's answer", actual=show(datum))
-            seen[number] = kind
-        await pour
-        t.check(sorted(seen) == list(range(count)), "some requests were not answered", actual=f"{len(seen)} of {count}")
-        bad.ids = count
+        await _flood(t, bad, 6_000)
         await _served(bad, "the same connection, after the flood")
 
 
-@case("hostile.many-silent-connections", "guards.survives", "start.open-handler", kind="hardening", **BAD_CLIENT)
+@case(
+    "hostile.many-silent-connections",
+    "guards.survives",
+    "start.open-handler",
+    kind="hardening",
+    transport="unix",
+    **BAD_CLIENT,
+)
 async def many_silent_connections(t: Play) -> None:
     """A hundred connections that say nothing leave room for those that do."""
     async with siege(t) as served:
@@ -1561,6 +1616,84 @@ async def server_replays_request(t: Play) -> None:
         t.check(not rest, "the client served a request twice")
 
 
+@case("hostile.server-answers-in-any-order", "profile.messages", "guards.survives", kind="profile", **BAD_SERVER)
+async def server_answers_in_any_order(t: Play) -> None:
+    """Answers of a server that come in reverse, errors among them, reach the requests that they name."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        asked = [t.spawn(conn.request(["echo", i])) for i in range(6)]
+        heard = [await bad.hear() for _ in asked]
+        for _, number, datum in reversed(heard):
+            kind = b'error %d "no %d"' if datum[1] % 2 else b"response %d %d"
+            await bad.say(b"(" + kind % (number, datum[1]) + b")")
+        for index, request in enumerate(asked):
+            if index % 2:
+                error = await t.fails(request, RemoteFailed, why="an answered error")
+                t.check(f"no {index}" in error.message, "an error reached another request", actual=error.message)
+            else:
+                t.equal(await request, index, "an answer out of order")
+
+
+@case("hostile.server-reflects-response", "profile.protocol-error", "guards.survives", kind="profile", **BAD_SERVER)
+async def server_reflects_response(t: Play) -> None:
+    """The client's own response, sent back to it, answers no question of its: the connection ends."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        await bad.ask(["echo", "x"])
+        packet = await bad.hear_packet()
+        t.check(packet is not None, "the client's response")
+        await bad.send(bad.frame(packet or b""))
+        await bad.must_end("a response that was sent back to its sender did not end the connection")
+        await conn.closed()
+
+
+@case(
+    "hostile.server-half-closes",
+    "profile.half-close",
+    "open.close-handler",
+    "guards.survives",
+    kind="profile",
+    **BAD_SERVER,
+)
+async def server_half_closes(t: Play) -> None:
+    """A server that ends its direction while the client's handlers run still gets their answers, then the end."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        asked = t.spawn(conn.request(["echo", 1]))
+        await bad.hear()
+        for number in range(3):
+            await bad.say(b'(request %d ("sleep" 300 %d))' % (number, number))
+        bad.end()
+        await t.fails(t.within(10, asked, "the failing"), NetworkFailed, why="a request at the end of file")
+        await conn.closed()
+        got = sorted([(await bad.hear())[1:] for _ in range(3)])
+        t.check(
+            got == [(i, i) for i in range(3)],
+            "answers of the client's handlers that ran at the end of file",
+            expected="three responses",
+            actual=str(got),
+        )
+        await bad.must_end("the client's connection stays open after the last answer")
+
+
+@case("hostile.server-writes-otherwise", "profile.reads-like-chicken", "guards.survives", kind="profile", **BAD_SERVER)
+async def server_writes_otherwise(t: Play) -> None:
+    """White space, comments and brackets in a server's messages are read by the client as CHICKEN reads them."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        for body in (
+            b" \t\n(response %d (1 2))\r\n ",
+            b"; first\n(response %d (1 2)) ; last",
+            b"#| a #| b |# |# (response #;7 %d (1 #| x |# 2)) #;(one more)",
+            b"(response %d [1 2])",
+            b"(response . (%d (1 . (2 . ()))))",
+        ):
+            asked = t.spawn(conn.request(["echo", 1]))
+            _, number, _ = await bad.hear()
+            await bad.say(body % number)
+            t.equal(await asked, [1, 2], f"an answer that is written otherwise: {body!r}")
+
+
 @case(
     "hostile.server-sends-unreadable-answer",
     "profile.unreadable",
@@ -1612,6 +1745,7 @@ async def server_sends_unreadable_request(t: Play) -> None:
     kind="profile",
     timeout=40,
     fresh=("client",),
+    transport="unix",
     **BAD_SERVER,
 )
 async def server_sends_huge_things(t: Play) -> None:
@@ -1692,23 +1826,23 @@ async def server_never_reads(t: Play) -> None:
             )
 
 
-@case("hostile.server-floods", "profile.limits", "guards.survives", kind="profile", timeout=40, **BAD_SERVER)
+@case(
+    "hostile.server-floods",
+    "profile.limits",
+    "guards.survives",
+    kind="profile",
+    transport="unix",
+    fresh=("client",),
+    timeout=60,
+    **BAD_SERVER,
+)
 async def server_floods(t: Play) -> None:
-    """Three thousand requests of a server at once: the client answers each once, and its own request too is served."""
+    """Six thousand requests of a server at once: the client answers each once, and its own request too is served."""
     async with lured(t) as server:
         conn, bad = await server.lure()
         asked = t.spawn(conn.request(["echo", 1]))
         _, mine, _ = await bad.hear()
-        count = 3_000
-        pour = t.spawn(bad.send(b"".join(bad.packet(b'(request %d ("sleep" 200 %d))' % (i, i)) for i in range(count))))
-        seen: set[int] = set()
-        for _ in range(count):
-            kind, number, datum = await bad.hear(30)
-            t.check(number not in seen, f"request {number} was answered twice")
-            t.check(kind == "error" or datum == number, f"request {number} got another's answer", actual=show(datum))
-            seen.add(number)
-        await pour
-        t.check(seen == set(range(count)), "some requests were not answered", actual=f"{len(seen)} of {count}")
+        await _flood(t, bad, 6_000)
         await bad.say(b"(response %d 5)" % mine)
         t.equal(await asked, 5, "the answer to the client's own request, after the flood")
 

@@ -610,7 +610,6 @@ async def wait_waits_for_handlers(t: Play) -> None:
     "stop-server",
     kind="profile",
     transport="unix",
-    security="insecure",
     opponent="client",
 )
 async def stop_removes_the_file(t: Play) -> None:
@@ -803,7 +802,7 @@ async def network_lost_client(t: Play) -> None:
     t.check(mine.closings <= 1 and theirs.closings <= 1 and runs <= 1, "a close handler ran more than once")
 
 
-@case("lifecycle.idle", "open.connection", "close-connection", timeout=20)
+@case("lifecycle.idle", "open.connection", "close-connection", security="secure", timeout=20)
 async def idle(t: Play) -> None:
     """A connection that says nothing for a while stays open, and a slow request waits: no hello's limit is theirs."""
     mine, theirs = await t.pair()

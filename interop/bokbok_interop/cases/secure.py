@@ -590,7 +590,7 @@ async def refusal_is_no_reset(t: Play) -> None:
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
     for user, passphrase in ((USER, "wrong"), ("mallory", PASSPHRASE), ("carol", PASSPHRASE)):
         bad = await attack(t, served, hello=False)
-        await bad.send(bad.hello(user, passphrase) + bad.packet(b'(request 0 ("echo" "%b"))' % (b"x" * 100_000)))
+        await bad.send(bad.hello(user, passphrase) + bad.packet(b'(request 0 ("echo" "%b"))' % (b"x" * 600_000)))
         await bad.must_end("a refused client's connection stays open")
         t.check(
             bad.ended_how == "eof",

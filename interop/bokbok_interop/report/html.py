@@ -1,7 +1,7 @@
 """One HTML page that opens from disk: the matrix as a picture, filters, search, and the evidence of every cell.
 
-What this module knows: how to put a document into the page's template. What it refuses to know: how the page behaves
-(`page.html.j2`), and how results came about.
+What this module knows: how to put a document into the page's template. What it refuses to know: how the page looks and
+behaves (`page.html.j2`, `page.css`, `page.js`), and how results came about.
 
 Nothing is loaded from anywhere. Evidence is packed (base64 of zlib) and unpacked by the browser when a cell is opened,
 so that ten thousand cells stay a page of a few megabytes.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ MAX_EVIDENCE = 400_000
 """Bytes of one failure's evidence in the page, packed; a longer one keeps its head. The JSON has it whole."""
 
 
-def _compact(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document as the page's script reads it: names once, cells as short lists of numbers."""
+def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The document as the page's script reads it: names once, cells as short lists of numbers; and the evidence.
+
+    The evidence stands apart, a line for each, since it is most of the page and read only when a cell is opened.
+    """
     cases = {case["id"]: index for index, case in enumerate(document["cases"])}
     names: dict[str, int] = {}
     reasons: dict[str, int] = {"": 0}
@@ -69,15 +73,13 @@ def _compact(document: Mapping[str, Any]) -> dict[str, Any]:
                 extra or 0,
             ]
         )
-    return {
+    compact = {
         "names": list(names),
         "cases": described,
         "reasons": list(reasons),
         "cells": cells,
-        "evidence": evidence,
-        "peers": document["peers"],
-        "profile": document["profile"],
     }
+    return compact, evidence
 
 
 def _script(value: Any) -> str:
@@ -91,7 +93,21 @@ def render(document: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader(__package__.split(".")[0], "report"), autoescape=True, undefined=StrictUndefined
     )
-    return environment.get_template("page.html.j2").render(document=document, data=_script(_compact(document)))
+    files = resources.files(__package__)
+    data, evidence = _compact(document)
+    return environment.get_template("page.html.j2").render(
+        document=document,
+        data=_script(data),
+        evidence="\n".join(evidence),
+        took=_duration(document["seconds"]),
+        css=files.joinpath("page.css").read_text("utf-8"),
+        js=files.joinpath("page.js").read_text("utf-8"),
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def write(document: Mapping[str, Any], path: Path) -> None:

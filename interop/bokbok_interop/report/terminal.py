@@ -56,16 +56,25 @@ def _square(counts: Mapping[str, int]) -> Text:
     return text or Text("·", "dim")
 
 
-def _matrix(counts: Mapping[tuple[str, str], Counter[str]], peers: Sequence[str], title: str) -> Table:
+def _matrix(
+    counts: Mapping[tuple[str, str], Counter[str]], peers: Sequence[str], width: int, *, live: bool = False
+) -> Table:
+    """The matrix; where there is no room for the servers' names the peers have numbers."""
     servers = [*peers, RUNNER] if any(server == RUNNER for _, server in counts) else list(peers)
     clients = [*peers, RUNNER] if any(client == RUNNER for client, _ in counts) else list(peers)
-    table = Table(title=title, title_justify="left", title_style="bold", show_lines=False, pad_edge=False)
+    squares = {key: _square(found) for key, found in counts.items()}
+    columns = [
+        max([len(server), *(squares[key].cell_len for key in squares if key[1] == server)]) for server in servers
+    ]
+    numbered = max(18, *map(len, clients)) + sum(columns) + 3 * len(columns) + 4 > width
+    table = Table(show_lines=False, pad_edge=False, title=None)
     table.add_column("client ↓   server →", style="bold", no_wrap=True)
-    for server in servers:
-        table.add_column(server)
-    for client in clients:
-        if any((client, server) in counts for server in servers):
-            table.add_row(client, *(_square(counts.get((client, server), {})) for server in servers))
+    for number, server in enumerate(servers, 1):
+        table.add_column(str(number) if numbered else server, no_wrap=not numbered)
+    for number, client in enumerate(clients, 1):
+        if live or any((client, server) in counts for server in servers):
+            name = f"{number} {client}" if numbered else client
+            table.add_row(name, *(squares.get((client, server), _square({})) for server in servers))
     return table
 
 
@@ -94,9 +103,10 @@ class LiveMatrix(Observer):
         self.console = console
         self.peers = list(peers)
         self.counts: dict[tuple[str, str], Counter[str]] = {}
+        wide = console.width >= 90
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            *([BarColumn()] if wide else []),
             MofNCompleteColumn(),
             TextColumn("cells,"),
             TimeElapsedColumn(),
@@ -116,7 +126,7 @@ class LiveMatrix(Observer):
         self.live.__exit__(*error)
 
     def __rich__(self) -> Group:
-        return Group(_matrix(self.counts, self.peers, ""), self.progress)
+        return Group(_matrix(self.counts, self.peers, self.console.width, live=True), self.progress)
 
     def planned(self, cells: int) -> None:
         """See `Observer.planned`."""
@@ -171,7 +181,7 @@ def print_matrix(console: Console, document: Mapping[str, Any]) -> None:
     for cell in document["cells"]:
         counts.setdefault((cell["client"], cell["server"]), Counter())[cell["outcome"]] += 1
     names = [peer["name"] for peer in document["peers"]]
-    console.print(_matrix(counts, names, ""))
+    console.print(_matrix(counts, names, console.width))
     console.print(
         "[green]✓[/] passed  [bold red]✗[/] failed  [yellow]–[/] unsupported  [dim]○[/] absent", highlight=False
     )

@@ -2120,6 +2120,30 @@ def client_hangs_on_early_ends() -> None:
     around(C, "over", over)
 
 
+@mutant("hostile.server-answers-in-any-order", role="client")
+def client_wants_answers_in_order() -> None:
+    """A client that takes an answer that comes before an older one's for a protocol error."""
+    wants_answers_in_order()
+
+
+@mutant("hostile.server-reflects-response", role="client")
+def client_ignores_unasked_answers() -> None:
+    """A client that ignores an answer to a question that it never asked."""
+    ignores_unasked_answers()
+
+
+@mutant("hostile.server-half-closes", role="client")
+def client_drops_answers_at_the_end() -> None:
+    """A client that closes at once at an end of file, whatever handlers still run."""
+    drops_answers_at_the_end()
+
+
+@mutant("hostile.server-writes-otherwise", role="client")
+def client_knows_no_comments() -> None:
+    """A client that knows no comments."""
+    no_comments()
+
+
 def _remembers_hellos(most: int) -> None:
     claim("hardening")
     seen: list[bytes] = []
