@@ -58,6 +58,8 @@ class Answer:
         proofs: one for each connection, of the first profile.
         steps: the reasoning.
         apart: what would tell the profiles apart.
+        open: what the recording leaves open although it should show it, so that one profile stands for several.
+        answered: whether an answer of a peer's was seen.
         notes: what the recording does not show.
         regions: what is known of which bytes.
         opened: where no profile was found: the first messages that were opened: connection, direction, plaintext.
@@ -69,6 +71,8 @@ class Answer:
     proofs: list[Proof] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     apart: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    answered: bool = False
     notes: list[str] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     opened: list[tuple[int, str, bytes]] = field(default_factory=list)
@@ -78,4 +82,6 @@ class Answer:
     @property
     def status(self) -> int:
         """The exit status: 0 one profile, 3 several, 4 none."""
-        return 4 if not self.profiles else 0 if len(self.profiles) == 1 else 3
+        if not self.profiles:
+            return 4
+        return 0 if len(self.profiles) == 1 and not self.open else 3

@@ -6,11 +6,14 @@ What this module knows: options, exit statuses, which report goes where. What it
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import json
 import os
+import signal
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,14 +25,20 @@ from bokbok.keys import read_key_file, read_passphrase_file
 
 from ..capture import Capture, CaptureError
 from .answer import Answer, Secrets
+from .clock import PATIENCE
+from .listen import Listener
+from .probe import Probe
+from .proxy import run_proxy
 from .recording import Recorded, from_capture, load_recording
 from .report import as_html, as_json, as_text, profile_text
 from .script import SCRIPT, known_datums, read_messages
 from .solve import solve
+from .trail import Step
 
 __all__ = ["calibrate"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 STATUSES = """\b
 Exit status:
@@ -40,16 +49,84 @@ Exit status:
 """
 
 
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """The options that all have in common.
+
+    Attributes:
+        secrets: what is known of the client.
+        known: datums that may be expected, as written.
+        patience: seconds that the search may take.
+        out: where the profile goes.
+        json_file: where the report goes as JSON.
+        html_file: where the report goes as a page.
+    """
+
+    secrets: Secrets
+    known: set[bytes]
+    patience: float
+    out: str | None
+    json_file: str | None
+    html_file: str | None
+
+    def solved(self, recorded: list[Recorded]) -> Answer:
+        """What comes of a recording."""
+        return solve(recorded, self.secrets, self.known, patience=self.patience)
+
+    def finish(self, answer: Answer, recorded: list[Recorded]) -> None:
+        """Write all reports, and leave with the exit status."""
+        secure, aside = self.secrets.secure, self.json_file == "-"
+        text = as_text(answer, recorded, secure=secure)
+        click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"), nl=False, err=aside)
+        if answer.profiles and self.out is not None:
+            about = "found by bokbok-interop calibrate"
+            profile = dataclasses.replace(answer.profiles[0], name=Path(self.out).stem, about=about)
+            _write(self.out, profile_text(profile, answer, secure=secure))
+            click.echo(f"profile: {self.out}", err=aside)
+        elif self.out is not None:
+            click.echo(f"no profile: {self.out} is not written", err=aside)
+        if self.json_file is not None:
+            document = json.dumps(as_json(answer, recorded, secure=secure), indent=1, ensure_ascii=True) + "\n"
+            if aside:
+                sys.stdout.write(document)
+            else:
+                _write(self.json_file, document)
+        if self.html_file is not None:
+            _write(self.html_file, as_html(answer, recorded, secure=secure))
+        sys.exit(answer.status)
+
+
 @click.group(short_help="Find a peer's wire format from its bytes.", epilog=STATUSES)
 def calibrate() -> None:
     """Find a real peer's wire format from its bytes, and write it as a profile that every command takes.
 
-    Whoever knows the passphrase can prove where each box lies. A profile is claimed only if it writes every recorded byte
-    again. docs/calibrating.md says what to do, start to end.
-    """  # noqa: E501
+    Whoever knows the passphrase can prove where each box lies. A profile is claimed only if it writes every recorded
+    byte again. docs/calibrating.md says what to do, start to end.
+    """
 
 
 def _common(command: _F) -> _F:
+    """Give a command the common options, as one argument `common`."""
+
+    @functools.wraps(command)
+    def with_common(
+        *args: Any,
+        user: str | None,
+        passphrase_file: str | None,
+        key_file: str | None,
+        insecure: bool,
+        messages: str | None,
+        patience: float,
+        out: str | None,
+        json_file: str | None,
+        html_file: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        secrets = _secrets(user, passphrase_file, key_file, insecure)
+        common = Common(secrets, _known(messages), patience, out, json_file, html_file)
+        return command(*args, common=common, **kwargs)
+
+    wrapped: Any = with_common
     for option in reversed(
         [
             click.option("--user", metavar="NAME", help="The client's username, of secure connections."),
@@ -59,13 +136,17 @@ def _common(command: _F) -> _F:
             click.option(
                 "--messages", metavar="FILE", help="Datums that the client sends besides the script, one a line."
             ),
+            click.option(
+                "--patience", type=click.FloatRange(0, min_open=True), default=PATIENCE, show_default=True,
+                metavar="SECONDS", help="How long to search.",
+            ),
             click.option("--out", metavar="PROFILE.toml", help="Where the profile goes."),
             click.option("--json", "json_file", metavar="FILE", help="Where the report goes as JSON (- for stdout)."),
             click.option("--html", "html_file", metavar="FILE", help="Where the report goes as a page."),
         ]
-    ):
-        command = option(command)
-    return command
+    ):  # fmt: skip
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
 
 
 def _secrets(user: str | None, passphrase_file: str | None, key_file: str | None, insecure: bool) -> Secrets:
@@ -108,65 +189,60 @@ def _write(path: str, text: str) -> None:
         raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
 
 
-def _finish(
-    answer: Answer,
-    recorded: list[Recorded],
-    secrets: Secrets,
-    out: str | None,
-    json_file: str | None,
-    html_file: str | None,
-) -> int:
-    secure = secrets.secure
-    text = as_text(answer, recorded, secure=secure)
-    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"), nl=False, err=json_file == "-")
-    if answer.profiles and out is not None:
-        name = Path(out).stem
-        import dataclasses
+def _address(text: str) -> Any:
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise click.BadParameter(str(error)) from None
 
-        profile = dataclasses.replace(answer.profiles[0], name=name, about="found by bokbok-interop calibrate")
-        _write(out, profile_text(profile, answer, secure=secure))
-        click.echo(f"profile: {out}", err=json_file == "-")
-    if json_file is not None:
-        document = json.dumps(as_json(answer, recorded, secure=secure), indent=1, ensure_ascii=True) + "\n"
-        if json_file == "-":
-            sys.stdout.write(document)
-        else:
-            _write(json_file, document)
-    if html_file is not None:
-        _write(html_file, as_html(answer, recorded, secure=secure))
-    return answer.status
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _run(work: Coroutine[Any, Any, _T], place: str) -> _T:
+    """Run until it is over, or Ctrl-C ends it early: it then returns what it has."""
+
+    async def until_interrupted() -> _T:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(until_interrupted())
+    except OSError as error:
+        raise click.UsageError(f"{place}: {error.strerror or error}") from None
+
+
+def _keep(capture: Capture, path: str | None) -> None:
+    if path is not None:
+        _write(path, "\n".join(capture.lines()) + "\n")
+
+
+_record_option = click.option("--record", metavar="FILE", help="Keep the recording too.")
+_connections_option = click.option(
+    "--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many."
+)
 
 
 @calibrate.command(epilog=STATUSES)
 @click.argument("capture")
 @click.option("--server", metavar="HOST:PORT", help="Packet captures: which end is the server.")
 @_common
-def read(
-    capture: str,
-    server: str | None,
-    user: str | None,
-    passphrase_file: str | None,
-    key_file: str | None,
-    insecure: bool,
-    messages: str | None,
-    out: str | None,
-    json_file: str | None,
-    html_file: str | None,
-) -> None:
+def read(capture: str, server: str | None, common: Common) -> None:
     """Reason from CAPTURE: a recording in JSON lines, or a pcap or pcapng file."""
-    secrets = _secrets(user, passphrase_file, key_file, insecure)
     end: tuple[str, int] | None = None
     if server is not None:
         host, _, port = server.rpartition(":")
         if not port.isdigit():
             raise click.UsageError(f"--server: {server!r}; expected HOST:PORT or :PORT")
-        end = (host, int(port))
+        end = (host.strip("[]"), int(port))
     try:
         recorded = load_recording(capture, server=end)
     except CaptureError as error:
         raise click.UsageError(str(error)) from None
-    answer = solve(recorded, secrets, _known(messages))
-    sys.exit(_finish(answer, recorded, secrets, out, json_file, html_file))
+    common.finish(common.solved(recorded), recorded)
 
 
 @calibrate.command()
@@ -175,116 +251,45 @@ def script() -> None:
     sys.stdout.buffer.write("".join(f"{line}\n" for line in SCRIPT).encode("utf-8", "surrogateescape"))
 
 
-def _address(text: str) -> Any:
-    try:
-        return parse_address(text)
-    except AddressError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @calibrate.command(epilog=STATUSES)
 @click.argument("address")
 @click.argument("upstream")
-@click.option("--record", metavar="FILE", help="Keep the recording too.")
-@click.option("--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many.")
+@_record_option
+@_connections_option
 @_common
-def proxy(
-    address: str,
-    upstream: str,
-    record: str | None,
-    connections: int,
-    user: str | None,
-    passphrase_file: str | None,
-    key_file: str | None,
-    insecure: bool,
-    messages: str | None,
-    out: str | None,
-    json_file: str | None,
-    html_file: str | None,
-) -> None:
-    """Stand at ADDRESS between a real client and the real server at UPSTREAM, record, then reason. Ctrl-C ends early."""  # noqa: E501
-    from .live import run_proxy
-
-    secrets = _secrets(user, passphrase_file, key_file, insecure)
-    known = _known(messages)
-    try:
-        capture = _run(run_proxy(_address(address), _address(upstream), connections, _say))
-    except OSError as error:
-        raise click.UsageError(f"{address}: {error.strerror or error}") from None
+def proxy(address: str, upstream: str, record: str | None, connections: int, common: Common) -> None:
+    """Stand at ADDRESS between a client and the server at UPSTREAM, record, then reason. Ctrl-C ends early."""
+    capture = _run(run_proxy(_address(address), _address(upstream), connections, _say), address)
     _keep(capture, record)
     recorded = from_capture(capture)
-    sys.exit(_finish(solve(recorded, secrets, known), recorded, secrets, out, json_file, html_file))
+    common.finish(common.solved(recorded), recorded)
 
 
 @calibrate.command(epilog=STATUSES)
 @click.argument("address")
-@click.option("--record", metavar="FILE", help="Keep the recording too.")
-@click.option("--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many.")
+@_record_option
+@_connections_option
 @_common
-def listen(
-    address: str,
-    record: str | None,
-    connections: int,
-    user: str | None,
-    passphrase_file: str | None,
-    key_file: str | None,
-    insecure: bool,
-    messages: str | None,
-    out: str | None,
-    json_file: str | None,
-    html_file: str | None,
-) -> None:
+def listen(address: str, record: str | None, connections: int, common: Common) -> None:
     """Wait at ADDRESS for a real client; answer it in whatever format has been understood so far. Ctrl-C ends early."""
-    from .live import run_listen
-
-    secrets = _secrets(user, passphrase_file, key_file, insecure)
-    known = _known(messages)
-    try:
-        capture = _run(run_listen(_address(address), secrets, known, connections, _say))
-    except OSError as error:
-        raise click.UsageError(f"{address}: {error.strerror or error}") from None
-    _keep(capture, record)
-    recorded = from_capture(capture)
-    sys.exit(_finish(solve(recorded, secrets, known), recorded, secrets, out, json_file, html_file))
+    listener = Listener(common.secrets, common.known, _say, patience=common.patience)
+    answer = _run(listener.run(_address(address), connections), address)
+    _keep(listener.capture, record)
+    common.finish(answer, listener.recorded())
 
 
 @calibrate.command(epilog=STATUSES)
 @click.argument("address")
+@_record_option
 @click.option("--pause", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds between connections.")
 @click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="Connections at the most.")
 @_common
-def probe(
-    address: str,
-    pause: float,
-    most: int,
-    user: str | None,
-    passphrase_file: str | None,
-    key_file: str | None,
-    insecure: bool,
-    messages: str | None,
-    out: str | None,
-    json_file: str | None,
-    html_file: str | None,
-) -> None:
+def probe(address: str, record: str | None, pause: float, most: int, common: Common) -> None:
     """Only a server is at hand: speak to it in one profile after another, the likely ones first, until one answers."""
-    from .live import run_probe
-
-    secrets = _secrets(user, passphrase_file, key_file, insecure)
-    known = _known(messages)
-    capture = _run(run_probe(_address(address), secrets, pause, most, _say))
+    prober = Probe(common.secrets, _say)
+    capture = _run(prober.run(_address(address), pause, most), address)
+    _keep(capture, record)
     recorded = from_capture(capture)
-    answer = solve(recorded, secrets, known) if any(one.server for one in recorded) else Answer()
-    sys.exit(_finish(answer, recorded, secrets, out, json_file, html_file))
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _run(work: Any) -> Any:
-    return asyncio.run(work)
-
-
-def _keep(capture: Capture, path: str | None) -> None:
-    if path is not None:
-        _write(path, "\n".join(capture.lines()) + "\n")
+    answer = common.solved(recorded) if recorded else Answer()
+    answer.steps[:0] = [Step("probe", note, "likely") for note in prober.notes()]
+    common.finish(answer, recorded)

@@ -53,9 +53,12 @@ def _text_framings(data: bytes) -> Iterator[TextLength]:
             found = re.match(pattern, data)
             if found is None:
                 continue
-            yield from _text_lengths(base, found[1], found[2], data[found.end() : found.end() + 4], upper, after)
+            yield from _text_lengths(
+                base, found[1], found[2], data[found.end() : found.end() + _LONGEST_ENDING], upper, after
+            )
 
 
+_LONGEST_ENDING = 12
 _BARE_ENDINGS = (b"\n", b" ", b":")
 """What ends digits that stand alone."""
 
@@ -64,7 +67,7 @@ def _text_lengths(
     base: int, before: bytes, number: bytes, tail: bytes, upper: bool, after: int
 ) -> Iterator[TextLength]:
     """Lengths in digits that may begin so."""
-    for size in range(1, 5):
+    for size in range(1, _LONGEST_ENDING if before else 2):
         ending = tail[:size]
         printable = all(c in b"\t\n\r" or 32 <= c < 127 for c in ending)
         if len(ending) < size or not printable or ending[:1].isalnum():

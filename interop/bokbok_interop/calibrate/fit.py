@@ -68,6 +68,7 @@ class Fit:
         notes: what to tell.
         score: how well it fits; more is better.
         doubts: what makes it unlikely, however well it fits.
+        said: which kinds of message either side said.
     """
 
     messages: Messages
@@ -78,6 +79,7 @@ class Fit:
     notes: list[str] = field(default_factory=list)
     score: float = 0
     doubts: list[str] = field(default_factory=list)
+    said: set[tuple[str, int]] = field(default_factory=set)
 
 
 Slot = tuple[int, str]
@@ -104,6 +106,7 @@ def fit_messages(bodies: Sequence[Body], known: set[bytes], clock: Clock) -> lis
     fits = _Shapes(bodies, inner, ending.decode("ascii"), known, clock).fits() or fit_binary(bodies, known, clock)
     for fit in fits:
         fit.doubts = _doubts(bodies, fit)
+        fit.said = {(body.source, kind) for body, kind in zip(bodies, fit.kinds, strict=True)}
     fits.sort(key=lambda fit: (len(fit.doubts), -fit.score))
     return fits
 
@@ -233,10 +236,12 @@ class _Shapes:
         if not rest and len({body.source for body in bodies}) > 1 and len(bodies) > _FEW:
             return None  # two sides that only ask, and never answer
         answers: dict[Key, list[int]] = defaultdict(list)
+        heard = {(body.conn, body.source) for body in bodies}
         for index in rest:
-            there = asked[bodies[index].conn, other_side(bodies[index].source)]
+            there = (bodies[index].conn, other_side(bodies[index].source))
             for other, view in tables[index].items():
-                if other.form == key.form and view.id in there:
+                # Where nothing of the other direction was recorded, what it asked is not known.
+                if other.form == key.form and (view.id in asked[there] or there not in heard):
                     answers[other].append(index)
         # No request is answered twice.
         answers = {

@@ -140,11 +140,13 @@ def _are_requests(bodies: Sequence[Body], rows: Sequence[_Row], tag: bytes) -> b
             lists[body.conn, body.source].append(row.id)
     if not all(a < b for numbers in lists.values() for a, b in itertools.pairwise(numbers)):
         return False
-    return all(
-        row.id in lists.get((body.conn, other_side(body.source)), ())
-        for body, row in zip(bodies, rows, strict=True)
-        if row.tag != tag
-    )
+    heard = {(body.conn, body.source) for body in bodies}
+    for body, row in zip(bodies, rows, strict=True):
+        there = (body.conn, other_side(body.source))
+        # Where nothing of the other direction was recorded, what it asked is not known.
+        if row.tag != tag and there in heard and row.id not in lists.get(there, ()):
+            return False
+    return True
 
 
 def _fitted(
@@ -157,7 +159,7 @@ def _fitted(
         points = 5.0 if tag in unread else 0.0
         for body, row in zip(bodies, rows, strict=True):
             if row.tag == tag:
-                question = asked[body.conn, other_side(body.source), row.id]
+                question = asked.get((body.conn, other_side(body.source), row.id))
                 text = question if type(question) is str else (written(question) or b"").decode("latin-1")
                 points += 3 if '"fail"' in text or '"unknown"' in text or '\\"fail\\"' in text else -1
         return points

@@ -128,8 +128,15 @@ def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
         sizes = [size for size in range(_MOST_PREFIX + 1) if len({packet[:size] for packet in mine}) <= 3]
         texts.append([size for size in sizes if all(_is_datum(packet[size:]) for packet in mine[:_SAMPLE])])
     pairs = sorted(itertools.product(*texts), key=lambda pair: (pair[0] != pair[1], sum(pair)))[:_MOST_PAIRS]
-    # In front of a binary header there is what all packets of a direction begin with, or a little less.
-    pairs += [(common[0] - less, common[1] - less) for less in range(_MOST_LESS)] + [(1, 1)]
+    # In front of several datums, or of a binary header, there is what all packets of a direction begin with: up to a
+    # white space, or all of it or a little less (what messages have in common), or the same for both directions.
+    words = []
+    for source, size in zip(("client", "server"), common, strict=True):
+        first = next((packet for _, side, found in said if side == source for packet in found), b"")
+        words.append([at + 1 for at in range(size) if first[at : at + 1].isspace()] or [0])
+    pairs += list(itertools.product(*words))[:_MOST_PAIRS]
+    pairs += [(common[0] - less, common[1] - less) for less in range(_MOST_LESS)]
+    pairs += [(size, size) for size in range(1, min(common) + 1)]
     for client, server in dict.fromkeys(pairs):
         if client >= 0 and server >= 0 and (client or server):
             yield {"client": client, "server": server}, "raw"

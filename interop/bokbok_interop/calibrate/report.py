@@ -37,7 +37,8 @@ def verdict(answer: Answer, *, secure: bool) -> str:
     profile = answer.profiles[0]
     differing = differences(profile, secure=secure)
     if not differing:
-        what = "default profile, exact" if not any(p.spelt for p in answer.proofs) else "default profile"
+        exact = not any(proof.spelt for proof in answer.proofs) and not answer.open
+        what = "default profile, exact" if exact else "default profile"
         return f"{what} ({INFERRED_1.name} explains every byte)"
     return f"not the default profile: it differs in {', '.join(differing)}"
 
@@ -66,6 +67,7 @@ def profile_text(profile: Profile, answer: Answer, *, secure: bool) -> str:
         if step.sure != "failed" and step.topic in tables:
             topics.setdefault(tables[step.topic], []).append(f"{step.sure}: {step.text}")
     head = ["Found by bokbok-interop calibrate.", *topics.pop("", [])]
+    head += [f"LEFT OPEN: {text}" for text in answer.open]
     head += [f"not shown: {note}" for note in answer.notes]
     if profile.leaks and secure:
         head.append(f"WARNING, broken cryptography: {profile.leaks}")
@@ -92,6 +94,8 @@ def as_text(answer: Answer, recorded: list[Recorded], *, secure: bool) -> str:
     if len(answer.profiles) > 1:
         lines += ["", "several profiles explain every byte; what would tell them apart:"]
         lines += [f"  - {text}" for text in dict.fromkeys(answer.apart)]
+    if answer.open:
+        lines += ["", "the recording leaves open:", *(f"  - {text}" for text in answer.open)]
     if answer.notes:
         lines += ["", "not shown by this recording:", *(f"  - {note}" for note in dict.fromkeys(answer.notes))]
     lines += ["", "never shown by any recording:", *(f"  - {text}" for text in NEVER_SHOWN)]
@@ -190,6 +194,7 @@ def as_json(answer: Answer, recorded: list[Recorded], *, secure: bool) -> dict[s
         "steps": [{"topic": s.topic, "text": s.text, "sure": s.sure} for s in dict.fromkeys(answer.steps)],
         "not-shown": list(dict.fromkeys(answer.notes)),
         "never-shown": list(NEVER_SHOWN),
+        "open": answer.open,
         "advice": answer.advice,
         "opened": [
             {"conn": conn, "from": side, "text": body.decode("utf-8", "backslashreplace")}
@@ -227,6 +232,8 @@ def as_html(answer: Answer, recorded: list[Recorded], *, secure: bool) -> str:
             + "".join(f"<li>{e(text)}</li>" for text in dict.fromkeys(answer.apart))
             + "</ul>"
         )
+    if answer.open:
+        parts.append("<h2>Left open</h2><ul>" + "".join(f"<li>{e(text)}</li>" for text in answer.open) + "</ul>")
     if answer.profiles and secure and answer.profiles[0].leaks:
         parts.append(f'<p class="failed">Broken cryptography: {e(answer.profiles[0].leaks)}</p>')
     for profile in answer.profiles:

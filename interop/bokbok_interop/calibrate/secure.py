@@ -484,7 +484,11 @@ def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Coun
         return
     server = 0 if own else other.start
     if theirs is None:
-        server = mine.start if mine.step == 1 else mine.start + 1
+        # A server's counter mostly begins where the client's did, be it with the session key's box or with a message.
+        before = (
+            mine.start - mine.step if key in ("counter", "base") and box.count <= mine.start - mine.step else mine.start
+        )
+        server = max(0, before) if mine.step == 1 else max(0, before) + 1
     common |= {
         "client": mine.start, "server": server,
         "server_base": "first" if own else "same", "first": places.get(other.nonce, "front"),

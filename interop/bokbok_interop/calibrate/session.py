@@ -91,8 +91,12 @@ class serve_one:
             self._go_on(_Callbacks(id, args[0], args[1]))
         elif name == "whoami":
             self.side.respond(id, self.side.user or False)
+        elif name == "callback" and len(args) == 1:
+            self.side.respond(id, [])  # what the demo's client does with its server's
         elif name == "asynch":
             self.side.respond(id, True)
+            for number in ("1", "2", "3"):
+                self.side.request(["callback", number])
         else:
             self.side.fail(id, f"unknown request: {str(request)[:100]}")
 

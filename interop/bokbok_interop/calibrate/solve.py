@@ -19,6 +19,7 @@ from bokbok.wire.encoding import USER_ENCODINGS
 from bokbok.wire.framing import Framing
 from bokbok.wire.framings import IntegerLength, Lines, TextLength
 from bokbok.wire.hello import TemplateHello
+from bokbok.wire.messages import RESPONSE
 from bokbok.wire.packets import PacketForm
 from bokbok.wire.profile_file import canonical, plain
 from bokbok.wire.template import Field
@@ -67,7 +68,14 @@ class Claim:
     doubts: list[str]
 
 
-def solve(recorded: list[Recorded], secrets: Secrets, known: set[bytes], *, patience: float = PATIENCE) -> Answer:
+def solve(
+    recorded: list[Recorded],
+    secrets: Secrets,
+    known: set[bytes],
+    *,
+    patience: float = PATIENCE,
+    made_up: str | None = None,
+) -> Answer:
     """Find the profiles that explain every byte.
 
     Args:
@@ -75,6 +83,7 @@ def solve(recorded: list[Recorded], secrets: Secrets, known: set[bytes], *, pati
         secrets: what is known of the client.
         known: datums that may be expected, as written (`script.known_datums`).
         patience: seconds after which the search gives up.
+        made_up: the direction that is the calibrator's own: what it says is no evidence of a peer's.
     """
     recorded = [one for one in recorded if one.client or one.server]
     trail = Trail()
@@ -82,14 +91,18 @@ def solve(recorded: list[Recorded], secrets: Secrets, known: set[bytes], *, pati
         what = "it holds nothing that a client sent" if recorded else "nothing was said in it"
         trail.say("recording", f"{what}: a conversation begins with its client", "failed")
         return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
-    return _Solver([one for one in recorded if one.client], secrets, known, Clock(patience)).run(trail)
+    solver = _Solver([one for one in recorded if one.client], secrets, known, Clock(patience), made_up)
+    return solver.run(trail)
 
 
 class _Solver:
-    def __init__(self, recorded: list[Recorded], secrets: Secrets, known: set[bytes], clock: Clock) -> None:
+    def __init__(
+        self, recorded: list[Recorded], secrets: Secrets, known: set[bytes], clock: Clock, made_up: str | None
+    ) -> None:
         self.recorded = recorded
         self.secrets = secrets
         self.clock = clock
+        self.made_up = made_up
         self.search: SecureSearch | InsecureSearch = (
             SecureSearch(recorded, secrets, known, clock) if secrets.secure else InsecureSearch(recorded, known, clock)
         )
@@ -230,6 +243,9 @@ class _Solver:
                 kept.append(other.profile)
                 answer.apart.append(why)
         answer.profiles = kept[:_MOST_PROFILES]
+        answer.answered = any(kind == RESPONSE and side != self.made_up for side, kind in best.fit.said)
+        if not answer.answered:
+            answer.open.append("how an answer looks: no answer of a peer's was recorded, any form would fit")
         fit, trail = best.fit, best.trail
         if self.secrets.secure:
             trail.steps = [step for step in trail.steps if step.topic != "hello"]
@@ -286,7 +302,10 @@ def _other_forms(hello: TemplateHello, user: bytes) -> list[str]:
     fields = [part for packet in hello.packets for part in packet.parts if isinstance(part, Field)]
     form = next(field.encoding for field in fields if field.name == "user")
     text = USER_ENCODINGS[form].encode(user)
-    same = [name for name, other in USER_ENCODINGS.items() if name != form and other.encode(user) == text]
+    same = [
+        name for name, other in USER_ENCODINGS.items()
+        if name != form and not name.startswith(f"{form}-") and other.encode(user) == text
+    ]  # fmt: skip
     if not same:
         return []
     return [

@@ -24,6 +24,9 @@ _PLACES = [(start, end) for end in range(_MOST_SUFFIX + 1) for start in range(_M
 """Bytes before a raw box, and behind it."""
 _SAMPLE = 6
 """Packets by which a way is told from others."""
+_MOST_STARTS = 6
+"""Numbers from 0 up that a counter may begin with: a few boxes may have been counted before, by one or by two."""
+_FEW_BASES = 6
 _LIKELY_TEXTS = 8
 """Texts in a packet that are tried where there is much else to try."""
 
@@ -124,8 +127,8 @@ def _first_ways(value: bytes, key: bytes, bases: Mapping[str, bytes], encoding: 
             for layout in LAYOUTS[:4]:
                 yield Way("first" if place == "front" else "first-behind", encoding, "first", layout)
     for name, base in bases.items():
-        for layout in LAYOUTS if name == "zero" else LAYOUTS[:4]:
-            for start in range(4):
+        for layout in LAYOUTS[:4] if len(bases) > _FEW_BASES else LAYOUTS:
+            for start in range(_MOST_STARTS):
                 if opens(value, counted(base, layout, start)):
                     yield Way("counted", encoding, name, layout, start)
     for layout in LAYOUTS[:2]:

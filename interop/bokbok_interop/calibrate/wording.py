@@ -14,7 +14,7 @@ from bokbok.wire.template import Template
 from .fit import Fit
 from .ways import Way
 
-__all__ = ["framing_text", "messages_text", "template_text", "way_text"]
+__all__ = ["framing_text", "messages_text", "shapes_text", "template_text", "way_text"]
 
 
 def framing_text(framing: Framing) -> str:
@@ -65,8 +65,14 @@ def template_text(template: Template) -> str:
 
 
 def messages_text(fit: Fit) -> str:
+    """The form of messages that fit."""
+    return shapes_text(fit.messages)
+
+
+def shapes_text(messages: Any) -> str:
     """The form of messages."""
-    messages: Any = fit.messages
+    if hasattr(messages, "name") and messages.name == "tagged-list":
+        return f"({messages.request} ID DATUM), ({messages.response} ID DATUM), ({messages.error} ID MESSAGE)"
     if hasattr(messages, "integer"):
         tags = f"{messages.request!r}, {messages.response!r}, {messages.error!r}"
         return f"binary header, {messages.order}: tags {tags}, IDs {messages.integer}"
