@@ -67,6 +67,10 @@ _FAST: Final = (
 _TOKENS: Final = re.compile(_FAST % (NAME, NAME))
 # While case is folded, names take the slow path.
 _TOKENS_FOLDING: Final = re.compile(_FAST % (rb"[^\x00-\xff]", rb"[^\x00-\xff]"))
+# The rest of a dotted list whose tail is a plain atom, `. "joe")`: most of all in association lists.
+_PLAIN_TAIL: Final = re.compile(
+    rb'\. (?:"([^"\\]{0,200}' + POSSESSIVE + rb')"|(-?[0-9]{1,18})|(-?[0-9]{1,300}\.[0-9]{1,300})|(' + NAME + rb"))\)"
+)
 SPACE: Final = re.compile(_S + rb"*")
 _CHARS: Final = {bytes((code,)): Char(chr(code)) for code in range(0x21, 0x7F)}
 _HERE_STOP: Final = re.compile(rb"[\n#]")
@@ -75,6 +79,16 @@ _NO_COMMENT: Final[tuple[Any, int]] = (None, 0)
 _ELSE: Final = Symbol("else")
 _QUOTE: Final = Symbol("quote")
 _CONS: Final = Symbol("cons")
+
+
+def _plain_atom(match: re.Match[bytes]) -> Any:
+    """The atom that `_PLAIN_TAIL` has found."""
+    group = match.lastindex
+    if group == 1:
+        return decode(match[1])
+    if group == 2:
+        return int(match[2])
+    return float(match[3]) if group == 3 else make_symbol(match[4])
 
 
 class _Nothing:
@@ -235,6 +249,13 @@ class Machine(Lexer):
                     elif group == 10:
                         position = match.start(10)
                         dots = kind < TOP and not (items is self.commented[0] and len(items) == self.commented[1])
+                        if match[10] == b"." and dots and kind == LIST and items and not self.fold:
+                            tail = _PLAIN_TAIL.match(data, position)
+                            if tail:
+                                payload = Dotted(items, _plain_atom(tail))
+                                code, position = VALUE, tail.end()
+                                items, kind, start = stack.pop()
+                                break
                         code, position, payload = self.lex(data, position, final, dots)
                         if code == VALUE and kind < TOP:
                             append(payload)

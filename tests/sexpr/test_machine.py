@@ -292,3 +292,28 @@ def test_many_embedded_datums_are_nesting() -> None:
     assert loads(data, max_depth=300)
     with pytest.raises(ReadError, match="nesting deeper than 100"):
         loads(data, max_depth=100)
+
+
+@pytest.mark.parametrize(
+    ("text", "tail"),
+    [
+        ('"joe"', "joe"), ('""', ""), ("42", 42), ("-1", -1), ("1.5", 1.5), ("-0.0", -0.0), ("b", Symbol("b")),
+        ("...", Symbol("...")), ("k:", Keyword("k")), ("#t", True), ("1.5e3", 1500.0), ('"a\\nb"', "a\nb"),
+        ("#(1)", (1,)), ('"' + 201 * "z" + '"', 201 * "z"), (20 * "9", int(20 * "9")), ("B", Symbol("B")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("spelling", ["(a . %s)", "(a  .  %s )", "(a . #;x %s)", "(a\n.\n%s;\n)", "[a . %s]"])
+def test_a_dotted_list_is_the_same_however_it_is_spelt(spelling: str, text: str, tail: Any) -> None:
+    data = spelling % text
+    assert same(loads(data), Dotted([Symbol("a")], tail))
+    assert same(loads(f"(1 {data} 2)"), [1, Dotted([Symbol("a")], tail), 2])
+
+
+def test_a_dotted_list_is_folded_and_nested_and_skipped_like_any_other() -> None:
+    assert same(loads("#ci(A . B)"), Dotted([Symbol("a")], Symbol("b")))
+    assert same(loads("'(a . b)"), [Symbol("quote"), Dotted([Symbol("a")], Symbol("b"))])
+    assert same(loads("(#;(a . b) (c . d))"), [Dotted([Symbol("c")], Symbol("d"))])
+    assert same(loads("((a . b) . (c . d))"), Dotted([Dotted([Symbol("a")], Symbol("b")), Symbol("c")], Symbol("d")))
+    for bad in ("( . b)", "#(a . b)", "(a #|c|# . b)", "(a . b c)", "(a . )"):
+        with pytest.raises(ReadError):
+            loads(bad)

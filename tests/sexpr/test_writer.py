@@ -103,6 +103,8 @@ Point = collections.namedtuple("Point", "x y")
         (Char(" "), b"#\\space"),
         (Char("\x01"), b"#\\x1"),
         (Char("é"), b"#\\\xe9"),
+        (Char("\xff"), b"#\\\xff"),
+        (Char("\u0100"), b"#\\x100"),
         (Char("λ"), b"#\\x3bb"),
         (Char("\ud800"), b"#\\xd800"),
         (array("B", [1, 255]), b"#u8(1 255)"),
