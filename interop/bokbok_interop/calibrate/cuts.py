@@ -185,12 +185,15 @@ def ends(cut: Cut, index: int, source: str) -> list[int]:
 
 
 _LONG = 4096
+_LONGEST = 1 << 17
+"""Bytes of a packet that may be cut off: the script's longest message, in the longest of encodings."""
+_SEVERAL = 4
 
 
 def _plausible(packets: list[bytes], rest: int) -> bool:
     """Whether a stream that is not cut to its last byte may still be cut rightly: no conversation begins with much."""
-    explained = sum(map(len, packets))
-    return all(len(packet) <= _LONG for packet in packets[:2]) and rest <= _LONG + 2 * explained
+    most = _LONGEST if len(packets) >= _SEVERAL else _LONG + 2 * sum(map(len, packets))
+    return all(len(packet) <= _LONG for packet in packets[:2]) and rest <= most
 
 
 def _separated(cut: Cut, recorded: list[Recorded]) -> list[Cut]:

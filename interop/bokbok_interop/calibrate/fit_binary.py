@@ -1,7 +1,7 @@
 """Messages with a binary header: a tag, an ID, and then the datum.
 
-What this module knows: where in a header tag and ID may stand. What it refuses to know: messages that are datums (`fit`
-does).
+What this module knows: where in a header tag and ID may stand. What it refuses to know: messages that are datums
+(`fit_datums` does).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bokbok.sexpr import loads
 from bokbok.wire.messages import ERROR, REQUEST, RESPONSE
 from bokbok.wire.shapes import BinaryHeader
 
+from .bodies import Body, Fit, Slot, finished, numbering, other_side
 from .clock import Clock
-from .fit import Body, Fit, Slot, finished, numbering, other_side
 from .views import written
 
 __all__ = ["fit_binary"]
@@ -47,7 +47,7 @@ class _Row:
     reads: bool
 
 
-def fit_binary(bodies: Sequence[Body], known: set[bytes], clock: Clock) -> list[Fit]:
+def fit_binary(bodies: Sequence[Body], known: set[bytes], clock: Clock, *, whole: bool) -> list[Fit]:
     """What fits all plaintexts; see `fit.fit_messages`."""
     out = []
     for ending in _endings(bodies):
@@ -55,7 +55,7 @@ def fit_binary(bodies: Sequence[Body], known: set[bytes], clock: Clock) -> list[
             for name in _STRUCTS:
                 for order in ("tag-id", "id-tag") if tag_size else ("tag-id",):
                     clock.check()
-                    fit = _tried(bodies, known, tag_size, name, order, ending)
+                    fit = _tried(bodies, known, tag_size, name, order, ending, whole)
                     if fit is not None:
                         fit.score -= 0 if tag_size == 1 else 5 + tag_size
                         out.append(fit)
@@ -93,7 +93,9 @@ def _rows(bodies: Sequence[Body], tag_size: int, name: str, order: str, ending: 
     return rows
 
 
-def _tried(bodies: Sequence[Body], known: set[bytes], tag_size: int, name: str, order: str, ending: str) -> Fit | None:
+def _tried(
+    bodies: Sequence[Body], known: set[bytes], tag_size: int, name: str, order: str, ending: str, whole: bool
+) -> Fit | None:
     rows = _rows(bodies, tag_size, name, order, ending)
     if rows is None:
         return None
@@ -111,7 +113,7 @@ def _tried(bodies: Sequence[Body], known: set[bytes], tag_size: int, name: str, 
         return sum(row.tag == tag and row.reads and _said(row.datum) in known for row in rows)
 
     for request in sorted(tags, key=hits, reverse=True):
-        if request in unread or not _are_requests(bodies, rows, request):
+        if request in unread or not _are_requests(bodies, rows, request, whole=whole):
             continue
         fit = _fitted(bodies, rows, request, unread, name, order, ending)
         if fit is not None:
@@ -132,7 +134,7 @@ def _said(datum: Any) -> bytes | None:
     return written(datum) if isinstance(datum, list) and datum and type(datum[0]) is str else None
 
 
-def _are_requests(bodies: Sequence[Body], rows: Sequence[_Row], tag: bytes) -> bool:
+def _are_requests(bodies: Sequence[Body], rows: Sequence[_Row], tag: bytes, *, whole: bool) -> bool:
     """Whether the IDs of those with a tag rise, and the others answer one of them."""
     lists: dict[Slot, list[int]] = defaultdict(list)
     for body, row in zip(bodies, rows, strict=True):
@@ -143,8 +145,10 @@ def _are_requests(bodies: Sequence[Body], rows: Sequence[_Row], tag: bytes) -> b
     heard = {(body.conn, body.source) for body in bodies}
     for body, row in zip(bodies, rows, strict=True):
         there = (body.conn, other_side(body.source))
-        # Where nothing of the other direction was recorded, what it asked is not known.
-        if row.tag != tag and there in heard and row.id not in lists.get(there, ()):
+        asked = lists.get(there, [])
+        # What the other direction asked last, or at all, may not have been recorded.
+        missing = there not in heard or (not whole and row.id > max(asked, default=-1))
+        if row.tag != tag and row.id not in asked and not missing:
             return False
     return True
 

@@ -17,9 +17,10 @@ from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.profile_file import plain
 
+from .bodies import Body, Fit
 from .clock import Clock
 from .cuts import Cut, common_prefix
-from .fit import Body, Fit, fit_messages
+from .fit import fit_messages
 from .hellos import packet_form
 from .recording import Recorded
 from .trail import Trail
@@ -97,7 +98,7 @@ class InsecureSearch:
                         return
                 flat.append(Opened(prefix, b"", body))
                 bodies.append(Body(index, source, body, prefix))
-        for fit in fit_messages(bodies, self.known, self.clock)[:_MOST_FITS]:
+        for fit in fit_messages(bodies, self.known, self.clock, whole=not cut.left)[:_MOST_FITS]:
             form = packet_form(
                 flat, [body.source for body in bodies], fit.kinds, encoding, plain=encoding != "raw"
             )  # fmt: skip

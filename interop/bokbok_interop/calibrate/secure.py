@@ -22,9 +22,10 @@ from bokbok.wire.profile import Derivation
 from bokbok.wire.template import Field, Template
 
 from .answer import Secrets
+from .bodies import Body, Fit
 from .clock import Clock
 from .cuts import Cut, ends
-from .fit import Body, Fit, fit_messages
+from .fit import fit_messages
 from .hellos import Places, contents_of, literal_template, packet_form, user_templates, value_of, with_base
 from .keybox import MOST_ATTEMPTS, PHASES, ZERO, KeyBox, Oracle, Place
 from .recording import Recorded
@@ -319,7 +320,7 @@ class SecureSearch:
         count = sum(map(len, opened.values()))
         trail.say("boxes", f"the session key opens all {count} packets behind the hello: {way_text(session.client)}")
         bodies = [Body(index, source, one.body, one.prefix) for (index, source), ones in opened.items() for one in ones]
-        fits = fit_messages(bodies, self.known, self.clock)
+        fits = fit_messages(bodies, self.known, self.clock, whole=not cut.left)
         if not fits:
             trail.say(
                 "messages", f"the plaintexts fit no form of messages; the first: {bodies[0].data[:60]!r}", "failed"

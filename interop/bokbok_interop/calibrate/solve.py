@@ -26,10 +26,10 @@ from bokbok.wire.template import Field
 
 from .advice import advice
 from .answer import Answer, Secrets
+from .bodies import Fit
 from .clock import PATIENCE, Clock, OutOfTime
 from .compare import telling
 from .cuts import Cut, cuts_in, is_text
-from .fit import Fit
 from .insecure import InsecureSearch
 from .recording import Recorded
 from .secure import SecureSearch
@@ -43,6 +43,8 @@ _log = logging.getLogger("bokbok_interop.calibrate")
 
 _MOST_PROFILES = 5
 """Profiles that are told of, where several explain everything."""
+_FEW = 3
+"""Messages at least by which a profile is believed where something is left over."""
 _MOST_COMPARED = 12
 """Profiles that are compared with the likeliest."""
 
@@ -191,7 +193,7 @@ class _Solver:
                     continue  # the first of several that say the same
                 profile = canonical(candidate)
                 proofs = self._proven(profile, failures)
-                if proofs is not None and _is_most(proofs):
+                if proofs is not None and _is_enough(proofs, secure=self.secrets.secure):
                     proven.append(fit)
                     doubts = [*fit.doubts, *self._doubts(profile)]
                     score = _rated(profile, proofs, fit)
@@ -201,7 +203,7 @@ class _Solver:
         except OutOfTime:
             raise
         except Exception as error:  # no recording may cost more than one way to read it
-            _log.exception("a cut could not be looked at")
+            _log.debug("a cut could not be looked at", exc_info=True)
             trail.say("calibrator", f"a fault of its own on this way: {type(error).__name__}: {error}", "failed")
         finally:
             for text in sorted(failures)[:3]:
@@ -225,8 +227,10 @@ class _Solver:
         """What speaks against a profile that explains everything."""
         hello = profile.hello
         literals = [hello.preamble] if self.secrets.secure else [hello.insecure_preamble, *hello.insecure]
-        requests = [text for text in self.search.known if text.startswith(b'("')]
-        if any(text in literal for literal in literals for text in requests):
+        # In whatever envelope: of `("ping" "12345")` what is between the brackets, quoted once more or not.
+        asked = [text[1:-1] for text in self.search.known if text.startswith(b'("')]
+        asked += [text.replace(b'"', b'\\"') for text in asked]
+        if any(text in literal for literal in literals for text in asked):
             return ["what stands before the first message holds a request"]
         return []
 
@@ -318,12 +322,11 @@ def _differing(mine: Profile, theirs: Profile) -> list[str]:
     return [layer.replace("_", " ") for layer in layers if getattr(mine, layer) != getattr(theirs, layer)]
 
 
-def _is_most(proofs: list[Proof]) -> bool:
-    """Whether what is explained is more than what is left over as a packet that was cut off."""
+def _is_enough(proofs: list[Proof], *, secure: bool) -> bool:
+    """Whether a profile is believed although packets that were cut off are left over: boxes that open are proof."""
     left = sum(proof.cut for proof in proofs)
-    return not left or (
-        left < sum(proof.explained for proof in proofs) and sum(len(proof.said) for proof in proofs) > 2
-    )
+    said = sum(len(proof.said) for proof in proofs)
+    return not left or (said >= _FEW and (secure or left < sum(proof.explained for proof in proofs)))
 
 
 def _rated(profile: Profile, proofs: Iterable[Proof], fit: Fit) -> float:

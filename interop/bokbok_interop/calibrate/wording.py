@@ -11,7 +11,7 @@ from bokbok.wire.framing import Framing
 from bokbok.wire.framings import Datums, IntegerLength, Lines, TextLength
 from bokbok.wire.template import Template
 
-from .fit import Fit
+from .bodies import Fit
 from .ways import Way
 
 __all__ = ["framing_text", "messages_text", "shapes_text", "template_text", "way_text"]
