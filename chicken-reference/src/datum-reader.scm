@@ -5,10 +5,11 @@
 ;;; knows no syntax that does more than build a datum. It knows nothing of messages or packets.
 ;;;
 ;;; On purpose it differs from `read` in this: a complex number is a symbol, as CHICKEN 4 has it, which writes the
-;;; symbol `-i` without bars; a decimal flonum is the nearest double, which CHICKEN 5 misses for some texts; `#true`
-;;; and `#false` are the booleans; `#<unspecified>` is the unspecified value; `#%a` and `#'a` are taken by both CHICKENs
-;;; as 4 takes them; `(a . )` and a quote at the end of the input are errors; `#e1e100` and beyond, `#,` `#.` `#<`
-;;; (here-strings) `#ci` `#cs` and `#NUMBER` are refused.
+;;; symbol `-i` without bars; a decimal flonum is the nearest double, which CHICKEN 5 misses for some texts, and an
+;;; infinity if it is too large, which is a symbol for CHICKEN 4; `#true` and `#false` are the booleans;
+;;; `#<unspecified>` is the unspecified value; `#%a` and `#'a` are taken by both CHICKENs as 4 takes them; `(a . )`, a
+;;; quote at the end of the input and a lone dot are errors; `#e1e100` and beyond, `#,` `#.` `#<` (here-strings) `#ci`
+;;; `#cs` and `#NUMBER` are refused.
 
 (module bokbok-datum-reader
   (read-datum skip-atmosphere nothing
@@ -66,6 +67,14 @@ static int bokbok_string_end(unsigned char *s, int i, int end, int term)
   return i;
 }
 
+/* Whether the text has no other characters than decimal numbers have. */
+static int bokbok_decimal(char *s, int n)
+{
+  int i = 0;
+  while (i < n && s[i] != 0 && strchr("0123456789+-.eE", s[i]) != NULL) i++;
+  return i == n;
+}
+
 /* Whether the text is marked as exact and decimal, and ends in a letter and three digits or more: 1e999. */
 static int bokbok_large_exact(char *s, int n)
 {
@@ -96,8 +105,8 @@ C
   (define delimiter? (foreign-lambda bool "bokbok_delimiter" unsigned-byte))
   ;; Whether strtod reads the text as this reader would, and it to the last bit (CHICKEN 5's own conversion misses
   ;; the nearest double for some texts).
-  (define decimal?
-    (foreign-lambda* bool ((nonnull-c-string s)) "C_return(s[strspn(s, \"0123456789+-.eE\")] == 0);"))
+  (define (decimal? text)
+    ((foreign-lambda bool "bokbok_decimal" scheme-pointer int) text (string-length text)))
   (define strtod (foreign-lambda double "strtod" nonnull-c-string (c-pointer "char *")))
   (define interned?
     (foreign-lambda* bool ((scheme-object name))
@@ -318,13 +327,22 @@ C
   (define (large-exact? text)
     ((foreign-lambda bool "bokbok_large_exact" scheme-pointer int) text (string-length text)))
 
+  ;; CHICKEN 4's `read` makes a symbol of a flonum that is too large, and rounds the largest one up to such a text when
+  ;; it writes it: what strtod takes to its end is a number. #f for other texts.
+  (define (infinity text)
+    (and (decimal? text)
+         ((foreign-lambda* bool ((nonnull-c-string s))
+            "char *end; strtod(s, &end); C_return(end != s && *end == 0);")
+          text)
+         (strtod text #f)))
+
   ;; Exact numbers with an exponent are the one short text for a large number: many of them fill the memory.
   (define (number-of text radix at)
     (when (> (string-length text) number-limit) (fail at "a number of too many digits"))
     (and (not (and (large-exact? text) (fail at "an exact number with so large an exponent")))
          (let ((n (condition-case (string->number text radix)
                     (e () #f))))
-           (cond ((not n) #f)
+           (cond ((not n) (infinity text))
                  ((and (flonum? n) (decimal? text)) (strtod text #f))
                  ((real? n) n)
                  (else #f)))))
@@ -405,11 +423,13 @@ C
                     (set-cdr! (vector-ref frame 3) pair)
                     (vector-set! frame 3 pair)
                     (next i stack depth)))
-                 ((want)
+                 (else                  ; behind the tail there is nothing but the list's end
                   (set-cdr! (vector-ref frame 3) x)
                   (vector-set! frame 4 'have)
-                  (next i stack depth))
-                 (else (fail at "more than one datum behind the dot"))))
+                  (let ((i (skip-atmosphere s i end)))
+                    (unless (or (= i end) (memq (string-ref s i) '(#\) #\] #\})))
+                      (fail i "more than one datum behind the dot"))
+                    (next i stack depth)))))
               ((quote) (deliver (list (vector-ref frame 1) x) at i (cdr stack) (- depth 1)))
               ((skip) (next i (cdr stack) (- depth 1)))
               (else                     ; if-feature: two datums make one form
