@@ -67,12 +67,38 @@ static int bokbok_string_end(unsigned char *s, int i, int end, int term)
   return i;
 }
 
-/* Whether the text has no other characters than decimal numbers have. */
+/* Where the whole number of up to nine digits that starts at `i` ends; 0 if the token there is something else. */
+static int bokbok_small_end(unsigned char *s, int i, int end)
+{
+  int j = i + (s[i] == '-' || s[i] == '+'), first = j;
+  while (j < end && j - first < 9 && isdigit(s[j])) j++;
+  return j > first && (j == end || bokbok_delimiter(s[j])) ? j : 0;
+}
+
+static int bokbok_small(unsigned char *s, int i, int end)
+{
+  int n = 0, negative = s[i] == '-';
+  for (i += negative || s[i] == '+'; i < end; i++) n = 10 * n + s[i] - '0';
+  return negative ? -n : n;
+}
+
+/* What decimal number the text is: 0 none, 1 a whole one of digits alone, 2 one with a point or an exponent. */
 static int bokbok_decimal(char *s, int n)
 {
-  int i = 0;
-  while (i < n && s[i] != 0 && strchr("0123456789+-.eE", s[i]) != NULL) i++;
-  return i == n;
+  int i = 0, digits = 0, kind = 1;
+  if (i < n && (s[i] == '+' || s[i] == '-')) i++;
+  for (; i < n && isdigit((unsigned char)s[i]); i++) digits++;
+  if (i < n && s[i] == '.')
+    for (kind = 2, i++; i < n && isdigit((unsigned char)s[i]); i++) digits++;
+  if (digits == 0) return 0;
+  if (i < n && (s[i] == 'e' || s[i] == 'E')) {
+    kind = 2;
+    i++;
+    if (i < n && (s[i] == '+' || s[i] == '-')) i++;
+    if (i == n || !isdigit((unsigned char)s[i])) return 0;
+    while (i < n && isdigit((unsigned char)s[i])) i++;
+  }
+  return i == n ? kind : 0;
 }
 
 /* Whether the text is marked as exact and decimal, and ends in a letter and three digits or more: 1e999. */
@@ -100,13 +126,13 @@ C
   )
 
   (define token-end (foreign-lambda int "bokbok_token_end" scheme-pointer int int))
+  (define small-end (foreign-lambda int "bokbok_small_end" scheme-pointer int int))
+  (define small (foreign-lambda int "bokbok_small" scheme-pointer int int))
   (define string-end (foreign-lambda int "bokbok_string_end" scheme-pointer int int int))
   (define skip-space (foreign-lambda int "bokbok_skip_space" scheme-pointer int int))
   (define delimiter? (foreign-lambda bool "bokbok_delimiter" unsigned-byte))
-  ;; Whether strtod reads the text as this reader would, and it to the last bit (CHICKEN 5's own conversion misses
-  ;; the nearest double for some texts).
-  (define (decimal? text)
-    ((foreign-lambda bool "bokbok_decimal" scheme-pointer int) text (string-length text)))
+  (define (decimal-kind text)
+    ((foreign-lambda int "bokbok_decimal" scheme-pointer int) text (string-length text)))
   (define strtod (foreign-lambda double "strtod" nonnull-c-string (c-pointer "char *")))
   (define interned?
     (foreign-lambda* bool ((scheme-object name))
@@ -327,25 +353,18 @@ C
   (define (large-exact? text)
     ((foreign-lambda bool "bokbok_large_exact" scheme-pointer int) text (string-length text)))
 
-  ;; CHICKEN 4's `read` makes a symbol of a flonum that is too large, and rounds the largest one up to such a text when
-  ;; it writes it: what strtod takes to its end is a number. #f for other texts.
-  (define (infinity text)
-    (and (decimal? text)
-         ((foreign-lambda* bool ((nonnull-c-string s))
-            "char *end; strtod(s, &end); C_return(end != s && *end == 0);")
-          text)
-         (strtod text #f)))
-
   ;; Exact numbers with an exponent are the one short text for a large number: many of them fill the memory.
-  (define (number-of text radix at)
+  (define (number-of text at)
     (when (> (string-length text) number-limit) (fail at "a number of too many digits"))
-    (and (not (and (large-exact? text) (fail at "an exact number with so large an exponent")))
-         (let ((n (condition-case (string->number text radix)
-                    (e () #f))))
-           (cond ((not n) (infinity text))
-                 ((and (flonum? n) (decimal? text)) (strtod text #f))
-                 ((real? n) n)
-                 (else #f)))))
+    (when (large-exact? text) (fail at "an exact number with so large an exponent"))
+    (let ((kind (decimal-kind text)))
+      (if (= kind 2)
+          (strtod text #f)              ; to the last bit, which CHICKEN 5's own conversion misses for some texts
+          (let ((n (condition-case (string->number text 10)
+                     (e () #f))))
+            (cond ((and (= kind 1) (not (and n (exact? n)))) (strtod text #f))
+                  ((and n (real? n)) n)
+                  (else #f))))))
 
   ;; Reads one datum of s from `i` below `end`: two values, it (or `nothing`) and the index behind it.
   ;;
@@ -373,7 +392,7 @@ C
           (string->symbol (name! text at))))
 
     (define (number-or-name text at)
-      (or (number-of text 10 at) (make-name text #f at)))
+      (or (number-of text at) (make-name text #f at)))
 
     (define (open frame i stack depth)
       (when (>= depth depth-limit)
@@ -442,6 +461,12 @@ C
       (open (vector 'quote symbol) (+ i width -1) stack depth))
 
     (define (token i stack depth numeric?)
+      (let ((e (if numeric? (small-end s i end) 0)))
+        (if (> e 0)
+            (deliver (small s i e) i e stack depth)
+            (long-token i stack depth numeric?))))
+
+    (define (long-token i stack depth numeric?)
       (call-with-values (lambda () (read-token s i end))
         (lambda (text keyword? e)
           (deliver (cond (keyword? (make-name text #t i))
@@ -452,7 +477,7 @@ C
     (define (prefixed-number i stack depth)  ; #x1F #e#b101
       (call-with-values (lambda () (read-token s i end))
         (lambda (text keyword? e)
-          (let ((n (and (not keyword?) (number-of text 10 i))))
+          (let ((n (and (not keyword?) (number-of text i))))
             (unless n (fail i "illegal number syntax"))
             (deliver n i e stack depth)))))
 
