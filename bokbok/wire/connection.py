@@ -162,6 +162,7 @@ class Connection:
         self._packet_limit = limits.packet if most is None else min(limits.packet, most)
         self._splitter = framing.splitter(limits.packet)
         self._hello_splitter = self._splitter
+        self._hello_packets = 0
         self._room = 0  # bytes of the longest body that fits into a packet
         self._unwrap: Wrap | None = None  # what makes a body of a packet
         first_id: int = messages.first_id
@@ -465,6 +466,7 @@ class Connection:
                     self._state = "lookup"
                     events.append(HelloReceived(self._hello.user.decode("utf-8", "surrogateescape")))
                 else:
+                    self._count_hello_packet()
                     self._hello_splitter.limit = self._hello.limit
         except RemoteProtocolError as error:
             self._close(error, events)
@@ -477,16 +479,26 @@ class Connection:
             )
         self._announced = self._announced[1:]
         if self._announced:
+            self._count_hello_packet()
             self._hello_splitter.limit = len(self._announced[0])
         else:
             self._hello_is_over()
             self._process(events)
 
-    def _hello_is_over(self) -> None:
-        self._state = "open"
+    def _count_hello_packet(self) -> None:
+        """A packet of the hello has come, and more are to come: perhaps in the other framing."""
+        self._hello_packets += 1
+        if self._hello_packets == self._profile.hello_framed and self._profile.hello_framing is not None:
+            self._leave_hello_framing()
+
+    def _leave_hello_framing(self) -> None:
         if self._hello_splitter is not self._splitter:
             self._splitter.feed(self._hello_splitter.rest())
             self._hello_splitter = self._splitter
+
+    def _hello_is_over(self) -> None:
+        self._state = "open"
+        self._leave_hello_framing()
         self._splitter.limit = self._packet_limit
 
     def _take_messages(self, events: list[Event]) -> None:
@@ -538,9 +550,11 @@ class Connection:
     def _write_hello(self, preamble: bytes, packets: Iterable[bytes]) -> None:
         if preamble:
             self._out.append(preamble)
-        framing = self._profile.hello_framing
+        framing, framed = self._profile.hello_framing, self._profile.hello_framed
         write = self._write_packet if framing is None else framing.writer()
-        for packet in packets:
+        for number, packet in enumerate(packets):
+            if framed and number == framed:
+                write = self._write_packet
             write(self._out, packet)
 
     def _bind_packets(self, session_key: bytes | None) -> None:

@@ -426,7 +426,7 @@ class _LineSplitter(_Buffered):
     def _cut(self) -> bytes | None:
         end = self._buffer.find(self._ending, self._at + self._seek)
         size = (len(self._buffer) if end < 0 else end) - self._at
-        self._check(size)
+        self._check(size if end >= 0 else size - len(self._ending) + 1)  # the last bytes may be of an ending
         if end < 0:
             self._seek = max(0, size - len(self._ending) + 1)
             self._need = size + 1

@@ -88,7 +88,7 @@ class Hello(Protocol):
 
 @dataclass(frozen=True)
 class UsernameThenKey:
-    """`inferred-1`: one packet with the username's bytes, one of 72 bytes with the boxed session key."""
+    """`inferred-1`: one packet with the username's bytes, one with the boxed session key: 72 bytes, with its nonce."""
 
     strategy: ClassVar[str] = "username-then-key"
     name: str = "username-then-key"
@@ -103,15 +103,14 @@ class UsernameThenKey:
 
     def server(self, boxes: BoxMaker | None = None) -> ServerHello:
         """See `Hello.server`."""
-        return _ServerHello(self.max_username)
+        return _ServerHello(self.max_username, BOX_OVERHEAD if boxes is None else boxes.key_overhead)
 
 
 class _ServerHello:
-    __slots__ = ("_named", "box", "limit", "user")
+    __slots__ = ("_box", "_named", "box", "limit", "user")
 
-    _BOX = BOX_OVERHEAD + KEY_BYTES
-
-    def __init__(self, max_username: int) -> None:
+    def __init__(self, max_username: int, overhead: int) -> None:
+        self._box = KEY_BYTES + overhead
         self._named = False
         self.limit = max_username
         self.user = b""
@@ -121,11 +120,11 @@ class _ServerHello:
         if not self._named:
             self._named = True
             self.user = packet
-            self.limit = self._BOX
+            self.limit = self._box
             return False
-        if len(packet) != self._BOX:
+        if len(packet) != self._box:
             raise RemoteProtocolError(
-                f"the hello's second packet has {len(packet)} bytes, expected {self._BOX} (a boxed session key)"
+                f"the hello's second packet has {len(packet)} bytes, expected {self._box} (a boxed session key)"
             )
         self.box = packet
         return True

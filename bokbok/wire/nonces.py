@@ -142,6 +142,34 @@ _SESSION_LEAK = (
 _NEVER_REACHED = 1 << 64
 """Messages that no connection sends: counters so far apart do not meet."""
 
+
+def _with_zeros(seal: Seal, count: int, at: int) -> Seal:
+    """The same with so many zero bytes in front of the tag, which stands at that byte."""
+    if not count:
+        return seal
+    zeros = bytes(count)
+
+    def seal_with_zeros(body: bytes) -> bytes:
+        box = seal(body)
+        return box[:at] + zeros + box[at:]
+
+    return seal_with_zeros
+
+
+def _without_zeros(opened: Open, count: int, at: int, what: str) -> Open:
+    """The reverse."""
+    if not count:
+        return opened
+    zeros = bytes(count)
+
+    def open_without_zeros(box: bytes) -> bytes:
+        if box[at : at + count] != zeros:
+            raise RemoteProtocolError(f"{what} has no {count} zero bytes in front of its tag")
+        return opened(box[:at] + box[at + count :])
+
+    return open_without_zeros
+
+
 KeyNonce = Literal["front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"]
 
 
@@ -152,12 +180,14 @@ class Sent:
     Attributes:
         place: `front` or `behind` the box.
         key: where the nonce of the session-key box is: `front`, `behind`, or `zero`: 24 zero bytes that are not sent.
+        zeros: zero bytes in front of each tag: NaCl's own C functions leave 16 there.
         choose: how this side picks its own (16 random bytes and a counter); only tests give another.
     """
 
     strategy: ClassVar[str] = "sent"
     place: Literal["front", "behind"] = "front"
     key: Literal["front", "behind", "zero"] = "front"
+    zeros: int = 0
     choose: PrefixCounter = field(default_factory=PrefixCounter, repr=False, metadata={"hidden": True})
 
     def __post_init__(self) -> None:
@@ -165,6 +195,7 @@ class Sent:
             raise BokbokError(f"a nonce stands in 'front' or 'behind', not {self.place!r}")
         if self.key not in ("front", "behind", "zero"):
             raise BokbokError(f"the session-key box's nonce is in 'front', 'behind' or 'zero', not {self.key!r}")
+        _check_zeros(self.zeros)
 
     @property
     def leaks(self) -> str | None:
@@ -176,15 +207,22 @@ class Sent:
         return _SentMaker(self, draw)
 
 
+def _check_zeros(zeros: int) -> None:
+    if zeros < 0:
+        raise BokbokError(f"there are 0 or more zero bytes in front of a tag, not {zeros}")
+
+
 class _SentMaker:
     base = b""
     base_size = 0
-    overhead = BOX_OVERHEAD
 
     def __init__(self, scheme: Sent, draw: Draw) -> None:
         self._scheme, self._draw = scheme, draw
         self._begun: tuple[Callable[[], bytes], bytes] | None = None
-        self.key_overhead = TAG_BYTES if scheme.key == "zero" else BOX_OVERHEAD
+        self.key_overhead = (TAG_BYTES if scheme.key == "zero" else BOX_OVERHEAD) + scheme.zeros
+        self.overhead = BOX_OVERHEAD + scheme.zeros
+        self._tag_at = NONCE_BYTES if scheme.place == "front" else 0
+        self._key_tag_at = NONCE_BYTES if scheme.key == "front" else 0
 
     def _begin(self) -> tuple[Callable[[], bytes], bytes]:
         # Not before it is needed: a server draws nothing for a hello that does not open.
@@ -194,22 +232,28 @@ class _SentMaker:
 
     def key_sealer(self, key: bytes) -> Seal:
         if self._scheme.key == "zero":
-            return _implied_sealer(key, itertools.repeat(bytes(NONCE_BYTES)))
-        return (box_sealer if self._scheme.key == "front" else _Behind.sealer)(key, self._begin()[0])
+            seal = _implied_sealer(key, itertools.repeat(bytes(NONCE_BYTES)))
+        else:
+            seal = (box_sealer if self._scheme.key == "front" else _Behind.sealer)(key, self._begin()[0])
+        return _with_zeros(seal, self._scheme.zeros, self._key_tag_at)
 
     def key_opener(self, key: bytes) -> Open:
         if self._scheme.key == "zero":
-            return _implied_opener(key, itertools.repeat(bytes(NONCE_BYTES)), "the hello")
-        return (box_opener if self._scheme.key == "front" else _Behind.opener)(key, "the hello")
+            opened = _implied_opener(key, itertools.repeat(bytes(NONCE_BYTES)), "the hello")
+        else:
+            opened = (box_opener if self._scheme.key == "front" else _Behind.opener)(key, "the hello")
+        return _without_zeros(opened, self._scheme.zeros, self._key_tag_at, "the hello's box")
 
     def sealer(self, key: bytes, head: Head | None = None) -> Seal:
-        if self._scheme.place == "front":
+        if self._scheme.place == "front" and not self._scheme.zeros:
             return box_sealer(key, self._begin()[0], head)
-        return _with_head(_Behind.sealer(key, self._begin()[0]), head)
+        seal = (box_sealer if self._scheme.place == "front" else _Behind.sealer)(key, self._begin()[0])
+        return _with_head(_with_zeros(seal, self._scheme.zeros, self._tag_at), head)
 
     def opener(self, key: bytes, *, refuse_own: bool) -> Open:
         own = self._begin()[1] if refuse_own else None
-        return (box_opener if self._scheme.place == "front" else _Behind.opener)(key, "the packet", own)
+        opened = (box_opener if self._scheme.place == "front" else _Behind.opener)(key, "the packet", own)
+        return _without_zeros(opened, self._scheme.zeros, self._tag_at, "the packet")
 
 
 @dataclass(frozen=True)
@@ -232,6 +276,7 @@ class Counted:
         key_count: see `key`.
         server_base: `same`, or `first`: the server's first box brings a base of its own.
         first: where a base that comes with the first box stands: `front` or `behind`.
+        zeros: zero bytes in front of each tag: NaCl's own C functions leave 16 there.
     """
 
     strategy: ClassVar[str] = "counted"
@@ -246,8 +291,10 @@ class Counted:
     key_count: int = 0
     server_base: Literal["same", "first"] = "same"
     first: Literal["front", "behind"] = "front"
+    zeros: int = 0
 
     def __post_init__(self) -> None:
+        _check_zeros(self.zeros)
         if self.base not in ("zero", "hello", "key", "first"):
             raise BokbokError(f"the base of counted nonces is 'zero', 'hello', 'key' or 'first', not {self.base!r}")
         if self.order not in ("big", "little"):
@@ -301,8 +348,8 @@ class _CountedMaker:
         self._scheme, self._role, self._draw = scheme, role, draw
         self.base_size = NONCE_BYTES if scheme.base == "hello" else 0
         self.base = draw(NONCE_BYTES) if self.base_size and role == "client" else bytes(NONCE_BYTES)
-        self.key_overhead = BOX_OVERHEAD if scheme._beside() else TAG_BYTES
-        self.overhead = BOX_OVERHEAD if "first" in (scheme.base, scheme.server_base) else TAG_BYTES
+        self.key_overhead = (BOX_OVERHEAD if scheme._beside() else TAG_BYTES) + scheme.zeros
+        self.overhead = (BOX_OVERHEAD if "first" in (scheme.base, scheme.server_base) else TAG_BYTES) + scheme.zeros
 
     def _key_nonces(self) -> Iterator[bytes]:
         if self._scheme.key == "zero":
@@ -310,6 +357,16 @@ class _CountedMaker:
         return self._scheme.nonces(self.base, self._scheme.key_count)
 
     def key_sealer(self, key: bytes) -> Seal:
+        """See `BoxMaker.key_sealer`."""
+        at = NONCE_BYTES if self._scheme._beside() == "front" else 0
+        return _with_zeros(self._key_sealer(key), self._scheme.zeros, at)
+
+    def key_opener(self, key: bytes) -> Open:
+        """See `BoxMaker.key_opener`."""
+        at = NONCE_BYTES if self._scheme._beside() == "front" else 0
+        return _without_zeros(self._key_opener(key), self._scheme.zeros, at, "the hello's box")
+
+    def _key_sealer(self, key: bytes) -> Seal:
         scheme = self._scheme
         place = scheme._beside()
         if not place:
@@ -328,7 +385,7 @@ class _CountedMaker:
             return seal
         return (box_sealer if scheme.key == "front" else _Behind.sealer)(key, lambda: nonce)
 
-    def key_opener(self, key: bytes) -> Open:
+    def _key_opener(self, key: bytes) -> Open:
         scheme = self._scheme
         place = scheme._beside()
         if not place:
@@ -361,10 +418,11 @@ class _CountedMaker:
         if not self._own_base(role):
             # Only now is the base known: the first box asks for it.
             late = self._late(lambda: _implied_sealer(key, scheme.nonces(self.base, self._offset(role))))
-            return _with_head(late, head)
+            return _with_head(_with_zeros(late, scheme.zeros, 0), head)
         base = self._draw(NONCE_BYTES)
         nonces = scheme.nonces(base, 0)
-        rest, seal_first = _implied_sealer(key, nonces), secretbox_sealer(key)
+        rest = _with_zeros(_implied_sealer(key, nonces), scheme.zeros, 0)
+        seal_first, zeros = secretbox_sealer(key), bytes(scheme.zeros)
         first, front = True, scheme.first == "front"
 
         def seal(body: bytes) -> bytes:
@@ -372,7 +430,7 @@ class _CountedMaker:
             if first:
                 first = False
                 nonce = next(nonces)
-                box = seal_first(b"", body, nonce)
+                box = zeros + seal_first(b"", body, nonce)
                 return nonce + box if front else box + nonce
             return rest(body)
 
@@ -382,9 +440,11 @@ class _CountedMaker:
         # A box of this side's own is out of turn and does not open, but where both count alike: nothing tells then.
         scheme, role = self._scheme, _other(self._role)
         if not self._own_base(role):
-            return self._late(lambda: _implied_opener(key, scheme.nonces(self.base, self._offset(role)), "the packet"))
+            late = self._late(lambda: _implied_opener(key, scheme.nonces(self.base, self._offset(role)), "the packet"))
+            return _without_zeros(late, scheme.zeros, 0, "the packet")
         front = scheme.first == "front"
         opened = (box_opener if front else _Behind.opener)(key, "the packet")
+        opened = _without_zeros(opened, scheme.zeros, NONCE_BYTES if front else 0, "the packet")
         rest: Open | None = None
 
         def open_box(box: bytes) -> bytes:
@@ -393,7 +453,8 @@ class _CountedMaker:
                 return rest(box)
             text = opened(box)
             base = box[:NONCE_BYTES] if front else box[-NONCE_BYTES:]
-            rest = _implied_opener(key, scheme.nonces(base, scheme.step), "the packet")
+            later = _implied_opener(key, scheme.nonces(base, scheme.step), "the packet")
+            rest = _without_zeros(later, scheme.zeros, 0, "the packet")
             return text
 
         return open_box

@@ -69,6 +69,16 @@ def _sha512(data: bytes) -> bytes:
     return hashlib.sha512(data).digest()
 
 
+def _from_hex(passphrase: bytes) -> bytes:
+    try:
+        key = bytes.fromhex(passphrase.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ProfileError(f"a key of this profile is given as {2 * KEY_BYTES} hexadecimal digits, for a passphrase")
+    return key
+
+
 DERIVATIONS: dict[str, Callable[[bytes], bytes]] = {
     "sha512-first-32": lambda p: _sha512(p)[:32],
     "sha512-last-32": lambda p: _sha512(p)[32:],
@@ -83,8 +93,10 @@ DERIVATIONS: dict[str, Callable[[bytes], bytes]] = {
     else _sha512(p)[:32],
     "blake2b-256": lambda p: hashlib.blake2b(p, digest_size=32).digest(),
     "padded": _padded,
+    "hex": _from_hex,
 }  # fmt: skip
-"""How a passphrase becomes a key, by name. `padded`: the passphrase itself, cut or filled with zeros to 32 bytes."""
+"""How a passphrase becomes a key, by name. `padded`: the passphrase itself, cut or filled with zeros to 32 bytes.
+`hex`: there is no derivation, the passphrase is the key in 64 hexadecimal digits."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,7 @@ class Profile:
         key_derivation: how a passphrase becomes a key.
         packets: what a message's packet is besides the box: a type in front, the box's encoding.
         hello_framing: how the packets of the hello are told apart, where that differs from `framing`.
+        hello_framed: how many packets of the hello that is; 0 for all.
         about: where it comes from, in words.
     """
 
@@ -133,6 +146,7 @@ class Profile:
     key_derivation: KeyDerivation = field(default_factory=Sha512First32)
     packets: Packets = field(default_factory=PacketForm)
     hello_framing: Framing | None = None
+    hello_framed: int = 0
     about: str = ""
 
     @property

@@ -113,8 +113,16 @@ def _profile(document: dict[str, Any], path: str) -> Profile:
         attribute, registry = LAYERS[table]
         if not isinstance(content, dict):
             raise ProfileError(f"[{table}] is a table; got {type(content).__name__}")
+        if attribute == "hello_framing":
+            layers["hello_framed"] = _framed(content.pop("packets", 0))
         layers[attribute] = _strategy(table, registry, dict(content), path)
     return canonical(Profile(name, about=about, dialect=DIALECTS[dialect], **layers))
+
+
+def _framed(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ProfileError(f"[hello-framing] packets is a number of packets, 0 for all of the hello's; got {value!r}")
+    return value
 
 
 def _strategy(table: str, registry: Registry, content: dict[str, Any], path: str) -> Any:
@@ -224,9 +232,7 @@ def canonical(profile: Profile) -> Profile:
     changes: dict[str, Any] = {}
     if profile.framing == IntegerLength():
         changes["framing"] = LengthPrefix()
-    # That one takes boxes of 72 bytes alone: with their nonce.
-    with_nonce = isinstance(profile.nonces, Sent) and profile.nonces.key != "zero"
-    if with_nonce and profile.hello == TemplateHello((Template((Field("user"),)), Template((Field("key"),)))):
+    if profile.hello == TemplateHello((Template((Field("user"),)), Template((Field("key"),)))):
         changes["hello"] = UsernameThenKey()
     if profile.key_derivation == Derivation():
         changes["key_derivation"] = Sha512First32()
@@ -244,7 +250,7 @@ def canonical(profile: Profile) -> Profile:
                 first_id=messages.first_id, id_step=messages.id_step,
             )  # fmt: skip
     if profile.hello_framing is not None and profile.hello_framing == profile.framing:
-        changes["hello_framing"] = None
+        changes |= {"hello_framing": None, "hello_framed": 0}
     return dataclasses.replace(profile, **changes) if changes else profile
 
 
@@ -328,6 +334,8 @@ def dump_profile(profile: Profile, comments: Mapping[str, str] | None = None) ->
         lines.append(f"[{table}]")
         if len(registry) > 1:
             lines.append(f"strategy = {_toml(name)}")
+        if attribute == "hello_framing" and profile.hello_framed:
+            lines.append(f"packets = {profile.hello_framed}")
         for field in dataclasses.fields(strategy):
             value = getattr(strategy, field.name)
             needed = field.default is dataclasses.MISSING or value != field.default

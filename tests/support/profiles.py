@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
@@ -176,14 +177,24 @@ def random_profile(rng: random.Random, name: str = "random") -> Profile:
             shape.replace("D", "@").replace("I", "ID").replace("T", tag).replace("@", hole)
             for tag, hole in zip(tags, ("DATUM", "DATUM", "MESSAGE"), strict=True)
         ]  # fmt: skip
-        messages = Shapes(
-            *texts, id=rng.choice(("fixnum", "fixnum", "string")), payload=payload,
-            first_id=first, server_first_id=second, id_step=step,
-        )  # fmt: skip
+        ids: dict[str, Any] = rng.choice(
+            [{}] * 4
+            + [{"id": "string"}] * 2
+            + [{"id": "string", "id_width": 4}, {"id": "symbol", "id_prefix": "g"}, {"id": "string", "id_base": 16}]
+        )
+        messages = Shapes(*texts, **ids, payload=payload, first_id=first, server_first_id=second, id_step=step)
+    if rng.random() < 0.1:
+        nonces = dataclasses.replace(nonces, zeros=16)
+    hello_framing, framed = None, 0
+    if isinstance(framing, IntegerLength) and not framing.after and rng.random() < 0.15:
+        hello_framing = TextLength(10, ending=b":")
+        framed = rng.choice((0, 1)) if len(packets) > 1 else 0
     return canonical(
         Profile(
             name,
             framing=framing,
+            hello_framing=hello_framing,
+            hello_framed=framed,
             hello=hello,
             nonces=nonces,
             messages=messages,

@@ -250,3 +250,15 @@ def test_each_has_a_name() -> None:
         "hex-length",
     ]
     assert [framing.name for framing in (Lines(), Datums())] == ["lines", "datums"]
+
+
+def test_a_line_of_the_longest_size_is_taken_also_while_its_ending_is_on_its_way() -> None:
+    splitter = Lines(b"\r\n").splitter(5)
+    for byte in b"abcde\r":
+        splitter.feed(bytes((byte,)))
+        assert splitter.next() is None
+    splitter.feed(b"\n")
+    assert splitter.next() == b"abcde"
+    splitter.feed(b"abcdef\r")
+    with pytest.raises(RemoteProtocolError, match="a packet of 6 bytes is announced, over the limit of 5"):
+        splitter.next()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import warnings
 from typing import Any
 
@@ -133,3 +134,40 @@ def test_no_nonce_is_used_twice_under_one_key_where_nothing_is_said_to_leak(sche
 def test_a_scheme_that_cannot_be_is_refused(make: Any, problem: str) -> None:
     with warnings.catch_warnings(), pytest.raises(BokbokError, match=problem):
         make()
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        Sent(zeros=16),
+        Sent("behind", "behind", zeros=16),
+        Sent("front", "zero", zeros=16),
+        Counted(zeros=16),
+        Counted("key", key="front", zeros=16),
+        Counted("key", key="zero-behind", zeros=16),
+        Counted("first", key="front", zeros=16),
+        Counted("first", key="front", first="behind", zeros=16),
+        Counted("hello", key="base", client=1, zeros=16),
+    ],
+    ids=repr,
+)
+def test_zeros_may_stand_in_front_of_every_tag(scheme: Any) -> None:
+    key, session = bytes(range(32)), bytes(range(1, 33))
+    client, server = (
+        scheme.start("client", random.Random(1).randbytes),
+        scheme.start("server", random.Random(2).randbytes),
+    )
+    server.base = client.base
+    box = client.key_sealer(key)(session)
+    assert bytes(16) in box
+    assert len(box) == len(session) + client.key_overhead
+    assert server.key_opener(key)(box) == session
+    for sender, receiver in ((client, server), (server, client)):
+        seal, opened = sender.sealer(session), receiver.opener(session, refuse_own=False)
+        for text in (b"one", b"", b"three"):
+            box = seal(text)
+            assert bytes(16) in box
+            assert len(box) <= len(text) + sender.overhead
+            assert opened(box) == text
+        with pytest.raises(RemoteProtocolError):
+            opened(seal(b"four").replace(bytes(16), b"\0" * 15 + b"\1", 1))

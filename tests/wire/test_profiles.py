@@ -25,6 +25,7 @@ from bokbok.wire import (
 )
 from bokbok.wire.framings import Datums, Lines
 from bokbok.wire.nonces import Counted, Sent
+from bokbok.wire.profile import Derivation
 from bokbok.wire.profile_file import dump_profile, read_profile
 from bokbok.wire.shapes import BinaryHeader
 from tests.support.profiles import random_profile
@@ -174,3 +175,30 @@ def test_a_file_that_is_no_profile_is_refused_with_its_place(text: str, problem:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"nothing\.toml.*No such file"):
         get_profile(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize(
+    "nonces",
+    [Counted(), Counted("key", key="front"), Sent(key="zero"), Sent(zeros=16), Sent("behind", "behind")],
+    ids=repr,
+)
+def test_the_default_hello_goes_with_all_nonces(nonces: Any) -> None:
+    converse(dataclasses.replace(INFERRED_1, nonces=nonces), secure=True)
+
+
+@pytest.mark.parametrize("framed", [0, 1])
+@pytest.mark.parametrize("step", [1, 3, 1 << 20])
+def test_the_hello_or_its_first_packets_may_be_framed_otherwise(framed: int, step: int) -> None:
+    profile = dataclasses.replace(INFERRED_1, hello_framing=Lines(b"\r\n"), hello_framed=framed)
+    client = Connection("client", profile=profile, user="myuser", key=passphrase_to_key("mypassphrase"))
+    assert client.data_to_send().startswith(b"myuser\r\n" + (b"\0\0\0\x48" if framed else b""))
+    converse(profile, secure=True, step=step)
+
+
+def test_a_key_may_be_given_in_the_passphrases_place() -> None:
+    profile = dataclasses.replace(INFERRED_1, key_derivation=Derivation("hex"))
+    assert passphrase_to_key("0f" * 32, profile=profile).to_bytes() == b"\x0f" * 32
+    for wrong in ("", "0f" * 31, "0f" * 33, "mypassphrase", "0g" * 32):
+        with pytest.raises(ProfileError, match="64 hexadecimal digits") as caught:
+            passphrase_to_key(wrong, profile=profile)
+        assert not wrong or wrong not in str(caught.value)

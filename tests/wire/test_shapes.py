@@ -214,3 +214,41 @@ def test_a_form_that_cannot_be_is_refused(make: Any, problem: str) -> None:
 
 def test_each_has_a_name() -> None:
     assert (Shapes().name, BinaryHeader().name) == ("shapes", "binary-header")
+
+
+@pytest.mark.parametrize(
+    ("form", "id", "written"),
+    [
+        ({"id": "string", "id_width": 4}, 7, b'"0007"'),
+        ({"id": "string", "id_width": 2}, 123, b'"123"'),
+        ({"id": "string", "id_base": 16}, 255, b'"ff"'),
+        ({"id": "symbol", "id_prefix": "g", "id_width": 3, "id_base": 16}, 10, b"g00a"),
+    ],
+)
+def test_an_id_may_have_a_width_and_a_base(form: dict[str, Any], id: int, written: bytes) -> None:
+    codec = Shapes(**form).bind(CHICKEN_4, 100)
+    assert codec.request(id, "x") == b'(request %b "x")' % written
+    assert codec.decode(codec.request(id, "x")) == (REQUEST, id, "x")
+
+
+@pytest.mark.parametrize(
+    "body", [b'(request "7" x)', b'(request "07" x)', b'(request "00007" x)', b'(request "000f" x)']
+)
+def test_an_id_of_another_width_is_none(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="an ID is a string from 0 up"):
+        Shapes(id="string", id_width=4).bind(CHICKEN_4, 100).decode(body)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"id_width": 2}, {"id_base": 16}, {"id": "string", "id_base": 8}, {"id": "flonum", "id_width": 1}]
+)
+def test_digits_that_no_id_has_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BokbokError, match=r"base|width"):
+        Shapes(**wrong)
+
+
+def test_a_tail_may_stand_in_one_of_several_datums() -> None:
+    codec = Shapes("M (request ID . DATUM)", "M (response ID . DATUM)", "M (error ID . MESSAGE)").bind(CHICKEN_4, 100)
+    assert codec.request(3, ["ping", "x"]) == b'M (request 3 "ping" "x")'
+    assert codec.response(3, 4) == b"M (response 3 . 4)"
+    assert codec.decode(b'M (error 3 . "no")') == (ERROR, 3, "no")

@@ -6,8 +6,10 @@ comes about.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 
+from bokbok.errors import ProfileError
 from bokbok.wire import Profile
 from bokbok.wire.profile import DERIVATIONS
 
@@ -43,9 +45,10 @@ class Secrets:
         assert self.passphrase is not None
         out: dict[str, bytes] = {}
         for name, derive in DERIVATIONS.items():
-            made = derive(self.passphrase)
-            if made not in out.values():
-                out[name] = made
+            with contextlib.suppress(ProfileError):  # a passphrase that is no key in digits
+                made = derive(self.passphrase)
+                if made not in out.values():
+                    out[name] = made
         return out
 
 

@@ -39,10 +39,13 @@ def _split(framing: Framing, data: bytes) -> tuple[list[bytes], int] | None:
 
 
 def _binary_framings() -> Iterator[IntegerLength]:
+    integers = ("u32-be", "u16-be", "u64-be", "u32-le", "u16-le", "u64-le", "u8", "leb128")
     for after, own in itertools.product((0, 1), (False, True)):
-        for integer in ("u32-be", "u16-be", "u64-be", "u32-le", "u16-le", "u64-le", "u8", "leb128"):
+        for integer in integers:
             for counts in (0, 1) if after else (0, -24, -16, -40):
                 yield IntegerLength(integer, own=own, counts=counts, after=after)
+    for integer in integers:
+        yield IntegerLength(integer, after=24)  # behind the nonce
 
 
 def _text_framings(data: bytes) -> Iterator[TextLength]:

@@ -16,13 +16,19 @@ from nacl.bindings import crypto_secretbox_open_easy
 from .clock import Clock
 from .windows import Seen, texts_in
 
-__all__ = ["DIRECTIONS", "LAYOUTS", "PHASES", "ZERO", "KeyBox", "Oracle", "Place", "counted", "open_box"]
+__all__ = ["DIRECTIONS", "LAYOUTS", "PHASES", "TAG_ZEROS", "ZERO", "KeyBox", "Oracle", "Place", "counted", "open_box"]
+
+
+TAG_ZEROS = bytes(16)
+"""What NaCl's own C functions leave in front of a tag. No tag is all zeros."""
 
 
 def open_box(box: bytes, nonce: bytes, key: bytes) -> bytes | None:
-    """What is in a box; `None` if it does not open."""
+    """What is in a box, zeros in front of its tag or not; `None` if it does not open."""
     if len(box) < 16 or len(nonce) != 24:
         return None
+    if box.startswith(TAG_ZEROS):
+        box = box[len(TAG_ZEROS) :]
     try:
         return crypto_secretbox_open_easy(box, nonce, key)
     except nacl.exceptions.CryptoError:
@@ -62,6 +68,7 @@ class KeyBox:
         derivation: how the key is made of the passphrase.
         key: the user's key.
         content: what is in it.
+        zeros: zero bytes in front of its tag.
         base: place of the nonces' base in the hello: packet, start, end, encoding; `None` where there is none.
     """
 
@@ -76,6 +83,7 @@ class KeyBox:
     derivation: str
     key: bytes = field(repr=False)
     content: bytes = field(repr=False)
+    zeros: int = 0
     base: Place | None = None
 
 
@@ -193,6 +201,8 @@ class Oracle:
     def _made(self, index: int, part: Seen, nonce: str, used: bytes, found: tuple[str, bytes], **more: Any) -> KeyBox:
         name, content = found
         fields = {"layout": None, "count": 0, "base": None} | more
+        plain = 16 + len(content) + (24 if nonce in ("front", "behind", "zero-front", "zero-behind") else 0)
+        fields["zeros"] = len(part.value) - plain
         return KeyBox(
             index, part.start, part.end, part.encoding, nonce, used,
             derivation=name, key=self.keys[name], content=content, **fields,

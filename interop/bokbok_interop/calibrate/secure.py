@@ -149,7 +149,7 @@ class SecureSearch:
         """The ways in which what follows the hello opens, the likely first: of the first that does, all."""
         contents = list(contents_of([box.content for box in boxes], self.user))
         head = boxes[0].packet + 1
-        skips = [head, head + 1] if not cut.hello else [cut.hello] if cut.hello >= head else []
+        skips = [skip for skip in (head, head + 1) if skip >= cut.hello] or [cut.hello]
         one_side = ""
         for everywhere, wide, most in ((False, False, None), (False, True, 2), (True, False, 4)):
             for (content, keys), skip in itertools.product(contents[:most], skips):
@@ -339,6 +339,7 @@ class SecureSearch:
                         Profile(
                             "calibrated", framing=cut.framing, hello=hello, nonces=scheme, messages=fit.messages,
                             dialect=fit.dialects[0], packets=forms, hello_framing=cut.hello_framing,
+                            hello_framed=cut.hello if cut.hello < session.skip else 0,
                             key_derivation=Derivation(boxes[0].derivation or "sha512-first-32"),
                         ),
                         fit,
@@ -467,14 +468,16 @@ def _form_of(texts: list[bytes], found: list[str], preferred: str) -> str:
 def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Counted]:
     """The schemes of nonces in which a session key's box and both directions open as they did."""
     other = theirs or mine
+    if not box.zeros == mine.zeros == other.zeros:
+        return
     if mine.nonce in ("front", "behind"):
         if other.nonce == mine.nonce and box.nonce in ("front", "behind", "zero"):
-            yield Sent(mine.nonce, box.nonce)  # type: ignore[arg-type]
+            yield Sent(mine.nonce, box.nonce, mine.zeros)  # type: ignore[arg-type]
         return
     order, at, width = mine.layout
     key: Any = box.nonce
     places: dict[str, Any] = {"first": "front", "first-behind": "behind"}
-    common: dict[str, Any] = {"order": order, "at": at, "width": width, "step": mine.step}
+    common: dict[str, Any] = {"order": order, "at": at, "width": width, "step": mine.step, "zeros": mine.zeros}
     if mine.nonce in places:
         if other.nonce == mine.nonce and other.layout == mine.layout:
             yield Counted("first", key=key, key_count=box.count, first=places[mine.nonce], **common)

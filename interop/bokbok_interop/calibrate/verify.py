@@ -146,43 +146,27 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
     hello = profile.hello
     assert isinstance(hello, TemplateHello)
     expected = len(hello.packets) if key is not None else len(hello.insecure)
-    hello_framing = profile.hello_framing or profile.framing
     preamble = hello.preamble if key is not None else hello.insecure_preamble
     if not streams["client"].startswith(preamble):
         raise Mismatch("what stands before the first packet")
     streams["client"] = streams["client"][len(preamble) :]
     proof.explained += len(preamble)
-    head = 0
-    if expected:
-        splitter = hello_framing.splitter(LIMIT)
-        splitter.feed(streams["client"])
-        try:
-            while len(hello_packets) < expected and (packet := splitter.next()) is not None:
-                hello_packets.append(packet)
-        except BokbokError as error:
-            raise Mismatch(f"in the hello: {error}") from None
-        if len(hello_packets) < expected:
-            raise Mismatch("the hello is not whole")
-        rest = splitter.rest()
-        head = len(streams["client"]) - len(rest)
-        again, _ = _written(hello_framing, hello_packets)
-        if again != streams["client"][: len(again)] or len(again) < head:
-            raise Mismatch("the hello's framing")
-        head = len(again)
-    for source in streams:
-        data = streams[source][head if source == "client" else 0 :]
-        shared = source == "client" and expected and profile.hello_framing is None
-        # A framing that remembers (a separator only between packets) goes on from the hello.
-        found, left = _split(profile.framing, streams["client"] if shared else data)
-        if shared:
-            whole, _ = _written(profile.framing, found)
-            if whole != streams["client"][: len(whole)] or len(whole) + left < len(streams["client"]):
-                raise Mismatch("the client's framing")
-            found = found[expected:]
-        else:
-            whole, _ = _written(profile.framing, found)
-            if whole != data[: len(whole)] or len(whole) + left < len(data):
-                raise Mismatch(f"the {source}'s framing")
+    framed = 0  # packets of the hello that another framing tells apart
+    if profile.hello_framing is not None and expected:
+        framed = profile.hello_framed or expected
+        hello_packets, head = _cut_hello(profile.hello_framing, streams["client"], framed)
+        streams["client"] = streams["client"][head:]
+        proof.explained += head
+    for source, data in streams.items():
+        found, left = _split(profile.framing, data)
+        whole, _ = _written(profile.framing, found)
+        if whole != data[: len(whole)] or len(whole) + left < len(data):
+            raise Mismatch(f"the {source}'s framing")
+        if source == "client":
+            hello_packets += found[: expected - framed]
+            found = found[expected - framed :]
+            if len(hello_packets) < expected:
+                raise Mismatch("the hello is not whole")
         packets[source] = found
         proof.cut += left
         proof.explained += len(whole)
@@ -218,6 +202,25 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
                 raise Mismatch(f"the {source}'s packet {index + 1} is written otherwise")
             proof.said.append(Said(recorded.conn, source, kind, id, datum, 0, 0, spelt))
     return proof
+
+
+def _cut_hello(framing: Framing, data: bytes, count: int) -> tuple[list[bytes], int]:
+    """The first packets of a stream, and how many bytes they take."""
+    splitter = framing.splitter(LIMIT)
+    splitter.feed(data)
+    out: list[bytes] = []
+    try:
+        while len(out) < count and (packet := splitter.next()) is not None:
+            out.append(packet)
+    except BokbokError as error:
+        raise Mismatch(f"in the hello: {error}") from None
+    if len(out) < count:
+        raise Mismatch("the hello is not whole")
+    size = len(data) - len(splitter.rest())
+    again, _ = _written(framing, out)
+    if again != data[: len(again)] or len(again) < size:
+        raise Mismatch("the hello's framing")
+    return out, len(again)
 
 
 _MARK = "bokbok-mark-of-a-datum"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .clock import Clock
 from .cuts import common_prefix
-from .keybox import DIRECTIONS, LAYOUTS, ZERO, counted, open_box
+from .keybox import DIRECTIONS, LAYOUTS, TAG_ZEROS, ZERO, counted, open_box
 from .windows import Seen, texts_in, value_at
 
 __all__ = ["Opened", "Way", "apply", "ways_in"]
@@ -42,6 +42,7 @@ class Way:
         layout: of the counter.
         start: added to the base for the first message.
         step: from one message to the next.
+        zeros: zero bytes in front of each tag.
     """
 
     nonce: str
@@ -50,6 +51,7 @@ class Way:
     layout: tuple[str, int, int] = ("big", 0, 24)
     start: int = 0
     step: int = 1
+    zeros: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,22 +121,27 @@ def _first_ways(value: bytes, key: bytes, bases: Mapping[str, bytes], encoding: 
     def opens(box: bytes, nonce: bytes) -> bool:
         return open_box(box, nonce, key) is not None
 
+    zeros = {
+        place: len(TAG_ZEROS) * box.startswith(TAG_ZEROS)
+        for place, box in (("front", value[24:]), ("behind", value), ("", value))
+    }
     for place, opened in (
         ("front", opens(value[24:], value[:24])), ("behind", opens(value[:-24], value[-24:])),
     ):  # fmt: skip
         if opened:
-            yield Way(place, encoding)
+            yield Way(place, encoding, zeros=zeros[place])
             for layout in LAYOUTS[:4]:
-                yield Way("first" if place == "front" else "first-behind", encoding, "first", layout)
+                first = "first" if place == "front" else "first-behind"
+                yield Way(first, encoding, "first", layout, zeros=zeros[place])
     for name, base in bases.items():
         for layout in LAYOUTS[:4] if len(bases) > _FEW_BASES else LAYOUTS:
             for start in range(_MOST_STARTS):
                 if opens(value, counted(base, layout, start)):
-                    yield Way("counted", encoding, name, layout, start)
+                    yield Way("counted", encoding, name, layout, start, zeros=zeros[""])
     for layout in LAYOUTS[:2]:
         for start in DIRECTIONS:
             if opens(value, counted(ZERO, layout, start)):
-                yield Way("counted", encoding, "zero", layout, start)
+                yield Way("counted", encoding, "zero", layout, start, zeros=zeros[""])
 
 
 def ways_in(
