@@ -35,5 +35,5 @@
     (only bokbok-server server-addr)
     (only bokbok-connection
           bokbok-packet-limit bokbok-depth-limit bokbok-name-limit bokbok-running-limit bokbok-waiting-limit
-          bokbok-hello-timeout bokbok-connect-timeout bokbok-guards)
+          bokbok-hello-timeout bokbok-connect-timeout bokbok-flush-timeout bokbok-guards)
     (only bokbok-system bokbok-log)))

@@ -17,7 +17,7 @@
    start-client-connection start-server-connection stop-connection!
    current-settings settings-connect-timeout settings-hello-timeout
    bokbok-packet-limit bokbok-depth-limit bokbok-name-limit bokbok-running-limit bokbok-waiting-limit
-   bokbok-hello-timeout bokbok-connect-timeout bokbok-guards
+   bokbok-hello-timeout bokbok-connect-timeout bokbok-flush-timeout bokbok-guards
    with-lock guarded-call)
   (import scheme bokbok-compat bokbok-threads bokbok-waiting bokbok-system bokbok-errors bokbok-collections
           bokbok-net bokbok-datum-reader bokbok-datum-writer bokbok-wire)
@@ -40,6 +40,8 @@
   (define bokbok-hello-timeout (make-parameter 10 seconds))
   ;; Seconds for name look-up and connection together; #f: as long as the system tries.
   (define bokbok-connect-timeout (make-parameter 30 (lambda (x) (and x (seconds x)))))
+  ;; Seconds that the last packets may take without any progress, when the connection ends or the server stops.
+  (define bokbok-flush-timeout (make-parameter 10 seconds))
   ;; The guards that are on. `strict-request-ids` may be added.
   (define bokbok-guards
     (make-parameter '(replayed-hello repeated-request reflected-packet)
@@ -57,24 +59,24 @@
   ;; The error answers that the reading thread itself gives never wait; a peer that asks and never reads is cut off
   ;; when this much is unsent beside one packet of full size.
   (define unsent-refusals 4194304)
-  ;; Milliseconds: how long the last packets may take without any progress, and how long unread input is taken in
-  ;; before a socket is closed (closing on unread input resets the connection, and takes the last packets with it).
-  (define flush-patience 10000)
+  ;; Milliseconds: how long unread input is taken in before a socket is closed (closing on unread input resets the
+  ;; connection, and takes the last packets with it).
   (define linger-patience 2000)
   (define error-text-limit 100000)
 
   (define-record-type bokbok-settings
     (make-settings packet-limit depth-limit name-limit running-limit waiting-limit
-                   hello-timeout connect-timeout guards)
+                   hello-timeout connect-timeout flush-timeout guards)
     settings?
     (packet-limit settings-packet-limit) (depth-limit settings-depth-limit) (name-limit settings-name-limit)
     (running-limit settings-running-limit) (waiting-limit settings-waiting-limit)
-    (hello-timeout settings-hello-timeout) (connect-timeout settings-connect-timeout) (guards settings-guards))
+    (hello-timeout settings-hello-timeout) (connect-timeout settings-connect-timeout)
+    (flush-timeout settings-flush-timeout) (guards settings-guards))
 
   (define (current-settings)
     (make-settings (bokbok-packet-limit) (bokbok-depth-limit) (bokbok-name-limit)
                    (bokbok-running-limit) (bokbok-waiting-limit)
-                   (bokbok-hello-timeout) (bokbok-connect-timeout) (bokbok-guards)))
+                   (bokbok-hello-timeout) (bokbok-connect-timeout) (bokbok-flush-timeout) (bokbok-guards)))
 
   (define-syntax with-lock
     (syntax-rules ()
@@ -253,12 +255,13 @@
 
   (define (write-packets c)
     (define fd (socket-fileno (connection-socket c)))
+    (define patience (* 1000.0 (settings-flush-timeout (connection-settings c))))
     (define (send-all text)
       (let loop ((start 0))
         (if (= start (string-length text))
             #t
             (case (wait-for-fd! (connection-write-waiter c) fd #:output
-                                (+ (now-ms) flush-patience))
+                                (+ (now-ms) patience))
               ((ready)
                (let ((n (send-some (connection-socket c) text start (string-length text))))
                  (if (string? n)
@@ -266,7 +269,7 @@
                      (begin (sent! c n) (loop (+ start n))))))
               ;; A slow reader may be slow; one that has ended, or to whom nothing more will be said, has this long.
               ((timeout)
-               (if (or (out-end c) (end-reason c)) "the other end takes nothing in" (loop start)))
+               (if (or (out-end c) (end-reason c) (draining? c)) "the other end takes nothing in" (loop start)))
               (else "closed")))))
     (let loop ()
       (let ((text (take-output! c)))

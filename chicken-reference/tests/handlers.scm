@@ -205,6 +205,21 @@
            (stop-server! server)
            (wait-until-server-stopped server)
            (say 'over))))
+      ;; A client that asks and reads nothing does not keep the server from stopping. Somebody else plays it.
+      ((deaf-client)
+       (bokbok-flush-timeout 0.3)
+       (let* ((asked 0)
+              (server (start-server address 5 #f #f
+                                    (lambda (con x)
+                                      (set! asked (+ asked 1))
+                                      (say 'asked asked)
+                                      (make-string 4000000 #\x))
+                                    (lambda (con) (say 'never)))))
+         (say 'listening)
+         (await '(asked 3))
+         (stop-server! server)
+         (wait-until-server-stopped server)
+         (say 'over)))
       (else (error "no such scene" scene))))
 
   ;; `raise` of an object that is no condition.

@@ -26,9 +26,9 @@ PATIENCE = 30.0
 class Lines:
     """A program that takes a command a line and answers in lines; its lines can be waited for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+            [str(path), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         )
         self.lines: list[str] = []
         self.log: list[str] = []

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chicken.driving import Lines, Peer
+
 Seen = list[str]
 
 
@@ -131,3 +133,21 @@ def test_a_handler_that_closes_its_connection_is_not_told_and_the_other_end_is(s
     seen = scene("close-from-handler")
     assert sorted(seen[:2]) == ["(answer (net))", "(told)"]
     assert seen[2:] == ["(over)"]
+
+
+def test_a_client_that_reads_nothing_does_not_keep_the_server_from_stopping(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "s")
+    server = Lines(program("handlers"), "deaf-client", path)
+    try:
+        server.take(lambda line: line == "(listening)")
+        deaf = Peer.to(path)
+        for number in range(3):
+            deaf.message(b"(request %d x)" % number)
+        server.take(lambda line: line == "(over)")
+        deaf.close()
+    finally:
+        status = server.end()
+    assert status == 0
+    assert "(never)" not in server.lines
