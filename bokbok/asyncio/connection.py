@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import wire
+from .._fork import REASON, track
 from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
 from .._sockets import (
     BACKLOG_RETRY,
@@ -111,6 +112,7 @@ class Connection:
         self._lingering = 0  # bytes that are still read and dropped
         self._tasks: dict[asyncio.Task[None], int | None] = {}  # with the request that nobody has begun to handle
         self._transport_closed = self._loop.create_future()
+        track(self)
 
     # What a user sees.
 
@@ -631,6 +633,11 @@ class Connection:
             await _call(self._on_close, self)
         except Exception:
             _log.error("%r: the close handler failed", self, exc_info=True)
+
+    def _forked(self) -> None:
+        """See `_fork`. The transport is left alone: what it would tell the selector, the parent's would hear."""
+        self._ended = self._announced = True
+        self._wire.close(REASON)
 
     def _read_rest(self) -> None:
         """Sending has failed, and the transport reads no more; but the other end may have answered before it went."""

@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
+from .._fork import REASON, track
 from .._handlers import NO_HANDLER, STOPPING, Admission, Job, error_text
 from .._sockets import (
     BACKLOG_RETRY,
@@ -175,6 +176,7 @@ class Connection:
         self._moves = 0  # changes whenever something has got on
         self._moves_seen = 0  # what the watch has seen of it
         self._still = 0
+        track(self)
 
     # What a user sees.
 
@@ -900,6 +902,18 @@ class Connection:
         self._socket.close()
         self._socket_closed.set()
         self._maybe_finished()
+
+    def _forked(self) -> None:
+        """See `_fork`."""
+        self._lock = threading.Lock()
+        self._drained = threading.Condition(self._lock)
+        self._ended = self._end_announced = True
+        self._wire.close(REASON)
+        self._waiters.clear()
+        self._admission.clear()
+        self._socket.close()  # this process's descriptor only: no `shutdown`, which would end the parent's connection
+        self._socket_closed = threading.Event()
+        self._socket_closed.set()
 
     def _maybe_finished(self) -> None:
         """With the lock held: tell the server once nothing of this connection is left, not even a handler."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from .. import wire
+from .._fork import track
 from .._sockets import DEFAULT_BACKLOG, Listener, listen, peer_address, tune
 from ..address import Address, AddressLike, format_address, parse_address
 from ..keys import Key
@@ -64,6 +65,7 @@ class Server:
         self._accepting = True
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
+        track(self)
 
     @property
     def address(self) -> Address:
@@ -194,6 +196,14 @@ class Server:
         with self._changed:
             self._connections.add(connection)
         connection._start_crew()
+
+    def _forked(self) -> None:
+        """See `_fork`."""
+        self._changed = threading.Condition()
+        self._connections.clear()
+        self._stopping, self._accepting = True, False
+        for sock in (*self._listener.sockets, self._wake, self._waker):
+            sock.close()  # the file of a Unix socket stays: it is the parent's
 
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .._fork import on_fork
+
 __all__ = ["run_in_thread", "watch"]
 
 _IDLE_SECONDS = 10.0
@@ -73,6 +75,18 @@ _WATCH_SECONDS = 0.003
 
 _watched: list[Callable[[], bool]] = []
 _watching = False
+
+
+def _forked() -> None:
+    """In a forked child none of these threads is there, and whoever held the lock is not, either."""
+    global _lock, _watching
+    _lock = threading.Lock()
+    _idle.clear()
+    _watched.clear()
+    _watching = False
+
+
+on_fork(_forked)
 
 
 def watch(look: Callable[[], bool]) -> bool:
