@@ -28,6 +28,7 @@ __all__ = [
     "connect_failed",
     "listen",
     "peer_address",
+    "seconds",
     "tune",
     "why_broken",
 ]
@@ -56,6 +57,22 @@ _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT)  # what s
 _PORT_ATTEMPTS = 10
 """How often another port is tried where the system's choice for one address of a host is taken on another."""
 _UNIX_PATH_LIMIT = 107  # bytes in `sun_path` on Linux, less its NUL
+
+
+def seconds(timeout: float | None, name: str = "timeout") -> float | None:
+    """A time-out as it was given; `None` where it never runs out. One below 0 has run out already.
+
+    Raises:
+        TypeError: it is no number. `True` and `False` are none here: whoever passes them means something else.
+        ValueError: it is not a number (NaN), which would compare with nothing.
+    """
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
+        raise TypeError(f"{name}: expected seconds or None, got {type(timeout).__name__}")
+    if timeout != timeout:
+        raise ValueError(f"{name}: expected seconds or None, got NaN")
+    return timeout if timeout < ENDLESS else None
 
 
 class Listener:
@@ -110,6 +127,10 @@ def listen(address: Address, backlog: int) -> Listener:
         raise _failed("listen on", address, error) from None
     except UnicodeError:
         raise _no_host_name(address) from None
+    except BaseException:  # a backlog that is no number
+        for sock in sockets:
+            sock.close()
+        raise
     return Listener(sockets, ("tcp", host, sockets[0].getsockname()[1]))
 
 
@@ -185,6 +206,7 @@ def _listen_unix(address: UnixAddress, backlog: int) -> Listener:
     path = address[1]
     _check_unix_path(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = Listener([sock], address)
     try:
         try:
             sock.bind(path)
@@ -194,12 +216,16 @@ def _listen_unix(address: UnixAddress, backlog: int) -> Listener:
             os.unlink(path)
             sock.bind(path)
         status = os.stat(path)
+        listener = Listener([sock], address, (status.st_dev, status.st_ino))
         sock.listen(backlog)
         sock.setblocking(False)
     except OSError as error:
-        sock.close()
+        listener.close()
         raise _failed("listen on", address, error) from None
-    return Listener([sock], address, (status.st_dev, status.st_ino))
+    except BaseException:  # a backlog that is no number
+        listener.close()
+        raise
+    return listener
 
 
 def _is_stale(path: str) -> bool:

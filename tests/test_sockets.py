@@ -1,6 +1,7 @@
 """`bokbok._sockets`: where to listen, where to connect, who is at the other end."""
 
 import errno
+import gc
 import os
 import socket
 import stat
@@ -8,7 +9,16 @@ import stat
 import pytest
 
 from bokbok import _sockets
-from bokbok._sockets import connect_candidates, connect_failed, listen, peer_address, tcp_address, tune
+from bokbok._sockets import (
+    ENDLESS,
+    connect_candidates,
+    connect_failed,
+    listen,
+    peer_address,
+    seconds,
+    tcp_address,
+    tune,
+)
 from bokbok.errors import AddressError, ConnectFailed
 
 
@@ -297,6 +307,15 @@ def test_nor_is_that_of_one_whose_backlog_is_full(listening, tmp_path):
         sock.close()
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_backlog_that_is_no_number_leaves_nothing_behind(tmp_path, kind):
+    path = tmp_path / "s"
+    with pytest.raises(TypeError):
+        listen(("tcp", "127.0.0.1", 0) if kind == "tcp" else ("unix", str(path)), "many")
+    assert not path.exists()
+    gc.collect()  # a socket that nobody closed would complain
+
+
 def test_a_file_that_is_no_socket_is_never_replaced(tmp_path):
     path = tmp_path / "precious"
     path.write_text("data")
@@ -442,3 +461,24 @@ def test_an_ipv4_client_of_a_server_on_all_addresses_is_shown_as_ipv4(listening)
 )
 def test_an_ipv4_mapped_address_is_shown_as_ipv4(host, shown):
     assert tcp_address(host, 80) == ("tcp", shown, 80)
+
+
+# Time-outs.
+
+
+@pytest.mark.parametrize("given", [0, -1, 0.5, 60, -float("inf")])
+def test_a_timeout_is_a_number_of_seconds(given):
+    assert seconds(given) == given
+
+
+@pytest.mark.parametrize("given", [None, ENDLESS, 10**400, float("inf")])
+def test_a_timeout_that_no_call_of_the_system_takes_never_runs_out(given):
+    assert seconds(given) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "raises", "kind"), [("5", TypeError, "str"), (True, TypeError, "bool"), (float("nan"), ValueError, "NaN")]
+)
+def test_what_is_no_number_of_seconds_is_refused_by_name(given, raises, kind):
+    with pytest.raises(raises, match=f"^connect_timeout: expected seconds or None, got {kind}$"):
+        seconds(given, "connect_timeout")

@@ -28,6 +28,7 @@ from .._sockets import (
     connect_candidates,
     connect_failed,
     peer_address,
+    seconds,
     tune,
     why_broken,
 )
@@ -164,11 +165,12 @@ class Connection:
             ConnectionClosed: the connection is over, or ended before the answer came; `.reason` says why.
             WriteError: the message cannot travel. Nothing was sent.
         """
+        limit = seconds(timeout)
         id = self._wire.request(message)
         self._flush_soon(alone=not self._waiters)
         waiter: asyncio.Future[Any] = self._loop.create_future()
         self._waiters[id] = waiter
-        timer = None if timeout is None else self._loop.call_later(timeout, self._expire, id, timeout)
+        timer = None if limit is None else self._loop.call_later(limit, self._expire, id, timeout)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -180,7 +182,7 @@ class Connection:
             if timer is not None:
                 timer.cancel()
 
-    def _expire(self, id: int, timeout: float) -> None:
+    def _expire(self, id: int, timeout: float | None) -> None:
         waiter = self._waiters.pop(id, None)
         if waiter is not None and not waiter.done():
             waiter.set_exception(RequestTimeout(f"no answer within {timeout} s"))
@@ -777,11 +779,11 @@ def open_connection(
     """
 
     async def open_() -> Connection:
-        place = parse_address(address)
+        place, limit = parse_address(address), seconds(connect_timeout, "connect_timeout")
         protocol = wire.Connection("client", user=user, key=key, profile=profile, limits=limits, guards=guards)
         connection = Connection(protocol, on_request=on_request, on_close=on_close, limits=limits)
         try:
-            sock = await asyncio.wait_for(_connect(place), connect_timeout)
+            sock = await asyncio.wait_for(_connect(place), limit)
         except (asyncio.TimeoutError, TimeoutError):
             raise ConnectTimeout(
                 f"cannot connect to {format_address(place)}: no answer within {connect_timeout} s"

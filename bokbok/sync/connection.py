@@ -44,6 +44,7 @@ from .._sockets import (
     connect_candidates,
     connect_failed,
     peer_address,
+    seconds,
     tune,
     why_broken,
 )
@@ -225,6 +226,8 @@ class Connection:
             ConnectionClosed: the connection is over, or ended before the answer came; `.reason` says why.
             WriteError: the message cannot travel. Nothing was sent.
         """
+        remaining = seconds(timeout)
+        deadline = None if remaining is None else time.monotonic() + remaining
         waiter = _Waiter()
         with self._lock:
             id = self._wire.request(message)
@@ -233,7 +236,6 @@ class Connection:
             if read:
                 self._reading = True
             data = b"" if self._sending else self._take()
-        deadline = None if timeout is None or timeout > ENDLESS else time.monotonic() + timeout
         try:
             try:
                 if data:
@@ -982,7 +984,8 @@ def open_connection(
 
 def _connect(place: Address, timeout: float | None) -> socket.socket:
     """A connected, blocking socket."""
-    deadline = None if timeout is None or timeout > ENDLESS else time.monotonic() + timeout
+    limit = seconds(timeout, "connect_timeout")
+    deadline = None if limit is None else time.monotonic() + limit
     failure: ConnectFailed | None = None
     for family, target in connect_candidates(place):
         sock = socket.socket(family, socket.SOCK_STREAM)

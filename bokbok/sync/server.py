@@ -16,7 +16,7 @@ from types import TracebackType
 
 from .. import wire
 from .._fork import track
-from .._sockets import DEFAULT_BACKLOG, Listener, listen, peer_address, tune
+from .._sockets import DEFAULT_BACKLOG, Listener, listen, peer_address, seconds, tune
 from ..address import Address, AddressLike, format_address, parse_address
 from ..keys import Key
 from .connection import Connection, ConnectionHandler, RequestHandler, handler_of
@@ -110,11 +110,12 @@ class Server:
         Raises:
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
         """
+        limit = seconds(timeout)
         if getattr(handler_of, "server", None) is self:
             raise RuntimeError("a handler cannot wait for its own server: the server waits for its handlers")
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._stopping and not self._accepting and not self._connections, timeout
+                lambda: self._stopping and not self._accepting and not self._connections, limit
             )
 
     def __enter__(self) -> Server:
@@ -139,12 +140,16 @@ class Server:
                         if key.fileobj is not self._wake:
                             self._accept_one(key.fileobj)  # type: ignore[arg-type]
         finally:
-            self._listener.close()
-            with self._changed:
-                self._accepting = False
-                self._changed.notify_all()
-            self._wake.close()
-            self._waker.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Listen no more, and tell those who wait for that."""
+        self._listener.close()
+        with self._changed:
+            self._accepting = False
+            self._changed.notify_all()
+        self._wake.close()
+        self._waker.close()
 
     def _accept_one(self, listening: socket.socket) -> None:
         try:
@@ -247,6 +252,7 @@ def start_server(
         ConnectFailed: it cannot listen there.
         AddressError: `address` is in none of the forms.
         ProfileError: there is no such profile, or the guards refuse it.
+        RuntimeError: the system has no more threads.
     """
     resolved = wire.get_profile(profile)  # before anything listens
     if user_to_key is not None:
@@ -261,5 +267,9 @@ def start_server(
         limits=limits,
         guards=guards,
     )
-    run_in_thread(server._accept)
+    try:
+        run_in_thread(server._accept)
+    except BaseException:  # no more threads
+        server._close()
+        raise
     return server

@@ -356,3 +356,9 @@ async def test_opening_and_starting_may_be_awaited_by_any_means(serve: Any, tmp_
     await second.close()
     await server.stop()
     await soon(server.wait())
+
+
+async def test_a_connect_timeout_that_is_no_number_is_refused_at_once(tmp_path: Any) -> None:
+    for timeout, raises in ((float("nan"), ValueError), ("1", TypeError)):
+        with pytest.raises(raises, match="connect_timeout: expected seconds or None"):
+            await open_connection(str(tmp_path / "nowhere"), connect_timeout=timeout)  # type: ignore[arg-type]

@@ -239,6 +239,19 @@ async def test_a_timeout_that_is_long_enough_changes_nothing(serve: Any, connect
     assert await (await connect(await serve())).request("x", timeout=timeout) == "x"
 
 
+@pytest.mark.parametrize(("timeout", "raises"), [(float("nan"), ValueError), ("1", TypeError), (True, TypeError)])
+async def test_a_timeout_that_is_none_is_refused_and_nothing_is_sent(
+    met: Any, timeout: Any, raises: Any, spawn: Any
+) -> None:
+    connection, peer = await met()
+    with pytest.raises(raises, match="timeout: expected seconds or None"):
+        await connection.request("x", timeout=timeout)
+    asking = spawn(connection.request, "y")
+    assert await peer.receive() == b'(request 0 "y")'
+    await peer.send_message(b"(response 0 good)")
+    assert await soon(asking) == Symbol("good")
+
+
 @pytest.mark.parametrize("timeout", [0, -1])
 async def test_a_request_may_be_sent_without_waiting_for_its_answer(
     serve: Any, connect: Any, address: Any, timeout: float

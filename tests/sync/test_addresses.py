@@ -316,3 +316,9 @@ def test_a_connect_timeout_may_be_endless(serve: Any, connect: Any, address: Any
     server = serve(at=address)
     assert connect(server, connect_timeout=None).request("x") == "x"
     assert connect(server, connect_timeout=float("inf")).request("x") == "x"
+
+
+def test_a_connect_timeout_that_is_no_number_is_refused_at_once(tmp_path: Any) -> None:
+    for timeout, raises in ((float("nan"), ValueError), ("1", TypeError)):
+        with pytest.raises(raises, match="connect_timeout: expected seconds or None"):
+            open_connection(str(tmp_path / "nowhere"), connect_timeout=timeout)  # type: ignore[arg-type]

@@ -240,6 +240,17 @@ def test_a_timeout_that_is_long_enough_changes_nothing(serve: Any, connect: Any,
     assert connect(serve()).request("x", timeout=timeout) == "x"
 
 
+@pytest.mark.parametrize(("timeout", "raises"), [(float("nan"), ValueError), ("1", TypeError), (True, TypeError)])
+def test_a_timeout_that_is_none_is_refused_and_nothing_is_sent(met: Any, timeout: Any, raises: Any, spawn: Any) -> None:
+    connection, peer = met()
+    with pytest.raises(raises, match="timeout: expected seconds or None"):
+        connection.request("x", timeout=timeout)
+    asking = spawn(connection.request, "y")
+    assert peer.receive() == b'(request 0 "y")'
+    peer.send_message(b"(response 0 good)")
+    assert asking.result(SOON) == Symbol("good")
+
+
 @pytest.mark.parametrize("timeout", [0, -1])
 def test_a_request_may_be_sent_without_waiting_for_its_answer(
     serve: Any, connect: Any, address: Any, timeout: float

@@ -459,3 +459,23 @@ def test_two_servers_of_one_process_do_not_share_anything(serve: Any, connect: A
     first.stop()
     assert first.wait(SOON)
     assert connect(second, "myuser", USERS["another"]).request("who?") == "second"
+
+
+def test_a_wait_may_be_endless_but_not_without_a_number(serve: Any) -> None:
+    server = serve()
+    with pytest.raises(ValueError, match="timeout: expected seconds or None, got NaN"):
+        server.wait(float("nan"))
+    server.stop()
+    assert server.wait(1e12)
+
+
+def test_a_server_that_gets_no_thread_says_so_and_leaves_nothing_behind(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_threads(function: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("bokbok.sync.server.run_in_thread", no_more_threads)
+    with pytest.raises(RuntimeError, match="thread"):
+        start_server(str(tmp_path / "s"))
+    assert not (tmp_path / "s").exists()
