@@ -104,6 +104,15 @@ class _Shared:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+class _Known:
+    """What is known of a peer once one of its puppets has started."""
+
+    def __init__(self, puppet: Puppet) -> None:
+        self.name = puppet.peer
+        self.features = puppet.features
+        self.faults = puppet.running.faults
+
+
 class Runner:
     """Plays groups of cells.
 
@@ -130,6 +139,7 @@ class Runner:
         self._start_strikes: Counter[str] = Counter()
         self._silences: Counter[str] = Counter()
         self._given_up: dict[str, PuppetFault] = {}
+        self._known: dict[str, _Known] = {}
         self._running: set[Puppet] = set()
         self._slots = asyncio.Semaphore(settings.jobs)
         self._starts = asyncio.Semaphore(4)
@@ -267,6 +277,8 @@ class Runner:
         own: list[Puppet] = []
         puppets: dict[str, Puppet] = {}
         try:
+            if why := self._unsupported(case, group, {role: self._known.get(name) for role, name in names.items()}):
+                return Result(cell, Outcome.UNSUPPORTED, why)  # nothing need be started to say so
             try:
                 for role, name in names.items():
                     if name == RUNNER:
@@ -285,7 +297,7 @@ class Runner:
             except PuppetFault as fault:
                 evidence = {f"{role}_log": fault.log} if fault.log else {}
                 return Result(cell, Outcome.FAILED, str(fault), time.monotonic() - start, evidence=evidence)
-            if why := self._unsupported(case, group, puppets):
+            if why := self._unsupported(case, group, {role: _Known(puppet) for role, puppet in puppets.items()}):
                 return Result(cell, Outcome.UNSUPPORTED, why)
 
             async def another(role: str) -> Puppet:
@@ -297,20 +309,23 @@ class Runner:
         finally:
             await self._retire(*own)
 
-    def _unsupported(self, case: Case, group: Group, puppets: Mapping[str, Puppet]) -> str:
-        for role, puppet in puppets.items():
+    def _unsupported(self, case: Case, group: Group, peers: Mapping[str, _Known | None]) -> str:
+        """Why this case cannot be played by these peers, by role, as far as they are known; empty if it can."""
+        for role, peer in peers.items():
+            if peer is None:
+                continue
             for feature in (group.transport, group.security, *case.needs):
-                if feature not in puppet.features:
-                    return f"{puppet.peer} lacks the feature {feature}"
+                if feature not in peer.features:
+                    return f"{peer.name} lacks the feature {feature}"
             about = case.subject in (role, "either")
-            if about and not self.settings.strict and case.kind.value not in puppet.features:
-                return f"{puppet.peer} does not claim the {case.kind.value} cases"
-            spoken = puppet.features.profile
+            if about and not self.settings.strict and case.kind.value not in peer.features:
+                return f"{peer.name} does not claim the {case.kind.value} cases"
+            spoken = peer.features.profile
             if spoken is not None and spoken != self.settings.profile.name and case.kind is not Kind.REFERENCE:
-                return f"{puppet.peer} speaks the profile {spoken}, not {self.settings.profile.name}"
+                return f"{peer.name} speaks the profile {spoken}, not {self.settings.profile.name}"
             for fault in case.faults:
-                if (role in case.fresh or not case.fresh) and fault not in puppet.running.faults:
-                    return f"{puppet.peer} runs where {CANNOT[fault]}"
+                if (role in case.fresh or not case.fresh) and fault not in peer.faults:
+                    return f"{peer.name} runs where {CANNOT[fault]}"
         return ""
 
     async def _play(
@@ -447,6 +462,7 @@ class Runner:
                 await self._retire(puppet)
                 raise
         self._start_strikes[name] = 0
+        self._known.setdefault(name, _Known(puppet))
         self.about.setdefault(
             name, {"name": puppet.name, "version": puppet.version, "features": puppet.features.words()}
         )

@@ -56,6 +56,18 @@ def test_what_a_peer_does_not_claim_is_skipped_with_the_reason(tmp_path: Path) -
     assert "does not claim the hardening cases" in done.stdout
 
 
+def test_a_puppet_that_is_not_there_fails_and_is_not_skipped(tmp_path: Path) -> None:
+    done = run(tmp_path, "--bokbok-peer", "/no/such/puppet", "--bokbok-case", "request.echo")
+    assert done.returncode == 1
+    assert "there is no program /no/such/puppet" in done.stdout
+
+
+def test_a_chapter_that_there_is_not_is_a_wrong_command_line(tmp_path: Path) -> None:
+    done = run(tmp_path, "--bokbok-peer", MINIMAL, "--bokbok-chapter", "nope")
+    assert done.returncode == 4
+    assert "'nope' is none of connect" in done.stdout + done.stderr
+
+
 def test_without_the_option_nothing_is_added(tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text("def test_own(): pass\n")
     assert "1 passed" in run(tmp_path).stdout
