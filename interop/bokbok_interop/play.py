@@ -38,6 +38,7 @@ __all__ = [
     "RemoteFailed",
     "Served",
     "Side",
+    "Silent",
     "Unsupported",
     "same",
     "show",
@@ -62,6 +63,10 @@ SLEEPS = (5_000, 15_000)
 
 _USE_DEFAULT: Any = object()
 _CLOSE_HANDLERS = {"client": "open.close-handler", "server": "start.close-handler"}
+_ALONE = frozenset({"hello", "listen", "info", "close", "stop", "key"})
+"""Commands that depend on nobody else: one that is not answered is the puppet's own fault."""
+_LIMITS = {**dict.fromkeys(_ALONE, 1.0), "connect": 3.0}
+"""Commands with a limit of their own, in times of a case's patience: `connect` may find out that nobody is there."""
 _COMMANDS = {"close": "close-connection", "stop": "stop-server", "wait": "wait-stopped"}
 """The sentences that are broken when a command does not come to its end, whatever the case is about."""
 
@@ -98,6 +103,18 @@ class Invalid(Refused):
     """`(N invalid "message")`."""
 
     tag = "invalid"
+
+
+class Silent(Failure):
+    """A command that needs nobody else was not answered: the puppet's own fault, whatever the case is about.
+
+    Attributes:
+        peer: whose.
+    """
+
+    def __init__(self, peer: str, problem: str, *, expected: str, sentence: str) -> None:
+        super().__init__(problem, expected=expected, actual="none", sentence=sentence)
+        self.peer = peer
 
 
 class Unsupported(Exception):
@@ -296,15 +313,15 @@ class Side:
             lambda: f"the {self.role} ({self.puppet.peer}) to answer {shown}", _COMMANDS.get(verb, "")
         ):
             asked = self.puppet.command(verb, *arguments, trace=self.play.trace, role=self.role)
+            limit = self.play.patience * _LIMITS[verb] if timeout is None and verb in _LIMITS else timeout
             try:
-                answer = await (asked if timeout is None else self.play.timed(asked, timeout))
+                answer = await (asked if limit is None else self.play.timed(asked, limit))
             except asyncio.TimeoutError:
-                raise Failure(
-                    f"{shown} was not answered by the {self.role}",
-                    expected=f"an answer within {timeout:.3g} s",
-                    actual="none",
-                    sentence=_COMMANDS.get(verb, ""),
-                ) from None
+                problem = f"{shown} was not answered by the {self.role}"
+                expected, sentence = f"an answer within {limit:.3g} s", _COMMANDS.get(verb, "")
+                if verb in _ALONE:
+                    raise Silent(self.puppet.peer, problem, expected=expected, sentence=sentence) from None
+                raise Failure(problem, expected=expected, actual="none", sentence=sentence) from None
         self.play.touch()
         if answer.tag in _REFUSALS:
             message = answer.values[0] if answer.values and isinstance(answer.values[0], str) else ""

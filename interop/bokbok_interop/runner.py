@@ -29,18 +29,20 @@ from .matrix import Group
 from .model import RUNNER, Cell, Failure, Kind, Outcome, Result
 from .peers.base import Peer, PuppetFault, Unavailable
 from .peers.puppet import Puppet
-from .play import Play, Unsupported
+from .play import Play, Silent, Unsupported
 
 __all__ = ["Observer", "Runner", "Settings"]
 
 LOG_SHOWN = 8_000
 """Characters of its log that the failed start of a puppet shows."""
 STRIKES = 8
-"""Puppets of one peer that may break in a row, without one passed cell between, before the peer is given up."""
+"""Puppets of one peer that may break in a row, without one passed cell between, before the peer is given up. One that
+hangs counts as several."""
 START_STRIKES = 2
 """Failed starts in a row before a peer is given up."""
 SILENCES = 24
-"""Cells of one peer that may run out of time in a row, without one passed cell between, before it is given up."""
+"""Cells in which a peer's puppets may leave a command unanswered that depends on nobody else, without one passed cell
+between, before the peer is given up."""
 MAX_REASON = 1_000
 CANNOT = {
     "pause": "it cannot be made to stand still",
@@ -113,6 +115,13 @@ class _Known:
         self.faults = puppet.running.faults
 
 
+class _GivenUp(Exception):
+    """A peer is not asked any more."""
+
+    def __init__(self, peer: str, fault: PuppetFault) -> None:
+        super().__init__(f"{peer} was given up: {fault.problem}")
+
+
 class Runner:
     """Plays groups of cells.
 
@@ -139,6 +148,8 @@ class Runner:
         self._start_strikes: Counter[str] = Counter()
         self._silences: Counter[str] = Counter()
         self._given_up: dict[str, PuppetFault] = {}
+        self._gone = asyncio.Event()
+        self._struck: set[Puppet] = set()
         self._known: dict[str, _Known] = {}
         self._running: set[Puppet] = set()
         self._slots = asyncio.Semaphore(settings.jobs)
@@ -257,9 +268,6 @@ class Runner:
         result.round = self._round
         result.reason = " ".join(result.reason.split())[:MAX_REASON]
         self.results.append(result)
-        if result.outcome is Outcome.PASSED:
-            for name in (result.cell.client, result.cell.server):
-                self._strikes[name] = self._silences[name] = 0
         if result.outcome is Outcome.FAILED and (self.settings.fail_fast or self.settings.until_failure):
             self.stopping = True
         self.observer.finished(result)
@@ -284,8 +292,7 @@ class Runner:
                     if name == RUNNER:
                         continue
                     if name in self._given_up:
-                        fault = self._given_up[name]
-                        return Result(cell, Outcome.FAILED, f"{name} was given up: {fault.problem}")
+                        return Result(cell, Outcome.FAILED, str(_GivenUp(name, self._given_up[name])))
                     if alone and (not case.fresh or role in case.fresh):
                         puppet = await self._start(name, role, group.transport, alone=True)
                         own.append(puppet)
@@ -357,7 +364,7 @@ class Runner:
         suspect = False
         try:
             try:
-                await play.timed(case.run(play), play.limit, grace=play.patience)
+                await self._unless_given_up(play.timed(case.run(play), play.limit, grace=play.patience), puppets)
                 if play.problems:
                     raise play.problems[0]
             except Unsupported as why:
@@ -365,12 +372,13 @@ class Runner:
             except Failure as failure:
                 result.outcome, result.reason = Outcome.FAILED, failure.problem
                 result.expected, result.actual, result.sentence = failure.expected, failure.actual, failure.sentence
+                if isinstance(failure, Silent):
+                    self._silent(failure.peer)
             except asyncio.TimeoutError:
                 result.outcome = Outcome.FAILED
                 awaited, result.sentence = play.waited_for()
                 result.reason = f"timed out after {play.limit:g} seconds, waiting for {awaited}"
-                self._silent(cell)
-            except PuppetFault as fault:
+            except (PuppetFault, _GivenUp) as fault:
                 result.outcome, result.reason = Outcome.FAILED, str(fault)
             except Unavailable as error:
                 result.outcome, result.reason = Outcome.ABSENT, str(error)
@@ -380,8 +388,13 @@ class Runner:
                 result.evidence["traceback"] = traceback.format_exc()
             if result.outcome is Outcome.FAILED:
                 await self._health(puppets, result)
+            if result.outcome is Outcome.PASSED:
+                # Who said nothing in this cell has not shown that it works.
+                for role in {role for _, role, direction, _ in play.trace.lines if direction == "<"} & set(puppets):
+                    self._strikes[puppets[role].peer] = self._silences[puppets[role].peer] = 0
             for puppet in puppets.values():
                 if puppet.fault is not None and not puppet.expected_end:
+                    self._strike(puppet)
                     suspect |= id(puppet) in shared.crowded
                     if result.outcome is Outcome.PASSED:
                         result.outcome, result.reason = Outcome.FAILED, str(puppet.fault)
@@ -478,19 +491,52 @@ class Runner:
             puppet = shared.puppets[role] = await self._start(name, role, transport)
             return puppet
 
-    def _silent(self, cell: Cell) -> None:
-        """Count a cell that ran out of time: who passes nothing and takes all the time is not waited for any more."""
-        # Of two peers the one is at fault that has not passed anything lately; the other's count is small.
-        for name in (cell.client, cell.server):
-            if name != RUNNER:
-                self._silences[name] += 1
-                if self._silences[name] >= SILENCES:
-                    problem = f"{SILENCES} of its cells ran out of time without a passed one between"
-                    self._give_up(name, PuppetFault(name, "hung", problem))
+    async def _unless_given_up(self, work: Awaitable[None], puppets: Mapping[str, Puppet]) -> None:
+        """Do it; but not on with a peer that is given up meanwhile.
+
+        Raises:
+            _GivenUp: one is.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                somebody = asyncio.ensure_future(self._gone.wait())
+                try:
+                    await asyncio.wait({task, somebody}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    somebody.cancel()
+                for puppet in puppets.values():
+                    if not task.done() and puppet.peer in self._given_up:
+                        raise _GivenUp(puppet.peer, self._given_up[puppet.peer])
+            await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _silent(self, name: str) -> None:
+        """Count a cell in which a puppet did not answer what it alone had to: in the end it is not asked any more."""
+        self._silences[name] += 1
+        if self._silences[name] >= SILENCES:
+            problem = f"in {SILENCES} of its cells a command was not answered, and none between them passed"
+            self._give_up(name, PuppetFault(name, "hung", problem))
+
+    def _strike(self, puppet: Puppet) -> None:
+        """Count a puppet that broke, once."""
+        if puppet in self._struck or puppet.fault is None or puppet.fault.kind == "start":
+            return
+        self._struck.add(puppet)
+        # To find out that one hangs takes long: nobody does that eight times.
+        self._strikes[puppet.peer] += 1 if puppet.fault.kind != "hung" else STRIKES // 2
+        if self._strikes[puppet.peer] >= STRIKES:
+            problem = f"its puppets broke without a passed cell between; the last: {puppet.fault.problem}"
+            self._give_up(puppet.peer, PuppetFault(puppet.peer, puppet.fault.kind, problem))
 
     def _give_up(self, name: str, fault: PuppetFault) -> None:
         if name not in self._given_up:
             self._given_up[name] = fault
+            # Whoever waits is told; those who wait from now on need not be told again.
+            self._gone.set()
+            self._gone = asyncio.Event()
             self.observer.note(f"{name} is given up: {fault.problem}")
 
     async def _retire(self, *puppets: Puppet) -> None:
@@ -499,18 +545,8 @@ class Runner:
                 continue
             self._running.discard(puppet)
             broken = puppet.fault is not None and not puppet.expected_end
-            if broken and puppet.fault is not None and puppet.fault.kind != "start":
-                self._strikes[puppet.peer] += 1
-                if self._strikes[puppet.peer] >= STRIKES:
-                    self._give_up(
-                        puppet.peer,
-                        PuppetFault(
-                            puppet.peer,
-                            puppet.fault.kind,
-                            f"{STRIKES} of its puppets broke without a passed cell between; "
-                            f"the last: {puppet.fault.problem}",
-                        ),
-                    )
+            if broken:
+                self._strike(puppet)
             if broken:
                 await puppet.kill()
             else:

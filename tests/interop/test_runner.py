@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,16 +130,19 @@ for number, verb, line in lines():
 async def test_a_puppet_that_hangs_fails_by_the_time_limit_which_says_what_was_awaited(
     fake_peer: Callable[..., LocalPeer],
 ) -> None:
+    async def asks(t: Play) -> None:
+        await t.client.command("request", 1, "x")
+
     peer = fake_peer(
         """
 for number, verb, line in lines():
     if verb == "hello": hello(number)
 """
     )
-    results, _ = await play(peer, make_case("key", key), timeout=0.3)
+    results, _ = await play(peer, make_case("asks", asks), timeout=0.3)
     assert results[0].outcome is Outcome.FAILED
     assert "timed out after 0.3 seconds" in results[0].reason
-    assert '(key "x")' in results[0].reason
+    assert '(request 1 "x")' in results[0].reason
 
 
 async def test_nonsense_fails_the_cell_and_is_quoted(fake_peer: Callable[..., LocalPeer]) -> None:
@@ -234,17 +238,56 @@ for number, verb, line in lines():
             pytest.fail("a process that left its puppet's group outlived the run")
 
 
-async def test_who_takes_all_the_time_and_passes_nothing_is_given_up(fake_peer: Callable[..., LocalPeer]) -> None:
+async def test_who_answers_nothing_is_given_up_and_those_that_wait_for_it_are_cut_short(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bokbok_interop import play as module
+
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
     peer = fake_peer(
         """
 for number, verb, line in lines():
     if verb == "hello": hello(number)
 """
     )
-    results, _ = await play(peer, *(make_case(f"c{i}", key) for i in range(100)), timeout=0.2, jobs=8)
-    reasons = [result.reason for result in results]
-    assert sum("timed out" in reason for reason in reasons) < 50
-    assert "fake was given up: 24 of its cells ran out of time" in reasons[-1]
+
+    async def waits_long(t: Play) -> None:
+        await t.client.command("request", 1, "x")
+
+    cases = [make_case("long", waits_long, timeout=60)] + [make_case(f"c{i}", key) for i in range(100)]
+    start = time.monotonic()
+    results, _ = await play(peer, *cases, jobs=8)
+    assert time.monotonic() - start < 50
+    reasons = {result.cell.case: result.reason for result in results}
+    assert sum("was not answered by the client" in reason for reason in reasons.values()) < 50
+    assert "fake was given up: in 24 of its cells a command was not answered" in reasons["connect.c99"]
+    assert reasons["connect.long"] == reasons["connect.c99"]
+
+
+async def test_a_good_peer_is_not_given_up_for_the_silence_of_another(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bokbok_interop import play as module
+
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    silent = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+""",
+        "silent",
+    )
+    good = fake_peer(ANSWERS, "good")
+
+    async def both(t: Play) -> None:
+        await t.client.command("key", "x")
+        await t.server.command("key", "x")
+
+    runner = Runner({"good": good, "silent": silent}, Settings(timeout=5.0, jobs=8))
+    cases = [make_case(f"c{i}", both) for i in range(40)]
+    results = await runner.run([Group("good", "silent", "unix", "insecure", cases)])
+    assert all(result.outcome is Outcome.FAILED for result in results)
+    assert not any("good was given up" in result.reason for result in results)
 
 
 async def test_a_case_that_gets_on_is_not_cut_off_and_one_that_is_stuck_is(fake_peer: Callable[..., LocalPeer]) -> None:
