@@ -43,6 +43,8 @@ START_STRIKES = 2
 SILENCES = 24
 """Cells in which a peer's puppets may leave a command unanswered that depends on nobody else, without one passed cell
 between, before the peer is given up."""
+CULPRITS = 12
+"""Cells that passed just before a puppet broke, and may have broken it."""
 MAX_REASON = 1_000
 CANNOT = {
     "pause": "it cannot be made to stand still",
@@ -104,6 +106,8 @@ class _Shared:
     users: Counter[int] = field(default_factory=Counter)
     crowded: set[int] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    passed: list[tuple[Case, Result]] = field(default_factory=list)
+    """What passed with them, in the order of its end."""
 
 
 class _Known:
@@ -217,6 +221,7 @@ class Runner:
     async def _group(self, group: Group) -> None:
         shared = _Shared()
         suspects: list[tuple[Case, Result]] = []
+        before: dict[Case, Result] = {}
 
         async def one(case: Case) -> None:
             async with self._slots:
@@ -225,8 +230,11 @@ class Runner:
                 result = await self._cell(group, case, shared, alone=bool(case.fresh))
                 if result.evidence.pop("suspect", False):
                     suspects.append((case, result))
+                    before.update(shared.passed[-CULPRITS:])
                 else:
                     self._finish(result)
+                    if result.outcome is Outcome.PASSED and not case.fresh:
+                        shared.passed.append((case, result))
 
         # Those that wait long begin first, so that the others run beside them.
         cases = sorted(group.cases, key=lambda case: -case.timeout)
@@ -238,25 +246,40 @@ class Runner:
                     if self.stopping:
                         self._finish(first)
                         continue
-                    again = await self._cell(group, case, shared, alone=True)
+                    again = await self._cell(group, case, shared, alone=True, again=True)
                     again.evidence.pop("suspect", False)
                     again.attempts = 2
                     again.seconds += first.seconds
                     self._finish(again)
-            if suspects:
-                self._blame(suspects)
+            if suspects and not self.stopping:
+                await self._blame(group, suspects, before, shared)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._retire(*shared.puppets.values())
 
-    def _blame(self, suspects: list[tuple[Case, Result]]) -> None:
-        """If nobody broke the puppet again alone, it is the crowd that does: then all of them have failed."""
+    async def _blame(
+        self, group: Group, suspects: list[tuple[Case, Result]], before: Mapping[Case, Result], shared: _Shared
+    ) -> None:
+        """If no suspect broke the puppet again alone, find out who did.
+
+        A case may have passed before what it did broke the puppet: those that had just passed are played again. If
+        none of them does it either, it is the crowd that does: then all suspects have failed.
+        """
         cells = {first.cell for _, first in suspects}
         replayed = [r for r in self.results if r.cell in cells and r.round == self._round]
         if any(result.outcome is Outcome.FAILED for result in replayed):
             return
+        for case, result in reversed(before.items()):
+            async with self._slots:
+                again = await self._cell(group, case, shared, alone=True, again=True)
+            if again.outcome is Outcome.FAILED:
+                result.outcome, result.attempts = Outcome.FAILED, 2
+                result.reason, result.expected, result.actual = again.reason, again.expected, again.actual
+                result.sentence, result.evidence = again.sentence, again.evidence
+                result.evidence.pop("suspect", False)
+                return
         for _, first in suspects:
             for result in replayed:
                 if result.cell == first.cell:
@@ -274,7 +297,7 @@ class Runner:
 
     # -- one cell
 
-    async def _cell(self, group: Group, case: Case, shared: _Shared, *, alone: bool) -> Result:
+    async def _cell(self, group: Group, case: Case, shared: _Shared, *, alone: bool, again: bool = False) -> Result:
         cell = group.cell(case)
         self.observer.playing(cell)
         names = {"client": group.client, "server": group.server}
@@ -312,7 +335,7 @@ class Runner:
                 own.append(puppet)
                 return puppet
 
-            return await self._play(cell, case, puppets, shared, another)
+            return await self._play(cell, case, puppets, shared, another, again=again)
         finally:
             await self._retire(*own)
 
@@ -342,6 +365,8 @@ class Runner:
         puppets: Mapping[str, Puppet],
         shared: _Shared,
         another: Callable[[str], Awaitable[Puppet]],
+        *,
+        again: bool,
     ) -> Result:
         play = Play(
             transport=cell.transport,
@@ -361,7 +386,6 @@ class Runner:
         logs = {role: puppet.running.log.size for role, puppet in puppets.items()}
         start = time.monotonic()
         result = Result(cell, Outcome.PASSED)
-        suspect = False
         try:
             try:
                 await self._unless_given_up(play.timed(case.run(play), play.limit, grace=play.patience), puppets)
@@ -392,14 +416,14 @@ class Runner:
                 # Who said nothing in this cell has not shown that it works.
                 for role in {role for _, role, direction, _ in play.trace.lines if direction == "<"} & set(puppets):
                     self._strikes[puppets[role].peer] = self._silences[puppets[role].peer] = 0
-            for puppet in puppets.values():
-                if puppet.fault is not None and not puppet.expected_end:
-                    self._strike(puppet)
-                    suspect |= id(puppet) in shared.crowded
-                    if result.outcome is Outcome.PASSED:
-                        result.outcome, result.reason = Outcome.FAILED, str(puppet.fault)
             result.seconds = time.monotonic() - start
+            suspect = self._broken(puppets, shared, result)
             await play.cleanup()
+            if again and result.outcome is Outcome.PASSED:
+                # This case may be the one that breaks a puppet after its last answer: an answer to one more command
+                # comes behind whatever the puppet still had to say.
+                await asyncio.gather(*(puppet.pulse() for puppet in puppets.values()))
+                self._broken(puppets, shared, result)
             if result.outcome is Outcome.FAILED or self.settings.evidence == "all":
                 whole = result.outcome is Outcome.FAILED
                 gather = functools.partial(self._evidence, play, case, puppets, logs, whole=whole)
@@ -411,6 +435,17 @@ class Runner:
         finally:
             for puppet in puppets.values():
                 shared.users[id(puppet)] -= 1
+
+    def _broken(self, puppets: Mapping[str, Puppet], shared: _Shared, result: Result) -> bool:
+        """A puppet that is broken fails the case; returns whether it served other cases meanwhile."""
+        suspect = False
+        for puppet in puppets.values():
+            if puppet.fault is not None and not puppet.expected_end:
+                self._strike(puppet)
+                suspect |= id(puppet) in shared.crowded
+                if result.outcome is Outcome.PASSED:
+                    result.outcome, result.reason = Outcome.FAILED, str(puppet.fault)
+        return suspect
 
     async def _health(self, puppets: Mapping[str, Puppet], result: Result) -> None:
         """After a failure: does the puppet still answer? If not, nobody else shall wait for it."""

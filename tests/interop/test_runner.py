@@ -172,6 +172,37 @@ for number, verb, line in lines():
     assert outcomes["connect.other"] is Outcome.PASSED
 
 
+async def test_a_case_that_passes_and_then_breaks_the_puppet_is_the_one_that_fails(
+    fake_peer: Callable[..., LocalPeer],
+) -> None:
+    passed = asyncio.Event()
+
+    async def breaks(t: Play) -> None:
+        await t.client.command("key", "x")
+        passed.set()
+
+    async def is_there(t: Play) -> None:
+        # In the crowd, only once the other has passed; alone, at once.
+        await passed.wait()
+        await t.client.command("info", 1)
+
+    peer = fake_peer(
+        """
+broken = False
+for number, verb, line in lines():
+    if broken: say("(77777 ok)")
+    if verb == "hello": hello(number)
+    else: say("(%s ok)" % number)
+    broken |= verb == "key"
+"""
+    )
+    results, _ = await play(peer, make_case("breaks", breaks), make_case("is-there", is_there), jobs=2)
+    outcomes = {result.cell.case: (result.outcome, result.reason) for result in results}
+    assert outcomes["connect.is-there"][0] is Outcome.PASSED
+    assert outcomes["connect.breaks"][0] is Outcome.FAILED
+    assert "answered command 77777" in outcomes["connect.breaks"][1]
+
+
 async def test_a_log_without_end_is_bounded(fake_peer: Callable[..., LocalPeer]) -> None:
     peer = fake_peer(
         """
