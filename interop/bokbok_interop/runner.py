@@ -271,7 +271,7 @@ class Runner:
         replayed = [r for r in self.results if r.cell in cells and r.round == self._round]
         if any(result.outcome is Outcome.FAILED for result in replayed):
             return
-        for case, result in reversed(before.items()):
+        for case, result in reversed(list(before.items())):
             async with self._slots:
                 again = await self._cell(group, case, shared, alone=True, again=True)
             if again.outcome is Outcome.FAILED:
