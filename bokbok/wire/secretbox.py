@@ -24,7 +24,9 @@ from nacl.bindings import (
 __all__ = ["opener", "sealer"]
 
 _SCRATCH = 1024
-"""Bytes of the longest body that is worked on in memory that a function keeps for itself; a longer one has its own."""
+"""Bytes of a body for which a function has memory of its own from the beginning."""
+_MOST_SCRATCH = 64 * 1024
+"""Bytes for which it gets more, and keeps that, once a body needs it. A longer one has its own each time."""
 
 SealBehind = Callable[[bytes, bytes, bytes], bytes]
 Open = Callable[[bytes], bytes | None]
@@ -49,6 +51,11 @@ def _check_key(key: bytes) -> None:
         raise ValueError(f"a secretbox key has {crypto_secretbox_KEYBYTES} bytes")
 
 
+def _room(size: int) -> int:
+    """The next power of two: a connection whose messages grow slowly does not get more each time."""
+    return 1 << (size - 1).bit_length()
+
+
 def sealer(key: bytes) -> SealBehind:
     """Bind a key to a function: `(front, body, nonce)` to `front || tag || ciphertext`.
 
@@ -66,11 +73,18 @@ def sealer(key: bytes) -> SealBehind:
     allocate, buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer
     tag, nonce_bytes = crypto_secretbox_MACBYTES, crypto_secretbox_NONCEBYTES
 
+    room = _SCRATCH
+
     def seal_behind(front: bytes, body: bytes, nonce: bytes) -> bytes:
+        nonlocal scratch, sealed, room
         if len(nonce) != nonce_bytes:
             raise ValueError(f"a secretbox nonce has {nonce_bytes} bytes, not {len(nonce)}")
         size = len(body)
-        if size <= _SCRATCH:
+        if room < size <= _MOST_SCRATCH:
+            room = _room(size)
+            scratch = allocate("unsigned char[]", room + tag)
+            sealed = buffer(scratch)
+        if size <= room:
             seal_easy(scratch, body, size, nonce, key)
             return front + sealed[: size + tag]  # type: ignore[no-any-return]
         fresh = allocate("unsigned char[]", size + tag)
@@ -107,10 +121,17 @@ def opener(key: bytes) -> Open:
     opened = ffi.buffer(scratch)
     allocate, buffer, from_buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, ffi.from_buffer
 
+    room = _SCRATCH
+
     def open_box(box: bytes) -> bytes | None:
+        nonlocal scratch, opened, room
         size = len(box) - nonce_bytes
         body = size - tag
-        if body <= _SCRATCH:
+        if room < body <= _MOST_SCRATCH:
+            room = _room(body)
+            scratch = allocate("unsigned char[]", room)
+            opened = buffer(scratch)
+        if body <= room:
             if body < 0 or open_easy(scratch, box[nonce_bytes:], size, box, key):
                 return None
             return opened[:body]  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from nacl.bindings import crypto_secretbox_easy
 from bokbok.wire import secretbox
 
 KEY, NONCE = bytes(range(32)), bytes(range(100, 124))
-SIZES = [0, 1, 1023, 1024, 1025, 100_000]
+SIZES = [0, 1, 1023, 1024, 1025, 65_535, 65_536, 65_537, 100_000]
 
 
 @pytest.fixture(params=["libsodium", "PyNaCl's public functions"], autouse=True)
@@ -41,7 +41,7 @@ def test_what_pynacl_has_sealed_opens(size: int) -> None:
 
 def test_one_function_does_for_many_boxes_of_any_length() -> None:
     seal, open_box = secretbox.sealer(KEY), secretbox.opener(KEY)
-    bodies = [os.urandom(size) for size in (1000, 10, 5000, 1024, 0)]
+    bodies = [os.urandom(size) for size in (1000, 10, 5000, 1024, 70_000, 60_000, 1025, 0)]
     boxes = [seal(NONCE, body, NONCE) for body in bodies]
     assert [open_box(box) for box in boxes] == bodies
 
