@@ -337,6 +337,30 @@ async def test_a_paused_container_stands_still_and_goes_on(peer: DockerPeer) -> 
         assert await asyncio.wait_for(waiting, 10) == "later"
 
 
+async def test_a_container_that_does_not_freeze_at_once_is_asked_again(
+    peer: DockerPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import docker
+
+    asked = []
+    pause = docker.APIClient.pause
+
+    def refused_twice(client: Any, container: str) -> None:
+        asked.append(container)
+        if len(asked) <= 2:
+            raise docker.errors.APIError(
+                "500 Server Error",
+                explanation=f"Cannot pause container {container}: OCI runtime pause failed: unable to freeze: unknown",
+            )
+        pause(client, container)
+
+    monkeypatch.setattr(docker.APIClient, "pause", refused_twice)
+    async with started(peer) as (_, running):
+        await running.pause()
+        await running.resume()
+    assert len(asked) == 3
+
+
 async def test_a_paused_container_can_be_ended(peer: DockerPeer) -> None:
     async with started(peer) as (_, running):
         await running.pause()

@@ -44,6 +44,8 @@ MEMORY = "1g"
 PROCESSES = 4_096
 """Threads count: a peer may have a thread for each of 1,024 running handlers, and more than one connection."""
 
+FREEZE_SECONDS = 10.0
+"""How long a busy machine may take to make all processes of a container stand still."""
 STOP_SECONDS = 15.0
 """How long a busy engine may take to notice that a container has ended."""
 _POLL = 0.02
@@ -213,7 +215,16 @@ class DockerRunning(Running):
 
     async def pause(self) -> None:
         """See `Running.pause`: the freezer of control groups, which takes every thread at once."""
-        await self._asked("paused", lambda client: client.pause(self.id))
+        import tenacity
+
+        # On a busy machine the freezer gives up on processes that do not get their turn, and thaws them all again.
+        patience = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_message(match=r"(?s).*unable to freeze"),
+            stop=tenacity.stop_after_delay(FREEZE_SECONDS),
+            wait=tenacity.wait_fixed(0.1),
+            reraise=True,
+        )
+        await self._asked("paused", lambda client: patience(client.pause, self.id))
         self._paused = True
 
     async def resume(self) -> None:
