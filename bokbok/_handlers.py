@@ -66,6 +66,13 @@ class Admission:
             return self._queue.popleft()
         return None
 
+    def start_alone(self) -> bool:
+        """`queue` and `start` in one, for a request that comes while nothing else runs or waits; false otherwise."""
+        if self.running or self.held or self.draining or self._queue:
+            return False
+        self.running = 1
+        return True
+
     def finish(self) -> None:
         """A handler has finished."""
         self.running -= 1

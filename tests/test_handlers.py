@@ -67,6 +67,21 @@ def test_requests_wait_for_the_open_handler():
     assert admission.start() == (0, "a")
 
 
+def test_a_request_starts_alone_only_where_nothing_else_runs_waits_or_is_held_back():
+    idle = Admission(2, 10, held=False)
+    assert idle.start_alone()
+    assert idle.running == 1
+    assert not idle.start_alone()
+    idle.finish()
+    assert idle.idle
+    idle.queue(1, "x")
+    assert not idle.start_alone()
+    assert not Admission(2, 10, held=True).start_alone()
+    stopping = Admission(2, 10, held=False)
+    stopping.drain()
+    assert not stopping.start_alone()
+
+
 def test_draining_admits_no_more_and_names_those_that_waited():
     admission = Admission(1, 5, held=False)
     for id in (4, 5, 6):

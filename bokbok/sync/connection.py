@@ -7,7 +7,8 @@ for the others by profession. Reading is a role that one thread has at a time (`
 which it changes hands:
 
 * The connection's *crew* are threads that do what there is to do: run a request's handler, or else read, or else leave.
-  A request is served by the thread that read it, which reads on afterwards.
+  A request is served by the thread that read it, which reads on afterwards. Where nothing else goes on it does so in as
+  few steps as can be (`_serve_alone`); so does a thread that asks while no other does (`_read_for`).
 * A handler may take for ever, so something must see to it that reading goes on and the next handler starts. As long
   as handlers have been brisk, that is the watch: one thread for all connections, which looks every few milliseconds
   whether things move on, and calls a crew thread where they do not. Once one was not brisk, a successor is called
@@ -29,6 +30,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +85,7 @@ _BRISK_SECONDS = 0.0005
 """A handler that takes longer is not brisk: others should have started meanwhile."""
 _BRISK_AGAIN = 100
 """Brisk handlers in a row after which the next ones are taken to be brisk, too."""
+_CANNOT_TRAVEL = "%r: the request handler's answer cannot travel: %s"
 _STILL = 20
 """Looks of the watch without anything having moved, after which it looks elsewhere."""
 
@@ -92,13 +95,14 @@ handler_of = threading.local()  # `.server`: whose handler this thread runs now
 class _Waiter:
     """One thread waiting for one answer. Set once, then read once."""
 
-    __slots__ = ("_lock", "done", "error", "message")
+    __slots__ = ("_lock", "done", "error", "message", "reads")
 
     def __init__(self) -> None:
         # A bare lock is the cheapest thing that one thread can wait on and another set.
         self._lock = threading.Lock()
         self._lock.acquire()
         self.done = False
+        self.reads = False  # it has the role of the one who reads
         self.error: Exception | None = None
         self.message: Any = None
 
@@ -229,22 +233,28 @@ class Connection:
         remaining = seconds(timeout)
         deadline = None if remaining is None else time.monotonic() + remaining
         waiter = _Waiter()
-        with self._lock:
-            id = self._wire.request(message)
-            self._waiters[id] = waiter
-            read = self._watched and not self._reading and not self._successor and len(self._waiters) == 1
-            if read:
-                self._reading = True
-            data = b"" if self._sending else self._take()
+        id, data = -1, b""
+        rest: Callable[[], None] | None = None
         try:
             try:
+                with self._lock:
+                    id = self._wire.request(message)
+                    waiter.reads = self._watched and not (self._reading or self._successor or self._waiters)
+                    self._waiters[id] = waiter
+                    if waiter.reads:
+                        self._reading = True
+                        rest = self._send_in_passing()
+                    else:
+                        data = self._take()
                 if data:
                     self._transmit(data)
-                if read:
-                    self._read_for(waiter, deadline)
+                if rest is not None:
+                    rest()
+                if waiter.reads and self._read_for(id, waiter, deadline):
+                    return waiter.message
             finally:
-                if read:
-                    self._stop_reading_for_oneself()
+                if waiter.reads:
+                    self._stop_reading_for(waiter)
             in_time = waiter.wait(deadline)
         except BaseException:  # KeyboardInterrupt: nobody waits any more
             with self._lock:
@@ -293,6 +303,34 @@ class Connection:
         self._sending = bool(data)
         return data
 
+    def _send_in_passing(self) -> Callable[[], None] | None:
+        """With the lock held: send what there is as far as that does not block; returns what is left to do without it.
+
+        `_take` and `_transmit` in one, for a thread that is the only one to want the lock: it is taken once less.
+        """
+        data = self._take()
+        if not data:
+            return None
+        try:
+            sent = self._socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            return partial(self._send_failed, error)
+        except BaseException as error:  # KeyboardInterrupt: nobody knows how much was sent
+            return partial(self._interrupted, error)
+        if sent < len(data):
+            return partial(self._leave_to_thread, data, sent)
+        self._sending = False
+        return None
+
+    def _interrupted(self, error: BaseException) -> None:
+        """As the one who sends: end the connection, whose peer may have got half a packet."""
+        self._end(ConnectionClosed("interrupted while sending"))
+        with self._lock:
+            self._stop_sending()
+        raise error
+
     def _transmit(self, data: bytes) -> None:
         """Send without blocking; what the peer does not take at once is left to a thread of its own."""
         try:
@@ -315,11 +353,8 @@ class Connection:
                     if over:
                         self._close_if_idle()
                     return
-        except BaseException:  # KeyboardInterrupt: nobody knows how much was sent
-            self._end(ConnectionClosed("interrupted while sending"))
-            with self._lock:
-                self._stop_sending()
-            raise
+        except BaseException as error:  # KeyboardInterrupt: nobody knows how much was sent
+            self._interrupted(error)
 
     def _leave_to_thread(self, data: bytes, sent: int) -> None:
         with self._lock:
@@ -508,8 +543,11 @@ class Connection:
             self._start(self._crew)
         return False
 
-    def _read_for(self, waiter: _Waiter, deadline: float | None) -> None:
-        """As a caller who has the role: read until the answer is there, or it is too late."""
+    def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> bool:
+        """As a caller who has the role: read until the answer is there, or it is too late.
+
+        True if there is nothing more to do: the answer came alone, and the role was given back.
+        """
         poll = None
         # Only the main thread can be interrupted (KeyboardInterrupt). While it waits here, nothing gets lost by that.
         if deadline is not None or threading.get_ident() == threading.main_thread().ident:
@@ -523,12 +561,30 @@ class Connection:
                 if poll is not None:
                     remaining = None if deadline is None else (deadline - time.monotonic()) * 1000
                     if remaining is not None and remaining <= 0:
-                        return
+                        return False
                     if not poll.poll(remaining):
-                        return
+                        return False
                 taking = True
-                if not self._receive(by_caller=True):
-                    return
+                size = self._receive_bytes()
+                with self._lock:
+                    events = self._taken(size)
+                    if (
+                        len(events) == 1
+                        and type(events[0]) is ResponseReceived
+                        and events[0].id == id
+                        and len(self._waiters) == 1
+                        and self._watched
+                        and self._waiters.pop(id, None) is not None
+                    ):
+                        waiter.message = events[0].message
+                        waiter.reads = False
+                        self._moves += 1
+                        self._yielding = False
+                        self._stop_reading()
+                        return True
+                    self._take_in(events, by_caller=True)
+                if not size:
+                    return False
                 taking = False
         except OSError as error:
             self._end(self._lost(error))
@@ -536,10 +592,12 @@ class Connection:
             if taking:  # nobody knows what was read
                 self._end(ConnectionClosed("interrupted while reading"))
             raise
+        return False
 
-    def _stop_reading_for_oneself(self) -> None:
+    def _stop_reading_for(self, waiter: _Waiter) -> None:
         """As a caller who has the role: give it back, and see to it that somebody takes it where that cannot wait."""
         with self._lock:
+            waiter.reads = False
             self._moves += 1
             self._stop_reading()
             call = (not self._watched or bool(self._waiters)) and self._needs_crew()
@@ -548,10 +606,19 @@ class Connection:
 
     def _read(self) -> None:
         """As one of the crew who has the role: take in what comes, until there is something better to do."""
+        has_role = True
         try:
-            while True:
-                self._receive()
-                if self._yielding or self._admission.ready or self._wire.state != "open":
+            while has_role:
+                size = self._receive_bytes()
+                with self._lock:
+                    events = self._taken(size)
+                    request = self._start_alone(events)
+                    if request is None:
+                        self._take_in(events)
+                if request is not None:
+                    has_role = False
+                    has_role = self._serve_alone(request)
+                elif self._yielding or self._admission.ready or self._wire.state != "open":
                     return
         except OSError as error:
             self._end(self._lost(error))
@@ -559,8 +626,61 @@ class Connection:
             _log.exception("%r: reading failed", self)
             self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))
         finally:
-            with self._lock:
-                self._stop_reading()
+            if has_role:
+                with self._lock:
+                    self._stop_reading()
+
+    def _start_alone(self, events: list[wire.Event]) -> RequestReceived | None:
+        """With the lock held, by one of the crew who has the role: if this is one request, whether to serve it at once.
+
+        That is what `_take_in` and `_crew` would do, in fewer steps: nothing else goes on here, handlers have been
+        brisk, and the watch sees to it that somebody reads. If so, the request is returned, and the role given back.
+        """
+        if len(events) != 1 or self._brisk < _BRISK_AGAIN or self._successor or self._on_request is None:
+            return None
+        event = events[0]
+        if type(event) is not RequestReceived or not self._be_watched() or not self._admission.start_alone():
+            return None
+        self._moves += 1
+        self._yielding = False
+        self._stop_reading()
+        return event
+
+    def _serve_alone(self, request: RequestReceived) -> bool:
+        """Run the request's handler, and answer. True if this thread has the role again, and is to read on."""
+        answer, failure, started = self._run_handler(request.message)
+        rest: Callable[[], None] | None = None
+        with self._lock:
+            problem = self._answer(request.id, answer, failure, started)
+            self._admission.finish()
+            if problem is None:
+                rest = self._send_in_passing()
+            elif data := self._take():
+                rest = partial(self._transmit, data)  # what went wrong is in the log before anybody hears of it
+            if rest is None and self._wire.unsent > _PILE:
+                self._congested = True  # whoever is sending does not get on: nobody adds to that
+            over = self._wire.state != "open" or self._admission.draining
+            has_role = not (
+                over
+                or rest is not None
+                or self._congested
+                or self._reading
+                or self._successor
+                or self._yielding
+                or self._admission.ready
+                or self._admission.running
+            )
+            if has_role:
+                self._reading = True
+        if problem is not None:
+            _log.error(_CANNOT_TRAVEL, self, problem)
+        if rest is not None:
+            rest()
+        if self._congested:
+            self._await_drained()
+        if over:
+            self._close_if_idle()
+        return has_role
 
     def _stop_reading(self) -> None:
         """With the lock held: give the role back."""
@@ -568,16 +688,17 @@ class Connection:
         if self._ended:
             self._maybe_close_socket()
 
-    def _receive(self, *, by_caller: bool = False) -> bool:
-        """As the one who reads: wait for what comes, and take it in. False at the end of it."""
-        # Into a buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
+    def _receive_bytes(self) -> int:
+        """As the one who reads: wait for what comes, and put it into the buffer. How much it is; nothing at the end."""
+        # A buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
         size = self._socket.recv_into(self._buffer)
         if not size and self._broken is not None:
             raise self._broken
-        data = self._buffer[:size].tobytes()
-        with self._lock:
-            self._take_in(self._wire.receive(data) if size else self._wire.receive_eof(), by_caller=by_caller)
-        return size > 0
+        return size
+
+    def _taken(self, size: int) -> list[wire.Event]:
+        """With the lock held, as the one who reads: what the bytes in the buffer mean."""
+        return self._wire.receive(self._buffer[:size].tobytes()) if size else self._wire.receive_eof()
 
     def _take_in(self, events: list[wire.Event], *, by_caller: bool = False) -> None:
         """With the lock held, and given up for a while in between: act on what has come."""
@@ -757,25 +878,11 @@ class Connection:
 
     def _handle(self, id: int, message: Any) -> None:
         """Run the request handler, and answer."""
-        assert self._on_request is not None
-        failure: str | None = None
-        answer = problem = None
-        started = time.monotonic()
-        try:
-            answer = self._on_request(self, message)
-        except BaseException as error:
-            failure = error_text(error)
-            _log.error("%r: the request handler failed", self, exc_info=True)
+        answer, failure, started = self._run_handler(message)
         data = b""
         with self._lock:
+            problem = self._answer(id, answer, failure, started)
             if self._wire.state != "closed":
-                if failure is None:
-                    try:
-                        problem = self._wire.respond(id, answer)
-                    except Exception as error:  # an object of the handler's whose own methods fail while it is written
-                        self._wire.fail(id, f"the answer cannot be written: {error_text(error)}")
-                else:
-                    self._wire.fail(id, failure)
                 self._bunch += 1
                 if self._bunch >= _BUNCH or not (self._admission.ready and (self._successor or self._watched)):
                     data = self._take()
@@ -783,17 +890,44 @@ class Connection:
                     data = self._take()  # too much to wait for company
                     if not data:  # whoever is sending does not get on: nobody adds to that
                         self._congested = True
-            if time.monotonic() - started >= _BRISK_SECONDS:
-                self._brisk = 0
-            elif self._brisk < _BRISK_AGAIN:
-                self._brisk += 1
-            self._moves += 1
         if problem is not None:
-            _log.error("%r: the request handler's answer cannot travel: %s", self, problem)
+            _log.error(_CANNOT_TRAVEL, self, problem)
         if data:
             self._transmit(data)
         if self._congested:
             self._await_drained()
+
+    def _run_handler(self, message: Any) -> tuple[Any, str | None, float]:
+        """Call the request handler: its answer, or what to tell the other end of its failure; and when it began."""
+        assert self._on_request is not None
+        started = time.monotonic()
+        try:
+            return self._on_request(self, message), None, started
+        except BaseException as error:
+            _log.error("%r: the request handler failed", self, exc_info=True)
+            return None, error_text(error), started
+
+    def _answer(self, id: int, answer: Any, failure: str | None, started: float) -> Exception | None:
+        """With the lock held: put an answer on its way, and note how brisk the handler was.
+
+        Returns:
+            Why the answer cannot travel; it is an error's text then.
+        """
+        problem = None
+        if self._wire.state != "closed":
+            if failure is None:
+                try:
+                    problem = self._wire.respond(id, answer)
+                except Exception as error:  # an object of the handler's whose own methods fail while it is written
+                    self._wire.fail(id, f"the answer cannot be written: {error_text(error)}")
+            else:
+                self._wire.fail(id, failure)
+        if time.monotonic() - started >= _BRISK_SECONDS:
+            self._brisk = 0
+        elif self._brisk < _BRISK_AGAIN:
+            self._brisk += 1
+        self._moves += 1
+        return problem
 
     # The end.
 
