@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from ..errors import ReadError, RemoteProtocolError
 from ..sexpr import Dialect, Symbol, dumps_between, parse, parser, read_list_head, skip_atmosphere, type_name
 
-__all__ = ["ERROR", "MAX_ID", "REQUEST", "RESPONSE", "MessageCodec", "Messages", "TaggedList", "Unreadable"]
+__all__ = ["ERROR", "MAX_ID", "REQUEST", "RESPONSE", "MessageCodec", "Messages", "TaggedList", "Unreadable", "legible"]
 
 REQUEST = 0
 """Kind of a message: the peer asks."""
@@ -49,6 +49,30 @@ class Unreadable:
 
     def __repr__(self) -> str:
         return f"Unreadable({self.problem!r})"
+
+
+_OPAQUE = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\|[^|]*(?:\||\Z)|#\\.|(#<[^<>]*>)', re.DOTALL)
+"""What `write` prints of objects that no `read` takes, as `#<thread: thread3>`; strings, bars and characters may look
+the same inside, and are passed over, whole or not: no byte is looked at twice."""
+
+
+def legible(body: bytes) -> bytes | None:
+    """A message with a symbol in the place of each `#<...>`, so that what is around those can be read.
+
+    Returns:
+        `None` if there is no such thing in it.
+    """
+    before = body
+    for _ in range(_MOST_NESTED):
+        after = _OPAQUE.sub(lambda match: b"unreadable-object" if match[1] else match[0], before)
+        if after == before:
+            break
+        before = after
+    return None if before == body else before
+
+
+_MOST_NESTED = 4
+"""How deep objects stand in each other as they are printed, as `#<queue (#<thread: a>)>`."""
 
 
 class MessageCodec(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from ..errors import BokbokError, ReadError, RemoteProtocolError
 from ..sexpr import Dialect, Dotted, Symbol, dumps, loads, parse, read_list_head, skip_atmosphere, type_name
-from .messages import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Unreadable, _travelling
+from .messages import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Unreadable, _travelling, legible
 
 __all__ = ["BinaryHeader", "Shapes"]
 
@@ -251,14 +251,17 @@ class Shapes:
             except ReadError as problem:
                 return Unreadable(str(problem))
 
+        def read(body: bytes) -> Any:
+            if bare:
+                return loads(b"(" + body + b"\n)", dialect=dialect, max_depth=depth + 8)
+            value, end = parse(body, 0, dialect=dialect, max_depth=depth + 8)
+            if skip_atmosphere(body, end) != len(body):
+                raise RemoteProtocolError(f"{len(body) - end} bytes after the message, at byte {end}")
+            return value
+
         def decode(body: bytes) -> tuple[int, int, Any]:
             try:
-                if bare:
-                    value: Any = loads(b"(" + body + b"\n)", dialect=dialect, max_depth=depth + 8)
-                else:
-                    value, end = parse(body, 0, dialect=dialect, max_depth=depth + 8)
-                    if skip_atmosphere(body, end) != len(body):
-                        raise RemoteProtocolError(f"{len(body) - end} bytes after the message, at byte {end}")
+                value = read(body)
             except ReadError as problem:
                 return broken(body, problem)
             for kind in order:
@@ -297,6 +300,18 @@ class Shapes:
                 for kind, shape in heads.items():
                     found: dict[str, Any] = {}
                     if _match(shape[:2], head, found) and "ID" in found:
+                        return kind, self._read_id(found["ID"]), Unreadable(str(problem))
+            # What no `read` takes stands in place of the datum, or in it: `(#<thread: t> request 3)`.
+            shown = legible(body)
+            if shown is not None:
+                try:
+                    value = read(shown)
+                except ReadError:
+                    value = None
+                for kind in order:
+                    found = {}
+                    shape, several = shapes[kind]
+                    if _match(shape, value[0] if bare and not several and len(value) == 1 else value, found):
                         return kind, self._read_id(found["ID"]), Unreadable(str(problem))
             raise RemoteProtocolError(f"a message that does not read: {problem}") from None
 

@@ -50,12 +50,14 @@ class Link:
         number: from 1, in the order of accepting.
         upstream_name: the relay's own end of the connection to the server, as the server sees it.
         over: set once both sides are closed.
+        refused: why the server could not be reached; empty if it was, or is not known yet.
     """
 
     def __init__(self, number: int, relay: Relay) -> None:
         self.number = number
         self.over = asyncio.Event()
         self.connected = False
+        self.refused = ""
         self.upstream_name: Any = None
         self._relay = relay
         self._writers: dict[str, asyncio.StreamWriter] = {}
@@ -182,7 +184,8 @@ class Relay:
         try:
             try:
                 up_reader, up_writer = await open_stream(self.target, follow=self.follow)
-            except OSError:
+            except OSError as error:
+                link.refused = error.strerror or str(error)
                 link.abort()
                 return
             link._writers[SERVER] = up_writer

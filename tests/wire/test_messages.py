@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bokbok.errors import RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4, CHICKEN_5, Keyword, Symbol
-from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, TaggedList, Unreadable, _decode_unusual
+from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, TaggedList, Unreadable, _decode_unusual, legible
 
 codec = TaggedList().bind(CHICKEN_4, 100)
 
@@ -180,3 +180,23 @@ def test_a_message_of_one_string_reads_as_every_other(tag: bytes, rest: list[byt
     body = b"(%b 3 " % tag + b"".join(rest)
     tags = {"request": REQUEST, "response": RESPONSE, "error": ERROR}
     assert _outcome(codec.decode, body) == _outcome(lambda body: _decode_unusual(body, tags, CHICKEN_4, 100), body)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"(ok 2 #<thread: thread3>)", b"(ok 2 unreadable-object)"),
+        (b"(#<queue (#<thread: a>)> 1)", b"(unreadable-object 1)"),
+        (b'("#<a>" |#<b>| #\\" #<c>)', b'("#<a>" |#<b>| #\\" unreadable-object)'),
+        (b'(#<a> "#<b>', b'(unreadable-object "#<b>'),
+        (b'(1 "#<a>")', None),
+        (b"(1 #<a)", None),
+    ],
+)
+def test_what_no_reader_takes_is_replaced_so_that_the_rest_can_be_read(body: bytes, shown: bytes | None) -> None:
+    assert legible(body) == shown
+
+
+def test_a_long_message_full_of_open_quotes_is_looked_at_once() -> None:
+    assert legible(b'"' + b'\\"' * 1_000_000 + b"\\") is None
+    assert legible(b"#<" * 1_000_000) is None

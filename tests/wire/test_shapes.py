@@ -131,6 +131,33 @@ def test_an_id_that_is_none_is_a_protocol_error(form: Any, id: str) -> None:
         bound(form).decode(b"(request %b x)" % id.encode())
 
 
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        (Shapes(), b"(response 7 #<thread: thread3>)"),
+        (Shapes(response="(DATUM ID reply)"), b"(#<thread: thread3> 7 reply)"),
+        (Shapes(response="(ID response DATUM)"), b'(7 response ("#<a>" #<procedure (f x)>))'),
+        (Shapes(response="#(response ID DATUM)"), b"#(response 7 #<queue #<thread: a>>)"),
+        (Shapes(response="(response ID . DATUM)"), b"(response 7 . #<thread: thread3>)"),
+        (Shapes("request ID DATUM", "response ID DATUM", "error ID MESSAGE"), b"response 7 #<thread: thread3>"),
+        (BinaryHeader(), b"\2\0\0\0\7#<thread: thread3>"),
+    ],
+    ids=repr,
+)
+def test_an_answer_that_no_reader_takes_costs_its_request_alone(form: Any, body: bytes) -> None:
+    kind, id, datum = bound(form).decode(body)
+    assert (kind, id) == (RESPONSE, 7)
+    assert isinstance(datum, Unreadable)
+
+
+@pytest.mark.parametrize(
+    "body", [b"(#<thread> x reply)", b"(1 2 #<thread>)", b"(#<thread> 7 reply", b"(#<thread 7 reply)"]
+)
+def test_what_is_unreadable_elsewhere_than_in_the_datum_is_a_protocol_error(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        bound(Shapes(response="(DATUM ID reply)")).decode(body)
+
+
 def test_an_id_that_is_a_very_deep_datum_is_a_protocol_error_too() -> None:
     deep = b"(" * 9000 + b")" * 9000
     with pytest.raises(RemoteProtocolError, match="an ID is a fixnum from 0 up; got a datum of type list"):
@@ -163,7 +190,7 @@ def test_a_datum_that_does_not_read_is_told_with_its_id(form: Any, body: bytes, 
         (Shapes(), b"(error 3 x)", "none of the shapes"),
         (Shapes(), b"(request #<x>", "does not read"),
         (Shapes(), b"(#<x> 3 x)", "does not read"),
-        (Shapes("#(q ID DATUM)"), b"#(q 3 #<x>)", "does not read"),
+        (Shapes("#(q ID DATUM)"), b"#(q 3 (x)", "does not read"),
         (
             Shapes(payload="string"),
             b"(request 3 x)",

@@ -52,6 +52,8 @@ class Fit:
         score: how well it fits; more is better.
         doubts: what makes it unlikely, however well it fits.
         said: which kinds of message either side said.
+        hits: requests that are known to be said, and are read as such.
+        guessed: whether nothing proves it: there are no boxes, and no request is known.
     """
 
     messages: Messages
@@ -63,6 +65,8 @@ class Fit:
     score: float = 0
     doubts: list[str] = field(default_factory=list)
     said: set[tuple[str, int]] = field(default_factory=set)
+    hits: int = 0
+    guessed: bool = False
 
 
 Slot = tuple[int, str]

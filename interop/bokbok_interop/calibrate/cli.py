@@ -122,6 +122,7 @@ def _common(command: _F) -> _F:
         html_file: str | None,
         **kwargs: Any,
     ) -> Any:
+        _check_outputs(out, json_file, html_file, kwargs.get("record"))
         secrets = _secrets(user, passphrase_file, key_file, insecure)
         common = Common(secrets, _known(messages), patience, out, json_file, html_file)
         return command(*args, common=common, **kwargs)
@@ -213,6 +214,18 @@ def _run(work: Coroutine[Any, Any, _T], place: str) -> _T:
         return asyncio.run(until_interrupted())
     except OSError as error:
         raise click.UsageError(f"{place}: {error.strerror or error}") from None
+
+
+def _check_outputs(*paths: str | None) -> None:
+    """Before a conversation that cannot be had twice: can its reports be written?"""
+    for path in paths:
+        if path is None or path == "-":
+            continue
+        folder = Path(path).parent
+        if not folder.is_dir():
+            raise click.UsageError(f"{path!r} cannot be written: there is no folder {str(folder)!r}")
+        if Path(path).is_dir():
+            raise click.UsageError(f"{path!r} cannot be written: it is a folder")
 
 
 def _keep(capture: Capture, path: str | None) -> None:

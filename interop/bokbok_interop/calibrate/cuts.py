@@ -97,6 +97,11 @@ def is_text(data: bytes) -> bool:
 
 def _framings(recorded: list[Recorded], preamble: bytes = b"") -> Iterator[Framing]:
     """Every framing worth trying, the likelier first."""
+    yield from _without_heads(recorded, preamble)
+    yield from _with_heads(recorded, preamble)
+
+
+def _without_heads(recorded: list[Recorded], preamble: bytes = b"") -> Iterator[Framing]:
     first = next((r.client for r in recorded if r.client), b"")[len(preamble) :]
     seen = set()
     # The default first; those that count oddly last.
@@ -111,7 +116,6 @@ def _framings(recorded: list[Recorded], preamble: bytes = b"") -> Iterator[Frami
     for ending in (b"\n", b"\r\n", b"\0"):
         if ending in first:
             yield Lines(ending)
-    yield from _with_heads(recorded, preamble)
 
 
 def _written(framing: Framing, packets: list[bytes]) -> bytes:
@@ -262,7 +266,7 @@ def _with_heads(recorded: list[Recorded], preamble: bytes) -> Iterator[Framing]:
     first = streams[0]
     for pattern in _HEADS:
         head = pattern.match(first)
-        if head is None or len(head[0]) > 40:
+        if head is None or len(head[0]) > 40 or not all(pattern.match(one.server) for one in recorded if one.server):
             continue
         likely: list[IntegerLength | TextLength] = [
             framing for framing in _binary_framings() if not framing.after and not framing.counts
@@ -313,7 +317,8 @@ def cuts_in(recorded: list[Recorded], user: bytes, clock: Clock) -> Iterator[tup
     for found in _behind_preambles(recorded, user, suiting, clock):
         yield f"cut the streams behind {found[0].preamble!r} of the client's", found
     yield "cut the streams behind a hello that is framed otherwise", _behind_hellos(recorded, suiting, clock)
-    yield "cut the streams, but for a rest", [cut for cut in cuts if cut.left]
+    # A framing that is not the right one loses its way early.
+    yield "cut the streams, but for a rest", sorted((cut for cut in cuts if cut.left), key=lambda cut: cut.left)
 
 
 def _all_cuts(
@@ -344,8 +349,13 @@ class _Suiting:
 
 def _behind_preambles(recorded: list[Recorded], user: bytes, suits: _Suiting, clock: Clock) -> Iterator[list[Cut]]:
     """Cuts behind something that stands before the client's first packet; only such as leave no rest."""
+    # Nothing stands before the server's first packet: what cuts its streams does not depend on the preamble.
+    heard = [_turned(one) for one in recorded if one.server]
+    suiting = list(filter(suits, _without_heads(heard))) if heard else None
     for preamble in _preambles(recorded, user):
-        cuts = _all_cuts(recorded, clock, preamble, filter(suits, _framings(recorded, preamble)))
+        plain = suiting if suiting is not None else _without_heads(recorded, preamble)
+        among = itertools.chain(plain, filter(suits, _with_heads(recorded, preamble)))
+        cuts = _all_cuts(recorded, clock, preamble, among)
         exact = [cut for cut in cuts if not cut.left and not isinstance(cut.framing, Lines)]
         if exact:
             yield exact

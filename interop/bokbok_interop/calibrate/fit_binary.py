@@ -7,6 +7,7 @@ What this module knows: where in a header tag and ID may stand. What it refuses 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import struct
 from collections import defaultdict
@@ -16,7 +17,7 @@ from typing import Any
 
 from bokbok.errors import BokbokError, ReadError
 from bokbok.sexpr import loads
-from bokbok.wire.messages import ERROR, REQUEST, RESPONSE
+from bokbok.wire.messages import ERROR, REQUEST, RESPONSE, legible
 from bokbok.wire.shapes import BinaryHeader
 
 from .bodies import Body, Fit, Slot, finished, numbering, other_side
@@ -43,8 +44,26 @@ class _Row:
     tag: bytes
     id: int
     rest: bytes
-    datum: Any
-    reads: bool
+
+    @property
+    def datum(self) -> Any:
+        """What stands behind the header; `None` if it does not read."""
+        return _datum_in(self.rest)[0]
+
+    @property
+    def reads(self) -> bool:
+        """Whether a datum stands behind the header, and nothing else."""
+        return _datum_in(self.rest)[1]
+
+
+@functools.lru_cache(maxsize=1024)
+def _datum_in(text: bytes) -> tuple[Any, bool]:
+    if not text[:1].isspace():
+        for shown in (text, legible(text)):
+            if shown is not None:
+                with contextlib.suppress(ReadError):
+                    return loads(shown), True
+    return None, False
 
 
 def fit_binary(bodies: Sequence[Body], known: set[bytes], clock: Clock, *, whole: bool) -> list[Fit]:
@@ -82,14 +101,12 @@ def _rows(bodies: Sequence[Body], tag_size: int, name: str, order: str, ending: 
             tag, id = body.data[layout.size : size], layout.unpack_from(body.data, 0)[0]
         if id > _LARGEST_ID:
             return None
-        rest = body.data[size:].removesuffix(ending.encode())
-        datum, reads = None, False
-        if not rest[:1].isspace():
-            with contextlib.suppress(ReadError):
-                datum, reads = loads(rest), True
-        rows.append(_Row(tag or body.prefix, id, rest, datum, reads))
+        rows.append(_Row(tag or body.prefix, id, body.data[size:].removesuffix(ending.encode())))
         if number == _SAMPLE and not any(row.reads for row in rows):
             return None
+    # Datums are read where tags and IDs make sense: they may be long.
+    if len({row.tag for row in rows}) > _MOST_TAGS:
+        return None
     return rows
 
 
@@ -99,26 +116,28 @@ def _tried(
     rows = _rows(bodies, tag_size, name, order, ending)
     if rows is None:
         return None
-    tags = {row.tag for row in rows}
-    if len(tags) > _MOST_TAGS or not any(row.reads for row in rows):
+    tags = list(dict.fromkeys(row.tag for row in rows))
+    if len(tags) == 1 and len({body.source for body in bodies}) > 1 and len(bodies) > _FEW:
+        return None  # two sides that only ask, and never answer
+    possible = [tag for tag in tags if _are_requests(bodies, rows, tag, whole=whole)]
+    if not possible or not any(row.reads for row in rows):
         return None
     # An error's text may stand there as it is; a request and a response are datums.
     unread = {row.tag for row in rows if not row.reads}
     if len(unread) > 1:
         return None
-    if len(tags) == 1 and len({body.source for body in bodies}) > 1 and len(bodies) > _FEW:
-        return None  # two sides that only ask, and never answer
 
     def hits(tag: bytes) -> int:
         return sum(row.tag == tag and row.reads and _said(row.datum) in known for row in rows)
 
-    for request in sorted(tags, key=hits, reverse=True):
-        if request in unread or not _are_requests(bodies, rows, request, whole=whole):
+    for request in sorted(possible, key=hits, reverse=True):
+        if request in unread:
             continue
         fit = _fitted(bodies, rows, request, unread, name, order, ending)
         if fit is not None:
             largest = max(row.id for row in rows)
-            fit.score += 3 * hits(request) - (0 if largest < _LARGE_ID else 20)
+            fit.hits = hits(request)
+            fit.score += 3 * fit.hits - (0 if largest < _LARGE_ID else 20)
             fit.score -= struct.calcsize(_STRUCTS[name]) / 100 + 2 * len(fit.notes)
             return fit
     return None

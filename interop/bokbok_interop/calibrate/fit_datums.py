@@ -108,7 +108,8 @@ class _Shapes:
                 break
             fit = self._with_answers(key)
             if fit is not None:
-                fit.score += self.hits[key] * 3 + len(self.cover[key]) - (5 if key.has_tail else 0)
+                fit.hits = self.hits[key]
+                fit.score += fit.hits * 3 + len(self.cover[key]) - (5 if key.has_tail else 0)
                 fit.score -= len(key.shape) / 1000 + (key.form.id_base == 16) + 2 * len(fit.notes)
                 out.append(fit)
                 if len(out) >= _MOST_FITS:

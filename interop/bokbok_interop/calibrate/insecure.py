@@ -16,6 +16,7 @@ from bokbok.wire import INFERRED_1, Profile
 from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.profile_file import plain
+from bokbok.wire.shapes import BinaryHeader
 
 from .bodies import Body, Fit
 from .clock import Clock
@@ -25,6 +26,7 @@ from .hellos import packet_form
 from .recording import Recorded
 from .trail import Trail
 from .ways import Opened
+from .windows import value_at
 from .wording import messages_text
 
 __all__ = ["InsecureSearch"]
@@ -38,7 +40,11 @@ _MOST_PREFIX = 40
 _MOST_PAIRS = 16
 _MOST_LESS = 9
 """Bytes that packets may have in common and that are no type: tag, and the first bytes of an ID."""
+_MOST_TYPES = 3
+"""Types of one side: of a request, a response and an error."""
+_MOST_ENCODED = 4
 _SAMPLE = 6
+_SIDES = ("client", "server")
 
 Said = list[tuple[int, str, list[bytes]]]
 """For each connection and direction its packets."""
@@ -99,6 +105,11 @@ class InsecureSearch:
                 flat.append(Opened(prefix, b"", body))
                 bodies.append(Body(index, source, body, prefix))
         for fit in fit_messages(bodies, self.known, self.clock, whole=not cut.left)[:_MOST_FITS]:
+            if not fit.hits:
+                # What is known to be said is all the proof that there is. Many bytes look like a header with a number.
+                if isinstance(fit.messages, BinaryHeader):
+                    continue
+                fit.guessed = True
             form = packet_form(
                 flat, [body.source for body in bodies], fit.kinds, encoding, plain=encoding != "raw"
             )  # fmt: skip
@@ -117,23 +128,25 @@ class InsecureSearch:
 
 def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
     """How messages may stand in packets: how many bytes of type are before them, for either side, and the encoding."""
-    yield {"client": 0, "server": 0}, "raw"
-    packets = [packet for _, _, found in said for packet in found]
+    sides = [[packet for _, side, found in said if side == source for packet in found] for source in _SIDES]
+    # What is a text in an encoding, all of it, is no message by itself: no list, and no header before a datum.
     for encoding in ENCODINGS:
-        if encoding != "raw" and all(_decodes(encoding, packet) for packet in packets):
-            yield {"client": 0, "server": 0}, encoding
+        if encoding != "raw":
+            starts = [_encoded_from(encoding, packets) for packets in sides]
+            for client, server in itertools.islice(itertools.product(*starts), _MOST_ENCODED):
+                yield {"client": client, "server": server}, encoding
+    yield {"client": 0, "server": 0}, "raw"
     texts, common = [], []
-    for source in ("client", "server"):
-        mine = [packet for _, side, found in said if side == source for packet in found]
+    for mine in sides:
         common.append(min(common_prefix(mine), _MOST_PREFIX) if len(mine) > 1 else 0)
-        sizes = [size for size in range(_MOST_PREFIX + 1) if len({packet[:size] for packet in mine}) <= 3]
+        sizes = [size for size in range(_MOST_PREFIX + 1) if len({packet[:size] for packet in mine}) <= _MOST_TYPES]
         texts.append([size for size in sizes if all(_is_datum(packet[size:]) for packet in mine[:_SAMPLE])])
     pairs = sorted(itertools.product(*texts), key=lambda pair: (pair[0] != pair[1], sum(pair)))[:_MOST_PAIRS]
     # In front of several datums, or of a binary header, there is what all packets of a direction begin with: up to a
     # white space, or all of it or a little less (what messages have in common), or the same for both directions.
     words = []
-    for source, size in zip(("client", "server"), common, strict=True):
-        first = next((packet for _, side, found in said if side == source for packet in found), b"")
+    for packets, size in zip(sides, common, strict=True):
+        first = packets[0] if packets else b""
         words.append([at + 1 for at in range(size) if first[at : at + 1].isspace()] or [0])
     pairs += list(itertools.product(*words))[:_MOST_PAIRS]
     pairs += [(common[0] - less, common[1] - less) for less in range(_MOST_LESS)]
@@ -154,8 +167,16 @@ def _is_datum(body: bytes) -> bool:
     return True
 
 
-def _decodes(encoding: str, packet: bytes) -> bool:
-    try:
-        return ENCODINGS[encoding].encode(ENCODINGS[encoding].decode(packet)) == packet
-    except (BokbokError, ValueError):
-        return False
+def _encoded_from(encoding: str, packets: list[bytes]) -> list[int]:
+    """Behind how many bytes of type the rest of every packet is a text in an encoding."""
+    if not packets:
+        return [0]
+    out = []
+    for size in range(_MOST_PREFIX + 1):
+        if len({packet[:size] for packet in packets}) > _MOST_TYPES:
+            break
+        if all(
+            value_at(packet, size, len(packet), encoding) for some in (packets[:_SAMPLE], packets) for packet in some
+        ):
+            out.append(size)
+    return out

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bokbok.address import format_address
 from bokbok.errors import BokbokError, RemoteProtocolError
 from bokbok.keys import Key
 from bokbok.wire import Closed, ErrorReceived, HelloReceived, Profile, RequestReceived, ResponseReceived
@@ -191,7 +192,7 @@ class Listener:
         else:
             server = await asyncio.start_server(serve, address[1], address[2])
             bound = ("tcp", address[1], server.sockets[0].getsockname()[1])
-        self._say(f"listening at {bound}")
+        self._say(f"listening at {format_address(bound)}")
         if ready is not None:
             ready(bound)
         try:

@@ -179,6 +179,7 @@ class Probe:
         tried: how many connections were made.
         ways: how many of them went how far.
         furthest: the format with which a server stayed open, if any.
+        problem: why the server could not be reached, if so.
     """
 
     secrets: Secrets
@@ -187,6 +188,7 @@ class Probe:
     tried: int = 0
     ways: collections.Counter[str] = field(default_factory=collections.Counter)
     furthest: Profile | None = None
+    problem: str = ""
 
     async def run(self, address: Any, pause: float, most: int) -> Capture:
         """Try until it answers.
@@ -195,6 +197,9 @@ class Probe:
             address: of the server.
             pause: seconds between two connections.
             most: connections at the most.
+
+        Raises:
+            OSError: the server cannot be reached at all.
         """
         try:
             await self._all(address, pause, most)
@@ -227,7 +232,9 @@ class Probe:
                 self.capture = capture
                 break
             if how == UNREACHABLE:
-                self.say("the server cannot be reached")
+                if self.tried == 1:
+                    raise OSError(f"the server cannot be reached: {self.problem}")
+                self.say(f"the server cannot be reached any more: {self.problem}")
                 break
             if how == AFTER_HELLO:
                 refused.add(chosen)
@@ -243,7 +250,7 @@ class Probe:
         """How far the tries got, for a report."""
         if self.tried:
             ways = ", ".join(f"{count} {how}" for how, count in self.ways.most_common())
-            yield f"{self.tried} connections: {ways}"
+            yield f"{self.tried} connection{'s' * (self.tried > 1)}: {ways}"
         if self.ways[UNREACHABLE]:
             return
         if self.furthest is not None and not self.ways[ANSWERED]:
@@ -260,7 +267,8 @@ class Probe:
         """One connection: the hello, a request, and if that is answered one that fails. How far it got."""
         try:
             reader, writer = await asyncio.wait_for(open_stream(address), _CONNECT)
-        except (OSError, asyncio.TimeoutError):
+        except (OSError, asyncio.TimeoutError) as error:
+            self.problem = getattr(error, "strerror", None) or str(error) or f"no connection in {_CONNECT:g} s"
             return UNREACHABLE
         try:
             return await self._ask(profile, reader, writer, capture)

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from bokbok.address import format_address
+
 from ..capture import Capture
 from ..relay import Relay
 
@@ -34,14 +36,27 @@ async def run_proxy(
         connections: how many to wait for.
         say: takes progress.
         ready: is told the address as bound.
+
+    Raises:
+        OSError: the server cannot be reached, and nothing was recorded before.
     """
     relay = await Relay(address, upstream).start()
-    say(f"listening at {relay.address}, passing on to {upstream}; {connections} connections are recorded")
+    say(
+        f"listening at {format_address(relay.address)}, passing on to {format_address(upstream)}; "
+        f"{connections} connection{'s are' if connections > 1 else ' is'} recorded"
+    )
     if ready is not None:
         ready(relay.address)
     try:
         while len([link for link in relay.links if link.over.is_set()]) < connections:
             await asyncio.sleep(_LOOK)
+            refused = next((link.refused for link in relay.links if link.refused), None)
+            if refused is not None:
+                problem = f"the server at {format_address(upstream)} cannot be reached: {refused}"
+                if not relay.capture.chunks:
+                    raise OSError(problem)
+                say(problem)
+                break
     except asyncio.CancelledError:
         say("ended early")
     finally:

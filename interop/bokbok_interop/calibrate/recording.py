@@ -62,7 +62,12 @@ def load_recording(path: str | Path, *, server: tuple[str, int] | None = None) -
             head = file.read(8)
             if is_pcap(head):
                 return from_capture(read_pcap(head + file.read(), server=server))
+            text = (head + file.read()).decode("utf-8")
     except OSError as error:
         raise CaptureError(f"{str(path)!r}: {error.strerror}") from None
-    with open(path, encoding="utf-8") as lines:
-        return from_capture(read_capture(lines))
+    except UnicodeDecodeError:
+        raise CaptureError(f"{str(path)!r} is neither a recording (JSON lines) nor a packet capture") from None
+    try:
+        return from_capture(read_capture(text.split("\n")))
+    except CaptureError as error:
+        raise CaptureError(f"{str(path)!r}: {error}") from None

@@ -250,6 +250,8 @@ class _Solver:
         answer.answered = any(kind == RESPONSE and side != self.made_up for side, kind in best.fit.said)
         if not answer.answered:
             answer.open.append("how an answer looks: no answer of a peer's was recorded, any form would fit")
+        if best.fit.guessed:
+            answer.open.append("whether it is understood: none of its requests is known; give them with --messages")
         fit, trail = best.fit, best.trail
         if self.secrets.secure:
             trail.steps = [step for step in trail.steps if step.topic != "hello"]

@@ -6,13 +6,16 @@ refuses to know: which of the ways is the right one.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bokbok.errors import ReadError, WriteError
 from bokbok.sexpr import CHICKEN_4, CHICKEN_5, Dotted, Symbol, dumps, loads
+from bokbok.wire.messages import legible
 
 __all__ = ["Form", "Key", "View", "views_of", "written"]
 
@@ -22,6 +25,8 @@ _MOST_ITEMS = 6
 _MOST_IDS = 16
 _LONGEST_PATH = 3
 _LONGEST_SHAPE = 200
+_LONGEST_ID = 50
+"""Characters that an ID may take away from a shape."""
 _LARGEST_ID = 1 << 62
 
 Path = tuple[Any, ...]
@@ -162,17 +167,7 @@ def views_of(body: bytes) -> dict[Key, View]:
     Args:
         body: all of it: one datum, or several.
     """
-    bare = False
-    try:
-        value = loads(body)
-    except ReadError:
-        try:
-            value = loads(b"(" + body + b"\n)")
-        except ReadError:
-            return {}
-        if not isinstance(value, list) or len(value) < 2:
-            return {}
-        bare = True
+    value, bare = _read(body)
     if not isinstance(value, (list, tuple, Dotted)):
         return {}
     places = [(path, part) for path, part in _places(value) if path and len(path) <= _LONGEST_PATH]
@@ -183,6 +178,8 @@ def views_of(body: bytes) -> dict[Key, View]:
     ids.sort(key=lambda item: isinstance(item[0][-1], tuple))
     payloads: dict[Path, View] = {}
     views: dict[Key, View] = {}
+    room = _LONGEST_SHAPE - _least(value)
+    places = [(path, part) for path, part in places if room + _least(part) >= -_LONGEST_ID]
     for id_path, number, form in ids[:_MOST_IDS]:
         for path, part in places:
             if _inside(id_path, path) or _inside(path, id_path):
@@ -199,6 +196,33 @@ def views_of(body: bytes) -> dict[Key, View]:
                 if inner is not None:
                     views.setdefault(Key(shape, form, True), View(number, inner[0], written(inner[0])))
     return views
+
+
+def _read(body: bytes) -> tuple[Any, bool]:
+    """A plaintext, with a symbol for each part that no `read` takes, and whether it is several datums."""
+    for text in (body, legible(body)):
+        if text is None:
+            break
+        with contextlib.suppress(ReadError):
+            return loads(text), False
+        with contextlib.suppress(ReadError):
+            several = loads(b"(" + text + b"\n)")
+            return (several, True) if isinstance(several, list) and len(several) > 1 else (None, False)
+    return None, False
+
+
+def _least(value: Any) -> int:
+    """How long a datum is as text, at the least."""
+    size = 0
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, (list, tuple)):
+            parts += part
+        elif isinstance(part, Dotted):
+            parts += [*part.items, part.tail]
+        size += 1 + (len(part) if isinstance(part, (list, tuple, str, bytes, array)) else 0)
+    return size
 
 
 def _inner(text: str) -> tuple[Any] | None:
