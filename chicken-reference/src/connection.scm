@@ -28,7 +28,7 @@
     (if (and (fixnum? x) (> x 0)) x (invalid-error 'bokbok "a limit is a positive fixnum")))
 
   (define (seconds x)
-    (if (and (number? x) (real? x) (> x 0)) x (invalid-error 'bokbok "a time is a number of seconds")))
+    (if (and (number? x) (real? x) (> x 0)) x (invalid-error 'bokbok "a time is a positive number of seconds")))
 
   (define bokbok-packet-limit (make-parameter default-packet-limit natural))
   (define bokbok-depth-limit (make-parameter default-depth-limit natural))
@@ -255,13 +255,12 @@
 
   (define (write-packets c)
     (define fd (socket-fileno (connection-socket c)))
-    (define patience (* 1000.0 (settings-flush-timeout (connection-settings c))))
+    (define patience (settings-flush-timeout (connection-settings c)))
     (define (send-all text)
       (let loop ((start 0))
         (if (= start (string-length text))
             #t
-            (case (wait-for-fd! (connection-write-waiter c) fd #:output
-                                (+ (now-ms) patience))
+            (case (wait-for-fd! (connection-write-waiter c) fd #:output (limit-after patience))
               ((ready)
                (let ((n (send-some (connection-socket c) text start (string-length text))))
                  (if (string? n)
@@ -711,7 +710,7 @@
   ;; user, a wrong key and a replayed hello take the same way: all are refused only when the second packet is there,
   ;; after the same work.
   (define (take-hello! c authenticate hellos)
-    (define limit (+ (now-ms) (* 1000.0 (settings-hello-timeout (connection-settings c)))))
+    (define limit (limit-after (settings-hello-timeout (connection-settings c))))
     (define (refuse why) (values 'refused why))
     (let ((user (read-packet c user-limit limit)))
       (if (not (string? user))

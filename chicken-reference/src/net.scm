@@ -82,9 +82,9 @@
         (network-error 'socket "too many open descriptors for the socket egg"))
       so))
 
-  ;; A connected socket. Seconds are for the whole of it; #f: as long as the system tries.
+  ;; A connected socket. Seconds are for the whole of it; #f, or a great many: as long as the system tries.
   (define (connect-address where address seconds)
-    (define limit (and seconds (+ (now-ms) (* 1000.0 seconds))))
+    (define limit (limit-after seconds))
     (define (connected so a)
       (parameterize ((socket-connect-timeout
                        (and limit (max 1 (inexact->exact (round (- limit (now-ms))))))))

@@ -5,7 +5,7 @@
 ;;; A `waiter` belongs to one thread at a time; once cancelled it stays so. Compiled with interrupts disabled.
 
 (module bokbok-waiting
-  (make-waiter waiter-cancelled? cancel-wait! wait-for-fd!)
+  (make-waiter waiter-cancelled? cancel-wait! wait-for-fd! limit-after)
   (import scheme bokbok-compat)
 
   (define-record-type bokbok-waiter
@@ -35,6 +35,14 @@
                  (when limit (##sys#thread-block-for-timeout! self limit))
                  (##sys#thread-block-for-i/o! self fd direction)
                  (##sys#schedule)))))))
+
+  ;; The scheduler hands its nearest limit to the system as an int of milliseconds, and takes no infinity at all: a wait
+  ;; for more seconds than this has no limit.
+  (define longest 1000000)
+
+  ;; The time of the clock that is `seconds` away; #f: no limit.
+  (define (limit-after seconds)
+    (and seconds (< seconds longest) (+ (now-ms) (* 1000.0 seconds))))
 
   ;; Ends the wait that is under way, and every later one, at once.
   (define (cancel-wait! waiter)

@@ -220,6 +220,25 @@
          (stop-server! server)
          (wait-until-server-stopped server)
          (say 'over)))
+      ;; Times without end, and of more milliseconds than the scheduler can count, are no limit; what is no time is refused.
+      ((endless-times)
+       (for-each
+         (lambda (endless)
+           (parameterize ((bokbok-hello-timeout endless) (bokbok-connect-timeout endless) (bokbok-flush-timeout endless))
+             (let* ((key (passphrase->key "secret"))
+                    (server (start-server '(tcp "127.0.0.1" 0) 5 (lambda (user) key) #f echo #f))
+                    (con (open-connection! (list 'tcp "localhost" (caddr (server-addr server))) "user" key #f #f)))
+               (ask con 'in-time)
+               (close-connection! con)
+               (stop-server! server)
+               (wait-until-server-stopped server))))
+         '(+inf.0 1e300 3e6))
+       (for-each
+         (lambda (time)
+           (say 'refused
+                (handle-exceptions e ((condition-predicate 'type) e) (bokbok-hello-timeout time) #f)
+                (handle-exceptions e ((condition-predicate 'type) e) (bokbok-flush-timeout time) #f)))
+         (list (string->number "+nan.0") 0 -1 'soon #f)))
       (else (error "no such scene" scene))))
 
   ;; `raise` of an object that is no condition.

@@ -57,6 +57,15 @@ def _build(version: str, prefix: str | None, target: str) -> Path:
     return ROOT / folder / target
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs a program waits for its compilation: no reason to give it up on a busy machine."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and {"program", "installed"} & set(
+            getattr(item, "fixturenames", ())
+        ):
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture(scope="session", params=["chicken5", "chicken4"])
 def program(request: pytest.FixtureRequest) -> Callable[[str], Path]:
     """Builds a program of `chicken-reference/` by its name, with each CHICKEN that is here; its path."""

@@ -135,6 +135,10 @@ def test_a_handler_that_closes_its_connection_is_not_told_and_the_other_end_is(s
     assert seen[2:] == ["(over)"]
 
 
+def test_a_time_without_end_is_no_limit_and_what_is_no_time_is_refused(scene: Callable[[str], Seen]) -> None:
+    assert scene("endless-times") == ["(answer in-time)"] * 3 + ["(refused #t #t)"] * 5
+
+
 def test_a_client_that_reads_nothing_does_not_keep_the_server_from_stopping(
     program: Callable[[str], Path], tmp_path: Path
 ) -> None:
