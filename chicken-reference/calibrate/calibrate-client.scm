@@ -15,6 +15,9 @@
 (include "service.scm")
 
 (define args (command-line-arguments))
+(unless (memv (length args) '(1 3))
+  (fprintf (current-error-port) "usage: calibrate-client ADDRESS [USER PASSPHRASE-FILE] < SCRIPT~%")
+  (exit 2))
 (define address (car args))
 (define user (and (> (length args) 2) (cadr args)))
 

@@ -13,7 +13,10 @@
 (include "service.scm")
 
 (define args (command-line-arguments))
-(define port (string->number (car args)))
+(define port (and (memv (length args) '(1 3)) (string->number (car args))))
+(unless port
+  (fprintf (current-error-port) "usage: calibrate-server PORT [USER PASSPHRASE-FILE]~%")
+  (exit 2))
 (define user (and (> (length args) 2) (cadr args)))
 
 (define (first-line file)

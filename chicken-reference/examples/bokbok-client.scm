@@ -13,7 +13,10 @@
 
 (define args (command-line-arguments))
 (define address (if (pair? args) (car args) "127.0.0.1:4444"))
-(define wait (if (> (length args) 1) (string->number (cadr args)) 10))
+(define wait
+  (cond ((< (length args) 2) 10)
+        ((string->number (cadr args)))
+        (else (error "SECONDS is a number" (cadr args)))))
 
 ;; What `printf` returns travels as `()`.
 (define (handle con request)

@@ -13,7 +13,10 @@
 
 (define args (command-line-arguments))
 (define address (if (pair? args) (car args) "127.0.0.1:4444"))
-(define pause (if (> (length args) 1) (string->number (cadr args)) 1))
+(define pause
+  (cond ((< (length args) 2) 1)
+        ((string->number (cadr args)))
+        (else (error "SECONDS is a number" (cadr args)))))
 
 ;; Whatever passes for a database of users.
 (define (user->key user)

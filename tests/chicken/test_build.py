@@ -92,6 +92,9 @@ def test_the_programs_for_calibrating_are_compiled_by_a_user_and_talk(installed:
         shutil.copy(ROOT / "calibrate" / source, tmp_path)
     for name in ("calibrate-client", "calibrate-server"):
         assert "arning" not in installed.run("csc", f"{name}.scm", folder=tmp_path)
+    for name in ("calibrate-client", "calibrate-server"):
+        bare = subprocess.run([tmp_path / name], env=installed.environment, capture_output=True, text=True, timeout=60)
+        assert (bare.returncode, bare.stderr.split(" ")[:2]) == (2, ["usage:", name])
     (tmp_path / "pass").write_text("secret\n")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])

@@ -24,3 +24,10 @@ def test_the_demo_pings_and_calls_back(program: Callable[[str], Path], tmp_path:
         server.wait(30)
         assert server.stdout is not None
         server.stdout.close()
+
+
+def test_an_example_says_what_is_wrong_with_its_arguments(program: Callable[[str], Path], tmp_path: Path) -> None:
+    for name in ("bokbok-client", "bokbok-server"):
+        done = subprocess.run([program(name), tmp_path / "s", "soon"], capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0
+        assert "SECONDS is a number" in done.stderr
