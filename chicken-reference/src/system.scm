@@ -271,22 +271,25 @@ C
 
   (define (fd-is-stuck? fd) ((foreign-lambda bool "bokbok_stuck" int) fd))
 
+  (define (log-to-standard-error line)
+    ;; One write(2) of less than PIPE_BUF bytes to a pipe that has room does not wait.
+    (unless (fd-is-stuck? 2)
+      (let ((text (string-append "bokbok: " line "\n")))
+        ((foreign-lambda* void ((scheme-pointer s) (int n)) "ssize_t r = write(2, s, n); (void)r;")
+         text (min 4000 (string-length text))))))
+
   ;; Called with one string, a line without its end, for what a program's author would want to see: a handler
   ;; that failed, a connection that was refused and why. #f: nothing is said.
   (define bokbok-log
-    (make-parameter
-      (lambda (line)
-        ;; One write(2) of less than PIPE_BUF bytes to a pipe that has room does not wait.
-        (unless (fd-is-stuck? 2)
-          (let ((text (string-append "bokbok: " line "\n")))
-            ((foreign-lambda* void ((scheme-pointer s) (int n)) "ssize_t r = write(2, s, n); (void)r;")
-             text (min 4000 (string-length text))))))
+    (make-parameter log-to-standard-error
       (lambda (x) (if (or (not x) (procedure? x)) x (error 'bokbok-log "neither a procedure nor #f" x)))))
 
+  ;; Never fails: it is called by threads that have a connection to end.
   (define (log-line . parts)
-    (let ((log (bokbok-log)))
+    (let ((log (bokbok-log)) (line (apply string-append parts)))
       (when log
-        (log (apply string-append parts)))))
+        (handle-exceptions e (log-to-standard-error (string-append line " (and the procedure of bokbok-log failed)"))
+          (log line)))))
 
   ;; A write to a connection that the other end has closed must be an error of that write, not the program's end.
   (define (ignore-sigpipe!)

@@ -220,6 +220,15 @@
          (stop-server! server)
          (wait-until-server-stopped server)
          (say 'over)))
+      ;; A log that fails takes nothing with it: the connection that it tells of ends, and the server stops.
+      ((log-fails)
+       (bokbok-log (lambda (line) (error "the disk is full")))
+       (let* ((key (passphrase->key "secret"))
+              (server (start-server address 5 (lambda (user) (error "no database")) #f echo #f)))
+         (ask (open-connection! address "user" key #f #f) 1)
+         (stop-server! server)
+         (wait-until-server-stopped server)
+         (say 'over)))
       ;; Times without end, and of more milliseconds than the scheduler can count, are no limit; what is no time is refused.
       ((endless-times)
        (for-each

@@ -135,6 +135,19 @@ def test_a_handler_that_closes_its_connection_is_not_told_and_the_other_end_is(s
     assert seen[2:] == ["(over)"]
 
 
+def test_a_log_that_fails_does_not_keep_a_connection_from_its_end(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    words = (program("handlers"), "log-fails", tmp_path / "s")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["(answer (net))", "(over)"])
+    assert [line.split(" (")[0] for line in done.stderr.splitlines()] == [
+        "bokbok: user->key failed: no database",
+        "bokbok: hello refused: unknown user or wrong key",
+    ]
+    assert done.stderr.count("(and the procedure of bokbok-log failed)") == 2
+
+
 def test_a_time_without_end_is_no_limit_and_what_is_no_time_is_refused(scene: Callable[[str], Seen]) -> None:
     assert scene("endless-times") == ["(answer in-time)"] * 3 + ["(refused #t #t)"] * 5
 
