@@ -34,8 +34,8 @@ chicken5: ## build our egg and its puppet with the CHICKEN 5 that is installed
 
 # An installed CHICKEN 4: its prefix, absolute, since recipes work in other folders.
 CHICKEN4_HOME = $(abspath $(CHICKEN4))
-NEEDS_CHICKEN4 = test -n "$(CHICKEN4)" && test -x "$(CHICKEN4_HOME)/bin/csc" \
-    || { echo "usage: make $@ CHICKEN4=/prefix-of-a-CHICKEN-4 (its bin/ holds csc)" >&2; exit 2; }
+NEEDS_CHICKEN4 = test "$(words $(CHICKEN4))" = 1 && test -x "$(CHICKEN4_HOME)/bin/csc" \
+    || { echo "usage: make $@ CHICKEN4=/prefix-of-a-CHICKEN-4 (its bin/ holds csc; no spaces in it)" >&2; exit 2; }
 
 # EGGS=none takes the stand-ins whatever eggs that CHICKEN has. A matrix that fails does not keep the tests from running.
 chicken4-check: setup-test ## compile the egg with the CHICKEN 4 under CHICKEN4=/prefix, play the matrix with it, pass its tests

@@ -122,3 +122,12 @@ def test_the_programs_for_calibrating_are_compiled_by_a_user_and_talk(installed:
         '("whoami") => "alice"',
     ]
     assert said.splitlines() == once * 2  # on two connections
+
+
+@pytest.mark.parametrize("variable", ["PREFIX", "BUILD"])
+def test_a_space_in_a_path_is_named(variable: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", "-C", str(ROOT), f"{variable}=/a b"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert f'there is a space in {variable}, "/a b"' in done.stderr
