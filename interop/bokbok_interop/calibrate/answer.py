@@ -19,6 +19,10 @@ from .verify import Proof
 __all__ = ["Answer", "Secrets"]
 
 
+_BEYOND = ("sha256-twice", "sha512-256", "blake2b-256")
+"""Derivations that no document lets expect: a claim wants more than that a box opens by one of many."""
+
+
 @dataclass(frozen=True)
 class Secrets:
     """What is known of the client; none of it is shown.
@@ -38,13 +42,19 @@ class Secrets:
         """Whether boxes are to be expected."""
         return self.user is not None
 
-    def keys(self) -> dict[str, bytes]:
-        """Every key that may be the user's, by the name of its derivation."""
+    def keys(self, *, beyond: bool = False) -> dict[str, bytes]:
+        """Every key that may be the user's, by the name of its derivation.
+
+        Args:
+            beyond: those of the derivations that can be spoken and are not in the table of what peers may have.
+        """
         if self.key is not None:
-            return {"": self.key}
+            return {} if beyond else {"": self.key}
         assert self.passphrase is not None
         out: dict[str, bytes] = {}
         for name, derive in DERIVATIONS.items():
+            if (name in _BEYOND) != beyond:
+                continue
             with contextlib.suppress(ProfileError):  # a passphrase that is no key in digits
                 made = derive(self.passphrase)
                 if made not in out.values():

@@ -54,6 +54,7 @@ class Fit:
         said: which kinds of message either side said.
         hits: requests that are known to be said, and are read as such.
         guessed: whether nothing proves it: there are no boxes, and no request is known.
+        swappable: whether responses might be errors: all are texts, and no question tells.
     """
 
     messages: Messages
@@ -67,6 +68,7 @@ class Fit:
     said: set[tuple[str, int]] = field(default_factory=set)
     hits: int = 0
     guessed: bool = False
+    swappable: bool = False
 
 
 Slot = tuple[int, str]
@@ -124,6 +126,7 @@ def finished(
     """Which dialects write the datums as they came; `None` if the messages do not decode as they should."""
     exact: dict[str, int] = {}
     sense = 0.0
+    swappable = False
     for dialect in DIALECTS.values():
         codec = messages.bind(dialect, 100_000)
         same = 0
@@ -143,23 +146,28 @@ def finished(
             except WriteError:
                 continue
             same += again == body.data
-        sense = max(sense, _sense(bodies, said))
+        judged = _judged(bodies, said)
+        sense = max(sense, sum(judged))
+        answers = [datum for found, _, datum in said if found == RESPONSE]
+        swappable = not judged and bool(answers) and all(type(datum) is str for datum in answers)
         exact[dialect.name] = same
     most = max(exact.values())
     dialects = [dialect for name, dialect in DIALECTS.items() if exact[name] == most]
-    return Fit(messages, kinds, dialects, len(bodies) - most, seen, notes, score=most + 4 * sense)
+    fit = Fit(messages, kinds, dialects, len(bodies) - most, seen, notes, score=most + 4 * sense)
+    fit.swappable = swappable
+    return fit
 
 
 _FAILING = ("fail", "raise", "unwritable", "unknown", "nonsense")
 
 
-def _sense(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> float:
-    """How well the answers suit the questions: an echo is what was asked for, a failure says what it was told to."""
+def _judged(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> list[int]:
+    """How answers suit the questions: an echo is what was asked for, a failure says what it was told to; 1 or -1."""
     asked: dict[tuple[int, str, int], Any] = {}
     for body, (kind, id, datum) in zip(bodies, said, strict=True):
         if kind == REQUEST:
             asked[body.conn, body.source, id] = datum
-    points = 0.0
+    points: list[int] = []
     for body, (kind, id, datum) in zip(bodies, said, strict=True):
         question = asked.get((body.conn, other_side(body.source), id))
         if kind == REQUEST or not isinstance(question, list) or not question or type(question[0]) is not str:
@@ -167,7 +175,7 @@ def _sense(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> floa
         name, what = question[0], question[1] if len(question) > 1 else None
         if name in ("echo", "ping") and len(question) == 2:
             expected = what if name == "echo" else ["pong", what]
-            points += 1 if kind == RESPONSE and written(datum) == written(expected) else -1
+            points.append(1 if kind == RESPONSE and written(datum) == written(expected) else -1)
         elif name in _FAILING:
-            points += 1 if kind == ERROR and (name != "fail" or str(what) in str(datum)) else -1
+            points.append(1 if kind == ERROR and (name != "fail" or str(what) in str(datum)) else -1)
     return points

@@ -164,8 +164,8 @@ def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> C
             if found is None:
                 return None
             packets, rest = found
-            if rest and not _plausible(packets, rest):
-                return None
+            if rest and (source in one.ended or not _plausible(packets, rest)):
+                return None  # what has an end is whole
             out.append(packets)
             left += rest
     if not any(client):

@@ -37,7 +37,10 @@ def fit_messages(bodies: Sequence[Body], known: set[bytes], clock: Clock, *, who
     ending = _ending_of(bodies)
     inner = [replace(body, data=body.data.removesuffix(ending)) for body in bodies] if ending else bodies
     fits = fit_datums(bodies, inner, ending.decode("ascii"), known, clock, whole=whole)
-    fits = fits or fit_binary(bodies, known, clock, whole=whole)
+    if not any(fit.hits for fit in fits):
+        # The bytes of a header may read as a symbol.
+        fits += fit_binary(bodies, known, clock, whole=whole)
+        fits = [fit for fit in fits if fit.hits] or fits
     for fit in fits:
         fit.doubts = _doubts(bodies, fit)
         fit.said = {(body.source, kind) for body, kind in zip(bodies, fit.kinds, strict=True)}

@@ -109,12 +109,13 @@ class _Shapes:
             fit = self._with_answers(key)
             if fit is not None:
                 fit.hits = self.hits[key]
-                fit.score += fit.hits * 3 + len(self.cover[key]) - (5 if key.has_tail else 0)
+                fit.score += fit.hits * 3 + len(self.cover[key]) - (5 if key.has_tail and not fit.hits else 0)
                 fit.score -= len(key.shape) / 1000 + (key.form.id_base == 16) + 2 * len(fit.notes)
                 out.append(fit)
                 if len(out) >= _MOST_FITS:
                     break
-        return out
+        # What is known to be said is understood only where it is read as such.
+        return [fit for fit in out if fit.hits] or out
 
     def _is_plain_too(self, key: Key) -> bool:
         """Whether the same IDs are written without zeros in front, or in decimal digits: nothing is known of more."""

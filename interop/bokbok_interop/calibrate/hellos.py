@@ -66,7 +66,8 @@ def contents_of(contents: list[bytes], user: bytes) -> Iterator[tuple[Template, 
                     continue
                 found = {content[a:b] for content in contents}
                 text = next(iter(found))
-                same = len(found) == 1 and (len(contents) > 1 or text.isascii())
+                # One connection does not show what changes; a random byte or two may well look like a letter.
+                same = len(found) == 1 and (len(contents) > 1 or (len(text) >= _WORD and text.isascii()))
                 pieces += _with_user(text, user) if same else [Field("any", "raw", b - a)]
             yield Template(tuple(pieces)), [content[start : start + 32] for content in contents]
             if start == 0 and size >= 56:
@@ -83,6 +84,7 @@ def _with_user(literal: bytes, user: bytes) -> list[bytes | Field]:
     return [part for part in parts if part]
 
 
+_WORD = 8
 _TELLING = 3
 """Bytes of a username that do not stand somewhere by chance."""
 

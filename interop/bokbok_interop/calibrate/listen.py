@@ -42,8 +42,11 @@ SEARCH = 15.0
 """Seconds that a search may take while a client waits."""
 _READ = 1 << 18
 
-ASKED: tuple[Any, ...] = (["echo", "marker"], ["fail", "marker of a failure"], ["callback", "1"])
-"""What a client is asked: the conformance service answers the first two, the demo's client the last."""
+ASKED: tuple[Any, ...] = (
+    ["echo", "marker"], ["fail", "marker of a failure"], ["callback", "1"], ["echo", [1, "marker"]],
+)  # fmt: skip
+"""What a client is asked: the demo's client answers the third, the conformance service the others. The last answer is
+no text, as the message of an error is: it tells the two apart."""
 
 
 def key_of(profile: Profile, secrets: Secrets) -> Key | None:
@@ -61,13 +64,15 @@ class Talk:
         number: of the connection.
         heard: all that the client sent.
         said: all that was sent to it.
-        trusted: whether the client went on after what was said to it.
+        trusted: whether the client went on after what was said to it, and what it said then is understood.
+        confirmed: how much had been said to it when it last said something.
     """
 
     number: int
     heard: bytes = b""
     said: bytes = b""
     trusted: bool = False
+    confirmed: int = 0
     _events: list[tuple[str, Any]] = field(default_factory=list)
     _asking: bool = False
     _answering: bool = False
@@ -85,6 +90,7 @@ class Talk:
     def hear(self, data: bytes) -> None:
         """The client sent some bytes."""
         self.heard += data
+        self.confirmed = len(self.said)
         self._events.append(("heard", data))
 
     def ask(self) -> None:
@@ -205,12 +211,21 @@ class Listener:
 
     def answer(self, patience: float) -> Answer:
         """What comes of all that was heard. What was said is this side's own, and proves nothing by itself."""
+        hopeful = self.recorded(hopeful=True)
+        answer = solve(hopeful, self._secrets, self._known, patience=patience, made_up=SERVER)
+        if answer.profiles or hopeful == self.recorded():
+            return answer
         return solve(self.recorded(), self._secrets, self._known, patience=patience, made_up=SERVER)
 
-    def recorded(self) -> list[Recorded]:
-        """The connections; what was said on them only where the client went on after it."""
+    def recorded(self, *, hopeful: bool = False) -> list[Recorded]:
+        """The connections; of what was said on them only what the client went on after.
+
+        Args:
+            hopeful: also where it is not understood yet what the client said then: its answers may be of a form that
+                was not to be known, and it takes the questions to tell a failure from the rest.
+        """
         return [
-            Recorded(talk.number, talk.heard, talk.said if talk.trusted else b"", set())
+            Recorded(talk.number, talk.heard, talk.said[: talk.confirmed] if talk.trusted or hopeful else b"", set())
             for talk in self._talks
             if talk.heard
         ]

@@ -51,6 +51,9 @@ ANSWERED, NONSENSE, SILENT, AFTER_REQUEST, AFTER_HELLO, UNREACHABLE = (
 """How far a server went along."""
 
 
+_TOLD_OF = 25
+"""Connections after which it is told how it goes."""
+
 Chosen = tuple[int, ...]
 """For each layer but the messages, which of its strategies."""
 
@@ -88,10 +91,10 @@ _MOST_DIFFERING = 3
 def _layers(secrets: Secrets) -> dict[str, list[Any]]:
     """What each layer may be, the likeliest first. Messages are the last."""
     framings = [
-        IntegerLength(), IntegerLength("u16-be"), IntegerLength("u32-le"), TextLength(10, ending=b"\n"),
-        TextLength(10, ending=b":", trailer=b","), Datums(b"\n"), IntegerLength("u64-be"), IntegerLength("u16-le"),
-        IntegerLength("leb128"), IntegerLength("u32-be", own=True), TextLength(10, ending=b" "),
-        TextLength(10, ending=b":"), TextLength(16, ending=b"\n"), Datums(b""), Lines(), IntegerLength("u8"),
+        IntegerLength(), IntegerLength("u16-be"), Datums(b"\n"), IntegerLength("u32-le"),
+        TextLength(10, ending=b"\n"), TextLength(10, ending=b":", trailer=b","), IntegerLength("u64-be"),
+        IntegerLength("u16-le"), IntegerLength("leb128"), IntegerLength("u32-be", own=True),
+        TextLength(10, ending=b" "), TextLength(10, ending=b":"), TextLength(16, ending=b"\n"), Datums(b""), Lines(), IntegerLength("u8"),
         IntegerLength("u64-le"), IntegerLength("u16-be", own=True),
     ]  # fmt: skip
     tags = [
@@ -141,7 +144,9 @@ def _built(layers: dict[str, list[Any]], chosen: Chosen, secrets: Secrets) -> Pr
         if textual and isinstance(options["messages"], BinaryHeader):
             return None
         return canonical(Profile("probed", framing=framing, messages=options["messages"]))
-    if textual and (encoding == "raw" or (isinstance(framing, Lines) and encoding in ("string", "u8vector"))):
+    if textual and encoding == "raw":
+        encoding = "blob"  # as `write` prints bytes
+    if isinstance(framing, Lines) and encoding in ("string", "u8vector"):
         return None
     form = "quoted-" + encoding if textual and encoding in ("hex", "base64") else encoding
     key, user = Field("key", form), Field("user", "string" if textual else "raw")
@@ -227,6 +232,8 @@ class Probe:
             capture = Capture(str(address[0]))
             how = await self._try(address, profile, capture)
             self.ways[how] += 1
+            if self.tried % _TOLD_OF == 0:
+                self.say(next(self.notes()))
             if how == ANSWERED:
                 self.say(f"after {self.tried} connections: an answer")
                 self.capture = capture

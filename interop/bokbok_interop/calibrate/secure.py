@@ -89,6 +89,7 @@ class SecureSearch:
     def __init__(self, recorded: list[Recorded], secrets: Secrets, known: set[bytes], clock: Clock) -> None:
         self.recorded = recorded
         self.user = secrets.user or b""
+        self._beyond = secrets.keys(beyond=True)
         self.known = known
         self.clock = clock
         self.oracle = Oracle(secrets.keys(), clock)
@@ -401,36 +402,55 @@ class SecureSearch:
     def last_resort(self, trail: Trail) -> None:
         """Every offset of the first 4 kB of a direction, for boxes of the sizes that a session key gives."""
         one = next(one for one in self.recorded if one.client)
-        data = one.client[:4096]
+        data = one.client[:_FIRST]
         self.oracle.left = MOST_ATTEMPTS
-        windows = itertools.chain(
-            texts_in(data),
-            (
-                Seen(start, start + size, "raw", data[start : start + size])
-                for start in range(max(0, len(data) - 47))
-                for size in _SIZES
-                if start + size <= len(data)
-            ),
-        )
-        for part in windows:
-            found = self.oracle.look(0, part, [], 0) or (
-                self.oracle.look(0, part, [], 1) if len(part.value) in _BARE_SIZES else None
+        opened = _anywhere(self.oracle, data)
+        if opened is not None:
+            part, found = opened
+            made = f"under {found.derivation}" if found.derivation else "under the given key"
+            trail.say(
+                "boxes",
+                f"the session key's box lies at bytes {part.start} to {part.end} of the client's, {made} "
+                f"({_NONCES[found.nonce]}); no known framing explains what is around it",
             )
-            if found:
-                made = f"under {found.derivation}" if found.derivation else "under the given key"
-                trail.say(
-                    "boxes",
-                    f"the session key's box lies at bytes {part.start} to {part.end} of the client's, {made} "
-                    f"({_NONCES[found.nonce]}); no known framing explains what is around it",
-                )
-                trail.mark(one.conn, "client", part.start, part.end, "session key's box")
-                return
+            trail.mark(one.conn, "client", part.start, part.end, "session key's box")
+            return
+        opened = _anywhere(Oracle(self._beyond, self.clock), data) if self._beyond else None
+        if opened is not None:
+            trail.say(
+                "keys",
+                f"no derivation of the table opens a box, {opened[1].derivation} opens one at byte {opened[0].start} "
+                "of the client's: name it in a profile, make the key by that (bokbok key --profile), give --key-file",
+                "failed",
+            )
+            return
         keys = "the given key" if set(self.oracle.keys) == {""} else "any key derived from this passphrase"
         trail.say(
             "boxes", f"no box opens under {keys}, at any of the first {len(data)} bytes of the client's", "failed"
         )
 
 
+def _anywhere(oracle: Oracle, data: bytes) -> tuple[Seen, KeyBox] | None:
+    """Where a session key's box opens, whatever surrounds it."""
+    windows = itertools.chain(
+        texts_in(data),
+        (
+            Seen(start, start + size, "raw", data[start : start + size])
+            for start in range(max(0, len(data) - 47))
+            for size in _SIZES
+            if start + size <= len(data)
+        ),
+    )
+    for part in windows:
+        found = oracle.look(0, part, [], 0)
+        if found is None and len(part.value) in _BARE_SIZES:
+            found = oracle.look(0, part, [], 1)
+        if found is not None:
+            return part, found
+    return None
+
+
+_FIRST = 4096
 _SIZES = (72, 48, 88, 96, 104, 136)
 """Bytes of a session key's box, with a nonce or without, and with some material behind the key."""
 _BARE_SIZES = (48, 64, 72)

@@ -10,6 +10,7 @@ A profile is claimed only when `verify.prove` has written every byte of every co
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -253,6 +254,16 @@ class _Solver:
         if best.fit.guessed:
             answer.open.append("whether it is understood: none of its requests is known; give them with --messages")
         fit, trail = best.fit, best.trail
+        if fit.swappable and not _names_its_response(fit.messages):
+            answer.open.append("which answers are failures: all are texts, and nothing that was asked tells them apart")
+        if self.secrets.secure and len(self.recorded) < 2:
+            content: Any = plain(best.profile).hello
+            if any(not isinstance(part, Field) or part.name == "any" for part in content.content.parts):
+                answer.open.append(
+                    "whether what is in the box beside the session key changes: a second connection would tell"
+                )
+        if self.made_up is not None:
+            answer.notes.append(f"what the {self.made_up} said is the calibrator's own: it proves nothing of a peer's")
         if self.secrets.secure:
             trail.steps = [step for step in trail.steps if step.topic != "hello"]
             hello: Any = plain(best.profile).hello
@@ -346,6 +357,14 @@ def _rated(profile: Profile, proofs: Iterable[Proof], fit: Fit) -> float:
     if isinstance(framing, Lines):
         score -= 1.5
     return score
+
+
+_RESPONSE = re.compile(r"resp|repl|answ|result|return|rsp|ok|val|ack|\bres\b|\bret\b", re.IGNORECASE)
+
+
+def _names_its_response(messages: Any) -> bool:
+    """Whether the tag of a response says that it is one."""
+    return bool(_RESPONSE.search(str(getattr(messages, "response", ""))))
 
 
 def _literals(profile: Profile) -> int:

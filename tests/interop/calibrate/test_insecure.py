@@ -73,7 +73,7 @@ def test_digits_are_not_taken_for_a_header_and_a_number() -> None:
 def test_a_recording_that_ends_in_the_middle_of_a_packet_is_explained_up_to_there() -> None:
     true = profile(framing=TextLength(16, ending=b" ", upper=True))
     recorded = recording(true, secure=False, lines=SHORT, connections=1)
-    recorded[0].client = recorded[0].client[:-9]
+    recorded[0].client, recorded[0].ended = recorded[0].client[:-9], set()
     answer = solved(recorded, secure=False)
     assert answer.status == 0
     assert plain(answer.profiles[0]).framing == true.framing
