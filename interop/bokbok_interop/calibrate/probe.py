@@ -94,7 +94,8 @@ def _layers(secrets: Secrets) -> dict[str, list[Any]]:
         IntegerLength(), IntegerLength("u16-be"), Datums(b"\n"), IntegerLength("u32-le"),
         TextLength(10, ending=b"\n"), TextLength(10, ending=b":", trailer=b","), IntegerLength("u64-be"),
         IntegerLength("u16-le"), IntegerLength("leb128"), IntegerLength("u32-be", own=True),
-        TextLength(10, ending=b" "), TextLength(10, ending=b":"), TextLength(16, ending=b"\n"), Datums(b""), Lines(), IntegerLength("u8"),
+        TextLength(10, ending=b" "), TextLength(10, ending=b":"), TextLength(16, ending=b"\n"),
+        Datums(b""), Lines(), IntegerLength("u8"),
         IntegerLength("u64-le"), IntegerLength("u16-be", own=True),
     ]  # fmt: skip
     tags = [
