@@ -215,8 +215,9 @@ def _separated(cut: Cut, recorded: list[Recorded]) -> list[Cut]:
                 for source, lists in (("client", cut.client), ("server", cut.server)):
                     again = _written(framing, lists[index])
                     stream = one.stream(source)[len(cut.preamble) if source == "client" else 0 :]
-                    if len(again) > len(stream) and place == "after" and again.startswith(stream):
-                        continue  # cut off just before the separator
+                    cut_off = len(again) > len(stream) and source not in one.ended
+                    if cut_off and place == "after" and again.startswith(stream):
+                        continue  # just before the separator
                     if not stream.startswith(again):
                         good = False
             if good:
