@@ -31,6 +31,7 @@ SHORT: tuple[str, ...] = (
     '("callback" 2 "marker")',
     '("echo" (key: 0.1 1e+21 -0.5))',
     '("echo" "quote \\" backslash \\\\ tab \\t newline \\n bell \\a null \\x00 escape \\x1b")',
+    '("echo" "' + "The quick brown fox. " * 7 + '")',
     '("echo" "' + "The quick brown fox. " * 15 + '")',
     '("unknown" "request")',
 )

@@ -19,7 +19,7 @@ from .verify import Proof
 __all__ = ["Answer", "Secrets"]
 
 
-_BEYOND = ("sha256-twice", "sha512-256", "blake2b-256")
+_BEYOND = ("sha512-hex-twice", "sha512-hex-first-32", "sha256-twice", "sha512-256", "blake2b-256")
 """Derivations that no document lets expect: a claim wants more than that a box opens by one of many."""
 
 
