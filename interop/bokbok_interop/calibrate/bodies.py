@@ -30,12 +30,14 @@ class Body:
         source: `client` or `server`.
         data: its bytes.
         prefix: the literal bytes in front of its box, or in front of it.
+        made_up: whether the calibrator said it: how it is numbered and typed is no evidence of a peer's.
     """
 
     conn: int
     source: str
     data: bytes
     prefix: bytes = b""
+    made_up: bool = False
 
 
 @dataclass
@@ -90,11 +92,12 @@ def progression(ids: Sequence[int]) -> int | None:
     return step
 
 
-def numbering(ids: list[tuple[int, str, int]]) -> tuple[int, int, int, list[str]]:
+def numbering(ids: list[tuple[int, str, int]], *, shown: bool = True) -> tuple[int, int, int, list[str]]:
     """How requests are numbered.
 
     Args:
         ids: connection, direction and ID of each.
+        shown: whether a server's would have been; else no ID of its may count as used before, whatever it begins with.
 
     Returns:
         The first ID of the client's and of the server's, the step, and what to tell where they are not so.
@@ -117,7 +120,8 @@ def numbering(ids: list[tuple[int, str, int]]) -> tuple[int, int, int, list[str]
     first = firsts.get("client", firsts.get("server", 0))
     if "server" not in firsts:
         notes.append("no request of the server's was seen: where its IDs begin is assumed")
-    return first, firsts.get("server", first + 1 if step == 2 else first), step, notes
+    assumed = first if step != 2 else first + 1 if shown else first - first % 2
+    return first, firsts.get("server", assumed), step, notes
 
 
 def finished(

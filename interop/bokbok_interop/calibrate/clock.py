@@ -12,7 +12,7 @@ __all__ = ["PATIENCE", "Clock", "OutOfTime"]
 PATIENCE = 50.0
 """Seconds after which a search gives up and tells how far it got. Formats of the table take one or two."""
 
-_WAIT = 2.4
+_WAIT = 1.2
 """So much longer it may take by the clock on the wall: the processor may have others to serve."""
 _SELDOM = 0.02
 

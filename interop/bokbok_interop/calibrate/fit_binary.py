@@ -212,8 +212,8 @@ def _fitted(
         return None
     if nested and message == "string" and texts and all(map(_reads_as_string, texts)):
         message = "text"
-    ids = [(b.conn, b.source, r.id) for b, r in zip(bodies, rows, strict=True) if r.tag == request]
-    first, server_first, step, told = numbering(ids)
+    ids = [(b.conn, b.source, r.id) for b, r in zip(bodies, rows, strict=True) if r.tag == request and not b.made_up]
+    first, server_first, step, told = numbering(ids, shown=not any(body.made_up for body in bodies))
     try:
         messages = BinaryHeader(
             request, response, error, name, order, "string" if nested else "datum", message, ending,

@@ -219,8 +219,10 @@ class _Shapes:
         if error is None:
             notes.append("no failed request was seen: the form of an error is assumed")
             error = replace(response, shape=_error_after(key.shape, response.shape), nested=False)
-        requests = [(bodies[i].conn, bodies[i].source, tables[i][key].id) for i in sorted(mine)]
-        first, server_first, step, told = numbering(requests)
+        requests = [
+            (bodies[i].conn, bodies[i].source, tables[i][key].id) for i in sorted(mine) if not bodies[i].made_up
+        ]
+        first, server_first, step, told = numbering(requests, shown=not any(body.made_up for body in bodies))
         best: Fit | None = None
         for separator in (" ", "\n") if _is_bare(key.shape) else (" ",):
             try:

@@ -171,9 +171,26 @@ def _users_in(packet: bytes, user: bytes, *, textual: bool) -> Iterator[tuple[fl
 
 
 def packet_form(
-    opened: list[Opened], sources: list[str], kinds: Sequence[int], encoding: str, *, plain: bool = False
+    opened: list[Opened],
+    sources: list[str],
+    kinds: Sequence[int],
+    encoding: str,
+    *,
+    plain: bool = False,
+    made_up: str | None = None,
 ) -> PacketForm | None:
-    """What stands around the boxes: for each direction and kind of message the same."""
+    """What stands around the boxes: for each direction and kind of message the same.
+
+    Args:
+        opened: the messages.
+        sources: who said each.
+        kinds: what each is.
+        encoding: of the boxes.
+        plain: whether messages of an insecure connection are encoded too.
+        made_up: the side that the calibrator played: it is taken to do as the other does.
+    """
+    known = [(one, side, kind) for one, side, kind in zip(opened, sources, kinds, strict=True) if side != made_up]
+    opened, sources, kinds = [k[0] for k in known], [k[1] for k in known], [k[2] for k in known]
     prefixes: dict[str, Any] = {"client": b"", "server": b""}
     suffixes = {"client": b"", "server": b""}
     for source in prefixes:

@@ -57,6 +57,7 @@ class InsecureSearch:
         recorded: the connections.
         known: datums that may be expected, as written.
         clock: says when to give up.
+        made_up: the side that the calibrator played.
 
     Attributes:
         one_is_enough: the first profile of a cut that is proven is the best of it.
@@ -64,7 +65,8 @@ class InsecureSearch:
 
     one_is_enough = True
 
-    def __init__(self, recorded: list[Recorded], known: set[bytes], clock: Clock) -> None:
+    def __init__(self, recorded: list[Recorded], known: set[bytes], clock: Clock, made_up: str | None = None) -> None:
+        self.made_up = made_up
         self.recorded = recorded
         self.known = known
         self.clock = clock
@@ -103,7 +105,7 @@ class InsecureSearch:
                     except (BokbokError, ValueError):
                         return
                 flat.append(Opened(prefix, b"", body))
-                bodies.append(Body(index, source, body, prefix))
+                bodies.append(Body(index, source, body, prefix, source == self.made_up))
         for fit in fit_messages(bodies, self.known, self.clock, whole=not cut.left)[:_MOST_FITS]:
             if not fit.hits:
                 # What is known to be said is all the proof that there is. Many bytes look like a header with a number.
@@ -111,7 +113,8 @@ class InsecureSearch:
                     continue
                 fit.guessed = True
             form = packet_form(
-                flat, [body.source for body in bodies], fit.kinds, encoding, plain=encoding != "raw"
+                flat, [body.source for body in bodies], fit.kinds, encoding,
+                plain=encoding != "raw", made_up=self.made_up,
             )  # fmt: skip
             if form is None:
                 continue

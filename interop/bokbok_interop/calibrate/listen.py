@@ -211,11 +211,15 @@ class Listener:
 
     def answer(self, patience: float) -> Answer:
         """What comes of all that was heard. What was said is this side's own, and proves nothing by itself."""
-        hopeful = self.recorded(hopeful=True)
-        answer = solve(hopeful, self._secrets, self._known, patience=patience, made_up=SERVER)
-        if answer.profiles or hopeful == self.recorded():
-            return answer
-        return solve(self.recorded(), self._secrets, self._known, patience=patience, made_up=SERVER)
+        solid = self.recorded()
+        tried: list[list[Recorded]] = []
+        for recorded in (self.recorded(hopeful=True), solid, [replace(one, server=b"") for one in solid]):
+            if recorded not in tried:
+                tried.append(recorded)
+                answer = solve(recorded, self._secrets, self._known, patience=patience, made_up=SERVER)
+                if answer.profiles:
+                    break
+        return answer
 
     def recorded(self, *, hopeful: bool = False) -> list[Recorded]:
         """The connections; of what was said on them only what the client went on after.

@@ -79,6 +79,7 @@ class SecureSearch:
         secrets: what is known of the client.
         known: datums that may be expected, as written.
         clock: says when to give up.
+        made_up: the side that the calibrator played.
 
     Attributes:
         one_is_enough: the first profile of a cut that is proven is the best of it.
@@ -86,7 +87,15 @@ class SecureSearch:
 
     one_is_enough = False
 
-    def __init__(self, recorded: list[Recorded], secrets: Secrets, known: set[bytes], clock: Clock) -> None:
+    def __init__(
+        self,
+        recorded: list[Recorded],
+        secrets: Secrets,
+        known: set[bytes],
+        clock: Clock,
+        made_up: str | None = None,
+    ) -> None:
+        self.made_up = made_up
         self.recorded = recorded
         self.user = secrets.user or b""
         self._beyond = secrets.keys(beyond=True)
@@ -320,7 +329,11 @@ class SecureSearch:
                     self._mark(trail, index, source, packets, done)
         count = sum(map(len, opened.values()))
         trail.say("boxes", f"the session key opens all {count} packets behind the hello: {way_text(session.client)}")
-        bodies = [Body(index, source, one.body, one.prefix) for (index, source), ones in opened.items() for one in ones]
+        bodies = [
+            Body(index, source, one.body, one.prefix, source == self.made_up)
+            for (index, source), ones in opened.items()
+            for one in ones
+        ]
         fits = fit_messages(bodies, self.known, self.clock, whole=not cut.left)
         if not fits:
             trail.say(
@@ -330,7 +343,7 @@ class SecureSearch:
         flat = [one for ones in opened.values() for one in ones]
         sources = [source for (_, source), ones in opened.items() for _ in ones]
         for fit in fits[:_MOST_FITS]:
-            forms = packet_form(flat, sources, fit.kinds, session.client.encoding)
+            forms = packet_form(flat, sources, fit.kinds, session.client.encoding, made_up=self.made_up)
             if forms is None:
                 trail.say("packet type", "what stands in front of the boxes changes from packet to packet", "failed")
                 continue

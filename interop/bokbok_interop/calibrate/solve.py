@@ -20,7 +20,7 @@ from bokbok.wire.encoding import USER_ENCODINGS
 from bokbok.wire.framing import Framing
 from bokbok.wire.framings import IntegerLength, Lines, TextLength
 from bokbok.wire.hello import TemplateHello
-from bokbok.wire.messages import RESPONSE
+from bokbok.wire.messages import ERROR, RESPONSE
 from bokbok.wire.packets import PacketForm
 from bokbok.wire.profile_file import canonical, plain
 from bokbok.wire.template import Field
@@ -107,7 +107,9 @@ class _Solver:
         self.clock = clock
         self.made_up = made_up
         self.search: SecureSearch | InsecureSearch = (
-            SecureSearch(recorded, secrets, known, clock) if secrets.secure else InsecureSearch(recorded, known, clock)
+            SecureSearch(recorded, secrets, known, clock, made_up)
+            if secrets.secure
+            else InsecureSearch(recorded, known, clock, made_up)
         )
         self.claims: list[Claim] = []
         self.furthest = Trail()
@@ -196,10 +198,10 @@ class _Solver:
                 proofs = self._proven(profile, failures)
                 if proofs is not None and _is_enough(proofs, secure=self.secrets.secure):
                     proven.append(fit)
-                    doubts = [*fit.doubts, *self._doubts(profile)]
+                    doubts = [*fit.doubts, *self._doubts(profile), *["no request is known"] * fit.guessed]
                     score = _rated(profile, proofs, fit)
                     self.claims.append(Claim(profile, proofs, fit, trail.branch(), score, doubts))
-                    if self.search.one_is_enough:
+                    if self.search.one_is_enough and not fit.guessed:
                         break
         except OutOfTime:
             raise
@@ -262,6 +264,11 @@ class _Solver:
                 answer.open.append(
                     "whether what is in the box beside the session key changes: a second connection would tell"
                 )
+        if self.made_up is not None and not {(self.made_up, RESPONSE), (self.made_up, ERROR)} & fit.said:
+            # Nobody went on after an answer: what a server alone does is only taken to be as its client does it.
+            form = best.profile.packets
+            if isinstance(form, PacketForm) and form.client:
+                answer.open.append("what stands in front of the server's packets: no client went on after an answer")
         if self.made_up is not None:
             answer.notes.append(f"what the {self.made_up} said is the calibrator's own: it proves nothing of a peer's")
         if self.secrets.secure:

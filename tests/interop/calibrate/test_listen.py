@@ -19,6 +19,7 @@ from tests.support import foreign
 from tests.support.calibrating import KNOWN, SECRETS, SHORT
 from tests.support.foreign.layers.message import BinaryEnvelope, DatumEnvelope
 from tests.support.foreign.layers.nonce import Counter
+from tests.support.foreign.layers.packet_type import TypeByte
 from tests.support.foreign.sexpr import read
 from tests.support.fresh import fresh_problems
 
@@ -104,3 +105,23 @@ def test_what_was_said_to_a_client_counts_only_once_it_went_on() -> None:
     talk.hear(b"an answer")
     talk.said += b"a wrong answer"
     assert listener.recorded()[0].server == b"a question"
+
+
+def test_a_client_that_counts_by_two_is_known_to_although_the_listener_counted_otherwise(tmp_path: Path) -> None:
+    message = DatumEnvelope(client_first=0, server_first=1, step=2)
+    answer, _ = played(foreign.inferred_1(secure=False).with_layers(message=message), tmp_path / "s", SHORT[:4])
+    assert answer.status == 0
+    assert answer.profiles[0].messages.id_step == 2
+
+
+def test_types_in_front_of_a_servers_packets_are_left_open_where_no_client_went_on_after_an_answer(
+    tmp_path: Path,
+) -> None:
+    fmt = foreign.inferred_1().with_layers(packet_type=TypeByte(1, 2, 3, 4))
+    with (
+        listening(SECRETS, tmp_path / "s") as ours,
+        foreign.ForeignClient(fmt, ours.address) as client,
+    ):
+        assert client.exchange(read('("ping" "1")'), timeout=SOON).outcome == "lost"
+    assert ours.answer().status == 3
+    assert ours.answer().open
