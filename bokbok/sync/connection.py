@@ -84,7 +84,10 @@ _PILE = 256 * 1024
 _BRISK_SECONDS = 0.0005
 """A handler that takes longer is not brisk: others should have started meanwhile."""
 _BRISK_AGAIN = 100
-"""Brisk handlers in a row after which the next ones are taken to be brisk, too."""
+"""Brisk handlers after which the next ones are taken to be brisk, too; one that is not costs as many. On a busy machine
+a brisk handler is sometimes interrupted in the middle: if that is rarer, it changes nothing."""
+_MOST_BRISK = 300
+"""Brisk handlers that count at the most."""
 _CANNOT_TRAVEL = "%r: the request handler's answer cannot travel: %s"
 _STILL = 20
 """Looks of the watch without anything having moved, after which it looks elsewhere."""
@@ -176,11 +179,12 @@ class Connection:
         self._lingering = False  # a thread reads and drops what still comes
         self._successor = False  # a crew thread was called for that has not looked around yet
         self._yielding = False  # the crew leaves reading to callers
-        self._brisk = _BRISK_AGAIN  # brisk handlers in a row, at the most so many
+        self._brisk = _MOST_BRISK  # brisk handlers, less what those cost that were not
         self._watched = False
         self._moves = 0  # changes whenever something has got on
         self._moves_seen = 0  # what the watch has seen of it
         self._still = 0
+        self._was_late = False  # the watch, when nothing had moved
         track(self)
 
     # What a user sees.
@@ -519,16 +523,20 @@ class Connection:
         if not self._watched:
             self._moves_seen = self._moves
             self._still = 0
+            self._was_late = False
             self._watched = watch(self._look_after)
         return self._watched
 
-    def _look_after(self) -> bool:
+    def _look_after(self, late: bool) -> bool:
         """What the watch does, every few milliseconds. True if it is to come again."""
         with self._lock:
-            if self._moves != self._moves_seen:
+            if self._moves != self._moves_seen or (late and not self._was_late):
+                # A watch that comes late was kept from running, as this connection's threads may have been: once.
+                self._was_late = late and self._moves == self._moves_seen
                 self._moves_seen = self._moves
                 self._still = 0
                 return True
+            self._was_late = False
             call = self._needs_crew()
             if call:
                 self._yielding = False
@@ -657,7 +665,7 @@ class Connection:
                 rest = self._send_in_passing()
             elif data := self._take():
                 rest = partial(self._transmit, data)  # what went wrong is in the log before anybody hears of it
-            if rest is None and self._wire.unsent > _PILE:
+            if rest is None and self._sending and self._wire.unsent > _PILE:
                 self._congested = True  # whoever is sending does not get on: nobody adds to that
             over = self._wire.state != "open" or self._admission.draining
             has_role = not (
@@ -923,8 +931,8 @@ class Connection:
             else:
                 self._wire.fail(id, failure)
         if time.monotonic() - started >= _BRISK_SECONDS:
-            self._brisk = 0
-        elif self._brisk < _BRISK_AGAIN:
+            self._brisk = max(0, self._brisk - _BRISK_AGAIN)
+        elif self._brisk < _MOST_BRISK:
             self._brisk += 1
         self._moves += 1
         return problem

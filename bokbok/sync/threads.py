@@ -73,7 +73,10 @@ def _work(worker: _Worker) -> None:
 _WATCH_SECONDS = 0.003
 """From one look of the watch to the next: how long a slow handler can hold up others before that is noticed."""
 
-_watched: list[Callable[[], bool]] = []
+_LATE_SECONDS = 2 * _WATCH_SECONDS
+"""After which the watch itself was kept from running: the machine is busy."""
+
+_watched: list[Callable[[bool], bool]] = []
 _watching = False
 
 
@@ -89,8 +92,10 @@ def _forked() -> None:
 on_fork(_forked)
 
 
-def watch(look: Callable[[], bool]) -> bool:
-    """Call `look` every few milliseconds, as long as it returns true, in one thread for all; it must not block.
+def watch(look: Callable[[bool], bool]) -> bool:
+    """Call `look(late)` every few milliseconds, as long as it returns true, in one thread for all; it must not block.
+
+    `late` is true where much more time has gone by since the last look: other threads may not have run, either.
 
     Returns:
         False if that cannot be done: the system has no more threads.
@@ -115,12 +120,14 @@ def watch(look: Callable[[], bool]) -> bool:
 def _watch() -> None:
     global _watched, _watching
     while True:
+        before = time.monotonic()
         time.sleep(_WATCH_SECONDS)
+        late = time.monotonic() - before > _LATE_SECONDS
         with _lock:
             looks, _watched = _watched, []
             if not looks:
                 _watching = False
                 return
-        again = [look for look in looks if look()]
+        again = [look for look in looks if look(late)]
         with _lock:
             _watched += again

@@ -82,7 +82,7 @@ def test_work_that_is_given_in_the_last_moment_is_done(monkeypatch: pytest.Monke
 def test_a_watch_looks_again_and_again_as_long_as_it_is_told_to() -> None:
     looks: list[int] = []
 
-    def look() -> bool:
+    def look(late: bool) -> bool:
         looks.append(1)
         return len(looks) < 3
 
@@ -92,16 +92,45 @@ def test_a_watch_looks_again_and_again_as_long_as_it_is_told_to() -> None:
     assert len(looks) == 3
 
 
+@pytest.mark.parametrize(("seconds", "late"), [(-1.0, True), (1e9, False)])
+def test_a_watch_says_whether_it_was_kept_from_looking(
+    seconds: float, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_LATE_SECONDS", seconds)
+    told: list[bool] = []
+    assert threads.watch(lambda late: bool(told.append(late)))
+    eventually(lambda: told, "the watch has looked")
+    assert told == [late]
+
+
+def test_a_handler_that_sleeps_holds_nobody_up_where_the_watch_is_always_late(
+    serve: Any, connect: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_LATE_SECONDS", -1.0)
+    woken = threading.Event()
+
+    def handle(connection: Any, message: Any) -> Any:
+        return woken.wait(SOON) if message == "sleep" else message
+
+    connection = connect(serve(handle))
+    for number in range(20):
+        assert connection.request(number) == number
+    sleeping = spawn(connection.request, "sleep")
+    assert spawn(connection.request, "x").result(SOON) == "x"
+    woken.set()
+    assert sleeping.result(SOON) is True
+
+
 def test_a_watch_that_gets_no_thread_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_more(*args: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     eventually(lambda: not threads._watching, "nobody is watched")
     monkeypatch.setattr(threads, "run_in_thread", no_more)
-    assert not threads.watch(lambda: True)
+    assert not threads.watch(lambda late: True)
     monkeypatch.undo()
     done = threading.Event()
-    assert threads.watch(lambda: bool(done.set()))
+    assert threads.watch(lambda late: bool(done.set()))
     assert done.wait(SOON)
 
 
