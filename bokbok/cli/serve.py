@@ -147,8 +147,12 @@ class _Signals:
         self._before: dict[int, Any] = {}
         self._received: int | None = None
         self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
 
     def __enter__(self) -> _Signals:
+        # The interpreter writes to the pipe when a signal comes, not when a handler runs: one that comes just before
+        # the pipe is read, or in another thread than the one that reads, wakes the reader all the same.
+        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in self._numbers:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
@@ -156,6 +160,7 @@ class _Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
         os.close(self._reading)
         os.close(self._writing)
 
@@ -163,10 +168,9 @@ class _Signals:
         if self._received is not None:
             os._exit(128 + number)
         self._received = number
-        os.write(self._writing, b"\0")
 
     def wait(self) -> str:
         """Wait for the first; its name."""
-        os.read(self._reading, 1)
-        assert self._received is not None
+        while self._received is None:  # other signals wake as well
+            os.read(self._reading, 1)
         return signal.Signals(self._received).name

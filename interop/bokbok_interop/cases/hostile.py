@@ -841,6 +841,8 @@ async def hello_withheld(t: Play) -> None:
         await half.send(half.frame(USER.encode()))
         other = await attack(t, served)
         await _served(other, "beside silent clients")
+        for bad in (silent, half):  # which came first is what counts: a clock would have to be patient
+            await bad.stays_open("a client that withholds its hello was shown out before a neighbour was served", 0.01)
         for bad in (silent, half):
             await bad.must_end("a client that withholds its hello is kept", HELLO_SECONDS + 8)
 
@@ -867,6 +869,7 @@ async def hello_drip_fed(t: Play) -> None:
         async with t.beside(drip(bad.hello())):
             other = await attack(t, served)
             await _served(other, "beside a slow hello")
+            await bad.stays_open("a slow hello was shown out before a neighbour was served", 0.01)
             await bad.must_end("a hello of a byte a second is awaited without end", HELLO_SECONDS + 10)
 
 

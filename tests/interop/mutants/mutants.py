@@ -1209,11 +1209,11 @@ def ten_connections_at_most() -> None:
 
 @mutant("lifecycle.open-before-early-request", "lifecycle.open-before-request")
 def open_handler_a_little_late() -> None:
-    """Runs the open handler in a thread of its own, twenty milliseconds beside the first requests."""
+    """Runs the open handler in a thread of its own, a quarter of a second beside the first requests."""
 
     def init(real: Any) -> Any:
         def run(self: Any, a: Any, b: Any, k: Any, on_open: Any, *rest: Any) -> None:
-            real(self, a, b, k, lambda c: threading.Timer(0.02, on_open, (c,)).start(), *rest)
+            real(self, a, b, k, lambda c: threading.Timer(0.25, on_open, (c,)).start(), *rest)
 
         return run
 
