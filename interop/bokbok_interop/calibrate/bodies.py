@@ -57,6 +57,7 @@ class Fit:
         hits: requests that are known to be said, and are read as such.
         guessed: whether nothing proves it: there are no boxes, and no request is known.
         swappable: whether responses might be errors: all are texts, and no question tells.
+        unfailing: whether what was to fail was answered as if it had not.
     """
 
     messages: Messages
@@ -71,6 +72,7 @@ class Fit:
     hits: int = 0
     guessed: bool = False
     swappable: bool = False
+    unfailing: bool = False
 
 
 Slot = tuple[int, str]
@@ -109,9 +111,13 @@ def numbering(ids: list[tuple[int, str, int]], *, shown: bool = True) -> tuple[i
     step = steps.pop() if len(steps) == 1 else 1
     notes = []
     firsts: dict[str, int] = {}
+    starts: dict[str, set[int]] = {}
     for source in ("client", "server"):
-        found = {numbers[0] for (_, side), numbers in lists.items() if side == source}
-        if len(found) > 1:
+        found = starts[source] = {numbers[0] for (_, side), numbers in lists.items() if side == source}
+        irregular = any(progression(n) is None for (_, side), n in lists.items() if side == source)
+        if len(found) > 1 or (irregular and source == "server"):
+            found = {0}  # whatever its next ones are, they were not used before
+        if len(starts[source]) > 1:
             notes.append(f"the {source}'s IDs begin differently in each connection: a peer that takes any is assumed")
         if found:
             firsts[source] = min(found)
@@ -130,7 +136,7 @@ def finished(
     """Which dialects write the datums as they came; `None` if the messages do not decode as they should."""
     exact: dict[str, int] = {}
     sense = 0.0
-    swappable = False
+    swappable = unfailing = False
     for dialect in DIALECTS.values():
         codec = messages.bind(dialect, 100_000)
         same = 0
@@ -152,14 +158,23 @@ def finished(
             same += again == body.data
         judged = _judged(bodies, said)
         sense = max(sense, sum(judged))
+        asked = {(b.conn, b.source, id): datum for b, (kind, id, datum) in zip(bodies, said, strict=True) if not kind}
+        unfailing = any(
+            kind == RESPONSE and _is_to_fail(asked.get((body.conn, other_side(body.source), id)))
+            for body, (kind, id, _) in zip(bodies, said, strict=True)
+        )
         answers = [datum for found, _, datum in said if found == RESPONSE]
         swappable = not judged and bool(answers) and all(type(datum) is str for datum in answers)
         exact[dialect.name] = same
     most = max(exact.values())
     dialects = [dialect for name, dialect in DIALECTS.items() if exact[name] == most]
     fit = Fit(messages, kinds, dialects, len(bodies) - most, seen, notes, score=most + 4 * sense)
-    fit.swappable = swappable
+    fit.swappable, fit.unfailing = swappable, unfailing
     return fit
+
+
+def _is_to_fail(question: Any) -> bool:
+    return isinstance(question, list) and len(question) == 2 and question[0] == "fail" and type(question[0]) is str
 
 
 _FAILING = ("fail", "raise", "unwritable", "unknown", "nonsense")

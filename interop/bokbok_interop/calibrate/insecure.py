@@ -46,6 +46,8 @@ _MOST_ENCODED = 4
 _SAMPLE = 6
 _SIDES = ("client", "server")
 
+Packets = tuple[tuple[tuple[bytes, ...], ...], ...]
+"""Of a cut: those of each connection's client, then those of the servers."""
 Said = list[tuple[int, str, list[bytes]]]
 """For each connection and direction its packets."""
 
@@ -58,15 +60,12 @@ class InsecureSearch:
         known: datums that may be expected, as written.
         clock: says when to give up.
         made_up: the side that the calibrator played.
-
-    Attributes:
-        one_is_enough: the first profile of a cut that is proven is the best of it.
     """
-
-    one_is_enough = True
 
     def __init__(self, recorded: list[Recorded], known: set[bytes], clock: Clock, made_up: str | None = None) -> None:
         self.made_up = made_up
+        self._settled: dict[Packets, Fit] = {}
+        self._fits: dict[tuple[tuple[Body, ...], bool], list[Fit]] = {}
         self.recorded = recorded
         self.known = known
         self.clock = clock
@@ -75,8 +74,13 @@ class InsecureSearch:
         """Those that are worth looking at."""
         return cuts[:_MOST_CUTS]
 
+    def settle(self, cut: Cut, fit: Fit) -> None:
+        """Of packets that are understood nothing else is made, whatever other framing cuts out the same."""
+        self._settled[_packets_of(cut)] = fit
+
     def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
         """Profiles that may explain a cut, with how their messages fit."""
+        settled = self._settled.get(_packets_of(cut))
         for skip in [cut.hello] if cut.hello else range(_MOST_ANNOUNCED + 1):
             announced = {tuple(packets[:skip]) for packets in cut.client}
             if len(announced) != 1:
@@ -88,8 +92,12 @@ class InsecureSearch:
             for sizes, encoding in _readings(said):
                 self.clock.check()
                 for profile, fit in self._fitted(cut, said, sizes, encoding, next(iter(announced))):
+                    if settled is not None and fit is not settled:
+                        continue
                     trail.say("messages", f"the packets read as messages: {messages_text(fit)}", "likely")
                     yield profile, fit
+                    if settled is not None:
+                        return
 
     def _fitted(
         self, cut: Cut, said: Said, sizes: dict[str, int], encoding: str, announced: tuple[bytes, ...]
@@ -106,7 +114,11 @@ class InsecureSearch:
                         return
                 flat.append(Opened(prefix, b"", body))
                 bodies.append(Body(index, source, body, prefix, source == self.made_up))
-        for fit in fit_messages(bodies, self.known, self.clock, whole=not cut.left)[:_MOST_FITS]:
+        # Several framings may cut out the same packets.
+        same = (tuple(bodies), not cut.left)
+        if same not in self._fits:
+            self._fits[same] = fit_messages(bodies, self.known, self.clock, whole=not cut.left)[:_MOST_FITS]
+        for fit in self._fits[same]:
             if not fit.hits:
                 # What is known to be said is all the proof that there is. Many bytes look like a header with a number.
                 if isinstance(fit.messages, BinaryHeader):
@@ -127,6 +139,10 @@ class InsecureSearch:
                 ),
                 fit,
             )  # fmt: skip
+
+
+def _packets_of(cut: Cut) -> Packets:
+    return tuple(tuple(map(tuple, side)) for side in (cut.client, cut.server))
 
 
 def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:

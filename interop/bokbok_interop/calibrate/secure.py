@@ -80,12 +80,7 @@ class SecureSearch:
         known: datums that may be expected, as written.
         clock: says when to give up.
         made_up: the side that the calibrator played.
-
-    Attributes:
-        one_is_enough: the first profile of a cut that is proven is the best of it.
     """
-
-    one_is_enough = False
 
     def __init__(
         self,

@@ -201,8 +201,9 @@ class _Solver:
                     doubts = [*fit.doubts, *self._doubts(profile), *["no request is known"] * fit.guessed]
                     score = _rated(profile, proofs, fit)
                     self.claims.append(Claim(profile, proofs, fit, trail.branch(), score, doubts))
-                    if self.search.one_is_enough and not fit.guessed:
-                        break
+                    if isinstance(self.search, InsecureSearch) and not fit.guessed:
+                        self.search.settle(cut, fit)
+                        break  # the first that is proven is the best of it
         except OutOfTime:
             raise
         except Exception as error:  # no recording may cost more than one way to read it
@@ -264,6 +265,14 @@ class _Solver:
                 answer.open.append(
                     "whether what is in the box beside the session key changes: a second connection would tell"
                 )
+        if fit.unfailing:
+            answer.open.append(
+                'how a failure travels: ("fail" ...) was answered, and the answer has no form of its own'
+            )
+        if any(proof.repeated for proof in best.proofs):
+            answer.open.append(
+                "how nonces are chosen: one came twice; guards refuse such packets (--no-guard reflection)"
+            )
         if self.made_up is not None and not {(self.made_up, RESPONSE), (self.made_up, ERROR)} & fit.said:
             # Nobody went on after an answer: what a server alone does is only taken to be as its client does it.
             form = best.profile.packets
