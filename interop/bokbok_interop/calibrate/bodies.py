@@ -30,7 +30,7 @@ class Body:
         source: `client` or `server`.
         data: its bytes.
         prefix: the literal bytes in front of its box, or in front of it.
-        made_up: whether the calibrator said it: how it is numbered and typed is no evidence of a peer's.
+        made_up: whether the calibrator said it: how it is numbered, typed and spelt is no evidence of a peer's.
     """
 
     conn: int
@@ -48,7 +48,7 @@ class Fit:
         messages: the strategy.
         kinds: of each plaintext, in order: request, response or error.
         dialects: those that write all datums as they are, or the ones that come nearest.
-        spelt: how many plaintexts no dialect writes as they are.
+        spelt: how many plaintexts of a peer's no dialect writes as they are.
         seen: the kinds that were seen.
         notes: what to tell.
         score: how well it fits; more is better.
@@ -155,7 +155,7 @@ def finished(
                 again = (codec.request, codec.response, codec.error)[found](id, datum)
             except WriteError:
                 continue
-            same += again == body.data
+            same += again == body.data and not body.made_up
         judged = _judged(bodies, said)
         sense = max(sense, sum(judged))
         asked = {(b.conn, b.source, id): datum for b, (kind, id, datum) in zip(bodies, said, strict=True) if not kind}
@@ -168,7 +168,8 @@ def finished(
         exact[dialect.name] = same
     most = max(exact.values())
     dialects = [dialect for name, dialect in DIALECTS.items() if exact[name] == most]
-    fit = Fit(messages, kinds, dialects, len(bodies) - most, seen, notes, score=most + 4 * sense)
+    evidence = sum(not body.made_up for body in bodies)
+    fit = Fit(messages, kinds, dialects, evidence - most, seen, notes, score=most + 4 * sense)
     fit.swappable, fit.unfailing = swappable, unfailing
     return fit
 

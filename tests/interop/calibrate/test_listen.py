@@ -17,6 +17,7 @@ from bokbok_interop.calibrate.listen import Listener, Talk
 from bokbok_interop.calibrate.report import verdict
 from tests.support import foreign
 from tests.support.calibrating import KNOWN, SECRETS, SHORT
+from tests.support.foreign.layers.dialect import Dialect
 from tests.support.foreign.layers.message import BinaryEnvelope, DatumEnvelope
 from tests.support.foreign.layers.nonce import Counter
 from tests.support.foreign.layers.packet_type import TypeByte
@@ -105,6 +106,14 @@ def test_what_was_said_to_a_client_counts_only_once_it_went_on() -> None:
     talk.hear(b"an answer")
     talk.said += b"a wrong answer"
     assert listener.recorded()[0].server == b"a question"
+
+
+def test_a_clients_dialect_is_known_although_the_listener_wrote_in_another(tmp_path: Path) -> None:
+    fmt = dataclasses.replace(foreign.inferred_1(), dialect=Dialect("chicken-5"))
+    answer, outcomes = played(fmt, tmp_path / "s", (*SHORT[:6], SHORT[0]))
+    assert set(outcomes) == {"answer", "error"}
+    assert answer.status == 0
+    assert answer.profiles[0].dialect.name == "chicken-5"
 
 
 def test_a_client_that_counts_by_two_is_known_to_although_the_listener_counted_otherwise(tmp_path: Path) -> None:
