@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from bokbok.wire import INFERRED_1
@@ -29,3 +31,16 @@ def test_a_likely_mistake_is_named(recorded: list[object], secrets: Secrets, adv
     answer = solve(recorded, secrets, KNOWN, patience=5)  # type: ignore[arg-type]
     assert answer.status == 4
     assert any(advice in text for text in answer.advice), answer.advice
+
+
+def test_where_the_session_keys_box_opened_the_passphrase_is_not_doubted() -> None:
+    torn = [
+        dataclasses.replace(one, client=bytes([7 + 90 * n, 3]) + one.client[:200] + b"?" * (3 + n) + one.client[200:])
+        for n, one in enumerate(SECURE)
+    ]
+    answer = solve(torn, SECRETS, KNOWN, patience=20)
+    assert answer.status == 4
+    assert any("the session key's box lies at" in step.text for step in answer.steps)
+    assert answer.advice == [
+        "the session key's box is proven; what follows it needs a strategy of your own (docs/profiles.md)"
+    ]
