@@ -138,6 +138,8 @@ def _tried(
             largest = max(row.id for row in rows)
             fit.hits = hits(request)
             fit.score += 3 * fit.hits - (0 if largest < _LARGE_ID else 20)
+            step = getattr(fit.messages, "id_step", 1)
+            fit.score -= 0 if step in (1, 2) else 10  # 256 is 1 in the other order of bytes
             fit.score -= struct.calcsize(_STRUCTS[name]) / 100 + 2 * len(fit.notes)
             return fit
     return None
@@ -192,6 +194,8 @@ def _fitted(
     seen = {REQUEST}
     size = len(request)
     free = [tag for n in range(1, 9) if (tag := bytes((n,)) * size) not in tags]
+    if not size and len(answers) < 2:
+        return None  # no tag at all tells an answer from a request
     if len(answers) == 2:
         response, error = answers
         seen |= {RESPONSE, ERROR}
