@@ -644,7 +644,7 @@ class Connection:
         That is what `_take_in` and `_crew` would do, in fewer steps: nothing else goes on here, handlers have been
         brisk, and the watch sees to it that somebody reads. If so, the request is returned, and the role given back.
         """
-        if len(events) != 1 or self._brisk < _BRISK_AGAIN or self._successor or self._on_request is None:
+        if len(events) != 1 or not self._is_brisk or self._successor or self._on_request is None:
             return None
         event = events[0]
         if type(event) is not RequestReceived or not self._be_watched() or not self._admission.start_alone():

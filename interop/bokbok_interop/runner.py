@@ -579,10 +579,8 @@ class Runner:
             if puppet not in self._running:
                 continue
             self._running.discard(puppet)
-            broken = puppet.fault is not None and not puppet.expected_end
-            if broken:
+            if puppet.fault is not None and not puppet.expected_end:
                 self._strike(puppet)
-            if broken:
                 await puppet.kill()
             else:
                 await puppet.close()

@@ -156,13 +156,10 @@ def finished(
             except WriteError:
                 continue
             same += again == body.data and not body.made_up
-        judged = _judged(bodies, said)
+        answered = _answered(bodies, said)
+        judged = _judged(answered)
         sense = max(sense, sum(judged))
-        asked = {(b.conn, b.source, id): datum for b, (kind, id, datum) in zip(bodies, said, strict=True) if not kind}
-        unfailing = any(
-            kind == RESPONSE and _is_to_fail(asked.get((body.conn, other_side(body.source), id)))
-            for body, (kind, id, _) in zip(bodies, said, strict=True)
-        )
+        unfailing = any(kind == RESPONSE and _is_to_fail(question) for question, kind, _ in answered)
         answers = [datum for found, _, datum in said if found == RESPONSE]
         swappable = not judged and bool(answers) and all(type(datum) is str for datum in answers)
         exact[dialect.name] = same
@@ -181,16 +178,24 @@ def _is_to_fail(question: Any) -> bool:
 _FAILING = ("fail", "raise", "unwritable", "unknown", "nonsense")
 
 
-def _judged(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> list[int]:
-    """How answers suit the questions: an echo is what was asked for, a failure says what it was told to; 1 or -1."""
+def _answered(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> list[tuple[Any, int, Any]]:
+    """Of each answer: what it answers (`None` where that was not seen), whether it is an error, and what it says."""
     asked: dict[tuple[int, str, int], Any] = {}
     for body, (kind, id, datum) in zip(bodies, said, strict=True):
         if kind == REQUEST:
             asked[body.conn, body.source, id] = datum
+    return [
+        (asked.get((body.conn, other_side(body.source), id)), kind, datum)
+        for body, (kind, id, datum) in zip(bodies, said, strict=True)
+        if kind != REQUEST
+    ]
+
+
+def _judged(answered: Sequence[tuple[Any, int, Any]]) -> list[int]:
+    """How answers suit the questions: an echo is what was asked for, a failure says what it was told to; 1 or -1."""
     points: list[int] = []
-    for body, (kind, id, datum) in zip(bodies, said, strict=True):
-        question = asked.get((body.conn, other_side(body.source), id))
-        if kind == REQUEST or not isinstance(question, list) or not question or type(question[0]) is not str:
+    for question, kind, datum in answered:
+        if not isinstance(question, list) or not question or type(question[0]) is not str:
             continue
         name, what = question[0], question[1] if len(question) > 1 else None
         if name in ("echo", "ping") and len(question) == 2:
