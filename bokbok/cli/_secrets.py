@@ -1,7 +1,7 @@
 """Secrets on the command line: from files, descriptors and prompts; never from an argument or the environment.
 
-What this module knows: where a passphrase or a key may come from, and what a users file looks like. What it refuses to
-know: what they are used for. No message of this module holds anything of a secret.
+This module knows the options that name a user and a secret (the commands of `interop` take them from here too), where a
+passphrase or a key may come from, and what a users file looks like. No message of this module holds a secret.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -20,17 +22,97 @@ from ..errors import KeyFileError
 from ..keys import Key, passphrase_to_key, read_key_file, read_passphrase_file, read_private_file
 from ..wire import Profile
 from ._exit import warn
+from ._options import username
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
-__all__ = ["ask_passphrase", "passphrase_from_descriptor", "passphrase_from_file", "read_users", "to_key"]
+__all__ = [
+    "UserSecret",
+    "ask_passphrase",
+    "passphrase_file_option",
+    "passphrase_from_descriptor",
+    "passphrase_from_file",
+    "read_user_secret",
+    "read_users",
+    "to_key",
+    "user_options",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 _PASSPHRASE_LIMIT = 1 << 20  # bytes; as `read_passphrase_file`
 _USERNAME_LIMIT = 255  # bytes; what a hello of `inferred-1` can carry
 _EXPECTED = 'expected NAME = "passphrase" or NAME = { key-file = "FILE" }'
+
+
+def passphrase_file_option(otherwise: str = "") -> Callable[[_F], _F]:
+    """The option `--passphrase-file`; `otherwise` says in its help what happens without it."""
+    return click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        help=f"The file that holds the passphrase, less one newline at its end; - for standard input.{otherwise}",
+    )
+
+
+def user_options(whose: str) -> Callable[[_F], _F]:
+    """The options that name a user and the user's secret: `user`, `passphrase_file`, `key_file`.
+
+    Args:
+        whose: the help of `--user`, which says whose username it is.
+
+    The command gives their values to `read_user_secret`.
+    """
+
+    def decorate(command: _F) -> _F:
+        command = click.option(
+            "--key-file", metavar="FILE", help="The file that holds the user's key, as bokbok key writes it."
+        )(command)
+        command = passphrase_file_option(
+            " With neither this nor --key-file, the passphrase is asked for on the terminal."
+        )(command)
+        return click.option("--user", metavar="NAME", help=whose)(command)
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class UserSecret:
+    """A user with what the command line says of the secret: a passphrase or a key, never both."""
+
+    user: str
+    passphrase: bytes | None = field(default=None, repr=False)
+    key: Key | None = None
+
+    def to_key(self, profile: Profile) -> Key:
+        """The user's key: as it was given, or what the profile makes of the passphrase."""
+        if self.key is not None:
+            return self.key
+        assert self.passphrase is not None
+        return to_key(self.passphrase, profile)
+
+
+def read_user_secret(user: str | None, passphrase_file: str | None, key_file: str | None) -> UserSecret | None:
+    """Read what `user_options` name. `None`: there is no user, so the connection is insecure.
+
+    Raises:
+        click.UsageError: the options do not go together, or there is no terminal to ask for the passphrase on.
+        KeyFileError: the file cannot be used.
+    """
+    if passphrase_file is not None and key_file is not None:
+        raise click.UsageError("Give --passphrase-file or --key-file, not both.")
+    if user is None:
+        if passphrase_file is not None or key_file is not None:
+            raise click.UsageError("A passphrase or key needs a --user.")
+        return None
+    name = username(user)
+    if key_file is not None:
+        return UserSecret(name, key=read_key_file(key_file))
+    if passphrase_file is not None:
+        return UserSecret(name, passphrase_from_file(passphrase_file))
+    return UserSecret(name, ask_passphrase("--passphrase-file or --key-file").encode("utf-8", "surrogateescape"))
 
 
 def to_key(passphrase: str | bytes, profile: Profile) -> Key:

@@ -22,7 +22,6 @@ import click
 
 from ..address import Address
 from ..errors import BokbokError, ConnectionClosed, NetworkError, RemoteError, RequestTimeout, WriteError
-from ..keys import Key, read_key_file
 from ..sexpr import CHICKEN_5, Dialect, dumps
 from ..sync import Connection, open_connection
 from ..wire import Profile
@@ -30,8 +29,8 @@ from ._datums import STDIN, check_writable, parse_arguments, read_stdin
 from ._exit import CONTEXT, EPILOG, Failure, Status, failure, write_out
 from ._handler import load_handler
 from ._logs import configure_logging
-from ._options import ADDRESS, SECONDS, guard_option, guards, handler_option, profile_option, username
-from ._secrets import ask_passphrase, passphrase_from_file, to_key
+from ._options import ADDRESS, SECONDS, guard_option, guards, handler_option, profile_option
+from ._secrets import read_user_secret, user_options
 from ._text import pretty as pretty_text
 
 __all__ = ["call"]
@@ -40,14 +39,7 @@ __all__ = ["call"]
 @click.command(short_help="Send requests, print the answers.", epilog=EPILOG, context_settings=CONTEXT)
 @click.argument("address", type=ADDRESS)
 @click.argument("datums", nargs=-1, type=click.UNPROCESSED, metavar="[DATUM]...")
-@click.option("--user", metavar="NAME", help="The username, for a secure connection.")
-@click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    help="Where the user's passphrase is: the whole file, less one newline at its end; - for standard input. With "
-    "neither this nor --key-file, it is asked for on the terminal.",
-)
-@click.option("--key-file", metavar="FILE", help="Where the user's key is: a file that bokbok key has made.")
+@user_options("The username, for a secure connection.")
 @click.option("--timeout", type=SECONDS, help="How long to wait for each answer. As long as it takes by default.")
 @click.option(
     "--connect-timeout", type=SECONDS, default=30, show_default=True, help="How long to wait for the connection."
@@ -110,14 +102,14 @@ def call(
     if sources.count(STDIN) + [passphrase_file].count("-") > 1:
         raise click.UsageError("Standard input can be read only once: for datums, or for a passphrase.")
     on_request = load_handler(handler) if handler is not None else None
-    key = _key(user, passphrase_file, key_file, profile)
+    secret = read_user_secret(user, passphrase_file, key_file)
     printer = _Printer(dialect, _stdout_is_terminal() if pretty is None else pretty)
     with _Bell() as bell:
         try:
             connection = open_connection(
                 address,
-                username(user) if user is not None else None,
-                key,
+                secret.user if secret is not None else None,
+                secret.to_key(profile) if secret is not None else None,
                 on_request,
                 lambda _: bell.ring(),
                 connect_timeout=connect_timeout,
@@ -136,21 +128,6 @@ def call(
 
 def _stdout_is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def _key(user: str | None, passphrase_file: str | None, key_file: str | None, profile: Profile) -> Key | None:
-    """The user's key, from wherever it is to come; `None` for an insecure connection."""
-    if user is None:
-        if passphrase_file is not None or key_file is not None:
-            raise click.UsageError("A passphrase or key needs a --user.")
-        return None
-    if key_file is not None:
-        if passphrase_file is not None:
-            raise click.UsageError("Give --passphrase-file or --key-file, not both.")
-        return read_key_file(key_file)
-    if passphrase_file is not None:
-        return to_key(passphrase_from_file(passphrase_file), profile)
-    return to_key(ask_passphrase("--passphrase-file or --key-file"), profile)
 
 
 class _Bell:

@@ -12,7 +12,7 @@ from ..keys import write_key_file
 from ..wire import Profile
 from ._exit import CONTEXT, EPILOG, write_out
 from ._options import profile_option
-from ._secrets import ask_passphrase, passphrase_from_descriptor, passphrase_from_file, to_key
+from ._secrets import ask_passphrase, passphrase_file_option, passphrase_from_descriptor, passphrase_from_file, to_key
 
 __all__ = ["key"]
 
@@ -25,11 +25,7 @@ __all__ = ["key"]
     help="Where the key goes: a new file that only its owner can read; - prints it.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it is there already.")
-@click.option(
-    "--passphrase-file",
-    metavar="FILE",
-    help="Where the passphrase is: the whole file, less one newline at its end; - for standard input.",
-)
+@passphrase_file_option()
 @click.option("--passphrase-fd", type=click.IntRange(0), metavar="N", help="The same from an open file descriptor.")
 @profile_option
 def key(out: str, force: bool, passphrase_file: str | None, passphrase_fd: int | None, profile: Profile) -> None:

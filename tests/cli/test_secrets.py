@@ -1,12 +1,22 @@
 """`bokbok.cli._secrets`: users files, passphrases from everywhere, and no secret in any message."""
 
+import dataclasses
 import os
+import re
 import threading
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from bokbok import passphrase_to_key, write_key_file
-from bokbok.cli._secrets import passphrase_from_descriptor, passphrase_from_file, read_users
+from bokbok import Key, passphrase_to_key, write_key_file
+from bokbok.cli._secrets import (
+    passphrase_from_descriptor,
+    passphrase_from_file,
+    read_user_secret,
+    read_users,
+    user_options,
+)
 from bokbok.errors import KeyFileError
 from bokbok.wire import INFERRED_1, Profile
 
@@ -197,3 +207,59 @@ def test_a_pipe_is_not_warned_of(capsys):
     assert passphrase_from_file(f"/dev/fd/{reading}") == b"hunter2"
     os.close(reading)
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def told():
+    """A function that runs a command that takes the options of a user, and returns what they said."""
+
+    def run(*arguments, **settings):
+        @click.command()
+        @user_options("Who.")
+        def command(user, passphrase_file, key_file):
+            said.append(read_user_secret(user, passphrase_file, key_file))
+
+        said = []
+        result = CliRunner().invoke(command, [str(word) for word in arguments], standalone_mode=False, **settings)
+        if result.exception is not None:
+            raise result.exception
+        return said[0]
+
+    return run
+
+
+def test_a_users_passphrase_becomes_the_key_of_the_profile_that_is_spoken(told, tmp_path):
+    (tmp_path / "p").write_bytes(b"hunter2\n")
+    (tmp_path / "p").chmod(0o600)
+    profile = dataclasses.replace(
+        INFERRED_1, name="other", key_derivation=lambda passphrase: passphrase.ljust(32, b".")
+    )
+    secret = told("--user", "alice", "--passphrase-file", tmp_path / "p")
+    assert (secret.user, secret.passphrase, secret.key) == ("alice", b"hunter2", None)
+    assert secret.to_key(profile) == Key.from_bytes(b"hunter2".ljust(32, b"."))
+    assert "hunter2" not in repr(secret)
+
+
+def test_a_users_key_is_taken_as_it_is(told, tmp_path):
+    write_key_file(tmp_path / "k", passphrase_to_key("hunter2"))
+    secret = told("--user", "alice", "--key-file", tmp_path / "k")
+    assert secret.passphrase is None
+    assert secret.to_key(INFERRED_1) == passphrase_to_key("hunter2")
+
+
+def test_without_a_user_there_is_no_secret(told):
+    assert told() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--user", "a"], "Where is the passphrase? Give --passphrase-file or --key-file"),
+        (["--passphrase-file", "p"], "A passphrase or key needs a --user"),
+        (["--key-file", "k"], "A passphrase or key needs a --user"),
+        (["--user", "a", "--key-file", "k", "--passphrase-file", "p"], "not both"),
+    ],
+)
+def test_options_of_a_user_that_do_not_go_together_are_refused(told, arguments, message):
+    with pytest.raises(click.UsageError, match=re.escape(message)):
+        told(*arguments)
