@@ -11,9 +11,8 @@ What this package knows: the order of bytes. What it refuses to know: sockets, t
             case ResponseReceived(answered, message): ...
 """
 
-from .boxes import BOX_OVERHEAD
-from .connection import Connection, State, check_cryptography
-from .events import (
+from ._connection import Connection, State, check_cryptography
+from ._events import (
     AnswerUnreadable,
     Closed,
     ErrorReceived,
@@ -25,8 +24,9 @@ from .events import (
     RequestUnreadable,
     ResponseReceived,
 )
-from .guards import DEFAULT_GUARDS, BrokenCryptographyWarning, Guards, HelloMemory
-from .limits import DEFAULT_LIMITS, Limits
+from ._guards import DEFAULT_GUARDS, BrokenCryptographyWarning, Guards, HelloMemory
+from ._limits import DEFAULT_LIMITS, Limits
+from .boxes import BOX_OVERHEAD
 from .profile import INFERRED_1, Profile, ProfileLike, get_profile, passphrase_to_key
 
 __all__ = [

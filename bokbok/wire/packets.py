@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from ..errors import RemoteProtocolError
+from .boxes import Role
 from .encoding import get_encoding
-from .nonces import Role
 
 __all__ = ["PacketForm", "Packets"]
 

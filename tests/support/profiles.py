@@ -7,15 +7,13 @@ import random
 from typing import Any
 
 from bokbok.sexpr import DIALECTS
+from bokbok.wire.boxes import Counted, Sent
 from bokbok.wire.encoding import ENCODINGS
-from bokbok.wire.framings import INTEGERS, Datums, IntegerLength, Lines, TextLength
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.nonces import Counted, Sent
+from bokbok.wire.framing import INTEGERS, Datums, IntegerLength, Lines, TextLength
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile import DERIVATIONS, Derivation, Profile
-from bokbok.wire.profile_file import canonical
-from bokbok.wire.shapes import BinaryHeader, Shapes
-from bokbok.wire.template import Field, Template
+from bokbok.wire.profile import DERIVATIONS, Derivation, Profile, canonical
 
 TEXTS = [name for name in ENCODINGS if name != "raw"]
 DATUM_FORMS = [name for name, form in ENCODINGS.items() if form.opening]

@@ -14,10 +14,9 @@ import pytest
 from bokbok.errors import ConnectionClosed, ProfileError
 from bokbok.sync import Guards, Limits, open_connection, start_server
 from bokbok.wire import INFERRED_1, BrokenCryptographyWarning, passphrase_to_key
+from bokbok.wire.boxes import Sent
 from bokbok.wire.framing import LengthPrefix
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.nonces import Sent
-from bokbok.wire.template import Field, Template
+from bokbok.wire.hello import Field, Template, TemplateHello
 from tests.support.peers import KEY, SOON, USERS, framed
 from tests.support.profiles import random_profile
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bokbok.wire.guards import DEFAULT_HELLOS, DEFAULT_WINDOW, Guards, HelloMemory, RequestWindow
+from bokbok.wire._guards import DEFAULT_HELLOS, DEFAULT_WINDOW, Guards, HelloMemory, RequestWindow
 
 
 def test_a_hello_is_remembered_once() -> None:

@@ -1,4 +1,4 @@
-"""`bokbok.wire.limits`: what they are unless said otherwise, and what they cannot be."""
+"""`bokbok.wire._limits`: what they are unless said otherwise, and what they cannot be."""
 
 from __future__ import annotations
 

@@ -13,9 +13,8 @@ from typing import Any
 from bokbok.errors import BokbokError
 from bokbok.sexpr import loads
 from bokbok.wire import HelloReceived, Profile, passphrase_to_key
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.profile_file import plain
-from bokbok.wire.template import Field, Template
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.profile import plain
 
 from .script import SCRIPT
 from .session import connection, serve_one

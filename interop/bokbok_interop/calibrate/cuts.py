@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bokbok.errors import BokbokError
-from bokbok.wire.framing import Framing
-from bokbok.wire.framings import Datums, IntegerLength, Lines, TextLength
+from bokbok.wire.framing import Datums, Framing, IntegerLength, Lines, TextLength
 
 from .clock import Clock
 from .recording import Recorded

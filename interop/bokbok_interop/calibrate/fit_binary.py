@@ -17,8 +17,7 @@ from typing import Any
 
 from bokbok.errors import BokbokError, ReadError
 from bokbok.sexpr import loads
-from bokbok.wire.messages import ERROR, REQUEST, RESPONSE, legible
-from bokbok.wire.shapes import BinaryHeader
+from bokbok.wire.messages import ERROR, REQUEST, RESPONSE, BinaryHeader, legible
 
 from .bodies import Body, Fit, Slot, finished, numbering, other_side
 from .clock import Clock

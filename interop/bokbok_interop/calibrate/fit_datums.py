@@ -17,8 +17,7 @@ from typing import Any
 
 from bokbok.errors import BokbokError
 from bokbok.sexpr import Char, Dotted, Keyword, Symbol, dumps, loads
-from bokbok.wire.messages import ERROR, REQUEST, RESPONSE
-from bokbok.wire.shapes import Shapes
+from bokbok.wire.messages import ERROR, REQUEST, RESPONSE, Shapes
 
 from .bodies import Body, Fit, Slot, finished, numbering, other_side, progression
 from .clock import Clock

@@ -11,8 +11,8 @@ from typing import Any
 
 from bokbok.errors import BokbokError
 from bokbok.wire.encoding import ENCODINGS, USER_ENCODINGS
+from bokbok.wire.hello import Field, Template
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.template import Field, Template
 
 from .ways import Opened
 from .windows import texts_in

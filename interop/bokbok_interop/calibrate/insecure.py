@@ -15,8 +15,8 @@ from bokbok.sexpr import loads
 from bokbok.wire import INFERRED_1, Profile
 from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.hello import TemplateHello
-from bokbok.wire.profile_file import plain
-from bokbok.wire.shapes import BinaryHeader
+from bokbok.wire.messages import BinaryHeader
+from bokbok.wire.profile import plain
 
 from .bodies import Body, Fit
 from .clock import Clock

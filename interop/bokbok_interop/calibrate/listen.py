@@ -20,7 +20,7 @@ from bokbok.address import format_address
 from bokbok.errors import BokbokError, RemoteProtocolError
 from bokbok.keys import Key
 from bokbok.wire import Closed, ErrorReceived, HelloReceived, Profile, RequestReceived, ResponseReceived
-from bokbok.wire.nonces import Counted
+from bokbok.wire.boxes import Counted
 
 from ..capture import CLIENT, SERVER, Capture
 from .answer import Answer, Secrets

@@ -19,14 +19,12 @@ from typing import Any
 
 from bokbok.errors import BokbokError
 from bokbok.wire import Closed, ErrorReceived, Profile, ResponseReceived
-from bokbok.wire.framings import Datums, IntegerLength, Lines, TextLength
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.nonces import Counted, Sent
+from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.framing import Datums, IntegerLength, Lines, TextLength
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile import DERIVATIONS, Derivation
-from bokbok.wire.profile_file import canonical, plain
-from bokbok.wire.shapes import BinaryHeader, Shapes
-from bokbok.wire.template import Field, Template
+from bokbok.wire.profile import DERIVATIONS, Derivation, canonical, plain
 
 from ..capture import CLIENT, SERVER, Capture
 from ..streams import open_stream

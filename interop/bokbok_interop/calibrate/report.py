@@ -12,7 +12,7 @@ from typing import Any
 
 from bokbok.errors import ProfileError
 from bokbok.wire import INFERRED_1, Profile
-from bokbok.wire.profile_file import dump_profile, plain
+from bokbok.wire.profile import dump_profile, plain
 
 from .answer import Answer
 from .recording import Recorded

@@ -14,12 +14,11 @@ from typing import Any
 
 from bokbok.errors import BokbokError
 from bokbok.wire import Profile
+from bokbok.wire.boxes import Counted, Sent
 from bokbok.wire.encoding import ENCODINGS
-from bokbok.wire.framings import Datums
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.nonces import Counted, Sent
+from bokbok.wire.framing import Datums
+from bokbok.wire.hello import Field, Template, TemplateHello
 from bokbok.wire.profile import Derivation
-from bokbok.wire.template import Field, Template
 
 from .answer import Secrets
 from .bodies import Body, Fit

@@ -17,13 +17,11 @@ from typing import Any
 
 from bokbok.wire import Profile
 from bokbok.wire.encoding import USER_ENCODINGS
-from bokbok.wire.framing import Framing
-from bokbok.wire.framings import IntegerLength, Lines, TextLength
-from bokbok.wire.hello import TemplateHello
+from bokbok.wire.framing import Framing, IntegerLength, Lines, TextLength
+from bokbok.wire.hello import Field, TemplateHello
 from bokbok.wire.messages import ERROR, RESPONSE
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile_file import canonical, plain
-from bokbok.wire.template import Field
+from bokbok.wire.profile import canonical, plain
 
 from .advice import advice
 from .answer import Answer, Secrets

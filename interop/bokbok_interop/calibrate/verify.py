@@ -15,12 +15,11 @@ from typing import Any
 from bokbok.errors import BokbokError, WriteError
 from bokbok.sexpr import Dotted, Symbol
 from bokbok.wire import Profile
-from bokbok.wire.boxes import KEY_BYTES, NONCE_BYTES
+from bokbok.wire.boxes import KEY_BYTES, NONCE_BYTES, Counted, Sent
 from bokbok.wire.framing import Framing
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.messages import ERROR, MessageCodec
-from bokbok.wire.nonces import Counted, Sent
-from bokbok.wire.profile_file import plain
+from bokbok.wire.profile import plain
 
 from .recording import Recorded
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokbok.wire.framing import Framing
-from bokbok.wire.framings import Datums, IntegerLength, Lines, TextLength
-from bokbok.wire.template import Template
+from bokbok.wire.framing import Datums, Framing, IntegerLength, Lines, TextLength
+from bokbok.wire.hello import Template
 
 from .bodies import Fit
 from .ways import Way

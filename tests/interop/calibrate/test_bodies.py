@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bokbok.wire.messages import ERROR, REQUEST, RESPONSE
-from bokbok.wire.shapes import Shapes
+from bokbok.wire.messages import ERROR, REQUEST, RESPONSE, Shapes
 from bokbok_interop.calibrate.bodies import Body, Fit, finished, numbering, progression
 
 

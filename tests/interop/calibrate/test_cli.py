@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from bokbok import service
 from bokbok.sync import open_connection, start_server
 from bokbok.wire import INFERRED_1, get_profile, passphrase_to_key
-from bokbok.wire.framings import IntegerLength
+from bokbok.wire.framing import IntegerLength
 from bokbok.wire.packets import PacketForm
 from bokbok_interop.cli import main
 from tests.support.calibrating import recording, saved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from bokbok.wire import INFERRED_1
-from bokbok.wire.framings import IntegerLength
+from bokbok.wire.framing import IntegerLength
 from bokbok_interop.calibrate.report import as_text
 from tests.support.calibrating import SHORT, recording, solved
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bokbok.wire.framings import Datums, IntegerLength, Lines, TextLength
+from bokbok.wire.framing import Datums, IntegerLength, Lines, TextLength
 from bokbok_interop.calibrate.clock import Clock
 from bokbok_interop.calibrate.cuts import Cut, common_prefix, cuts_in, ends, is_text
 from bokbok_interop.calibrate.recording import Recorded

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from bokbok.sexpr import CHICKEN_4
-from bokbok.wire.shapes import BinaryHeader
+from bokbok.wire.messages import BinaryHeader
 from bokbok_interop.calibrate.bodies import Body, Fit
 from bokbok_interop.calibrate.clock import Clock
 from bokbok_interop.calibrate.fit import fit_messages

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from bokbok.wire.hello import Field, Template
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.template import Field, Template
 from bokbok_interop.calibrate.hellos import contents_of, literal_template, packet_form, user_templates, with_base
 from bokbok_interop.calibrate.ways import Opened
 

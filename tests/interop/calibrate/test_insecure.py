@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bokbok.wire import INFERRED_1, Profile
-from bokbok.wire.framings import IntegerLength, TextLength
+from bokbok.wire.framing import IntegerLength, TextLength
 from bokbok.wire.hello import TemplateHello
+from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile_file import canonical, plain
-from bokbok.wire.shapes import BinaryHeader, Shapes
+from bokbok.wire.profile import canonical, plain
 from tests.support.calibrating import SHORT, recording, solved
 
 DEMO = ('("ping" "12345")', '("asynch")')

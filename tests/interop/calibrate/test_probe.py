@@ -12,8 +12,8 @@ import pytest
 from bokbok import service
 from bokbok.sync import start_server
 from bokbok.wire import INFERRED_1, passphrase_to_key
-from bokbok.wire.framings import Datums
-from bokbok.wire.profile_file import plain
+from bokbok.wire.framing import Datums
+from bokbok.wire.profile import plain
 from bokbok_interop.calibrate.probe import Probe, candidates
 from bokbok_interop.calibrate.recording import from_capture
 from bokbok_interop.calibrate.report import verdict

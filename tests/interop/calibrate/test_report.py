@@ -6,8 +6,8 @@ import dataclasses
 
 from bokbok.sexpr import CHICKEN_5
 from bokbok.wire import INFERRED_1
-from bokbok.wire.nonces import Counted
-from bokbok.wire.profile_file import plain, read_profile
+from bokbok.wire.boxes import Counted
+from bokbok.wire.profile import plain, read_profile
 from bokbok_interop.calibrate.answer import Answer
 from bokbok_interop.calibrate.recording import Recorded
 from bokbok_interop.calibrate.report import as_html, as_json, as_text, differences, hex_dump, profile_text, verdict

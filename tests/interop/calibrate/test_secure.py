@@ -8,9 +8,8 @@ import random
 import pytest
 
 from bokbok.wire import INFERRED_1
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.profile_file import plain
-from bokbok.wire.template import Field, Template
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.profile import plain
 from bokbok_interop.calibrate.answer import Secrets
 from bokbok_interop.calibrate.solve import solve
 from tests.support import foreign

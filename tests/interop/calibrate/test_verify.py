@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from bokbok.wire import INFERRED_1, Profile
-from bokbok.wire.framings import IntegerLength, TextLength
-from bokbok.wire.messages import RESPONSE
-from bokbok.wire.nonces import Counted, Sent
+from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.framing import IntegerLength, TextLength
+from bokbok.wire.messages import RESPONSE, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile_file import plain
-from bokbok.wire.shapes import Shapes
+from bokbok.wire.profile import plain
 from bokbok_interop.calibrate.recording import Recorded
 from bokbok_interop.calibrate.verify import Mismatch, Proof, prove
 from tests.support.calibrating import recording

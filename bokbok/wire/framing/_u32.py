@@ -1,68 +1,19 @@
-"""Framing: where a packet begins and ends in a stream of bytes.
-
-What this module knows: lengths. What it refuses to know: what a packet holds.
-
-Where its facts come from: that the egg has a packet layer of its own is *certain* (its file list names
-`bokbok-packet.scm`); its form is unknown. `u32 big-endian, counting what follows` is the choice of `inferred-1`.
-"""
+"""The default's framing: a u32 big-endian, then as many bytes."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from ..errors import RemoteProtocolError
+from ...errors import RemoteProtocolError
 
-__all__ = ["Framing", "LengthPrefix", "Splitter"]
+__all__ = [
+    "LengthPrefix",
+]
 
-
-class Splitter(Protocol):
-    """Receiving side of a framing: takes bytes as they come, gives packets one at a time.
-
-    Attributes:
-        limit: bytes of the longest packet that is taken. May be changed between two calls of `next`: before a
-            hello has opened it is what the hello needs.
-    """
-
-    limit: int
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes from the transport."""
-
-    def next(self) -> bytes | None:
-        """The next whole packet, or `None` until more bytes come.
-
-        Raises:
-            RemoteProtocolError: what is there cannot be the start of a packet, or announces one over the limit.
-        """
-
-    def pending(self) -> str | None:
-        """What an end of file would cut off now, in words; `None` between two packets."""
-
-    def rest(self) -> bytes:
-        """The bytes that were fed and belong to no packet yet, and are given up: another framing goes on with them."""
-
-
-class Framing(Protocol):
-    """Strategy: how packets are told apart."""
-
-    @property
-    def name(self) -> str:
-        """How a profile file calls it."""
-
-    def write(self, out: list[bytes], packet: bytes) -> None:
-        """Append to `out` the pieces that carry `packet`, whatever came before it."""
-
-    def writer(self) -> Callable[[list[bytes], bytes], None]:
-        """The same for one direction of one connection, bound once: it may depend on what was written before."""
-
-    def most(self) -> int | None:
-        """Bytes of the longest packet that it can carry; `None` where it knows no end."""
-
-    def splitter(self, limit: int) -> Splitter:
-        """A fresh receiving side."""
+from ._strategy import Splitter
 
 
 @dataclass(frozen=True)

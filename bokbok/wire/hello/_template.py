@@ -14,8 +14,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import RemoteProtocolError
-from .encoding import Encoding, get_encoding
+from ...errors import RemoteProtocolError
+from ..encoding import Encoding, get_encoding
 
 __all__ = ["Field", "Part", "Template"]
 

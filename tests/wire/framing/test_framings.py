@@ -1,4 +1,4 @@
-"""`bokbok.wire.framings`: every framing cuts its stream where it was put together."""
+"""`bokbok.wire.framing`: every framing cuts its stream where it was put together."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
-from bokbok.wire.framing import LengthPrefix
-from bokbok.wire.framings import INTEGERS, Datums, IntegerLength, Lines, TextLength
+from bokbok.wire.framing import INTEGERS, Datums, IntegerLength, LengthPrefix, Lines, TextLength
 
 BINARY = [
     LengthPrefix(),

@@ -1,4 +1,4 @@
-"""`bokbok.wire.shapes`: messages of other forms, and what becomes of broken ones."""
+"""`bokbok.wire.messages`: messages of other forms, and what becomes of broken ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4, Dotted, Keyword, Symbol
-from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, Unreadable
-from bokbok.wire.shapes import BinaryHeader, Shapes
+from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, BinaryHeader, Shapes, Unreadable
 
 SHAPES = [
     Shapes(),

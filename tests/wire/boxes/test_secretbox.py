@@ -1,4 +1,4 @@
-"""`bokbok.wire.secretbox`: what it makes of libsodium's secretbox is what PyNaCl makes of it, on either way."""
+"""`bokbok.wire.boxes._secretbox`: what it makes of libsodium's secretbox is what PyNaCl makes of it, on either way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import types
 import pytest
 from nacl.bindings import crypto_secretbox_easy
 
-from bokbok.wire import secretbox
+from bokbok.wire.boxes import _secretbox as secretbox
 
 KEY, NONCE = bytes(range(32)), bytes(range(100, 124))
 SIZES = [0, 1, 1023, 1024, 1025, 65_535, 65_536, 65_537, 100_000]

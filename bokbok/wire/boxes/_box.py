@@ -1,13 +1,4 @@
-"""Boxes: bytes that only the holder of a key can make or open, and the nonces that they need.
-
-What this module knows: XSalsa20-Poly1305 as NaCl's secretbox orders it, where a nonce lies, and how a side picks its
-nonces. What it refuses to know: what is in a box, and how boxes are told apart in a stream.
-
-Where its facts come from: NaCl fixes the box: a 32-byte key, a 24-byte nonce, the 16-byte tag in front of the
-ciphertext. That the egg uses this box follows from its requirement of the `tweetnacl` egg and is *likely*; that no
-zero padding is sent, and that the nonce stands in front, is *likely* too. How the nonces of `inferred-1` are made (16
-random bytes and a counter) is a choice of this project: a receiver takes any nonce.
-"""
+"""A box: a nonce, a tag and a ciphertext."""
 
 from __future__ import annotations
 
@@ -16,8 +7,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import RemoteProtocolError
-from .secretbox import opener, sealer
+from ...errors import RemoteProtocolError
+from ._secretbox import opener, sealer
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -25,7 +16,10 @@ __all__ = [
     "NONCE_BYTES",
     "TAG_BYTES",
     "Draw",
+    "Head",
+    "Open",
     "PrefixCounter",
+    "Seal",
     "box_opener",
     "box_sealer",
 ]

@@ -16,9 +16,7 @@ from typing import Any, Literal
 
 from ..errors import ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
 from ..keys import Key
-from .boxes import KEY_BYTES as SESSION_KEY_BYTES
-from .boxes import Draw
-from .events import (
+from ._events import (
     AnswerUnreadable,
     Closed,
     ErrorReceived,
@@ -30,9 +28,7 @@ from .events import (
     RequestUnreadable,
     ResponseReceived,
 )
-from .framing import LengthPrefix
-from .framings import Preamble
-from .guards import (
+from ._guards import (
     DEFAULT_GUARDS,
     DEFAULT_WINDOW,
     BrokenCryptographyWarning,
@@ -40,7 +36,10 @@ from .guards import (
     HelloMemory,
     RequestWindow,
 )
-from .limits import DEFAULT_LIMITS, Limits
+from ._limits import DEFAULT_LIMITS, Limits
+from .boxes import KEY_BYTES as SESSION_KEY_BYTES
+from .boxes import Draw
+from .framing import LengthPrefix, Preamble
 from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
 from .profile import Profile, ProfileLike, get_profile
 

@@ -1,4 +1,4 @@
-"""`bokbok.wire.nonces`: where nonces stand, how they are counted, and what must not open."""
+"""`bokbok.wire.boxes`: where nonces stand, how they are counted, and what must not open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bokbok.errors import BokbokError, RemoteProtocolError
-from bokbok.wire.nonces import Counted, Sent
+from bokbok.wire.boxes import Counted, Sent
 
 KEY, SESSION = bytes(range(32)), bytes(range(32, 64))
 SCHEMES = [

@@ -1,137 +1,18 @@
-"""The hello: how a client says who it is and hands over the session key.
-
-What this module knows: the packets before the first message of a secure connection. What it refuses to know: users,
-their keys and where those are looked up; how boxes are made; how packets are framed.
-
-Where its facts come from: that the client chooses a random session key and sends it encrypted with the user's key
-is *stated* (the egg's README). That the username travels readable is *certain*: the server must pick a key by it.
-Two packets, name first, and no answer from the server, are choices of `inferred-1`.
-"""
+"""A hello of any number of packets, each a template."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from ..errors import BokbokError, RemoteProtocolError
-from .boxes import BOX_OVERHEAD, KEY_BYTES
-from .nonces import BoxMaker
-from .template import Field, Template
+from ...errors import BokbokError, RemoteProtocolError
+from ..boxes import BOX_OVERHEAD, KEY_BYTES, BoxMaker, Open, Seal
+from ._strategy import MAX_USERNAME, ServerHello
+from ._template import Field, Template
 
-__all__ = ["MAX_USERNAME", "Hello", "ServerHello", "TemplateHello", "UsernameThenKey"]
-
-MAX_USERNAME = 255
-"""Bytes of a username in `inferred-1`."""
-
-Seal = Callable[[bytes], bytes]
-Open = Callable[[bytes], bytes]
-
-
-class ServerHello(Protocol):
-    """The server's side of one hello.
-
-    Attributes:
-        limit: bytes of the longest packet that may come next.
-        user: the username's bytes, once `receive` has returned true.
-        box: the session-key box, once `receive` has returned true; what a replay is recognised by.
-    """
-
-    limit: int
-    user: bytes
-    box: bytes
-
-    def receive(self, packet: bytes) -> bool:
-        """Take a packet. True once the hello is whole.
-
-        Raises:
-            RemoteProtocolError: the packet is no part of a hello.
-        """
-
-    def session_key(self, open_box: Open) -> bytes:
-        """Open the session-key box with a function bound to the user's key.
-
-        Raises:
-            RemoteProtocolError: it does not open, or what is in it is no session key.
-        """
-
-
-class Hello(Protocol):
-    """Strategy: the form of a hello."""
-
-    @property
-    def name(self) -> str:
-        """How a profile file calls it."""
-
-    @property
-    def max_username(self) -> int:
-        """Bytes of the longest username that it carries."""
-
-    @property
-    def insecure(self) -> tuple[bytes, ...]:
-        """The packets by which the client of an insecure connection announces itself; none for most."""
-
-    @property
-    def preamble(self) -> bytes:
-        """What the client of a secure connection sends before its first packet, in no packet; mostly nothing."""
-
-    @property
-    def insecure_preamble(self) -> bytes:
-        """The same of an insecure connection."""
-
-    def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
-        """The packets of the client's hello; `seal` is bound to the user's key, `boxes` has the nonces' base."""
-
-    def server(self, boxes: BoxMaker | None = None) -> ServerHello:
-        """The server's side of a fresh hello; gives `boxes` the nonces' base that the hello carries."""
-
-
-@dataclass(frozen=True)
-class UsernameThenKey:
-    """`inferred-1`: one packet with the username's bytes, one with the boxed session key: 72 bytes, with its nonce."""
-
-    strategy: ClassVar[str] = "username-then-key"
-    name: str = "username-then-key"
-    max_username: int = MAX_USERNAME
-    insecure: ClassVar[tuple[bytes, ...]] = ()
-    preamble: ClassVar[bytes] = b""
-    insecure_preamble: ClassVar[bytes] = b""
-
-    def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
-        """See `Hello.client`."""
-        return [user, seal(session_key)]
-
-    def server(self, boxes: BoxMaker | None = None) -> ServerHello:
-        """See `Hello.server`."""
-        return _ServerHello(self.max_username, BOX_OVERHEAD if boxes is None else boxes.key_overhead)
-
-
-class _ServerHello:
-    __slots__ = ("_box", "_named", "box", "limit", "user")
-
-    def __init__(self, max_username: int, overhead: int) -> None:
-        self._box = KEY_BYTES + overhead
-        self._named = False
-        self.limit = max_username
-        self.user = b""
-        self.box = b""
-
-    def receive(self, packet: bytes) -> bool:
-        if not self._named:
-            self._named = True
-            self.user = packet
-            self.limit = self._box
-            return False
-        if len(packet) != self._box:
-            raise RemoteProtocolError(
-                f"the hello's second packet has {len(packet)} bytes, expected {self._box} (a boxed session key)"
-            )
-        self.box = packet
-        return True
-
-    def session_key(self, open_box: Open) -> bytes:
-        return open_box(self.box)
-
+__all__ = [
+    "TemplateHello",
+]
 
 _BARE_KEY = Template((Field("key"),))
 

@@ -1,114 +1,28 @@
-"""Messages: requests and answers as datums.
-
-What this module knows: the form of a message, and when a broken one costs a request and when the connection. What it
-refuses to know: boxes, packets, which requests are outstanding.
-
-Where its facts come from: that messages are s-expressions, that something in them matches answers to requests, and
-that a handler's error travels back as a string is *stated* or *certain* (API reference); `(request ID DATUM)`,
-`(response ID DATUM)` and `(error ID "message")` are choices of `inferred-1`.
-"""
+"""The default's messages: a list of tag, ID and datum."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from ..errors import ReadError, RemoteProtocolError
-from ..sexpr import Dialect, Symbol, dumps_between, parse, parser, read_list_head, skip_atmosphere, type_name
+from ...errors import ReadError, RemoteProtocolError
+from ...sexpr import (
+    Dialect,
+    Symbol,
+    dumps_between,
+    parse,
+    parser,
+    read_list_head,
+    skip_atmosphere,
+    type_name,
+)
+from ._strategy import ERROR, MAX_ID, REQUEST, RESPONSE, WHITE_SPACE, MessageCodec, Unreadable, travelling
 
-__all__ = ["ERROR", "MAX_ID", "REQUEST", "RESPONSE", "MessageCodec", "Messages", "TaggedList", "Unreadable", "legible"]
-
-REQUEST = 0
-"""Kind of a message: the peer asks."""
-RESPONSE = 1
-"""Kind of a message: the peer answers."""
-ERROR = 2
-"""Kind of a message: the peer could not answer."""
-
-MAX_ID = 2**62 - 1
-"""The largest ID: CHICKEN's largest fixnum on 64 bits (`most-positive-fixnum`, seen in 4.13.0 and 5.3.0)."""
-
-
-_WHITE_SPACE = b" \t\n\v\f\r"
-"""What CHICKEN's `char-whitespace?` takes, among bytes."""
-
-
-class Unreadable:
-    """Stands for a datum that came in a well-formed message and does not read.
-
-    Attributes:
-        problem: what is wrong with it.
-    """
-
-    __slots__ = ("problem",)
-
-    def __init__(self, problem: str) -> None:
-        self.problem = problem
-
-    def __repr__(self) -> str:
-        return f"Unreadable({self.problem!r})"
-
-
-_OPAQUE = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\|[^|]*(?:\||\Z)|#\\.|(#<[^<>]*>)', re.DOTALL)
-"""What `write` prints of objects that no `read` takes, as `#<thread: thread3>`; strings, bars and characters may look
-the same inside, and are passed over, whole or not: no byte is looked at twice."""
-
-
-def legible(body: bytes) -> bytes | None:
-    """A message with a symbol in the place of each `#<...>`, so that what is around those can be read.
-
-    Returns:
-        `None` if there is no such thing in it.
-    """
-    before = body
-    for _ in range(_MOST_NESTED):
-        after = _OPAQUE.sub(lambda match: b"unreadable-object" if match[1] else match[0], before)
-        if after == before:
-            break
-        before = after
-    return None if before == body else before
-
-
-_MOST_NESTED = 4
-"""How deep objects stand in each other as they are printed, as `#<queue (#<thread: a>)>`."""
-
-
-class MessageCodec(NamedTuple):
-    """A message format bound to a dialect and a depth limit: what one connection calls for every message.
-
-    Attributes:
-        request: ID and datum to bytes; raises `WriteError` for a datum that cannot travel.
-        response: the same for an answer.
-        error: ID and text to bytes; any text can travel.
-        decode: bytes to `(kind, id, datum)`; the datum is an `Unreadable` where only it is broken. Raises
-            `RemoteProtocolError` where the message is.
-    """
-
-    request: Callable[[int, Any], bytes]
-    response: Callable[[int, Any], bytes]
-    error: Callable[[int, str], bytes]
-    decode: Callable[[bytes], tuple[int, int, Any]]
-
-
-class Messages(Protocol):
-    """Strategy: the form of messages."""
-
-    @property
-    def name(self) -> str:
-        """How a profile file calls it."""
-
-    @property
-    def first_id(self) -> int:
-        """The first ID that a side uses."""
-
-    @property
-    def id_step(self) -> int:
-        """From one ID to the next."""
-
-    def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
-        """Bind the format to a dialect, for one connection."""
+__all__ = [
+    "TaggedList",
+]
 
 
 @dataclass(frozen=True)
@@ -166,18 +80,9 @@ class TaggedList:
         return MessageCodec(
             request=encoder(self.request),
             response=encoder(self.response),
-            error=lambda id, message: encode_error(id, _travelling(message)),
+            error=lambda id, message: encode_error(id, travelling(message)),
             decode=decode,
         )
-
-
-def _travelling(text: str) -> str:
-    """An error's text with everything replaced that no string can carry: an answer must not fail for its wording."""
-    try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode("utf-8")
-    return text
 
 
 def _decode_unusual(body: bytes, tags: dict[str, int], dialect: Dialect, depth: int) -> tuple[int, int, Any]:
@@ -212,7 +117,7 @@ def _decode_broken(
     try:
         start = skip_atmosphere(body, 0, dialect=dialect)
         # White space only: where a comment stands last, nothing says that the list ends before it.
-        if body[start : start + 1] != b"(" or not body.rstrip(_WHITE_SPACE).endswith(b")"):
+        if body[start : start + 1] != b"(" or not body.rstrip(WHITE_SPACE).endswith(b")"):
             raise problem
         (tag, id), _ = read_list_head(body, 2, dialect=dialect)
         kind, id = _check_head(tag, id, tags)

@@ -23,11 +23,10 @@ from bokbok.wire import (
     get_profile,
     passphrase_to_key,
 )
-from bokbok.wire.framings import Datums, Lines
-from bokbok.wire.nonces import Counted, Sent
-from bokbok.wire.profile import Derivation
-from bokbok.wire.profile_file import dump_profile, read_profile
-from bokbok.wire.shapes import BinaryHeader
+from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.framing import Datums, Lines
+from bokbok.wire.messages import BinaryHeader
+from bokbok.wire.profile import Derivation, dump_profile, read_profile
 from tests.support.profiles import random_profile
 
 ANY = Guards(nonce_reuse=False)
@@ -126,7 +125,7 @@ def test_the_default_profile_in_a_file_is_the_default_profile() -> None:
 def test_a_strategy_may_be_a_class_in_a_file_beside_the_profile(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n"
-        "from bokbok.wire.framings import Lines\n\n\n"
+        "from bokbok.wire.framing import Lines\n\n\n"
         "@dataclass(frozen=True)\n"
         "class Semicolons(Lines):\n"
         "    ending: bytes = b';'\n"

@@ -15,16 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from ..errors import ProfileError
-from ..keys import Key
-from ..keys import passphrase_to_key as _passphrase_to_key
-from ..sexpr import CHICKEN_4, Dialect
-from .boxes import KEY_BYTES
-from .framing import Framing, LengthPrefix
-from .hello import Hello, UsernameThenKey
-from .messages import Messages, TaggedList
-from .nonces import NonceScheme, Sent
-from .packets import PacketForm, Packets
+from ...errors import ProfileError
+from ...keys import Key
+from ...keys import passphrase_to_key as _passphrase_to_key
+from ...sexpr import CHICKEN_4, Dialect
+from ..boxes import KEY_BYTES, NonceScheme, Sent
+from ..framing import Framing, LengthPrefix
+from ..hello import Hello, UsernameThenKey
+from ..messages import Messages, TaggedList
+from ..packets import PacketForm, Packets
 
 __all__ = [
     "DERIVATIONS",
@@ -182,7 +181,7 @@ def get_profile(profile: ProfileLike = None) -> Profile:
         return _BUILT_IN[profile]
     path = os.fspath(profile)
     if not isinstance(profile, str) or os.sep in path or path.endswith(".toml"):
-        from .profile_file import load_profile  # needs this module
+        from ._file import load_profile  # needs this module
 
         return load_profile(path)
     known = ", ".join(_BUILT_IN)

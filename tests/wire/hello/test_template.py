@@ -1,4 +1,4 @@
-"""`bokbok.wire.template` and the hellos made of it."""
+"""`bokbok.wire.hello` and the hellos made of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
 from bokbok.wire import Closed, Connection, HelloReceived, Opened, Profile
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.nonces import Counted
-from bokbok.wire.template import Field, Template
+from bokbok.wire.boxes import Counted
+from bokbok.wire.hello import Field, Template, TemplateHello
 from tests.support.peers import KEY
 
 USER, BOX = Field("user"), Field("key")

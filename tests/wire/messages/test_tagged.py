@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bokbok.errors import RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4, CHICKEN_5, Keyword, Symbol
-from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, TaggedList, Unreadable, _decode_unusual, legible
+from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, TaggedList, Unreadable, legible
+from bokbok.wire.messages._tagged import _decode_unusual
 
 codec = TaggedList().bind(CHICKEN_4, 100)
 

@@ -19,17 +19,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BokbokError, ProfileError
-from ..sexpr import DIALECTS
-from .framing import LengthPrefix
-from .framings import Datums, IntegerLength, Lines, TextLength
-from .hello import TemplateHello, UsernameThenKey
-from .messages import TaggedList
-from .nonces import Counted, Sent
-from .packets import PacketForm
-from .profile import Derivation, Profile, Sha512First32
-from .shapes import BinaryHeader, Shapes
-from .template import Field, Template
+from ...errors import BokbokError, ProfileError
+from ...sexpr import DIALECTS
+from ..boxes import Counted, Sent
+from ..framing import Datums, IntegerLength, LengthPrefix, Lines, TextLength
+from ..hello import Field, Template, TemplateHello, UsernameThenKey
+from ..messages import BinaryHeader, Shapes, TaggedList
+from ..packets import PacketForm
+from ._profile import Derivation, Profile, Sha512First32
 
 if sys.version_info >= (3, 11):
     import tomllib

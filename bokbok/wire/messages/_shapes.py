@@ -1,8 +1,4 @@
-"""Other forms of messages than the default's: datums of any shape, and binary headers.
-
-What this module knows: how a request's kind, ID and datum stand in a message, given an example of each kind. What it
-refuses to know: boxes, packets, which requests are outstanding. All of these are for peers that differ from
-`inferred-1`.
+"""Messages as datums of any shape, given an example of each kind.
 
 A shape is a datum in which `ID`, `DATUM` and `MESSAGE` stand for what changes: `(request ID DATUM)`,
 `#(1 ID DATUM)`, `((id . ID) (body . DATUM))`, or several datums without a list around them.
@@ -11,68 +7,29 @@ A shape is a datum in which `ID`, `DATUM` and `MESSAGE` stand for what changes: 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..errors import BokbokError, ReadError, RemoteProtocolError
-from ..sexpr import Dialect, Dotted, Symbol, dumps, loads, parse, read_list_head, skip_atmosphere, type_name
-from .messages import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Unreadable, _travelling, legible
+from ...errors import BokbokError, ReadError, RemoteProtocolError
+from ...sexpr import (
+    Dialect,
+    Symbol,
+    dumps,
+    loads,
+    parse,
+    read_list_head,
+    skip_atmosphere,
+    type_name,
+)
+from ._holes import HOLES, fill, has_tail_hole, holes_in, match
+from ._strategy import ERROR, MAX_ID, REQUEST, RESPONSE, WHITE_SPACE, MessageCodec, Unreadable, legible, travelling
 
-__all__ = ["BinaryHeader", "Shapes"]
+__all__ = [
+    "Shapes",
+]
 
-_ID, _DATUM, _MESSAGE = Symbol("ID"), Symbol("DATUM"), Symbol("MESSAGE")
-_HOLES = (_ID, _DATUM, _MESSAGE)
-_WHITE_SPACE = b" \t\n\v\f\r"
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b)
-
-
-def _match(shape: Any, value: Any, found: dict[str, Any]) -> bool:
-    """Whether a value has this shape; fills in what stands in the places of `ID`, `DATUM` and `MESSAGE`."""
-    if isinstance(shape, Symbol) and shape in _HOLES:
-        found[shape.value()] = value
-        return True
-    if isinstance(shape, (list, tuple)):
-        same = type(shape) is type(value) and len(shape) == len(value)
-        return same and all(_match(part, item, found) for part, item in zip(shape, value, strict=True))
-    if isinstance(shape, Dotted):
-        count = len(shape.items)
-        rest: Any
-        if isinstance(value, list):
-            items, rest = value[:count], value[count:]
-        elif isinstance(value, Dotted):
-            items = value.items[:count]
-            rest = Dotted(value.items[count:], value.tail) if len(value.items) > count else value.tail
-        else:
-            return False
-        if len(items) != count or not _match(shape.tail, rest, found):
-            return False
-        return all(_match(part, item, found) for part, item in zip(shape.items, items, strict=True))
-    return _same(shape, value)
-
-
-def _fill(shape: Any, values: dict[str, Any]) -> Any:
-    if isinstance(shape, Symbol):
-        return values[shape.value()] if shape in _HOLES else shape
-    if isinstance(shape, list):
-        return [_fill(item, values) for item in shape]
-    if isinstance(shape, tuple):
-        return tuple(_fill(item, values) for item in shape)
-    if isinstance(shape, Dotted):
-        return Dotted([_fill(item, values) for item in shape.items], _fill(shape.tail, values))
-    return shape
-
-
-def _has_tail_hole(shape: Any) -> bool:
-    if isinstance(shape, (list, tuple)):
-        return any(map(_has_tail_hole, shape))
-    if isinstance(shape, Dotted):
-        return (isinstance(shape.tail, Symbol) and shape.tail in _HOLES[1:]) or any(map(_has_tail_hole, shape.items))
-    return False
+_DATUM, _MESSAGE = Symbol("DATUM"), Symbol("MESSAGE")
 
 
 @dataclass(frozen=True)
@@ -119,7 +76,7 @@ class Shapes:
             except ReadError as error:
                 raise BokbokError(f"the shape {text!r} does not read: {error}") from None
             found: list[str] = []
-            _collect(datums, found)
+            holes_in(datums, found)
             if sorted(found) != sorted(holes.split()):
                 raise BokbokError(f"the shape {text!r} needs {' and '.join(holes.split())}, once each")
         for field, value, known in (
@@ -197,13 +154,13 @@ class Shapes:
 
         def part_writer(shape: Any, hole: Symbol) -> Callable[[int, bytes], bytes]:
             """One datum of a message."""
-            if _has_tail_hole(shape):
+            if has_tail_hole(shape):
 
-                def fill(id: int, text: bytes) -> bytes:
+                def refilled(id: int, text: bytes) -> bytes:
                     value = parse(text, dialect=dialect, max_depth=depth)[0]
-                    return dumps(_fill(shape, {"ID": self._write_id(id), hole.value(): value}), dialect=dialect)
+                    return dumps(fill(shape, {"ID": self._write_id(id), hole.value(): value}), dialect=dialect)
 
-                return fill
+                return refilled
             before, after = _cut(dumps(_marked(shape, hole, self), dialect=dialect), self._digits.encode())
             if after is None:
                 return lambda id, _: before % id
@@ -220,7 +177,7 @@ class Shapes:
             return dumps(text.decode("utf-8", "surrogateescape"), dialect=dialect) if nested else text
 
         def message(text: str) -> bytes:
-            written = dumps(_travelling(text), dialect=dialect)
+            written = dumps(travelling(text), dialect=dialect)
             return (
                 dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
                 if self.message == "text"
@@ -268,7 +225,7 @@ class Shapes:
                 found: dict[str, Any] = {}
                 shape, several = shapes[kind]
                 candidate = value[0] if bare and not several and len(value) == 1 else value
-                if not _match(shape, candidate, found):
+                if not match(shape, candidate, found):
                     continue
                 if kind == ERROR:
                     text = found["MESSAGE"]
@@ -287,19 +244,19 @@ class Shapes:
 
         heads = {
             kind: shape for kind, (shape, several) in shapes.items()
-            if not several and isinstance(shape, list) and len(shape) == 3 and shape[2] in _HOLES
+            if not several and isinstance(shape, list) and len(shape) == 3 and shape[2] in HOLES
         }  # fmt: skip
 
         def broken(body: bytes, problem: ReadError) -> tuple[int, int, Any]:
             """Only its request fails if it can be told which one that is, and where the message ends."""
-            if len(heads) == 3 and body.rstrip(_WHITE_SPACE).endswith(b")"):
+            if len(heads) == 3 and body.rstrip(WHITE_SPACE).endswith(b")"):
                 try:
                     head, _ = read_list_head(body, 2, dialect=dialect)
                 except ReadError:
                     head = []
                 for kind, shape in heads.items():
                     found: dict[str, Any] = {}
-                    if _match(shape[:2], head, found) and "ID" in found:
+                    if match(shape[:2], head, found) and "ID" in found:
                         return kind, self._read_id(found["ID"]), Unreadable(str(problem))
             # What no `read` takes stands in place of the datum, or in it: `(#<thread: t> request 3)`.
             shown = legible(body)
@@ -311,23 +268,11 @@ class Shapes:
                 for kind in order:
                     found = {}
                     shape, several = shapes[kind]
-                    if _match(shape, value[0] if bare and not several and len(value) == 1 else value, found):
+                    if match(shape, value[0] if bare and not several and len(value) == 1 else value, found):
                         return kind, self._read_id(found["ID"]), Unreadable(str(problem))
             raise RemoteProtocolError(f"a message that does not read: {problem}") from None
 
         return MessageCodec(request=request, response=response, error=error, decode=decode)
-
-
-def _collect(value: Any, found: list[str]) -> None:
-    if isinstance(value, Symbol):
-        if value in _HOLES:
-            found.append(value.value())
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _collect(item, found)
-    elif isinstance(value, Dotted):
-        _collect(value.items, found)
-        _collect(value.tail, found)
 
 
 _DIGITS = {10: re.compile(r"[0-9]{1,19}\Z"), 16: re.compile(r"[0-9a-f]{1,15}\Z")}
@@ -339,7 +284,7 @@ def _marked(shape: Any, hole: Symbol, form: Shapes) -> Any:
     """A shape with marks in the places of what changes."""
     text = f"{form.id_prefix}{_MARK_ID.value()}"
     marks: dict[str, Any] = {"fixnum": _MARK_ID, "string": text, "flonum": Symbol(f"{text}.0"), "symbol": Symbol(text)}
-    return _fill(shape, {"ID": marks[form.id], hole.value(): _MARK_DATUM})
+    return fill(shape, {"ID": marks[form.id], hole.value(): _MARK_DATUM})
 
 
 def _cut(text: bytes, digits: bytes) -> tuple[bytes, bytes | None]:
@@ -360,120 +305,3 @@ class _Constant(bytes):
 
     def __mod__(self, _: Any) -> bytes:
         return bytes(self)
-
-
-_WIDTHS = {
-    "u8": ">B", "u16-be": ">H", "u16-le": "<H", "u32-be": ">I", "u32-le": "<I", "u64-be": ">Q", "u64-le": "<Q",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class BinaryHeader:
-    """A binary tag and ID before the datum.
-
-    Attributes:
-        request: the tag of a request; may be empty where the packet's type tells.
-        response: the tag of a response.
-        error: the tag of a failed request.
-        integer: how an ID is written: `u8`, `u16-be`, … `u64-le`.
-        order: `tag-id` or `id-tag`.
-        payload: `datum`, or `string`: the datum's text in a string.
-        message: what follows the header of an error: `string` (a datum), `text` (that once more as a string in a
-            string), or `bytes` (the text itself).
-        ending: white space behind each message.
-        first_id: the first ID of a client's request.
-        server_first_id: the first ID of a server's request.
-        id_step: from one ID to the next.
-    """
-
-    strategy: ClassVar[str] = "binary-header"
-    request: bytes = b"\x01"
-    response: bytes = b"\x02"
-    error: bytes = b"\x03"
-    integer: str = "u32-be"
-    order: str = "tag-id"
-    payload: str = "datum"
-    message: str = "string"
-    ending: str = ""
-    first_id: int = 0
-    server_first_id: int = 0
-    id_step: int = 1
-
-    def __post_init__(self) -> None:
-        if self.integer not in _WIDTHS:
-            raise BokbokError(f"no integer is called {self.integer!r}; known: {', '.join(_WIDTHS)}")
-        if len({self.request, self.response, self.error}) != 3 or len(set(map(len, self._tags()))) != 1:
-            raise BokbokError("the three tags differ, and are of one length")
-        if self.order not in ("tag-id", "id-tag") or self.payload not in ("datum", "string"):
-            raise BokbokError("order is 'tag-id' or 'id-tag', payload 'datum' or 'string'")
-        if self.message not in ("string", "text", "bytes"):
-            raise BokbokError(f"message is 'string', 'text' or 'bytes', not {self.message!r}")
-
-    def _tags(self) -> tuple[bytes, bytes, bytes]:
-        return self.request, self.response, self.error
-
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        return "binary-header"
-
-    def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
-        """See `Messages.bind`."""
-        layout = struct.Struct(_WIDTHS[self.integer])
-        pack, size, width = layout.pack, len(self.request), layout.size
-        kinds = {tag: kind for kind, tag in enumerate(self._tags())}
-        tag_first, ending, nested = self.order == "tag-id", self.ending.encode(), self.payload == "string"
-        tag_at, id_at = (0, size) if tag_first else (width, 0)
-        modulus = 1 << (8 * width)
-
-        def write(kind: int) -> Callable[[int, bytes], bytes]:
-            tag = self._tags()[kind]
-            if tag_first:
-                return lambda id, text: tag + pack(id % modulus) + text + ending
-            return lambda id, text: pack(id % modulus) + tag + text + ending
-
-        request, response, failed = write(REQUEST), write(RESPONSE), write(ERROR)
-
-        def payload(datum: Any) -> bytes:
-            text = dumps(datum, dialect=dialect)
-            return dumps(text.decode("utf-8", "surrogateescape"), dialect=dialect) if nested else text
-
-        def error(id: int, text: str) -> bytes:
-            text = _travelling(text)
-            if self.message == "bytes":
-                return failed(id, text.encode("utf-8", "surrogateescape"))
-            written = dumps(text, dialect=dialect)
-            if self.message == "text":
-                written = dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
-            return failed(id, written)
-
-        def decode(body: bytes) -> tuple[int, int, Any]:
-            if len(body) < size + width:
-                raise RemoteProtocolError(f"a message of {len(body)} bytes; expected a header of {size + width}")
-            kind = kinds.get(body[tag_at : tag_at + size])
-            if kind is None:
-                raise RemoteProtocolError(f"unknown kind of message: {body[tag_at : tag_at + size]!r}")
-            id = layout.unpack_from(body, id_at)[0]
-            rest = body[size + width :]
-            if kind == ERROR and self.message == "bytes":
-                return kind, id, rest.removesuffix(ending).decode("utf-8", "surrogateescape")
-            try:
-                datum = loads(rest, dialect=dialect, max_depth=depth)
-                if self.message == "text" if kind == ERROR else nested:
-                    if type(datum) is not str:
-                        raise RemoteProtocolError("a payload is the text of a datum in a string")
-                    datum = loads(datum, dialect=dialect, max_depth=depth)
-            except ReadError as problem:
-                return kind, id, Unreadable(str(problem))
-            if kind == ERROR and type(datum) is not str:
-                raise RemoteProtocolError(
-                    f"the message of a failed request is a string; got a datum of type {type_name(datum)}"
-                )
-            return kind, id, datum
-
-        return MessageCodec(
-            request=lambda id, datum: request(id, payload(datum)),
-            response=lambda id, datum: response(id, payload(datum)),
-            error=error,
-            decode=decode,
-        )

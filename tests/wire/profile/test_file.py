@@ -15,12 +15,11 @@ import pytest
 
 from bokbok.errors import ProfileError
 from bokbok.wire import INFERRED_1
-from bokbok.wire.framings import IntegerLength, Lines
-from bokbok.wire.hello import TemplateHello
-from bokbok.wire.nonces import Counted
-from bokbok.wire.profile_file import LAYERS, dump_profile, plain, read_profile
-from bokbok.wire.shapes import Shapes
-from bokbok.wire.template import Field, Template
+from bokbok.wire.boxes import Counted
+from bokbok.wire.framing import IntegerLength, Lines
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.messages import Shapes
+from bokbok.wire.profile import LAYERS, dump_profile, plain, read_profile
 from tests.support.profiles import random_profile
 
 if sys.version_info >= (3, 11):
@@ -28,8 +27,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parent.parent.parent
-SCHEMA = json.loads((ROOT / "bokbok/wire/profile.schema.json").read_text())
+ROOT = Path(__file__).parents[3]
+SCHEMA = json.loads((ROOT / "bokbok/wire/profile/profile.schema.json").read_text())
 
 
 def is_valid(text: str) -> bool:
@@ -40,7 +39,7 @@ def test_the_schema_is_made_of_the_strategies() -> None:
     printed = subprocess.run(
         [sys.executable, str(ROOT / "tools/profile-schema")], capture_output=True, check=True, text=True
     ).stdout
-    assert json.loads(printed) == SCHEMA, "run: tools/profile-schema > bokbok/wire/profile.schema.json"
+    assert json.loads(printed) == SCHEMA, "run: tools/profile-schema > bokbok/wire/profile/profile.schema.json"
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 

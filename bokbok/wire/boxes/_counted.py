@@ -1,0 +1,253 @@
+"""Nonces that are counted and do not travel, but for a base."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ...errors import BokbokError
+from ._box import BOX_OVERHEAD, NONCE_BYTES, TAG_BYTES, Draw, Head, Open, Seal, box_opener, box_sealer
+from ._secretbox import sealer as secretbox_sealer
+from ._strategy import BoxMaker, Role
+from ._wrappers import (
+    SESSION_LEAK,
+    USER_KEY_LEAK,
+    Behind,
+    check_zeros,
+    implied_opener,
+    implied_sealer,
+    with_head,
+    with_zeros,
+    without_zeros,
+)
+
+__all__ = [
+    "Counted",
+]
+
+_NEVER_REACHED = 1 << 64
+"""Messages that no connection sends: counters so far apart do not meet."""
+
+KeyNonce = Literal["front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Nonces are counted and do not travel, but for a base.
+
+    Attributes:
+        base: what is counted up from: `zero`; `hello` (24 random bytes in the hello's field `nonce`); `key` (the 24
+            bytes that travel with the session-key box); `first` (each direction's first box has its nonce in front,
+            the others count on from it).
+        order: `big` or `little`: in which order the counter's bytes stand.
+        at: where in the 24 bytes the counter begins.
+        width: how many of them it is; the others stay as the base has them.
+        client: what is added to the base for the client's first message.
+        server: the same for the server's first one.
+        step: what is added from one message to the next.
+        key: the nonce of the session-key box: `front`, `behind` (it travels), `zero`, `counter` (the base and
+            `key_count`), `base` (the same as `counter`, of a base that travels), `zero-front`, `zero-behind` (zeros;
+            what travels with the box is the base alone).
+        key_count: see `key`.
+        server_base: `same`, or `first`: the server's first box brings a base of its own.
+        first: where a base that comes with the first box stands: `front` or `behind`.
+        zeros: zero bytes in front of each tag: NaCl's own C functions leave 16 there.
+    """
+
+    strategy: ClassVar[str] = "counted"
+    base: Literal["zero", "hello", "key", "first"] = "zero"
+    order: Literal["big", "little"] = "big"
+    at: int = 0
+    width: int = NONCE_BYTES
+    client: int = 0
+    server: int = 0
+    step: int = 1
+    key: KeyNonce = "counter"
+    key_count: int = 0
+    server_base: Literal["same", "first"] = "same"
+    first: Literal["front", "behind"] = "front"
+    zeros: int = 0
+
+    def __post_init__(self) -> None:
+        check_zeros(self.zeros)
+        if self.base not in ("zero", "hello", "key", "first"):
+            raise BokbokError(f"the base of counted nonces is 'zero', 'hello', 'key' or 'first', not {self.base!r}")
+        if self.order not in ("big", "little"):
+            raise BokbokError(f"the order of a counter is 'big' or 'little', not {self.order!r}")
+        if not (self.at >= 0 and self.width >= 1 and self.at + self.width <= NONCE_BYTES):
+            raise BokbokError(f"a counter of {self.width} bytes at byte {self.at} does not fit into 24 bytes")
+        if self.key not in ("front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"):
+            raise BokbokError(f"no nonce of the session-key box is called {self.key!r}")
+        if self.base == "key" and not self._beside():
+            raise BokbokError("counted nonces that begin at the session-key box's need that to travel")
+        if self.server_base not in ("same", "first"):
+            raise BokbokError(f"the server's base is the 'same' or in its 'first' box, not {self.server_base!r}")
+        if self.first not in ("front", "behind"):
+            raise BokbokError(f"a base stands in 'front' or 'behind' its box, not {self.first!r}")
+        if self.step < 1:
+            raise BokbokError(f"nonces are counted by a step of 1 or more, not {self.step}")
+
+    def _beside(self) -> str:
+        """Where 24 bytes travel with the session-key box: `front`, `behind`, or empty."""
+        place = self.key.removeprefix("zero-")
+        return place if place in ("front", "behind") else ""
+
+    @property
+    def leaks(self) -> str | None:
+        """See `NonceScheme.leaks`."""
+        out = []
+        if self.key.startswith("zero") or (self.key in ("counter", "base") and self.base in ("zero", "first")):
+            out.append(USER_KEY_LEAK)
+        apart = abs(self.client - self.server)
+        meet = apart % self.step == 0 and apart < _NEVER_REACHED
+        if self.base != "first" and self.server_base == "same" and meet:
+            out.append(SESSION_LEAK)
+        return "; ".join(out) or None
+
+    def nonces(self, base: bytes, count: int) -> Iterator[bytes]:
+        """The nonces from a base on, the first of them `count` beyond it."""
+        at, end, order = self.at, self.at + self.width, self.order
+        front, back = base[:at], base[end:]
+        start = int.from_bytes(base[at:end], order)
+        modulus = 1 << (8 * self.width)
+        for number in itertools.count(start + count, self.step):
+            yield front + (number % modulus).to_bytes(self.width, order) + back
+
+    def start(self, role: Role, draw: Draw) -> BoxMaker:
+        """See `NonceScheme.start`."""
+        return _CountedMaker(self, role, draw)
+
+
+class _CountedMaker:
+    def __init__(self, scheme: Counted, role: Role, draw: Draw) -> None:
+        self._scheme, self._role, self._draw = scheme, role, draw
+        self.base_size = NONCE_BYTES if scheme.base == "hello" else 0
+        self.base = draw(NONCE_BYTES) if self.base_size and role == "client" else bytes(NONCE_BYTES)
+        self.key_overhead = (BOX_OVERHEAD if scheme._beside() else TAG_BYTES) + scheme.zeros
+        self.overhead = (BOX_OVERHEAD if "first" in (scheme.base, scheme.server_base) else TAG_BYTES) + scheme.zeros
+
+    def _key_nonces(self) -> Iterator[bytes]:
+        if self._scheme.key == "zero":
+            return itertools.repeat(bytes(NONCE_BYTES))
+        return self._scheme.nonces(self.base, self._scheme.key_count)
+
+    def key_sealer(self, key: bytes) -> Seal:
+        """See `BoxMaker.key_sealer`."""
+        at = NONCE_BYTES if self._scheme._beside() == "front" else 0
+        return with_zeros(self._key_sealer(key), self._scheme.zeros, at)
+
+    def key_opener(self, key: bytes) -> Open:
+        """See `BoxMaker.key_opener`."""
+        at = NONCE_BYTES if self._scheme._beside() == "front" else 0
+        return without_zeros(self._key_opener(key), self._scheme.zeros, at, "the hello's box")
+
+    def _key_sealer(self, key: bytes) -> Seal:
+        scheme = self._scheme
+        place = scheme._beside()
+        if not place:
+            return implied_sealer(key, self._key_nonces())
+        nonce = self._draw(NONCE_BYTES)
+        if scheme.base == "key":
+            self.base = nonce
+        if place != scheme.key:
+            front = place == "front"
+            seal_behind = secretbox_sealer(key)
+
+            def seal(body: bytes) -> bytes:
+                box = seal_behind(b"", body, bytes(NONCE_BYTES))
+                return nonce + box if front else box + nonce
+
+            return seal
+        return (box_sealer if scheme.key == "front" else Behind.sealer)(key, lambda: nonce)
+
+    def _key_opener(self, key: bytes) -> Open:
+        scheme = self._scheme
+        place = scheme._beside()
+        if not place:
+            return implied_opener(key, self._key_nonces(), "the hello")
+        front = place == "front"
+        if place == scheme.key:
+            opened = (box_opener if front else Behind.opener)(key, "the hello")
+        else:
+            inner = implied_opener(key, itertools.repeat(bytes(NONCE_BYTES)), "the hello")
+
+            def opened(box: bytes) -> bytes:
+                return inner(box[NONCE_BYTES:] if front else box[:-NONCE_BYTES])
+
+        def open_key(box: bytes) -> bytes:
+            text = opened(box)
+            if scheme.base == "key":
+                self.base = box[:NONCE_BYTES] if front else box[-NONCE_BYTES:]
+            return text
+
+        return open_key
+
+    def _own_base(self, role: Role) -> bool:
+        return self._scheme.base == "first" or (role == "server" and self._scheme.server_base == "first")
+
+    def _offset(self, role: Role) -> int:
+        return self._scheme.client if role == "client" else self._scheme.server
+
+    def sealer(self, key: bytes, head: Head | None = None) -> Seal:
+        scheme, role = self._scheme, self._role
+        if not self._own_base(role):
+            # Only now is the base known: the first box asks for it.
+            late = self._late(lambda: implied_sealer(key, scheme.nonces(self.base, self._offset(role))))
+            return with_head(with_zeros(late, scheme.zeros, 0), head)
+        base = self._draw(NONCE_BYTES)
+        nonces = scheme.nonces(base, 0)
+        rest = with_zeros(implied_sealer(key, nonces), scheme.zeros, 0)
+        seal_first, zeros = secretbox_sealer(key), bytes(scheme.zeros)
+        first, front = True, scheme.first == "front"
+
+        def seal(body: bytes) -> bytes:
+            nonlocal first
+            if first:
+                first = False
+                nonce = next(nonces)
+                box = zeros + seal_first(b"", body, nonce)
+                return nonce + box if front else box + nonce
+            return rest(body)
+
+        return with_head(seal, head)
+
+    def opener(self, key: bytes, *, refuse_own: bool) -> Open:
+        # A box of this side's own is out of turn and does not open, but where both count alike: nothing tells then.
+        scheme, role = self._scheme, _other(self._role)
+        if not self._own_base(role):
+            late = self._late(lambda: implied_opener(key, scheme.nonces(self.base, self._offset(role)), "the packet"))
+            return without_zeros(late, scheme.zeros, 0, "the packet")
+        front = scheme.first == "front"
+        opened = (box_opener if front else Behind.opener)(key, "the packet")
+        opened = without_zeros(opened, scheme.zeros, NONCE_BYTES if front else 0, "the packet")
+        rest: Open | None = None
+
+        def open_box(box: bytes) -> bytes:
+            nonlocal rest
+            if rest is not None:
+                return rest(box)
+            text = opened(box)
+            base = box[:NONCE_BYTES] if front else box[-NONCE_BYTES:]
+            later = implied_opener(key, scheme.nonces(base, scheme.step), "the packet")
+            rest = without_zeros(later, scheme.zeros, 0, "the packet")
+            return text
+
+        return open_box
+
+    @staticmethod
+    def _late(make: Callable[[], Callable[[bytes], bytes]]) -> Callable[[bytes], bytes]:
+        bound: Callable[[bytes], bytes] | None = None
+
+        def call(data: bytes) -> bytes:
+            nonlocal bound
+            if bound is None:
+                bound = make()
+            return bound(data)
+
+        return call
+
+
+def _other(role: Role) -> Role:
+    return "server" if role == "client" else "client"

@@ -1,0 +1,117 @@
+"""What strategies of nonces share: nonces behind a box or not sent at all, zero bytes in front of a tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ...errors import BokbokError, RemoteProtocolError
+from ._box import NONCE_BYTES, TAG_BYTES, Head, Open, Seal, box_opener
+from ._secretbox import opener as secretbox_opener
+from ._secretbox import sealer as secretbox_sealer
+
+__all__ = [
+    "SESSION_LEAK",
+    "USER_KEY_LEAK",
+    "Behind",
+    "check_zeros",
+    "implied_opener",
+    "implied_sealer",
+    "with_head",
+    "with_zeros",
+    "without_zeros",
+]
+
+
+class Behind:
+    """`tag || ciphertext || nonce`."""
+
+    @staticmethod
+    def sealer(key: bytes, next_nonce: Callable[[], bytes]) -> Seal:
+        seal_behind = secretbox_sealer(key)
+
+        def seal(body: bytes) -> bytes:
+            nonce = next_nonce()
+            return seal_behind(b"", body, nonce) + nonce
+
+        return seal
+
+    @staticmethod
+    def opener(key: bytes, what: str, own: bytes | None = None) -> Open:
+        opened = box_opener(key, what, own)
+        return lambda box: opened(box[-NONCE_BYTES:] + box[:-NONCE_BYTES])
+
+
+def with_head(seal: Seal, head: Head | None) -> Seal:
+    if head is None:
+        return seal
+
+    def seal_packet(body: bytes) -> bytes:
+        box = seal(body)
+        return head(len(box)) + box
+
+    return seal_packet
+
+
+def implied_opener(key: bytes, nonces: Iterator[bytes], what: str) -> Open:
+    """Opens boxes whose nonces do not travel."""
+
+    open_or_none = secretbox_opener(key)
+
+    def open_box(box: bytes) -> bytes:
+        if len(box) < TAG_BYTES:
+            raise RemoteProtocolError(f"{what} is no box: {len(box)} bytes, expected at least {TAG_BYTES} (a tag)")
+        body = open_or_none(next(nonces) + box)
+        if body is not None:
+            return body
+        raise RemoteProtocolError(
+            f"{what} does not open: another key or nonce made it, it was changed on the way, or it is no box"
+        )
+
+    return open_box
+
+
+def implied_sealer(key: bytes, nonces: Iterator[bytes]) -> Seal:
+    seal_behind = secretbox_sealer(key)
+    return lambda body: seal_behind(b"", body, next(nonces))
+
+
+USER_KEY_LEAK = (
+    "the session-key box has the same nonce under the user's key in every connection: whoever records two of them "
+    "learns the XOR of their session keys and can forge a hello"
+)
+SESSION_LEAK = (
+    "both directions use the same nonces under one session key: whoever records a request and an answer with the "
+    "same nonce learns the XOR of their texts and can forge messages"
+)
+
+
+def with_zeros(seal: Seal, count: int, at: int) -> Seal:
+    """The same with so many zero bytes in front of the tag, which stands at that byte."""
+    if not count:
+        return seal
+    zeros = bytes(count)
+
+    def seal_with_zeros(body: bytes) -> bytes:
+        box = seal(body)
+        return box[:at] + zeros + box[at:]
+
+    return seal_with_zeros
+
+
+def without_zeros(opened: Open, count: int, at: int, what: str) -> Open:
+    """The reverse."""
+    if not count:
+        return opened
+    zeros = bytes(count)
+
+    def open_without_zeros(box: bytes) -> bytes:
+        if box[at : at + count] != zeros:
+            raise RemoteProtocolError(f"{what} has no {count} zero bytes in front of its tag")
+        return opened(box[:at] + box[at + count :])
+
+    return open_without_zeros
+
+
+def check_zeros(zeros: int) -> None:
+    if zeros < 0:
+        raise BokbokError(f"there are 0 or more zero bytes in front of a tag, not {zeros}")

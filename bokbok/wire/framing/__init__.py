@@ -1,0 +1,29 @@
+"""Framing: where a packet begins and ends in a stream of bytes.
+
+Where its facts come from: that the egg has a packet layer of its own is *certain* (its file list names
+`bokbok-packet.scm`); its form is unknown. `u32 big-endian, counting what follows` is the choice of `inferred-1`. The
+other framings are for profiles of peers that differ from it.
+"""
+
+from __future__ import annotations
+
+from ._datums import Datums
+from ._integers import INTEGERS
+from ._length import IntegerLength
+from ._lines import Lines
+from ._preamble import Preamble
+from ._strategy import Framing, Splitter
+from ._text_length import TextLength
+from ._u32 import LengthPrefix
+
+__all__ = [
+    "INTEGERS",
+    "Datums",
+    "Framing",
+    "IntegerLength",
+    "LengthPrefix",
+    "Lines",
+    "Preamble",
+    "Splitter",
+    "TextLength",
+]

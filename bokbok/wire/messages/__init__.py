@@ -1,0 +1,30 @@
+"""Messages: requests and answers as datums.
+
+What this package knows: the form of a message, and when a broken one costs a request and when the connection.
+
+Where its facts come from: that messages are s-expressions, that something in them matches answers to requests, and
+that a handler's error travels back as a string is *stated* or *certain* (API reference); `(request ID DATUM)`,
+`(response ID DATUM)` and `(error ID "message")` are choices of `inferred-1`. The other forms are for profiles of peers
+that differ from it.
+"""
+
+from __future__ import annotations
+
+from ._binary import BinaryHeader
+from ._shapes import Shapes
+from ._strategy import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Messages, Unreadable, legible
+from ._tagged import TaggedList
+
+__all__ = [
+    "ERROR",
+    "MAX_ID",
+    "REQUEST",
+    "RESPONSE",
+    "BinaryHeader",
+    "MessageCodec",
+    "Messages",
+    "Shapes",
+    "TaggedList",
+    "Unreadable",
+    "legible",
+]
