@@ -30,12 +30,12 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "interop")]
 
-from bokbok_interop.calibrate.answer import Answer, Secrets  # noqa: E402 - the path is set above
-from bokbok_interop.calibrate.recording import Recorded  # noqa: E402 - the path is set above
-from bokbok_interop.calibrate.report import as_text  # noqa: E402
-from bokbok_interop.calibrate.script import known_datums  # noqa: E402
-from bokbok_interop.calibrate.session import record  # noqa: E402
-from bokbok_interop.calibrate.solve import solve  # noqa: E402
+from bokbok_calibrate.conversation import record  # noqa: E402
+from bokbok_calibrate.report import as_text  # noqa: E402
+from bokbok_calibrate.script import known_datums  # noqa: E402
+from bokbok_calibrate.search.answer import Answer, Secrets  # noqa: E402 - the path is set above
+from bokbok_calibrate.search.solve import solve  # noqa: E402
+from bokbok_traffic.recording import Recorded  # noqa: E402 - the path is set above
 from tests.support import foreign  # noqa: E402
 from tests.support.fresh import fresh_problems, recorded_foreign  # noqa: E402
 from tests.support.profiles import random_profile  # noqa: E402

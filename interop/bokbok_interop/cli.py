@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime
 import fnmatch
+import importlib.metadata
 import json
 import logging
 import os
@@ -26,8 +27,7 @@ from bokbok.errors import BokbokError, ProfileError
 from bokbok.keys import Key, passphrase_to_key, read_key_file, read_passphrase_file
 from bokbok.wire import get_profile
 
-from .capture import CaptureError, read_capture
-from .calibrate.cli import calibrate
+from bokbok_traffic.capture import CaptureError, read_capture
 from .cases import CHAPTERS, all_cases
 from .dump import explain
 from .matrix import SECURITIES, TRANSPORTS, Group, Selection, build, diagonal, select_cases, shard
@@ -68,7 +68,8 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
-main.add_command(calibrate)
+for _command in importlib.metadata.entry_points(group="bokbok_interop.commands"):
+    main.add_command(_command.load())  # `calibrate`, of which nothing is imported here
 
 
 def _choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:

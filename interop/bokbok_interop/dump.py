@@ -18,8 +18,7 @@ from bokbok.errors import BokbokError
 from bokbok.keys import Key
 from bokbok.wire import Profile
 from bokbok.wire.boxes import NONCE_BYTES, TAG_BYTES, box_opener
-
-from .capture import CLIENT, SERVER, Capture
+from bokbok_traffic.capture import CLIENT, SERVER, Capture
 
 __all__ = ["Conversation", "Packet", "Range", "beginning", "explain", "fixed_bytes", "render"]
 

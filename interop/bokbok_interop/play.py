@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from bokbok.address import format_address
 from bokbok.sexpr import CHICKEN_4, Dotted, Symbol, dumps
 from bokbok.wire import Profile
+from bokbok_traffic.capture import Capture
+from bokbok_traffic.relay import Relay
 
-from .capture import Capture
 from .dump import Conversation
 from .model import Failure
 from .peers.base import PuppetFault
 from .peers.puppet import Answer, Puppet, Raw, Trace, symbol_name
-from .relay import Relay
 
 __all__ = [
     "PASSPHRASE",

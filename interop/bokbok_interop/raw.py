@@ -18,11 +18,11 @@ from bokbok.errors import BokbokError
 from bokbok.sexpr import dumps
 from bokbok.wire import Profile
 from bokbok.wire.boxes import box_opener
+from bokbok_traffic.capture import CLIENT, SERVER
+from bokbok_traffic.streams import open_stream
 
-from .capture import CLIENT, SERVER
 from .model import Failure
 from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, show
-from .streams import open_stream
 
 __all__ = ["BadServer", "Raw", "attack", "good_server"]
 

@@ -15,7 +15,7 @@ import bokbok as library
 import bokbok_interop.cli as suite
 from bokbok import cli, errors
 from bokbok.cli._exit import Status, failure, run
-from bokbok_interop.capture import Capture
+from bokbok_traffic.capture import Capture
 from tests.cli.conftest import COMMAND
 
 

@@ -8,9 +8,9 @@ from click.testing import CliRunner, Result
 
 from bokbok.keys import passphrase_to_key
 from bokbok.wire import INFERRED_1, Connection
-from bokbok_interop.capture import Capture
 from bokbok_interop.cli import main
 from bokbok_interop.dump import Conversation, explain, render
+from bokbok_traffic.capture import Capture
 
 SECRETS = {"alice": "her passphrase"}
 

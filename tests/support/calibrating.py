@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bokbok.wire import Profile
-from bokbok_interop.calibrate.answer import Answer, Secrets
-from bokbok_interop.calibrate.recording import Recorded
-from bokbok_interop.calibrate.script import known_datums
-from bokbok_interop.calibrate.session import record
-from bokbok_interop.calibrate.solve import solve
-from bokbok_interop.capture import Capture
+from bokbok_calibrate.conversation import record
+from bokbok_calibrate.script import known_datums
+from bokbok_calibrate.search.answer import Answer, Secrets
+from bokbok_calibrate.search.solve import solve
+from bokbok_traffic.capture import Capture
+from bokbok_traffic.recording import Recorded
 
 SECRETS = Secrets(b"myuser", b"mypassphrase")
 INSECURE = Secrets()

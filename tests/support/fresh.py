@@ -20,9 +20,9 @@ from bokbok.errors import RemoteError, WriteError
 from bokbok.sexpr import Symbol, dumps, loads
 from bokbok.sync import Connection, open_connection, start_server
 from bokbok.wire import BrokenCryptographyWarning, Guards, Profile, passphrase_to_key
-from bokbok_interop.calibrate.recording import Recorded, from_capture
-from bokbok_interop.calibrate.script import SCRIPT
-from bokbok_interop.capture import Capture
+from bokbok_calibrate.script import SCRIPT
+from bokbok_traffic.capture import Capture
+from bokbok_traffic.recording import Recorded, from_capture
 from tests.support import foreign
 from tests.support.foreign.sexpr import read, write
 

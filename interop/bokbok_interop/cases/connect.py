@@ -10,12 +10,12 @@ import asyncio
 from pathlib import Path
 
 from bokbok.sexpr import Symbol
+from bokbok_traffic.streams import fill_backlog, open_stream
 
 from ..peers.base import HostKind
 from ..peers.local import free_port
 from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
 from ..raw import attack
-from ..streams import fill_backlog, open_stream
 from .base import case
 
 

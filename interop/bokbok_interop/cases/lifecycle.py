@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from ..capture import CLIENT, SERVER
+from bokbok_traffic.capture import CLIENT, SERVER
+
 from ..model import Failure
 from ..play import Conn, Invalid, NetworkFailed, Play, Served, show
 from ..raw import BadServer, Raw, attack

@@ -12,8 +12,8 @@ import contextlib
 from typing import Any
 
 from bokbok.sexpr import Char, Dotted, Keyword, Symbol, dumps
+from bokbok_traffic.capture import CLIENT, SERVER
 
-from ..capture import CLIENT, SERVER
 from ..model import Failure
 from ..play import Invalid, NetworkFailed, Play, RemoteFailed, show
 from ..raw import BadServer, Raw, attack

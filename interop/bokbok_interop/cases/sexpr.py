@@ -31,8 +31,8 @@ from bokbok.sexpr import (
     dumps,
     loads,
 )
+from bokbok_traffic.capture import CLIENT, SERVER
 
-from ..capture import CLIENT, SERVER
 from ..model import Failure
 from ..play import Play, Side, show
 from ..raw import attack

@@ -1,0 +1,308 @@
+"""The commands `bokbok-interop calibrate …`.
+
+What this module knows: options, exit statuses, which report goes where. What it refuses to know: everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bokbok.address import parse_address
+from bokbok.errors import AddressError, BokbokError, ReadError
+from bokbok.keys import read_key_file, read_passphrase_file
+from bokbok_traffic.capture import Capture, CaptureError
+from bokbok_traffic.recording import Recorded, from_capture, load_recording
+
+from .clock import PATIENCE
+from .live.listen import Listener
+from .live.probe import Probe
+from .live.proxy import run_proxy
+from .report import as_html, as_json, as_text, profile_text
+from .script import SCRIPT, known_datums, read_messages
+from .search.answer import Answer, Secrets
+from .search.findings import Step
+from .search.solve import solve
+
+__all__ = ["calibrate"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
+
+STATUSES = """\b
+Exit status:
+  0  one profile explains every byte (or several that no conversation tells apart)
+  2  the command line is wrong, or a file cannot be used
+  3  several profiles explain every byte: what would tell them apart is printed
+  4  none does: how far it got is printed
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """The options that all have in common.
+
+    Attributes:
+        secrets: what is known of the client.
+        known: datums that may be expected, as written.
+        patience: seconds that the search may take.
+        out: where the profile goes.
+        json_file: where the report goes as JSON.
+        html_file: where the report goes as a page.
+    """
+
+    secrets: Secrets
+    known: set[bytes]
+    patience: float
+    out: str | None
+    json_file: str | None
+    html_file: str | None
+
+    def solved(self, recorded: list[Recorded]) -> Answer:
+        """What comes of a recording."""
+        return solve(recorded, self.secrets, self.known, patience=self.patience)
+
+    def finish(self, answer: Answer, recorded: list[Recorded]) -> None:
+        """Write all reports, and leave with the exit status."""
+        secure, aside = self.secrets.secure, self.json_file == "-"
+        text = as_text(answer, recorded, secure=secure)
+        click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"), nl=False, err=aside)
+        if answer.profiles and self.out is not None:
+            about = "found by bokbok-interop calibrate"
+            profile = dataclasses.replace(answer.profiles[0], name=Path(self.out).stem, about=about)
+            _write(self.out, profile_text(profile, answer, secure=secure))
+            click.echo(f"profile: {self.out}", err=aside)
+        elif self.out is not None:
+            click.echo(f"no profile: {self.out} is not written", err=aside)
+        if self.json_file is not None:
+            document = json.dumps(as_json(answer, recorded, secure=secure), indent=1, ensure_ascii=True) + "\n"
+            if aside:
+                sys.stdout.write(document)
+            else:
+                _write(self.json_file, document)
+        if self.html_file is not None:
+            _write(self.html_file, as_html(answer, recorded, secure=secure))
+        sys.exit(answer.status)
+
+
+@click.group(short_help="Find a peer's wire format from its bytes.", epilog=STATUSES)
+def calibrate() -> None:
+    """Find a real peer's wire format from its bytes, and write it as a profile that every command takes.
+
+    Whoever knows the passphrase can prove where each box lies. A profile is claimed only if it writes every recorded
+    byte again. docs/calibrating.md says what to do, start to end.
+    """
+
+
+def _common(command: _F) -> _F:
+    """Give a command the common options, as one argument `common`."""
+
+    @functools.wraps(command)
+    def with_common(
+        *args: Any,
+        user: str | None,
+        passphrase_file: str | None,
+        key_file: str | None,
+        insecure: bool,
+        messages: str | None,
+        patience: float,
+        out: str | None,
+        json_file: str | None,
+        html_file: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        _check_outputs(out, json_file, html_file, kwargs.get("record"))
+        secrets = _secrets(user, passphrase_file, key_file, insecure)
+        common = Common(secrets, _known(messages), patience, out, json_file, html_file)
+        return command(*args, common=common, **kwargs)
+
+    wrapped: Any = with_common
+    for option in reversed(
+        [
+            click.option("--user", metavar="NAME", help="The client's username, of secure connections."),
+            click.option("--passphrase-file", metavar="FILE", help="Where the user's passphrase is."),
+            click.option("--key-file", metavar="FILE", help="Where the user's key is: its derivation is then given."),
+            click.option("--insecure", is_flag=True, help="The connections are insecure: framing and messages alone."),
+            click.option(
+                "--messages", metavar="FILE", help="Datums that the client sends besides the script, one a line."
+            ),
+            click.option(
+                "--patience", type=click.FloatRange(0, min_open=True), default=PATIENCE, show_default=True,
+                metavar="SECONDS", help="How long to search.",
+            ),
+            click.option("--out", metavar="PROFILE.toml", help="Where the profile goes."),
+            click.option("--json", "json_file", metavar="FILE", help="Where the report goes as JSON (- for stdout)."),
+            click.option("--html", "html_file", metavar="FILE", help="Where the report goes as a page."),
+        ]
+    ):  # fmt: skip
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def _secrets(user: str | None, passphrase_file: str | None, key_file: str | None, insecure: bool) -> Secrets:
+    if insecure:
+        if user is not None or passphrase_file or key_file:
+            raise click.UsageError("--insecure goes without --user, --passphrase-file and --key-file.")
+        return Secrets()
+    if user is None:
+        raise click.UsageError("Who is the client? Give --user and --passphrase-file or --key-file, or --insecure.")
+    if (passphrase_file is None) == (key_file is None):
+        raise click.UsageError("Give one of --passphrase-file and --key-file.")
+    try:
+        if key_file is not None:
+            return Secrets(os.fsencode(user), key=read_key_file(key_file).to_bytes())
+        assert passphrase_file is not None
+        passphrase = read_passphrase_file(passphrase_file)
+        status = os.stat(passphrase_file)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            click.echo(f"warning: passphrase file {passphrase_file!r}: others than its owner have access", err=True)
+        return Secrets(os.fsencode(user), passphrase)
+    except BokbokError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _known(messages: str | None) -> set[bytes]:
+    if messages is None:
+        return known_datums()
+    try:
+        return known_datums(read_messages(Path(messages).read_bytes().decode("utf-8", "surrogateescape")))
+    except OSError as error:
+        raise click.UsageError(f"--messages {messages!r}: {error.strerror}") from None
+    except ReadError as error:
+        raise click.UsageError(f"--messages {messages!r}: {error}") from None
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
+
+
+def _address(text: str) -> Any:
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _run(work: Coroutine[Any, Any, _T], place: str) -> _T:
+    """Run until it is over, or Ctrl-C ends it early: it then returns what it has."""
+
+    async def until_interrupted() -> _T:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(until_interrupted())
+    except OSError as error:
+        raise click.UsageError(f"{place}: {error.strerror or error}") from None
+
+
+def _check_outputs(*paths: str | None) -> None:
+    """Before a conversation that cannot be had twice: can its reports be written?"""
+    for path in paths:
+        if path is None or path == "-":
+            continue
+        folder = Path(path).parent
+        if not folder.is_dir():
+            raise click.UsageError(f"{path!r} cannot be written: there is no folder {str(folder)!r}")
+        if Path(path).is_dir():
+            raise click.UsageError(f"{path!r} cannot be written: it is a folder")
+
+
+def _keep(capture: Capture, path: str | None) -> None:
+    if path is not None:
+        _write(path, "\n".join(capture.lines()) + "\n")
+
+
+_record_option = click.option("--record", metavar="FILE", help="Keep the recording too.")
+_connections_option = click.option(
+    "--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many."
+)
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("capture")
+@click.option("--server", metavar="HOST:PORT", help="Packet captures: which end is the server.")
+@_common
+def read(capture: str, server: str | None, common: Common) -> None:
+    """Reason from CAPTURE: a recording in JSON lines, or a pcap or pcapng file."""
+    end: tuple[str, int] | None = None
+    if server is not None:
+        host, _, port = server.rpartition(":")
+        if not port.isdigit():
+            raise click.UsageError(f"--server: {server!r}; expected HOST:PORT or :PORT")
+        end = (host.strip("[]"), int(port))
+    try:
+        recorded = load_recording(capture, server=end)
+    except CaptureError as error:
+        raise click.UsageError(str(error)) from None
+    common.finish(common.solved(recorded), recorded)
+
+
+@calibrate.command()
+def script() -> None:
+    """Print the default script: requests of a client, a datum a line, for each of two connections."""
+    sys.stdout.buffer.write("".join(f"{line}\n" for line in SCRIPT).encode("utf-8", "surrogateescape"))
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("address")
+@click.argument("upstream")
+@_record_option
+@_connections_option
+@_common
+def proxy(address: str, upstream: str, record: str | None, connections: int, common: Common) -> None:
+    """Stand at ADDRESS between a client and the server at UPSTREAM, record, then reason. Ctrl-C ends early."""
+    capture = _run(run_proxy(_address(address), _address(upstream), connections, _say), address)
+    _keep(capture, record)
+    recorded = from_capture(capture)
+    common.finish(common.solved(recorded), recorded)
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("address")
+@_record_option
+@_connections_option
+@_common
+def listen(address: str, record: str | None, connections: int, common: Common) -> None:
+    """Wait at ADDRESS for a real client; answer it in whatever format has been understood so far. Ctrl-C ends early."""
+    listener = Listener(common.secrets, common.known, _say, patience=common.patience)
+    answer = _run(listener.run(_address(address), connections), address)
+    _keep(listener.capture, record)
+    common.finish(answer, listener.recorded())
+
+
+@calibrate.command(epilog=STATUSES)
+@click.argument("address")
+@_record_option
+@click.option("--pause", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds between connections.")
+@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="Connections at the most.")
+@_common
+def probe(address: str, record: str | None, pause: float, most: int, common: Common) -> None:
+    """Only a server is at hand: speak to it in one profile after another, the likely ones first, until one answers."""
+    prober = Probe(common.secrets, _say)
+    capture = _run(prober.run(_address(address), pause, most), address)
+    _keep(capture, record)
+    recorded = from_capture(capture)
+    answer = common.solved(recorded) if recorded else Answer()
+    answer.steps[:0] = [Step("probe", note, "likely") for note in prober.notes()]
+    common.finish(answer, recorded)

@@ -1,0 +1,157 @@
+"""Conversations in memory: a client that plays the script and a server of the conformance service, in any profile.
+
+What this module knows: how to drive two `wire.Connection` objects against each other. What it refuses to know: sockets.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bokbok.errors import BokbokError
+from bokbok.sexpr import loads
+from bokbok.wire import (
+    BrokenCryptographyWarning,
+    Connection,
+    Guards,
+    HelloReceived,
+    Profile,
+    RequestReceived,
+    passphrase_to_key,
+)
+from bokbok_traffic.recording import Recorded
+
+from .script import SCRIPT
+
+__all__ = ["UNGUARDED", "connection", "record", "serve_one"]
+
+UNGUARDED = Guards(hello_replay=False, request_replay="off", reflection=False, nonce_reuse=False)
+"""Guards of a calibrator: it speaks whatever it is shown, and warns in its report."""
+
+
+def connection(*args: Any, **kwargs: Any) -> Connection:
+    """A connection that speaks broken cryptography without a word: the report has said it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BrokenCryptographyWarning)
+        return Connection(*args, guards=UNGUARDED, **kwargs)
+
+
+class _Callbacks:
+    """What is still to be asked for `("callback" N X)`."""
+
+    def __init__(self, id: int, count: int, datum: Any) -> None:
+        self.id, self.count, self.datum = id, count, datum
+        self.answers: list[Any] = []
+
+
+class serve_one:
+    """The conformance service on one connection, without a thread or a task.
+
+    Args:
+        side: the connection, of either role.
+    """
+
+    def __init__(self, side: Connection) -> None:
+        self.side = side
+        self._asked: dict[int, _Callbacks] = {}
+        self.served = 0
+
+    def take(self, event: Any) -> bool:
+        """Act on an event. False if it is not the service's."""
+        if isinstance(event, RequestReceived):
+            self.served += 1
+            self._request(event.id, event.message)
+            return True
+        asked = self._asked.pop(getattr(event, "id", -1), None)
+        if asked is None:
+            return False
+        asked.answers.append(getattr(event, "message", None))
+        self._go_on(asked)
+        return True
+
+    def _go_on(self, work: _Callbacks) -> None:
+        if len(work.answers) == work.count:
+            self.side.respond(work.id, work.answers)
+        else:
+            id = self.side.request(["echo", [len(work.answers), work.datum]])
+            self._asked[id] = work
+
+    def _request(self, id: int, request: Any) -> None:
+        name = request[0] if isinstance(request, list) and request and type(request[0]) is str else None
+        args = request[1:] if name is not None else []
+        if name == "echo" and len(args) == 1:
+            self.side.respond(id, args[0])
+        elif name == "ping" and len(args) == 1:
+            self.side.respond(id, ["pong", args[0]])
+        elif name == "fail" and len(args) == 1 and type(args[0]) is str:
+            self.side.fail(id, args[0])
+        elif name == "callback" and len(args) == 2 and type(args[0]) is int and 0 <= args[0] <= 100:
+            self._go_on(_Callbacks(id, args[0], args[1]))
+        elif name == "whoami":
+            self.side.respond(id, self.side.user or False)
+        elif name == "callback" and len(args) == 1:
+            self.side.respond(id, [])  # what the demo's client does with its server's
+        elif name == "asynch":
+            self.side.respond(id, True)
+            for number in ("1", "2", "3"):
+                self.side.request(["callback", number])
+        else:
+            self.side.fail(id, f"unknown request: {str(request)[:100]}")
+
+
+def record(
+    profile: Profile,
+    *,
+    secure: bool = True,
+    lines: Sequence[str] = SCRIPT,
+    connections: int = 2,
+    user: str = "myuser",
+    passphrase: str = "mypassphrase",  # noqa: S107
+    draw: Callable[[int], bytes] = os.urandom,
+) -> list[Recorded]:
+    """What a recording of the script would hold. A line that the profile cannot carry is left out."""
+    out = []
+    key = passphrase_to_key(passphrase, profile=profile)
+    for number in range(1, connections + 1):
+        credentials: dict[str, Any] = {"user": user, "key": key} if secure else {}
+        client = connection("client", profile=profile, draw=draw, **credentials)
+        server = connection("server", profile=profile, secure=secure, draw=draw)
+        services = {id(client): serve_one(client), id(server): serve_one(server)}
+        streams = {id(client): b"", id(server): b""}
+        lost = False
+
+        def pump(client: Connection = client, server: Connection = server) -> None:
+            moved = True
+            while moved:
+                moved = False
+                for sender, receiver in ((client, server), (server, client)):
+                    try:
+                        data = sender.data_to_send()
+                    except BokbokError:
+                        continue
+                    if not data:
+                        continue
+                    moved = True
+                    streams[id(sender)] += data  # noqa: B023
+                    events = receiver.receive(data)
+                    while events:
+                        event = events.pop(0)
+                        if isinstance(event, HelloReceived):
+                            events += receiver.authenticate(key)
+                        else:
+                            services[id(receiver)].take(event)  # noqa: B023
+
+        for line in lines:
+            try:
+                client.request(loads(line))
+            except BokbokError:
+                continue
+            pump()
+            if client.state != "open" or server.state != "open":
+                lost = True
+                break
+        del lost
+        out.append(Recorded(number, streams[id(client)], streams[id(server)], {"client", "server"}))
+    return out

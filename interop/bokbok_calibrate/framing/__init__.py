@@ -1,0 +1,1 @@
+"""Framing: how the streams of a recording are divided into packets."""

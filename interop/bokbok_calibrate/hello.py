@@ -1,0 +1,225 @@
+"""Templates: what is left of the hello's packets, and around the boxes, when all that is known is taken out.
+
+What this module knows: how a username may be written, which parts of a packet never change. What it refuses to know:
+how the boxes were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bokbok.errors import BokbokError
+from bokbok.wire.encoding import ENCODINGS, USER_ENCODINGS
+from bokbok.wire.hello import Field, Template
+from bokbok.wire.packets import PacketForm
+
+from .encoding import texts_in
+from .nonce import Opened
+
+__all__ = ["Places", "contents_of", "literal_template", "packet_form", "user_templates", "value_of", "with_base"]
+
+
+def value_of(text: bytes, encoding: str) -> bytes | None:
+    """What a text in an encoding stands for; `None` if it is none."""
+    try:
+        return ENCODINGS[encoding].decode(text)
+    except (BokbokError, ValueError):
+        return None
+
+
+def contents_of(contents: list[bytes], user: bytes) -> Iterator[tuple[Template, list[bytes]]]:
+    """Templates of what is in the session key's box, and the session keys that they give.
+
+    Args:
+        contents: of each connection.
+        user: the username, which may stand in them.
+    """
+    sizes = {len(content) for content in contents}
+    parts = texts_in(contents[0])
+    for part in parts:
+        if len(part.value) != 32:
+            continue
+        before, after = contents[0][: part.start], contents[0][part.end :]
+        keys = []
+        for content in contents:
+            try:
+                value, end = ENCODINGS[part.encoding].parse(content, part.start, -1)
+            except (BokbokError, ValueError):
+                break
+            if content[: part.start] != before or content[end:] != after or len(value) != 32:
+                break
+            keys.append(value)
+        else:
+            parts_of = [*_with_user(before, user), Field("key", part.encoding), *_with_user(after, user)]
+            yield Template(tuple(parts_of)), keys
+    if len(sizes) == 1:
+        size = sizes.pop()
+        for start in dict.fromkeys((0, size - 32, *range(max(0, size - 31)))):
+            if start < 0:
+                continue
+            pieces: list[bytes | Field] = []
+            for a, b in ((0, start), (start + 32, size)):
+                if a == start + 32:
+                    pieces.append(Field("key"))
+                if b <= a:
+                    continue
+                found = {content[a:b] for content in contents}
+                text = next(iter(found))
+                # One connection does not show what changes; a random byte or two may well look like a letter.
+                same = len(found) == 1 and (len(contents) > 1 or (len(text) >= _WORD and text.isascii()))
+                pieces += _with_user(text, user) if same else [Field("any", "raw", b - a)]
+            yield Template(tuple(pieces)), [content[start : start + 32] for content in contents]
+            if start == 0 and size >= 56:
+                yield (
+                    Template((Field("key"), Field("nonce"), *([Field("any", "raw", size - 56)] if size > 56 else []))),
+                    [content[:32] for content in contents],
+                )
+
+
+def _with_user(literal: bytes, user: bytes) -> list[bytes | Field]:
+    """Some bytes that never change, the username in them being a field."""
+    before, found, after = literal.partition(user) if len(user) >= _TELLING else (literal, b"", b"")
+    parts: list[bytes | Field] = [before, Field("user"), after] if found else [literal]
+    return [part for part in parts if part]
+
+
+_WORD = 8
+_TELLING = 3
+"""Bytes of a username that do not stand somewhere by chance."""
+
+
+def with_base(template: Template) -> Template:
+    """The same content, 24 bytes behind the key being a base of nonces."""
+    parts: list[bytes | Field] = []
+    for part in template.parts:
+        size = part.size if isinstance(part, Field) and part.name == "any" else 0
+        if size >= 24 and Field("nonce") not in parts:
+            parts.append(Field("nonce"))
+            if size > 24:
+                parts.append(Field("any", "raw", size - 24))
+        else:
+            parts.append(part)
+    return Template(tuple(parts))
+
+
+Places = list[tuple[int, int, Field]]
+"""Fields, and where they stand in a packet."""
+
+
+def literal_template(packet: bytes, fields: Places) -> Template:
+    """A packet in which all but some fields is literal."""
+    parts: list[bytes | Field] = []
+    at = 0
+    for start, end, part in sorted(fields, key=lambda item: (item[0], item[1])):
+        if start > at:
+            parts.append(packet[at:start])
+        parts.append(part)
+        at = end
+    if at < len(packet):
+        parts.append(packet[at:])
+    return Template(tuple(parts))
+
+
+def user_templates(packet: bytes, user: bytes, fields: Places, *, textual: bool) -> list[tuple[float, Template]]:
+    """The templates of a packet in which the username stands, and how far-fetched they are.
+
+    Args:
+        packet: of the hello.
+        user: the username.
+        fields: what else is known to stand in it.
+        textual: whether packets are datums.
+    """
+    out: list[tuple[float, Template]] = []
+    for rank, start, end, form in sorted(_users_in(packet, user, textual=textual)):
+        if all(end <= a or start >= b for a, b, _ in fields):
+            template = literal_template(packet, [*fields, (start, end, Field("user", form))])
+            if all(template != known for _, known in out):
+                out.append((rank, template))
+    return out
+
+
+_RANKS = {"string": 0.0, "blob": 0.2, "u8vector": 0.2, "symbol": 4.0, "raw": 3.0}
+_LENGTHS = {"u8": 1, "u16-be": 2, "u16-le": 2, "u32-be": 4, "u32-le": 4}
+
+
+def _users_in(packet: bytes, user: bytes, *, textual: bool) -> Iterator[tuple[float, int, int, str]]:
+    """Where a username may stand, in which form: how far-fetched it is, start, end, form."""
+    if not user:
+        forms = {name: form.encode(user) for name, form in USER_ENCODINGS.items() if name in ("string", "symbol")}
+    else:
+        forms = {name: form.encode(user) for name, form in USER_ENCODINGS.items()}
+    for name, literal in forms.items():
+        rank = _RANKS.get(name, 5.0)
+        if name in _LENGTHS:
+            rank = 2 - _LENGTHS[name] / 10
+        elif name == "nul":
+            rank = 2
+        start = packet.find(literal) if literal else -1
+        while start >= 0:
+            end = start + len(literal)
+            before, after = packet[start - 1 : start] if start else b"", packet[end : end + 1]
+            worse = 0.0
+            if name == "symbol" and (textual or (before in (b"(", b" ") and after in (b")", b" "))):
+                worse = -3
+            elif name in ("raw", "symbol", "nul", "hex", "base64") and before.isalnum():
+                worse = 6
+            if name in ("raw", "symbol", "hex", "base64") and after.isalnum():
+                worse = max(worse, 3)
+            yield rank + worse, start, end, name
+            start = packet.find(literal, start + 1)
+
+
+def packet_form(
+    opened: list[Opened],
+    sources: list[str],
+    kinds: Sequence[int],
+    encoding: str,
+    *,
+    plain: bool = False,
+    made_up: str | None = None,
+) -> PacketForm | None:
+    """What stands around the boxes: for each direction and kind of message the same.
+
+    Args:
+        opened: the messages.
+        sources: who said each.
+        kinds: what each is.
+        encoding: of the boxes.
+        plain: whether messages of an insecure connection are encoded too.
+        made_up: the side that the calibrator played: it is taken to do as the other does.
+    """
+    known = [(one, side, kind) for one, side, kind in zip(opened, sources, kinds, strict=True) if side != made_up]
+    opened, sources, kinds = [k[0] for k in known], [k[1] for k in known], [k[2] for k in known]
+    prefixes: dict[str, Any] = {"client": b"", "server": b""}
+    suffixes = {"client": b"", "server": b""}
+    for source in prefixes:
+        mine = [(one, kind) for one, side, kind in zip(opened, sources, kinds, strict=True) if side == source]
+        ends = {one.suffix for one, _ in mine}
+        if len(ends) > 1:
+            return None
+        if ends:
+            suffixes[source] = ends.pop()
+        by_kind: list[bytes | None] = [None, None, None]
+        for kind in range(3):
+            found = {one.prefix for one, k in mine if k == kind}
+            if len(found) > 1:
+                return None
+            by_kind[kind] = found.pop() if found else None
+        given = [prefix for prefix in by_kind if prefix is not None]
+        if len(set(given)) == 1:
+            prefixes[source] = given[0]
+        elif given:
+            fill = by_kind[1] if by_kind[1] is not None else given[0]
+            prefixes[source] = tuple(prefix if prefix is not None else fill for prefix in by_kind)
+        else:
+            prefixes[source] = None
+    for source, other in (("client", "server"), ("server", "client")):
+        if prefixes[source] is None:
+            prefixes[source], suffixes[source] = prefixes[other] or b"", suffixes[other]
+        mine, theirs = prefixes[source], prefixes[other]
+        # A kind that one side never used is written as the other side writes it.
+        if isinstance(mine, tuple) and isinstance(theirs, tuple):
+            seen = {k for s, k in zip(sources, kinds, strict=True) if s == source}
+            prefixes[source] = tuple(mine[k] if k in seen else theirs[k] for k in range(3))
+    return PacketForm(encoding, prefixes["client"], prefixes["server"], suffixes["client"], suffixes["server"], plain)

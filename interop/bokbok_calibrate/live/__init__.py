@@ -1,0 +1,1 @@
+"""Live peers: recordings that calibration makes itself."""

@@ -1,0 +1,343 @@
+"""Calibrating a server alone: it is asked in one format after another until it answers.
+
+What this module knows: which formats are likely, and what it says of a format how far a server goes along with it. Each
+layer is varied by itself before two are; where a server stays open after a hello and leaves at the request, all but the
+messages is very likely right, and those are varied at once. What it refuses to know: how a format is found from bytes
+(`solve`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bokbok.errors import BokbokError
+from bokbok.wire import Closed, ErrorReceived, Profile, ResponseReceived
+from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.framing import Datums, IntegerLength, Lines, TextLength
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.messages import BinaryHeader, Shapes
+from bokbok.wire.packets import PacketForm
+from bokbok.wire.profile import DERIVATIONS, Derivation, canonical, plain
+from bokbok_traffic.capture import CLIENT, SERVER, Capture
+from bokbok_traffic.streams import open_stream
+
+from ..conversation import connection, serve_one
+from ..search.answer import Secrets
+from ..wording import framing_text, shapes_text
+from .listen import key_of
+
+__all__ = ["Probe", "candidates"]
+
+_CONNECT = 5.0
+_SILENCE = 0.6
+"""Seconds after which a server that says nothing is taken to say nothing more."""
+_SETTLED = 0.3
+"""Seconds after which a server that has not left is taken to have accepted a hello, or to wait for more of it."""
+_READ = 1 << 16
+
+ANSWERED, NONSENSE, SILENT, AFTER_REQUEST, AFTER_HELLO, UNREACHABLE = (
+    "answered", "said something else", "stayed open and silent", "closed after the request", "closed after the hello",
+    "cannot be reached",
+)  # fmt: skip
+"""How far a server went along."""
+
+
+_TOLD_OF = 25
+"""Connections after which it is told how it goes."""
+
+Chosen = tuple[int, ...]
+"""For each layer but the messages, which of its strategies."""
+
+
+def candidates(secrets: Secrets) -> Iterator[tuple[Chosen, Profile]]:
+    """Formats in order of likelihood: the default, then what differs from it in one layer, then in two, …"""
+    layers = _layers(secrets)
+    spans = [len(layer) for layer in layers.values()]
+    ranked: list[tuple[int, Chosen]] = []
+    for differing in range(_MOST_DIFFERING + 1):
+        for places in itertools.combinations(range(len(spans)), differing):
+            for indices in itertools.product(*(range(1, spans[place]) for place in places)):
+                chosen = [0] * len(spans)
+                for place, index in zip(places, indices, strict=True):
+                    chosen[place] = index
+                ranked.append((sum(index and 3 + index for index in chosen), tuple(chosen)))
+    for _, whole in sorted(ranked):
+        profile = _built(layers, whole, secrets)
+        if profile is not None:
+            yield whole[:-1], profile
+
+
+def _with_other_messages(secrets: Secrets, chosen: Chosen) -> Iterator[tuple[Chosen, Profile]]:
+    """The same below the messages, with all that those may be."""
+    layers = _layers(secrets)
+    for index in range(len(layers["messages"])):
+        profile = _built(layers, (*chosen, index), secrets)
+        if profile is not None:
+            yield chosen, profile
+
+
+_MOST_DIFFERING = 3
+
+
+def _layers(secrets: Secrets) -> dict[str, list[Any]]:
+    """What each layer may be, the likeliest first. Messages are the last."""
+    framings = [
+        IntegerLength(), IntegerLength("u16-be"), Datums(b"\n"), IntegerLength("u32-le"),
+        TextLength(10, ending=b"\n"), TextLength(10, ending=b":", trailer=b","), IntegerLength("u64-be"),
+        IntegerLength("u16-le"), IntegerLength("leb128"), IntegerLength("u32-be", own=True),
+        TextLength(10, ending=b" "), TextLength(10, ending=b":"), TextLength(16, ending=b"\n"),
+        Datums(b""), Lines(), IntegerLength("u8"),
+        IntegerLength("u64-le"), IntegerLength("u16-be", own=True),
+    ]  # fmt: skip
+    tags = [
+        ("request", "response", "error"), ("req", "res", "err"), ("call", "return", "error"),
+        ("request", "reply", "error"), ("ask", "answer", "error"), ("q", "a", "e"), ("call", "return", "raise"),
+        ("call", "result", "error"),
+    ]  # fmt: skip
+    forms = ["({} ID DATUM)", "({} ID . DATUM)", "#({} ID DATUM)", "(ID {} DATUM)", "({}: ID DATUM)", '("{}" ID DATUM)']
+    messages: list[Any] = []
+    pairs = itertools.product(range(len(forms)), range(len(tags)))
+    for form, names in sorted(pairs, key=sum):
+        request, response, error = (forms[form].replace("{}", name) for name in tags[names])
+        messages.append(Shapes(request, response, error.replace("DATUM", "MESSAGE")))
+    messages[2:2] = [replace(messages[0], first_id=1, server_first_id=1), BinaryHeader(b"\0", b"\1", b"\2")]
+    messages += [BinaryHeader(), replace(messages[0], payload="string")]
+    if not secrets.secure:
+        return {"framing": framings, "messages": messages}
+    derivations = [Derivation(name) for name in DERIVATIONS] if secrets.key is None else [Derivation()]
+    order = ("sha512-first-32", "sha256", "sha512-last-32", "padded", "sha512-twice")
+    derivations.sort(key=lambda one: order.index(one.name) if one.name in order else len(order))
+    nonces: list[Any] = [
+        Sent(), Sent("behind", "behind"), Sent("front", "zero"), Counted("key", client=1, server=1, key="front"),
+        Counted(client=1, key="counter"), Counted(key="zero"), Counted(order="little", client=1, key="counter"),
+        Counted("key", "little", client=1, server=1, key="front"), Counted("key", client=1, server=0, key="front"),
+    ]  # fmt: skip
+    return {
+        "framing": framings,
+        "derivation": derivations,
+        "encoding": ["raw", "blob", "base64", "hex", "u8vector", "string"],
+        "nonces": nonces,
+        "hello": ["two packets", "one packet", "list", "name as string", "alist", "hello list"],
+        "content": [
+            Template((Field("key"),)),
+            Template((Field("key", "blob"),)),
+            Template((Field("key", "u8vector"),)),
+        ],
+        "messages": messages,
+    }
+
+
+def _built(layers: dict[str, list[Any]], chosen: Chosen, secrets: Secrets) -> Profile | None:
+    """A profile of these strategies; `None` if they do not go together."""
+    options = {name: layer[index] for (name, layer), index in zip(layers.items(), chosen, strict=True)}
+    framing, encoding = options["framing"], options.get("encoding", "raw")
+    textual = isinstance(framing, (Datums, Lines))
+    if not secrets.secure:
+        if textual and isinstance(options["messages"], BinaryHeader):
+            return None
+        return canonical(Profile("probed", framing=framing, messages=options["messages"]))
+    if textual and encoding == "raw":
+        encoding = "blob"  # as `write` prints bytes
+    if isinstance(framing, Lines) and encoding in ("string", "u8vector"):
+        return None
+    form = "quoted-" + encoding if textual and encoding in ("hex", "base64") else encoding
+    key, user = Field("key", form), Field("user", "string" if textual else "raw")
+    listed = Field("key", "blob" if form in ("raw", "hex", "base64") else form)
+    name = Field("user", "string")
+    hellos: dict[str, tuple[Template, ...]] = {
+        "two packets": (Template((user,)), Template((key,))),
+        "one packet": (Template((Field("user", "u8"), key)),),
+        "list": (Template((b"(", name, b" ", listed, b")")),),
+        "name as string": (Template((name,)), Template((key,))),
+        "alist": (Template((b"((user . ", name, b") (key . ", listed, b"))")),),
+        "hello list": (Template((b"(hello ", name, b" ", listed, b")")),),
+    }
+    packets = hellos[options["hello"]]
+    if textual and options["hello"] == "one packet":
+        return None
+    return canonical(
+        Profile(
+            "probed", framing=framing, messages=options["messages"], key_derivation=options["derivation"],
+            nonces=options["nonces"], packets=PacketForm(form), hello=TemplateHello(packets, options["content"]),
+        )
+    )  # fmt: skip
+
+
+@dataclass
+class Probe:
+    """Speaks to a server in one format after another.
+
+    Args:
+        secrets: what is known of the client that is played.
+        say: takes progress.
+
+    Attributes:
+        capture: the recording of the connection that was answered; an empty one if none was.
+        tried: how many connections were made.
+        ways: how many of them went how far.
+        furthest: the format with which a server stayed open, if any.
+        problem: why the server could not be reached, if so.
+    """
+
+    secrets: Secrets
+    say: Callable[[str], None]
+    capture: Capture = field(default_factory=lambda: Capture("tcp"))
+    tried: int = 0
+    ways: collections.Counter[str] = field(default_factory=collections.Counter)
+    furthest: Profile | None = None
+    problem: str = ""
+
+    async def run(self, address: Any, pause: float, most: int) -> Capture:
+        """Try until it answers.
+
+        Args:
+            address: of the server.
+            pause: seconds between two connections.
+            most: connections at the most.
+
+        Raises:
+            OSError: the server cannot be reached at all.
+        """
+        try:
+            await self._all(address, pause, most)
+        except asyncio.CancelledError:
+            self.say("ended early")
+        return self.capture
+
+    async def _all(self, address: Any, pause: float, most: int) -> None:
+        usual = candidates(self.secrets)
+        first: collections.deque[tuple[Chosen, Profile]] = collections.deque()
+        refused: set[Chosen] = set()  # whose hello made the server leave
+        varied: set[Chosen] = set()
+        done: set[Profile] = set()
+        while self.tried < most:
+            one = first.popleft() if first else next(usual, None)
+            if one is None:
+                break
+            chosen, profile = one
+            if chosen in refused or profile in done:
+                continue
+            if self.tried:
+                await asyncio.sleep(pause)
+            self.tried += 1
+            done.add(profile)
+            capture = Capture(str(address[0]))
+            how = await self._try(address, profile, capture)
+            self.ways[how] += 1
+            if self.tried % _TOLD_OF == 0:
+                self.say(next(self.notes()))
+            if how == ANSWERED:
+                self.say(f"after {self.tried} connections: an answer")
+                self.capture = capture
+                break
+            if how == UNREACHABLE:
+                if self.tried == 1:
+                    raise OSError(f"the server cannot be reached: {self.problem}")
+                self.say(f"the server cannot be reached any more: {self.problem}")
+                break
+            if how == AFTER_HELLO:
+                refused.add(chosen)
+            elif how in (AFTER_REQUEST, NONSENSE) and self.secrets.secure and chosen not in varied:
+                varied.add(chosen)
+                self.furthest = self.furthest or profile
+                self.say(f"connection {self.tried}: a hello was accepted, the request was not; messages are varied")
+                first.extend(_with_other_messages(self.secrets, chosen))
+        if not self.ways[ANSWERED] and not self.ways[UNREACHABLE]:
+            self.say(f"{self.tried} connections, no answer")
+
+    def notes(self) -> Iterator[str]:
+        """How far the tries got, for a report."""
+        if self.tried:
+            ways = ", ".join(f"{count} {how}" for how, count in self.ways.most_common())
+            yield f"{self.tried} connection{'s' * (self.tried > 1)}: {ways}"
+        if self.ways[UNREACHABLE]:
+            return
+        if self.furthest is not None and not self.ways[ANSWERED]:
+            proven = plain(self.furthest)
+            yield (
+                "the server stayed open after a hello and left at the request: framing, key, box, nonce and hello may "
+                f"be right, and only the messages not: {framing_text(proven.framing)}; {proven.key_derivation}; "
+                f"{proven.nonces}; not {shapes_text(proven.messages)}"
+            )
+        if not self.ways[ANSWERED]:
+            yield "a client that speaks to this server would show its format: record it (calibrate proxy, or a pcap)"
+
+    async def _try(self, address: Any, profile: Profile, capture: Capture) -> str:
+        """One connection: the hello, a request, and if that is answered one that fails. How far it got."""
+        try:
+            reader, writer = await asyncio.wait_for(open_stream(address), _CONNECT)
+        except (OSError, asyncio.TimeoutError) as error:
+            self.problem = getattr(error, "strerror", None) or str(error) or f"no connection in {_CONNECT:g} s"
+            return UNREACHABLE
+        try:
+            return await self._ask(profile, reader, writer, capture)
+        except (BokbokError, ValueError):
+            return NONSENSE
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), 1)
+
+    async def _ask(
+        self, profile: Profile, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, capture: Capture
+    ) -> str:
+        begin = time.monotonic()
+
+        async def send(data: bytes) -> None:
+            if data:
+                capture.add(time.monotonic() - begin, 1, CLIENT, data)
+                writer.write(data)
+                with contextlib.suppress(ConnectionError):
+                    await writer.drain()
+
+        async def receive(seconds: float) -> bytes | None:
+            """What comes; nothing at the end, `None` where nothing comes."""
+            try:
+                data = await asyncio.wait_for(reader.read(_READ), seconds)
+            except asyncio.TimeoutError:
+                return None
+            except ConnectionError:
+                return b""
+            if data:
+                capture.add(time.monotonic() - begin, 1, SERVER, data)
+            return data
+
+        user = None if self.secrets.user is None else self.secrets.user.decode("utf-8", "surrogateescape")
+        credentials: dict[str, Any] = {} if user is None else {"user": user, "key": key_of(profile, self.secrets)}
+        side = connection("client", profile=profile, **credentials)
+        if self.secrets.secure:
+            # The hello alone first: a server that does not understand it says so by closing.
+            await send(side.data_to_send())
+            data = await receive(_SETTLED)
+            if data == b"":
+                return AFTER_HELLO
+        else:
+            data = None
+        service = serve_one(side)
+        side.request(["ping", "12345"])
+        await send(side.data_to_send())
+        asked = False
+        while True:
+            data = data or await receive(_SILENCE)
+            if data is None:
+                return SILENT
+            if not data:
+                return AFTER_REQUEST
+            for event in side.receive(data):
+                if isinstance(event, Closed):
+                    return NONSENSE
+                if isinstance(event, (ResponseReceived, ErrorReceived)) and not asked:
+                    # A second question, and one that fails: so that errors are seen too.
+                    asked = True
+                    side.request(["fail", "marker of a failure"])
+                elif not service.take(event) and asked:
+                    return ANSWERED
+            data = None
+            await send(side.data_to_send())

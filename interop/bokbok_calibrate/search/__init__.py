@@ -1,0 +1,1 @@
+"""The search: from a recording to the profiles that explain it."""

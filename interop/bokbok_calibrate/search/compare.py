@@ -1,0 +1,107 @@
+"""Comparing profiles: what would tell two of them apart, if anything does.
+
+What this module knows: how to have two profiles say the same things and to look at the bytes. What it refuses to know:
+which of them is likelier.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from bokbok.errors import BokbokError
+from bokbok.sexpr import loads
+from bokbok.wire import HelloReceived, Profile, passphrase_to_key
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.profile import plain
+
+from ..conversation import connection, serve_one
+from ..script import SCRIPT
+
+__all__ = ["telling"]
+
+_SIZES = (10, 20, 40, 60, 80, 100, 120, 130, 200, 240, 300, 600, 5_000, 70_000)
+_TALK: tuple[tuple[str, str], ...] = (
+    *((f"the request {line}" if len(line) < 60 else f"a request of {len(line)} bytes", line) for line in SCRIPT),
+    *((f"a request of some {size} bytes", f'("echo" "{"x" * size}")') for size in _SIZES),
+    ("a request that fails with an empty message", '("fail" "")'),
+    ("a datum with symbols and keywords of all kinds", '("echo" (|a b| || #:c d: |E| |1| |.|))'),
+    ("a datum with a list where a tail may stand", '("echo" (a b . c))'),
+    ("an answer that is a list", '("echo" (a (b)))'),
+    ("an answer that is a string of digits", '("echo" "12")'),
+)
+"""What to say, in words, and as it is."""
+
+
+def telling(one: Profile, other: Profile, *, secure: bool, user: str) -> str | None:
+    """What would tell two profiles apart, in words; `None` if nothing does.
+
+    Args:
+        one: a profile.
+        other: another.
+        secure: whether connections are secure.
+        user: the username.
+    """
+    for mine, theirs in zip(_spoken(one, secure, user), _spoken(other, secure, user), strict=False):
+        if mine != theirs:
+            return mine[0]
+    return None
+
+
+def _same(count: int) -> bytes:
+    """In the place of randomness: the same, in whatever order it is asked for."""
+    return b"\x5a" * count
+
+
+def _spoken(profile: Profile, secure: bool, user: str) -> Iterator[tuple[str, bytes, bytes]]:
+    """What to say, in words, and what either side sends for it."""
+    profile = _fixed(profile)
+    key = passphrase_to_key("any", derive=lambda _: bytes(32))
+    credentials: dict[str, Any] = {"user": user, "key": key} if secure else {}
+    client = connection("client", profile=profile, draw=_same, **credentials)
+    server = connection("server", profile=profile, secure=secure, draw=_same)
+    services = {id(client): serve_one(client), id(server): serve_one(server)}
+    for words, line in _TALK:
+        said = {id(client): b"", id(server): b""}
+        try:
+            client.request(loads(line))
+        except BokbokError as error:
+            yield words, type(error).__name__.encode(), b""
+            continue
+        moved = True
+        while moved:
+            moved = False
+            for sender, receiver in ((client, server), (server, client)):
+                data = sender.data_to_send() if sender.state == "open" else b""
+                if not data:
+                    continue
+                moved = True
+                said[id(sender)] += data
+                events = receiver.receive(data)
+                while events:
+                    event = events.pop(0)
+                    if isinstance(event, HelloReceived):
+                        events += receiver.authenticate(key)
+                    else:
+                        services[id(receiver)].take(event)
+        yield words, said[id(client)], said[id(server)]
+        if client.state != "open" or server.state != "open":
+            return
+
+
+def _fixed(profile: Profile) -> Profile:
+    """The same, with zeros where bytes of no known meaning stand."""
+    hello = plain(profile).hello
+    if not isinstance(hello, TemplateHello):
+        return profile
+
+    def fixed(template: Template) -> Template:
+        return Template(
+            tuple(bytes(p.size) if isinstance(p, Field) and p.name == "any" else p for p in template.parts)
+        )  # fmt: skip
+
+    same = dataclasses.replace(
+        hello, packets=tuple(map(fixed, hello.packets)), content=fixed(hello.content)
+    )  # fmt: skip
+    return dataclasses.replace(profile, hello=same)

@@ -1,0 +1,201 @@
+"""Insecure connections: there is no oracle; framing and messages alone show.
+
+What this module knows: how to take an announcement and types away from packets, so that messages are left. What it
+refuses to know: which cut is the right one, and how a claim is proven.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from bokbok.errors import BokbokError, ReadError
+from bokbok.sexpr import loads
+from bokbok.wire import INFERRED_1, Profile
+from bokbok.wire.encoding import ENCODINGS
+from bokbok.wire.hello import TemplateHello
+from bokbok.wire.messages import BinaryHeader
+from bokbok.wire.profile import plain
+from bokbok_traffic.recording import Recorded
+
+from ..clock import Clock
+from ..encoding import value_at
+from ..framing.split import Cut, common_prefix
+from ..hello import packet_form
+from ..message.body import Body, Fit
+from ..message.fit import fit_messages
+from ..nonce import Opened
+from ..wording import messages_text
+from .findings import Trail
+
+__all__ = ["InsecureSearch"]
+
+_MOST_CUTS = 16
+_MOST_FITS = 2
+_MOST_ANNOUNCED = 2
+"""Packets by which a client may announce that it is insecure."""
+_MOST_PREFIX = 40
+"""Bytes of type before a message."""
+_MOST_PAIRS = 16
+_MOST_LESS = 9
+"""Bytes that packets may have in common and that are no type: tag, and the first bytes of an ID."""
+_MOST_TYPES = 3
+"""Types of one side: of a request, a response and an error."""
+_MOST_ENCODED = 4
+_SAMPLE = 6
+_SIDES = ("client", "server")
+
+Packets = tuple[tuple[tuple[bytes, ...], ...], ...]
+"""Of a cut: those of each connection's client, then those of the servers."""
+Said = list[tuple[int, str, list[bytes]]]
+"""For each connection and direction its packets."""
+
+
+class InsecureSearch:
+    """Looks for profiles of insecure connections, cut by cut.
+
+    Args:
+        recorded: the connections.
+        known: datums that may be expected, as written.
+        clock: says when to give up.
+        made_up: the side that the calibrator played.
+    """
+
+    def __init__(self, recorded: list[Recorded], known: set[bytes], clock: Clock, made_up: str | None = None) -> None:
+        self.made_up = made_up
+        self._settled: dict[Packets, Fit] = {}
+        self._fits: dict[tuple[tuple[Body, ...], bool], list[Fit]] = {}
+        self.recorded = recorded
+        self.known = known
+        self.clock = clock
+
+    def promising(self, cuts: list[Cut]) -> list[Cut]:
+        """Those that are worth looking at."""
+        return cuts[:_MOST_CUTS]
+
+    def settle(self, cut: Cut, fit: Fit) -> None:
+        """Of packets that are understood nothing else is made, whatever other framing cuts out the same."""
+        self._settled[_packets_of(cut)] = fit
+
+    def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
+        """Profiles that may explain a cut, with how their messages fit."""
+        settled = self._settled.get(_packets_of(cut))
+        for skip in [cut.hello] if cut.hello else range(_MOST_ANNOUNCED + 1):
+            announced = {tuple(packets[:skip]) for packets in cut.client}
+            if len(announced) != 1:
+                continue
+            said: Said = [(i, "client", packets[skip:]) for i, packets in enumerate(cut.client)]
+            said += [(i, "server", packets) for i, packets in enumerate(cut.server)]
+            if not any(packets for _, _, packets in said):
+                continue
+            for sizes, encoding in _readings(said):
+                self.clock.check()
+                for profile, fit in self._fitted(cut, said, sizes, encoding, next(iter(announced))):
+                    if settled is not None and fit is not settled:
+                        continue
+                    trail.say("messages", f"the packets read as messages: {messages_text(fit)}", "likely")
+                    yield profile, fit
+                    if settled is not None:
+                        return
+
+    def _fitted(
+        self, cut: Cut, said: Said, sizes: dict[str, int], encoding: str, announced: tuple[bytes, ...]
+    ) -> Iterator[tuple[Profile, Fit]]:
+        bodies: list[Body] = []
+        flat: list[Opened] = []
+        for index, source, packets in said:
+            for packet in packets:
+                prefix, body = packet[: sizes[source]], packet[sizes[source] :]
+                if encoding != "raw":
+                    try:
+                        body = ENCODINGS[encoding].decode(body)
+                    except (BokbokError, ValueError):
+                        return
+                flat.append(Opened(prefix, b"", body))
+                bodies.append(Body(index, source, body, prefix, source == self.made_up))
+        # Several framings may cut out the same packets.
+        same = (tuple(bodies), not cut.left)
+        if same not in self._fits:
+            self._fits[same] = fit_messages(bodies, self.known, self.clock, whole=not cut.left)[:_MOST_FITS]
+        for fit in self._fits[same]:
+            if not fit.hits:
+                # What is known to be said is all the proof that there is. Many bytes look like a header with a number.
+                if isinstance(fit.messages, BinaryHeader):
+                    continue
+                fit.guessed = True
+            form = packet_form(
+                flat, [body.source for body in bodies], fit.kinds, encoding,
+                plain=encoding != "raw", made_up=self.made_up,
+            )  # fmt: skip
+            if form is None:
+                continue
+            base: Any = plain(INFERRED_1).hello
+            hello = TemplateHello(base.packets, base.content, announced, insecure_preamble=cut.preamble)
+            yield (
+                Profile(
+                    "calibrated", framing=cut.framing, hello=hello, packets=form, messages=fit.messages,
+                    dialect=fit.dialects[0], hello_framing=cut.hello_framing,
+                ),
+                fit,
+            )  # fmt: skip
+
+
+def _packets_of(cut: Cut) -> Packets:
+    return tuple(tuple(map(tuple, side)) for side in (cut.client, cut.server))
+
+
+def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
+    """How messages may stand in packets: how many bytes of type are before them, for either side, and the encoding."""
+    sides = [[packet for _, side, found in said if side == source for packet in found] for source in _SIDES]
+    # What is a text in an encoding, all of it, is no message by itself: no list, and no header before a datum.
+    for encoding in ENCODINGS:
+        if encoding != "raw":
+            starts = [_encoded_from(encoding, packets) for packets in sides]
+            for client, server in itertools.islice(itertools.product(*starts), _MOST_ENCODED):
+                yield {"client": client, "server": server}, encoding
+    yield {"client": 0, "server": 0}, "raw"
+    texts, common = [], []
+    for mine in sides:
+        common.append(min(common_prefix(mine), _MOST_PREFIX) if len(mine) > 1 else 0)
+        sizes = [size for size in range(_MOST_PREFIX + 1) if len({packet[:size] for packet in mine}) <= _MOST_TYPES]
+        texts.append([size for size in sizes if all(_is_datum(packet[size:]) for packet in mine[:_SAMPLE])])
+    pairs = sorted(itertools.product(*texts), key=lambda pair: (pair[0] != pair[1], sum(pair)))[:_MOST_PAIRS]
+    # In front of several datums, or of a binary header, there is what all packets of a direction begin with: up to a
+    # white space, or all of it or a little less (what messages have in common), or the same for both directions.
+    words = []
+    for packets, size in zip(sides, common, strict=True):
+        first = packets[0] if packets else b""
+        words.append([at + 1 for at in range(size) if first[at : at + 1].isspace()] or [0])
+    pairs += list(itertools.product(*words))[:_MOST_PAIRS]
+    pairs += [(common[0] - less, common[1] - less) for less in range(_MOST_LESS)]
+    pairs += [(size, size) for size in range(1, min(common) + 1)]
+    for client, server in dict.fromkeys(pairs):
+        if client >= 0 and server >= 0 and (client or server):
+            yield {"client": client, "server": server}, "raw"
+
+
+def _is_datum(body: bytes) -> bool:
+    """Whether it is what `write` prints of one datum, nothing before it."""
+    if body[:1].isspace():
+        return False
+    try:
+        loads(body)
+    except (ReadError, ValueError):
+        return False
+    return True
+
+
+def _encoded_from(encoding: str, packets: list[bytes]) -> list[int]:
+    """Behind how many bytes of type the rest of every packet is a text in an encoding."""
+    if not packets:
+        return [0]
+    out = []
+    for size in range(_MOST_PREFIX + 1):
+        if len({packet[:size] for packet in packets}) > _MOST_TYPES:
+            break
+        if all(
+            value_at(packet, size, len(packet), encoding) for some in (packets[:_SAMPLE], packets) for packet in some
+        ):
+            out.append(size)
+    return out

@@ -1,0 +1,530 @@
+"""Secure connections: from the box of the session key to whole profiles.
+
+What this module knows: that the encryption is an oracle. What opens under a key that the passphrase gives is the box of
+the session key, whatever surrounds it; what is in it opens all that follows; what is left of the hello when username,
+key and nonces are taken out is literal. What it refuses to know: which cut is the right one, and how a claim is proven.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bokbok.errors import BokbokError
+from bokbok.wire import Profile
+from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.encoding import ENCODINGS
+from bokbok.wire.framing import Datums
+from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.profile import Derivation
+from bokbok_traffic.recording import Recorded
+
+from ..clock import Clock
+from ..encoding import Seen, texts_in
+from ..framing.split import Cut, ends
+from ..hello import Places, contents_of, literal_template, packet_form, user_templates, value_of, with_base
+from ..message.body import Body, Fit
+from ..message.fit import fit_messages
+from ..nonce import Opened, Way, apply, ways_in
+from ..session_key import MOST_ATTEMPTS, PHASES, ZERO, KeyBox, Oracle, Place
+from ..wording import template_text, way_text
+from .answer import Secrets
+from .findings import MOST_PLAINTEXTS, Trail
+
+__all__ = ["SecureSearch"]
+
+_MOST_CUTS = 40
+_MOST_WIDE_CUTS = 6
+_MOST_PAIRS = 64
+_MOST_HELLOS = 24
+_MOST_FITS = 3
+
+_NONCES = {
+    "front": "its nonce in front", "behind": "its nonce behind", "zero": "a nonce of zeros that is not sent",
+    "zero-front": "a nonce of zeros that is not sent, and 24 bytes in front",
+    "zero-behind": "a nonce of zeros that is not sent, and 24 bytes behind",
+    "counter": "a counted nonce that is not sent", "base": "a nonce that the hello carries elsewhere",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Session:
+    """How what follows the hello opens.
+
+    Attributes:
+        content: what is in the session key's box.
+        keys: the session key of each connection.
+        skip: how many packets of the client's are the hello.
+        client: how the client's boxes open.
+        server: how the server's do; `None` where it said nothing.
+        base: where the hello carries the base of counted nonces; `None` where it carries none that counts.
+    """
+
+    content: Template
+    keys: list[bytes]
+    skip: int
+    client: Way
+    server: Way | None
+    base: Place | None
+
+
+class SecureSearch:
+    """Looks for profiles of secure connections, cut by cut.
+
+    Args:
+        recorded: the connections.
+        secrets: what is known of the client.
+        known: datums that may be expected, as written.
+        clock: says when to give up.
+        made_up: the side that the calibrator played.
+    """
+
+    def __init__(
+        self,
+        recorded: list[Recorded],
+        secrets: Secrets,
+        known: set[bytes],
+        clock: Clock,
+        made_up: str | None = None,
+    ) -> None:
+        self.made_up = made_up
+        self.recorded = recorded
+        self.user = secrets.user or b""
+        self._beyond = secrets.keys(beyond=True)
+        self.known = known
+        self.clock = clock
+        self.oracle = Oracle(secrets.keys(), clock)
+        self._boxes: list[tuple[Cut, list[KeyBox]]] = []
+
+    def promising(self, cuts: list[Cut]) -> list[Cut]:
+        """The cuts in whose packets the session key's box is found, the same way in every connection."""
+        for phase in range(PHASES):
+            self._boxes = []
+            self.oracle.left = MOST_ATTEMPTS
+            for cut in cuts[: _MOST_WIDE_CUTS if phase >= 3 else _MOST_CUTS]:
+                boxes = []
+                for packets in cut.client:
+                    found = self.oracle.find(packets, self.user, phase)
+                    if found is None:
+                        break
+                    boxes.append(found)
+                else:
+                    self._boxes.append((cut, boxes))
+            if self._boxes:
+                return [cut for cut, _ in self._boxes]
+        return []
+
+    def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
+        """Profiles that may explain a cut that is promising, with how their messages fit."""
+        boxes = next(boxes for one, boxes in self._boxes if one is cut)
+        box = boxes[0]
+        self._say_box(cut, boxes, trail)
+        if any((b.packet, b.nonce, b.count) != (box.packet, box.nonce, box.count) for b in boxes):
+            trail.say("boxes", "the session key's box is not at the same place in each connection", "failed")
+            return
+        for session in self._sessions(cut, boxes, trail):
+            yield from self._messages(cut, boxes, session, trail)
+
+    def _say_box(self, cut: Cut, boxes: list[KeyBox], trail: Trail) -> None:
+        box = boxes[0]
+        made = f"made by {box.derivation}" if box.derivation else "given"
+        trail.say("keys", f"the user's key is {made}: it opens a box in packet {box.packet + 1} of the client's")
+        count = f" ({box.count})" if box.nonce == "counter" else ""
+        trail.say(
+            "boxes",
+            f"the session key's box: {box.encoding}, {_NONCES[box.nonce]}{count}, {len(box.content)} bytes inside",
+        )
+        for index, (one, found, packets) in enumerate(zip(self.recorded, boxes, cut.client, strict=True)):
+            for source in ("client", "server"):
+                begin = len(cut.preamble) if source == "client" else 0
+                if begin:
+                    trail.mark(one.conn, source, 0, begin, "before the first packet")
+                for number, end in enumerate(ends(cut, index, source)[:MOST_PLAINTEXTS], 1):
+                    trail.mark(one.conn, source, begin, end, f"packet {number}")
+                    begin = end
+            start = _find(one.client, packets[found.packet][found.start : found.end], len(cut.preamble))
+            trail.mark(one.conn, "client", start, start + found.end - found.start, "session key's box")
+
+    # What is in the session key's box, and in which way it opens what follows.
+
+    def _sessions(self, cut: Cut, boxes: list[KeyBox], trail: Trail) -> Iterator[Session]:
+        """The ways in which what follows the hello opens, the likely first: of the first that does, all."""
+        contents = list(contents_of([box.content for box in boxes], self.user))
+        head = boxes[0].packet + 1
+        skips = [skip for skip in (head, head + 1) if skip >= cut.hello] or [cut.hello]
+        one_side = ""
+        for everywhere, wide, most in ((False, False, None), (False, True, 2), (True, False, 4)):
+            for (content, keys), skip in itertools.product(contents[:most], skips):
+                sessions, opened = self._opening(cut, boxes, content, keys, skip, everywhere=everywhere, wide=wide)
+                if sessions:
+                    yield from sessions
+                    return
+                if opened and not one_side:
+                    one_side = next(iter(opened))
+                    self._mark_opened(cut, opened, keys, skip, trail)
+        if one_side:
+            other = "server" if one_side == "client" else "client"
+            trail.say("boxes", f"the boxes of the {one_side} open")
+            trail.say("boxes", f"the boxes of the {other} open in no way that is known", "failed")
+            return
+        if not any(len(packets) > head for packets in cut.client) and not any(cut.server):
+            trail.say("boxes", "nothing follows the hello", "failed")
+            return
+        trail.say("boxes", "no 32 bytes of what is in the session key's box open what follows", "failed")
+
+    def _opening(
+        self,
+        cut: Cut,
+        boxes: list[KeyBox],
+        content: Template,
+        keys: list[bytes],
+        skip: int,
+        *,
+        everywhere: bool,
+        wide: bool,
+    ) -> tuple[list[Session], dict[str, tuple[list[Way], dict[str, bytes]]]]:
+        """What opens under a session key; and if only one direction does, that.
+
+        `everywhere` boxes may begin at any byte of a packet, `wide` takes any 24 bytes of the hello for a base.
+        """
+        spoken = next((i for i, packets in enumerate(cut.client) if len(packets) > skip), 0)
+        heard = next((i for i, packets in enumerate(cut.server) if packets), 0)
+        ways: dict[str, list[Way]] = {}
+        opened: dict[str, tuple[list[Way], dict[str, bytes]]] = {}
+        places: dict[str, Place] = {}
+        for source, index, packets in (
+            ("client", spoken, cut.client[spoken][skip:]), ("server", heard, cut.server[heard]),
+        ):  # fmt: skip
+            if not packets:
+                continue
+            bases, places = self._bases(cut, boxes, index, skip, wide=wide)
+            ways[source] = ways_in(packets, keys[index], bases, self.clock, everywhere=everywhere)
+            if ways[source]:
+                opened[source] = (ways[source], bases)
+        if not ways or not all(ways.values()):
+            return [], opened
+        out = []
+        pairs = itertools.product(ways.get("client", ways.get("server", [])), ways.get("server", [None]))
+        for mine, theirs in itertools.islice(pairs, _MOST_PAIRS):
+            if theirs is None or theirs.encoding == mine.encoding:
+                inner = with_base(content) if mine.base == "content" else content
+                out.append(Session(inner, keys, skip, mine, theirs, places.get(mine.base)))
+        return out, {}
+
+    def _mark_opened(
+        self,
+        cut: Cut,
+        opened: Mapping[str, tuple[list[Way], dict[str, bytes]]],
+        keys: list[bytes],
+        skip: int,
+        trail: Trail,
+    ) -> None:
+        """For a report of how far it got: the messages of one direction."""
+        for source, (ways, bases) in opened.items():
+            index, packets = next(
+                (i, found[skip:] if source == "client" else found)
+                for i, found in enumerate(cut.client if source == "client" else cut.server)
+                if len(found) > (skip if source == "client" else 0)
+            )
+            messages = apply(ways[0], packets, keys[index], bases, self.clock, MOST_PLAINTEXTS)
+            if messages:
+                self._mark(trail, index, source, packets, messages)
+
+    def _mark(self, trail: Trail, index: int, source: str, packets: Sequence[bytes], opened: Sequence[Opened]) -> None:
+        one = self.recorded[index]
+        at = 0
+        for packet, message in itertools.islice(zip(packets, opened, strict=False), MOST_PLAINTEXTS):
+            box = packet[len(message.prefix) : len(packet) - len(message.suffix)]
+            at = _find(one.stream(source), box, at)
+            if at < 0:
+                return
+            trail.mark(one.conn, source, at, at + len(box), f"box that opens: {message.body[:40]!r}")
+            if len(trail.opened) < MOST_PLAINTEXTS:
+                trail.opened.append((one.conn, source, message.body))
+            at += len(box)
+
+    def _bases(
+        self, cut: Cut, boxes: list[KeyBox], index: int, skip: int, *, wide: bool
+    ) -> tuple[dict[str, bytes], dict[str, Place]]:
+        """What nonces may be counted from in a connection, by name, and where the hello carries it.
+
+        `wide` takes any 24 bytes of the hello; else what is likely.
+        """
+        box = boxes[index]
+        out = {"zero": ZERO}
+        if box.nonce.endswith(("front", "behind")):
+            out["key"] = box.used
+        if len(box.content) >= 56:
+            out["content"] = box.content[32:56]
+        places = [boxes[0].base] if boxes[0].base is not None else list(self._places(cut, boxes[0], skip, wide=wide))
+        named: dict[str, Place] = {}
+        for number, place in enumerate(places):
+            value = self._base_at(cut, boxes, place, index)
+            if value is not None:
+                out[f"hello {number}"] = value[1]
+                named[f"hello {number}"] = place
+        return out, named
+
+    @staticmethod
+    def _places(cut: Cut, box: KeyBox, skip: int, *, wide: bool) -> Iterator[Place]:
+        """Where the first connection's hello may carry a base."""
+        hello = cut.client[0][:skip]
+        for number, packet in enumerate(hello):
+            for part in texts_in(packet):
+                if len(part.value) == 24:
+                    yield number, part.start, part.end, part.encoding
+        for number, packet in enumerate(hello):
+            if number != box.packet and 24 <= len(packet) <= 40:
+                yield number, len(packet) - 24, len(packet), "raw"
+            if number == box.packet and box.encoding == "raw":
+                for start in (box.start - 24, box.end):
+                    if start >= 0 and start + 24 <= len(packet):
+                        yield number, start, start + 24, "raw"
+        if wide:
+            for number, packet in enumerate(hello):
+                for start in range(min(len(packet), 256) - 23):
+                    if number != box.packet or start + 24 <= box.start or start >= box.end:
+                        yield number, start, start + 24, "raw"
+
+    @staticmethod
+    def _base_at(cut: Cut, boxes: list[KeyBox], place: Place, index: int) -> tuple[Place, bytes] | None:
+        """The base of a connection, at the place where the first one has it; what stands before may vary in size."""
+        number, start, end, encoding = place
+        if encoding == "raw":
+            packet, mine, first = cut.client[index][number], boxes[index], boxes[0]
+            shift = mine.end - first.end if number == first.packet and start >= first.end else 0
+            here = packet[start + shift : end + shift]
+            return ((number, start + shift, end + shift, encoding), here) if len(here) == 24 else None
+        order = [part.start for part in texts_in(cut.client[0][number]) if part.encoding == encoding].index(start)
+        parts = [part for part in texts_in(cut.client[index][number]) if part.encoding == encoding]
+        if order >= len(parts) or len(parts[order].value) != 24:
+            return None
+        part = parts[order]
+        return (number, part.start, part.end, encoding), part.value
+
+    # Messages.
+
+    def _messages(self, cut: Cut, boxes: list[KeyBox], session: Session, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
+        opened: dict[tuple[int, str], list[Opened]] = {}
+        for index, one in enumerate(self.recorded):
+            bases, _ = self._bases(cut, boxes, index, session.skip, wide=True)
+            for source, way, packets in (
+                ("client", session.client, cut.client[index][session.skip :]),
+                ("server", session.server or session.client, cut.server[index]),
+            ):
+                done = apply(way, packets, session.keys[index], bases, self.clock)
+                if done is None:
+                    trail.say("boxes", f"connection {one.conn}: a later box of the {source}'s does not open", "failed")
+                    return
+                opened[index, source] = done
+                if index == 0:
+                    self._mark(trail, index, source, packets, done)
+        count = sum(map(len, opened.values()))
+        trail.say("boxes", f"the session key opens all {count} packets behind the hello: {way_text(session.client)}")
+        bodies = [
+            Body(index, source, one.body, one.prefix, source == self.made_up)
+            for (index, source), ones in opened.items()
+            for one in ones
+        ]
+        fits = fit_messages(bodies, self.known, self.clock, whole=not cut.left)
+        if not fits:
+            trail.say(
+                "messages", f"the plaintexts fit no form of messages; the first: {bodies[0].data[:60]!r}", "failed"
+            )
+            return
+        flat = [one for ones in opened.values() for one in ones]
+        sources = [source for (_, source), ones in opened.items() for _ in ones]
+        for fit in fits[:_MOST_FITS]:
+            forms = packet_form(flat, sources, fit.kinds, session.client.encoding, made_up=self.made_up)
+            if forms is None:
+                trail.say("packet type", "what stands in front of the boxes changes from packet to packet", "failed")
+                continue
+            for hello in self._hellos(cut, boxes, session, trail):
+                for scheme in _schemes(boxes[0], session.client, session.server):
+                    yield (
+                        Profile(
+                            "calibrated", framing=cut.framing, hello=hello, nonces=scheme, messages=fit.messages,
+                            dialect=fit.dialects[0], packets=forms, hello_framing=cut.hello_framing,
+                            hello_framed=cut.hello if cut.hello < session.skip else 0,
+                            key_derivation=Derivation(boxes[0].derivation or "sha512-first-32"),
+                        ),
+                        fit,
+                    )  # fmt: skip
+
+    # The hello.
+
+    def _hellos(self, cut: Cut, boxes: list[KeyBox], session: Session, trail: Trail) -> Iterator[TemplateHello]:
+        """Templates of the hello's packets: what is left when username, key and base are taken out is literal."""
+        form = _form_of_key(cut, boxes, session.client.encoding)
+        place = boxes[0].base or session.base
+        based = [self._base_at(cut, boxes, place, i) for i in range(len(boxes))] if place is not None else []
+        places = [found[0] for found in based if found is not None]
+        base_form = _form_of_base(cut, places, session.client.encoding)
+        textual = isinstance(cut.hello_framing or cut.framing, Datums)
+        literal: list[Template | None] = []
+        named: list[tuple[float, int, Template]] = []
+        for number in range(session.skip):
+            alike: set[Template] | None = None
+            ranked: dict[Template, float] | None = None
+            for index, box in enumerate(boxes):
+                fields: Places = []
+                if number == box.packet:
+                    fields.append((box.start, box.end, Field("key", form)))
+                if places and places[index][0] == number:
+                    fields.append((places[index][1], places[index][2], Field("nonce", base_form)))
+                packet = cut.client[index][number]
+                found = {t: rank for rank, t in user_templates(packet, self.user, fields, textual=textual)}
+                plain = {literal_template(packet, fields)}
+                alike = plain if alike is None else alike & plain
+                ranked = found if ranked is None else {t: rank for t, rank in ranked.items() if t in found}
+            literal.append(next(iter(alike or ()), None))
+            named += [(rank, number, template) for template, rank in (ranked or {}).items()]
+            if not alike and not ranked:
+                trail.say(
+                    "hello",
+                    f"packet {number + 1} of the hello changes from connection to connection in bytes that are neither "
+                    "username, key nor nonce",
+                    "failed",
+                )
+                return
+        if not named:
+            shown = "; ".join(template_text(one) for one in literal if one is not None)
+            trail.say("hello", f"the username stands nowhere in the hello, which is: {shown}", "failed")
+        for _, number, template in sorted(named, key=lambda item: item[:2])[:_MOST_HELLOS]:
+            packets = [*literal[:number], template, *literal[number + 1 :]]
+            whole = tuple(packet for packet in packets if packet is not None)
+            if len(whole) < session.skip:
+                continue  # the username stands in two packets that change
+            try:
+                hello = TemplateHello(whole, session.content, preamble=cut.preamble)
+            except BokbokError:
+                continue
+            trail.say("hello", f"{session.skip} packets: " + "; ".join(template_text(one) for one in whole), "likely")
+            yield hello
+
+    # Where no cut helps.
+
+    def last_resort(self, trail: Trail) -> None:
+        """Every offset of the first 4 kB of a direction, for boxes of the sizes that a session key gives."""
+        one = next(one for one in self.recorded if one.client)
+        data = one.client[:_FIRST]
+        self.oracle.left = MOST_ATTEMPTS
+        opened = _anywhere(self.oracle, data)
+        if opened is not None:
+            part, found = opened
+            made = f"under {found.derivation}" if found.derivation else "under the given key"
+            trail.say(
+                "boxes",
+                f"the session key's box lies at bytes {part.start} to {part.end} of the client's, {made} "
+                f"({_NONCES[found.nonce]}); no known framing explains what is around it",
+            )
+            trail.mark(one.conn, "client", part.start, part.end, "session key's box")
+            return
+        opened = _anywhere(Oracle(self._beyond, self.clock), data) if self._beyond else None
+        if opened is not None:
+            trail.say(
+                "keys",
+                f"no derivation of the table opens a box, {opened[1].derivation} opens one at byte {opened[0].start} "
+                "of the client's: name it in a profile, make the key by that (bokbok key --profile), give --key-file",
+                "failed",
+            )
+            return
+        keys = "the given key" if set(self.oracle.keys) == {""} else "any key derived from this passphrase"
+        trail.say(
+            "boxes", f"no box opens under {keys}, at any of the first {len(data)} bytes of the client's", "failed"
+        )
+
+
+def _anywhere(oracle: Oracle, data: bytes) -> tuple[Seen, KeyBox] | None:
+    """Where a session key's box opens, whatever surrounds it."""
+    windows = itertools.chain(
+        texts_in(data),
+        (
+            Seen(start, start + size, "raw", data[start : start + size])
+            for start in range(max(0, len(data) - 47))
+            for size in _SIZES
+            if start + size <= len(data)
+        ),
+    )
+    for part in windows:
+        found = oracle.look(0, part, [], 0)
+        if found is None and len(part.value) in _BARE_SIZES:
+            found = oracle.look(0, part, [], 1)
+        if found is not None:
+            return part, found
+    return None
+
+
+_FIRST = 4096
+_SIZES = (72, 48, 88, 96, 104, 136)
+"""Bytes of a session key's box, with a nonce or without, and with some material behind the key."""
+_BARE_SIZES = (48, 64, 72)
+
+
+def _find(data: bytes, part: bytes, start: int) -> int:
+    return data.find(part, max(0, start)) if part else -1
+
+
+def _form_of_key(cut: Cut, boxes: list[KeyBox], preferred: str) -> str:
+    """Which of the encodings that fit the session key's box in every connection: that of the messages, if it does."""
+    texts = [cut.client[index][box.packet][box.start : box.end] for index, box in enumerate(boxes)]
+    return _form_of(texts, [box.encoding for box in boxes], preferred)
+
+
+def _form_of_base(cut: Cut, places: list[Place], preferred: str) -> str:
+    texts = [cut.client[index][number][start:end] for index, (number, start, end, _) in enumerate(places)]
+    return _form_of(texts, [place[3] for place in places], preferred) if places else "raw"
+
+
+def _form_of(texts: list[bytes], found: list[str], preferred: str) -> str:
+    """The encoding that all texts have, each of which was found to fit one."""
+    if "raw" in found:
+        return "raw"
+    values = [value_of(text, name) for text, name in zip(texts, found, strict=True)]
+    for name in (preferred, *found, *ENCODINGS):
+        if name != "raw" and all(
+            value is not None and ENCODINGS[name].encode(value) == text
+            for value, text in zip(values, texts, strict=True)
+        ):
+            return name
+    return found[0]
+
+
+def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Counted]:
+    """The schemes of nonces in which a session key's box and both directions open as they did."""
+    other = theirs or mine
+    if not box.zeros == mine.zeros == other.zeros:
+        return
+    if mine.nonce in ("front", "behind"):
+        if other.nonce == mine.nonce and box.nonce in ("front", "behind", "zero"):
+            yield Sent(mine.nonce, box.nonce, mine.zeros)  # type: ignore[arg-type]
+        return
+    order, at, width = mine.layout
+    key: Any = box.nonce
+    places: dict[str, Any] = {"first": "front", "first-behind": "behind"}
+    common: dict[str, Any] = {"order": order, "at": at, "width": width, "step": mine.step, "zeros": mine.zeros}
+    if mine.nonce in places:
+        if other.nonce == mine.nonce and other.layout == mine.layout:
+            yield Counted("first", key=key, key_count=box.count, first=places[mine.nonce], **common)
+        return
+    base: Any = "hello" if mine.base == "content" or mine.base.startswith("hello") else mine.base
+    own = other.nonce in places
+    if not own and (other.layout, other.step, other.base) != (mine.layout, mine.step, mine.base):
+        return
+    server = 0 if own else other.start
+    if theirs is None:
+        # A server's counter mostly begins where the client's did, be it with the session key's box or with a message.
+        before = (
+            mine.start - mine.step if key in ("counter", "base") and box.count <= mine.start - mine.step else mine.start
+        )
+        server = max(0, before) if mine.step == 1 else max(0, before) + 1
+    common |= {
+        "client": mine.start, "server": server,
+        "server_base": "first" if own else "same", "first": places.get(other.nonce, "front"),
+    }  # fmt: skip
+    if key == "zero" and base == "zero":
+        # A counter that begins at 0 is the same.
+        yield Counted(base, key="counter", key_count=0, **common)
+    yield Counted(base, key=key, key_count=box.count, **common)

@@ -1,0 +1,397 @@
+"""The solver: from recorded bytes to the profiles that explain all of them.
+
+What this module knows: how to go from what is certain to what is likely. Framings that cut every stream exactly are
+few (`cuts`); in their packets the encryption is an oracle (`secure`), or the messages can be read (`insecure`). What
+several profiles explain, it compares. What it refuses to know: sockets, files and reports.
+
+A profile is claimed only when `verify.prove` has written every byte of every connection again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bokbok.wire import Profile
+from bokbok.wire.encoding import USER_ENCODINGS
+from bokbok.wire.framing import Framing, IntegerLength, Lines, TextLength
+from bokbok.wire.hello import Field, TemplateHello
+from bokbok.wire.messages import ERROR, RESPONSE
+from bokbok.wire.packets import PacketForm
+from bokbok.wire.profile import canonical, plain
+from bokbok_traffic.recording import Recorded
+
+from ..clock import PATIENCE, Clock, OutOfTime
+from ..framing.split import Cut, cuts_in, is_text
+from ..message.body import Fit
+from ..verify import Mismatch, Proof, prove
+from ..wording import framing_text, messages_text, template_text
+from .advice import advice
+from .answer import Answer, Secrets
+from .compare import telling
+from .findings import Trail
+from .insecure import InsecureSearch
+from .secure import SecureSearch
+
+__all__ = ["solve"]
+
+_log = logging.getLogger("bokbok_calibrate")
+
+_MOST_PROFILES = 5
+"""Profiles that are told of, where several explain everything."""
+_FEW = 3
+"""Messages at least by which a profile is believed where something is left over."""
+_MOST_COMPARED = 12
+"""Profiles that are compared with the likeliest."""
+
+
+@dataclass
+class Claim:
+    """A profile that explains every byte.
+
+    Attributes:
+        profile: which.
+        proofs: one for each connection.
+        fit: how its messages fit.
+        trail: how it was found.
+        score: how likely it is, among others.
+        doubts: what makes it unlikely.
+    """
+
+    profile: Profile
+    proofs: list[Proof]
+    fit: Fit
+    trail: Trail
+    score: float
+    doubts: list[str]
+
+
+def solve(
+    recorded: list[Recorded],
+    secrets: Secrets,
+    known: set[bytes],
+    *,
+    patience: float = PATIENCE,
+    made_up: str | None = None,
+) -> Answer:
+    """Find the profiles that explain every byte.
+
+    Args:
+        recorded: connections of one peer in one mode.
+        secrets: what is known of the client.
+        known: datums that may be expected, as written (`script.known_datums`).
+        patience: seconds after which the search gives up.
+        made_up: the direction that is the calibrator's own: what it says is no evidence of a peer's.
+    """
+    recorded = [one for one in recorded if one.client or one.server]
+    trail = Trail()
+    if not any(one.client for one in recorded):
+        what = "it holds nothing that a client sent" if recorded else "nothing was said in it"
+        trail.say("recording", f"{what}: a conversation begins with its client", "failed")
+        return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
+    solver = _Solver([one for one in recorded if one.client], secrets, known, Clock(patience), made_up)
+    return solver.run(trail)
+
+
+class _Solver:
+    def __init__(
+        self, recorded: list[Recorded], secrets: Secrets, known: set[bytes], clock: Clock, made_up: str | None
+    ) -> None:
+        self.recorded = recorded
+        self.secrets = secrets
+        self.clock = clock
+        self.made_up = made_up
+        self.search: SecureSearch | InsecureSearch = (
+            SecureSearch(recorded, secrets, known, clock, made_up)
+            if secrets.secure
+            else InsecureSearch(recorded, known, clock, made_up)
+        )
+        self.claims: list[Claim] = []
+        self.furthest = Trail()
+
+    def run(self, trail: Trail) -> Answer:
+        self._readable(trail)
+        self.furthest = trail
+        gave_up = False
+        try:
+            for what, cuts in cuts_in(self.recorded, self.secrets.user or b"", self.clock):
+                self._try(what, cuts, trail)
+                if any(not claim.doubts for claim in self.claims):
+                    break
+            else:
+                if isinstance(self.search, SecureSearch) and not self.claims and not self._opened_any():
+                    self.search.last_resort(self.furthest)
+        except OutOfTime:
+            gave_up = True
+        if self.claims:
+            answer = self._chosen()
+        else:
+            trail = self.furthest
+            answer = Answer(steps=trail.steps, regions=trail.regions, opened=trail.opened)
+            answer.advice = list(advice(self.recorded, self.secrets, self.search.known, trail))
+        if gave_up:
+            answer.notes.append(
+                f"the search was given up after {self.clock.seconds:g} s, with possibilities left (--patience)"
+            )
+        answer.seconds = self.clock.passed
+        return answer
+
+    def _opened_any(self) -> bool:
+        return any(step.topic == "keys" for step in self.furthest.steps)
+
+    def _readable(self, trail: Trail) -> None:
+        """Step 1: what can be read without a key."""
+        user = self.secrets.user
+        first = self.recorded[0].client
+        if user:
+            places = [(one.conn, one.client.find(user)) for one in self.recorded]
+            if all(at >= 0 for _, at in places):
+                where = ", ".join(map(str, dict.fromkeys(at for _, at in places)))
+                trail.say("readable", f"the username stands readable at byte {where} of what the client sends")
+                for conn, at in places:
+                    trail.mark(conn, "client", at, at + len(user), "username")
+            else:
+                trail.say(
+                    "readable",
+                    "the username does not stand readable in what the client sends: is it this user's?",
+                    "failed",
+                )
+        kind = "text" if is_text(first) else "binary"
+        trail.say("readable", f"what the client sends begins as {kind}: {first[:24]!r}")
+
+    def _try(self, what: str, cuts: list[Cut], before: Trail) -> None:
+        """What comes of a group of cuts."""
+        if not cuts:
+            return
+        trail = before.branch()
+        names = list(dict.fromkeys(framing_text(cut.framing) for cut in cuts))
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        trail.say("framing", f"{len(cuts)} framings {what}: {'; '.join(names[:4])}{more}", "likely")
+        self._went(trail)
+        for cut in self.search.promising(cuts):
+            self._try_cut(cut, trail.branch())
+
+    def _went(self, trail: Trail) -> None:
+        if trail.reach > self.furthest.reach:
+            self.furthest = trail
+
+    def _try_cut(self, cut: Cut, trail: Trail) -> None:
+        told = framing_text(cut.framing)
+        if cut.preamble:
+            told = f"{cut.preamble!r} of the client's, then {told}"
+        if cut.hello_framing is not None:
+            told = f"{framing_text(cut.hello_framing)} for {cut.hello} packets of the hello, then {told}"
+        trail.say("framing", told, "likely")
+        failures: set[str] = set()
+        proven: list[Fit] = []
+        try:
+            for candidate, fit in self.search.profiles(cut, trail):
+                self.clock.check()
+                if any(fit is one for one in proven):
+                    continue  # the first of several that say the same
+                profile = canonical(candidate)
+                proofs = self._proven(profile, failures)
+                if proofs is not None and _is_enough(proofs, secure=self.secrets.secure):
+                    proven.append(fit)
+                    doubts = [*fit.doubts, *self._doubts(profile), *["no request is known"] * fit.guessed]
+                    score = _rated(profile, proofs, fit)
+                    self.claims.append(Claim(profile, proofs, fit, trail.branch(), score, doubts))
+                    if isinstance(self.search, InsecureSearch) and not fit.guessed:
+                        self.search.settle(cut, fit)
+                        break  # the first that is proven is the best of it
+        except OutOfTime:
+            raise
+        except Exception as error:  # no recording may cost more than one way to read it
+            _log.debug("a cut could not be looked at", exc_info=True)
+            trail.say("calibrator", f"a fault of its own on this way: {type(error).__name__}: {error}", "failed")
+        finally:
+            for text in sorted(failures)[:3]:
+                trail.say("proof", text, "failed")
+            self._went(trail)
+
+    def _proven(self, profile: Profile, failures: set[str]) -> list[Proof] | None:
+        key = self.secrets.key
+        if self.secrets.passphrase is not None:
+            key = profile.key_derivation(self.secrets.passphrase)
+        out = []
+        for one in self.recorded:
+            try:
+                out.append(prove(profile, one, self.secrets.user, key))
+            except Mismatch as problem:
+                failures.add(f"connection {one.conn} is not explained: {problem}")
+                return None
+        return out
+
+    def _doubts(self, profile: Profile) -> list[str]:
+        """What speaks against a profile that explains everything."""
+        hello = profile.hello
+        literals = [hello.preamble] if self.secrets.secure else [hello.insecure_preamble, *hello.insecure]
+        # In whatever envelope: of `("ping" "12345")` what is between the brackets, quoted once more or not.
+        asked = [text[1:-1] for text in self.search.known if text.startswith(b'("')]
+        asked += [text.replace(b'"', b'\\"') for text in asked]
+        if any(text in literal for literal in literals for text in asked):
+            return ["what stands before the first message holds a request"]
+        return []
+
+    # The end.
+
+    def _chosen(self) -> Answer:
+        claims = sorted(self.claims, key=lambda claim: (len(claim.doubts), -claim.score))
+        best = claims[0]
+        answer = Answer(proofs=best.proofs)
+        kept = [best.profile]
+        for other in claims[1:_MOST_COMPARED]:
+            why = self._difference(best, other) if other.profile not in kept else None
+            if why is not None:
+                kept.append(other.profile)
+                answer.apart.append(why)
+        answer.profiles = kept[:_MOST_PROFILES]
+        answer.answered = any(kind == RESPONSE and side != self.made_up for side, kind in best.fit.said)
+        if not answer.answered:
+            answer.open.append("how an answer looks: no answer of a peer's was recorded, any form would fit")
+        if best.fit.guessed:
+            answer.open.append("whether it is understood: none of its requests is known; give them with --messages")
+        fit, trail = best.fit, best.trail
+        if fit.swappable and not _names_its_response(fit.messages):
+            answer.open.append("which answers are failures: all are texts, and nothing that was asked tells them apart")
+        if self.secrets.secure and len(self.recorded) < 2:
+            content: Any = plain(best.profile).hello
+            if any(not isinstance(part, Field) or part.name == "any" for part in content.content.parts):
+                answer.open.append(
+                    "whether what is in the box beside the session key changes: a second connection would tell"
+                )
+        if fit.unfailing:
+            answer.open.append(
+                'how a failure travels: ("fail" ...) was answered, and the answer has no form of its own'
+            )
+        if any(proof.repeated for proof in best.proofs):
+            answer.open.append(
+                "how nonces are chosen: one came twice; guards refuse such packets (--no-guard reflection)"
+            )
+        if self.made_up is not None and not {(self.made_up, RESPONSE), (self.made_up, ERROR)} & fit.said:
+            # Nobody went on after an answer: what a server alone does is only taken to be as its client does it.
+            form = best.profile.packets
+            if isinstance(form, PacketForm) and form.client:
+                answer.open.append("what stands in front of the server's packets: no client went on after an answer")
+        if self.made_up is not None:
+            answer.notes.append(f"what the {self.made_up} said is the calibrator's own: it proves nothing of a peer's")
+        if self.secrets.secure:
+            trail.steps = [step for step in trail.steps if step.topic != "hello"]
+            hello: Any = plain(best.profile).hello
+            packets = "; ".join(map(template_text, hello.packets))
+            trail.say("hello", f"{len(hello.packets)} packet{'s' * (len(hello.packets) > 1)}: {packets}")
+            answer.notes += _other_forms(hello, self.secrets.user or b"")
+        trail.say("messages", messages_text(fit))
+        if len(fit.dialects) < 3:
+            names = " or ".join(d.name for d in fit.dialects)
+            trail.say("dialect", f"datums are written as {names} writes them")
+        else:
+            answer.notes.append("nothing was said that the dialects write differently: chicken-4 is assumed")
+        explained = sum(proof.explained for proof in best.proofs)
+        left = sum(proof.cut for proof in best.proofs)
+        spelt = sum(proof.spelt for proof in best.proofs)
+        count = f"{len(self.recorded)} connection{'s' if len(self.recorded) > 1 else ''}"
+        rest = f"; {left} bytes of packets that were cut off are not" if left else ""
+        if spelt:
+            rest += f"; in {spelt} messages the datum itself reads the same and is written otherwise"
+        trail.say("proof", f"every byte is explained: {explained} bytes of {count} were written again the same{rest}")
+        answer.steps, answer.regions = trail.steps, trail.regions
+        answer.notes += [*best.doubts, *fit.notes]
+        if len(self.recorded) < 2:
+            answer.notes.append("one connection only: bytes that are literal in it may change from one to the next")
+        return answer
+
+    def _difference(self, best: Claim, other: Claim) -> str | None:
+        """What would tell two profiles apart; `None` where nothing would, or one is too far-fetched to be kept."""
+        if len(other.doubts) > len(best.doubts) or _literals(other.profile) > _literals(best.profile):
+            return None  # the same, by more that would have to be there by chance
+        mine, theirs = plain(best.profile), plain(other.profile)
+        a, b = mine.framing, theirs.framing
+        if mine.framing != theirs.framing:
+            if getattr(b, "after", 0) > getattr(a, "after", 0) and _wide(a):
+                return None
+            if getattr(b, "counts", 0) and not getattr(a, "counts", 0) and _wide(a):
+                return None
+        if mine.messages != theirs.messages and other.fit.score < best.fit.score - 0.5:
+            return None
+        user = (self.secrets.user or b"").decode("utf-8", "surrogateescape")
+        told = telling(best.profile, other.profile, secure=self.secrets.secure, user=user)
+        if told is None:
+            return None
+        if mine.framing != theirs.framing:
+            return f"framing: {framing_text(a)}, or {framing_text(b)}: {told} would tell"
+        if mine.messages != theirs.messages:
+            return f"messages: {messages_text(best.fit)}, or {messages_text(other.fit)}: {told} would tell"
+        return f"{', '.join(_differing(mine, theirs))}: {told} would tell"
+
+
+def _other_forms(hello: TemplateHello, user: bytes) -> list[str]:
+    """What this username does not tell of how usernames are written."""
+    fields = [part for packet in hello.packets for part in packet.parts if isinstance(part, Field)]
+    form = next(field.encoding for field in fields if field.name == "user")
+    text = USER_ENCODINGS[form].encode(user)
+    same = [
+        name for name, other in USER_ENCODINGS.items()
+        if name != form and not name.startswith(f"{form}-") and other.encode(user) == text
+    ]  # fmt: skip
+    if not same:
+        return []
+    return [
+        f"the username is written as {form}, or as {' or '.join(same)}: one with a space or a quote in it would tell"
+    ]
+
+
+def _differing(mine: Profile, theirs: Profile) -> list[str]:
+    layers = ("packets", "hello", "nonces", "dialect", "key_derivation", "hello_framing")
+    return [layer.replace("_", " ") for layer in layers if getattr(mine, layer) != getattr(theirs, layer)]
+
+
+def _is_enough(proofs: list[Proof], *, secure: bool) -> bool:
+    """Whether a profile is believed although packets that were cut off are left over: boxes that open are proof."""
+    left = sum(proof.cut for proof in proofs)
+    said = sum(len(proof.said) for proof in proofs)
+    return not left or (said >= _FEW and (secure or left < sum(proof.explained for proof in proofs)))
+
+
+def _rated(profile: Profile, proofs: Iterable[Proof], fit: Fit) -> float:
+    """Among profiles that explain everything: which is the likeliest."""
+    framing = plain(profile).framing
+    # What a simpler framing would explain is not taken for literal bytes of something else.
+    score = -10.0 * _literals(profile)
+    score += fit.score - 1000.0 * (sum(proof.cut for proof in proofs) > 0)
+    hello = plain(profile).hello
+    score -= len(hello.preamble) + len(hello.insecure_preamble) + sum(map(len, hello.insecure))
+    if isinstance(framing, IntegerLength):
+        score -= 20 * framing.after + 5 * (framing.counts != 0) + (framing.integer == "leb128") * 0.5
+    if isinstance(framing, TextLength):
+        score -= len(framing.before) / 10 + 20 * framing.after + len(framing.ending) / 100
+    if isinstance(framing, Lines):
+        score -= 1.5
+    return score
+
+
+_RESPONSE = re.compile(r"resp|repl|answ|result|return|rsp|ok|val|ack|\bres\b|\bret\b", re.IGNORECASE)
+
+
+def _names_its_response(messages: Any) -> bool:
+    """Whether the tag of a response says that it is one."""
+    return bool(_RESPONSE.search(str(getattr(messages, "response", ""))))
+
+
+def _literals(profile: Profile) -> int:
+    """How many literal bytes it needs around its packets."""
+    form = profile.packets
+    assert isinstance(form, PacketForm)
+    total = 0
+    for prefix in (form.client, form.server):
+        total += len(prefix) if isinstance(prefix, bytes) else max(map(len, prefix))
+    framing = plain(profile).framing
+    total += 2 * (getattr(framing, "counts", 0) != 0) + getattr(framing, "after", 0)
+    return total + len(form.client_suffix) + len(form.server_suffix)
+
+
+def _wide(framing: Framing) -> bool:
+    return not isinstance(framing, IntegerLength) or framing.integer not in ("u16-be", "u16-le")

@@ -1,0 +1,273 @@
+"""The oracle: where the box of the session key is, and under which key it opens.
+
+What this module knows: windows, nonces and keys, and that what authenticates is a box. What it refuses to know:
+framings, messages, and what is in the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nacl.exceptions
+from nacl.bindings import crypto_secretbox_open_easy
+
+from .clock import Clock
+from .encoding import Seen, texts_in
+
+__all__ = ["DIRECTIONS", "LAYOUTS", "PHASES", "TAG_ZEROS", "ZERO", "KeyBox", "Oracle", "Place", "counted", "open_box"]
+
+
+TAG_ZEROS = bytes(16)
+"""What NaCl's own C functions leave in front of a tag. No tag is all zeros."""
+
+
+def open_box(box: bytes, nonce: bytes, key: bytes) -> bytes | None:
+    """What is in a box, zeros in front of its tag or not; `None` if it does not open."""
+    if len(box) < 16 or len(nonce) != 24:
+        return None
+    if box.startswith(TAG_ZEROS):
+        box = box[len(TAG_ZEROS) :]
+    try:
+        return crypto_secretbox_open_easy(box, nonce, key)
+    except nacl.exceptions.CryptoError:
+        return None
+
+
+LAYOUTS: tuple[tuple[str, int, int], ...] = (
+    ("big", 0, 24), ("little", 0, 24), ("big", 0, 8), ("little", 16, 8), ("big", 0, 4), ("little", 20, 4),
+    ("big", 0, 16), ("little", 8, 16),
+)  # fmt: skip
+
+
+def counted(base: bytes, layout: tuple[str, int, int], number: int) -> bytes:
+    """A nonce so far beyond a base."""
+    order, at, width = layout
+    end = at + width
+    value = (int.from_bytes(base[at:end], order) + number) % (1 << (8 * width))  # type: ignore[arg-type]
+    return base[:at] + value.to_bytes(width, order) + base[end:]  # type: ignore[arg-type]
+
+
+ZERO = bytes(24)
+
+
+@dataclass(frozen=True)
+class KeyBox:
+    """The session key's box.
+
+    Attributes:
+        packet: index of the packet that holds it.
+        start: where its form begins there.
+        end: where it ends.
+        encoding: its form.
+        nonce: `front`, `behind`, `zero`, `counter`, `base`, `zero-front`, `zero-behind`.
+        used: the nonce, or the 24 bytes that travel with the box.
+        layout: of a counted nonce.
+        count: of a counted nonce.
+        derivation: how the key is made of the passphrase.
+        key: the user's key.
+        content: what is in it.
+        zeros: zero bytes in front of its tag.
+        base: place of the nonces' base in the hello: packet, start, end, encoding; `None` where there is none.
+    """
+
+    packet: int
+    start: int
+    end: int
+    encoding: str
+    nonce: str
+    used: bytes
+    layout: tuple[str, int, int] | None
+    count: int
+    derivation: str
+    key: bytes = field(repr=False)
+    content: bytes = field(repr=False)
+    zeros: int = 0
+    base: Place | None = None
+
+
+MOST_ATTEMPTS = 400_000
+"""Windows that a search tries, under each key, before it gives up: some two seconds."""
+
+PHASES = 5
+"""Searches, from the likely to the far-fetched: see `Oracle.find`."""
+
+DIRECTIONS = [
+    (mark << (8 * byte)) + count * (256 if byte == 0 else 1)
+    for byte in (23, 0) for mark in (1, 2, 128) for count in range(3)
+]  # fmt: skip
+"""What is counted from where the first or the last byte says which direction it is."""
+
+_HELLO_PACKETS = 5
+
+Place = tuple[int, int, int, str]
+"""Packet, start, end, encoding."""
+
+
+class Oracle:
+    """Looks for the session key's box; what did not open once is not tried again.
+
+    Attributes:
+        keys: those that may be the user's, by derivation.
+        left: attempts that are left to the search that is under way.
+    """
+
+    def __init__(self, keys: dict[str, bytes], clock: Clock) -> None:
+        self.keys = keys
+        self.attempts = 0
+        self.left = MOST_ATTEMPTS
+        self._clock = clock
+        self._tried: set[int] = set()
+
+    def _open(self, box: bytes, nonce: bytes) -> tuple[str, bytes] | None:
+        mark = hash((box, nonce))
+        if mark in self._tried or self.left <= 0:
+            return None
+        self._clock.check()
+        self.left -= len(self.keys)
+        for name, key in self.keys.items():
+            self.attempts += 1
+            content = open_box(box, nonce, key)
+            if content is not None:
+                return name, content
+        self._tried.add(mark)
+        return None
+
+    def find(self, packets: list[bytes], user: bytes, phase: int) -> KeyBox | None:
+        """In the first packets of a client.
+
+        Args:
+            packets: the client's.
+            user: the username.
+            phase: 0 looks for boxes whose nonce travels with them, 1 for nonces of zeros and those that travel
+                elsewhere in the hello, 2 for counted ones, 3 for any place in a packet, 4 for nonces that say which
+                direction it is.
+        """
+        hello = packets[:_HELLO_PACKETS]
+        seen = [(index, part) for index, packet in enumerate(hello) for part in texts_in(packet)]
+        for index, packet in enumerate(hello):
+            seen += [(index, part) for part in self._raw(packet, user, wide=phase == 3)]
+        bases = list(self._bases(hello, wide=phase == 3)) if phase in (1, 3) else []
+        for index, part in seen:
+            found = self.look(index, part, bases, phase)
+            if found is not None:
+                self.keys = {found.derivation: found.key}  # the others are out
+                return found
+        return None
+
+    def look(self, index: int, part: Seen, bases: list[tuple[Place, bytes]], phase: int) -> KeyBox | None:
+        """Whether a window is the box.
+
+        Args:
+            index: of its packet.
+            part: the window.
+            bases: what the nonce may be counted from, and where it stands.
+            phase: see `find`.
+        """
+        if phase == 0:
+            return self._sent(index, part)
+        if len(part.value) < 48:
+            return None
+        if phase == 2:
+            return self._counted(index, part, LAYOUTS, (1, 2))
+        if phase == 4:
+            return self._counted(index, part, LAYOUTS[:2], DIRECTIONS)
+        return self._zero(index, part) or self._based(index, part, bases, phase)
+
+    @staticmethod
+    def _raw(packet: bytes, user: bytes, *, wide: bool) -> Iterator[Seen]:
+        """Windows of a packet that may be a raw box, likely ones first; `wide` leaves no offset out."""
+        size = len(packet)
+        if size > 1024:
+            return
+        at = packet.find(user) if user else -1
+        likely = {0, 1, size - 48, size - 72}
+        if at >= 0:
+            behind = at + len(user)
+            likely |= {behind, behind + 1, behind + 24, behind + 25}
+        starts = [start for start in sorted(likely) if start >= 0]
+        starts += [start for start in range(size - 47 if wide else min(size - 47, 160)) if start not in likely]
+        for start in starts:
+            ends = [size]
+            if at >= start + 48:
+                ends += [at, *range(at - 1, max(start + 47, at - 9), -1)]
+            if wide or start in likely:
+                ends += [start + 72, start + 48]
+            for end in dict.fromkeys(ends):
+                if start + 48 <= end <= size:
+                    yield Seen(start, end, "raw", packet[start:end])
+
+    def _made(self, index: int, part: Seen, nonce: str, used: bytes, found: tuple[str, bytes], **more: Any) -> KeyBox:
+        name, content = found
+        fields = {"layout": None, "count": 0, "base": None} | more
+        plain = 16 + len(content) + (24 if nonce in ("front", "behind", "zero-front", "zero-behind") else 0)
+        fields["zeros"] = len(part.value) - plain
+        return KeyBox(
+            index, part.start, part.end, part.encoding, nonce, used,
+            derivation=name, key=self.keys[name], content=content, **fields,
+        )  # fmt: skip
+
+    def _sent(self, index: int, part: Seen) -> KeyBox | None:
+        value = part.value
+        if len(value) < 72:
+            return None
+        found = self._open(value[24:], value[:24])
+        if found:
+            return self._made(index, part, "front", value[:24], found)
+        found = self._open(value[:-24], value[-24:])
+        return self._made(index, part, "behind", value[-24:], found) if found else None
+
+    def _counted(
+        self, index: int, part: Seen, layouts: Sequence[tuple[str, int, int]], numbers: Sequence[int]
+    ) -> KeyBox | None:
+        for layout in layouts:
+            for number in numbers:
+                used = counted(ZERO, layout, number)
+                found = self._open(part.value, used)
+                if found:
+                    return self._made(index, part, "counter", used, found, layout=layout, count=number)
+        return None
+
+    def _zero(self, index: int, part: Seen) -> KeyBox | None:
+        value = part.value
+        found = self._open(value, ZERO)
+        if found:
+            return self._made(index, part, "zero", ZERO, found)
+        if len(value) >= 72 and part.encoding != "raw":
+            # Raw bytes need not be taken together: there the base is looked for by itself.
+            for nonce, box, beside in (
+                ("zero-front", value[24:], value[:24]), ("zero-behind", value[:-24], value[-24:]),
+            ):  # fmt: skip
+                found = self._open(box, ZERO)
+                if found:
+                    return self._made(index, part, nonce, beside, found)
+        return None
+
+    def _based(self, index: int, part: Seen, bases: list[tuple[Place, bytes]], phase: int) -> KeyBox | None:
+        for place, base in bases:
+            if place[0] == index and place[1] < part.end and part.start < place[2]:
+                continue
+            found = self._open(part.value, base)
+            if found:
+                return self._made(index, part, "base", base, found, base=place)
+            for layout in LAYOUTS[:2] if phase == 1 else ():
+                used = counted(base, layout, 1)
+                found = self._open(part.value, used)
+                if found:
+                    return self._made(index, part, "base", used, found, layout=layout, count=1, base=place)
+        return None
+
+    @staticmethod
+    def _bases(hello: list[bytes], *, wide: bool) -> Iterator[tuple[Place, bytes]]:
+        """Parts of the hello that may be a base of nonces: 24 bytes in some form."""
+        for index, packet in enumerate(hello):
+            for part in texts_in(packet):
+                if len(part.value) == 24:
+                    yield (index, part.start, part.end, part.encoding), part.value
+            if 24 <= len(packet) <= 40:
+                yield (index, len(packet) - 24, len(packet), "raw"), packet[-24:]
+        for index, packet in enumerate(hello):
+            if wide and 40 < len(packet) <= 200:
+                for start in range(len(packet) - 23):
+                    yield (index, start, start + 24, "raw"), packet[start : start + 24]

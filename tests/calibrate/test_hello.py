@@ -1,0 +1,101 @@
+"""Templates: what is left when all that is known is taken out."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bokbok.wire.hello import Field, Template
+from bokbok.wire.packets import PacketForm
+from bokbok_calibrate.hello import contents_of, literal_template, packet_form, user_templates, with_base
+from bokbok_calibrate.nonce import Opened
+
+ONE, TWO = b"\x01" * 31 + b"\xf1", b"\x02" * 31 + b"\xf2"
+KEY, BASE = Field("key"), Field("nonce")
+
+
+def first(contents: list[bytes], user: bytes = b"myuser") -> tuple[Template, list[bytes]]:
+    return next(contents_of(contents, user))
+
+
+@pytest.mark.parametrize(
+    ("contents", "parts"),
+    [
+        ([ONE, TWO], (KEY,)),
+        ([ONE + b"0.2", TWO + b"0.2"], (KEY, b"0.2")),
+        ([ONE + b"\0myuser", TWO + b"\0myuser"], (KEY, b"\0", Field("user"))),
+        ([ONE + b"\xa1", TWO + b"\xa2"], (KEY, Field("any", "raw", 1))),
+        ([ONE + b"A"], (KEY, Field("any", "raw", 1))),
+        ([ONE + b"bokbok 0.2"], (KEY, b"bokbok 0.2")),
+        ([b"#${" + one.hex().encode() + b"}" for one in (ONE, TWO)], (Field("key", "blob"),)),
+    ],
+)
+def test_what_stands_beside_a_session_key(contents: list[bytes], parts: tuple[bytes | Field, ...]) -> None:
+    template, keys = first(contents)
+    assert template.parts == parts
+    assert keys == [ONE, TWO][: len(contents)]
+
+
+def test_a_session_key_may_stand_behind_what_changes() -> None:
+    contents = [os.urandom(16) + ONE, os.urandom(16) + TWO]
+    found = [template.parts for template, keys in contents_of(contents, b"myuser") if keys == [ONE, TWO]]
+    assert found == [(Field("any", "raw", 16), KEY)]
+
+
+def test_a_base_of_nonces_may_stand_behind_the_key() -> None:
+    some = [template.parts for template, _ in contents_of([ONE + bytes(24), TWO + bytes(24)], b"myuser")]
+    assert (KEY, BASE) in some
+    assert with_base(Template((KEY, Field("any", "raw", 30)))).parts == (KEY, BASE, Field("any", "raw", 6))
+    assert with_base(Template((KEY, Field("any", "raw", 8)))).parts == (KEY, Field("any", "raw", 8))
+
+
+def test_all_but_the_fields_is_literal() -> None:
+    template = literal_template(b"(user KEY)", [(6, 9, Field("key", "hex"))])
+    assert template.parts == (b"(user ", Field("key", "hex"), b")")
+
+
+@pytest.mark.parametrize(
+    ("packet", "textual", "parts"),
+    [
+        (b"myuser", False, (Field("user", "raw"),)),
+        (b"\x06myuser", False, (Field("user", "u8"),)),
+        (b"\0\x06myuser", False, (Field("user", "u16-be"),)),
+        (b"myuser\0", False, (Field("user", "nul"),)),
+        (b'"myuser"', True, (Field("user", "string"),)),
+        (b"(hello myuser)", True, (b"(hello ", Field("user", "symbol"), b")")),
+        (b"xmyuser", False, (b"x", Field("user", "raw"))),
+    ],
+)
+def test_the_likeliest_form_of_a_username(packet: bytes, textual: bool, parts: tuple[bytes | Field, ...]) -> None:
+    ranked = sorted(user_templates(packet, b"myuser", [], textual=textual), key=lambda item: item[0])
+    assert ranked[0][1].parts == parts
+
+
+def test_a_username_without_a_letter_is_a_string_or_a_symbol() -> None:
+    found = [template.parts for _, template in user_templates(b'"" x', b"", [], textual=True)]
+    assert (Field("user", "string"), b" x") in found
+
+
+def form(*said: tuple[str, int, bytes, bytes], made_up: str | None = None) -> PacketForm | None:
+    opened = [Opened(prefix, suffix, b"") for _, _, prefix, suffix in said]
+    sources, kinds = [source for source, *_ in said], [kind for _, kind, *_ in said]
+    return packet_form(opened, sources, kinds, "raw", made_up=made_up)
+
+
+def test_types_are_one_for_all_or_one_for_each_kind_of_message() -> None:
+    assert form(("client", 0, b"Q", b""), ("server", 1, b"Q", b"")) == PacketForm("raw", b"Q", b"Q")
+    three = form(("client", 0, b"Q", b""), ("client", 1, b"A", b""), ("server", 1, b"A", b""), ("server", 2, b"E", b""))
+    assert three == PacketForm("raw", (b"Q", b"A", b"E"), (b"Q", b"A", b"E"))
+
+
+def test_types_and_endings_that_change_are_none() -> None:
+    assert form(("client", 0, b"1", b""), ("client", 0, b"2", b"")) is None
+    assert form(("client", 0, b"", b"1"), ("client", 0, b"", b"2")) is None
+
+
+def test_a_side_that_was_not_heard_does_as_the_other() -> None:
+    assert form(("client", 0, b"Q", b";")) == PacketForm("raw", b"Q", b"Q", b";", b";")
+    assert form(("client", 0, b"Q", b""), ("server", 1, b"made up", b""), made_up="server") == PacketForm(
+        "raw", b"Q", b"Q"
+    )

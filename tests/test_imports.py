@@ -1,0 +1,82 @@
+"""Imports only point down: each package knows what lies below it, and nothing else of the project."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bokbok
+
+ROOT = Path(__file__).parent.parent
+
+PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.__all__)}
+
+BASE = {"bokbok.errors", "bokbok.sexpr"}
+WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
+FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._handlers", "bokbok._sockets"}
+LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.service"}
+
+PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop")
+
+BELOW: dict[str, set[str]] = {
+    "bokbok/sexpr": {"bokbok.errors"},
+    "bokbok/wire": WIRE,
+    "bokbok/sync": FRONT,
+    "bokbok/asyncio": FRONT,
+    "bokbok/cli": LIBRARY,
+    "interop/bokbok_traffic": LIBRARY,
+    "interop/bokbok_calibrate": LIBRARY | {"bokbok_traffic"},
+    "interop/bokbok_interop": LIBRARY | {"bokbok_traffic"},
+}
+"""Of each package: what it may import of the project, besides itself."""
+
+
+def imported(path: Path, root: Path) -> Iterator[str]:
+    """What a file imports, by absolute names; of `from a import b` both `a` and `a.b`."""
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield f"{module}.{alias.name}"
+
+
+def allowed(name: str, packages: set[str]) -> bool:
+    """Whether a name lies in one of the packages; of `bokbok` itself only what it makes public."""
+    if name in PUBLIC:
+        return "bokbok" in packages
+    return any(name == one or name.startswith(one + ".") for one in packages - {"bokbok"})
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_imports_point_down(package: str) -> None:
+    root = ROOT / "interop" if package.startswith("interop/") else ROOT
+    own = package.removeprefix("interop/").replace("/", ".")
+    sources = sorted((ROOT / package).rglob("*.py"))
+    assert sources
+    assert not list(wrong(sources, root, BELOW[package] | {own}))
+
+
+def wrong(sources: list[Path], root: Path, packages: set[str]) -> Iterator[str]:
+    """What is imported from elsewhere in the project."""
+    for path in sources:
+        for name in imported(path, root):
+            if name.split(".")[0] in PROJECT and not allowed(name, packages):
+                yield f"{path.relative_to(root)} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import bokbok_interop", "from ..report import text", "from .. import report", "from bokbok.cli import main"],
+)
+def test_an_import_that_points_up_is_found(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "bokbok_calibrate" / "message" / "body.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    assert list(wrong([path], tmp_path, LIBRARY | {"bokbok_calibrate.message"}))
