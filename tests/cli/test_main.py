@@ -12,9 +12,9 @@ import click
 import pytest
 
 import bokbok as library
-import bokbok_interop.cli as suite
 from bokbok import cli, errors
 from bokbok.cli._exit import Status, failure, run
+from bokbok_interop.cli.decode import decode
 from bokbok_traffic.capture import Capture
 from tests.cli.conftest import COMMAND
 
@@ -57,7 +57,7 @@ def test_the_documentation_names_every_status_option_and_request():
         assert f"\n| {int(status)} | " in text
     for name in ("call", "serve", "key", "decode"):
         section = text.partition(f"## bokbok {name}\n")[2].partition("\n## ")[0]
-        command = suite.decode if name == "decode" else cli.cli.get_command(click.Context(cli.cli), name)
+        command = decode if name == "decode" else cli.cli.get_command(click.Context(cli.cli), name)
         for parameter in command.params:
             for option in (*parameter.opts, *parameter.secondary_opts):
                 assert option.startswith("--") is False or f"`{option}" in section, option

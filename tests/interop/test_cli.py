@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bokbok_interop.cli import _choose_peers, main
+from bokbok_interop.cli import main
+from bokbok_interop.cli._choices import choose_peers
 
 MINIMAL = f"{sys.executable} {Path(__file__).parents[2] / 'interop' / 'examples' / 'minimal' / 'puppet.py'}"
 FEW = ["--case", "request.echo", "--case", "errors.remote-message", "--transport", "unix"]
@@ -103,7 +104,7 @@ def test_an_absent_peer_is_shown_with_the_reason_and_costs_no_status_zero(tmp_pa
     ],
 )
 def test_peers_are_chosen_by_globs_and_all_of_them_at_once(names: str, chosen: list[str]) -> None:
-    peers = list(_choose_peers(names, []))
+    peers = list(choose_peers(names, []))
     assert [peer for peer in peers if peer in chosen] == chosen
     assert ("python-sync" in peers) == ("python-sync" in chosen)
 

@@ -641,7 +641,7 @@ async def test_a_peer_that_cannot_wait_is_caught_when_its_network_is_lost(client
             shutil.copytree(root / folder, tree / folder)
         python = "bokbok/python /opt/bokbok/bin/python"
         good = DockerPeer("good", f"{python} {tree}/interop/examples/minimal/puppet.py")
-        bad = DockerPeer("bad", f"{python} {tree}/tests/interop/mutants/mutants.py impatient")
+        bad = DockerPeer("bad", f"{python} {tree}/tests/interop/mutants impatient")
         names = {"client": "good", "server": "good", role: "bad"}
         wanted = Selection(cases=(f"lifecycle.{case}",), securities=("secure",), clients=(names["client"],))
         groups = build(["good", "bad"], all_cases(), wanted)

@@ -20,7 +20,7 @@ from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.runner import Runner, Settings
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).parent / "mutants" / "mutants.py"
+SCRIPT = Path(__file__).parent / "mutants"
 MINIMAL = ROOT / "interop" / "examples" / "minimal" / "puppet.py"
 CASES = {case.id: case for case in all_cases()}
 ABOUT = ("secure", "errors", "lifecycle", "hostile")
@@ -30,12 +30,7 @@ TIMEOUT = 6.0  # a mutant that hangs need not be waited for as long as a good pe
 
 def _listed() -> list[dict[str, Any]]:
     """The mutants, read in another process: importing them changes modules."""
-    code = (
-        "import json, runpy, sys; sys.argv = ['x']\n"
-        "m = runpy.run_path(sys.stdin.readline().strip(), run_name='m')['MUTANTS']\n"
-        "print(json.dumps([{k: v for k, v in vars(x).items() if k != 'break_it'} for x in m.values()]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=f"{SCRIPT}\n", capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, str(SCRIPT), "--json"], capture_output=True, text=True, check=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
@@ -66,13 +61,20 @@ async def _catch(mutant: dict[str, Any], case_id: str, gate: asyncio.Semaphore) 
 
 
 @pytest.fixture(scope="module")
-def caught() -> dict[tuple[str, str], Result]:
-    """Every mutant played against every case that must catch it, several at a time."""
+def caught(request: pytest.FixtureRequest) -> dict[tuple[str, str], Result]:
+    """Every mutant that was asked for (`-k`), played against every case that must catch it, several at a time."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    wanted = {
+        (item.callspec.params["name"], item.callspec.params["case"])
+        for item in items
+        if item.originalname == test_the_mutant_is_caught.__name__
+    }
+    chosen = [(mutant, case) for mutant, case in _pairs() if (mutant["name"], case) in wanted]
 
     async def play() -> dict[tuple[str, str], Result]:
         gate = asyncio.Semaphore(16)
         # Those that wait long begin first, so that the others run beside them.
-        pairs = sorted(_pairs(), key=lambda pair: -CASES[pair[1]].timeout)
+        pairs = sorted(chosen, key=lambda pair: -CASES[pair[1]].timeout)
         results = await asyncio.gather(*(_catch(mutant, case, gate) for mutant, case in pairs))
         return {(m["name"], c): result for (m, c), result in zip(pairs, results, strict=True)}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = f"{sys.executable} {ROOT / 'interop' / 'examples' / 'minimal' / 'puppet.py'}"
-MUTANTS = ROOT / "tests" / "interop" / "mutants" / "mutants.py"
+MUTANTS = ROOT / "tests" / "interop" / "mutants"
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,227 @@
+"""Messages whose datum does not read, or is deep, long or enormous."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ...play import NetworkFailed, Play, Refused, RemoteFailed, show
+from ...raw import attack
+from ..base import case
+from .neighbours import BAD_CLIENT, BAD_SERVER, is_served, lured, opened_by, siege
+
+
+@case("hostile.unreadable-request", "profile.unreadable", "guards.survives", kind="profile", **BAD_CLIENT)
+async def unreadable_request(t: Play) -> None:
+    """A request whose datum does not read fails alone, with an error; the connection goes on."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        for number, datum in enumerate(
+            (
+                b"#<procedure>",
+                b"(a",
+                b'("echo" #<port>)',
+                b"#\\nosuchchar",
+                b"(1 . )",
+                b"#u8(300)",
+                b"#nosuch",
+                b'"\\xzz"',
+            )
+        ):
+            await bad.say(b"(request %d %b)" % (number, datum))
+            kind, value = await bad.answer_to(number)
+            t.check(
+                kind == "error" and isinstance(value, str),
+                f"a request whose datum does not read was not answered with an error: {datum!r}",
+                expected=f'(error {number} "message")',
+                actual=f"({kind} {number} {show(value, 100)})",
+            )
+        bad.ids = 100
+        await is_served(bad, "the same connection, after requests that do not read")
+
+
+@case(
+    "hostile.unreadable-answer", "profile.unreadable", "remote-error", "guards.survives", kind="profile", **BAD_CLIENT
+)
+async def unreadable_answer(t: Play) -> None:
+    """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        theirs = await opened_by(t, served, bad)
+        for datum in (b"#<procedure>", b"(1 (2 3)", b"#\\nosuchchar"):
+            asked = t.spawn(theirs.request(["echo", 1]))
+            _, number, _ = await bad.hear()
+            await bad.say(b"(response %d %b)" % (number, datum))
+            await t.fails(asked, RemoteFailed, why=f"an answer that does not read: {datum!r}")
+        await is_served(bad, "the same connection, after answers that do not read")
+
+
+@case(
+    "hostile.deep-nesting",
+    "profile.unreadable",
+    "guards.memory",
+    "guards.survives",
+    kind="profile",
+    timeout=30,
+    fresh=("server",),
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def deep_nesting(t: Play) -> None:
+    """A datum nested half a million deep is echoed, or fails alone: it overflows no stack."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        for number, (opening, closing) in enumerate(((b"(", b")"), (b"#(", b")"), (b"(a . ", b")"))):
+            deep = opening * 500_000 + b"1" + closing * 500_000
+            await bad.say(b'(request %d ("type" %b))' % (number, deep))
+            await bad.answer_to(number, 40)
+        await bad.say(b'(request 3 ("type" %b1))' % (b"'" * 500_000))
+        await bad.answer_to(3, 40)
+        bad.ids = 10
+        await is_served(bad, "the same connection, after deep datums")
+
+
+@case(
+    "hostile.endless-nesting",
+    "profile.protocol-error",
+    "guards.memory",
+    "guards.survives",
+    kind="profile",
+    timeout=30,
+    fresh=("server",),
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def endless_nesting(t: Play) -> None:
+    """Parentheses that open and never close end the connection, quickly."""
+    async with siege(t) as served:
+        for body in (b"(" * 3_000_000, b'(request 0 ("echo" ' + b"#(" * 1_000_000, b"'" * 1_000_000):
+            bad = await attack(t, served)
+            await bad.say(body)
+            await bad.must_end("nesting without end did not end the connection", 40)
+
+
+@case(
+    "hostile.huge-numbers",
+    "profile.unreadable",
+    "guards.memory",
+    "guards.survives",
+    kind="profile",
+    timeout=30,
+    fresh=("server",),
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def huge_numbers(t: Play) -> None:
+    """Numbers of thousands of digits, and enormous exponents, are answered one way or the other, quickly."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        for number, text in enumerate(
+            (
+                b"9" * 5_000,
+                b"-" + b"9" * 5_000,
+                b"1e999999999",
+                b"1e-999999999",
+                b"0." + b"3" * 100_000,
+                b"1" * 2_000 + b"/" + b"3" * 2_000,
+                b"#x" + b"f" * 20_000,
+                b"1e" + b"9" * 5_000,
+                b"#e1e999999999",
+            )
+        ):
+            await bad.say(b'(request %d ("type" %b))' % (number, text))
+            await bad.answer_to(number, 15)
+        bad.ids = 50
+        await is_served(bad, "the same connection, after huge numbers")
+
+
+@case(
+    "hostile.million-symbols",
+    "guards.memory",
+    "guards.survives",
+    kind="hardening",
+    timeout=60,
+    fresh=("server",),
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def million_symbols(t: Play) -> None:
+    """A million different symbols, and half a million keywords, are read like any other list."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        await bad.say(b'(request 0 ("type" (%b)))' % b" ".join(b"s%x" % i for i in range(1_000_000)))
+        await bad.answer_to(0, 60)
+        await bad.say(b'(request 1 ("type" (%b)))' % b" ".join(b"k%x:" % i for i in range(500_000)))
+        await bad.answer_to(1, 60)
+        bad.ids = 2
+        await is_served(bad, "the same connection, after a million symbols")
+
+
+@case(
+    "hostile.server-sends-unreadable-answer",
+    "profile.unreadable",
+    "remote-error",
+    "guards.survives",
+    kind="profile",
+    **BAD_SERVER,
+)
+async def server_sends_unreadable_answer(t: Play) -> None:
+    """An answer that cannot be read is a remote error of its own request, and the connection goes on."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        for datum in (b"#<procedure>", b"(1 (2 3)", b"#\\nosuchchar", b"(" * 50_000 + b")" * 40_000):
+            asked = t.spawn(conn.request(["echo", 1]))
+            _, number, _ = await bad.hear()
+            await bad.say(b"(response %d %b)" % (number, datum))
+            await t.fails(asked, RemoteFailed, why=f"an answer that cannot be read: {datum[:30]!r}")
+        asked = t.spawn(conn.request(["echo", 1]))
+        _, number, _ = await bad.hear()
+        await bad.say(f"(response {number} 5)")
+        t.equal(await asked, 5, "a good answer after some that could not be read")
+
+
+@case("hostile.server-sends-unreadable-request", "profile.unreadable", "guards.survives", kind="profile", **BAD_SERVER)
+async def server_sends_unreadable_request(t: Play) -> None:
+    """A server's request that cannot be read gets an error from the client, and the connection goes on."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        for number, datum in enumerate((b"#<port>", b"(a", b"#\\nosuchchar")):
+            await bad.say(b"(request %d %b)" % (number, datum))
+            kind, value = await bad.answer_to(number)
+            t.check(
+                kind == "error" and isinstance(value, str),
+                "a request that cannot be read",
+                expected="an error",
+                actual=kind,
+            )
+        asked = t.spawn(conn.request(["echo", 1]))
+        _, number, _ = await bad.hear()
+        await bad.say(f"(response {number} 5)")
+        t.equal(await asked, 5, "the client's own request after that")
+
+
+@case(
+    "hostile.server-sends-huge-things",
+    "profile.unreadable",
+    "guards.memory",
+    "guards.survives",
+    kind="profile",
+    timeout=40,
+    fresh=("client",),
+    transport="unix",
+    **BAD_SERVER,
+)
+async def server_sends_huge_things(t: Play) -> None:
+    """Deep datums, huge numbers and endless nesting from a server overflow nothing in the client."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        for datum in (b"(" * 300_000 + b")" * 300_000, b"9" * 1_000, b"1e999999999", b"#(" * 200_000 + b")" * 200_000):
+            asked = t.spawn(conn.request(["echo", 1]))
+            _, number, _ = await bad.hear()
+            await bad.say(b'(response %d ("big" %b))' % (number, datum))
+            with contextlib.suppress(RemoteFailed, Refused):
+                await t.within(30, asked, "the answer")
+        conn, bad = await server.lure()
+        asked = t.spawn(conn.request(["echo", 1]))
+        await bad.hear()
+        await bad.say(b"(" * 2_000_000)
+        await t.fails(t.within(30, asked, "the failing"), NetworkFailed, why="nesting without end")

@@ -1,0 +1,143 @@
+"""Connections that end in every way but the good one, and what they leave behind."""
+
+from __future__ import annotations
+
+from ...play import USER, NetworkFailed, Play, Served
+from ...raw import attack
+from ..base import case
+from .neighbours import BAD_CLIENT, BAD_SERVER, is_served, lured, opened_by, siege
+
+
+@case(
+    "hostile.leaves-nothing-open",
+    "guards.bounded",
+    "guards.survives",
+    kind="hardening",
+    faults=("measure",),
+    fresh=("server",),
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def leaves_nothing_open(t: Play) -> None:
+    """Connections that are over, refused, broken or closed in order leave no descriptor open."""
+
+    async def once(served: Served) -> None:
+        if t.secure:
+            refused = await attack(t, served, hello=False)
+            await refused.send(refused.hello(USER, "wrong"))
+            await refused.must_end("a wrong key was not refused")
+            await refused.close()
+        wrong = await attack(t, served)
+        await wrong.say(b"nonsense")
+        await wrong.must_end("nonsense did not end the connection")
+        await wrong.close()
+        good = await attack(t, served)
+        await is_served(good, "and closes")
+        await good.close()
+        gone = await attack(t, served)
+        await is_served(gone, "and breaks off")
+        gone.reset()
+
+    async with siege(t) as served:
+        running = t.server.puppet.running
+        await once(served)
+        await t.server.settle()
+        before = running.usage().files
+        for _ in range(25):
+            await once(served)
+        await t.until(
+            lambda: running.usage().files <= before + 10,
+            "descriptors of connections that are over are still open",
+            lambda: f"{running.usage().files} open descriptors, {before} before 25 rounds",
+        )
+
+
+@case("hostile.half-close", "profile.half-close", "guards.survives", kind="profile", **BAD_CLIENT)
+async def half_close(t: Play) -> None:
+    """A client that ends its direction while handlers run still gets their answers, then the end."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        theirs = await opened_by(t, served, bad)
+        base = bad.ids
+        for number in range(3):
+            await bad.ask(["sleep", 300, number])
+        bad.end()
+        await theirs.closed(5)
+        got = sorted([(await bad.hear())[1:] for _ in range(3)])
+        t.check(
+            got == [(base + i, i) for i in range(3)],
+            "answers of handlers that ran at the end of file",
+            expected="three responses",
+            actual=str(got),
+        )
+        await bad.must_end("the connection stays open after the last answer")
+
+
+@case("hostile.vanishes", "guards.survives", "start.close-handler", kind="hardening", **BAD_CLIENT)
+async def vanishes(t: Play) -> None:
+    """Clients that break off, or fall silent in the middle of a packet, hold up nobody."""
+    async with siege(t) as served:
+        silent = await attack(t, served)
+        await is_served(silent, "good so far")
+        await silent.send(silent.packet(b'(request 9 ("echo" 1))')[:9])
+        for _ in range(5):
+            bad = await attack(t, served)
+            theirs = await opened_by(t, served, bad)
+            await bad.ask(["sleep", 15_000, 1])
+            bad.reset()
+            await theirs.closed()
+        other = await attack(t, served)
+        await is_served(other, "beside those that vanished")
+
+
+@case(
+    "hostile.server-half-closes",
+    "profile.half-close",
+    "open.close-handler",
+    "guards.survives",
+    kind="profile",
+    **BAD_SERVER,
+)
+async def server_half_closes(t: Play) -> None:
+    """A server that ends its direction while the client's handlers run still gets their answers, then the end."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        asked = t.spawn(conn.request(["echo", 1]))
+        await bad.hear()
+        for number in range(3):
+            await bad.say(b'(request %d ("sleep" 300 %d))' % (number, number))
+        bad.end()
+        await t.fails(t.within(10, asked, "the failing"), NetworkFailed, why="a request at the end of file")
+        await conn.closed()
+        got = sorted([(await bad.hear())[1:] for _ in range(3)])
+        t.check(
+            got == [(i, i) for i in range(3)],
+            "answers of the client's handlers that ran at the end of file",
+            expected="three responses",
+            actual=str(got),
+        )
+        await bad.must_end("the client's connection stays open after the last answer")
+
+
+@case(
+    "hostile.server-closes-at-once",
+    "open.close-handler",
+    "request.errors",
+    "guards.survives",
+    kind="hardening",
+    **BAD_SERVER,
+)
+async def server_closes_at_once(t: Play) -> None:
+    """A server that closes what it accepts leaves the client with an error and its close handler run, not waiting."""
+    async with lured(t) as server:
+        for how in ("close", "reset"):
+            try:
+                conn, bad = await server.lure(hello=False)
+            except NetworkFailed:
+                continue
+            if how == "close":
+                await bad.close()
+            else:
+                bad.reset()
+            await conn.closed()
+            await t.fails(conn.request(["echo", 1], timeout=10), NetworkFailed, why="a request after the server closed")

@@ -1,0 +1,144 @@
+"""Too much at once: requests without end, connections without words, readers that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ...model import Failure
+from ...play import NetworkFailed, Play, show
+from ...raw import Raw, attack, good_server
+from ..base import case
+from .neighbours import BAD_CLIENT, BAD_SERVER, is_served, lured, siege
+
+
+@case("hostile.never-reads", "guards.survives", "profile.limits", kind="hardening", timeout=20, **BAD_CLIENT)
+async def never_reads(t: Play) -> None:
+    """A client that asks for megabytes and reads none of them holds up nobody but itself."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        body = b'("echo" "' + b"x" * 100_000 + b'")'
+
+        async def pour() -> None:
+            for number in range(120):
+                await bad.say(b"(request %d %b)" % (number, body))
+
+        async with t.beside(pour()):
+            for index in range(4):
+                other = await attack(t, served)
+                await is_served(other, f"beside a client that does not read, {index}")
+                await asyncio.sleep(0.1)
+            bad.reset()
+
+
+async def _flood(t: Play, bad: Raw, count: int) -> None:
+    """So many requests at once, of handlers that each wait for us: every one is answered once, if not at once."""
+    first = bad.ids
+    bad.ids += count
+    body = b"".join(bad.packet(b'(request %d ("callback" 1 %d))' % (i, i)) for i in range(first, first + count))
+    pour = t.spawn(bad.send(body))
+    asked: list[int] = []
+    answered: dict[int, str] = {}
+
+    async def take(seconds: float) -> None:
+        kind, number, datum = await bad.hear(seconds)
+        if kind == "request":
+            asked.append(number)
+            return
+        t.check(number not in answered, f"request {number} was answered twice")
+        t.check(
+            kind == "error" or datum == ["held up"],
+            f"request {number} got another's answer",
+            actual=show(datum, 100),
+        )
+        answered[number] = kind
+
+    # First those that are turned away, and the questions of those that run; the others wait, and that is quiet.
+    while len(asked) + len(answered) < count:
+        try:
+            await take(1.0)
+        except Failure:
+            if bad.ended_how:
+                raise
+            break
+    while len(answered) < count:
+        for number in asked:
+            await bad.say(b'(response %d "held up")' % number)
+        asked.clear()
+        await take(30)
+    await pour
+    wanted = set(range(first, first + count))
+    t.check(set(answered) == wanted, "some requests were not answered", actual=f"{len(answered)} of {count}")
+
+
+@case(
+    "hostile.flood-of-requests",
+    "profile.limits",
+    "guards.survives",
+    kind="profile",
+    transport="unix",
+    fresh=("server",),
+    timeout=60,
+    **BAD_CLIENT,
+)
+async def flood_of_requests(t: Play) -> None:
+    """Six thousand requests at once, whose handlers all wait: each is answered once, by a response or an error."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        await _flood(t, bad, 6_000)
+        await is_served(bad, "the same connection, after the flood")
+
+
+@case(
+    "hostile.many-silent-connections",
+    "guards.survives",
+    "start.open-handler",
+    kind="hardening",
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def many_silent_connections(t: Play) -> None:
+    """A hundred connections that say nothing leave room for those that do."""
+    async with siege(t) as served:
+        silent = [await attack(t, served, hello=False) for _ in range(100)]
+        for index in range(3):
+            other = await attack(t, served)
+            await is_served(other, f"beside a hundred silent connections, {index}")
+        for bad in silent:
+            bad.reset()
+
+
+@case("hostile.server-never-reads", "guards.survives", "request.parallel", kind="hardening", timeout=20, **BAD_SERVER)
+async def server_never_reads(t: Play) -> None:
+    """A server that reads nothing blocks the requests to it, and no other connection of the client."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        requests = [t.spawn(conn.request(["echo", "x" * 400_000])) for _ in range(12)]
+        good = await good_server(t)
+        other = await t.client.connect(good.address)
+        await other.echo("beside a server that does not read")
+        bad.reset()
+        for request in requests:
+            await t.fails(
+                t.within(15, request, "the failing"), NetworkFailed, why="a request to a server that broke off"
+            )
+
+
+@case(
+    "hostile.server-floods",
+    "profile.limits",
+    "guards.survives",
+    kind="profile",
+    transport="unix",
+    fresh=("client",),
+    timeout=60,
+    **BAD_SERVER,
+)
+async def server_floods(t: Play) -> None:
+    """Six thousand requests of a server at once: the client answers each once, and its own request too is served."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        asked = t.spawn(conn.request(["echo", 1]))
+        _, mine, _ = await bad.hear()
+        await _flood(t, bad, 6_000)
+        await bad.say(b"(response %d 5)" % mine)
+        t.equal(await asked, 5, "the answer to the client's own request, after the flood")

@@ -1,0 +1,214 @@
+"""Lengths and pieces: packets over the limit, at the limit, tiny, cut off, in drips, many in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ...play import USER, NetworkFailed, Play, show
+from ...raw import Raw, attack
+from ..base import case
+from .neighbours import BAD_CLIENT, BAD_SERVER, client_closes, count_runs, is_served, lured, opened_by, sends, siege
+
+
+@case("hostile.length-over-limit", "profile.framing", "guards.survives", kind="profile", **BAD_CLIENT)
+async def length_over_limit(t: Play) -> None:
+    """A length over the limit ends the connection at once, without waiting for the bytes."""
+    async with siege(t) as served:
+        for length in (16 * 1024 * 1024 + 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
+            bad = await attack(t, served)
+            await is_served(bad, "good so far")
+            await bad.send(length.to_bytes(4, "big") + b"(request")
+            await bad.must_end(f"a packet of {length} bytes was awaited")
+
+
+@case(
+    "hostile.packet-at-the-limit",
+    "profile.framing",
+    "guards.survives",
+    kind="profile",
+    timeout=40,
+    fresh=("server",),
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def packet_at_the_limit(t: Play) -> None:
+    """A packet of exactly 16 MiB is served."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        empty = len(bad.packet(b'(request 0 ("type" ""))')) - len(bad.frame(b""))
+        await bad.say(b'(request 0 ("type" "%b"))' % (b"x" * (16 * 1024 * 1024 - empty)))
+        kind, value = await bad.answer_to(0, 40)
+        t.check(
+            kind == "response", "a packet of exactly 16 MiB was not served", actual=f"({kind} 0 {show(value, 200)})"
+        )
+        bad.ids = 1
+        await is_served(bad, "the same connection, after a packet of 16 MiB")
+
+
+@case("hostile.largest-id", "profile.messages", "profile.ids", "guards.survives", kind="profile", **BAD_CLIENT)
+async def largest_id(t: Play) -> None:
+    """The largest fixnum is an ID like any other."""
+    async with siege(t) as served:
+        for number in (2**31, 2**32, 2**53 + 1, 2**62 - 1):
+            bad = await attack(t, served)
+            await bad.say(b'(request %d ("echo" 1))' % number)
+            t.equal(list(await bad.answer_to(number)), ["response", 1], f"the answer to request {number}")
+
+
+@case(
+    "hostile.length-over-limit-before-hello",
+    "profile.framing",
+    "guards.survives",
+    kind="profile",
+    security="secure",
+    **BAD_CLIENT,
+)
+async def length_over_limit_before_hello(t: Play) -> None:
+    """Before a hello has opened the limit is what the hello needs: 256 bytes are too many."""
+    async with siege(t) as served:
+        for first in (256, 65_536, 16 * 1024 * 1024):
+            bad = await attack(t, served, hello=False)
+            await bad.send(first.to_bytes(4, "big") + b"x" * 40)
+            await bad.must_end(f"a first packet of {first} bytes was awaited", 5)
+        bad = await attack(t, served, hello=False)
+        await bad.send(bad.frame(USER.encode()) + (16 * 1024 * 1024).to_bytes(4, "big"))
+        await bad.must_end("a session key of 16 MiB was awaited", 5)
+
+
+@case("hostile.tiny-packets", "profile.framing", "profile.boxes", "guards.survives", kind="profile", **BAD_CLIENT)
+async def tiny_packets(t: Play) -> None:
+    """Packets of 0 and 1 bytes, and boxes of 39 and 40, end the connection and crash nothing."""
+    async with siege(t) as served:
+        for body in (b"", b"(", b"x" * 39, b"x" * 40):
+            bad = await attack(t, served)
+            await is_served(bad, "good so far")
+            await bad.send(bad.frame(body))
+            await bad.must_end(f"a packet of {len(body)} bytes did not end the connection")
+        bad = await attack(t, served)
+        await bad.say(b"")  # on a secure connection: a good box, of exactly 40 bytes, with nothing in it
+        await bad.must_end("an empty message did not end the connection")
+
+
+@case(
+    "hostile.truncated-packet",
+    "profile.framing",
+    "start.close-handler",
+    "guards.survives",
+    kind="profile",
+    **BAD_CLIENT,
+)
+async def truncated_packet(t: Play) -> None:
+    """A connection that ends inside a packet is over, its close handler runs, and nothing of the packet is served."""
+    async with siege(t) as served:
+        name = t.new_name()
+        for cut in (2, 4, 11):
+            bad = await attack(t, served)
+            theirs = await opened_by(t, served, bad)
+            whole = bad.packet(b'(request 7 ("count" "%b"))' % name.encode())
+            await bad.send(whole[:cut])
+            bad.end()
+            await bad.must_end("a truncated packet left the connection open")
+            await theirs.closed()
+        t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a truncated request")
+
+
+@case(
+    "hostile.lengths-cost-nothing",
+    "guards.bounded",
+    "guards.survives",
+    kind="hardening",
+    faults=("measure",),
+    fresh=("server",),
+    transport="unix",
+    **BAD_CLIENT,
+)
+async def lengths_cost_nothing(t: Play) -> None:
+    """Who announces long packets and sends nothing of them costs no memory of their length."""
+    async with siege(t) as served:
+        running = t.server.puppet.running
+        before = running.usage().memory
+        bads = [await attack(t, served) for _ in range(40)]
+        for bad in bads:
+            await is_served(bad, "good so far")
+            await bad.send((16 * 1024 * 1024).to_bytes(4, "big") + b"x" * 100)
+        await asyncio.gather(*(bad.stays_open("a packet of the largest length was not awaited", 0.2) for bad in bads))
+        await is_served(await attack(t, served), "beside forty long packets")
+        grown = running.usage().memory - before
+        t.check(
+            grown < 256 * 1024 * 1024,
+            "forty lengths, and nothing behind them, took memory",
+            expected="less than 256 MiB (40 packets would be 640)",
+            actual=f"{grown >> 20} MiB",
+        )
+        for bad in bads:
+            bad.reset()
+
+
+@case("hostile.packets-in-one-piece", "profile.framing", "guards.survives", kind="profile", **BAD_CLIENT)
+async def packets_in_one_piece(t: Play) -> None:
+    """A hello and a hundred requests in one piece are a hello and a hundred requests."""
+    async with siege(t) as served:
+        bad = await attack(t, served, hello=False)
+        data = bad.hello() if t.secure else b""
+        data += b"".join(bad.packet(b'(request %d ("echo" %d))' % (i, i)) for i in range(100))
+        await bad.send(data)
+        got = sorted([(await bad.hear())[1:] for _ in range(100)])
+        t.check(got == [(i, i) for i in range(100)], "the answers to a hundred requests in one piece")
+
+
+@case("hostile.packet-in-pieces", "profile.framing", "guards.survives", kind="profile", **BAD_CLIENT)
+async def packet_in_pieces(t: Play) -> None:
+    """A packet of which every byte comes alone, slowly, is served; others are meanwhile."""
+    async with siege(t) as served:
+        bad = await attack(t, served)
+        packet = bad.packet(b'(request 0 ("echo" 1))')
+        for byte in packet[: len(packet) // 2]:
+            await bad.send(bytes([byte]))
+            await asyncio.sleep(0.01)
+        other = await attack(t, served)
+        await is_served(other, "beside a slow packet")
+        for byte in packet[len(packet) // 2 :]:
+            await bad.send(bytes([byte]))
+        t.equal(list(await bad.answer_to(0)), ["response", 1], "the answer to a packet that came in pieces")
+
+
+@case("hostile.server-truncates", "profile.close", "request.errors", "guards.survives", kind="profile", **BAD_SERVER)
+async def server_truncates(t: Play) -> None:
+    """A server that ends the connection inside a packet, or before one, or breaks it, leaves no request waiting."""
+
+    async def resets(bad: Raw, number: int) -> None:
+        bad.reset()
+
+    async def half_an_answer(bad: Raw, number: int) -> None:
+        await bad.send(bad.packet(b'(response %d "never whole")' % number)[:-3])
+        bad.end()
+
+    attacks = [sends(end=True), sends(b"\x00\x00", end=True), half_an_answer]
+    await client_closes(t, attacks, "an end in the middle")
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        asked = t.spawn(conn.request(["echo", 1]))
+        await bad.hear()
+        await resets(bad, 0)
+        await t.fails(t.within(10, asked, "the failing"), NetworkFailed, why="a connection that the server broke")
+        await conn.closed()
+
+
+@case(
+    "hostile.server-answers-in-drips",
+    "profile.framing",
+    "request.parallel",
+    "guards.survives",
+    kind="profile",
+    **BAD_SERVER,
+)
+async def server_answers_in_drips(t: Play) -> None:
+    """An answer of which every byte comes alone is an answer, and other connections are not held up."""
+    async with lured(t) as server:
+        conn, bad = await server.lure()
+        asked = t.spawn(conn.request(["echo", 1]))
+        _, number, _ = await bad.hear()
+        for byte in bad.packet(b"(response %d (1 2 3))" % number):
+            await bad.send(bytes([byte]))
+            await asyncio.sleep(0.005)
+        t.equal(await asked, [1, 2, 3], "an answer that came in drips")

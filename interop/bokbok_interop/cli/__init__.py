@@ -1,0 +1,55 @@
+"""The command `bokbok-interop`: options, exit statuses, and which report goes where.
+
+One module for each command, imported when it is asked for; what several of them share has a module with an underscore.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import logging
+
+import click
+
+__all__ = ["main"]
+
+_OWN = {
+    "run": "bokbok_interop.cli.run:run",
+    "check": "bokbok_interop.cli.check:check",
+    "list": "bokbok_interop.cli.list:list_cases",
+    "merge": "bokbok_interop.cli.merge:merge",
+    "diff": "bokbok_interop.cli.diff:diff",
+    "html": "bokbok_interop.cli.html:html",
+    "decode": "bokbok_interop.cli.decode:decode",
+    "clean": "bokbok_interop.cli.clean:clean",
+}
+"""Where each command is. Others come by an entry point of the group `bokbok_interop.commands` (`calibrate`)."""
+
+
+def _commands() -> dict[str, str]:
+    others = importlib.metadata.entry_points(group="bokbok_interop.commands")
+    return _OWN | {entry_point.name: entry_point.value for entry_point in others}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module, _, attribute = _commands().get(cmd_name, "").partition(":")
+        if not module:
+            return None
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="bokbok", prog_name="bokbok-interop")
+def main() -> None:
+    """Does a bokbok peer, in any language, behave as the API reference says, against every other one?"""
+    # asyncio tells of writes to connections that are gone, and of failures that nobody waited for any more because
+    # their case was over; here they are what a case is about, or its evidence has them.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)

@@ -1,0 +1,57 @@
+"""What several commands choose from: peers, names, shards."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+
+import click
+
+from ..peers.base import Peer
+from ..peers.known import KNOWN, PeerNameError, known_peers, peer_from_option
+
+
+def choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:
+    """The peers to play, by name, in the order in which they are shown."""
+    known = known_peers()
+    chosen: dict[str, Peer] = {}
+    extra: dict[str, Peer] = {}
+    for text in given:
+        try:
+            peer = peer_from_option(text)
+        except PeerNameError as error:
+            raise click.UsageError(f"--peer {error}") from None
+        if peer.name in extra:
+            raise click.UsageError(f"--peer: {peer.name!r} is given twice")
+        extra[peer.name] = peer
+    wanted = list(KNOWN) if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name in extra:
+            continue
+        found = fnmatch.filter(known, "*" if name == "all" else name)
+        if not found:
+            raise click.UsageError(
+                f"--peers: no peer is called {name!r}; known: {', '.join(known)}; others: --peer NAME=COMMAND"
+            )
+        chosen |= {each: known[each] for each in found}
+    chosen.update(extra)
+    if not chosen:
+        raise click.UsageError("no peer is left to play")
+    return chosen
+
+
+def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    out = tuple(part.strip() for name in names for part in name.split(",") if part.strip())
+    for name in out:
+        if name not in known:
+            raise click.UsageError(f"{option}: {name!r} is none of {', '.join(known)}")
+    return out
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    number, slash, of = text.partition("/")
+    if not slash or not number.isdigit() or not of.isdigit() or not 1 <= int(number) <= int(of):
+        raise click.UsageError(f"--shard: {text!r}; expected K/N with 1 ≤ K ≤ N, as 2/5")
+    return int(number), int(of)

@@ -1,0 +1,102 @@
+"""`bokbok-interop check`: one peer against one of ours."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich.console import Console
+
+from ..cases import CHAPTERS, all_cases
+from ..matrix import Selection, build, diagonal
+from ..report import terminal
+from ..runner import Settings
+from ._choices import check_names, choose_peers
+from ._play import execute, status_of
+from ._reports import write_reports
+
+
+@click.command(
+    epilog="""\b
+Exit status: as of `run`; 3 also if the peer cannot be started here.
+
+\b
+Examples:
+  bokbok-interop check ./my-puppet
+  bokbok-interop check 'node puppet.js --verbose'
+  bokbok-interop check docker:me/my-peer --chapter hostile
+"""
+)
+@click.argument("command")
+@click.option("--name", default="mine", show_default=True, help="What to call it.")
+@click.option("--against", default="python-asyncio", show_default=True, metavar="NAME", help="The peer that it meets.")
+@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="Only these chapters.")
+@click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one case, beside what the case itself asks for.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="Cells played at once."
+)
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Every case over both transports in both security modes, not only over TCP secure and Unix insecure: twice "
+    "as long.",
+)
+@click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON.")
+@click.option(
+    "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
+)
+@click.option(
+    "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
+def check(
+    command: str,
+    name: str,
+    against: str,
+    chapters: tuple[str, ...],
+    cases: tuple[str, ...],
+    timeout: float,
+    jobs: int,
+    thorough: bool,
+    strict: bool,
+    seed: int,
+    json_file: str | None,
+    junit_file: str | None,
+    html_file: str | None,
+    quiet: bool,
+) -> None:
+    """One peer, yours, against one of ours: a verdict for each chapter, in under a minute.
+
+    COMMAND starts your puppet (or docker:IMAGE). It plays client and server against our own peer, and meets the
+    runner as a hostile client and a hostile server, over TCP in secure mode and over Unix sockets in insecure mode.
+    """
+    chosen = choose_peers(against, [f"{name}={command}"])
+    if against == name:
+        raise click.UsageError("--name and --against are the same")
+    selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), about=(name,))
+    groups = [
+        group
+        for group in build(list(chosen), all_cases(), selection)
+        # Itself against itself tells nothing that the others do not.
+        if (group.client, group.server) != (name, name)
+    ]
+    if not thorough:
+        groups = diagonal(groups)
+    if not groups:
+        raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
+    console = Console(stderr=json_file == "-")
+    settings = Settings(timeout=timeout, jobs=jobs, strict=strict, seed=seed)
+    document = execute(chosen, groups, selection, settings, console, quiet=quiet)
+    write_reports(document, console, json_file, junit_file, html_file, matrix=False)
+    terminal.print_verdicts(console, document, name)
+    sys.exit(status_of(document, chosen))

@@ -1,0 +1,33 @@
+"""`bokbok-interop clean`: what killed runs left at the container engine."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ..peers.base import Unavailable
+from ..peers.session import clean as clean_engine
+from ._exit import EXIT_FAILED
+
+
+@click.command(
+    epilog="Exit status: 0; 1 if there is no container engine, or something could not be removed.",
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Also what belongs to runs that go on, here or on other machines."
+)
+@click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
+def clean(everything: bool, dry_run: bool) -> None:
+    """Remove what killed runs left at the container engine: containers, networks, volumes.
+
+    A run that ends, also by Ctrl-C, leaves nothing. Only what carries a run's label is touched, and of that only what
+    belongs to a run of this machine that is over. Images stay.
+    """
+    try:
+        problems = clean_engine(click.echo, everything=everything, dry_run=dry_run)
+    except Unavailable as error:
+        raise click.ClickException(str(error)) from None
+    for problem in problems:
+        click.echo(f"Error: not removed: {problem}", err=True)
+    sys.exit(EXIT_FAILED if problems else 0)

@@ -1,0 +1,70 @@
+"""`bokbok-interop decode`: a recording, byte by byte."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from rich.console import Console
+
+from bokbok.errors import BokbokError
+from bokbok.keys import Key, passphrase_to_key, read_key_file, read_passphrase_file
+from bokbok.wire import get_profile
+from bokbok_traffic.capture import CaptureError, read_capture
+
+from ..dump import explain
+from ..report import terminal
+from ._exit import EXIT_FAILED
+
+
+@click.command(
+    epilog="Exit status: 0; 1 if something in the recording could not be explained; 2 for a file that is no recording."
+)
+@click.argument("capture", metavar="CAPTURE", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--user", metavar="NAME", help="Who said hello.")
+@click.option(
+    "--passphrase-file",
+    type=click.Path(),
+    metavar="FILE",
+    help="The user's passphrase, in a file that only you can read.",
+)
+@click.option(
+    "--key-file", type=click.Path(), metavar="FILE", help="The user's key, 64 hexadecimal digits, in such a file."
+)
+@click.option(
+    "--profile", default="inferred-1", show_default=True, metavar="NAME", help="The wire profile that was spoken."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def decode(
+    capture: str,
+    user: str | None,
+    passphrase_file: str | None,
+    key_file: str | None,
+    profile: str,
+    as_json: bool,
+) -> None:
+    """Show a recording as the annotated conversation: each byte with its layer, boxes opened.
+
+    CAPTURE is a recording of the runner or of anybody who writes the format (`-`: standard input). Without a user it
+    is read as an insecure conversation.
+    """
+    if (user is None) != (passphrase_file is None and key_file is None) or (passphrase_file and key_file):
+        raise click.UsageError("--user goes with one of --passphrase-file and --key-file")
+    secrets: dict[str, Key] = {}
+    try:
+        spoken = get_profile(profile)
+        if user is not None and key_file is not None:
+            secrets[user] = read_key_file(key_file)
+        elif user is not None and passphrase_file is not None:
+            secrets[user] = passphrase_to_key(read_passphrase_file(passphrase_file), derive=spoken.key_derivation)
+        with click.open_file(capture, encoding="utf-8") as lines:
+            recorded = read_capture(lines)
+    except (BokbokError, CaptureError, UnicodeDecodeError) as error:
+        raise click.UsageError(str(error)) from None
+    packets = explain(recorded, spoken, secrets)
+    if as_json:
+        click.echo(json.dumps(packets, ensure_ascii=False, indent=1))
+    else:
+        terminal.print_dump(Console(highlight=False), packets)
+    sys.exit(EXIT_FAILED if any(packet["problem"] for packet in packets) else 0)

@@ -1,0 +1,46 @@
+"""`bokbok-interop list`: the cases."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+
+from ..cases import CHAPTERS, all_cases
+from ..matrix import Selection, select_cases
+from ..report import coverage as tables
+from ._choices import check_names
+
+
+@click.command(name="list")
+@click.option("--coverage", is_flag=True, help="The documents' sentences, with the cases beside each.")
+@click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches.")
+@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="Only these chapters.")
+@click.option(
+    "--kind", "kinds", type=click.Choice(["reference", "profile", "hardening"]), multiple=True, help="Only this kind."
+)
+@click.option("--ids", is_flag=True, help="Ids alone, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_cases(
+    coverage: bool,
+    cases: tuple[str, ...],
+    chapters: tuple[str, ...],
+    kinds: tuple[str, ...],
+    ids: bool,
+    as_json: bool,
+) -> None:
+    """Show every case: id, kind, and the requirement that it quotes."""
+    selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), kinds=kinds, long=True)
+    chosen = select_cases(all_cases(), selection)
+    console = Console()
+    if as_json:
+        data = tables.coverage_json(chosen) if coverage else tables.as_json(chosen)
+        click.echo(json.dumps(data, ensure_ascii=False, indent=1))
+    elif coverage:
+        tables.print_coverage(console, chosen)
+    elif ids:
+        for case in chosen:
+            click.echo(case.id)
+    else:
+        tables.print_cases(console, chosen)

@@ -1,0 +1,160 @@
+"""`bokbok-interop run`: the matrix."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich.console import Console
+
+from bokbok.errors import ProfileError
+from bokbok.wire import get_profile
+
+from ..cases import CHAPTERS, all_cases
+from ..matrix import SECURITIES, TRANSPORTS, Selection, build, shard
+from ..model import RUNNER
+from ..peers.known import KNOWN
+from ..runner import Settings
+from ._choices import check_names, choose_peers, parse_shard
+from ._exit import STATUSES
+from ._play import execute, status_of
+from ._reports import write_reports
+
+
+@click.command(epilog=STATUSES)
+@click.option(
+    "--peers",
+    metavar="NAME,...",
+    help="Which of the known peers to play: names, globs as '*@docker', or 'all', those that are absent here and in "
+    f"containers among them.  [default: {','.join(KNOWN)}]",
+)
+@click.option(
+    "--peer",
+    "given",
+    metavar="NAME=COMMAND",
+    multiple=True,
+    help="Anybody's puppet, by its command, or NAME=docker:IMAGE. Repeatable.",
+)
+@click.option(
+    "--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches, as 'errors.*'. Repeatable."
+)
+@click.option(
+    "--chapter", "chapters", metavar="NAME", multiple=True, help=f"Only these chapters: {', '.join(CHAPTERS)}."
+)
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(["reference", "profile", "hardening"]),
+    multiple=True,
+    help="Only cases of this kind.",
+)
+@click.option(
+    "--client",
+    "clients",
+    metavar="NAME",
+    multiple=True,
+    help="Only cells with this client ('runner' for those that the runner plays).",
+)
+@click.option("--server", "servers", metavar="NAME", multiple=True, help="Only cells with this server.")
+@click.option("--about", metavar="NAME", multiple=True, help="Only cells in which this peer plays either side.")
+@click.option("--transport", "transports", type=click.Choice(TRANSPORTS), multiple=True, help="Only this transport.")
+@click.option("--security", "securities", type=click.Choice(SECURITIES), multiple=True, help="Only this security mode.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one case, beside what the case itself asks for.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="Cells played at once; most of them only wait.",
+)
+@click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Play everything N times.")
+@click.option("--until-failure", is_flag=True, help="Play everything again and again until a cell fails.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failed cell.")
+@click.option("--strict", is_flag=True, help="Play also the kinds of case that a peer does not claim.")
+@click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of everything random in the cases.")
+@click.option(
+    "--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`."
+)
+@click.option(
+    "--profile", default="inferred-1", show_default=True, metavar="NAME", help="The wire profile that is spoken."
+)
+@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON ('-': to standard output).")
+@click.option(
+    "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
+)
+@click.option(
+    "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
+def run(
+    peers: str | None,
+    given: tuple[str, ...],
+    cases: tuple[str, ...],
+    chapters: tuple[str, ...],
+    kinds: tuple[str, ...],
+    clients: tuple[str, ...],
+    servers: tuple[str, ...],
+    about: tuple[str, ...],
+    transports: tuple[str, ...],
+    securities: tuple[str, ...],
+    timeout: float,
+    jobs: int,
+    repeat: int,
+    until_failure: bool,
+    fail_fast: bool,
+    strict: bool,
+    long: bool,
+    seed: int,
+    shard_text: str | None,
+    profile: str,
+    json_file: str | None,
+    junit_file: str | None,
+    html_file: str | None,
+    quiet: bool,
+) -> None:
+    """Play every case for every ordered pair of peers, over TCP and Unix sockets, secure and insecure."""
+    chosen = choose_peers(peers, given)
+    names = [*chosen, RUNNER]
+    selection = Selection(
+        cases=cases,
+        chapters=check_names("--chapter", chapters, CHAPTERS),
+        kinds=kinds,
+        clients=check_names("--client", clients, names),
+        servers=check_names("--server", servers, names),
+        about=check_names("--about", about, names),
+        transports=transports,
+        securities=securities,
+        long=long,
+    )
+    number, of = parse_shard(shard_text)
+    try:
+        spoken = get_profile(profile)
+    except ProfileError as error:
+        raise click.UsageError(f"--profile: {error}") from None
+    groups = build(list(chosen), all_cases(), selection)
+    if not groups:
+        raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
+    groups = shard(groups, number, of)
+    console = Console(stderr=json_file == "-")
+    settings = Settings(
+        timeout=timeout,
+        jobs=jobs,
+        repeat=repeat,
+        until_failure=until_failure,
+        fail_fast=fail_fast,
+        strict=strict,
+        seed=seed,
+        profile=spoken,
+    )
+    document = execute(chosen, groups, selection, settings, console, quiet=quiet, shard_text=shard_text or "")
+    write_reports(document, console, json_file, junit_file, html_file)
+    sys.exit(status_of(document, chosen))

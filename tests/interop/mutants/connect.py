@@ -1,0 +1,64 @@
+"""Peers that listen or connect wrongly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import Any
+
+import peer as P
+import puppet as U
+from sexpr import Symbol
+
+from ._mutant import around, claim, mutant
+
+
+@mutant("connect.socket-in-use")
+def takes_sockets_away() -> None:
+    """Removes whatever is at a path before it binds there, also what another server listens at."""
+    claim("hardening")
+    real = P.bind
+
+    def bind(address: Any) -> socket.socket:
+        if address[0] == "unix":
+            with contextlib.suppress(OSError):
+                os.unlink(address[1])
+        return real(address)
+
+    P.bind = bind
+
+
+@mutant("connect.backlog-holds", security="insecure")
+def backlog_of_its_own() -> None:
+    """Listens with a backlog of its own, whatever was asked for."""
+    around(P.Server, "__init__", lambda real: lambda self, address, backlog, *rest: real(self, address, 128, *rest))
+
+
+@mutant("connect.backlog-holds", security="insecure")
+def backlog_of_one() -> None:
+    """Listens with a backlog of one."""
+    around(P.Server, "__init__", lambda real: lambda self, address, backlog, *rest: real(self, address, 1, *rest))
+
+
+@mutant("connect.address-of-client", "connect.address-of-server")
+def own_address() -> None:
+    """Tells its own address instead of the other end's."""
+    around(U, "address_datum", lambda real: lambda address: [Symbol("tcp"), "0.0.0.0", 1] if address else real(address))
+
+
+@mutant("connect.half-open-neighbour", "hostile.hello-withheld")
+def one_hello_at_a_time() -> None:
+    """Reads one client's hello before it accepts the next."""
+    claim("hardening")
+    lock = threading.Lock()
+
+    def hello(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> Any:
+            with lock:
+                return real(self, *a)
+
+        return run
+
+    around(P.Server, "hello", hello)

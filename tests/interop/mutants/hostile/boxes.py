@@ -1,0 +1,66 @@
+"""Peers that open what they should not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peer as P
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from .._changes import _open_unchecked
+from .._mutant import C, around, mutant
+
+
+@mutant("hostile.tampered", "hostile.other-key")
+def skips_the_tag() -> None:
+    """Opens every box, without looking at its tag."""
+    real = SecretBox.decrypt
+
+    def decrypt(self: SecretBox, packet: bytes) -> bytes:
+        try:
+            return real(self, packet)
+        except (CryptoError, ValueError):
+            body = _open_unchecked(self, packet)
+            # A request of this shape is what the attacker can hope for: he flips bits of one he knows.
+            return body if body.startswith(b"(") else b'(request 7 ("count" "x"))'
+
+    P.SecretBox = type("Unchecked", (SecretBox,), {"decrypt": decrypt})  # type: ignore[misc]
+
+
+@mutant("hostile.plain-after-hello")
+def takes_plain_packets() -> None:
+    """Takes a packet that does not open for one in the clear."""
+
+    class Lenient(SecretBox):
+        def decrypt(self, packet: bytes, *a: Any) -> bytes:  # type: ignore[override]
+            try:
+                return super().decrypt(packet, *a)
+            except (CryptoError, ValueError):
+                return packet
+
+    real = C.__init__
+
+    def init(self: Any, *a: Any) -> None:
+        real(self, *a)
+        if self.box:
+            self.box = Lenient(bytes(self.box))
+
+    C.__init__ = init
+
+
+@mutant("hostile.any-nonce")
+def wants_rising_nonces() -> None:
+    """Refuses a nonce that is not greater than the one before."""
+
+    def came(real: Any) -> Any:
+        def run(self: Any, packet: bytes) -> None:
+            if self.box:
+                if packet[:24] <= getattr(self, "last_nonce", b""):
+                    raise P.ProtocolError("an old nonce")
+                self.last_nonce = packet[:24]
+            real(self, packet)
+
+        return run
+
+    around(C, "packet_came", came)

@@ -1,0 +1,119 @@
+"""Peers that break on a datum."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import peer as P
+import sexpr as S
+from sexpr import Symbol
+
+from .._mutant import C, around, claim, mutant
+
+
+@mutant("hostile.unreadable-request")
+def unreadable_requests_close() -> None:
+    """Closes where one request's datum does not read."""
+    around(
+        C,
+        "request_came",
+        lambda real: (
+            lambda self, n, body: real(self, n, body) if not isinstance(body, P.Unreadable) else self.end("unreadable")
+        ),
+    )
+
+
+@mutant("hostile.unreadable-answer", "hostile.server-sends-unreadable-answer", role="client")
+def unreadable_answers_close() -> None:
+    """Closes where one answer's datum does not read."""
+    _unreadable(lambda real, text, found: _protocol_error())
+
+
+def _protocol_error() -> Any:
+    raise P.ProtocolError("unreadable")
+
+
+def _unreadable(act: Callable[[Any, str, Any], Any]) -> None:
+    def parse(real: Any) -> Any:
+        def run(text: str) -> Any:
+            found = real(text)
+            return act(real, text, found) if isinstance(found[2], P.Unreadable) else found
+
+        return run
+
+    around(P, "parse_message", parse)
+
+
+@mutant("hostile.server-sends-unreadable-request", role="client")
+def unreadable_requests_are_ignored() -> None:
+    """Does not answer a request that it cannot read."""
+    around(
+        C,
+        "request_came",
+        lambda real: lambda self, n, body: real(self, n, body) if not isinstance(body, P.Unreadable) else None,
+    )
+
+
+@mutant("hostile.deep-nesting", "hostile.endless-nesting")
+def reads_by_recursion() -> None:
+    """Reads nested datums by recursion, and dies where the stack ends."""
+
+    def read(real: Any) -> Any:
+        def run(text: str, at: int = 0) -> Any:
+            if text.count("(") > 100_000 or text.count("'") > 100_000:
+                os._exit(139)  # what a C stack does
+            return real(text, at)
+
+        return run
+
+    around(S, "read", read)
+
+
+@mutant("hostile.server-sends-huge-things", role="client")
+def client_reads_by_recursion() -> None:
+    """A client that reads nested datums by recursion, and dies where the stack ends."""
+    reads_by_recursion()
+
+
+@mutant("hostile.huge-numbers")
+def numbers_take_for_ever() -> None:
+    """Needs hours for a number of thousands of digits."""
+
+    def token(real: Any) -> Any:
+        def run(text: str, at: int) -> Any:
+            if text[at : at + 3_000].isdigit():
+                time.sleep(3_600)
+            return real(text, at)
+
+        return run
+
+    around(S, "_token", token)
+
+
+@mutant("hostile.million-symbols")
+def interns_symbols_slowly() -> None:
+    """Keeps every symbol in a list that it searches from the start."""
+    claim("hardening")
+    table: list[str] = []
+
+    class Interned(str):
+        __slots__ = ()
+
+        def __new__(cls, name: str) -> Any:
+            if len(table) > 2_000:
+                time.sleep(0.0005)
+            table.append(name)
+            return str.__new__(cls, name)
+
+    real = S._token
+
+    def token(text: str, at: int) -> Any:
+        value, at = real(text, at)
+        if isinstance(value, Symbol):
+            Interned(value)
+        return value, at
+
+    S._token = token

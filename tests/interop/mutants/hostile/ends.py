@@ -1,0 +1,66 @@
+"""Peers that mistake an end."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import peer as P
+
+from .._mutant import C, around, claim, mutant
+from ..lifecycle import drops_answers_at_the_end
+
+
+@mutant("hostile.vanishes", transport="tcp")
+def resets_are_ignored() -> None:
+    """Takes a reset for nothing: neither ends the connection nor runs the close handler."""
+    claim("hardening")
+
+    def exactly(real: Any) -> Any:
+        def run(sock: Any, count: int) -> Any:
+            try:
+                return real(sock, count)
+            except OSError:
+                threading.Event().wait()
+
+        return run
+
+    around(P, "read_exactly", exactly)
+
+
+@mutant("hostile.server-closes-at-once", "hostile.server-speaks-first", role="client")
+def client_hangs_on_early_ends() -> None:
+    """A client that does not notice an end before the first answer."""
+    claim("hardening")
+
+    def over(real: Any) -> Any:
+        def run(self: Any, reason: str) -> None:
+            if self.server is None and self.next_id == 0 and not self.closed_here:
+                return
+            real(self, reason)
+
+        return run
+
+    around(C, "over", over)
+
+
+@mutant("hostile.server-half-closes", role="client")
+def client_drops_answers_at_the_end() -> None:
+    """A client that closes at once at an end of file, whatever handlers still run."""
+    drops_answers_at_the_end()
+
+
+@mutant("hostile.leaves-nothing-open")
+def never_closes_its_sockets() -> None:
+    """Ends connections, and leaves their descriptors open."""
+    claim("hardening")
+    kept: list[Any] = []
+
+    def read_all(real: Any) -> Any:
+        def run(self: Any) -> None:
+            kept.append(self.sock.dup())
+            real(self)
+
+        return run
+
+    around(C, "read_all", read_all)

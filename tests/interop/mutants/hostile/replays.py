@@ -1,0 +1,139 @@
+"""Peers that serve twice what came twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import peer as P
+
+from .._mutant import C, around, claim, mutant
+from .answers import ignores_unasked_answers
+
+
+@mutant(
+    "hostile.hello-replayed",
+    "hostile.hello-replayed-at-once",
+    "hostile.hello-replayed-as-other",
+    "hostile.replayed-packet",
+    "hostile.used-id",
+    "hostile.id-below-window",
+    "hostile.reflected-request",
+)
+def claims_guards() -> None:
+    """Claims to have guards, and has none."""
+    claim("hardening")
+
+
+@mutant("hostile.server-reflects", "hostile.server-replays-request", role="client")
+def client_claims_guards() -> None:
+    """A client that claims to have guards, and has none."""
+    claim("hardening")
+
+
+@mutant("hostile.ids-with-gaps")
+def wants_ids_in_order() -> None:
+    """Takes only the next ID."""
+    claim("hardening")
+
+    def came(real: Any) -> Any:
+        def run(self: Any, number: int, body: Any) -> None:
+            if number != getattr(self, "expected_id", 0):
+                raise P.ProtocolError("an ID out of order")
+            self.expected_id = number + 1
+            real(self, number, body)
+
+        return run
+
+    around(C, "request_came", came)
+
+
+@mutant("hostile.server-reflects-response", role="client")
+def client_ignores_unasked_answers() -> None:
+    """A client that ignores an answer to a question that it never asked."""
+    ignores_unasked_answers()
+
+
+def _remembers_hellos(most: int) -> None:
+    claim("hardening")
+    seen: list[bytes] = []
+
+    def hello(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> Any:
+            user, session = real(self, *a)
+            if session in seen:
+                raise P.ProtocolError("a hello that was seen before")
+            seen.append(session)
+            del seen[:-most]
+            return user, session
+
+        return run
+
+    around(P.Server, "hello", hello)
+
+
+@mutant("hostile.hello-replayed-late")
+def remembers_16_hellos() -> None:
+    """Remembers the last sixteen hellos alone."""
+    _remembers_hellos(16)
+
+
+def _window(is_used: Callable[[set[int], int, int], bool]) -> None:
+    """Guard IDs: `is_used(seen, highest, id)`."""
+    claim("hardening")
+
+    def came(real: Any) -> Any:
+        def run(self: Any, number: int, body: Any) -> None:
+            seen = self.__dict__.setdefault("seen_ids", set())
+            if is_used(seen, max(seen, default=-1), number):
+                raise P.ProtocolError(f"request {number} was used before")
+            seen.add(number)
+            real(self, number, body)
+
+        return run
+
+    around(C, "request_came", came)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_without_its_top() -> None:
+    """Forgets that the highest ID was used."""
+    _window(lambda seen, top, number: number in seen and number != top)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_too_small() -> None:
+    """Has a window of 16 IDs, and takes what is below it for new."""
+    _window(lambda seen, top, number: number in seen and number > top - 16)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_forgets_gaps() -> None:
+    """Forgets which of the IDs that came late were used."""
+    claim("hardening")
+
+    def came(real: Any) -> Any:
+        def run(self: Any, number: int, body: Any) -> None:
+            rising = self.__dict__.setdefault("rising_ids", [])
+            if number in rising:
+                raise P.ProtocolError(f"request {number} was used before")
+            if number > max(rising, default=-1):
+                rising.append(number)
+            real(self, number, body)
+
+        return run
+
+    around(C, "request_came", came)
+
+
+@mutant("hostile.every-used-id", security="insecure")
+def window_cleared_by_jumps() -> None:
+    """Forgets what was used when an ID jumps far ahead, the low ones and the one that jumped."""
+
+    def is_used(seen: set[int], top: int, number: int) -> bool:
+        if number > top + 1_000:
+            seen.clear()
+            return False
+        return number in seen
+
+    _window(is_used)

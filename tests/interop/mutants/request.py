@@ -1,0 +1,127 @@
+"""Peers that mix up requests, answers and handlers."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import peer as P
+import puppet as U
+import sexpr as S
+from sexpr import Symbol
+
+from ._changes import U_CONNECTIONS
+from ._mutant import C, around, mutant
+
+
+@mutant("request.out-of-order", "request.handlers-at-once", "request.slow-handler-elsewhere", "symmetry.nested")
+def one_handler_at_a_time() -> None:
+    """Runs handlers one after another, of all connections."""
+    lock = threading.Lock()
+
+    def call(real: Any) -> Any:
+        def run(self: Any, connection: Any, message: Any) -> Any:
+            with lock:
+                return real(self, connection, message)
+
+        return run
+
+    around(U.Service, "__call__", call)
+
+
+@mutant("request.out-of-order", "request.reversed-order", role="server")
+def answers_in_order() -> None:
+    """Sends answers in the order of the requests, however long that takes."""
+
+    def came(real: Any) -> Any:
+        def run(self: Any, number: int, body: Any) -> None:
+            mine, before = threading.Event(), getattr(self, "last_turn", None)
+            self.last_turn = mine
+            TURNS[self, number] = (before, mine)
+            real(self, number, body)
+
+        return run
+
+    def answer(real: Any) -> Any:
+        def run(self: Any, number: int, *a: Any, **k: Any) -> None:
+            before, mine = TURNS.get((self, number), (None, None))
+            if before is not None:
+                before.wait(30)
+            real(self, number, *a, **k)
+            if mine is not None:
+                mine.set()
+
+        return run
+
+    around(C, "request_came", came)
+    around(C, "answer", answer)
+
+
+TURNS: dict[Any, Any] = {}
+
+
+@mutant("request.reversed-order", "request.out-of-order", role="client")
+def mixes_answers_up() -> None:
+    """Gives an answer to the request that has waited longest."""
+
+    def parse(real: Any) -> Any:
+        def run(text: str) -> Any:
+            tag, number, body = real(text)
+            if tag != "request":
+                number = min([*(n for c in U_CONNECTIONS for n in c.waiting), number])
+            return tag, number, body
+
+        return run
+
+    around(C, "__init__", lambda real: lambda self, *a: (real(self, *a), U_CONNECTIONS.append(self))[0])
+    around(P, "parse_message", parse)
+
+
+@mutant("request.ids-count-up", role="client")
+def counts_from_one() -> None:
+    """Numbers its requests from 1."""
+    around(C, "__init__", lambda real: lambda self, *a: (real(self, *a), setattr(self, "next_id", 1))[0])
+
+
+@mutant("request.bytes-in-strings", "sexpr.strings", role="client")
+def strings_as_utf8() -> None:
+    """Replaces in strings what is no UTF-8."""
+
+    def atom(real: Any) -> Any:
+        def run(value: Any) -> str:
+            if isinstance(value, str) and not isinstance(value, Symbol | S.Keyword):
+                value = value.encode("latin-1").decode("utf-8", "replace").encode().decode("latin-1")
+            return real(value)
+
+        return run
+
+    around(S, "_write_atom", atom)
+
+
+@mutant("request.handlers-wait-for-one-another")
+def eight_handlers_at_most() -> None:
+    """Runs eight handlers of a connection at once, and lets the others wait."""
+
+    def call(real: Any) -> Any:
+        def run(self: Any, connection: Any, message: Any) -> Any:
+            with connection.__dict__.setdefault("room", threading.Semaphore(8)):
+                return real(self, connection, message)
+
+        return run
+
+    around(U.Service, "__call__", call)
+
+
+@mutant("request.client-handlers-wait-for-one-another", role="client")
+def client_handles_while_it_reads() -> None:
+    """A client that runs handlers in the thread that reads."""
+
+    def came(self: Any, number: int, body: Any) -> None:
+        if isinstance(body, P.Unreadable):
+            self.answer(number, "unreadable", failed=True)
+            return
+        with self.lock:
+            self.running += 1
+        self.run_handler(number, body)
+
+    C.request_came = came
