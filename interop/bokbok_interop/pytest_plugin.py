@@ -140,13 +140,14 @@ def _play(session: pytest.Session) -> dict[str, list[Result]]:
 
 def _explain(name: str, failed: list[Result]) -> str:
     from .cases import REQUIREMENTS, all_cases
+    from .report.document import sentence, source
 
     case = next(case for case in all_cases() if case.id == name)
     first = failed[0]
     requirement = REQUIREMENTS[first.sentence] if first.sentence else case.requirement
     lines = [
         f"{name}: {case.title}",
-        f"requirement: “{requirement.text}” ({requirement.document}, {requirement.section})",
+        f"requirement: “{requirement.text}” ({source(sentence(requirement))})",
     ]
     for result in failed:
         lines.append(f"failed: {result.cell}: {result.reason}")

@@ -126,10 +126,11 @@ def test_a_failure_points_at_the_sentence_that_broke_and_not_at_the_first_of_its
     assert cell["requirement"]["text"].startswith("close-handler is a callback closure")
     check(document)
     junit.write(document, tmp_path / "r.xml")
-    assert "close-handler is a callback closure" in (tmp_path / "r.xml").read_text()
-    console = Console(record=True, width=160, file=io.StringIO())
+    console = Console(record=True, width=200, file=io.StringIO())
     terminal.print_failures(console, document)
-    assert "close-handler is a callback closure" in console.export_text()
+    for shown in ((tmp_path / "r.xml").read_text(), console.export_text()):
+        assert "close-handler is a callback closure" in shown
+        assert "docs/egg-reference.md#start.close-handler" in shown
 
 
 def _failed(case: str, reason: str, sentence: str = "", server: str = "b") -> Result:
@@ -254,7 +255,15 @@ def test_list_shows_cases_and_sentences(words: list[str]) -> None:
     elif "--ids" in words:
         assert len(result.output.split()) >= 200
     else:
-        assert "NONE" not in result.output
+        assert "connect" in result.output
+
+
+def test_the_coverage_shows_sentences_that_no_case_checks() -> None:
+    result = CliRunner().invoke(main, ["list", "--coverage", "--case", "connect.tcp-string", "--json"])
+    cases = {entry["name"]: entry["cases"] for entry in json.loads(result.output)}
+    assert cases["open.tcp"] == ["connect.tcp-string"]
+    assert cases["open.unix"] == []
+    assert "NONE" in CliRunner().invoke(main, ["list", "--coverage", "--case", "connect.tcp-string"]).output
 
 
 # ------------------------------------------------------------------------------------------------------- the page
@@ -339,6 +348,8 @@ def test_in_a_browser_the_matrix_filters_search_and_evidence_work(tmp_path: Path
         note.found = document.getElementById('count').textContent;
         document.querySelector('.row').click(); await wait(500);
         note.detail = document.getElementById('detail').textContent; note.open = document.body.className;
+        document.querySelector('#detail a').click();
+        note.quoted = document.getElementById('documents').open;
         dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'})); note.closed = document.body.className;
         """.replace("CASE0", CASES[0].id),
     )
@@ -349,6 +360,8 @@ def test_in_a_browser_the_matrix_filters_search_and_evidence_work(tmp_path: Path
     assert note["found"] == f"1 of {len(CASES)} cells"
     for words in ("Requirement", "this", "that", "framing: length 9", "a log", "alert(1)", CASES[0].requirement.text):
         assert words in note["detail"]
+    assert CASES[0].requirement.link in note["detail"]
+    assert note["quoted"]
     assert (note["open"], note["closed"]) == ("open", "")
 
 

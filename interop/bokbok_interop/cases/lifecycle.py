@@ -177,7 +177,7 @@ async def connection_breaks(t: Play) -> None:
     _once(t, theirs, "the server's")
 
 
-@case("lifecycle.cut-in-a-packet", "open.close-handler", "request.errors", "profile.close")
+@case("lifecycle.cut-in-a-packet", "open.close-handler", "request.errors", "profile.close", "profile.end-in-a-packet")
 async def cut_in_a_packet(t: Play) -> None:
     """A connection that ends in the middle of a packet ends for both, and requests that wait fail."""
     served = await t.serve()
@@ -245,7 +245,13 @@ async def nothing_resent(t: Play) -> None:
     t.equal(await again.request(["count", name]), 2, "how often the handler ran, with this request")
 
 
-@case("lifecycle.close-handler-beside-handlers", "open.close-handler", "start.close-handler", "profile.half-close")
+@case(
+    "lifecycle.close-handler-beside-handlers",
+    "open.close-handler",
+    "start.close-handler",
+    "profile.half-close",
+    "profile.close-after-open",
+)
 async def close_handler_beside_handlers(t: Play) -> None:
     """The close handler has a thread of its own: a request handler that sleeps does not hold it up."""
     served = await t.serve()
@@ -279,7 +285,14 @@ async def close_beside_own_handlers(t: Play) -> None:
     await theirs.closed()
 
 
-@case("lifecycle.close-is-no-reset", "profile.close", "close-connection", kind="profile", opponent="client")
+@case(
+    "lifecycle.close-is-no-reset",
+    "profile.close",
+    "close-connection",
+    "profile.written",
+    kind="profile",
+    opponent="client",
+)
 async def close_is_no_reset(t: Play) -> None:
     """When a server closes, what it has said arrives, and behind it an end of file."""
     served = await t.server.listen()
@@ -291,7 +304,14 @@ async def close_is_no_reset(t: Play) -> None:
         await _ends_in_order(t, raw, "server")
 
 
-@case("lifecycle.client-close-is-no-reset", "profile.close", "close-connection", kind="profile", opponent="server")
+@case(
+    "lifecycle.client-close-is-no-reset",
+    "profile.close",
+    "close-connection",
+    "profile.written",
+    kind="profile",
+    opponent="server",
+)
 async def client_close_is_no_reset(t: Play) -> None:
     """When a client closes, what it has said arrives, and behind it an end of file."""
     server = await BadServer(t).start()
@@ -337,7 +357,7 @@ async def requests_race_the_end(t: Play) -> None:
                 await t.within(10, request, "the end of a request that was made while the connection ended")
 
 
-@case("lifecycle.close-at-once", "close-connection", "open.connection")
+@case("lifecycle.close-at-once", "close-connection", "open.connection", "profile.close-after-open")
 async def close_at_once(t: Play) -> None:
     """A connection that closes before it has said anything opens and closes like any other."""
     served = await t.serve()
@@ -506,7 +526,14 @@ async def stop_answers_what_runs(t: Play) -> None:
         t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
 
 
-@case("lifecycle.stop-lets-handlers-finish", "profile.stop", "stop-server", kind="profile", subject="server")
+@case(
+    "lifecycle.stop-lets-handlers-finish",
+    "profile.stop",
+    "stop-server",
+    "profile.stop-handlers",
+    kind="profile",
+    subject="server",
+)
 async def stop_lets_handlers_finish(t: Play) -> None:
     """A handler that runs when its server stops is not cut off: its answer arrives, then the connection closes."""
     served = await t.serve()
@@ -520,7 +547,14 @@ async def stop_lets_handlers_finish(t: Play) -> None:
     _never(t, theirs, "the server's")
 
 
-@case("lifecycle.stop-closes-idle", "profile.stop", "stop-server", kind="profile", subject="server")
+@case(
+    "lifecycle.stop-closes-idle",
+    "profile.stop",
+    "stop-server",
+    "profile.stop-handlers",
+    kind="profile",
+    subject="server",
+)
 async def stop_closes_idle(t: Play) -> None:
     """A server that stops closes connections on which nothing runs: their clients learn of it."""
     served = await t.serve()
@@ -609,6 +643,7 @@ async def wait_waits_for_handlers(t: Play) -> None:
     "lifecycle.stop-removes-the-file",
     "profile.stop",
     "stop-server",
+    "profile.stop-at-once",
     kind="profile",
     transport="unix",
     opponent="client",

@@ -85,7 +85,7 @@ async def insecure_server(t: Play) -> None:
     await mine.echo("in the clear")
 
 
-@case("secure.wrong-key", "open.wrong-key", "open.key", security="secure", subject="server")
+@case("secure.wrong-key", "open.wrong-key", "open.key", "profile.wrong-key", security="secure", subject="server")
 async def wrong_key(t: Play) -> None:
     """With the wrong key the connection fails, and no handler of the server runs."""
     served = await t.serve()
@@ -203,6 +203,7 @@ async def _try(connecting: object) -> Conn | None:
     "secure.refused-hello-closes-client",
     "open.close-handler",
     "profile.close-handler",
+    "profile.client-open",
     security="secure",
     subject="client",
 )
@@ -348,7 +349,7 @@ async def random_after_restart(t: Play) -> None:
     )
 
 
-@case("secure.any-passphrase", "key.passphrase", security="secure")
+@case("secure.any-passphrase", "key.passphrase", "profile.passphrase", security="secure")
 async def any_passphrase(t: Play) -> None:
     """Any string is a passphrase: empty, long, with blanks, controls, and bytes of any kind."""
     phrases = {
@@ -584,7 +585,14 @@ async def refused_at_the_second_packet(t: Play) -> None:
             await bad.must_end(f"the hello of {user!r} was not refused")
 
 
-@case("secure.refusal-is-no-reset", "profile.refusal", kind="profile", security="secure", opponent="client")
+@case(
+    "secure.refusal-is-no-reset",
+    "profile.refusal",
+    "profile.no-reset",
+    kind="profile",
+    security="secure",
+    opponent="client",
+)
 async def refusal_is_no_reset(t: Play) -> None:
     """What a client sends behind a hello that is refused does not turn the close into a reset."""
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})

@@ -37,7 +37,10 @@ def print_cases(console: Console, cases: Sequence[Case]) -> None:
             notes = ", ".join([*where, *([played] if played else []), *(["long"] if case.long else [])])
             text = Text(case.title)
             text.append(f"\n“{case.requirement.text}”", "dim")
-            text.append(f"\n{DOCUMENTS[case.requirement.document]}, {case.requirement.section}", "dim italic")
+            text.append(
+                f"\n{DOCUMENTS[case.requirement.document]}, {case.requirement.section}, {case.requirement.link}",
+                "dim italic",
+            )
             if notes:
                 text.append(f"  [{notes}]", "dim")
             table.add_row(case.id.split(".", 1)[1], case.kind.value, text)
@@ -106,6 +109,7 @@ def coverage_json(cases: Sequence[Case]) -> list[dict[str, Any]]:
             "section": r.section,
             "text": r.text,
             "cases": found[name],
+            "link": r.link,
             "untestable": r.untestable,
         }
         for name, r in REQUIREMENTS.items()

@@ -30,6 +30,7 @@ __all__ = [
     "pack",
     "requirement_of",
     "sentence",
+    "source",
     "summary",
     "unpack",
 ]
@@ -151,7 +152,17 @@ def sentence(requirement: Requirement) -> dict[str, str]:
         "document": requirement.document,
         "section": requirement.section,
         "text": requirement.text,
+        "link": requirement.link,
     }
+
+
+def source(requirement: Mapping[str, str]) -> str:
+    """Where a sentence stands, for people: the document, the heading, and the file with its anchor.
+
+    Results of earlier versions have no link.
+    """
+    parts = (requirement["document"], requirement["section"], requirement.get("link"))
+    return ", ".join(part for part in parts if part)
 
 
 def requirement_of(cell: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]]) -> Mapping[str, str] | None:

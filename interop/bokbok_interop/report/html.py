@@ -10,13 +10,16 @@ so that ten thousand cells stay a page of a few megabytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from ..cases.requirements import document_texts
 from .document import pack
 
 __all__ = ["render", "write"]
@@ -88,6 +91,11 @@ def _script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def _with_anchors(text: str) -> Markup:
+    """A document's text as it is, but for its anchors, which the page can jump to."""
+    return Markup(re.sub(r"&lt;a id=&#34;([^&]+)&#34;&gt;&lt;/a&gt;", r'<b id="rule:\1">▸</b>', str(escape(text))))
+
+
 def render(document: Mapping[str, Any]) -> str:
     """The page of a document."""
     environment = Environment(
@@ -100,6 +108,7 @@ def render(document: Mapping[str, Any]) -> str:
         data=_script(data),
         evidence="\n".join(evidence),
         took=_duration(document["seconds"]),
+        documents=[_with_anchors(text) for text in document_texts()],
         css=files.joinpath("page.css").read_text("utf-8"),
         js=files.joinpath("page.js").read_text("utf-8"),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from .document import requirement_of
+from .document import requirement_of, source
 
 __all__ = ["write"]
 
@@ -54,7 +54,7 @@ def write(document: Mapping[str, Any], path: Path) -> None:
 def _text(cell: Mapping[str, Any], requirement: Mapping[str, str] | None) -> str:
     parts = []
     if requirement is not None:
-        parts = [f"requirement: {requirement['text']}", f"({requirement['document']}, {requirement['section']})"]
+        parts = [f"requirement: {requirement['text']}", f"({source(requirement)})"]
     for key in ("expected", "actual"):
         if cell.get(key):
             parts.append(f"{key}: {cell[key]}")

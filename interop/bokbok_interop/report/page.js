@@ -10,6 +10,11 @@ let ROW = narrow.matches ? 52 : 32;
 const CHAPTERS = [...new Set(D.cases.map(c => c.chapter))], chapterOf = D.cases.map(c => CHAPTERS.indexOf(c.chapter));
 const caseText = D.cases.map(c => (c.id + " " + c.title + " " + c.requirements.map(r => r.text).join(" ")).toLowerCase());
 const reasonText = D.reasons.map(r => r.toLowerCase()), nameText = D.names.map(n => n.toLowerCase());
+function sourceOf(r) {
+  const line = el("div", "dim", r.document + ", " + r.section), at = $("rule:" + r.name);
+  if (r.link && at) { const link = el("a", "", r.link); link.href = "#"; link.onclick = event => { event.preventDefault(); $("documents").open = true; at.scrollIntoView(); }; line.append(", ", link); }
+  return line;
+}
 const sentenceOf = c => (c[9] && c[9].requirement) || D.cases[c[4]].requirements[0] || null;
 const counted = (n, word) => n.toLocaleString("en") + " " + word + (n === 1 ? "" : "s");
 // Failures first, then the order of the run.
@@ -162,7 +167,7 @@ async function open(i) {
   if (extra.attempts) put("attempts", String(extra.attempts)); if (extra.round) put("round", String(extra.round));
   box.append(dl, el("h3", "", "Requirement"));
   const broke = c[5] === 1 ? sentenceOf(c) : null, all = info.requirements.filter(r => !broke || r.name !== broke.name);
-  for (const r of broke ? [broke, ...all] : all) { const q = el("blockquote", r === broke ? "broke" : "", "“" + r.text + "”"); q.append(el("div", "dim", r.document + ", " + r.section)); box.append(q); }
+  for (const r of broke ? [broke, ...all] : all) { const q = el("blockquote", r === broke ? "broke" : "", "“" + r.text + "”"); q.append(sourceOf(r)); box.append(q); }
   box.scrollTop = 0;
   if (!c[8]) return;
   let e; try { e = await unpack(evidence()[c[8] - 1]); } catch (error) { box.append(el("p", "failed", "The evidence cannot be unpacked by this browser: " + error)); return; }

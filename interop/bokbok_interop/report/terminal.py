@@ -22,7 +22,7 @@ from ..cases import CHAPTERS
 from ..dump import render
 from ..model import RUNNER, Cell, Outcome, Result
 from ..runner import Observer
-from .document import requirement_of
+from .document import requirement_of, source
 
 __all__ = [
     "LiveMatrix",
@@ -234,7 +234,7 @@ def _failure(
     requirement = requirement_of(first, cases)
     if requirement is not None and not broken:
         lines.append(Text.assemble(("requirement  ", "cyan"), f"“{requirement['text']}”"))
-        lines.append(Text(f"             {requirement['document']}, {requirement['section']}", "dim"))
+        lines.append(Text(f"             {source(requirement)}", "dim"))
     for key, label in (("expected", "expected     "), ("actual", "actual       ")):
         if first.get(key):
             lines.append(Text.assemble((label, "cyan"), first[key]))
