@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from bokbok_interop.vectors import load_lines
 from tests.chicken.driving import Lines
 
-VECTORS = Path(__file__).resolve().parents[1] / "vectors"
-FOLDERS = {"chicken5": "chicken-5.3.0", "chicken4": "chicken-4.13.0"}
+RELEASES = {"chicken5": "5.3.0", "chicken4": "4.13.0"}
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ def internals(program: Callable[[str], Path]) -> Iterator[Lines]:
 
 
 def vectors(chicken: str, kind: str) -> list[dict[str, Any]]:
-    lines = (VECTORS / FOLDERS[chicken] / f"{kind}.jsonl").read_text(encoding="ascii").splitlines()
-    return [json.loads(line) for line in lines]
+    return load_lines(RELEASES[chicken], kind)
 
 
 def double(text: str) -> str:

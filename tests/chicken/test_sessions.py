@@ -6,37 +6,24 @@ direction alone) is done by the test, so that a session is played by the egg's s
 
 from __future__ import annotations
 
-import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nacl.secret import SecretBox
 
+from bokbok_interop.vectors import load_sessions
 from tests.chicken.driving import PATIENCE, Lines
-
-FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "sessions"
 
 Session = list[dict[str, Any]]
 
 
-def sessions() -> Iterator[Session]:
-    for path in sorted(FOLDER.glob("*.jsonl")):
-        session: Session = []
-        for line in map(json.loads, path.read_text(encoding="ascii").splitlines()):
-            if "bokbok-session" in line and session:
-                yield session
-                session = []
-            session.append(line)
-        yield session
-
-
 def playable(role: str) -> list[Any]:
     """The sessions in which the egg, as this side, has anything to say or to make of what is said."""
-    return [pytest.param(session, id=session[0]["name"]) for session in sessions() if exchanged(session, role)]
+    return [pytest.param(session, id=session[0]["name"]) for session in load_sessions() if exchanged(session, role)]
 
 
 def exchanged(session: Session, role: str) -> list[dict[str, Any]]:

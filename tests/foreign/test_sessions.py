@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
 from typing import Any
 
 import pytest
 
+from bokbok_interop.vectors import load_sessions
 from tests.support.foreign import INFERRED_1, INFERRED_1_INSECURE, Endpoint, Nonsense
 from tests.support.foreign.endpoint import Opened, deterministic
 from tests.support.foreign.sexpr import from_bytes, read, to_bytes, write
 from tests.support.foreign.state import ERROR, REQUEST, Message, other
-
-SESSIONS = pathlib.Path(__file__).parent.parent / "vectors" / "sessions"
 
 NOT_OF_THE_FORMAT = {
     "reflected-request": "a guard of the receiver",
@@ -26,14 +23,7 @@ NOT_OF_THE_FORMAT = {
 
 def sessions() -> list[Any]:
     """Every session: its header and its lines."""
-    found: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
-    for path in sorted(SESSIONS.glob("*.jsonl")):
-        for line in map(json.loads, path.read_text().splitlines()):
-            if "bokbok-session" in line:
-                found.append((line, []))
-            else:
-                found[-1][1].append(line)
-    return [pytest.param(*session, id=session[0]["name"]) for session in found]
+    return [pytest.param(header, lines, id=header["name"]) for header, *lines in load_sessions()]
 
 
 def text(data: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
 from random import Random
 from typing import Any
 
 import pytest
 
+from bokbok_interop.vectors import load_lines
 from tests.support.foreign.scripts import random_datum
 from tests.support.foreign.sexpr import (
     CHICKEN_4,
@@ -32,8 +31,6 @@ from tests.support.foreign.sexpr import (
     same,
     write,
 )
-
-VECTORS = pathlib.Path(__file__).parent.parent / "vectors"
 
 FAULTY = [b"\0", b"\t", b"\n", b"\v", b"\f"]
 """Symbols that CHICKEN 4 writes so that it cannot read them itself."""
@@ -62,11 +59,10 @@ def untagged(tagged: dict[str, Any]) -> Datum:
 
 def written(version: str) -> list[tuple[Datum, bytes]]:
     """What that CHICKEN's `write` prints for which values."""
-    lines = (VECTORS / version / "write.jsonl").read_text().splitlines()
-    return [(untagged(vector["value"]), bytes.fromhex(vector["hex"])) for vector in map(json.loads, lines)]
+    return [(untagged(vector["value"]), bytes.fromhex(vector["hex"])) for vector in load_lines(version, "write")]
 
 
-@pytest.mark.parametrize(("version", "dialect"), [("chicken-4.13.0", CHICKEN_4_EXACT), ("chicken-5.3.0", CHICKEN_5)])
+@pytest.mark.parametrize(("version", "dialect"), [("4.13.0", CHICKEN_4_EXACT), ("5.3.0", CHICKEN_5)])
 def test_every_value_is_written_as_chicken_writes_it(version: str, dialect: str) -> None:
     vectors = written(version)
     assert len(vectors) > 1000
@@ -75,7 +71,7 @@ def test_every_value_is_written_as_chicken_writes_it(version: str, dialect: str)
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_is_written_reads_back_the_same(dialect: str) -> None:
-    for value, _ in written("chicken-5.3.0"):
+    for value, _ in written("5.3.0"):
         if dialect == CHICKEN_4_EXACT and isinstance(value, Symbol) and value.name.encode(errors="replace") in FAULTY:
             continue
         data = write(value, dialect)

@@ -22,12 +22,13 @@ from bokbok.sexpr import (
     parse,
     skip_atmosphere,
 )
-from tests.support.tagged import load_vectors, same, untag
+from bokbok_interop.vectors import load_lines
+from tests.support.tagged import same, untag
 
-WRITE = [(CHICKEN_4_EXACT, line) for line in load_vectors("4.13.0", "write")]
-WRITE += [(CHICKEN_5, line) for line in load_vectors("5.3.0", "write")]
-READ = [(dialect, line) for dialect in (CHICKEN_4, CHICKEN_4_EXACT) for line in load_vectors("4.13.0", "read")]
-READ += [(CHICKEN_5, line) for line in load_vectors("5.3.0", "read")]
+WRITE = [(CHICKEN_4_EXACT, line) for line in load_lines("4.13.0", "write")]
+WRITE += [(CHICKEN_5, line) for line in load_lines("5.3.0", "write")]
+READ = [(dialect, line) for dialect in (CHICKEN_4, CHICKEN_4_EXACT) for line in load_lines("4.13.0", "read")]
+READ += [(CHICKEN_5, line) for line in load_lines("5.3.0", "read")]
 
 # The deviations: by version, what the input reads as here, or the class of the error.
 EVERYWHERE: dict[bytes, Any] = {
@@ -62,7 +63,7 @@ def test_a_value_is_written_as_write_prints_it(dialect: Any, line: dict[str, Any
     assert dumps(untag(line["value"]), dialect=dialect) == bytes.fromhex(line["hex"])
 
 
-@pytest.mark.parametrize("line", load_vectors("4.13.0", "write"), ids=identify)
+@pytest.mark.parametrize("line", load_lines("4.13.0", "write"), ids=identify)
 def test_a_value_written_safely_reads_back_in_every_dialect(line: dict[str, Any]) -> None:
     value = untag(line["value"])
     for dialect in (CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5):

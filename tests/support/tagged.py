@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import pathlib
 from array import array
 from fractions import Fraction
 from typing import Any
 
 from bokbok.sexpr import EOF, Char, Dotted, Keyword, Symbol
 
-VECTORS = pathlib.Path(__file__).parent.parent / "vectors"
-
 SIZES = {"u8": 1, "s8": 1, "u16": 2, "s16": 2, "u32": 4, "s32": 4, "u64": 8, "s64": 8, "f32": 4, "f64": 8}
-
-
-def load_vectors(version: str, kind: str) -> list[dict[str, Any]]:
-    """The lines of one file: `version` as in the folder's name, `kind` is `read` or `write`."""
-    path = VECTORS / f"chicken-{version}" / f"{kind}.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
 
 
 def typecode(tag: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,22 +24,9 @@ from bokbok.wire import (
     RequestUnreadable,
     ResponseReceived,
 )
+from bokbok_interop.vectors import load_sessions
 
-FOLDER = Path(__file__).parent.parent / "vectors" / "sessions"
-
-
-def _sessions() -> Iterator[Any]:
-    for path in sorted(FOLDER.glob("*.jsonl")):
-        session: list[dict[str, Any]] = []
-        for line in map(json.loads, path.read_text().splitlines()):
-            if "bokbok-session" in line and session:
-                yield pytest.param(session, id=session[0]["name"])
-                session = []
-            session.append(line)
-        yield pytest.param(session, id=session[0]["name"])
-
-
-SESSIONS = list(_sessions())
+SESSIONS = [pytest.param(session, id=session[0]["name"]) for session in load_sessions()]
 
 
 def replaying(hex_bytes: str) -> Any:

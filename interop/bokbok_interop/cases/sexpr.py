@@ -1,11 +1,7 @@
 """Datums on the wire: every recorded vector, through the peer, byte for byte.
 
-What this module knows: what CHICKEN 4.13.0 and 5.3.0 were seen to write (`vectors/`), and which of it a peer's dialect
-must write. What it refuses to know: how any of it is read or written.
-
-One case for each type. The client asks for the echo of many values at once; the bytes that it wrote, and those that
-the server answered with, are taken from the recording and compared with the ones that the two peers' dialects write.
-A peer that claims no dialect has only the values compared.
+What CHICKEN 4.13.0 and 5.3.0 were seen to write stands in `bokbok_interop.vectors`; this module knows which of it a
+peer's dialect must write.
 """
 
 from __future__ import annotations
@@ -15,7 +11,6 @@ import json
 import re
 import struct
 from functools import cache, lru_cache
-from importlib import resources
 from typing import Any
 
 from bokbok.errors import SexprError
@@ -36,13 +31,14 @@ from bokbok_traffic.capture import CLIENT, SERVER
 from ..model import Failure
 from ..play import Play, Side, show
 from ..raw import attack
+from ..vectors import load_lines
 from .base import case
 
 BATCH = 120
 """Values of one request: few requests, and still a readable failure."""
 
 DIALECTS = {"chicken-4": CHICKEN_4, "chicken-4-exact": CHICKEN_4_EXACT, "chicken-5": CHICKEN_5}
-_RECORDED = {"chicken-4-exact": "chicken-4.13.0", "chicken-5": "chicken-5.3.0"}
+_RECORDED = {"chicken-4-exact": "4.13.0", "chicken-5": "5.3.0"}
 _TYPE_CODES = {
     "u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i", "f32": "f", "f64": "d",
 }  # fmt: skip
@@ -94,10 +90,9 @@ def _recorded() -> dict[str, dict[str, tuple[str, Any, bytes]]]:
     """By release: JSON of the value, to (type, value, what `write` printed)."""
     out: dict[str, dict[str, tuple[str, Any, bytes]]] = {}
     for release in _RECORDED.values():
-        text = resources.files(__package__).joinpath("vectors").joinpath(f"{release}-write.jsonl").read_text("ascii")
-        entries = [json.loads(line) for line in text.splitlines()]
         out[release] = {
-            json.dumps(e["value"]): (e["value"]["t"], untag(e["value"]), bytes.fromhex(e["hex"])) for e in entries
+            json.dumps(e["value"]): (e["value"]["t"], untag(e["value"]), bytes.fromhex(e["hex"]))
+            for e in load_lines(release, "write")
         }
     return out
 
@@ -317,10 +312,7 @@ _FAR_FETCHED = {
 @cache
 def spellings() -> list[tuple[bytes, Any]]:
     """Datums as they may be spelt otherwise than `write` does, which CHICKEN 4.13.0 and 5.3.0 read alike."""
-    read: list[dict[str, dict[str, Any]]] = []
-    for release in _RECORDED.values():
-        text = resources.files(__package__).joinpath("vectors").joinpath(f"{release}-read.jsonl").read_text("ascii")
-        read.append({entry["hex"]: entry for entry in map(json.loads, text.splitlines())})
+    read = [{entry["hex"]: entry for entry in load_lines(release, "read")} for release in _RECORDED.values()]
     found = []
     for hexed, entry in read[0].items():
         spelt = bytes.fromhex(hexed)

@@ -1,6 +1,6 @@
-"""Write the session vectors beside this file (format: docs/vectors.md).
+"""Write the session vectors, `interop/bokbok_interop/vectors/sessions` (format: docs/vectors.md).
 
-    python tests/vectors/sessions/generate.py
+    python tests/support/generate_sessions.py
 
 Run it only when the profile itself changes: the files are what implementations elsewhere have been tested with. It
 builds every byte from PyNaCl and the tables of docs/protocol.md, with nothing of `bokbok.wire`, so that the library and
@@ -18,7 +18,7 @@ from typing import Any
 
 from nacl.bindings import crypto_secretbox_easy
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parents[2] / "interop" / "bokbok_interop" / "vectors" / "sessions"
 USER = b"myuser"
 PASSPHRASE = b"mypassphrase"
 
@@ -339,7 +339,7 @@ def failing() -> Iterator[Session]:
 
 def main() -> None:
     for name, sessions in (("insecure", insecure()), ("secure", secure()), ("failing", failing())):
-        with (HERE / f"{name}.jsonl").open("w", encoding="ascii", newline="\n") as file:
+        with (FOLDER / f"{name}.jsonl").open("w", encoding="ascii", newline="\n") as file:
             for session in sessions:
                 for line in session.lines:
                     file.write(json.dumps(line) + "\n")
