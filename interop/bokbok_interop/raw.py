@@ -316,7 +316,7 @@ class BadServer:
         else:
             self.accepted.put_nowait(raw)
 
-    async def lure(self, *, hello: bool = True) -> tuple[Conn, Raw]:
+    async def connected(self, *, hello: bool = True) -> tuple[Conn, Raw]:
         """Have the puppet connect; returns its end and ours, the hello read if the play is secure."""
         conn = await self.t.client.connect(self.address)
         raw = await self.t.within(PATIENCE, self.accepted.get(), "the client's connection")

@@ -1,8 +1,4 @@
-"""What a case is, and the register of all of them.
-
-What this module knows: a case's id, kind, requirement, and where in the matrix it is played. What it refuses to know:
-what any case does.
-"""
+"""What a case is: its id, kind and requirement, and where in the matrix it is played. The register of all cases."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from typing import Any, Literal
 from ..model import Kind
 from .requirements import REQUIREMENTS, Requirement
 
-__all__ = ["CHAPTERS", "Case", "all_cases", "case"]
+__all__ = ["CHAPTERS", "Case", "all_cases", "case", "cases"]
 
 CHAPTERS = ("connect", "secure", "request", "sexpr", "symmetry", "errors", "lifecycle", "hostile", "load")
 """In the order in which they are shown."""
@@ -72,12 +68,21 @@ class Case:
 
 
 _CASES: dict[str, Case] = {}
+_OTHER: dict[str, Subject] = {"client": "server", "server": "client"}
+
+
+_KINDS = {
+    "reference": Kind.REFERENCE,
+    "readme": Kind.REFERENCE,
+    "profile": Kind.PROFILE,
+    "guards": Kind.HARDENING,
+}
+"""The kind of a case whose first sentence stands in this document."""
 
 
 def case(
-    id: str,
     *requirements: str,
-    kind: str = "reference",
+    kind: str | None = None,
     subject: Subject = "either",
     transport: str | None = None,
     security: str | None = None,
@@ -89,22 +94,25 @@ def case(
     timeout: float = 0.0,
     long: bool = False,
 ) -> Callable[[Play], Play]:
-    """Register the coroutine below as a case; its docstring's first line is the title. See `Case`."""
+    """Register the coroutine below as a case. See `Case` for the arguments.
+
+    Its id is made of the chapter, which is its module or package beside this one, and of the function's name; its title
+    is the first paragraph of the docstring. Its kind follows from the first sentence's document, unless it is given.
+    """
 
     def register(run: Play) -> Play:
-        chapter = id.split(".", 1)[0]
-        assert chapter in CHAPTERS, id
+        chapter = run.__module__.removeprefix(f"{__package__}.").partition(".")[0]
+        assert chapter in CHAPTERS, run.__module__
+        id = f"{chapter}.{run.__name__.replace('_', '-')}"
         assert id not in _CASES, id
         assert requirements, id
-        if opponent is not None:
-            about: Subject = "server" if opponent == "client" else "client"
-        else:
-            about = subject
+        sentences = tuple(REQUIREMENTS[name] for name in requirements)
+        about: Subject = subject if opponent is None else _OTHER[opponent]
         _CASES[id] = Case(
             id=id,
             title=(inspect.getdoc(run) or "").split("\n\n")[0].replace("\n", " "),
-            kind=Kind(kind),
-            requirements=tuple(REQUIREMENTS[name] for name in requirements),
+            kind=_KINDS[sentences[0].document] if kind is None else Kind(kind),
+            requirements=sentences,
             run=run,
             subject=about,
             transports=(transport,) if transport else ("tcp", "unix"),
@@ -120,6 +128,20 @@ def case(
         return run
 
     return register
+
+
+def cases(*also: str, **common: Any) -> Callable[..., Callable[[Play], Play]]:
+    """A `case` for several coroutines, with what they have in common said once.
+
+    Args:
+        also: sentences that each of them checks as well, after its own.
+        common: arguments of `case`; each of the cases may say otherwise.
+    """
+
+    def decorate(*requirements: str, **own: Any) -> Callable[[Play], Play]:
+        return case(*dict.fromkeys((*requirements, *also)), **(common | own))
+
+    return decorate
 
 
 def all_cases() -> list[Case]:

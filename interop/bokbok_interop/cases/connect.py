@@ -16,7 +16,9 @@ from ..peers.base import HostKind
 from ..peers.local import free_port
 from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
 from ..raw import attack
-from .base import case
+from .base import cases
+
+case = cases(direct=True)
 
 
 def _host(t: Play, kind: HostKind) -> str:
@@ -40,53 +42,46 @@ async def _works(t: Play, address: object) -> None:
     t.equal(await conn.request(["ping", "here"]), ["pong", "here"], "the first request over a new connection")
 
 
-@case("connect.tcp-string", "open.tcp", transport="tcp", subject="client", direct=True)
+@case("open.tcp", transport="tcp", subject="client")
 async def tcp_string(t: Play) -> None:
     """A client connects to "HOST:PORT"."""
     served = await t.serve()
     await _works(t, f"{served.address[1]}:{served.address[2]}")
 
 
-@case("connect.tcp-list", "open.tcp", transport="tcp", subject="client", direct=True)
+@case("open.tcp", transport="tcp", subject="client")
 async def tcp_list(t: Play) -> None:
     """A client connects to (tcp HOST PORT)."""
     await _works(t, (await t.serve()).address)
 
 
-@case("connect.tcp-hostname-string", "open.tcp", transport="tcp", subject="client", direct=True)
+@case("open.tcp", transport="tcp", subject="client")
 async def tcp_hostname_string(t: Play) -> None:
     """HOSTNAME in "HOSTNAME:PORT" may be a name, not only a number."""
     served = await t.serve()
     await _works(t, f"{_host(t, 'name')}:{served.address[2]}")
 
 
-@case("connect.tcp-hostname-list", "open.tcp", transport="tcp", subject="client", direct=True)
+@case("open.tcp", transport="tcp", subject="client")
 async def tcp_hostname_list(t: Play) -> None:
     """HOSTNAME in (tcp HOSTNAME PORT) may be a name, not only a number."""
     served = await t.serve()
     await _works(t, ("tcp", _host(t, "name"), served.address[2]))
 
 
-@case("connect.unix-string", "open.unix", transport="unix", subject="client", direct=True)
+@case("open.unix", transport="unix", subject="client")
 async def unix_string(t: Play) -> None:
     """A client connects to "PATH/TO/SOCKET"."""
     await _works(t, (await t.serve()).address[1])
 
 
-@case("connect.unix-list", "open.unix", transport="unix", subject="client", direct=True)
+@case("open.unix", transport="unix", subject="client")
 async def unix_list(t: Play) -> None:
     """A client connects to (unix "PATH/TO/SOCKET")."""
     await _works(t, (await t.serve()).address)
 
 
-@case(
-    "connect.unix-path-with-colon",
-    "profile.address-strings",
-    kind="profile",
-    transport="unix",
-    subject="client",
-    direct=True,
-)
+@case("profile.address-strings", transport="unix", subject="client")
 async def unix_path_with_colon(t: Play) -> None:
     """A path that ends in a colon and digits is still a path, since it has a slash."""
     _, path = await t.server.new_address()
@@ -94,7 +89,7 @@ async def unix_path_with_colon(t: Play) -> None:
     await _works(t, served.address[1])
 
 
-@case("connect.bind-tcp", "start.bind", transport="tcp", subject="server", direct=True)
+@case("start.bind", transport="tcp", subject="server")
 async def bind_tcp(t: Play) -> None:
     """A server bound to one address is there, and on no other."""
     served = await t.serve()
@@ -108,7 +103,7 @@ async def bind_tcp(t: Play) -> None:
     )
 
 
-@case("connect.bind-unix", "start.bind", transport="unix", subject="server", direct=True)
+@case("start.bind", transport="unix", subject="server")
 async def bind_unix(t: Play) -> None:
     """A server bound to (unix PATH) is reached by that path."""
     asked = await t.server.new_address()
@@ -117,7 +112,7 @@ async def bind_unix(t: Play) -> None:
     await _works(t, served.address)
 
 
-@case("connect.bind-all", "start.bind-all", "profile.mapped", transport="tcp", subject="server", direct=True)
+@case("start.bind-all", "profile.mapped", transport="tcp", subject="server")
 async def bind_all(t: Play) -> None:
     """A server bound to #f is reached at more than one address of its machine."""
     served = await t.serve(address=("tcp", None, (await t.server.new_address())[2]))
@@ -126,15 +121,7 @@ async def bind_all(t: Play) -> None:
         await _works(t, ("tcp", "127.0.0.2", served.address[2]))
 
 
-@case(
-    "connect.bind-all-ipv6",
-    "start.bind-all",
-    "profile.mapped",
-    transport="tcp",
-    subject="server",
-    needs=("ipv6",),
-    direct=True,
-)
+@case("start.bind-all", "profile.mapped", transport="tcp", subject="server", needs=("ipv6",))
 async def bind_all_ipv6(t: Play) -> None:
     """A server bound to #f is reached by IPv6 as well, and an IPv4 client is shown as one."""
     host = _host(t, "ipv6")
@@ -148,7 +135,7 @@ async def bind_all_ipv6(t: Play) -> None:
     t.equal((await second.info())[1][1], client.source(server, "ipv4"), "the address of a client that came by IPv4")
 
 
-@case("connect.ipv6-list", "open.tcp", transport="tcp", needs=("ipv6",), direct=True)
+@case("open.tcp", transport="tcp", needs=("ipv6",))
 async def ipv6_list(t: Play) -> None:
     """(tcp "::1" PORT), or with another IPv6 address, is like any other, to bind and to connect to."""
     host = _host(t, "ipv6")
@@ -156,16 +143,7 @@ async def ipv6_list(t: Play) -> None:
     await _works(t, ("tcp", host, served.bound[2]))
 
 
-@case(
-    "connect.ipv6-string",
-    "profile.address-strings",
-    "open.tcp",
-    kind="profile",
-    transport="tcp",
-    subject="client",
-    needs=("ipv6",),
-    direct=True,
-)
+@case("profile.address-strings", "open.tcp", transport="tcp", subject="client", needs=("ipv6",))
 async def ipv6_string(t: Play) -> None:
     """An IPv6 address stands in brackets in the string form: "[::1]:PORT"."""
     host = _host(t, "ipv6")
@@ -173,7 +151,7 @@ async def ipv6_string(t: Play) -> None:
     await _works(t, f"[{host}]:{served.bound[2]}")
 
 
-@case("connect.refused", "request.errors", "open.connection", transport="tcp", subject="client", direct=True)
+@case("request.errors", "open.connection", transport="tcp", subject="client")
 async def refused(t: Play) -> None:
     """Where nothing listens, connecting fails with a network error."""
     running = t.client.puppet.running
@@ -183,14 +161,14 @@ async def refused(t: Play) -> None:
     await t.fails(t.client.connect(nobody), NetworkFailed, why="a connection to a port where nothing listens")
 
 
-@case("connect.unknown-host", "open.tcp", "request.errors", transport="tcp", subject="client", direct=True, timeout=30)
+@case("open.tcp", "request.errors", transport="tcp", subject="client", timeout=30)
 async def unknown_host(t: Play) -> None:
     """A host name that does not exist makes connecting fail with a network error."""
     for form in (("tcp", "no-such-host.invalid", 9), "no-such-host.invalid:9"):
         await t.fails(t.client.connect(form), NetworkFailed, why="a connection to a host that does not exist")
 
 
-@case("connect.no-such-path", "open.unix", "request.errors", transport="unix", subject="client", direct=True)
+@case("open.unix", "request.errors", transport="unix", subject="client")
 async def no_such_path(t: Play) -> None:
     """Where there is no socket file, connecting fails with a network error."""
     running = t.client.puppet.running
@@ -199,7 +177,7 @@ async def no_such_path(t: Play) -> None:
     await t.fails(t.client.connect(path), NetworkFailed, why="a connection to a path where nothing is")
 
 
-@case("connect.stale-path", "open.unix", "request.errors", transport="unix", subject="client", direct=True)
+@case("open.unix", "request.errors", transport="unix", subject="client")
 async def stale_path(t: Play) -> None:
     """A file that is no listening socket makes connecting fail with a network error."""
     running = t.client.puppet.running
@@ -216,7 +194,7 @@ async def stale_path(t: Play) -> None:
         file.unlink()
 
 
-@case("connect.long-path", "open.unix", "request.errors", transport="unix", subject="client", direct=True)
+@case("open.unix", "request.errors", transport="unix", subject="client")
 async def long_path(t: Play) -> None:
     """A path that is too long for a socket is refused with an error, and harms nothing."""
     path = "/tmp/" + "x" * 300  # noqa: S108 (nothing is made there)
@@ -224,7 +202,7 @@ async def long_path(t: Play) -> None:
     await _works(t, (await t.serve()).address)
 
 
-@case("connect.bad-address", "open.tcp", "open.unix", subject="client", direct=True)
+@case("open.tcp", "open.unix", subject="client")
 async def bad_address(t: Play) -> None:
     """What is in none of the documented forms is refused with an error, and harms nothing."""
     served = await t.serve()
@@ -240,7 +218,7 @@ async def bad_address(t: Play) -> None:
     await _works(t, served.address)
 
 
-@case("connect.address-in-use", "start.bind", transport="tcp", subject="server", direct=True)
+@case("start.bind", transport="tcp", subject="server")
 async def address_in_use(t: Play) -> None:
     """A port that is taken cannot be bound a second time, and the server that has it goes on."""
     served = await t.serve()
@@ -248,15 +226,7 @@ async def address_in_use(t: Play) -> None:
     await _works(t, served.address)
 
 
-@case(
-    "connect.socket-in-use",
-    "guards.survives",
-    "start.bind",
-    kind="hardening",
-    transport="unix",
-    subject="server",
-    direct=True,
-)
+@case("guards.survives", "start.bind", transport="unix", subject="server")
 async def socket_in_use(t: Play) -> None:
     """A Unix socket that a server listens at is not taken away from it by a second one."""
     served = await t.serve()
@@ -264,7 +234,7 @@ async def socket_in_use(t: Play) -> None:
     await _works(t, served.address)
 
 
-@case("connect.backlog", "start.backlog", subject="server", direct=True)
+@case("start.backlog", subject="server")
 async def backlog(t: Play) -> None:
     """As many clients as the backlog, all at once, are all served; so are twice as many with a larger one."""
     for size, clients in ((10, 10), (50, 20)):
@@ -274,14 +244,7 @@ async def backlog(t: Play) -> None:
         t.equal(answers, [["pong", str(i)] for i in range(clients)], f"the answers of {clients} clients at once")
 
 
-@case(
-    "connect.backlog-holds",
-    "start.backlog",
-    transport="unix",
-    opponent="client",
-    fresh=("server",),
-    faults=("pause",),
-)
+@case("start.backlog", transport="unix", opponent="client", fresh=("server",), faults=("pause",), direct=False)
 async def backlog_holds(t: Play) -> None:
     """While a server accepts nothing, the system holds as many connections for it as the backlog says."""
     held = {}
@@ -311,7 +274,7 @@ async def backlog_holds(t: Play) -> None:
     await (await attack(t, await t.server.listen())).request(["echo", "and on"])
 
 
-@case("connect.several-clients", "start.open-handler", subject="server")
+@case("start.open-handler", subject="server", direct=False)
 async def several_clients(t: Play) -> None:
     """One server serves several connections, each with its own other end."""
     served = await t.serve()
@@ -328,7 +291,7 @@ async def several_clients(t: Play) -> None:
         t.equal(await pairs[index][0].request(["echo", index]), index, "a request after another connection closed")
 
 
-@case("connect.two-servers", "start.server", subject="server", direct=True)
+@case("start.server", subject="server")
 async def two_servers(t: Play) -> None:
     """One program can run two servers; stopping one leaves the other."""
     one, two = await t.server.listen(), await t.server.listen()
@@ -340,7 +303,7 @@ async def two_servers(t: Play) -> None:
     await _works(t, to(other, two.bound))
 
 
-@case("connect.address-of-server", "connection-addr", "profile.addresses", subject="client", direct=True)
+@case("connection-addr", "profile.addresses", subject="client")
 async def address_of_server(t: Play) -> None:
     """On the client, the address of the other end is the server's."""
     served = await t.serve()
@@ -348,7 +311,7 @@ async def address_of_server(t: Play) -> None:
     t.equal(list((await conn.info())[1]), list(served.address), "connection-addr of the client's connection")
 
 
-@case("connect.address-of-client", "connection-addr", "profile.addresses", subject="server")
+@case("connection-addr", "profile.addresses", subject="server", direct=False)
 async def address_of_client(t: Play) -> None:
     """On the server, the address of the other end is the client's (of a Unix connection: the socket's path)."""
     served = await t.serve()
@@ -367,7 +330,7 @@ async def address_of_client(t: Play) -> None:
     t.equal(list(canonical(conn.address)), expected, "the address that the open handler saw")
 
 
-@case("connect.opens-in-any-order", "open.connection", "open.returns", subject="either")
+@case("open.connection", "open.returns", subject="either", direct=False)
 async def opens_in_any_order(t: Play) -> None:
     """Connections that open and close again and again leave nothing that stops the next one."""
     served = await t.serve()
@@ -378,7 +341,7 @@ async def opens_in_any_order(t: Play) -> None:
         await (await served.opened()).closed()
 
 
-@case("connect.rpc", "about.rpc", "about.transports", "start.request-handler")
+@case("about.rpc", "about.transports", "start.request-handler", direct=False)
 async def rpc(t: Play) -> None:
     """A request goes out, the handler at the other end is applied to it, and its value comes back."""
     mine, _ = await t.pair()
@@ -386,7 +349,7 @@ async def rpc(t: Play) -> None:
     await t.fails(mine.request("hello"), RemoteFailed, why="a request that the service does not know")
 
 
-@case("connect.half-open-neighbour", "start.open-handler", subject="server", direct=True)
+@case("start.open-handler", subject="server")
 async def half_open_neighbour(t: Play) -> None:
     """A client that connects and says nothing holds nobody up."""
     served = await t.serve()

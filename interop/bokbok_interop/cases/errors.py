@@ -28,14 +28,14 @@ async def _fails_with(t: Play, conn: Conn, datum: object, *texts: str) -> Remote
     return error
 
 
-@case("errors.remote-error", "request.errors", "open.request-handler-errors", "remote-error")
+@case("request.errors", "open.request-handler-errors", "remote-error")
 async def remote_error(t: Play) -> None:
     """A handler that raises makes its request fail with a remote error."""
     mine, _ = await t.pair()
     await _fails_with(t, mine, ["fail", "boom"])
 
 
-@case("errors.remote-message", "remote-error-message")
+@case("remote-error-message")
 async def remote_message(t: Play) -> None:
     """The remote error's message says what went wrong at the other end."""
     mine, theirs = await t.pair()
@@ -43,7 +43,7 @@ async def remote_message(t: Play) -> None:
         await _fails_with(t, conn, ["fail", "the frobnicator is empty"], "the frobnicator is empty")
 
 
-@case("errors.message-text", "remote-error-message")
+@case("remote-error-message")
 async def message_text(t: Play) -> None:
     """A message may hold anything that a string may: line feeds, quotes, other scripts, any bytes."""
     mine, _ = await t.pair()
@@ -60,7 +60,7 @@ async def message_text(t: Play) -> None:
         await _fails_with(t, mine, ["fail", text], text)
 
 
-@case("errors.empty-message", "remote-error-message", "request.errors")
+@case("remote-error-message", "request.errors")
 async def empty_message(t: Play) -> None:
     """An error without any text is still a remote error."""
     mine, _ = await t.pair()
@@ -68,7 +68,7 @@ async def empty_message(t: Play) -> None:
     await mine.echo("and on")
 
 
-@case("errors.non-condition", "open.request-handler-errors", "remote-error-message")
+@case("open.request-handler-errors", "remote-error-message")
 async def non_condition(t: Play) -> None:
     """Any error raised is sent back, also an object that is no condition: the message shows it."""
     mine, theirs = await t.pair()
@@ -83,7 +83,7 @@ async def non_condition(t: Play) -> None:
         await _fails_with(t, conn, ["raise", (1, "two")], '#(1 "two")')
 
 
-@case("errors.connection-survives", "request.errors")
+@case("request.errors")
 async def connection_survives(t: Play) -> None:
     """After a remote error the connection goes on, in both directions."""
     mine, theirs = await t.pair()
@@ -95,7 +95,7 @@ async def connection_survives(t: Play) -> None:
     t.check(mine.closings == theirs.closings == 0, "a remote error closed the connection")
 
 
-@case("errors.while-others-wait", "request.errors", "request.parallel")
+@case("request.errors", "request.parallel")
 async def while_others_wait(t: Play) -> None:
     """An error is the affair of its own request: others that wait get their answers."""
     mine, _ = await t.pair()
@@ -105,7 +105,7 @@ async def while_others_wait(t: Play) -> None:
     t.equal(await asyncio.gather(*waiting), list(range(3)), "the answers to those that waited")
 
 
-@case("errors.each-its-own", "remote-error-message", "request.parallel")
+@case("remote-error-message", "request.parallel")
 async def each_its_own(t: Play) -> None:
     """Many errors at once each reach the request that they are about."""
     mine, _ = await t.pair()
@@ -121,14 +121,7 @@ async def each_its_own(t: Play) -> None:
     t.equal(await oldest, "the oldest", "the answer to a request that waited through all of this")
 
 
-@case(
-    "errors.many",
-    "request.errors",
-    "open.request-handler-errors",
-    transport="unix",
-    security="insecure",
-    timeout=40,
-)
+@case("request.errors", "open.request-handler-errors", transport="unix", security="insecure", timeout=40)
 async def many(t: Play) -> None:
     """After more than a thousand failures on one connection, handlers still run and still fail as they did."""
     mine, theirs = await t.pair()
@@ -141,10 +134,8 @@ async def many(t: Play) -> None:
 
 
 @case(
-    "errors.message-over-limit",
     "profile.own-limit",
     "request.errors",
-    kind="profile",
     fresh=("server",),
     opponent="client",
     transport="unix",
@@ -166,7 +157,7 @@ async def _then(raw: Raw) -> tuple[str, object]:
     return await raw.answer_to(1)
 
 
-@case("errors.unknown-request", "open.request-handler-errors")
+@case("open.request-handler-errors")
 async def unknown_request(t: Play) -> None:
     """A request that the handler does not know is an error that names it, whatever it is."""
     mine, _ = await t.pair()
@@ -176,7 +167,7 @@ async def unknown_request(t: Play) -> None:
     await mine.echo("and on")
 
 
-@case("errors.unwritable-answer", "open.request-handler-value", "profile.unwritable")
+@case("open.request-handler-value", "profile.unwritable")
 async def unwritable_answer(t: Play) -> None:
     """An answer that no datum can stand for, a procedure, makes that one request fail on both sides."""
     mine, theirs = await t.pair()
@@ -185,7 +176,7 @@ async def unwritable_answer(t: Play) -> None:
         await conn.echo("and on")
 
 
-@case("errors.unwritable-is-named", "profile.unwritable", kind="profile")
+@case("profile.unwritable")
 async def unwritable_is_named(t: Play) -> None:
     """A value that cannot travel never reaches the wire: its request is answered (error ID "message")."""
     mine, _ = await t.pair()
@@ -198,7 +189,7 @@ async def unwritable_is_named(t: Play) -> None:
     t.check(kinds == ["error"], "what the server sent", expected="one error", actual=str(kinds))
 
 
-@case("errors.unspecified-answer", "open.request-handler-value")
+@case("open.request-handler-value")
 async def unspecified_answer(t: Play) -> None:
     """A handler that returns nothing answers all the same."""
     mine, theirs = await t.pair()
@@ -207,7 +198,7 @@ async def unspecified_answer(t: Play) -> None:
         await conn.echo("and on")
 
 
-@case("errors.unspecified-is-empty-list", "profile.unspecified", kind="profile")
+@case("profile.unspecified")
 async def unspecified_is_empty_list(t: Play) -> None:
     """What a handler that returns nothing answers is () on the wire."""
     mine, _ = await t.pair()
@@ -217,7 +208,7 @@ async def unspecified_is_empty_list(t: Play) -> None:
     t.check(bodies == [b"(response 0 ())"], "the bytes of the answer", expected="(response 0 ())", actual=str(bodies))
 
 
-@case("errors.network-error-not-remote", "request.errors", "remote-error")
+@case("request.errors", "remote-error")
 async def network_error_not_remote(t: Play) -> None:
     """A request that fails because the connection broke raises a network error, no remote error."""
     mine, theirs = await t.pair()
@@ -231,7 +222,7 @@ async def network_error_not_remote(t: Play) -> None:
         )
 
 
-@case("errors.request-after-close", "request.errors", "close-connection")
+@case("request.errors", "close-connection")
 async def request_after_close(t: Play) -> None:
     """A request on a connection that is closed fails at once, whoever closed it."""
     served = await t.serve()
@@ -247,7 +238,7 @@ async def request_after_close(t: Play) -> None:
     )
 
 
-@case("errors.close-inside-handler", "request.errors", "close-connection")
+@case("request.errors", "close-connection")
 async def close_inside_handler(t: Play) -> None:
     """A handler that closes the connection leaves its own request with a network error, and harms nothing else."""
     served = await t.serve()
@@ -269,7 +260,7 @@ async def close_inside_handler(t: Play) -> None:
     t.check(theirs.closings == 0, "the close handler ran for the closing of the handler's own side")
 
 
-@case("errors.nested-error", "request.errors", "about.symmetry")
+@case("request.errors", "about.symmetry")
 async def nested_error(t: Play) -> None:
     """A handler that fails before or in its call back fails its own request alone; calls go on nesting."""
     mine, theirs = await t.pair()
@@ -279,7 +270,7 @@ async def nested_error(t: Play) -> None:
         t.equal(await conn.request(["relay", 6, "x"]), "x", "a nested call after failures")
 
 
-@case("errors.error-answer-frees-nothing-else", "request.errors", "request.parallel")
+@case("request.errors", "request.parallel")
 async def error_answer_frees_nothing_else(t: Play) -> None:
     """A slow handler's error comes late, to its own request, while others come and go."""
     mine, _ = await t.pair()

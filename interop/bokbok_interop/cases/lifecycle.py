@@ -51,12 +51,7 @@ def _never(t: Play, conn: Conn, whose: str) -> None:
 
 
 @case(
-    "lifecycle.open-once",
-    "start.open-handler",
-    "readme.open-handler",
-    "start.open-handler-argument",
-    "profile.open-handler",
-    subject="server",
+    "start.open-handler", "readme.open-handler", "start.open-handler-argument", "profile.open-handler", subject="server"
 )
 async def open_once(t: Play) -> None:
     """The open handler runs once for every connection that is made, with that connection."""
@@ -77,7 +72,7 @@ async def open_once(t: Play) -> None:
     )
 
 
-@case("lifecycle.open-before-request", "start.open-handler", "profile.open-handler", subject="server")
+@case("start.open-handler", "profile.open-handler", subject="server")
 async def open_before_request(t: Play) -> None:
     """The open handler has returned before the first request handler starts."""
     served = await t.serve()
@@ -95,7 +90,7 @@ async def open_before_request(t: Play) -> None:
         )
 
 
-@case("lifecycle.open-before-early-request", "start.open-handler", "profile.open-handler", opponent="client")
+@case("start.open-handler", "profile.open-handler", opponent="client")
 async def open_before_early_request(t: Play) -> None:
     """A request that comes in one piece with the beginning of its connection still comes after the open handler."""
     served = await t.server.listen()
@@ -113,7 +108,7 @@ async def open_before_early_request(t: Play) -> None:
         )
 
 
-@case("lifecycle.client-closes", "close-connection", "start.close-handler", "start.close-handler-argument")
+@case("close-connection", "start.close-handler", "start.close-handler-argument")
 async def client_closes(t: Play) -> None:
     """When the client closes, the server's close handler runs, once, and the client's does not."""
     mine, theirs = await t.pair()
@@ -126,7 +121,7 @@ async def client_closes(t: Play) -> None:
     _never(t, mine, "the client's")
 
 
-@case("lifecycle.server-closes", "close-connection", "open.close-handler", "open.close-handler-argument")
+@case("close-connection", "open.close-handler", "open.close-handler-argument")
 async def server_closes(t: Play) -> None:
     """When the server closes, the client's close handler runs, once, and the server's does not."""
     mine, theirs = await t.pair()
@@ -139,7 +134,7 @@ async def server_closes(t: Play) -> None:
     _never(t, theirs, "the server's")
 
 
-@case("lifecycle.close-tells-which", "start.close-handler-argument", "open.close-handler-argument")
+@case("start.close-handler-argument", "open.close-handler-argument")
 async def close_tells_which(t: Play) -> None:
     """The close handler is applied to the connection that closed, not to another one."""
     served = await t.serve()
@@ -163,7 +158,7 @@ async def close_tells_which(t: Play) -> None:
         await pairs[index][0].echo("still open")
 
 
-@case("lifecycle.connection-breaks", "open.close-handler", "start.close-handler", "profile.close-handler")
+@case("open.close-handler", "start.close-handler", "profile.close-handler")
 async def connection_breaks(t: Play) -> None:
     """When the network breaks a connection, the close handlers of both sides run, once each."""
     mine, theirs = await t.pair()
@@ -177,7 +172,7 @@ async def connection_breaks(t: Play) -> None:
     _once(t, theirs, "the server's")
 
 
-@case("lifecycle.cut-in-a-packet", "open.close-handler", "request.errors", "profile.close", "profile.end-in-a-packet")
+@case("open.close-handler", "request.errors", "profile.close", "profile.end-in-a-packet")
 async def cut_in_a_packet(t: Play) -> None:
     """A connection that ends in the middle of a packet ends for both, and requests that wait fail."""
     served = await t.serve()
@@ -195,7 +190,7 @@ async def cut_in_a_packet(t: Play) -> None:
     await (await t.connect(served)).echo("a new connection")
 
 
-@case("lifecycle.close-fails-own-requests", "close-connection", "profile.close", "request.errors")
+@case("close-connection", "profile.close", "request.errors")
 async def close_fails_own_requests(t: Play) -> None:
     """Requests that wait when their own side closes fail with a network error."""
     served = await t.serve()
@@ -211,7 +206,7 @@ async def close_fails_own_requests(t: Play) -> None:
     await _all_fail(t, waiting, "the server's waiting request when the server closed")
 
 
-@case("lifecycle.close-fails-others-requests", "request.errors", "profile.close")
+@case("request.errors", "profile.close")
 async def close_fails_others_requests(t: Play) -> None:
     """Requests that wait when the other side closes fail with a network error."""
     served = await t.serve()
@@ -227,7 +222,7 @@ async def close_fails_others_requests(t: Play) -> None:
     await _all_fail(t, waiting, "the server's waiting request when the client closed")
 
 
-@case("lifecycle.nothing-resent", "profile.close", "request.errors")
+@case("profile.close", "request.errors", kind="reference")
 async def nothing_resent(t: Play) -> None:
     """A request that failed with its connection is not sent again: its handler has run once."""
     served = await t.serve()
@@ -245,13 +240,7 @@ async def nothing_resent(t: Play) -> None:
     t.equal(await again.request(["count", name]), 2, "how often the handler ran, with this request")
 
 
-@case(
-    "lifecycle.close-handler-beside-handlers",
-    "open.close-handler",
-    "start.close-handler",
-    "profile.half-close",
-    "profile.close-after-open",
-)
+@case("open.close-handler", "start.close-handler", "profile.half-close", "profile.close-after-open")
 async def close_handler_beside_handlers(t: Play) -> None:
     """The close handler has a thread of its own: a request handler that sleeps does not hold it up."""
     served = await t.serve()
@@ -267,7 +256,7 @@ async def close_handler_beside_handlers(t: Play) -> None:
     await mine.closed()
 
 
-@case("lifecycle.close-beside-own-handlers", "close-connection", "profile.close")
+@case("close-connection", "profile.close")
 async def close_beside_own_handlers(t: Play) -> None:
     """Closing does not wait for this side's handlers: the other side learns of it, and its requests fail, at once."""
     served = await t.serve()
@@ -285,14 +274,7 @@ async def close_beside_own_handlers(t: Play) -> None:
     await theirs.closed()
 
 
-@case(
-    "lifecycle.close-is-no-reset",
-    "profile.close",
-    "close-connection",
-    "profile.written",
-    kind="profile",
-    opponent="client",
-)
+@case("profile.close", "close-connection", "profile.written", opponent="client")
 async def close_is_no_reset(t: Play) -> None:
     """When a server closes, what it has said arrives, and behind it an end of file."""
     served = await t.server.listen()
@@ -304,19 +286,12 @@ async def close_is_no_reset(t: Play) -> None:
         await _ends_in_order(t, raw, "server")
 
 
-@case(
-    "lifecycle.client-close-is-no-reset",
-    "profile.close",
-    "close-connection",
-    "profile.written",
-    kind="profile",
-    opponent="server",
-)
+@case("profile.close", "close-connection", "profile.written", opponent="server")
 async def client_close_is_no_reset(t: Play) -> None:
     """When a client closes, what it has said arrives, and behind it an end of file."""
     server = await BadServer(t).start()
     for index in range(3):
-        conn, raw = await server.lure()
+        conn, raw = await server.connected()
         t.equal(await raw.request(["echo", index]), index, "the answer before the close")
         await conn.close()
         await _ends_in_order(t, raw, "client")
@@ -327,7 +302,7 @@ async def _ends_in_order(t: Play, raw: Raw, whose: str) -> None:
     t.check(raw.ended_how == "eof", f"the {whose}'s close was a reset", expected="an end of file", actual=raw.ended_how)
 
 
-@case("lifecycle.info-after-close", "connection-user", "connection-addr")
+@case("connection-user", "connection-addr")
 async def info_after_close(t: Play) -> None:
     """A connection that is over still belongs to the user, and led to the address, that it did."""
     mine, theirs = await t.pair()
@@ -341,7 +316,7 @@ async def info_after_close(t: Play) -> None:
             t.equal(list(now[1]), list(address), f"connection-addr of the {conn.side.role}'s connection after its end")
 
 
-@case("lifecycle.requests-race-the-end", "request.errors", "profile.close", timeout=20)
+@case("request.errors", "profile.close", timeout=20)
 async def requests_race_the_end(t: Play) -> None:
     """Requests that are made while the connection ends fail like those before: none waits for ever."""
     served = await t.serve()
@@ -357,7 +332,7 @@ async def requests_race_the_end(t: Play) -> None:
                 await t.within(10, request, "the end of a request that was made while the connection ended")
 
 
-@case("lifecycle.close-at-once", "close-connection", "open.connection", "profile.close-after-open")
+@case("close-connection", "open.connection", "profile.close-after-open")
 async def close_at_once(t: Play) -> None:
     """A connection that closes before it has said anything opens and closes like any other."""
     served = await t.serve()
@@ -377,7 +352,7 @@ async def close_at_once(t: Play) -> None:
         _once(t, conn, "the server's")
 
 
-@case("lifecycle.close-twice", "close-connection")
+@case("close-connection")
 async def close_twice(t: Play) -> None:
     """Closing a connection that is closed harms nothing, and runs no handler."""
     served = await t.serve()
@@ -395,7 +370,7 @@ async def close_twice(t: Play) -> None:
     _never(t, mine, "the client's")
 
 
-@case("lifecycle.many-open-and-close", "start.open-handler", "start.close-handler", subject="server")
+@case("start.open-handler", "start.close-handler", subject="server")
 async def many_open_and_close(t: Play) -> None:
     """Twenty connections that open and close at the same time: each handler runs once for each."""
     served = await t.serve(backlog=50)
@@ -416,7 +391,7 @@ async def many_open_and_close(t: Play) -> None:
         _once(t, theirs, "the server's")
 
 
-@case("lifecycle.half-close", "profile.half-close", kind="profile", timeout=20)
+@case("profile.half-close", timeout=20)
 async def half_close(t: Play) -> None:
     """At an end of file a handler that runs goes on, its answer is still sent, then the socket is closed."""
     served = await t.serve()
@@ -440,7 +415,7 @@ async def half_close(t: Play) -> None:
     )
 
 
-@case("lifecycle.half-close-fails-own", "profile.half-close", kind="profile", subject="server")
+@case("profile.half-close", subject="server")
 async def half_close_fails_own(t: Play) -> None:
     """At an end of file the receiver's own waiting requests fail at once."""
     served = await t.serve()
@@ -452,7 +427,7 @@ async def half_close_fails_own(t: Play) -> None:
     await _all_fail(t, waiting, "the server's waiting request at an end of file")
 
 
-@case("lifecycle.stop-refuses-new", "stop-server", subject="server", direct=True)
+@case("stop-server", subject="server", direct=True)
 async def stop_refuses_new(t: Play) -> None:
     """A server that was stopped takes no further connections."""
     served = await t.serve()
@@ -466,7 +441,7 @@ async def _connect_and_ask(t: Play, served: Served) -> object:
     return await conn.request(["echo", "anybody there?"], timeout=10)
 
 
-@case("lifecycle.stop-and-start-again", "stop-server", "start.server", subject="server", direct=True)
+@case("stop-server", "start.server", subject="server", direct=True)
 async def stop_and_start_again(t: Play) -> None:
     """Where a server was stopped, another can be started at once, on the same address."""
     served = await t.serve()
@@ -486,7 +461,7 @@ async def stop_and_start_again(t: Play) -> None:
         await conn.closed()
 
 
-@case("lifecycle.wait-blocks", "wait-stopped", subject="server")
+@case("wait-stopped", subject="server")
 async def wait_blocks(t: Play) -> None:
     """wait-until-server-stopped waits until the server has stopped, and no longer."""
     served = await t.serve()
@@ -502,7 +477,7 @@ async def wait_blocks(t: Play) -> None:
     await served.wait(timeout=10)
 
 
-@case("lifecycle.stop-with-connections", "stop-server", "wait-stopped", subject="server")
+@case("stop-server", "wait-stopped", subject="server")
 async def stop_with_connections(t: Play) -> None:
     """A server that is stopped with clients connected stops, once they are gone at the latest."""
     served = await t.serve()
@@ -515,8 +490,8 @@ async def stop_with_connections(t: Play) -> None:
     await served.wait(timeout=15)
 
 
-@case("lifecycle.stop-while-handling", "stop-server", "request.errors", subject="server")
-async def stop_answers_what_runs(t: Play) -> None:
+@case("stop-server", "request.errors", subject="server")
+async def stop_while_handling(t: Play) -> None:
     """A request that is being handled when the server is asked to stop gets an answer or an error, not silence."""
     served = await t.serve()
     mine = await t.connect(served)
@@ -526,14 +501,7 @@ async def stop_answers_what_runs(t: Play) -> None:
         t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
 
 
-@case(
-    "lifecycle.stop-lets-handlers-finish",
-    "profile.stop",
-    "stop-server",
-    "profile.stop-handlers",
-    kind="profile",
-    subject="server",
-)
+@case("profile.stop", "stop-server", "profile.stop-handlers", subject="server")
 async def stop_lets_handlers_finish(t: Play) -> None:
     """A handler that runs when its server stops is not cut off: its answer arrives, then the connection closes."""
     served = await t.serve()
@@ -547,14 +515,7 @@ async def stop_lets_handlers_finish(t: Play) -> None:
     _never(t, theirs, "the server's")
 
 
-@case(
-    "lifecycle.stop-closes-idle",
-    "profile.stop",
-    "stop-server",
-    "profile.stop-handlers",
-    kind="profile",
-    subject="server",
-)
+@case("profile.stop", "stop-server", "profile.stop-handlers", subject="server")
 async def stop_closes_idle(t: Play) -> None:
     """A server that stops closes connections on which nothing runs: their clients learn of it."""
     served = await t.serve()
@@ -585,7 +546,7 @@ async def _stopping(t: Play, served: Served) -> tuple[Raw, int, int]:
     return raw, asked, number
 
 
-@case("lifecycle.stop-takes-answers", "profile.stop", "stop-server", kind="profile", opponent="client")
+@case("profile.stop", "stop-server", opponent="client")
 async def stop_takes_answers(t: Play) -> None:
     """A handler that runs on while its server stops still gets the answers to its own requests."""
     raw, asked, number = await _stopping(t, await t.server.listen())
@@ -598,7 +559,7 @@ async def stop_takes_answers(t: Play) -> None:
     await _ends_in_order(t, raw, "stopping server")
 
 
-@case("lifecycle.stop-refuses-requests", "profile.stop", "stop-server", kind="profile", opponent="client")
+@case("profile.stop", "stop-server", opponent="client")
 async def stop_refuses_requests(t: Play) -> None:
     """A request that comes while a server stops is answered with an error, and not handled."""
     served = await t.server.listen()
@@ -617,13 +578,7 @@ async def stop_refuses_requests(t: Play) -> None:
     await _ends_in_order(t, raw, "stopping server")
 
 
-@case(
-    "lifecycle.wait-waits-for-handlers",
-    "profile.wait",
-    "wait-stopped",
-    kind="profile",
-    opponent="client",
-)
+@case("profile.wait", "wait-stopped", opponent="client")
 async def wait_waits_for_handlers(t: Play) -> None:
     """wait-until-server-stopped does not return while a handler of the server runs, and returns when it is over."""
     served = await t.server.listen()
@@ -639,15 +594,7 @@ async def wait_waits_for_handlers(t: Play) -> None:
         await t.within(10, waiting, "wait-until-server-stopped once the last handler was over")
 
 
-@case(
-    "lifecycle.stop-removes-the-file",
-    "profile.stop",
-    "stop-server",
-    "profile.stop-at-once",
-    kind="profile",
-    transport="unix",
-    opponent="client",
-)
+@case("profile.stop", "stop-server", "profile.stop-at-once", transport="unix", opponent="client")
 async def stop_removes_the_file(t: Play) -> None:
     """Where a server listened at a Unix socket, there is no file once it was stopped."""
     served = await t.server.listen()
@@ -657,14 +604,7 @@ async def stop_removes_the_file(t: Play) -> None:
     t.check(not path.exists(), "stop-server! left the socket's file behind", expected="no file", actual=str(path))
 
 
-@case(
-    "lifecycle.server-killed",
-    "open.close-handler",
-    "request.errors",
-    fresh=("server",),
-    faults=("kill",),
-    subject="client",
-)
+@case("open.close-handler", "request.errors", fresh=("server",), faults=("kill",), subject="client")
 async def server_killed(t: Play) -> None:
     """When the server's process dies, the client's requests fail and its close handler runs."""
     mine, _ = await t.pair()
@@ -676,14 +616,7 @@ async def server_killed(t: Play) -> None:
     _once(t, mine, "the client's")
 
 
-@case(
-    "lifecycle.client-killed",
-    "start.close-handler",
-    "request.errors",
-    fresh=("client",),
-    faults=("kill",),
-    subject="server",
-)
+@case("start.close-handler", "request.errors", fresh=("client",), faults=("kill",), subject="server")
 async def client_killed(t: Play) -> None:
     """When the client's process dies, the server's requests fail, its close handler runs, and it serves on."""
     served = await t.serve()
@@ -697,14 +630,7 @@ async def client_killed(t: Play) -> None:
     _once(t, theirs, "the server's")
 
 
-@case(
-    "lifecycle.peer-paused",
-    "request.message",
-    "request.parallel",
-    fresh=("server",),
-    faults=("pause",),
-    subject="client",
-)
+@case("request.message", "request.parallel", fresh=("server",), faults=("pause",), subject="client")
 async def peer_paused(t: Play) -> None:
     """A peer that stands still for a while answers when it goes on; nothing is lost meanwhile."""
     mine, _ = await t.pair()
@@ -721,14 +647,7 @@ async def peer_paused(t: Play) -> None:
     t.equal(await asyncio.gather(*requests), list(range(5)), "the answers after the pause")
 
 
-@case(
-    "lifecycle.client-paused",
-    "start.request-handler",
-    "about.threads",
-    fresh=("client",),
-    faults=("pause",),
-    subject="server",
-)
+@case("start.request-handler", "about.threads", fresh=("client",), faults=("pause",), subject="server")
 async def client_paused(t: Play) -> None:
     """A client that stands still holds nobody up: others are served, and what it was asked it answers later."""
     served = await t.serve()
@@ -749,7 +668,6 @@ async def client_paused(t: Play) -> None:
 
 
 @case(
-    "lifecycle.network-lost",
     "open.close-handler",
     "request.errors",
     "profile.close",
@@ -804,7 +722,6 @@ async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: Asked, sen
 
 
 @case(
-    "lifecycle.network-lost-client",
     "start.close-handler",
     "request.errors",
     "profile.close",
@@ -838,7 +755,7 @@ async def network_lost_client(t: Play) -> None:
     t.check(mine.closings <= 1 and theirs.closings <= 1 and runs <= 1, "a close handler ran more than once")
 
 
-@case("lifecycle.idle", "open.connection", "close-connection", security="secure", timeout=20)
+@case("open.connection", "close-connection", security="secure", timeout=20)
 async def idle(t: Play) -> None:
     """A connection that says nothing for a while stays open, and a slow request waits: no hello's limit is theirs."""
     mine, theirs = await t.pair()

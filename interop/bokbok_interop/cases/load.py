@@ -30,19 +30,19 @@ async def _many_requests(t: Play, connections: int, requests: int) -> None:
     t.check(not wrong, f"{len(wrong)} of {len(answers)} answers are wrong", actual=show(list(wrong[:1])))
 
 
-@case("load.many-requests", "request.parallel", "about.threads", timeout=30)
+@case("request.parallel", "about.threads", timeout=30)
 async def many_requests(t: Play) -> None:
     """A thousand requests in flight over one connection: none is lost, none is mixed up."""
     await _many_requests(t, 1, 1_000)
 
 
-@case("load.many-connections", "start.open-handler", "start.request-handler", timeout=30, subject="server")
+@case("start.open-handler", "start.request-handler", timeout=30, subject="server")
 async def many_connections(t: Play) -> None:
     """Fifty connections at once with ten requests each: all answered."""
     await _many_requests(t, 50, 10)
 
 
-@case("load.both-ways", "about.symmetry", "request.parallel", timeout=30)
+@case("about.symmetry", "request.parallel", timeout=30)
 async def both_ways(t: Play) -> None:
     """Three hundred requests each way at once, with errors among them."""
     mine, theirs = await t.pair()
@@ -57,7 +57,7 @@ async def both_ways(t: Play) -> None:
     t.check(all(answers), "answers were mixed up")
 
 
-@case("load.sleepers", "about.threads", "request.parallel", timeout=80)
+@case("about.threads", "request.parallel", timeout=80)
 async def sleepers(t: Play) -> None:
     """Two hundred handlers that sleep at once are done about when one is."""
     mine, _ = await t.pair()
@@ -76,7 +76,7 @@ async def sleepers(t: Play) -> None:
     )
 
 
-@case("load.large-messages", "request.message", "request.parallel", timeout=60)
+@case("request.message", "request.parallel", timeout=60)
 async def large_messages(t: Play) -> None:
     """Twenty messages of half a megabyte, four at a time."""
     mine, _ = await t.pair()
@@ -90,7 +90,7 @@ async def large_messages(t: Play) -> None:
     t.check(all(await asyncio.gather(*(one(index) for index in range(20)))), "a large message came back changed")
 
 
-@case("load.connect-and-close", "open.connection", "start.close-handler", timeout=30, subject="server")
+@case("open.connection", "start.close-handler", timeout=30, subject="server")
 async def connect_and_close(t: Play) -> None:
     """A hundred connections, one after another, leave nothing behind."""
     served = await t.serve()
@@ -104,13 +104,13 @@ async def connect_and_close(t: Play) -> None:
         await conn.closed()
 
 
-@case("load.long-many-connections", "start.open-handler", "request.parallel", timeout=280, long=True, subject="server")
+@case("start.open-handler", "request.parallel", timeout=280, long=True, subject="server")
 async def long_many_connections(t: Play) -> None:
     """Two hundred connections with a hundred requests each, all in flight at once."""
     await _many_requests(t, 200, 100)
 
 
-@case("load.long-callbacks", "about.symmetry", "about.threads", timeout=280, long=True)
+@case("about.symmetry", "about.threads", timeout=280, long=True)
 async def long_callbacks(t: Play) -> None:
     """A hundred handlers at once, each calling back a hundred times."""
     mine, _ = await t.pair()
@@ -118,7 +118,7 @@ async def long_callbacks(t: Play) -> None:
     t.equal(answers, [[[j, i] for j in range(100)] for i in range(100)], "a hundred times a hundred callbacks")
 
 
-@case("load.long-soak", "request.message", "about.threads", timeout=400, long=True)
+@case("request.message", "about.threads", timeout=400, long=True)
 async def long_soak(t: Play) -> None:
     """Two minutes of small requests, twenty at a time, without a wrong answer."""
     mine, theirs = await t.pair()

@@ -20,7 +20,7 @@ from ..raw import BadServer, Raw, attack
 from .base import case
 
 
-@case("request.echo", "request.message", "open.request-handler-value")
+@case("request.message", "open.request-handler-value")
 async def echo(t: Play) -> None:
     """A request's answer is what the handler returned."""
     mine, _ = await t.pair()
@@ -28,7 +28,7 @@ async def echo(t: Play) -> None:
     t.equal(await mine.request(["ping", "hello"]), ["pong", "hello"], "the answer")
 
 
-@case("request.arbitrary-sexpr", "request.message")
+@case("request.message")
 async def arbitrary_sexpr(t: Play) -> None:
     """A message is an arbitrary s-expression: every type goes there and comes back the same."""
     mine, _ = await t.pair()
@@ -74,7 +74,7 @@ async def arbitrary_sexpr(t: Play) -> None:
         await mine.echo(datum)
 
 
-@case("request.bytes-in-strings", "request.message")
+@case("request.message")
 async def bytes_in_strings(t: Play) -> None:
     """A string of any bytes, also of those that are no UTF-8, comes back the same."""
     mine, theirs = await t.pair()
@@ -84,7 +84,7 @@ async def bytes_in_strings(t: Play) -> None:
         await conn.echo([chr(code) if code < 128 else chr(0xDC00 + code) for code in range(256)])
 
 
-@case("request.empty-things", "request.message")
+@case("request.message")
 async def empty_things(t: Play) -> None:
     """The empty string, list, vector, blob, symbol are answers like any other."""
     mine, _ = await t.pair()
@@ -93,7 +93,7 @@ async def empty_things(t: Play) -> None:
         await mine.echo(datum)
 
 
-@case("request.in-sequence", "request.message", "start.request-handler")
+@case("request.message", "start.request-handler")
 async def in_sequence(t: Play) -> None:
     """A hundred requests one after another get a hundred answers, each its own."""
     mine, _ = await t.pair()
@@ -101,7 +101,7 @@ async def in_sequence(t: Play) -> None:
         t.equal(await mine.request(["echo", index]), index, f"the answer to request {index}")
 
 
-@case("request.handler-runs-once", "start.request-handler", "profile.close")
+@case("start.request-handler", "profile.close")
 async def handler_runs_once(t: Play) -> None:
     """The handler is applied once to each request, no more and no less."""
     mine, theirs = await t.pair()
@@ -112,7 +112,7 @@ async def handler_runs_once(t: Play) -> None:
         t.equal(await conn.request(["count", name]), 21, "the counter after 20 requests")
 
 
-@case("request.parallel", "request.parallel", "about.threads")
+@case("request.parallel", "about.threads")
 async def parallel(t: Play) -> None:
     """Many requests at once over one connection all get their own answers."""
     mine, _ = await t.pair()
@@ -120,7 +120,7 @@ async def parallel(t: Play) -> None:
     t.equal(answers, [["number", i] for i in range(100)], "the answers to 100 requests at once")
 
 
-@case("request.out-of-order", "request.parallel", timeout=20)
+@case("request.parallel", timeout=20)
 async def out_of_order(t: Play) -> None:
     """The answer to a later request may come before that to an earlier one: a slow one holds no other up."""
     mine, _ = await t.pair()
@@ -132,7 +132,7 @@ async def out_of_order(t: Play) -> None:
     await t.beside_a_sleeper(mine, others, "requests behind a slow one wait for it")
 
 
-@case("request.reversed-order", "request.parallel", "about.threads", timeout=20)
+@case("request.parallel", "about.threads", timeout=20)
 async def reversed_order(t: Play) -> None:
     """Answers that come in reverse order still reach the request that they answer."""
     mine, _ = await t.pair()
@@ -153,7 +153,7 @@ async def reversed_order(t: Play) -> None:
     )
 
 
-@case("request.handlers-at-once", "about.threads", "open.request-handler", "start.request-handler", timeout=60)
+@case("about.threads", "open.request-handler", "start.request-handler", timeout=60)
 async def handlers_at_once(t: Play) -> None:
     """Several handlers run at once, each in its own thread: on the server, and on the client."""
     mine, theirs = await t.pair()
@@ -175,32 +175,18 @@ async def handlers_at_once(t: Play) -> None:
             )
 
 
-@case(
-    "request.handlers-wait-for-one-another",
-    "profile.limits",
-    "about.threads",
-    "start.request-handler",
-    kind="profile",
-    opponent="client",
-)
+@case("profile.limits", "about.threads", "start.request-handler", opponent="client")
 async def handlers_wait_for_one_another(t: Play) -> None:
     """Twelve handlers of a server run at once: each asks back, and none is answered before all have asked."""
     served = await t.server.listen()
     await _twelve_at_once(t, await attack(t, served))
 
 
-@case(
-    "request.client-handlers-wait-for-one-another",
-    "profile.limits",
-    "about.threads",
-    "open.request-handler",
-    kind="profile",
-    opponent="server",
-)
+@case("profile.limits", "about.threads", "open.request-handler", opponent="server")
 async def client_handlers_wait_for_one_another(t: Play) -> None:
     """Twelve handlers of a client run at once: each asks back, and none is answered before all have asked."""
     server = await BadServer(t).start()
-    _, raw = await server.lure()
+    _, raw = await server.connected()
     await _twelve_at_once(t, raw)
 
 
@@ -223,7 +209,7 @@ async def _twelve_at_once(t: Play, raw: Raw) -> None:
     t.check(got == [(i, [[0, i]]) for i in range(12)], "the answers of twelve handlers", actual=str(got[:3]))
 
 
-@case("request.slow-handler-elsewhere", "about.threads", "start.request-handler", subject="server", timeout=20)
+@case("about.threads", "start.request-handler", subject="server", timeout=20)
 async def slow_handler_elsewhere(t: Play) -> None:
     """A slow handler of one connection does not hold up another connection, nor the accepting of new ones."""
     served = await t.serve()
@@ -237,7 +223,7 @@ async def slow_handler_elsewhere(t: Play) -> None:
     await t.beside_a_sleeper(one, others, "a slow handler of one connection holds up others")
 
 
-@case("request.blocks-its-own-caller", "request.message")
+@case("request.message")
 async def blocks_its_own_caller(t: Play) -> None:
     """Request! waits for its response: it does not return before the handler did."""
     mine, _ = await t.pair()
@@ -248,7 +234,7 @@ async def blocks_its_own_caller(t: Play) -> None:
     t.check(took >= 0.29, "request! returned before its handler did", expected="0.3 s or more", actual=f"{took:.3f} s")
 
 
-@case("request.large-string", "request.message", timeout=30)
+@case("request.message", timeout=30)
 async def large_string(t: Play) -> None:
     """A message of two million bytes goes there and back."""
     mine, theirs = await t.pair()
@@ -257,14 +243,14 @@ async def large_string(t: Play) -> None:
     t.check(await theirs.request(["echo", text[:300_000]]) == text[:300_000], "a long string came back changed")
 
 
-@case("request.large-list", "request.message", timeout=30)
+@case("request.message", timeout=30)
 async def large_list(t: Play) -> None:
     """A list of 50,000 elements goes there and back."""
     mine, _ = await t.pair()
     await mine.echo(list(range(50_000)))
 
 
-@case("request.many-types-large", "request.message", timeout=30)
+@case("request.message", timeout=30)
 async def many_types_large(t: Play) -> None:
     """A large blob and a large vector go there and back."""
     mine, _ = await t.pair()
@@ -272,7 +258,7 @@ async def many_types_large(t: Play) -> None:
     await mine.echo(tuple(range(20_000)))
 
 
-@case("request.deep-datum", "request.message", timeout=30)
+@case("request.message", timeout=30)
 async def deep_datum(t: Play) -> None:
     """A datum nested 2,000 deep goes there and back, both ways."""
     mine, theirs = await t.pair()
@@ -283,15 +269,7 @@ async def deep_datum(t: Play) -> None:
     await theirs.echo(deep)
 
 
-@case(
-    "request.over-own-limit",
-    "profile.own-limit",
-    kind="profile",
-    subject="client",
-    transport="unix",
-    security="insecure",
-    timeout=60,
-)
+@case("profile.own-limit", subject="client", transport="unix", security="insecure", timeout=60)
 async def over_own_limit(t: Play) -> None:
     """A message over the packet limit is refused by its sender, and the connection goes on."""
     mine, _ = await t.pair()
@@ -309,16 +287,7 @@ async def over_own_limit(t: Play) -> None:
     )
 
 
-@case(
-    "request.answer-over-limit",
-    "profile.own-limit",
-    kind="profile",
-    opponent="client",
-    fresh=("server",),
-    transport="unix",
-    security="insecure",
-    timeout=60,
-)
+@case("profile.own-limit", opponent="client", fresh=("server",), transport="unix", security="insecure", timeout=60)
 async def answer_over_limit(t: Play) -> None:
     """An answer over the packet limit becomes that request's error, and the connection goes on."""
     raw = await attack(t, await t.server.listen())
@@ -332,7 +301,7 @@ async def answer_over_limit(t: Play) -> None:
     t.equal(await raw.request(["echo", "still there"]), "still there", "the answer to the next request")
 
 
-@case("request.byte-by-byte", "request.message", "profile.framing")
+@case("request.message", "profile.framing")
 async def byte_by_byte(t: Play) -> None:
     """A conversation whose bytes arrive one at a time is the same conversation."""
     served = await t.serve()
@@ -343,7 +312,7 @@ async def byte_by_byte(t: Play) -> None:
     t.equal(await conn.request(["callback", 2, "x"]), [[0, "x"], [1, "x"]], "callbacks, byte by byte")
 
 
-@case("request.slow-network", "request.parallel")
+@case("request.parallel")
 async def slow_network(t: Play) -> None:
     """On a network that delays every byte requests are answered all the same, and at once."""
     served = await t.serve()
@@ -354,7 +323,7 @@ async def slow_network(t: Play) -> None:
     t.equal(answers, list(range(20)), "the answers over a slow network")
 
 
-@case("request.stalled-network", "request.parallel", "close-connection")
+@case("request.parallel", "close-connection")
 async def stalled_network(t: Play) -> None:
     """Requests wait while the network stands still, and are answered when it moves again."""
     mine, _ = await t.pair()
@@ -368,7 +337,7 @@ async def stalled_network(t: Play) -> None:
         t.equal(await asyncio.gather(*waiting), list(range(5)), "the answers after the stall")
 
 
-@case("request.both-ways-at-once", "about.symmetry", "request.parallel")
+@case("about.symmetry", "request.parallel")
 async def both_ways_at_once(t: Play) -> None:
     """Requests cross on the wire: fifty each way, all answered."""
     mine, theirs = await t.pair()
@@ -378,7 +347,7 @@ async def both_ways_at_once(t: Play) -> None:
     t.equal(answers, [["c", i] for i in range(50)] + [["s", i] for i in range(50)], "100 crossing requests")
 
 
-@case("request.large-both-ways", "request.parallel", "about.symmetry", timeout=30)
+@case("request.parallel", "about.symmetry", timeout=30)
 async def large_both_ways(t: Play) -> None:
     """Large messages that cross do not lock the two sides up, each waiting for the other to read."""
     mine, theirs = await t.pair()
@@ -392,7 +361,7 @@ async def large_both_ways(t: Play) -> None:
     )
 
 
-@case("request.handler-gets-the-connection", "open.request-handler-arguments")
+@case("open.request-handler-arguments")
 async def handler_gets_the_connection(t: Play) -> None:
     """A request handler is applied to the connection itself: what it asks goes to whoever asked."""
     served = await t.serve()
@@ -407,14 +376,7 @@ async def handler_gets_the_connection(t: Play) -> None:
         t.equal(await conn.request(["callback", 1, "x"]), [[0, "x"]], "callbacks from the server's side")
 
 
-@case(
-    "request.message-bytes",
-    "profile.messages",
-    "profile.insecure",
-    "profile.framing",
-    kind="profile",
-    security="insecure",
-)
+@case("profile.messages", "profile.insecure", "profile.framing", security="insecure")
 async def message_bytes(t: Play) -> None:
     """On the wire a request is (request ID DATUM), its answer (response ID DATUM), a failure (error ID "...")."""
     mine, theirs = await t.pair()
@@ -451,7 +413,7 @@ async def message_bytes(t: Play) -> None:
             )
 
 
-@case("request.ids-count-up", "profile.ids", kind="profile")
+@case("profile.ids")
 async def ids_count_up(t: Play) -> None:
     """Each side numbers its requests from 0 by one, in the order in which they are written."""
     mine, theirs = await t.pair()
@@ -476,16 +438,7 @@ async def ids_count_up(t: Play) -> None:
         )
 
 
-@case(
-    "request.unsent-requests-leave-no-gap",
-    "profile.ids",
-    "profile.own-limit",
-    kind="profile",
-    subject="client",
-    security="insecure",
-    transport="unix",
-    timeout=60,
-)
+@case("profile.ids", "profile.own-limit", subject="client", security="insecure", transport="unix", timeout=60)
 async def unsent_requests_leave_no_gap(t: Play) -> None:
     """A request that was refused before sending uses up no ID: the next one on the wire follows on."""
     mine, _ = await t.pair()

@@ -14,7 +14,9 @@ from ..dump import fixed_bytes
 from ..model import Failure
 from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported
 from ..raw import attack
-from .base import case
+from .base import cases
+
+case = cases(security="secure")
 
 BOB, BOBS = "bob", "tr0ub4dor & 3"
 
@@ -48,7 +50,7 @@ async def _welcome(t: Play, served: Served, user: str, passphrase: str) -> Conn:
     return conn
 
 
-@case("secure.right-key", "open.key", "start.user-key", "about.encryption", security="secure")
+@case("open.key", "start.user-key", "about.encryption")
 async def right_key(t: Play) -> None:
     """A client with the right key is served."""
     mine, theirs = await t.pair()
@@ -56,7 +58,7 @@ async def right_key(t: Play) -> None:
     await theirs.echo("and the other way round")
 
 
-@case("secure.user-on-both-sides", "connection-user", security="secure")
+@case("connection-user")
 async def user_on_both_sides(t: Play) -> None:
     """connection-user is the username, on the client and on the server."""
     mine, theirs = await t.pair()
@@ -67,7 +69,7 @@ async def user_on_both_sides(t: Play) -> None:
     t.equal(await theirs.request(["whoami"]), USER, "connection-user in the client's request handler")
 
 
-@case("secure.insecure-has-no-user", "connection-user", "open.insecure", security="insecure")
+@case("connection-user", "open.insecure", security="insecure")
 async def insecure_has_no_user(t: Play) -> None:
     """connection-user is #f on an insecure connection, on both sides."""
     mine, theirs = await t.pair()
@@ -78,21 +80,21 @@ async def insecure_has_no_user(t: Play) -> None:
     t.equal(await theirs.request(["whoami"]), False, "connection-user in the client's request handler")
 
 
-@case("secure.insecure-server", "start.insecure", "open.insecure", security="insecure")
+@case("start.insecure", "open.insecure", security="insecure")
 async def insecure_server(t: Play) -> None:
     """With #f for user->key a server takes clients that have neither user nor key."""
     mine, _ = await t.pair()
     await mine.echo("in the clear")
 
 
-@case("secure.wrong-key", "open.wrong-key", "open.key", "profile.wrong-key", security="secure", subject="server")
+@case("open.wrong-key", "open.key", "profile.wrong-key", subject="server")
 async def wrong_key(t: Play) -> None:
     """With the wrong key the connection fails, and no handler of the server runs."""
     served = await t.serve()
     await _refused(t, served, USER, "not " + PASSPHRASE, "a client with the wrong key was served")
 
 
-@case("secure.almost-right-key", "open.key", "key.passphrase", security="secure", subject="server")
+@case("open.key", "key.passphrase", subject="server")
 async def almost_right_key(t: Play) -> None:
     """A passphrase that differs in its last character, in case, or by a blank is a wrong one."""
     served = await t.serve()
@@ -100,14 +102,14 @@ async def almost_right_key(t: Play) -> None:
         await _refused(t, served, USER, wrong, f"a client with the passphrase {wrong!r} was served")
 
 
-@case("secure.unknown-user", "start.user-key-refuses", "start.user-key", security="secure", subject="server")
+@case("start.user-key-refuses", "start.user-key", subject="server")
 async def unknown_user(t: Play) -> None:
     """A user for whom user->key returns #f cannot connect, whatever the key."""
     served = await t.serve()
     await _refused(t, served, "mallory", PASSPHRASE, "an unknown user was served")
 
 
-@case("secure.denied-user", "start.user-key-refuses", "readme.user-key", security="secure", subject="server")
+@case("start.user-key-refuses", "readme.user-key", subject="server")
 async def denied_user(t: Play) -> None:
     """A user who is known and not allowed cannot connect."""
     served = await t.serve(users={USER: PASSPHRASE, "carol": None})
@@ -115,14 +117,7 @@ async def denied_user(t: Play) -> None:
         await _refused(t, served, "carol", passphrase, "a user who may not connect was served")
 
 
-@case(
-    "secure.nobody-may",
-    "start.user-key",
-    "start.user-key-refuses",
-    security="secure",
-    subject="server",
-    timeout=15,
-)
+@case("start.user-key", "start.user-key-refuses", subject="server", timeout=15)
 async def nobody_may(t: Play) -> None:
     """A server whose user->key knows nobody is a secure one all the same: nobody gets in, with or without a key."""
     served = await t.serve(users={})
@@ -137,7 +132,7 @@ async def nobody_may(t: Play) -> None:
     t.check(not served.connections, "the open handler ran at a server that knows nobody")
 
 
-@case("secure.user-names-are-exact", "start.user-key-value", security="secure", subject="server")
+@case("start.user-key-value", subject="server")
 async def user_names_are_exact(t: Play) -> None:
     """user->key gets the username as the client gave it: no case is folded, nothing trimmed."""
     served = await t.serve()
@@ -145,7 +140,7 @@ async def user_names_are_exact(t: Play) -> None:
         await _refused(t, served, wrong, PASSPHRASE, f"the user {wrong!r} was served")
 
 
-@case("secure.other-users-key", "start.user-key-value", security="secure", subject="server")
+@case("start.user-key-value", subject="server")
 async def other_users_key(t: Play) -> None:
     """The key must be that of the user, not of another one that the server knows."""
     served = await t.serve(users={USER: PASSPHRASE, BOB: BOBS})
@@ -153,7 +148,7 @@ async def other_users_key(t: Play) -> None:
     await _refused(t, served, BOB, PASSPHRASE, "a client with another user's key was served")
 
 
-@case("secure.two-users", "start.user-key-value", "connection-user", security="secure", subject="server")
+@case("start.user-key-value", "connection-user", subject="server")
 async def two_users(t: Play) -> None:
     """Two users with keys of their own are served side by side, each under its own name."""
     served = await t.serve(users={USER: PASSPHRASE, BOB: BOBS})
@@ -164,7 +159,7 @@ async def two_users(t: Play) -> None:
     t.equal(await bob.request(["whoami"]), BOB, "the second user, once more")
 
 
-@case("secure.same-key-two-users", "start.user-key-value", security="secure", subject="server")
+@case("start.user-key-value", subject="server")
 async def same_key_two_users(t: Play) -> None:
     """Two users with the same passphrase are still two users."""
     served = await t.serve(users={USER: PASSPHRASE, BOB: PASSPHRASE})
@@ -172,7 +167,7 @@ async def same_key_two_users(t: Play) -> None:
     await _welcome(t, served, BOB, PASSPHRASE)
 
 
-@case("secure.goes-on-after-refusals", "open.wrong-key", security="secure", subject="server")
+@case("open.wrong-key", subject="server")
 async def goes_on_after_refusals(t: Play) -> None:
     """A server that refused clients goes on serving the others, old and new."""
     served = await t.serve()
@@ -199,14 +194,7 @@ async def _try(connecting: object) -> Conn | None:
         return None
 
 
-@case(
-    "secure.refused-hello-closes-client",
-    "open.close-handler",
-    "profile.close-handler",
-    "profile.client-open",
-    security="secure",
-    subject="client",
-)
+@case("open.close-handler", "profile.close-handler", "profile.client-open", subject="client")
 async def refused_hello_closes_client(t: Play) -> None:
     """A client whose hello is refused learns that the connection was closed: its close handler runs, once."""
     served = await t.serve()
@@ -219,14 +207,7 @@ async def refused_hello_closes_client(t: Play) -> None:
     t.check(conn.closings == 1, "the close handler ran more than once", expected="1", actual=str(conn.closings))
 
 
-@case(
-    "secure.insecure-client-at-secure-server",
-    "start.user-key",
-    "profile.wrong-mode",
-    security="secure",
-    subject="server",
-    timeout=15,
-)
+@case("start.user-key", "profile.wrong-mode", subject="server", timeout=15)
 async def insecure_client_at_secure_server(t: Play) -> None:
     """A client without user and key gets nothing from a server that wants them."""
     served = await t.serve()
@@ -252,13 +233,7 @@ async def _count(t: Play, served: Served) -> int:
     return value
 
 
-@case(
-    "secure.secure-client-at-insecure-server",
-    "start.insecure",
-    "profile.wrong-mode",
-    security="insecure",
-    timeout=15,
-)
+@case("start.insecure", "profile.wrong-mode", security="insecure", timeout=15)
 async def secure_client_at_insecure_server(t: Play) -> None:
     """A client with user and key fails at a server that has none; nothing it asks is answered in the clear."""
     served = await t.serve()
@@ -272,7 +247,7 @@ async def secure_client_at_insecure_server(t: Play) -> None:
     )
 
 
-@case("secure.nothing-readable", "about.encryption", "open.key", "readme.session-key", security="secure")
+@case("about.encryption", "open.key", "readme.session-key")
 async def nothing_readable(t: Play) -> None:
     """No word of a request, an answer or an error can be read on the wire."""
     mine, theirs = await t.pair()
@@ -293,7 +268,7 @@ async def nothing_readable(t: Play) -> None:
             )
 
 
-@case("secure.clear-when-insecure", "open.insecure", security="insecure")
+@case("open.insecure", security="insecure")
 async def clear_when_insecure(t: Play) -> None:
     """An insecure connection is unencrypted: what is said can be read on the wire."""
     mine, _ = await t.pair()
@@ -305,7 +280,7 @@ async def clear_when_insecure(t: Play) -> None:
         )
 
 
-@case("secure.fresh-session-keys", "readme.session-key", security="secure", subject="client")
+@case("readme.session-key", subject="client")
 async def fresh_session_keys(t: Play) -> None:
     """Each connection has a session key of its own: the same conversation twice shares no encrypted bytes."""
     served = await t.serve()
@@ -327,7 +302,7 @@ async def fresh_session_keys(t: Play) -> None:
         )
 
 
-@case("secure.random-after-restart", "readme.session-key", security="secure", subject="client", timeout=20)
+@case("readme.session-key", subject="client", timeout=20)
 async def random_after_restart(t: Play) -> None:
     """A program that is started again draws other random bytes: its random source is seeded."""
     served = await t.serve()
@@ -349,7 +324,7 @@ async def random_after_restart(t: Play) -> None:
     )
 
 
-@case("secure.any-passphrase", "key.passphrase", "profile.passphrase", security="secure")
+@case("key.passphrase", "profile.passphrase")
 async def any_passphrase(t: Play) -> None:
     """Any string is a passphrase: empty, long, with blanks, controls, and bytes of any kind."""
     phrases = {
@@ -367,7 +342,7 @@ async def any_passphrase(t: Play) -> None:
     await _refused(t, served, "long", "x" * 999, "a client with a passphrase one character shorter was served")
 
 
-@case("secure.any-user-name", "profile.hello-user", "start.user-key-value", kind="profile", security="secure")
+@case("profile.hello-user", "start.user-key-value")
 async def any_user_name(t: Play) -> None:
     """Any string of up to 255 bytes is a username, and comes out of user->key and connection-user the same."""
     names = [
@@ -392,7 +367,7 @@ async def any_user_name(t: Play) -> None:
         t.equal((await conn.info())[0], name, "connection-user on the client")
 
 
-@case("secure.user-name-too-long", "profile.hello-user", kind="profile", security="secure", subject="client")
+@case("profile.hello-user", subject="client")
 async def user_name_too_long(t: Play) -> None:
     """A username of 256 bytes cannot be sent: the client refuses it."""
     served = await t.serve(users={USER: PASSPHRASE, "x" * 256: "p"})
@@ -402,7 +377,7 @@ async def user_name_too_long(t: Play) -> None:
     await (await t.connect(served)).echo("and a good one goes on")
 
 
-@case("secure.key-derivation", "profile.key", "key.passphrase", kind="profile", security="secure")
+@case("profile.key", "key.passphrase")
 async def key_derivation(t: Play) -> None:
     """A key is the first 32 bytes of SHA-512 of the passphrase's bytes."""
     tried = 0
@@ -419,15 +394,7 @@ async def key_derivation(t: Play) -> None:
         raise Unsupported("both peers keep their keys to themselves (`key` is unsupported)")
 
 
-@case(
-    "secure.hello-bytes",
-    "profile.hello-user",
-    "profile.hello-key",
-    "profile.framing",
-    kind="profile",
-    security="secure",
-    subject="client",
-)
+@case("profile.hello-user", "profile.hello-key", "profile.framing", subject="client")
 async def hello_bytes(t: Play) -> None:
     """A hello is the username's packet and the boxed session key's packet, byte for byte."""
     mine, _ = await t.pair()
@@ -444,7 +411,7 @@ async def hello_bytes(t: Play) -> None:
     t.check(conversation.user == USER, "the hello does not open", expected="a session key", actual=conversation.problem)
 
 
-@case("secure.nonces", "profile.nonce", kind="profile", security="secure")
+@case("profile.nonce")
 async def nonces(t: Play) -> None:
     """A side's nonces are 16 random bytes and a counter from 0, in order, the hello's box among them."""
     served = await t.serve()
@@ -472,7 +439,7 @@ async def nonces(t: Play) -> None:
     t.check(len(set(prefixes)) == len(prefixes), "a nonce's random half was used twice", actual=str(len(set(prefixes))))
 
 
-@case("secure.nonces-of-many", "profile.nonce", kind="profile", security="secure", timeout=20)
+@case("profile.nonce", timeout=20)
 async def nonces_of_many(t: Play) -> None:
     """Hundreds of boxes at once, both ways, use hundreds of nonces: none is skipped, none comes twice."""
     mine, theirs = await t.pair()
@@ -491,7 +458,7 @@ async def nonces_of_many(t: Play) -> None:
         )
 
 
-@case("secure.random-in-every-byte", "profile.nonce", "profile.hello-key", kind="profile", security="secure")
+@case("profile.nonce", "profile.hello-key")
 async def random_in_every_byte(t: Play) -> None:
     """Every byte of a session key, and of a nonce's random half, is another from connection to connection."""
     served = await t.serve()
@@ -513,14 +480,7 @@ async def random_in_every_byte(t: Play) -> None:
         )
 
 
-@case(
-    "secure.server-says-nothing",
-    "profile.no-answer",
-    "profile.early",
-    kind="profile",
-    security="secure",
-    subject="server",
-)
+@case("profile.no-answer", "profile.early", subject="server")
 async def server_says_nothing(t: Play) -> None:
     """The server answers nothing to the hello: its first bytes are the first answer's."""
     served = await t.serve()
@@ -531,9 +491,7 @@ async def server_says_nothing(t: Play) -> None:
     t.check(not stream, "the server answered the hello", expected="no byte", actual=stream[:40].hex())
 
 
-@case(
-    "secure.unknown-user-looks-like-wrong-key", "profile.refusal", kind="profile", security="secure", subject="server"
-)
+@case("profile.refusal", subject="server")
 async def unknown_user_looks_like_wrong_key(t: Play) -> None:
     """On the wire an unknown user and a wrong key look alike: no byte, then an end of file."""
     served = await t.serve()
@@ -556,14 +514,7 @@ async def unknown_user_looks_like_wrong_key(t: Play) -> None:
     )
 
 
-@case(
-    "secure.refused-at-the-second-packet",
-    "profile.refusal",
-    kind="profile",
-    security="secure",
-    opponent="client",
-    timeout=10,
-)
+@case("profile.refusal", opponent="client", timeout=10)
 async def refused_at_the_second_packet(t: Play) -> None:
     """Who sends only a username learns nothing: unknown, denied or known, the server waits for the second packet."""
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
@@ -585,14 +536,7 @@ async def refused_at_the_second_packet(t: Play) -> None:
             await bad.must_end(f"the hello of {user!r} was not refused")
 
 
-@case(
-    "secure.refusal-is-no-reset",
-    "profile.refusal",
-    "profile.no-reset",
-    kind="profile",
-    security="secure",
-    opponent="client",
-)
+@case("profile.refusal", "profile.no-reset", opponent="client")
 async def refusal_is_no_reset(t: Play) -> None:
     """What a client sends behind a hello that is refused does not turn the close into a reset."""
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
@@ -608,7 +552,7 @@ async def refusal_is_no_reset(t: Play) -> None:
         )
 
 
-@case("secure.encrypted-both-ways", "profile.boxes", kind="profile", security="secure")
+@case("profile.boxes")
 async def encrypted_both_ways(t: Play) -> None:
     """Every packet after the hello is one box under the session key, in both directions."""
     mine, theirs = await t.pair()

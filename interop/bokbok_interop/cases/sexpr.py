@@ -206,61 +206,61 @@ def _compare(t: Play, source: str, body: bytes, texts: list[bytes]) -> None:
     raise Failure(f"the {source} wrote a list otherwise than its dialect does", actual=repr(body[:80]))
 
 
-@case("sexpr.strings", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def strings(t: Play) -> None:
     """Every recorded string there and back, byte for byte."""
     await _through(t, "string")
 
 
-@case("sexpr.symbols", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def symbols(t: Play) -> None:
     """Every recorded symbol there and back, with and without bars, byte for byte."""
     await _through(t, "symbol")
 
 
-@case("sexpr.keywords", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def keywords(t: Play) -> None:
     """Every recorded keyword there and back, written foo: by all."""
     await _through(t, "keyword")
 
 
-@case("sexpr.fixnums", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def fixnums(t: Play) -> None:
     """Every recorded fixnum there and back, byte for byte."""
     await _through(t, "fixnum", "boolean", "eof")
 
 
-@case("sexpr.flonums", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def flonums(t: Play) -> None:
     """Every recorded flonum there and back, in the digits of each peer's dialect."""
     await _through(t, "flonum")
 
 
-@case("sexpr.characters", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def characters(t: Play) -> None:
     """Every recorded character there and back, named, numbered and raw."""
     await _through(t, "char")
 
 
-@case("sexpr.lists", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def lists(t: Play) -> None:
     """Every recorded list and dotted list there and back, byte for byte."""
     await _through(t, "list", "dotted")
 
 
-@case("sexpr.vectors", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def vectors(t: Play) -> None:
     """Every recorded vector there and back, byte for byte."""
     await _through(t, "vector")
 
 
-@case("sexpr.blobs-and-numeric-vectors", "request.message", "profile.dialect")
+@case("request.message", "profile.dialect")
 async def blobs_and_numeric_vectors(t: Play) -> None:
     """Every recorded blob and SRFI-4 vector there and back, byte for byte."""
     await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
 
 
-@case("sexpr.from-server", "request.message", "about.symmetry")
+@case("request.message", "about.symmetry")
 async def from_server(t: Play) -> None:
     """The same values as the server's requests: its writer and the client's reader."""
     client, server = dialect_of(t.client) or "chicken-4", dialect_of(t.server) or "chicken-4"
@@ -277,7 +277,7 @@ async def from_server(t: Play) -> None:
                     raise Failure("a value came back changed", expected=repr(sent), actual=show(back))
 
 
-@case("sexpr.flonums-exact", "request.message")
+@case("request.message")
 async def flonums_exact(t: Play) -> None:
     """A flonum that 15 digits can name comes back the very same double."""
     mine, theirs = await t.pair()
@@ -329,13 +329,7 @@ def spellings() -> list[tuple[bytes, Any]]:
     return found
 
 
-@case(
-    "sexpr.other-spellings",
-    "profile.reads-like-chicken",
-    "request.message",
-    kind="profile",
-    opponent="client",
-)
+@case("profile.reads-like-chicken", "request.message", opponent="client")
 async def other_spellings(t: Play) -> None:
     """A datum that is spelt otherwise than write would is read as both CHICKENs read it."""
     served = await t.server.listen()
@@ -352,7 +346,7 @@ async def other_spellings(t: Play) -> None:
         )
 
 
-@case("sexpr.types-are-told-apart", "request.message", "start.request-handler")
+@case("request.message", "start.request-handler")
 async def types_are_told_apart(t: Play) -> None:
     """The other end sees different types: its own names for a string, a symbol, a character, a number differ."""
     mine, theirs = await t.pair()

@@ -12,7 +12,7 @@ from ..play import Play, RemoteFailed
 from .base import case
 
 
-@case("symmetry.server-calls-client", "about.symmetry", "open.request-handler")
+@case("about.symmetry", "open.request-handler")
 async def server_calls_client(t: Play) -> None:
     """The server requests, the client's handler answers."""
     _, theirs = await t.pair()
@@ -20,7 +20,7 @@ async def server_calls_client(t: Play) -> None:
     t.equal(await theirs.request(["echo", [1, "two"]]), [1, "two"], "the client's answer")
 
 
-@case("symmetry.server-speaks-first", "about.symmetry", "open.request-handler")
+@case("about.symmetry", "open.request-handler")
 async def server_speaks_first(t: Play) -> None:
     """The server may be the first to ask: before the client has said anything."""
     served = await t.serve()
@@ -29,14 +29,14 @@ async def server_speaks_first(t: Play) -> None:
     t.equal(await theirs.request(["ping", "first"]), ["pong", "first"], "the very first request, from the server")
 
 
-@case("symmetry.callback", "about.symmetry", "open.request-handler-arguments", "readme.symmetry")
+@case("about.symmetry", "open.request-handler-arguments", "readme.symmetry")
 async def callback(t: Play) -> None:
     """While the client waits for an answer, the server's handler calls it back, over the same connection."""
     mine, _ = await t.pair()
     t.equal(await mine.request(["callback", 3, "x"]), [[0, "x"], [1, "x"], [2, "x"]], "the answers of three callbacks")
 
 
-@case("symmetry.callback-from-server", "about.symmetry", "open.request-handler-arguments")
+@case("about.symmetry", "open.request-handler-arguments")
 async def callback_from_server(t: Play) -> None:
     """The same the other way round: the client's handler calls the server back."""
     _, theirs = await t.pair()
@@ -45,7 +45,7 @@ async def callback_from_server(t: Play) -> None:
     )
 
 
-@case("symmetry.nested", "about.symmetry", "about.threads")
+@case("about.symmetry", "about.threads")
 async def nested(t: Play) -> None:
     """Calls nest: five deep, and twenty."""
     mine, theirs = await t.pair()
@@ -54,7 +54,7 @@ async def nested(t: Play) -> None:
         t.equal(await theirs.request(["relay", depth, "y"]), "y", f"a call nested {depth} deep, begun by the server")
 
 
-@case("symmetry.nested-in-parallel", "about.symmetry", "about.threads")
+@case("about.symmetry", "about.threads")
 async def nested_in_parallel(t: Play) -> None:
     """Nested calls of both sides at once do not wait for one another."""
     mine, theirs = await t.pair()
@@ -64,7 +64,7 @@ async def nested_in_parallel(t: Play) -> None:
     t.equal(answers, [["c", i] for i in range(10)] + [["s", i] for i in range(10)], "twenty nested calls at once")
 
 
-@case("symmetry.many-callbacks", "about.symmetry", "about.threads")
+@case("about.symmetry", "about.threads")
 async def many_callbacks(t: Play) -> None:
     """Handlers that call back run side by side: ten of them, with ten callbacks each."""
     mine, _ = await t.pair()
@@ -72,7 +72,7 @@ async def many_callbacks(t: Play) -> None:
     t.equal(answers, [[[j, i] for j in range(10)] for i in range(10)], "ten times ten callbacks")
 
 
-@case("symmetry.ids-do-not-clash", "about.symmetry", "request.parallel")
+@case("about.symmetry", "request.parallel")
 async def ids_do_not_clash(t: Play) -> None:
     """Both sides' first, second, third requests wait at once and get their own answers."""
     mine, theirs = await t.pair()
@@ -83,7 +83,7 @@ async def ids_do_not_clash(t: Play) -> None:
         t.equal(answers, [["client", index], ["server", index]], "two requests that wait at the same time")
 
 
-@case("symmetry.errors-both-ways", "readme.symmetry", "open.request-handler-errors", "request.errors")
+@case("readme.symmetry", "open.request-handler-errors", "request.errors")
 async def errors_both_ways(t: Play) -> None:
     """An error in the client's handler travels to the server, as one in the server's does to the client."""
     mine, theirs = await t.pair()
@@ -94,7 +94,7 @@ async def errors_both_ways(t: Play) -> None:
         )
 
 
-@case("symmetry.server-closes", "readme.symmetry", "close-connection", "open.close-handler")
+@case("readme.symmetry", "close-connection", "open.close-handler")
 async def server_closes(t: Play) -> None:
     """The server may close too: the client's close handler runs, the server's does not."""
     mine, theirs = await t.pair()
@@ -105,7 +105,7 @@ async def server_closes(t: Play) -> None:
     t.check(theirs.closings == 0, "the server's close handler ran for its own close-connection!")
 
 
-@case("symmetry.independent-connections", "about.symmetry", "start.request-handler", subject="server")
+@case("about.symmetry", "start.request-handler", subject="server")
 async def independent_connections(t: Play) -> None:
     """A server calls each of its clients over that client's own connection, all at once."""
     served = await t.serve()
@@ -117,7 +117,7 @@ async def independent_connections(t: Play) -> None:
     t.equal(answers, [[[0, i], [1, i]] for i in range(3)], "callbacks over three connections")
 
 
-@case("symmetry.client-serves-while-asking", "about.threads", "open.request-handler", timeout=20)
+@case("about.threads", "open.request-handler", timeout=20)
 async def client_serves_while_asking(t: Play) -> None:
     """A client whose own request still waits answers the server's requests meanwhile."""
     mine, theirs = await t.pair()

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from ...play import NetworkFailed, Play, RemoteFailed
 from ...raw import attack, good_server
-from ..base import case
-from .neighbours import BAD_CLIENT, BAD_SERVER, bodies_close, client_closes, lured, opened_by, says, siege
+from .neighbours import (
+    at_client,
+    at_server,
+    attacked_client,
+    attacked_server,
+    bodies_close,
+    client_closes,
+    opened_by,
+    says,
+)
 
 
-@case("hostile.unasked-answer", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def unasked_answer(t: Play) -> None:
     """An answer to a question that was never asked ends the connection."""
     await bodies_close(
@@ -16,10 +24,10 @@ async def unasked_answer(t: Play) -> None:
     )
 
 
-@case("hostile.second-answer", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def second_answer(t: Play) -> None:
     """A second answer to the same question ends the connection; the first one counts."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         theirs = await opened_by(t, served, bad)
         asked = t.spawn(theirs.request(["echo", 1]))
@@ -32,10 +40,10 @@ async def second_answer(t: Play) -> None:
         await theirs.closed()
 
 
-@case("hostile.answers-in-any-order", "profile.messages", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.messages")
 async def answers_in_any_order(t: Play) -> None:
     """Answers that come in reverse, errors among them, reach the requests that they name."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         theirs = await opened_by(t, served, bad)
         asked = [t.spawn(theirs.request(["echo", i])) for i in range(6)]
@@ -53,18 +61,18 @@ async def answers_in_any_order(t: Play) -> None:
                 t.equal(await request, index, "an answer out of order")
 
 
-@case("hostile.server-answers-unasked", "profile.protocol-error", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.protocol-error")
 async def server_answers_unasked(t: Play) -> None:
     """An answer to a question that the client never asked ends its connection."""
     await client_closes(t, [says(b"(response 77 1)"), says(b'(error 78 "x")')], "an answer to a question never asked")
 
 
-@case("hostile.server-answers-twice", "profile.protocol-error", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.protocol-error")
 async def server_answers_twice(t: Play) -> None:
     """A second answer to the same question ends the client's connection; the first one counted."""
-    async with lured(t) as server:
+    async with attacked_client(t) as server:
         for again in (b'(response %d "again")', b'(error %d "again")'):
-            conn, bad = await server.lure()
+            conn, bad = await server.connected()
             asked = t.spawn(conn.request(["echo", 1]))
             _, number, _ = await bad.hear()
             await bad.say(f'(response {number} "first")')
@@ -74,11 +82,11 @@ async def server_answers_twice(t: Play) -> None:
             await bad.must_end("the client keeps its connection open after a second answer")
 
 
-@case("hostile.server-replays-answer", "profile.protocol-error", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.protocol-error")
 async def server_replays_answer(t: Play) -> None:
     """A recorded answer played again does not answer the next question."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         _, number, _ = await bad.hear()
         packet = await bad.say(f'(response {number} "old")')
@@ -92,11 +100,11 @@ async def server_replays_answer(t: Play) -> None:
         await conn.closed()
 
 
-@case("hostile.server-answers-in-any-order", "profile.messages", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.messages")
 async def server_answers_in_any_order(t: Play) -> None:
     """Answers of a server that come in reverse, errors among them, reach the requests that they name."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         asked = [t.spawn(conn.request(["echo", i])) for i in range(6)]
         heard = [await bad.hear() for _ in asked]
         for _, number, datum in reversed(heard):
@@ -110,19 +118,11 @@ async def server_answers_in_any_order(t: Play) -> None:
                 t.equal(await request, index, "an answer out of order")
 
 
-@case(
-    "hostile.server-never-answers",
-    "request.errors",
-    "close-connection",
-    "profile.close",
-    "guards.survives",
-    kind="profile",
-    **BAD_SERVER,
-)
+@at_client("request.errors", "close-connection", "profile.close", kind="profile")
 async def server_never_answers(t: Play) -> None:
     """A request that is never answered waits, holds up no other connection, and fails when the client closes."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         await bad.hear()
         good = await good_server(t)

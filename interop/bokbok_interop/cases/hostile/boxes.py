@@ -7,16 +7,13 @@ from typing import Any
 
 from ...play import PASSPHRASE, Play
 from ...raw import Raw, attack
-from ..base import case
-from .neighbours import BAD_CLIENT, BAD_SERVER, client_closes, count_runs, is_served, siege
+from .neighbours import at_client, at_server, attacked_server, client_closes, count_runs, is_served
 
 
-@case(
-    "hostile.tampered", "profile.boxes", "open.key", "guards.survives", kind="profile", security="secure", **BAD_CLIENT
-)
+@at_server("profile.boxes", "open.key", security="secure")
 async def tampered(t: Play) -> None:
     """A packet with one bit changed, in nonce, tag or ciphertext, is not served: the connection ends."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         for where in (4, 27, 28, 43, 44, 60, -1):
             bad = await attack(t, served)
@@ -28,10 +25,10 @@ async def tampered(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a tampered request")
 
 
-@case("hostile.tampered-length", "profile.boxes", "guards.survives", kind="profile", security="secure", **BAD_CLIENT)
+@at_server("profile.boxes", security="secure")
 async def tampered_length(t: Play) -> None:
     """A box with its last byte missing, or one more, is not served."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         for change in (-1, +1):
             bad = await attack(t, served)
@@ -43,12 +40,10 @@ async def tampered_length(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for such a request")
 
 
-@case(
-    "hostile.other-key", "profile.boxes", "open.key", "guards.survives", kind="profile", security="secure", **BAD_CLIENT
-)
+@at_server("profile.boxes", "open.key", security="secure")
 async def other_key(t: Play) -> None:
     """After the hello only the session key opens: a box under another key, or under the user's, ends the connection."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         body = b'(request 7 ("count" "%b"))' % name.encode()
         for key in ("another", "user", "zero"):
@@ -60,18 +55,10 @@ async def other_key(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for such a request")
 
 
-@case(
-    "hostile.plain-after-hello",
-    "profile.boxes",
-    "open.key",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.boxes", "open.key", security="secure")
 async def plain_after_hello(t: Play) -> None:
     """After a hello a request in the clear is not served: the connection ends."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         body = b'(request 7 ("count" "%b"))' % name.encode()
         bad = await attack(t, served)
@@ -84,10 +71,10 @@ async def plain_after_hello(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a request in the clear")
 
 
-@case("hostile.any-nonce", "profile.any-nonce", "guards.survives", kind="profile", security="secure", **BAD_CLIENT)
+@at_server("profile.any-nonce", security="secure")
 async def any_nonce(t: Play) -> None:
     """A receiver takes any nonce: random ones, zero, in any order."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         source = random.Random(t.seed)
         for number, nonce in enumerate((source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24))):
@@ -98,15 +85,7 @@ async def any_nonce(t: Play) -> None:
             )
 
 
-@case(
-    "hostile.server-tampers",
-    "profile.boxes",
-    "open.key",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_SERVER,
-)
+@at_client("profile.boxes", "open.key", security="secure")
 async def server_tampers(t: Play) -> None:
     """An answer with a bit changed, under another key, or in the clear, is no answer."""
 

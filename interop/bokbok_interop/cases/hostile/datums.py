@@ -6,14 +6,13 @@ import contextlib
 
 from ...play import NetworkFailed, Play, Refused, RemoteFailed, show
 from ...raw import attack
-from ..base import case
-from .neighbours import BAD_CLIENT, BAD_SERVER, is_served, lured, opened_by, siege
+from .neighbours import at_client, at_server, attacked_client, attacked_server, is_served, opened_by
 
 
-@case("hostile.unreadable-request", "profile.unreadable", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.unreadable")
 async def unreadable_request(t: Play) -> None:
     """A request whose datum does not read fails alone, with an error; the connection goes on."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         for number, datum in enumerate(
             (
@@ -39,12 +38,10 @@ async def unreadable_request(t: Play) -> None:
         await is_served(bad, "the same connection, after requests that do not read")
 
 
-@case(
-    "hostile.unreadable-answer", "profile.unreadable", "remote-error", "guards.survives", kind="profile", **BAD_CLIENT
-)
+@at_server("profile.unreadable", "remote-error")
 async def unreadable_answer(t: Play) -> None:
     """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         theirs = await opened_by(t, served, bad)
         for datum in (b"#<procedure>", b"(1 (2 3)", b"#\\nosuchchar"):
@@ -55,20 +52,10 @@ async def unreadable_answer(t: Play) -> None:
         await is_served(bad, "the same connection, after answers that do not read")
 
 
-@case(
-    "hostile.deep-nesting",
-    "profile.unreadable",
-    "guards.memory",
-    "guards.survives",
-    kind="profile",
-    timeout=30,
-    fresh=("server",),
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix")
 async def deep_nesting(t: Play) -> None:
     """A datum nested half a million deep is echoed, or fails alone: it overflows no stack."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         for number, (opening, closing) in enumerate(((b"(", b")"), (b"#(", b")"), (b"(a . ", b")"))):
             deep = opening * 500_000 + b"1" + closing * 500_000
@@ -80,40 +67,20 @@ async def deep_nesting(t: Play) -> None:
         await is_served(bad, "the same connection, after deep datums")
 
 
-@case(
-    "hostile.endless-nesting",
-    "profile.protocol-error",
-    "guards.memory",
-    "guards.survives",
-    kind="profile",
-    timeout=30,
-    fresh=("server",),
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("profile.protocol-error", "guards.memory", timeout=30, fresh=("server",), transport="unix")
 async def endless_nesting(t: Play) -> None:
     """Parentheses that open and never close end the connection, quickly."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for body in (b"(" * 3_000_000, b'(request 0 ("echo" ' + b"#(" * 1_000_000, b"'" * 1_000_000):
             bad = await attack(t, served)
             await bad.say(body)
             await bad.must_end("nesting without end did not end the connection", 40)
 
 
-@case(
-    "hostile.huge-numbers",
-    "profile.unreadable",
-    "guards.memory",
-    "guards.survives",
-    kind="profile",
-    timeout=30,
-    fresh=("server",),
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix")
 async def huge_numbers(t: Play) -> None:
     """Numbers of thousands of digits, and enormous exponents, are answered one way or the other, quickly."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         for number, text in enumerate(
             (
@@ -134,19 +101,10 @@ async def huge_numbers(t: Play) -> None:
         await is_served(bad, "the same connection, after huge numbers")
 
 
-@case(
-    "hostile.million-symbols",
-    "guards.memory",
-    "guards.survives",
-    kind="hardening",
-    timeout=60,
-    fresh=("server",),
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("guards.memory", timeout=60, fresh=("server",), transport="unix")
 async def million_symbols(t: Play) -> None:
     """A million different symbols, and half a million keywords, are read like any other list."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         await bad.say(b'(request 0 ("type" (%b)))' % b" ".join(b"s%x" % i for i in range(1_000_000)))
         await bad.answer_to(0, 60)
@@ -156,18 +114,11 @@ async def million_symbols(t: Play) -> None:
         await is_served(bad, "the same connection, after a million symbols")
 
 
-@case(
-    "hostile.server-sends-unreadable-answer",
-    "profile.unreadable",
-    "remote-error",
-    "guards.survives",
-    kind="profile",
-    **BAD_SERVER,
-)
+@at_client("profile.unreadable", "remote-error")
 async def server_sends_unreadable_answer(t: Play) -> None:
     """An answer that cannot be read is a remote error of its own request, and the connection goes on."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         for datum in (b"#<procedure>", b"(1 (2 3)", b"#\\nosuchchar", b"(" * 50_000 + b")" * 40_000):
             asked = t.spawn(conn.request(["echo", 1]))
             _, number, _ = await bad.hear()
@@ -179,11 +130,11 @@ async def server_sends_unreadable_answer(t: Play) -> None:
         t.equal(await asked, 5, "a good answer after some that could not be read")
 
 
-@case("hostile.server-sends-unreadable-request", "profile.unreadable", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.unreadable")
 async def server_sends_unreadable_request(t: Play) -> None:
     """A server's request that cannot be read gets an error from the client, and the connection goes on."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         for number, datum in enumerate((b"#<port>", b"(a", b"#\\nosuchchar")):
             await bad.say(b"(request %d %b)" % (number, datum))
             kind, value = await bad.answer_to(number)
@@ -199,28 +150,18 @@ async def server_sends_unreadable_request(t: Play) -> None:
         t.equal(await asked, 5, "the client's own request after that")
 
 
-@case(
-    "hostile.server-sends-huge-things",
-    "profile.unreadable",
-    "guards.memory",
-    "guards.survives",
-    kind="profile",
-    timeout=40,
-    fresh=("client",),
-    transport="unix",
-    **BAD_SERVER,
-)
+@at_client("profile.unreadable", "guards.memory", timeout=40, fresh=("client",), transport="unix")
 async def server_sends_huge_things(t: Play) -> None:
     """Deep datums, huge numbers and endless nesting from a server overflow nothing in the client."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         for datum in (b"(" * 300_000 + b")" * 300_000, b"9" * 1_000, b"1e999999999", b"#(" * 200_000 + b")" * 200_000):
             asked = t.spawn(conn.request(["echo", 1]))
             _, number, _ = await bad.hear()
             await bad.say(b'(response %d ("big" %b))' % (number, datum))
             with contextlib.suppress(RemoteFailed, Refused):
                 await t.within(30, asked, "the answer")
-        conn, bad = await server.lure()
+        conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         await bad.hear()
         await bad.say(b"(" * 2_000_000)

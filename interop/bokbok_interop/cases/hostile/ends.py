@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from ...play import USER, NetworkFailed, Play, Served
 from ...raw import attack
-from ..base import case
-from .neighbours import BAD_CLIENT, BAD_SERVER, is_served, lured, opened_by, siege
+from .neighbours import at_client, at_server, attacked_client, attacked_server, is_served, opened_by
 
 
-@case(
-    "hostile.leaves-nothing-open",
-    "guards.bounded",
-    "guards.survives",
-    kind="hardening",
-    faults=("measure",),
-    fresh=("server",),
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix")
 async def leaves_nothing_open(t: Play) -> None:
     """Connections that are over, refused, broken or closed in order leave no descriptor open."""
 
@@ -38,7 +28,7 @@ async def leaves_nothing_open(t: Play) -> None:
         await is_served(gone, "and breaks off")
         gone.reset()
 
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         running = t.server.puppet.running
         await once(served)
         await t.server.settle()
@@ -52,10 +42,10 @@ async def leaves_nothing_open(t: Play) -> None:
         )
 
 
-@case("hostile.half-close", "profile.half-close", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.half-close")
 async def half_close(t: Play) -> None:
     """A client that ends its direction while handlers run still gets their answers, then the end."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         theirs = await opened_by(t, served, bad)
         base = bad.ids
@@ -73,10 +63,10 @@ async def half_close(t: Play) -> None:
         await bad.must_end("the connection stays open after the last answer")
 
 
-@case("hostile.vanishes", "guards.survives", "start.close-handler", kind="hardening", **BAD_CLIENT)
+@at_server("guards.survives", "start.close-handler")
 async def vanishes(t: Play) -> None:
     """Clients that break off, or fall silent in the middle of a packet, hold up nobody."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         silent = await attack(t, served)
         await is_served(silent, "good so far")
         await silent.send(silent.packet(b'(request 9 ("echo" 1))')[:9])
@@ -90,18 +80,11 @@ async def vanishes(t: Play) -> None:
         await is_served(other, "beside those that vanished")
 
 
-@case(
-    "hostile.server-half-closes",
-    "profile.half-close",
-    "open.close-handler",
-    "guards.survives",
-    kind="profile",
-    **BAD_SERVER,
-)
+@at_client("profile.half-close", "open.close-handler")
 async def server_half_closes(t: Play) -> None:
     """A server that ends its direction while the client's handlers run still gets their answers, then the end."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         await bad.hear()
         for number in range(3):
@@ -119,20 +102,13 @@ async def server_half_closes(t: Play) -> None:
         await bad.must_end("the client's connection stays open after the last answer")
 
 
-@case(
-    "hostile.server-closes-at-once",
-    "open.close-handler",
-    "request.errors",
-    "guards.survives",
-    kind="hardening",
-    **BAD_SERVER,
-)
+@at_client("open.close-handler", "request.errors", kind="hardening")
 async def server_closes_at_once(t: Play) -> None:
     """A server that closes what it accepts leaves the client with an error and its close handler run, not waiting."""
-    async with lured(t) as server:
+    async with attacked_client(t) as server:
         for how in ("close", "reset"):
             try:
-                conn, bad = await server.lure(hello=False)
+                conn, bad = await server.connected(hello=False)
             except NetworkFailed:
                 continue
             if how == "close":

@@ -7,14 +7,13 @@ import asyncio
 from ...model import Failure
 from ...play import NetworkFailed, Play, show
 from ...raw import Raw, attack, good_server
-from ..base import case
-from .neighbours import BAD_CLIENT, BAD_SERVER, is_served, lured, siege
+from .neighbours import at_client, at_server, attacked_client, attacked_server, is_served
 
 
-@case("hostile.never-reads", "guards.survives", "profile.limits", kind="hardening", timeout=20, **BAD_CLIENT)
+@at_server("guards.survives", "profile.limits", timeout=20)
 async def never_reads(t: Play) -> None:
     """A client that asks for megabytes and reads none of them holds up nobody but itself."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         body = b'("echo" "' + b"x" * 100_000 + b'")'
 
@@ -70,35 +69,19 @@ async def _flood(t: Play, bad: Raw, count: int) -> None:
     t.check(set(answered) == wanted, "some requests were not answered", actual=f"{len(answered)} of {count}")
 
 
-@case(
-    "hostile.flood-of-requests",
-    "profile.limits",
-    "guards.survives",
-    kind="profile",
-    transport="unix",
-    fresh=("server",),
-    timeout=60,
-    **BAD_CLIENT,
-)
+@at_server("profile.limits", transport="unix", fresh=("server",), timeout=60)
 async def flood_of_requests(t: Play) -> None:
     """Six thousand requests at once, whose handlers all wait: each is answered once, by a response or an error."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         await _flood(t, bad, 6_000)
         await is_served(bad, "the same connection, after the flood")
 
 
-@case(
-    "hostile.many-silent-connections",
-    "guards.survives",
-    "start.open-handler",
-    kind="hardening",
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("guards.survives", "start.open-handler", transport="unix")
 async def many_silent_connections(t: Play) -> None:
     """A hundred connections that say nothing leave room for those that do."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         silent = [await attack(t, served, hello=False) for _ in range(100)]
         for index in range(3):
             other = await attack(t, served)
@@ -107,11 +90,11 @@ async def many_silent_connections(t: Play) -> None:
             bad.reset()
 
 
-@case("hostile.server-never-reads", "guards.survives", "request.parallel", kind="hardening", timeout=20, **BAD_SERVER)
+@at_client("guards.survives", "request.parallel", timeout=20)
 async def server_never_reads(t: Play) -> None:
     """A server that reads nothing blocks the requests to it, and no other connection of the client."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         requests = [t.spawn(conn.request(["echo", "x" * 400_000])) for _ in range(12)]
         good = await good_server(t)
         other = await t.client.connect(good.address)
@@ -123,20 +106,11 @@ async def server_never_reads(t: Play) -> None:
             )
 
 
-@case(
-    "hostile.server-floods",
-    "profile.limits",
-    "guards.survives",
-    kind="profile",
-    transport="unix",
-    fresh=("client",),
-    timeout=60,
-    **BAD_SERVER,
-)
+@at_client("profile.limits", transport="unix", fresh=("client",), timeout=60)
 async def server_floods(t: Play) -> None:
     """Six thousand requests of a server at once: the client answers each once, and its own request too is served."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         _, mine, _ = await bad.hear()
         await _flood(t, bad, 6_000)

@@ -6,8 +6,7 @@ import asyncio
 
 from ...play import PASSPHRASE, USER, Play, Served
 from ...raw import Raw, attack
-from ..base import case
-from .neighbours import BAD_CLIENT, HELLO_SECONDS, count_runs, is_served, siege
+from .neighbours import HELLO_SECONDS, at_server, attacked_server, count_runs, is_served
 
 
 async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) -> None:
@@ -23,17 +22,10 @@ async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) ->
     t.equal(await count_runs(t, served, name), 0, f"how often a handler ran after {what}")
 
 
-@case(
-    "hostile.hello-cut-after-name",
-    "profile.hello-key",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.hello-key", security="secure")
 async def hello_cut_after_name(t: Play) -> None:
     """A hello that ends after the username opens nothing."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for data in (b"", b"\x00\x00", None):
             bad = await attack(t, served, hello=False)
             await bad.send(bad.frame(USER.encode()) if data is None else data)
@@ -43,17 +35,10 @@ async def hello_cut_after_name(t: Play) -> None:
             t.check(len(served.connections) == bad.opened_before, "the open handler ran for half a hello")
 
 
-@case(
-    "hostile.hello-bad-session-key",
-    "profile.hello-key",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.hello-key", security="secure")
 async def hello_bad_session_key(t: Play) -> None:
     """A boxed session key of 31 or 33 bytes, or of none, is no hello."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for size in (0, 16, 31, 33):
             bad = await attack(t, served, hello=False)
             hello = bad.hello(session=b"k" * size)
@@ -67,18 +52,10 @@ async def hello_bad_session_key(t: Play) -> None:
             await _refused(t, served, bad, name + bad.frame(box), f"a second packet of {len(box)} bytes")
 
 
-@case(
-    "hostile.hello-tampered",
-    "profile.hello-key",
-    "open.key",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.hello-key", "open.key", security="secure")
 async def hello_tampered(t: Play) -> None:
     """A hello with one bit of its box changed is refused."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for where in (-72, -49, -48, -33, -32, -1):
             bad = await attack(t, served, hello=False)
             hello = bytearray(bad.hello())
@@ -86,36 +63,20 @@ async def hello_tampered(t: Play) -> None:
             await _refused(t, served, bad, bytes(hello), f"a hello with a bit changed in byte {where}")
 
 
-@case(
-    "hostile.hello-for-other-user",
-    "profile.hello-user",
-    "start.user-key-value",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.hello-user", "start.user-key-value", security="secure")
 async def hello_for_other_user(t: Play) -> None:
     """A hello whose name is another user's does not open under that user's key."""
-    async with siege(t, {USER: PASSPHRASE, "bob": "his own"}) as served:
+    async with attacked_server(t, {USER: PASSPHRASE, "bob": "his own"}) as served:
         bad = await attack(t, served, hello=False)
         hello = bad.hello()
         swapped = bad.frame(b"bob") + hello[len(bad.frame(USER.encode())) :]
         await _refused(t, served, bad, swapped, "a hello under another user's name")
 
 
-@case(
-    "hostile.hello-strange-names",
-    "profile.hello-user",
-    "start.user-key-refuses",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.hello-user", "start.user-key-refuses", security="secure")
 async def hello_strange_names(t: Play) -> None:
     """Unknown users named with line feeds, NUL, escape codes, bytes that are no UTF-8, are refused like any other."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for name in (
             b"a\nb",
             b"\x00",
@@ -130,13 +91,11 @@ async def hello_strange_names(t: Play) -> None:
             await _refused(t, served, bad, bad.hello(name), f"an unknown user named {name[:20]!r}")
 
 
-@case(
-    "hostile.log-is-clean", "guards.survives", "profile.hello-user", kind="hardening", security="secure", **BAD_CLIENT
-)
+@at_server("guards.survives", "profile.hello-user", security="secure")
 async def log_is_clean(t: Play) -> None:
     """What a stranger sends does not reach the log raw: no line of its making, no escape code, no passphrase."""
     mark = t.server.puppet.running.log.size
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for name in (b"eve\nFAKE LOG LINE", b"\x1b[2Jcleared"):
             bad = await attack(t, served, hello=False)
             await _refused(t, served, bad, bad.hello(name), f"an unknown user named {name!r}")
@@ -147,18 +106,10 @@ async def log_is_clean(t: Play) -> None:
     t.check(PASSPHRASE not in log, "a passphrase stands in the log")
 
 
-@case(
-    "hostile.hello-withheld",
-    "guards.hello-timeout",
-    "guards.survives",
-    kind="hardening",
-    security="secure",
-    timeout=20,
-    **BAD_CLIENT,
-)
+@at_server("guards.hello-timeout", security="secure", timeout=20)
 async def hello_withheld(t: Play) -> None:
     """A client that never says hello is shown out, and holds nobody up meanwhile."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         silent = await attack(t, served, hello=False)
         half = await attack(t, served, hello=False)
         await half.send(half.frame(USER.encode()))
@@ -170,18 +121,10 @@ async def hello_withheld(t: Play) -> None:
             await bad.must_end("a client that withholds its hello is kept", HELLO_SECONDS + 8)
 
 
-@case(
-    "hostile.hello-drip-fed",
-    "guards.hello-timeout",
-    "guards.survives",
-    kind="hardening",
-    security="secure",
-    timeout=25,
-    **BAD_CLIENT,
-)
+@at_server("guards.hello-timeout", security="secure", timeout=25)
 async def hello_drip_fed(t: Play) -> None:
     """A hello of a byte a second is shown out as a whole: each byte does not buy another ten seconds."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served, hello=False)
 
         async def drip(data: bytes) -> None:
@@ -196,17 +139,10 @@ async def hello_drip_fed(t: Play) -> None:
             await bad.must_end("a hello of a byte a second is awaited without end", HELLO_SECONDS + 10)
 
 
-@case(
-    "hostile.slow-but-good-hello",
-    "profile.hello-key",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.hello-key", security="secure")
 async def slow_but_good_hello(t: Play) -> None:
     """A hello that comes in small pieces, in time, opens like any other."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served, hello=False)
         hello = bad.hello()
         for start in range(0, len(hello), 7):
@@ -215,34 +151,19 @@ async def slow_but_good_hello(t: Play) -> None:
         await is_served(bad, "after a slow hello")
 
 
-@case(
-    "hostile.secure-hello-at-insecure-server",
-    "profile.wrong-mode",
-    "guards.survives",
-    kind="profile",
-    security="insecure",
-    **BAD_CLIENT,
-)
+@at_server("profile.wrong-mode", security="insecure")
 async def secure_hello_at_insecure_server(t: Play) -> None:
     """A secure client's hello makes no sense to an insecure server, which closes."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         await bad.send(bad.hello())
         await bad.must_end("an insecure server goes on after a secure client's hello")
 
 
-@case(
-    "hostile.insecure-request-at-secure-server",
-    "profile.wrong-mode",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    timeout=15,
-    **BAD_CLIENT,
-)
+@at_server("profile.wrong-mode", security="secure", timeout=15)
 async def insecure_request_at_secure_server(t: Play) -> None:
     """An insecure client's request is not served by a secure server, which closes, or lets the hello time out."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         bad = await attack(t, served, hello=False)
         await bad.send(bad.frame(b'(request 0 ("count" "%b"))' % name.encode()))

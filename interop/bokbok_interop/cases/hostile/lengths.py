@@ -6,14 +6,23 @@ import asyncio
 
 from ...play import USER, NetworkFailed, Play, show
 from ...raw import Raw, attack
-from ..base import case
-from .neighbours import BAD_CLIENT, BAD_SERVER, client_closes, count_runs, is_served, lured, opened_by, sends, siege
+from .neighbours import (
+    at_client,
+    at_server,
+    attacked_client,
+    attacked_server,
+    client_closes,
+    count_runs,
+    is_served,
+    opened_by,
+    sends,
+)
 
 
-@case("hostile.length-over-limit", "profile.framing", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.framing")
 async def length_over_limit(t: Play) -> None:
     """A length over the limit ends the connection at once, without waiting for the bytes."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for length in (16 * 1024 * 1024 + 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
             bad = await attack(t, served)
             await is_served(bad, "good so far")
@@ -21,19 +30,10 @@ async def length_over_limit(t: Play) -> None:
             await bad.must_end(f"a packet of {length} bytes was awaited")
 
 
-@case(
-    "hostile.packet-at-the-limit",
-    "profile.framing",
-    "guards.survives",
-    kind="profile",
-    timeout=40,
-    fresh=("server",),
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("profile.framing", timeout=40, fresh=("server",), transport="unix")
 async def packet_at_the_limit(t: Play) -> None:
     """A packet of exactly 16 MiB is served."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         empty = len(bad.packet(b'(request 0 ("type" ""))')) - len(bad.frame(b""))
         await bad.say(b'(request 0 ("type" "%b"))' % (b"x" * (16 * 1024 * 1024 - empty)))
@@ -45,27 +45,20 @@ async def packet_at_the_limit(t: Play) -> None:
         await is_served(bad, "the same connection, after a packet of 16 MiB")
 
 
-@case("hostile.largest-id", "profile.messages", "profile.ids", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.messages", "profile.ids")
 async def largest_id(t: Play) -> None:
     """The largest fixnum is an ID like any other."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for number in (2**31, 2**32, 2**53 + 1, 2**62 - 1):
             bad = await attack(t, served)
             await bad.say(b'(request %d ("echo" 1))' % number)
             t.equal(list(await bad.answer_to(number)), ["response", 1], f"the answer to request {number}")
 
 
-@case(
-    "hostile.length-over-limit-before-hello",
-    "profile.framing",
-    "guards.survives",
-    kind="profile",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("profile.framing", security="secure")
 async def length_over_limit_before_hello(t: Play) -> None:
     """Before a hello has opened the limit is what the hello needs: 256 bytes are too many."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for first in (256, 65_536, 16 * 1024 * 1024):
             bad = await attack(t, served, hello=False)
             await bad.send(first.to_bytes(4, "big") + b"x" * 40)
@@ -75,10 +68,10 @@ async def length_over_limit_before_hello(t: Play) -> None:
         await bad.must_end("a session key of 16 MiB was awaited", 5)
 
 
-@case("hostile.tiny-packets", "profile.framing", "profile.boxes", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.framing", "profile.boxes")
 async def tiny_packets(t: Play) -> None:
     """Packets of 0 and 1 bytes, and boxes of 39 and 40, end the connection and crash nothing."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for body in (b"", b"(", b"x" * 39, b"x" * 40):
             bad = await attack(t, served)
             await is_served(bad, "good so far")
@@ -89,17 +82,10 @@ async def tiny_packets(t: Play) -> None:
         await bad.must_end("an empty message did not end the connection")
 
 
-@case(
-    "hostile.truncated-packet",
-    "profile.framing",
-    "start.close-handler",
-    "guards.survives",
-    kind="profile",
-    **BAD_CLIENT,
-)
+@at_server("profile.framing", "start.close-handler")
 async def truncated_packet(t: Play) -> None:
     """A connection that ends inside a packet is over, its close handler runs, and nothing of the packet is served."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         for cut in (2, 4, 11):
             bad = await attack(t, served)
@@ -112,19 +98,10 @@ async def truncated_packet(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a truncated request")
 
 
-@case(
-    "hostile.lengths-cost-nothing",
-    "guards.bounded",
-    "guards.survives",
-    kind="hardening",
-    faults=("measure",),
-    fresh=("server",),
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix")
 async def lengths_cost_nothing(t: Play) -> None:
     """Who announces long packets and sends nothing of them costs no memory of their length."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         running = t.server.puppet.running
         before = running.usage().memory
         bads = [await attack(t, served) for _ in range(40)]
@@ -144,10 +121,10 @@ async def lengths_cost_nothing(t: Play) -> None:
             bad.reset()
 
 
-@case("hostile.packets-in-one-piece", "profile.framing", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.framing")
 async def packets_in_one_piece(t: Play) -> None:
     """A hello and a hundred requests in one piece are a hello and a hundred requests."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served, hello=False)
         data = bad.hello() if t.secure else b""
         data += b"".join(bad.packet(b'(request %d ("echo" %d))' % (i, i)) for i in range(100))
@@ -156,10 +133,10 @@ async def packets_in_one_piece(t: Play) -> None:
         t.check(got == [(i, i) for i in range(100)], "the answers to a hundred requests in one piece")
 
 
-@case("hostile.packet-in-pieces", "profile.framing", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.framing")
 async def packet_in_pieces(t: Play) -> None:
     """A packet of which every byte comes alone, slowly, is served; others are meanwhile."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         packet = bad.packet(b'(request 0 ("echo" 1))')
         for byte in packet[: len(packet) // 2]:
@@ -172,7 +149,7 @@ async def packet_in_pieces(t: Play) -> None:
         t.equal(list(await bad.answer_to(0)), ["response", 1], "the answer to a packet that came in pieces")
 
 
-@case("hostile.server-truncates", "profile.close", "request.errors", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.close", "request.errors")
 async def server_truncates(t: Play) -> None:
     """A server that ends the connection inside a packet, or before one, or breaks it, leaves no request waiting."""
 
@@ -185,8 +162,8 @@ async def server_truncates(t: Play) -> None:
 
     attacks = [sends(end=True), sends(b"\x00\x00", end=True), half_an_answer]
     await client_closes(t, attacks, "an end in the middle")
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         await bad.hear()
         await resets(bad, 0)
@@ -194,18 +171,11 @@ async def server_truncates(t: Play) -> None:
         await conn.closed()
 
 
-@case(
-    "hostile.server-answers-in-drips",
-    "profile.framing",
-    "request.parallel",
-    "guards.survives",
-    kind="profile",
-    **BAD_SERVER,
-)
+@at_client("profile.framing", "request.parallel")
 async def server_answers_in_drips(t: Play) -> None:
     """An answer of which every byte comes alone is an answer, and other connections are not held up."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         _, number, _ = await bad.hear()
         for byte in bad.packet(b"(response %d (1 2 3))" % number):

@@ -6,22 +6,21 @@ import random
 
 from ...play import NetworkFailed, Play, same, show
 from ...raw import attack
-from ..base import case
 from .neighbours import (
-    BAD_CLIENT,
-    BAD_SERVER,
+    at_client,
+    at_server,
+    attacked_client,
+    attacked_server,
     bodies_close,
     client_closes,
     is_served,
-    lured,
     opened_by,
     says,
     sends,
-    siege,
 )
 
 
-@case("hostile.not-a-list", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def not_a_list(t: Play) -> None:
     """A packet that holds a datum which is no list ends the connection."""
     await bodies_close(
@@ -31,7 +30,7 @@ async def not_a_list(t: Play) -> None:
     )
 
 
-@case("hostile.two-datums", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def two_datums(t: Play) -> None:
     """Two datums in a packet end the connection."""
     await bodies_close(
@@ -41,7 +40,7 @@ async def two_datums(t: Play) -> None:
     )
 
 
-@case("hostile.trailing-bytes", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def trailing_bytes(t: Play) -> None:
     """Bytes after the list that are neither white space nor a whole comment end the connection."""
     await bodies_close(
@@ -56,13 +55,13 @@ async def trailing_bytes(t: Play) -> None:
     )
 
 
-@case("hostile.empty-message", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def empty_message(t: Play) -> None:
     """A packet with no datum in it ends the connection: nothing, blanks, a comment."""
     await bodies_close(t, [b"", b" ", b"\n\n", b"; nothing", b"#| nothing |#"], "a message that is nothing")
 
 
-@case("hostile.unknown-tag", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def unknown_tag(t: Play) -> None:
     """A tag that is none of the three ends the connection."""
     await bodies_close(
@@ -80,7 +79,7 @@ async def unknown_tag(t: Play) -> None:
     )
 
 
-@case("hostile.wrong-shape", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def wrong_shape(t: Play) -> None:
     """A message with too few or too many parts, or an error without a string, ends the connection."""
     await bodies_close(
@@ -100,7 +99,7 @@ async def wrong_shape(t: Play) -> None:
     )
 
 
-@case("hostile.bad-id", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def bad_id(t: Play) -> None:
     """An ID that is no fixnum from 0 upwards ends the connection."""
     await bodies_close(
@@ -121,17 +120,10 @@ async def bad_id(t: Play) -> None:
     )
 
 
-@case(
-    "hostile.waiting-requests-fail",
-    "profile.protocol-error",
-    "request.errors",
-    "guards.survives",
-    kind="profile",
-    **BAD_CLIENT,
-)
+@at_server("profile.protocol-error", "request.errors")
 async def waiting_requests_fail(t: Play) -> None:
     """When a bad packet ends a connection every request that waits on it fails, and the close handler runs once."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         theirs = await opened_by(t, served, bad)
         asked = [t.spawn(theirs.request(["echo", i])) for i in range(3)]
@@ -145,7 +137,7 @@ async def waiting_requests_fail(t: Play) -> None:
         t.check(theirs.closings == 1, "how often the close handler ran", expected="1", actual=str(theirs.closings))
 
 
-@case("hostile.unclosed-comment", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def unclosed_comment(t: Play) -> None:
     """A comment that is never closed ends the connection."""
     await bodies_close(
@@ -159,16 +151,16 @@ async def unclosed_comment(t: Play) -> None:
     )
 
 
-@case("hostile.eof-object", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def eof_object(t: Play) -> None:
     """#!eof as a packet ends the connection, and is not taken for the end of anything else."""
     await bodies_close(t, [b"#!eof", b"#!eof #!eof"], "an end-of-file object")
 
 
-@case("hostile.white-space-and-comments", "profile.reads-like-chicken", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.reads-like-chicken")
 async def white_space_and_comments(t: Play) -> None:
     """White space and whole comments before, in and after a message are as nothing; brackets are parentheses."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         for number, body in enumerate(
             (
@@ -191,16 +183,16 @@ async def white_space_and_comments(t: Play) -> None:
             )
 
 
-@case("hostile.reads-unspecified", "profile.reads-unspecified", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.reads-unspecified")
 async def reads_unspecified(t: Play) -> None:
     """#<unspecified> reads as the unspecified value, which goes back as ()."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         await bad.say(b'(request 0 ("echo" (1 #<unspecified> 2)))')
         t.equal(list(await bad.answer_to(0)), ["response", [1, [], 2]], "the echo of an unspecified value")
 
 
-@case("hostile.garbage", "profile.protocol-error", "profile.framing", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error", "profile.framing")
 async def garbage(t: Play) -> None:
     """Random bytes, HTTP, TLS, SSH end the connection and crash nothing."""
     source = random.Random(t.seed)
@@ -211,7 +203,7 @@ async def garbage(t: Play) -> None:
         b"\xff" * 4_096,
         *(bytes([source.randrange(1, 256)]) + source.randbytes(2_000) for _ in range(12)),
     ]
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for data in junk:
             bad = await attack(t, served, hello=False)
             await bad.send(data)
@@ -219,11 +211,11 @@ async def garbage(t: Play) -> None:
             await bad.must_end(f"garbage did not end the connection: {data[:20]!r}")
 
 
-@case("hostile.garbage-after-hello", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def garbage_after_hello(t: Play) -> None:
     """Random packets, of good length, after a good beginning end the connection."""
     source = random.Random(t.seed)
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for size in (1, 17, 40, 41, 200, 5_000):
             bad = await attack(t, served)
             await is_served(bad, "good so far")
@@ -231,7 +223,7 @@ async def garbage_after_hello(t: Play) -> None:
             await bad.must_end(f"a random packet of {size} bytes did not end the connection")
 
 
-@case("hostile.server-sends-no-list", "profile.protocol-error", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.protocol-error")
 async def server_sends_no_list(t: Play) -> None:
     """A server's packet that is no message ends the client's connection, and its requests fail."""
     bodies = [
@@ -246,7 +238,7 @@ async def server_sends_no_list(t: Play) -> None:
     await client_closes(t, [says(body) for body in bodies], "a server's packet that is no message")
 
 
-@case("hostile.server-sends-wrong-shape", "profile.protocol-error", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.protocol-error")
 async def server_sends_wrong_shape(t: Play) -> None:
     """Unknown tags, wrong shapes, bad IDs from a server end the client's connection."""
     bodies = [
@@ -261,9 +253,7 @@ async def server_sends_wrong_shape(t: Play) -> None:
     await client_closes(t, [says(body) for body in bodies], "a server's message of wrong shape")
 
 
-@case(
-    "hostile.server-sends-garbage", "profile.framing", "profile.boxes", "guards.survives", kind="profile", **BAD_SERVER
-)
+@at_client("profile.framing", "profile.boxes")
 async def server_sends_garbage(t: Play) -> None:
     """Garbage, lengths over the limit, tiny packets from a server end the client's connection."""
     source = random.Random(t.seed)
@@ -280,11 +270,11 @@ async def server_sends_garbage(t: Play) -> None:
     await client_closes(t, attacks, "garbage from a server")
 
 
-@case("hostile.server-writes-otherwise", "profile.reads-like-chicken", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.reads-like-chicken")
 async def server_writes_otherwise(t: Play) -> None:
     """White space, comments and brackets in a server's messages are read by the client as CHICKEN reads them."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         for body in (
             b" \t\n(response %d (1 2))\r\n ",
             b"; first\n(response %d (1 2)) ; last",
@@ -298,18 +288,11 @@ async def server_writes_otherwise(t: Play) -> None:
             t.equal(await asked, [1, 2], f"an answer that is written otherwise: {body!r}")
 
 
-@case(
-    "hostile.server-speaks-first",
-    "profile.no-answer",
-    "profile.protocol-error",
-    "guards.survives",
-    kind="profile",
-    **BAD_SERVER,
-)
+@at_client("profile.no-answer", "profile.protocol-error")
 async def server_speaks_first(t: Play) -> None:
     """A server that greets with a banner is no bokbok server: the client's connection ends."""
-    async with lured(t) as server:
-        conn, bad = await server.lure(hello=False)
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected(hello=False)
         await bad.send(b"220 welcome\r\n" * 4)
         await conn.closed()
         await t.fails(conn.request(["echo", 1], timeout=10), NetworkFailed, why="a request after a banner")

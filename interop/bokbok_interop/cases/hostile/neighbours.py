@@ -9,18 +9,17 @@ from typing import Any
 from ...model import Failure
 from ...play import PASSPHRASE, USER, Conn, NetworkFailed, Play, Served, same, show
 from ...raw import BadServer, Raw, attack, good_server
+from ..base import cases
 
-BAD_CLIENT: Any = {"opponent": "client"}
-
-
-BAD_SERVER: Any = {"opponent": "server"}
-
-
+at_server = cases("guards.survives", opponent="client")
+"""A case in which the runner is a bad client, at the peer's server."""
+at_client = cases("guards.survives", opponent="server")
+"""A case in which the runner is a bad server, at the peer's client."""
 HELLO_SECONDS = 10.0  # what the design gives a hello; a few more are allowed before it counts as endless
 
 
 @contextlib.asynccontextmanager
-async def siege(t: Play, users: Any = None) -> AsyncIterator[Served]:
+async def attacked_server(t: Play, users: Any = None) -> AsyncIterator[Served]:
     """A server under attack: a neighbour that was there before, and a new one after, are served as ever."""
     table = users or {USER: PASSPHRASE}
     served = await t.server.listen(users=table if t.secure else None)
@@ -56,7 +55,7 @@ async def count_runs(t: Play, served: Served, name: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def lured(t: Play) -> AsyncIterator[BadServer]:
+async def attacked_client(t: Play) -> AsyncIterator[BadServer]:
     """A client among bad servers: its connection to a good one, and a new one after, work as ever."""
     good = await good_server(t)
     before = await t.client.connect(good.address)
@@ -69,7 +68,7 @@ async def lured(t: Play) -> AsyncIterator[BadServer]:
 
 async def bodies_close(t: Play, bodies: Sequence[bytes], what: str) -> None:
     """Each of these message bodies is a protocol error: the connection closes, what waits on it fails."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for body in bodies:
             bad = await attack(t, served)
             await is_served(bad, "good so far")
@@ -86,9 +85,9 @@ async def opened_by(t: Play, served: Served, bad: Raw) -> Conn:
 
 async def client_closes(t: Play, attacks: Sequence[Any], what: str) -> None:
     """Whatever the server does here ends the client's connection: its request fails, its close handler runs once."""
-    async with lured(t) as server:
+    async with attacked_client(t) as server:
         for index, act in enumerate(attacks):
-            conn, bad = await server.lure()
+            conn, bad = await server.connected()
             asked = t.spawn(conn.request(["echo", "waiting"]))
             kind, number, _ = await bad.hear()
             t.check(kind == "request", "the client's request", actual=kind)

@@ -6,22 +6,13 @@ import asyncio
 
 from ...play import PASSPHRASE, USER, NetworkFailed, Play
 from ...raw import attack
-from ..base import case
-from .neighbours import BAD_CLIENT, BAD_SERVER, count_runs, is_served, lured, opened_by, siege
+from .neighbours import at_client, at_server, attacked_client, attacked_server, count_runs, is_served, opened_by
 
 
-@case(
-    "hostile.hello-replayed",
-    "guards.hello",
-    "guards.refusal",
-    "guards.survives",
-    kind="hardening",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("guards.hello", "guards.refusal", security="secure")
 async def hello_replayed(t: Play) -> None:
     """A conversation that was recorded and is played again is refused at its hello, and not served twice."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         first = await attack(t, served, hello=False)
         recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
@@ -37,19 +28,10 @@ async def hello_replayed(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
 
 
-@case(
-    "hostile.hello-replayed-late",
-    "guards.hello",
-    "guards.survives",
-    kind="hardening",
-    security="secure",
-    timeout=20,
-    transport="unix",
-    **BAD_CLIENT,
-)
+@at_server("guards.hello", security="secure", timeout=20, transport="unix")
 async def hello_replayed_late(t: Play) -> None:
     """A hello that was seen before is refused as well after two hundred others."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         first = await attack(t, served, hello=False)
         recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
@@ -66,17 +48,10 @@ async def hello_replayed_late(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
 
 
-@case(
-    "hostile.hello-replayed-at-once",
-    "guards.hello",
-    "guards.survives",
-    kind="hardening",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("guards.hello", security="secure")
 async def hello_replayed_at_once(t: Play) -> None:
     """Of one hello that arrives on eight connections at the same moment, one opens."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         bads = [await attack(t, served, hello=False) for _ in range(8)]
         recorded = bads[0].hello() + bads[0].packet(b'(request 0 ("count" "%b"))' % name.encode())
@@ -93,17 +68,10 @@ async def hello_replayed_at_once(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 1, "how often the request behind the hello was served")
 
 
-@case(
-    "hostile.hello-replayed-as-other",
-    "guards.hello",
-    "guards.survives",
-    kind="hardening",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("guards.hello", security="secure")
 async def hello_replayed_as_other(t: Play) -> None:
     """A hello's box that was seen before is refused under another username with the same key, too."""
-    async with siege(t, {USER: PASSPHRASE, "bob": PASSPHRASE}) as served:
+    async with attacked_server(t, {USER: PASSPHRASE, "bob": PASSPHRASE}) as served:
         first = await attack(t, served, hello=False)
         hello = first.hello()
         await first.send(hello)
@@ -116,10 +84,10 @@ async def hello_replayed_as_other(t: Play) -> None:
         t.check(not rest, "a replayed hello was answered")
 
 
-@case("hostile.replayed-packet", "guards.request-id", "guards.survives", kind="hardening", **BAD_CLIENT)
+@at_server("guards.request-id")
 async def replayed_packet(t: Play) -> None:
     """The same packet once more is not served once more: the connection ends."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         bad = await attack(t, served)
         packet = await bad.say(b'(request 0 ("count" "%b"))' % name.encode())
@@ -129,10 +97,10 @@ async def replayed_packet(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 1, "how often the request was served")
 
 
-@case("hostile.used-id", "guards.request-id", "guards.refusal", "guards.survives", kind="hardening", **BAD_CLIENT)
+@at_server("guards.request-id", "guards.refusal")
 async def used_id(t: Play) -> None:
     """Another request under an ID that was used ends the connection, answered or still waiting."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         name = t.new_name()
         for first in (b'("echo" 1)', b'("sleep" 3000 1)'):
             bad = await attack(t, served)
@@ -144,16 +112,7 @@ async def used_id(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a request under a used ID was served")
 
 
-@case(
-    "hostile.every-used-id",
-    "guards.request-id",
-    "guards.refusal",
-    "guards.survives",
-    kind="hardening",
-    transport="unix",
-    timeout=30,
-    **BAD_CLIENT,
-)
+@at_server("guards.request-id", "guards.refusal", transport="unix", timeout=30)
 async def every_used_id(t: Play) -> None:
     """Whatever the order of IDs, with gaps that are filled or not, each that was used is refused afterwards."""
     orders = (
@@ -168,7 +127,7 @@ async def every_used_id(t: Play) -> None:
         (0, 1, 63, 62, 64),
         (7, 1_000_000, 1_000_001, 999_999),
     )
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         for order in orders:
             for used in order:
                 bad = await attack(t, served)
@@ -180,22 +139,20 @@ async def every_used_id(t: Play) -> None:
                 t.check(not rest, f"after the IDs {', '.join(map(str, order))} the ID {used} was served again")
 
 
-@case("hostile.ids-with-gaps", "guards.request-id", "profile.ids", "guards.survives", kind="hardening", **BAD_CLIENT)
+@at_server("guards.request-id", "profile.ids")
 async def ids_with_gaps(t: Play) -> None:
     """IDs with gaps and in another order, within a window, are served."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         for number in (5, 3, 4, 20, 10, 0, 19, 21):
             await bad.say(b'(request %d ("echo" %d))' % (number, number))
             t.equal(list(await bad.answer_to(number)), ["response", number], f"the answer to ID {number}")
 
 
-@case(
-    "hostile.id-below-window", "guards.refusal", "guards.request-id", "guards.survives", kind="hardening", **BAD_CLIENT
-)
+@at_server("guards.refusal", "guards.request-id")
 async def id_below_window(t: Play) -> None:
     """An ID far below the highest counts as used."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         await bad.say(b'(request 4000000000 ("echo" 1))')
         t.equal(list(await bad.answer_to(4_000_000_000)), ["response", 1], "the answer to a high ID")
@@ -203,17 +160,10 @@ async def id_below_window(t: Play) -> None:
         await bad.must_end("an ID far below the window did not end the connection")
 
 
-@case(
-    "hostile.reflected-request",
-    "guards.reflection",
-    "guards.survives",
-    kind="hardening",
-    security="secure",
-    **BAD_CLIENT,
-)
+@at_server("guards.reflection", security="secure")
 async def reflected_request(t: Play) -> None:
     """The peer's own request, sent back to it, is not served: the connection ends and the request fails."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         theirs = await opened_by(t, served, bad)
         name = t.new_name()
@@ -226,10 +176,10 @@ async def reflected_request(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often the reflected request was served")
 
 
-@case("hostile.reflected-response", "profile.protocol-error", "guards.survives", kind="profile", **BAD_CLIENT)
+@at_server("profile.protocol-error")
 async def reflected_response(t: Play) -> None:
     """The peer's own response, sent back to it, answers no question of its: the connection ends."""
-    async with siege(t) as served:
+    async with attacked_server(t) as served:
         bad = await attack(t, served)
         await bad.ask(["echo", "x"])
         packet = await bad.hear_packet()
@@ -238,13 +188,11 @@ async def reflected_response(t: Play) -> None:
         await bad.must_end("a response that was sent back to its sender did not end the connection")
 
 
-@case(
-    "hostile.server-reflects", "guards.reflection", "guards.survives", kind="hardening", security="secure", **BAD_SERVER
-)
+@at_client("guards.reflection", security="secure")
 async def server_reflects(t: Play) -> None:
     """The client's own request, sent back to it, is neither served nor an answer: the connection ends."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         name = t.new_name()
         asked = t.spawn(conn.request(["count", name]))
         packet = await bad.hear_packet()
@@ -255,11 +203,11 @@ async def server_reflects(t: Play) -> None:
         t.check(not rest, "the client answered its own request")
 
 
-@case("hostile.server-replays-request", "guards.request-id", "guards.survives", kind="hardening", **BAD_SERVER)
+@at_client("guards.request-id")
 async def server_replays_request(t: Play) -> None:
     """A server's request that comes twice is served once by the client."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         name = t.new_name()
         packet = await bad.say(b'(request 0 ("count" "%b"))' % name.encode())
         t.equal(list(await bad.answer_to(0)), ["response", 1], "the first time")
@@ -269,11 +217,11 @@ async def server_replays_request(t: Play) -> None:
         t.check(not rest, "the client served a request twice")
 
 
-@case("hostile.server-reflects-response", "profile.protocol-error", "guards.survives", kind="profile", **BAD_SERVER)
+@at_client("profile.protocol-error")
 async def server_reflects_response(t: Play) -> None:
     """The client's own response, sent back to it, answers no question of its: the connection ends."""
-    async with lured(t) as server:
-        conn, bad = await server.lure()
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected()
         await bad.ask(["echo", "x"])
         packet = await bad.hear_packet()
         t.check(packet is not None, "the client's response")
