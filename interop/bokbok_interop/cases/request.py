@@ -12,6 +12,7 @@ import contextlib
 from typing import Any
 
 from bokbok.sexpr import Char, Dotted, Keyword, Symbol, dumps
+from bokbok.wire import DEFAULT_LIMITS
 from bokbok_traffic.capture import CLIENT, SERVER
 
 from ..model import Failure
@@ -274,7 +275,7 @@ async def over_own_limit(t: Play) -> None:
     """A message over the packet limit is refused by its sender, and the connection goes on."""
     mine, _ = await t.pair()
     await t.fails(
-        mine.request(["echo", "x" * (17 * 1024 * 1024)], timeout=60),
+        mine.request(["echo", "x" * (DEFAULT_LIMITS.packet + 1_000_000)], timeout=60),
         Invalid,
         RemoteFailed,
         why="a message of 17 MiB was sent",
@@ -444,7 +445,7 @@ async def unsent_requests_leave_no_gap(t: Play) -> None:
     mine, _ = await t.pair()
     await mine.echo("first")
     try:
-        await mine.request(["echo", "x" * (17 * 1024 * 1024)], timeout=60)
+        await mine.request(["echo", "x" * (DEFAULT_LIMITS.packet + 1_000_000)], timeout=60)
     except (Invalid, RemoteFailed):
         pass
     except NetworkFailed as error:

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import hashlib
 
+from bokbok.wire.hello import MAX_USERNAME
+
 from ..dump import fixed_bytes
 from ..model import Failure
 from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported
@@ -356,7 +358,7 @@ async def any_user_name(t: Play) -> None:
         "日本語",
         "\udcff\udcfe",
         'quo"te\\',
-        "x" * 255,
+        "x" * MAX_USERNAME,
     ]
     served = await t.serve(users={name: f"passphrase of {number}" for number, name in enumerate(names)})
     for number, name in enumerate(names):
@@ -369,10 +371,11 @@ async def any_user_name(t: Play) -> None:
 
 @case("profile.hello-user", subject="client")
 async def user_name_too_long(t: Play) -> None:
-    """A username of 256 bytes cannot be sent: the client refuses it."""
-    served = await t.serve(users={USER: PASSPHRASE, "x" * 256: "p"})
+    """A username a byte longer than the longest cannot be sent: the client refuses it."""
+    too_long = "x" * (MAX_USERNAME + 1)
+    served = await t.serve(users={USER: PASSPHRASE, too_long: "p"})
     await t.fails(
-        t.connect(served, "x" * 256, "p"), Invalid, NetworkFailed, why="a username of 256 bytes was not refused"
+        t.connect(served, too_long, "p"), Invalid, NetworkFailed, why="a username that is too long was not refused"
     )
     await (await t.connect(served)).echo("and a good one goes on")
 

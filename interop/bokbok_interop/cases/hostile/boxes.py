@@ -3,70 +3,87 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Callable
 
 from ...play import PASSPHRASE, Play
 from ...raw import Raw, attack
-from .neighbours import at_client, at_server, attacked_server, client_closes, count_runs, is_served
+from .neighbours import (
+    at_client,
+    at_server,
+    attacked,
+    attacked_server,
+    count_runs,
+)
+
+Way = Callable[[Raw, bytes], bytes]
+"""How a message is made a packet that must not be taken."""
+
+
+def _flipped(where: int) -> Way:
+    def make(bad: Raw, body: bytes) -> bytes:
+        packet = bytearray(bad.packet(body))
+        packet[where] ^= 0x01
+        return bytes(packet)
+
+    return make
+
+
+def _boxed(change: Callable[[bytes], bytes]) -> Way:
+    return lambda bad, body: bad.frame(change(bad.seal(body, bad.session or b"")))
+
+
+def _sealed(key: Callable[[Raw], bytes]) -> Way:
+    return lambda bad, body: bad.frame(bad.seal(body, key(bad)))
+
+
+FLIPPED = {f"a bit changed in byte {where}": _flipped(where) for where in (4, 27, 28, 43, 44, 60, -1)}
+CUT = {"a byte missing": _boxed(lambda box: box[:-1]), "a byte more": _boxed(lambda box: box + b"\0")}
+OTHER_KEY = {
+    "another key": _sealed(lambda _: b"\x07" * 32),
+    "the user's key": _sealed(lambda bad: bad.key(PASSPHRASE)),
+    "a key of zeros": _sealed(lambda _: bytes(32)),
+}
+PLAIN: dict[str, Way] = {"in the clear": lambda bad, body: bad.frame(body)}
+
+
+async def _is_not_taken(t: Play, ways: dict[str, Way]) -> None:
+    """Neither as a request, whose handler would run, nor as an answer to one that waits."""
+    async with attacked(t) as victim:
+        name = t.new_name()
+        for what, way in ways.items():
+            for body in (b'(request 7 ("count" "%b"))' % name.encode(), b'(response %N "forged")'):
+                conn, bad, asked, number = await victim.waits()
+                await bad.send(way(bad, body.replace(b"%N", b"%d" % number)))
+                await victim.ends(conn, bad, asked, f"a packet with {what}")
+        t.equal(await victim.count_runs(name), 0, "how often a handler ran for such a request")
 
 
 @at_server("profile.boxes", "open.key", security="secure")
 async def tampered(t: Play) -> None:
     """A packet with one bit changed, in nonce, tag or ciphertext, is not served: the connection ends."""
-    async with attacked_server(t) as served:
-        name = t.new_name()
-        for where in (4, 27, 28, 43, 44, 60, -1):
-            bad = await attack(t, served)
-            await is_served(bad, "good so far")
-            packet = bytearray(bad.packet(b'(request 7 ("count" "%b"))' % name.encode()))
-            packet[where] ^= 0x01
-            await bad.send(bytes(packet))
-            await bad.must_end(f"a packet with a bit changed in byte {where} did not end the connection")
-        t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a tampered request")
+    await _is_not_taken(t, FLIPPED)
 
 
 @at_server("profile.boxes", security="secure")
 async def tampered_length(t: Play) -> None:
     """A box with its last byte missing, or one more, is not served."""
-    async with attacked_server(t) as served:
-        name = t.new_name()
-        for change in (-1, +1):
-            bad = await attack(t, served)
-            await is_served(bad, "good so far")
-            assert bad.session is not None
-            box = bad.seal(b'(request 7 ("count" "%b"))' % name.encode(), bad.session)
-            await bad.send(bad.frame(box[:-1] if change < 0 else box + b"\x00"))
-            await bad.must_end("a box of wrong length did not end the connection")
-        t.equal(await count_runs(t, served, name), 0, "how often a handler ran for such a request")
+    await _is_not_taken(t, CUT)
 
 
 @at_server("profile.boxes", "open.key", security="secure")
 async def other_key(t: Play) -> None:
     """After the hello only the session key opens: a box under another key, or under the user's, ends the connection."""
-    async with attacked_server(t) as served:
-        name = t.new_name()
-        body = b'(request 7 ("count" "%b"))' % name.encode()
-        for key in ("another", "user", "zero"):
-            bad = await attack(t, served)
-            await is_served(bad, "good so far")
-            chosen = {"another": b"\x07" * 32, "user": bad.key(PASSPHRASE), "zero": bytes(32)}[key]
-            await bad.send(bad.frame(bad.seal(body, chosen)))
-            await bad.must_end(f"a box under the {key} key did not end the connection")
-        t.equal(await count_runs(t, served, name), 0, "how often a handler ran for such a request")
+    await _is_not_taken(t, OTHER_KEY)
 
 
 @at_server("profile.boxes", "open.key", security="secure")
 async def plain_after_hello(t: Play) -> None:
     """After a hello a request in the clear is not served: the connection ends."""
+    await _is_not_taken(t, PLAIN)
     async with attacked_server(t) as served:
         name = t.new_name()
-        body = b'(request 7 ("count" "%b"))' % name.encode()
         bad = await attack(t, served)
-        await is_served(bad, "good so far")
-        await bad.send(bad.frame(body))
-        await bad.must_end("a request in the clear did not end a secure connection")
-        bad = await attack(t, served)
-        await bad.send(bad.frame(body))  # right after the hello
+        await bad.send(bad.frame(b'(request 7 ("count" "%b"))' % name.encode()))  # right after the hello
         await bad.must_end("a request in the clear did not end a secure connection")
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a request in the clear")
 
@@ -87,23 +104,5 @@ async def any_nonce(t: Play) -> None:
 
 @at_client("profile.boxes", "open.key", security="secure")
 async def server_tampers(t: Play) -> None:
-    """An answer with a bit changed, under another key, or in the clear, is no answer."""
-
-    def flipped(where: int) -> Any:
-        async def act(bad: Raw, number: int) -> None:
-            packet = bytearray(bad.packet(b'(response %d "forged")' % number))
-            packet[where] ^= 0x01
-            await bad.send(bytes(packet))
-
-        return act
-
-    async def other_key(bad: Raw, number: int) -> None:
-        await bad.send(bad.frame(bad.seal(b'(response %d "forged")' % number, b"\x01" * 32)))
-
-    async def user_key(bad: Raw, number: int) -> None:
-        await bad.send(bad.frame(bad.seal(b'(response %d "forged")' % number, bad.key(PASSPHRASE))))
-
-    async def plain(bad: Raw, number: int) -> None:
-        await bad.send(bad.frame(b'(response %d "forged")' % number))
-
-    await client_closes(t, [flipped(4), flipped(30), flipped(-1), other_key, user_key, plain], "a forged answer")
+    """An answer with a bit changed, cut, under another key, or in the clear, is no answer."""
+    await _is_not_taken(t, FLIPPED | CUT | OTHER_KEY | PLAIN)

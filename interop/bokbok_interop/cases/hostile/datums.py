@@ -6,50 +6,68 @@ import contextlib
 
 from ...play import NetworkFailed, Play, Refused, RemoteFailed, show
 from ...raw import attack
-from .neighbours import at_client, at_server, attacked_client, attacked_server, is_served, opened_by
+from .neighbours import (
+    at_client,
+    at_server,
+    attacked,
+    attacked_client,
+    attacked_server,
+    is_served,
+)
+
+UNREADABLE = (
+    b"#<procedure>",
+    b"(a",
+    b"(1 (2 3)",
+    b'("echo" #<port>)',
+    b"#\\nosuchchar",
+    b"(1 . )",
+    b"#nosuch",
+    b'"\\xzz"',
+    b"(" * 50_000 + b")" * 40_000,
+)
+"""What stands where a datum should."""
+
+
+async def _unreadable_requests(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
+        for datum in (*UNREADABLE, b"#u8(300)"):  # which some read, as #u8(44): a request that no handler knows
+            number, bad.ids = bad.ids, bad.ids + 1
+            await bad.say(b"(request %d %b)" % (number, datum))
+            kind, value = await bad.answer_to(number)
+            t.check(
+                kind == "error" and isinstance(value, str),
+                f"a request whose datum does not read was not answered with an error: {datum[:30]!r}",
+                expected=f'(error {number} "message")',
+                actual=f"({kind} {number} {show(value, 100)})",
+            )
+        await is_served(bad, "the same connection, after requests that do not read")
+
+
+async def _unreadable_answers(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        for datum in UNREADABLE:
+            asked = t.spawn(conn.request(["echo", 1]))
+            await bad.say(b"(response %d %b)" % (await victim.asks(bad), datum))
+            await t.fails(asked, RemoteFailed, why=f"an answer that does not read: {datum[:30]!r}")
+        asked = t.spawn(conn.request(["echo", 1]))
+        await bad.say(f"(response {await victim.asks(bad)} 5)")
+        t.equal(await asked, 5, "a good answer after some that do not read")
+        await is_served(bad, "the same connection, after answers that do not read")
 
 
 @at_server("profile.unreadable")
 async def unreadable_request(t: Play) -> None:
     """A request whose datum does not read fails alone, with an error; the connection goes on."""
-    async with attacked_server(t) as served:
-        bad = await attack(t, served)
-        for number, datum in enumerate(
-            (
-                b"#<procedure>",
-                b"(a",
-                b'("echo" #<port>)',
-                b"#\\nosuchchar",
-                b"(1 . )",
-                b"#u8(300)",
-                b"#nosuch",
-                b'"\\xzz"',
-            )
-        ):
-            await bad.say(b"(request %d %b)" % (number, datum))
-            kind, value = await bad.answer_to(number)
-            t.check(
-                kind == "error" and isinstance(value, str),
-                f"a request whose datum does not read was not answered with an error: {datum!r}",
-                expected=f'(error {number} "message")',
-                actual=f"({kind} {number} {show(value, 100)})",
-            )
-        bad.ids = 100
-        await is_served(bad, "the same connection, after requests that do not read")
+    await _unreadable_requests(t)
 
 
 @at_server("profile.unreadable", "remote-error")
 async def unreadable_answer(t: Play) -> None:
     """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
-    async with attacked_server(t) as served:
-        bad = await attack(t, served)
-        theirs = await opened_by(t, served, bad)
-        for datum in (b"#<procedure>", b"(1 (2 3)", b"#\\nosuchchar"):
-            asked = t.spawn(theirs.request(["echo", 1]))
-            _, number, _ = await bad.hear()
-            await bad.say(b"(response %d %b)" % (number, datum))
-            await t.fails(asked, RemoteFailed, why=f"an answer that does not read: {datum!r}")
-        await is_served(bad, "the same connection, after answers that do not read")
+    await _unreadable_answers(t)
 
 
 @at_server("profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix")
@@ -117,37 +135,13 @@ async def million_symbols(t: Play) -> None:
 @at_client("profile.unreadable", "remote-error")
 async def server_sends_unreadable_answer(t: Play) -> None:
     """An answer that cannot be read is a remote error of its own request, and the connection goes on."""
-    async with attacked_client(t) as server:
-        conn, bad = await server.connected()
-        for datum in (b"#<procedure>", b"(1 (2 3)", b"#\\nosuchchar", b"(" * 50_000 + b")" * 40_000):
-            asked = t.spawn(conn.request(["echo", 1]))
-            _, number, _ = await bad.hear()
-            await bad.say(b"(response %d %b)" % (number, datum))
-            await t.fails(asked, RemoteFailed, why=f"an answer that cannot be read: {datum[:30]!r}")
-        asked = t.spawn(conn.request(["echo", 1]))
-        _, number, _ = await bad.hear()
-        await bad.say(f"(response {number} 5)")
-        t.equal(await asked, 5, "a good answer after some that could not be read")
+    await _unreadable_answers(t)
 
 
 @at_client("profile.unreadable")
 async def server_sends_unreadable_request(t: Play) -> None:
     """A server's request that cannot be read gets an error from the client, and the connection goes on."""
-    async with attacked_client(t) as server:
-        conn, bad = await server.connected()
-        for number, datum in enumerate((b"#<port>", b"(a", b"#\\nosuchchar")):
-            await bad.say(b"(request %d %b)" % (number, datum))
-            kind, value = await bad.answer_to(number)
-            t.check(
-                kind == "error" and isinstance(value, str),
-                "a request that cannot be read",
-                expected="an error",
-                actual=kind,
-            )
-        asked = t.spawn(conn.request(["echo", 1]))
-        _, number, _ = await bad.hear()
-        await bad.say(f"(response {number} 5)")
-        t.equal(await asked, 5, "the client's own request after that")
+    await _unreadable_requests(t)
 
 
 @at_client("profile.unreadable", "guards.memory", timeout=40, fresh=("client",), transport="unix")

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from ...play import USER, NetworkFailed, Play, Served
+from ...play import PATIENCE, USER, NetworkFailed, Play, Served
 from ...raw import attack
-from .neighbours import at_client, at_server, attacked_client, attacked_server, is_served, opened_by
+from .neighbours import (
+    at_client,
+    at_server,
+    attacked,
+    attacked_client,
+    attacked_server,
+    is_served,
+    opened_by,
+)
 
 
 @at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix")
@@ -42,25 +50,28 @@ async def leaves_nothing_open(t: Play) -> None:
         )
 
 
-@at_server("profile.half-close")
-async def half_close(t: Play) -> None:
-    """A client that ends its direction while handlers run still gets their answers, then the end."""
-    async with attacked_server(t) as served:
-        bad = await attack(t, served)
-        theirs = await opened_by(t, served, bad)
-        base = bad.ids
-        for number in range(3):
-            await bad.ask(["sleep", 300, number])
+async def _half_closes(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad, asked, _ = await victim.waits()
+        ids = [await bad.ask(["sleep", 300, number]) for number in range(3)]
         bad.end()
-        await theirs.closed(5)
-        got = sorted([(await bad.hear())[1:] for _ in range(3)])
+        failing = t.within(PATIENCE, asked, "the failing of the request that waits")
+        await t.fails(failing, NetworkFailed, why="a request of the victim at the end of file")
+        await conn.closed()
+        got = sorted([(await bad.hear())[1:] for _ in ids])
         t.check(
-            got == [(base + i, i) for i in range(3)],
-            "answers of handlers that ran at the end of file",
+            got == [(number, index) for index, number in enumerate(ids)],
+            f"answers of the {victim.side.role}'s handlers that ran at the end of file",
             expected="three responses",
             actual=str(got),
         )
         await bad.must_end("the connection stays open after the last answer")
+
+
+@at_server("profile.half-close")
+async def half_close(t: Play) -> None:
+    """A client that ends its direction while handlers run still gets their answers, then the end."""
+    await _half_closes(t)
 
 
 @at_server("guards.survives", "start.close-handler")
@@ -83,23 +94,7 @@ async def vanishes(t: Play) -> None:
 @at_client("profile.half-close", "open.close-handler")
 async def server_half_closes(t: Play) -> None:
     """A server that ends its direction while the client's handlers run still gets their answers, then the end."""
-    async with attacked_client(t) as server:
-        conn, bad = await server.connected()
-        asked = t.spawn(conn.request(["echo", 1]))
-        await bad.hear()
-        for number in range(3):
-            await bad.say(b'(request %d ("sleep" 300 %d))' % (number, number))
-        bad.end()
-        await t.fails(t.within(10, asked, "the failing"), NetworkFailed, why="a request at the end of file")
-        await conn.closed()
-        got = sorted([(await bad.hear())[1:] for _ in range(3)])
-        t.check(
-            got == [(i, i) for i in range(3)],
-            "answers of the client's handlers that ran at the end of file",
-            expected="three responses",
-            actual=str(got),
-        )
-        await bad.must_end("the client's connection stays open after the last answer")
+    await _half_closes(t)
 
 
 @at_client("open.close-handler", "request.errors", kind="hardening")

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+from bokbok.wire import DEFAULT_LIMITS
+from bokbok.wire.hello import MAX_USERNAME
+
 from ...play import PASSPHRASE, USER, Play, Served
 from ...raw import Raw, attack
-from .neighbours import HELLO_SECONDS, at_server, attacked_server, count_runs, is_served
+from .neighbours import (
+    at_server,
+    attacked_server,
+    count_runs,
+    is_served,
+)
 
 
 async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) -> None:
@@ -85,7 +93,7 @@ async def hello_strange_names(t: Play) -> None:
             b"\xff\xfe\x80",
             b"../../etc/passwd",
             b"%s%n",
-            b"x" * 255,
+            b"x" * MAX_USERNAME,
         ):
             bad = await attack(t, served, hello=False)
             await _refused(t, served, bad, bad.hello(name), f"an unknown user named {name[:20]!r}")
@@ -118,7 +126,7 @@ async def hello_withheld(t: Play) -> None:
         for bad in (silent, half):  # which came first is what counts: a clock would have to be patient
             await bad.stays_open("a client that withholds its hello was shown out before a neighbour was served", 0.01)
         for bad in (silent, half):
-            await bad.must_end("a client that withholds its hello is kept", HELLO_SECONDS + 8)
+            await bad.must_end("a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + 8)
 
 
 @at_server("guards.hello-timeout", security="secure", timeout=25)
@@ -136,7 +144,7 @@ async def hello_drip_fed(t: Play) -> None:
             other = await attack(t, served)
             await is_served(other, "beside a slow hello")
             await bad.stays_open("a slow hello was shown out before a neighbour was served", 0.01)
-            await bad.must_end("a hello of a byte a second is awaited without end", HELLO_SECONDS + 10)
+            await bad.must_end("a hello of a byte a second is awaited without end", DEFAULT_LIMITS.hello_timeout + 10)
 
 
 @at_server("profile.hello-key", security="secure")
@@ -167,6 +175,6 @@ async def insecure_request_at_secure_server(t: Play) -> None:
         name = t.new_name()
         bad = await attack(t, served, hello=False)
         await bad.send(bad.frame(b'(request 0 ("count" "%b"))' % name.encode()))
-        rest = await bad.must_end("a secure server keeps an insecure client", HELLO_SECONDS + 8)
+        rest = await bad.must_end("a secure server keeps an insecure client", DEFAULT_LIMITS.hello_timeout + 8)
         t.check(not rest, "a secure server answered an insecure client", actual=repr(rest[:1]))
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a client without a key")

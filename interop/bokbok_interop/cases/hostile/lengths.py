@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
+from bokbok.wire import DEFAULT_LIMITS
+from bokbok.wire.hello import MAX_USERNAME
+
 from ...play import USER, NetworkFailed, Play, show
 from ...raw import Raw, attack
 from .neighbours import (
     at_client,
     at_server,
+    attacked,
     attacked_client,
     attacked_server,
-    client_closes,
     count_runs,
+    each_ends,
     is_served,
     opened_by,
     sends,
@@ -23,7 +27,7 @@ from .neighbours import (
 async def length_over_limit(t: Play) -> None:
     """A length over the limit ends the connection at once, without waiting for the bytes."""
     async with attacked_server(t) as served:
-        for length in (16 * 1024 * 1024 + 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
+        for length in (DEFAULT_LIMITS.packet + 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
             bad = await attack(t, served)
             await is_served(bad, "good so far")
             await bad.send(length.to_bytes(4, "big") + b"(request")
@@ -32,17 +36,17 @@ async def length_over_limit(t: Play) -> None:
 
 @at_server("profile.framing", timeout=40, fresh=("server",), transport="unix")
 async def packet_at_the_limit(t: Play) -> None:
-    """A packet of exactly 16 MiB is served."""
+    """A packet of exactly the documented limit is served."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         empty = len(bad.packet(b'(request 0 ("type" ""))')) - len(bad.frame(b""))
-        await bad.say(b'(request 0 ("type" "%b"))' % (b"x" * (16 * 1024 * 1024 - empty)))
+        await bad.say(b'(request 0 ("type" "%b"))' % (b"x" * (DEFAULT_LIMITS.packet - empty)))
         kind, value = await bad.answer_to(0, 40)
         t.check(
-            kind == "response", "a packet of exactly 16 MiB was not served", actual=f"({kind} 0 {show(value, 200)})"
+            kind == "response", "a packet of exactly the limit was not served", actual=f"({kind} 0 {show(value, 200)})"
         )
         bad.ids = 1
-        await is_served(bad, "the same connection, after a packet of 16 MiB")
+        await is_served(bad, "the same connection, after a packet at the limit")
 
 
 @at_server("profile.messages", "profile.ids")
@@ -57,15 +61,15 @@ async def largest_id(t: Play) -> None:
 
 @at_server("profile.framing", security="secure")
 async def length_over_limit_before_hello(t: Play) -> None:
-    """Before a hello has opened the limit is what the hello needs: 256 bytes are too many."""
+    """Before a hello has opened the limit is what the hello needs: a byte more than the longest name is too many."""
     async with attacked_server(t) as served:
-        for first in (256, 65_536, 16 * 1024 * 1024):
+        for first in (MAX_USERNAME + 1, 65_536, DEFAULT_LIMITS.packet):
             bad = await attack(t, served, hello=False)
             await bad.send(first.to_bytes(4, "big") + b"x" * 40)
             await bad.must_end(f"a first packet of {first} bytes was awaited", 5)
         bad = await attack(t, served, hello=False)
-        await bad.send(bad.frame(USER.encode()) + (16 * 1024 * 1024).to_bytes(4, "big"))
-        await bad.must_end("a session key of 16 MiB was awaited", 5)
+        await bad.send(bad.frame(USER.encode()) + DEFAULT_LIMITS.packet.to_bytes(4, "big"))
+        await bad.must_end("a session key as long as a packet may be was awaited", 5)
 
 
 @at_server("profile.framing", "profile.boxes")
@@ -107,7 +111,7 @@ async def lengths_cost_nothing(t: Play) -> None:
         bads = [await attack(t, served) for _ in range(40)]
         for bad in bads:
             await is_served(bad, "good so far")
-            await bad.send((16 * 1024 * 1024).to_bytes(4, "big") + b"x" * 100)
+            await bad.send(DEFAULT_LIMITS.packet.to_bytes(4, "big") + b"x" * 100)
         await asyncio.gather(*(bad.stays_open("a packet of the largest length was not awaited", 0.2) for bad in bads))
         await is_served(await attack(t, served), "beside forty long packets")
         grown = running.usage().memory - before
@@ -153,20 +157,15 @@ async def packet_in_pieces(t: Play) -> None:
 async def server_truncates(t: Play) -> None:
     """A server that ends the connection inside a packet, or before one, or breaks it, leaves no request waiting."""
 
-    async def resets(bad: Raw, number: int) -> None:
-        bad.reset()
-
     async def half_an_answer(bad: Raw, number: int) -> None:
         await bad.send(bad.packet(b'(response %d "never whole")' % number)[:-3])
         bad.end()
 
-    attacks = [sends(end=True), sends(b"\x00\x00", end=True), half_an_answer]
-    await client_closes(t, attacks, "an end in the middle")
-    async with attacked_client(t) as server:
-        conn, bad = await server.connected()
-        asked = t.spawn(conn.request(["echo", 1]))
-        await bad.hear()
-        await resets(bad, 0)
+    attacks = [sends(b"", end=True), sends(b"\x00\x00", end=True), ("half an answer and the end", half_an_answer)]
+    await each_ends(t, attacks, "an end in the middle")
+    async with attacked(t) as victim:
+        conn, bad, asked, _ = await victim.waits()
+        bad.reset()
         await t.fails(t.within(10, asked, "the failing"), NetworkFailed, why="a connection that the server broke")
         await conn.closed()
 

@@ -2,122 +2,136 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+
+from bokbok.wire import DEFAULT_LIMITS
 
 from ...play import NetworkFailed, Play, same, show
 from ...raw import attack
 from .neighbours import (
     at_client,
     at_server,
+    attacked,
     attacked_client,
     attacked_server,
-    bodies_close,
-    client_closes,
+    each_ends,
     is_served,
     opened_by,
     says,
     sends,
 )
 
+NOT_A_LIST = says(
+    b"hello",
+    b'"request"',
+    b"7",
+    b"#(request 9 1)",
+    b"(request . 9)",
+    b"#t",
+    b"#${00}",
+)
+TWO_DATUMS = says(
+    b'(request 8 ("echo" 1)) (request 9 ("echo" 2))',
+    b'(request 8 ("echo" 1))1',
+    b'a (request 8 ("echo" 1))',
+)
+TRAILING_BYTES = says(
+    b'(request 8 ("echo" 1)))',
+    b'(request 8 ("echo" 1))\x00',
+    b'(request 8 ("echo" 1)) "',
+    b'(request 8 ("echo" 1)) #|',
+)
+EMPTY = says(
+    b"",
+    b" ",
+    b"\n\n",
+    b"; nothing",
+    b"#| nothing |#",
+)
+UNKNOWN_TAG = says(
+    b"(reqest 9 1)",
+    b"(REQUEST 9 1)",
+    b'("request" 9 1)',
+    b"(request: 9 1)",
+    b"(close 9 1)",
+    b"(0 9 1)",
+    b"((request) 9 1)",
+)
+WRONG_SHAPE = says(
+    b"()",
+    b"(request)",
+    b"(request 9)",
+    b"(request 9 1 2)",
+    b"(request 9 1 . 2)",
+    b"(response 0 1 2)",
+    b"(9 request 1)",
+    b"(error 0 oops)",
+    b"(response 9)",
+)
+BAD_ID = says(
+    b'(request -1 ("echo" 1))',
+    b'(request 1.5 ("echo" 1))',
+    b'(request 9. ("echo" 1))',
+    b'(request 1e1 ("echo" 1))',
+    b'(request (9) ("echo" 1))',
+    b'(request "9" ("echo" 1))',
+    b'(request #t ("echo" 1))',
+    b'(request nine ("echo" 1))',
+    b'(request 4611686018427387904 ("echo" 1))',
+    b'(request () ("echo" 1))',
+)
+UNCLOSED_COMMENT = says(
+    b'#| (request 8 ("echo" 1))',
+    b'(request 8 ("echo" 1)) #| x',
+    b'(request 8 ("echo" 1)) #;',
+)
+EOF_OBJECT = says(
+    b"#!eof",
+    b"#!eof #!eof",
+)
+
 
 @at_server("profile.protocol-error")
 async def not_a_list(t: Play) -> None:
     """A packet that holds a datum which is no list ends the connection."""
-    await bodies_close(
-        t,
-        [b"hello", b'"request"', b"7", b"#(request 9 1)", b"(request . 9)", b"#t", b"#${00}"],
-        "a message that is no list",
-    )
+    await each_ends(t, NOT_A_LIST, "a message that is no list")
 
 
 @at_server("profile.protocol-error")
 async def two_datums(t: Play) -> None:
     """Two datums in a packet end the connection."""
-    await bodies_close(
-        t,
-        [b'(request 8 ("echo" 1)) (request 9 ("echo" 2))', b'(request 8 ("echo" 1))1', b'a (request 8 ("echo" 1))'],
-        "two datums",
-    )
+    await each_ends(t, TWO_DATUMS, "two datums")
 
 
 @at_server("profile.protocol-error")
 async def trailing_bytes(t: Play) -> None:
     """Bytes after the list that are neither white space nor a whole comment end the connection."""
-    await bodies_close(
-        t,
-        [
-            b'(request 8 ("echo" 1)))',
-            b'(request 8 ("echo" 1))\x00',
-            b'(request 8 ("echo" 1)) "',
-            b'(request 8 ("echo" 1)) #|',
-        ],
-        "trailing bytes",
-    )
+    await each_ends(t, TRAILING_BYTES, "trailing bytes")
 
 
 @at_server("profile.protocol-error")
 async def empty_message(t: Play) -> None:
     """A packet with no datum in it ends the connection: nothing, blanks, a comment."""
-    await bodies_close(t, [b"", b" ", b"\n\n", b"; nothing", b"#| nothing |#"], "a message that is nothing")
+    await each_ends(t, EMPTY, "a message that is nothing")
 
 
 @at_server("profile.protocol-error")
 async def unknown_tag(t: Play) -> None:
     """A tag that is none of the three ends the connection."""
-    await bodies_close(
-        t,
-        [
-            b"(reqest 9 1)",
-            b"(REQUEST 9 1)",
-            b'("request" 9 1)',
-            b"(request: 9 1)",
-            b"(close 9 1)",
-            b"(0 9 1)",
-            b"((request) 9 1)",
-        ],
-        "an unknown tag",
-    )
+    await each_ends(t, UNKNOWN_TAG, "an unknown tag")
 
 
 @at_server("profile.protocol-error")
 async def wrong_shape(t: Play) -> None:
     """A message with too few or too many parts, or an error without a string, ends the connection."""
-    await bodies_close(
-        t,
-        [
-            b"()",
-            b"(request)",
-            b"(request 9)",
-            b"(request 9 1 2)",
-            b"(request 9 1 . 2)",
-            b"(response 0 1 2)",
-            b"(9 request 1)",
-            b"(error 0 oops)",
-            b"(response 9)",
-        ],
-        "a message of wrong shape",
-    )
+    await each_ends(t, WRONG_SHAPE, "a message of wrong shape")
 
 
 @at_server("profile.protocol-error")
 async def bad_id(t: Play) -> None:
     """An ID that is no fixnum from 0 upwards ends the connection."""
-    await bodies_close(
-        t,
-        [
-            b'(request -1 ("echo" 1))',
-            b'(request 1.5 ("echo" 1))',
-            b'(request 9. ("echo" 1))',
-            b'(request 1e1 ("echo" 1))',
-            b'(request (9) ("echo" 1))',
-            b'(request "9" ("echo" 1))',
-            b'(request #t ("echo" 1))',
-            b'(request nine ("echo" 1))',
-            b'(request 4611686018427387904 ("echo" 1))',
-            b'(request () ("echo" 1))',
-        ],
-        "a bad ID",
-    )
+    await each_ends(t, BAD_ID, "a bad ID")
 
 
 @at_server("profile.protocol-error", "request.errors")
@@ -140,47 +154,55 @@ async def waiting_requests_fail(t: Play) -> None:
 @at_server("profile.protocol-error")
 async def unclosed_comment(t: Play) -> None:
     """A comment that is never closed ends the connection."""
-    await bodies_close(
-        t,
-        [
-            b'#| (request 8 ("echo" 1))',
-            b'(request 8 ("echo" 1)) #| x',
-            b'(request 8 ("echo" 1)) #;',
-        ],
-        "an unclosed comment",
-    )
+    await each_ends(t, UNCLOSED_COMMENT, "an unclosed comment")
 
 
 @at_server("profile.protocol-error")
 async def eof_object(t: Play) -> None:
     """#!eof as a packet ends the connection, and is not taken for the end of anything else."""
-    await bodies_close(t, [b"#!eof", b"#!eof #!eof"], "an end-of-file object")
+    await each_ends(t, EOF_OBJECT, "an end-of-file object")
+
+
+OTHERWISE = (
+    b" \t\r\n(%T %N %D)\n\n ",
+    b"; first\n(%T %N %D) ; last",
+    b"#| a #| nested |# b |# (%T %N #| x |# %D) #| end |#",
+    b'(%T #;9 %N #;(skipped "x") %D) #;(one more)',
+    b"[%T %N %D]",
+    b"(%T\n%N\n%D)",
+    b"(%T . (%N . (%D . ())))",
+)
+"""Ways to write a message, with its tag, ID and datum."""
+DATUMS = (b"(1 2)", b"[1 2]", b"(1 . (2 . ()))", b"(1 #;x 2 #| y |#)")
+"""Ways to write `(1 2)`."""
+
+
+def _written(way: bytes, tag: bytes, number: int, datum: bytes) -> bytes:
+    return way.replace(b"%T", tag).replace(b"%N", b"%d" % number).replace(b"%D", datum)
+
+
+async def _is_understood(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        for way, datum in itertools.product(OTHERWISE, DATUMS):
+            number, bad.ids = bad.ids, bad.ids + 1
+            await bad.say(request := _written(way, b"request", number, b'("echo" %b)' % datum))
+            kind, value = await bad.answer_to(number)
+            t.check(
+                kind == "response" and same(value, [1, 2]),
+                f"a request that is written otherwise was not understood: {request!r}",
+                expected=f"(response {number} (1 2))",
+                actual=f"({kind} {number} {show(value)})",
+            )
+            asked = t.spawn(conn.request(["echo", 1]))
+            await bad.say(answer := _written(way, b"response", await victim.asks(bad), datum))
+            t.equal(await asked, [1, 2], f"an answer that is written otherwise: {answer!r}")
 
 
 @at_server("profile.reads-like-chicken")
 async def white_space_and_comments(t: Play) -> None:
     """White space and whole comments before, in and after a message are as nothing; brackets are parentheses."""
-    async with attacked_server(t) as served:
-        bad = await attack(t, served)
-        for number, body in enumerate(
-            (
-                b' \t\r\n(request 0 ("echo" (1 2)))\n\n ',
-                b'; first\n(request 1 ("echo" (1 2))) ; last',
-                b'#| a #| nested |# b |# (request 2 ("echo" (1 #| x |# 2))) #| end |#',
-                b'(request #;9 3 ("echo" #;(skipped "x") (1 2))) #;(one more)',
-                b'(request 4 ["echo" [1 2]])',
-                b'(request\n5\n("echo"\n(1 . (2 . ()))))',
-                b'(request . (6 ("echo" . ((1 2)))))',
-            )
-        ):
-            await bad.say(body)
-            kind, value = await bad.answer_to(number)
-            t.check(
-                kind == "response" and same(value, [1, 2]),
-                f"a message with white space and comments was not understood: {body!r}",
-                expected=f"(response {number} (1 2))",
-                actual=f"({kind} {number} {show(value)})",
-            )
+    await _is_understood(t)
 
 
 @at_server("profile.reads-unspecified")
@@ -226,22 +248,15 @@ async def garbage_after_hello(t: Play) -> None:
 @at_client("profile.protocol-error")
 async def server_sends_no_list(t: Play) -> None:
     """A server's packet that is no message ends the client's connection, and its requests fail."""
-    bodies = [
-        b"hello",
-        b"",
-        b"7",
-        b'(response %N "a") (response %N "b")',
-        b'(response %N "a"))',
-        b"#!eof",
-        b"(response %N",
-    ]
-    await client_closes(t, [says(body) for body in bodies], "a server's packet that is no message")
+    answers = says(b'(response %N "a") (response %N "b")', b'(response %N "a"))', b"(response %N")
+    bodies = [*NOT_A_LIST, *TWO_DATUMS, *TRAILING_BYTES, *EMPTY, *UNCLOSED_COMMENT, *EOF_OBJECT, *answers]
+    await each_ends(t, bodies, "a packet that is no message")
 
 
 @at_client("profile.protocol-error")
 async def server_sends_wrong_shape(t: Play) -> None:
     """Unknown tags, wrong shapes, bad IDs from a server end the client's connection."""
-    bodies = [
+    answers = says(
         b"(answer %N 1)",
         b"(response %N)",
         b"(response %N 1 2)",
@@ -249,8 +264,8 @@ async def server_sends_wrong_shape(t: Play) -> None:
         b'(response "%N" 1)',
         b"(response -1 1)",
         b"(response %N. 1)",
-    ]
-    await client_closes(t, [says(body) for body in bodies], "a server's message of wrong shape")
+    )
+    await each_ends(t, [*UNKNOWN_TAG, *WRONG_SHAPE, *BAD_ID, *answers], "a message of wrong shape")
 
 
 @at_client("profile.framing", "profile.boxes")
@@ -261,31 +276,19 @@ async def server_sends_garbage(t: Play) -> None:
         sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         sends(b"\xff" + source.randbytes(1_000)),
         sends(b"\xff\xff\xff\xff"),
-        sends((16 * 1024 * 1024 + 1).to_bytes(4, "big")),
+        sends((DEFAULT_LIMITS.packet + 1).to_bytes(4, "big")),
         sends(b"\x00\x00\x00\x00"),
         sends(b"\x00\x00\x00\x01\x80"),
         sends(b"\x00\x00\x00\x27" + bytes(39)),
         sends(b"\x00\x00\x00\x28" + bytes(40)),
     ]
-    await client_closes(t, attacks, "garbage from a server")
+    await each_ends(t, attacks, "garbage")
 
 
 @at_client("profile.reads-like-chicken")
 async def server_writes_otherwise(t: Play) -> None:
     """White space, comments and brackets in a server's messages are read by the client as CHICKEN reads them."""
-    async with attacked_client(t) as server:
-        conn, bad = await server.connected()
-        for body in (
-            b" \t\n(response %d (1 2))\r\n ",
-            b"; first\n(response %d (1 2)) ; last",
-            b"#| a #| b |# |# (response #;7 %d (1 #| x |# 2)) #;(one more)",
-            b"(response %d [1 2])",
-            b"(response . (%d (1 . (2 . ()))))",
-        ):
-            asked = t.spawn(conn.request(["echo", 1]))
-            _, number, _ = await bad.hear()
-            await bad.say(body % number)
-            t.equal(await asked, [1, 2], f"an answer that is written otherwise: {body!r}")
+    await _is_understood(t)
 
 
 @at_client("profile.no-answer", "profile.protocol-error")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import abc
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from ...model import Failure
-from ...play import PASSPHRASE, USER, Conn, NetworkFailed, Play, Served, same, show
+from ...play import PASSPHRASE, PATIENCE, USER, Conn, NetworkFailed, Play, Served, Side, same, show
 from ...raw import BadServer, Raw, attack, good_server
 from ..base import cases
 
@@ -15,7 +17,6 @@ at_server = cases("guards.survives", opponent="client")
 """A case in which the runner is a bad client, at the peer's server."""
 at_client = cases("guards.survives", opponent="server")
 """A case in which the runner is a bad server, at the peer's client."""
-HELLO_SECONDS = 10.0  # what the design gives a hello; a few more are allowed before it counts as endless
 
 
 @contextlib.asynccontextmanager
@@ -66,16 +67,6 @@ async def attacked_client(t: Play) -> AsyncIterator[BadServer]:
     await after.echo("the good server, connected to after the attack")
 
 
-async def bodies_close(t: Play, bodies: Sequence[bytes], what: str) -> None:
-    """Each of these message bodies is a protocol error: the connection closes, what waits on it fails."""
-    async with attacked_server(t) as served:
-        for body in bodies:
-            bad = await attack(t, served)
-            await is_served(bad, "good so far")
-            await bad.say(body)
-            await bad.must_end(f"{what} did not end the connection: {body[:80]!r}")
-
-
 async def opened_by(t: Play, served: Served, bad: Raw) -> Conn:
     """The server's end of the last connection."""
     await is_served(bad, "so that the open handler has run")
@@ -83,45 +74,115 @@ async def opened_by(t: Play, served: Served, bad: Raw) -> Conn:
     return served.connections[-1]
 
 
-async def client_closes(t: Play, attacks: Sequence[Any], what: str) -> None:
-    """Whatever the server does here ends the client's connection: its request fails, its close handler runs once."""
-    async with attacked_client(t) as server:
-        for index, act in enumerate(attacks):
-            conn, bad = await server.connected()
-            asked = t.spawn(conn.request(["echo", "waiting"]))
-            kind, number, _ = await bad.hear()
-            t.check(kind == "request", "the client's request", actual=kind)
+class Victim(abc.ABC):
+    """The attacked peer, at whichever end of the connection it is."""
+
+    def __init__(self, t: Play) -> None:
+        self.t = t
+        self.side: Side = t.sides[0]
+
+    @abc.abstractmethod
+    async def meet(self) -> tuple[Conn, Raw]:
+        """A new connection, good so far: the victim's end, and the runner's."""
+
+    async def waits(self) -> tuple[Conn, Raw, asyncio.Future[Any], int]:
+        """As `meet`, with a request of the victim that waits for its answer: the two ends, the request, and its ID."""
+        conn, bad = await self.meet()
+        asked = self.t.spawn(conn.request(["echo", "waiting"]))
+        return conn, bad, asked, await self.asks(bad)
+
+    async def asks(self, bad: Raw) -> int:
+        """The ID of the request that the victim sends now."""
+        kind, number, _ = await bad.hear()
+        self.t.check(kind == "request", f"the {self.side.role}'s request", actual=kind)
+        return number
+
+    async def count_runs(self, name: str) -> int:
+        """How often the victim's handler counted under this name."""
+        _, probe = await self.meet()
+        value = await probe.request(["count", name])
+        if not isinstance(value, int):
+            raise Failure("a counter that is not a number", actual=show(value))
+        return value - 1
+
+    async def ends(self, conn: Conn, bad: Raw, asked: asyncio.Future[Any] | None, what: str) -> list[bytes]:
+        """See that the connection is over on both sides: what waited fails, the close handler runs once.
+
+        Returns:
+            What the victim still sent.
+        """
+        if asked is not None:
+            failing = self.t.within(PATIENCE, asked, f"the failing of the {self.side.role}'s request ({what})")
+            await self.t.fails(failing, NetworkFailed, why=f"a request that waits: {what}")
+        rest = await bad.must_end(f"{what} did not end the connection")
+        await conn.closed()
+        await self.side.settle()
+        self.t.check(
+            conn.closings == 1, f"how often the close handler ran: {what}", expected="1", actual=str(conn.closings)
+        )
+        return rest
+
+
+class _Server(Victim):
+    def __init__(self, t: Play, served: Served) -> None:
+        super().__init__(t)
+        self.served = served
+
+    async def meet(self) -> tuple[Conn, Raw]:
+        bad = await attack(self.t, self.served)
+        return await opened_by(self.t, self.served, bad), bad
+
+
+class _Client(Victim):
+    def __init__(self, t: Play, server: BadServer) -> None:
+        super().__init__(t)
+        self.server = server
+
+    async def meet(self) -> tuple[Conn, Raw]:
+        conn, bad = await self.server.connected()
+        await is_served(bad, "good so far")
+        return conn, bad
+
+
+@contextlib.asynccontextmanager
+async def attacked(t: Play) -> AsyncIterator[Victim]:
+    """Whoever is attacked in this cell, the server or the client, with its neighbours."""
+    if t.sides[0].role == "server":
+        async with attacked_server(t) as served:
+            yield _Server(t, served)
+    else:
+        async with attacked_client(t) as server:
+            yield _Client(t, server)
+
+
+Attack = tuple[str, Callable[[Raw, int], Awaitable[Any]]]
+"""What it is, in words, and what is done: over which connection, while which request of the victim waits."""
+
+
+async def each_ends(t: Play, attacks: Sequence[Attack], what: str) -> None:
+    """See that each attack ends its connection, at whichever end the victim is, and nothing else."""
+    async with attacked(t) as victim:
+        for shown, act in attacks:
+            conn, bad, asked, number = await victim.waits()
             await act(bad, number)
-            await t.fails(
-                t.within(10, asked, f"the failing of the client's request ({what}, {index + 1}.)"),
-                NetworkFailed,
-                why=f"{what} ({index + 1}. of {len(attacks)})",
-            )
-            await conn.closed()
-            await bad.must_end(f"the client keeps its connection open after {what}")
-            await t.client.settle()
-            t.check(
-                conn.closings == 1, "how often the client's close handler ran", expected="1", actual=str(conn.closings)
-            )
+            await victim.ends(conn, bad, asked, f"{what}: {shown}")
 
 
-def says(*bodies: bytes) -> Any:
-    """An attack: these messages, each in a packet of its own; `%N` stands for the ID of the request that waits."""
+def says(*bodies: bytes) -> list[Attack]:
+    """Attacks with one message each; `%N` in it stands for the ID of the victim's request that waits."""
 
-    async def act(bad: Raw, number: int) -> None:
-        for body in bodies:
-            await bad.say(body.replace(b"%N", str(number).encode()))
+    def attack(body: bytes) -> Attack:
+        return repr(body[:80]), lambda bad, number: bad.say(body.replace(b"%N", str(number).encode()))
 
-    return act
+    return [attack(body) for body in bodies]
 
 
-def sends(*pieces: bytes, end: bool = False) -> Any:
+def sends(data: bytes, *, end: bool = False) -> Attack:
     """An attack: these bytes as they are, and perhaps the end of the direction."""
 
     async def act(bad: Raw, number: int) -> None:
-        for piece in pieces:
-            await bad.send(piece)
+        await bad.send(data)
         if end:
             bad.end()
 
-    return act
+    return repr(data[:20]) + (" and the end" if end else ""), act
