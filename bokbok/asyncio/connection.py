@@ -782,22 +782,35 @@ def open_connection(
         place, limit = parse_address(address), seconds(connect_timeout, "connect_timeout")
         protocol = wire.Connection("client", user=user, key=key, profile=profile, limits=limits, guards=guards)
         connection = Connection(protocol, on_request=on_request, on_close=on_close, limits=limits)
-        try:
-            sock = await asyncio.wait_for(_connect(place), limit)
-        except (asyncio.TimeoutError, TimeoutError):
-            raise ConnectTimeout(
-                f"cannot connect to {format_address(place)}: no answer within {connect_timeout} s"
-            ) from None
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.create_connection(lambda: StreamProtocol(connection, place), sock=sock)
-        except BaseException:
-            connection._asked_to_close = True  # nobody has it, so nobody is told of its end
-            sock.close()
-            raise
+        await reach(connection, place, limit)
         return connection
 
     return _Opening(open_)
+
+
+async def reach(connection: Connection, place: Address, limit: float | None) -> None:
+    """Connect a client's connection, which has no transport yet.
+
+    Args:
+        connection: made for this.
+        place: where the server listens.
+        limit: seconds that it may take; `None` for as long as the system takes.
+
+    Raises:
+        ConnectFailed: no connection came about.
+        ConnectTimeout: it took too long.
+    """
+    try:
+        sock = await asyncio.wait_for(_connect(place), limit)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise ConnectTimeout(f"cannot connect to {format_address(place)}: no answer within {limit} s") from None
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.create_connection(lambda: StreamProtocol(connection, place), sock=sock)
+    except BaseException:
+        connection._asked_to_close = True  # nobody has it, so nobody is told of its end
+        sock.close()
+        raise
 
 
 async def _connect(place: Address) -> socket.socket:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Generic, TypeVar
 
 from .. import wire
 from .._sockets import DEFAULT_BACKLOG, Listener, listen
@@ -18,6 +18,8 @@ from ..address import Address, AddressLike, format_address, parse_address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
 
 __all__ = ["Server", "start_server"]
+
+_S = TypeVar("_S", bound="Server")
 
 _log = logging.getLogger("bokbok.asyncio")
 
@@ -155,7 +157,15 @@ class Server:
             guards=self._guards,
             hellos=self._hellos,
         )
-        connection = Connection(
+        connection = self._connection(protocol)
+        self._connections.add(connection)
+        task = self._loop.create_task(self._set_up(connection, sock))
+        self._setting_up.add(task)
+        task.add_done_callback(self._setting_up.discard)
+
+    def _connection(self, protocol: wire.Connection) -> Connection:
+        """What serves a connection that was accepted; a bridge has its own."""
+        return Connection(
             protocol,
             on_request=self._on_request,
             on_open=self._on_open,
@@ -164,10 +174,6 @@ class Server:
             limits=self._limits,
             server=self,
         )
-        self._connections.add(connection)
-        task = self._loop.create_task(self._set_up(connection, sock))
-        self._setting_up.add(task)
-        task.add_done_callback(self._setting_up.discard)
 
     async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -191,17 +197,17 @@ class Server:
             self._stopped.set_result(None)
 
 
-class _Starting:
+class Starting(Generic[_S]):
     """What `start_server` returns: to be awaited, or entered with `async with`."""
 
-    def __init__(self, start: Callable[[], Any]) -> None:
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, _S]]) -> None:
         self._start = start
-        self._server: Server | None = None
+        self._server: _S | None = None
 
-    def __await__(self) -> Generator[Any, None, Server]:
-        return cast("Generator[Any, None, Server]", self._start().__await__())
+    def __await__(self) -> Generator[Any, None, _S]:
+        return self._start().__await__()
 
-    async def __aenter__(self) -> Server:
+    async def __aenter__(self) -> _S:
         self._server = await self
         return self._server
 
@@ -223,7 +229,7 @@ def start_server(
     profile: wire.ProfileLike = None,
     limits: wire.Limits = wire.DEFAULT_LIMITS,
     guards: wire.Guards = wire.DEFAULT_GUARDS,
-) -> _Starting:
+) -> Starting[Server]:
     """Start a server on this event loop (API reference: `start-server`): `await` it, or enter it with `async with`.
 
     Args:
@@ -264,4 +270,4 @@ def start_server(
             guards=guards,
         )
 
-    return _Starting(start)
+    return Starting(start)

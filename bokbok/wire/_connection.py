@@ -286,12 +286,13 @@ class Connection:
         self._outstanding.add(id)
         return id
 
-    def respond(self, id: int, message: Any) -> WriteError | None:
+    def respond(self, id: int, message: Any, *, refusal: str = "the answer cannot travel") -> WriteError | None:
         """Answer one of the peer's requests.
 
         Args:
             id: the ID of a `RequestReceived` that was not answered yet.
             message: the answer.
+            refusal: what the error that stands in for an answer that cannot travel begins with.
 
         Returns:
             `None`; or, where the answer cannot travel, why: the request was then answered with that error instead.
@@ -308,7 +309,7 @@ class Connection:
                 raise self._too_long(body)
             self._put_response(body)
         except WriteError as error:
-            self._send_error(id, f"the answer cannot travel: {error}")
+            self._send_error(id, f"{refusal}: {error}")
             return error
         except BaseException:
             self._unanswered[id] = self._unanswered.get(id, 0) + 1

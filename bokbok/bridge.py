@@ -1,0 +1,404 @@
+"""A bridge stands between peers that speak different profiles or have different security, and forwards between them.
+
+This module knows how two connections are joined: which request there stands for which one here, what becomes of a datum
+that one of the two sides cannot hold, who waits for whom. Each of the two is a connection of `bokbok.asyncio`, with a
+`wire.Connection` of its own; no request handler runs here, and no task waits for an answer.
+
+**Back-pressure.** What has come on one side is written to the other at once, so nothing waits between the two but what
+the other side's transport has not sent yet. While there is any of that, the first side is not read. This cannot lock
+anybody up: what is not read could not have been written, since all of it, requests and answers, goes that same way.
+So a bridge holds, for each direction of a pair, what one read has brought (256 KiB, or the one packet that it
+completes), as it is written on the other side.
+
+**The end.** An end of file is handed on as one, behind what came before it. So both peers see what they would see of
+each other: the waiting requests of the one that is told fail at once, handlers that run go on, and their answers still
+come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from . import wire
+from ._handlers import STOPPING, error_text
+from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, LINGER_BYTES, Listener, listen, seconds
+from .address import Address, AddressLike, format_address, parse_address
+from .asyncio.connection import Connection, KeyLookup, reach
+from .asyncio.server import Server, Starting
+from .errors import BokbokError, ConnectionClosed, WriteError
+from .keys import Key
+
+__all__ = ["Bridge", "Login", "start_bridge"]
+
+_log = logging.getLogger("bokbok.bridge")
+
+Login = tuple[str, Key]
+"""As whom somebody speaks to the target: a username and its key there."""
+LoginLookup = Callable[[str | None], Login | Awaitable[Login | None] | None]
+"""`user_to_login(user) -> (user, key) | None`: a plain function or a coroutine function."""
+
+_ORDINARY_END = "the other end closed the connection"
+
+
+class _Leg(Connection):
+    """One of the two connections of a pair. What comes on it goes to the other one."""
+
+    def __init__(self, bridge: Bridge, side: str, protocol: wire.Connection, **options: Any) -> None:
+        super().__init__(protocol, on_request=None, on_close=None, limits=bridge._limits, **options)
+        self._bridge = bridge
+        self._side = side
+        self._dialect = bridge._profiles[side].dialect
+        self._most = bridge._limits.running + bridge._limits.waiting
+        self._other: _Leg | None = None
+        self._asked: dict[int, int] = {}
+        """Requests that were written here and are not answered yet: the ID here, and the one at the other leg."""
+        self._early: list[wire.Event] | None = []
+        """What has come before the other leg was there; `None` once it is."""
+        self._reaching: asyncio.Task[Any] | None = None
+        self._said_all = False  # an end of file was written
+
+    def __repr__(self) -> str:
+        place = format_address(self._address) if self._address is not None else "not connected"
+        user = f" as {self.user!r}" if self.user is not None else ""
+        return f"<bridge's {self._side} {place}{user}>"
+
+    # The beginning.
+
+    def _opened(self) -> None:
+        self._was_open = True
+        if self._other is not None:  # this is the target's
+            self._other._join()
+            return
+        self._loop.call_soon(self._wait_for_other)  # not at once: a transport may be about to begin to read
+        self._reaching = self._loop.create_task(self._reach_target())
+        self._keep(self._reaching)
+
+    def _wait_for_other(self) -> None:
+        if self._early is not None and not self._ended:
+            assert self._transport is not None
+            self._transport.pause_reading()
+
+    async def _reach_target(self) -> None:
+        bridge = self._bridge
+        try:
+            login = await bridge._log_in(self.user)
+            protocol = bridge._to_target(login)
+            target = self._other = _Leg(bridge, "target", protocol)
+            target._other = self
+            await reach(target, bridge.target, bridge._connect_timeout)
+        except asyncio.CancelledError:
+            if not self._ended:
+                raise
+            return
+        except Exception as error:
+            expected = isinstance(error, (BokbokError, ValueError))
+            _log.warning("%r: not connected to the target: %s", self, error_text(error), exc_info=not expected)
+            self._lingering = LINGER_BYTES
+            self._end(ConnectionClosed("the bridge could not connect to its target"))
+            return
+        finally:
+            self._reaching = None
+        # So that a bridge which is waited for waits for both.
+        await asyncio.shield(target._transport_closed)
+
+    def _join(self) -> None:
+        """The other leg is there: hand on what has come meanwhile, and read on."""
+        target = self._other
+        assert target is not None
+        early, self._early, target._early = self._early or [], None, None
+        _log.debug("%r: joined to %r", self, target)
+        self._take_in(early)
+        if target._writable is None:
+            self._read_on()
+
+    # What comes.
+
+    def _take_in(self, events: list[wire.Event]) -> None:
+        other = self._other
+        for event in events:
+            kind = type(event)
+            if kind in _ANSWERED_HERE:
+                super()._take_in([event])
+            elif self._early is not None:
+                self._early.append(event)
+            elif other is None or self._ended:
+                return
+            elif kind is wire.RequestReceived:
+                event = cast(wire.RequestReceived, event)
+                self._hand_on_request(other, event.id, event.message)
+            elif kind is wire.PeerFinished:
+                event = cast(wire.PeerFinished, event)
+                self._hand_on_end(other, event.error)
+            else:
+                self._hand_on_answer(other, cast(_Answer, event))
+        if other is not None and not self._ended:
+            other._flush()
+            self._flush()
+            self._settle()
+
+    def _hand_on_request(self, other: _Leg, id: int, message: Any) -> None:
+        if self._closing and not (other._side == "client" and self._asked):
+            # As at a server that stops; but what runs may ask back.
+            self._refuse_request(id, STOPPING)
+        elif len(other._asked) >= self._most:
+            self._refuse_request(id, f"too many requests: {len(other._asked)} wait for their answers")
+        else:
+            try:
+                there = other._wire.request(message)
+            except WriteError as error:
+                text = f"{other._cannot_take('request')}: {error}"
+                _log.warning("%r: %s", self, text)
+                self._refuse_request(id, text)
+            except ConnectionClosed:
+                pass  # its peer sends no more, and this leg's has been told: nobody waits for the answer
+            else:
+                other._asked[there] = id
+
+    def _refuse_request(self, id: int, text: str) -> None:
+        self._wire.fail(id, text)
+        self._check_unsent()
+
+    def _hand_on_answer(self, other: _Leg, event: _Answer) -> None:
+        there = self._asked.pop(event.id, None)
+        if there is None or other._wire.state == "closed":
+            return
+        if type(event) is wire.ResponseReceived:
+            problem = other._wire.respond(there, event.message, refusal=other._cannot_take("answer"))
+            if problem is not None:
+                _log.warning("%r: %s: %s", self, other._cannot_take("answer"), problem)
+        elif type(event) is wire.ErrorReceived:
+            other._wire.fail(there, event.message)
+        else:
+            assert type(event) is wire.AnswerUnreadable
+            other._wire.fail(there, f"the answer cannot be read: {event.problem}")
+
+    def _cannot_take(self, what: str) -> str:
+        return f"the bridge cannot write the {what} to the {self._side} in {self._dialect}"
+
+    # Back-pressure.
+
+    def _pause_writing(self) -> None:
+        super()._pause_writing()
+        other = self._other
+        if other is not None and other._transport is not None and not other._ended:
+            other._transport.pause_reading()
+
+    def _resume_writing(self) -> None:
+        super()._resume_writing()
+        if self._other is not None and self._writable is None:
+            self._other._read_on()
+
+    def _read_on(self) -> None:
+        if self._transport is not None and self._early is None and not self._ended:
+            self._transport.resume_reading()
+
+    # The end.
+
+    def _hand_on_end(self, other: _Leg, error: ConnectionClosed) -> None:
+        """This leg's peer sends no more: so does the other leg, once it has written what came before."""
+        level = logging.DEBUG if error.reason == _ORDINARY_END else logging.WARNING
+        _log.log(level, "%r: %s", self, error.reason)
+        self._asked.clear()  # no answers to them will come, and who asked is told by the end of file
+        other._say_all()
+
+    def _say_all(self) -> None:
+        if self._said_all or self._ended or self._transport is None:
+            return
+        self._hand_over()  # also what waits for a slow peer: the end comes behind it
+        self._said_all = True
+        try:
+            self._transport.write_eof()
+        except OSError:
+            self._transport.abort()
+
+    def _hand_over(self) -> None:
+        if self._said_all:
+            self._wire.data_to_send()  # nobody is to get it
+            self._unflushed = 0
+        else:
+            super()._hand_over()
+
+    def _settle(self) -> None:
+        """End both, once nothing that either peer waits for can come any more, and both have taken what came."""
+        other = self._other
+        if other is None or self._early is not None or self._ended or other._ended:
+            return
+        if self._writable is not None or other._writable is not None:
+            return
+        if self._wire.state == "peer-finished" and not other._asked:
+            self._end(ConnectionClosed(_ORDINARY_END))
+        elif other._wire.state == "peer-finished" and not self._asked:
+            other._end(ConnectionClosed(_ORDINARY_END))
+        elif self._closing and not self._asked and not other._asked:
+            self._linger()
+            self._end(ConnectionClosed("the bridge was stopped"))
+
+    def _close_if_idle(self) -> None:
+        self._settle()
+
+    @property
+    def _closing(self) -> bool:
+        return self._bridge._stopping
+
+    def _drain(self) -> None:
+        if self._early is not None:  # the target has heard nothing yet
+            self._linger()
+            self._end(ConnectionClosed("the bridge was stopped"))
+        super()._drain()
+
+    def _linger(self) -> None:
+        """What may be on its way here must not make a reset of the end."""
+        self._lingering = 0 if self._wire.state == "peer-finished" else LINGER_BYTES
+
+    def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
+        if self._ended:
+            return
+        other = self._other
+        if other is None or not other._ended:  # else this one only follows
+            _log.log(logging.WARNING if abort else logging.DEBUG, "%r: %s", self, error.reason)
+        super()._end(error, abort=abort)
+        self._asked.clear()
+        self._early = None
+        if self._reaching is not None and self._reaching is not asyncio.current_task():
+            self._reaching.cancel()
+        if other is not None and not other._ended:
+            other._linger()
+            other._end(ConnectionClosed(f"the bridge's {self._side}: {error.reason}"))
+
+
+_Answer = wire.ResponseReceived | wire.ErrorReceived | wire.AnswerUnreadable
+_ANSWERED_HERE = (wire.HelloReceived, wire.RequestUnreadable, wire.Closed)
+"""Events that concern this leg alone."""
+
+
+class Bridge(Server):
+    """A bridge that is running, or was. Made by `start_bridge`.
+
+    It is waited for and stopped as a server is. As an asynchronous context manager it stops itself at the end, and
+    waits until it has.
+
+    Attributes:
+        target: where it connects to.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        target: Address,
+        *,
+        user_to_login: LoginLookup | None,
+        target_profile: wire.Profile,
+        target_guards: wire.Guards,
+        connect_timeout: float | None,
+        profile: wire.Profile,
+        **options: Any,
+    ) -> None:
+        self.target = target
+        self._user_to_login = user_to_login
+        self._target_guards = target_guards
+        self._connect_timeout = connect_timeout
+        self._profiles = {"client": _every_digit(profile), "target": _every_digit(target_profile)}
+        super().__init__(
+            listener, on_request=None, on_open=None, on_close=None, profile=self._profiles["client"], **options
+        )
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopping else "running"
+        return f"<bokbok.bridge.Bridge {format_address(self.address)} to {format_address(self.target)}, {state}>"
+
+    def _connection(self, protocol: wire.Connection) -> Connection:
+        return _Leg(self, "client", protocol, user_to_key=self._user_to_key, server=self)
+
+    async def _log_in(self, user: str | None) -> Login | None:
+        if self._user_to_login is None:
+            return None
+        found = self._user_to_login(user)
+        login = await found if inspect.isawaitable(found) else found
+        if login is None:
+            raise BokbokError(f"user {user!r} has no login at the target" if user is not None else "no login there")
+        return login
+
+    def _to_target(self, login: Login | None) -> wire.Connection:
+        user, key = login if login is not None else (None, None)
+        return wire.Connection(
+            "client",
+            user=user,
+            key=key,
+            profile=self._profiles["target"],
+            limits=self._limits,
+            guards=self._target_guards,
+        )
+
+
+def _every_digit(profile: wire.Profile) -> wire.Profile:
+    """The profile, but that it writes every digit of a flonum: what came with them goes on with them."""
+    return dataclasses.replace(profile, dialect=dataclasses.replace(profile.dialect, exact=False))
+
+
+def start_bridge(
+    listen_at: AddressLike,
+    target: AddressLike,
+    *,
+    user_to_key: KeyLookup | None = None,
+    user_to_login: LoginLookup | None = None,
+    profile: wire.ProfileLike = None,
+    target_profile: wire.ProfileLike = None,
+    backlog: int = DEFAULT_BACKLOG,
+    connect_timeout: float | None = DEFAULT_CONNECT_TIMEOUT,
+    limits: wire.Limits = wire.DEFAULT_LIMITS,
+    guards: wire.Guards = wire.DEFAULT_GUARDS,
+    target_guards: wire.Guards = wire.DEFAULT_GUARDS,
+) -> Starting[Bridge]:
+    """Start a bridge on this event loop: `await` it, or enter it with `async with`.
+
+    For each connection that it accepts, once its hello has opened, it opens one to the target, and forwards requests,
+    answers and errors both ways.
+
+    Args:
+        listen_at: where it listens: as `start_server` takes it.
+        target: where the server is that it connects to: as `open_connection` takes it.
+        user_to_key: as `start_server` takes it. Without it, the listening side is insecure.
+        user_to_login: `user_to_login(user) -> (user, key) | None`, a plain function or a coroutine function: as whom
+            somebody who has connected (`None`: on an insecure connection) speaks to the target; `None` refuses.
+            Without it, connections to the target are insecure.
+        profile: the wire format of the listening side, or its name; the default is `inferred-1`.
+        target_profile: that of the target.
+        backlog: connections that the system holds until they are accepted.
+        connect_timeout: seconds for a connection to the target to come about; `None` for as long as the system takes.
+        limits: what the other ends may ask of this one at the most, on both sides. `running` and `waiting` together
+            are the requests of one peer that may wait for their answers; more are answered with an error.
+        guards: what is refused on the listening side although it is well formed.
+        target_guards: the same on the target's side.
+
+    Raises:
+        ConnectFailed: it cannot listen there. (Whether the target is there shows when somebody connects.)
+        AddressError: an address is in none of the forms.
+        ProfileError: there is no such profile, or the guards refuse it.
+    """
+
+    async def start() -> Bridge:
+        resolved, beyond = wire.get_profile(profile), wire.get_profile(target_profile)
+        if user_to_key is not None:
+            wire.check_cryptography(resolved, guards)
+        if user_to_login is not None:
+            wire.check_cryptography(beyond, target_guards)
+        place, limit = parse_address(target), seconds(connect_timeout, "connect_timeout")
+        return Bridge(
+            listen(parse_address(listen_at), backlog),
+            place,
+            user_to_key=user_to_key,
+            user_to_login=user_to_login,
+            profile=resolved,
+            target_profile=beyond,
+            connect_timeout=limit,
+            limits=limits,
+            guards=guards,
+            target_guards=target_guards,
+        )
+
+    return Starting(start)
