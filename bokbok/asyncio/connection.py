@@ -435,12 +435,16 @@ class Connection:
         error = None if task.cancelled() else task.exception()
         # A fault of ours, or of a profile's; handlers' errors are caught.
         if error is not None and not isinstance(error, _OF_THE_LOOP):
-            _log.error("%r: internal error", self, exc_info=error)
-            self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))  # nobody must wait for it
+            self._internal_error(error)
         elif id is not None:  # a handler that was cancelled before it had begun
             self._answer_failure(id, asyncio.CancelledError())
             self._handled()
         self._maybe_finished()
+
+    def _internal_error(self, error: BaseException) -> None:
+        """A fault of ours, or of a profile's: nobody must wait for what it has kept from happening."""
+        _log.error("%r: internal error", self, exc_info=error)
+        self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))
 
     def _maybe_finished(self) -> None:
         """Tell the server once nothing of this connection is left, not even a handler."""
@@ -685,12 +689,18 @@ class StreamProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See `asyncio.BufferedProtocol`."""
-        self._connection._received(self._buffer[:nbytes].tobytes())
+        try:
+            self._connection._received(self._buffer[:nbytes].tobytes())
+        except Exception as error:
+            self._connection._internal_error(error)
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""
         connection = self._connection
-        connection._received_eof()
+        try:
+            connection._received_eof()
+        except Exception as error:
+            connection._internal_error(error)
         return not connection._ended
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from .. import wire
-from .._sockets import DEFAULT_BACKLOG, Listener, listen
+from .._sockets import DEFAULT_BACKLOG, Listener, listen, seconds
 from ..address import Address, AddressLike, format_address, parse_address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
 
@@ -90,18 +90,27 @@ class Server:
             connection._drain()
         self._maybe_stopped()
 
-    async def wait(self) -> None:
+    async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped (API reference: `wait-until-server-stopped`).
 
         That is: `stop` was called, every connection is closed, and no handler runs any more.
 
+        Args:
+            timeout: seconds; `None` waits for as long as it takes.
+
+        Returns:
+            Whether it has stopped.
+
         Raises:
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
         """
+        limit = seconds(timeout)
         task = asyncio.current_task()
         if any(task in connection._tasks for connection in self._connections):
             raise RuntimeError("a handler cannot wait for its own server: the server waits for its handlers")
-        await asyncio.shield(self._stopped)
+        # Not `wait_for`, which would cancel what others wait for too.
+        done, _ = await asyncio.wait([self._stopped], timeout=None if limit is None else max(0.0, limit))
+        return bool(done)
 
     async def __aenter__(self) -> Server:
         return self

@@ -6,28 +6,23 @@ import asyncio
 import contextlib
 import gc
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bokbok.asyncio import Connection, Server, open_connection, start_server
+from tests.support.fixtures import address, what_is_there_already
+from tests.support.fixtures import listener as blocking_listener
 from tests.support.leaks import eventually_async, open_sockets, soon
-from tests.support.peers import KEY, Awaited, RawListener, RawPeer
+from tests.support.peers import KEY, Awaited, RawPeer
+
+__all__ = ["address", "blocking_listener", "what_is_there_already"]
 
 
 async def echo(connection: Connection, message: Any) -> Any:
     return message
-
-
-@pytest.fixture(scope="session", autouse=True)
-def what_is_there_already() -> Iterator[None]:
-    """Leave what other tests have made out of the collecting that follows each test here: that makes it fast."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +36,6 @@ async def nothing_left() -> AsyncIterator[None]:
     await eventually_async(lambda: asyncio.all_tasks() <= tasks | {asyncio.current_task()}, "every task is done")
     gc.collect()  # whatever complains about not having been closed, or looked at, complains now
     assert complaints == []
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A place to listen, of each kind."""
-    return ("tcp", "127.0.0.1", 0) if request.param == "tcp" else ("unix", str(tmp_path / "either"))
 
 
 @pytest.fixture
@@ -97,11 +86,9 @@ async def raw(serve: Any) -> AsyncIterator[Callable[[Server], Any]]:
 
 
 @pytest.fixture
-async def listener(tmp_path: Path) -> AsyncIterator[Any]:
+def listener(blocking_listener: Any) -> Any:
     """A server that sends what it likes."""
-    listening = RawListener(("unix", str(tmp_path / "raw")))
-    yield Awaited(listening)
-    listening.close()
+    return Awaited(blocking_listener)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Many at once: nothing is lost."""
+"""Many connections at once: nothing is lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from bokbok.sync import Limits
+from bokbok import Limits
 from tests.support.load import CONNECTIONS, REQUESTS, ask_all, many_files
 from tests.support.peers import SOON, USERS
 
@@ -23,12 +23,3 @@ def test_500_connections_with_10000_requests_in_flight_lose_none(serve: Any, add
     # Two threads for each connection are a thousand; the other requests wait their turn.
     server = serve(on_request, at=address, backlog=CONNECTIONS, user_to_key=USERS.get, limits=Limits(running=2))
     assert asyncio.run(ask_all(server.address, all_sent.set)) == CONNECTIONS * REQUESTS == 10_000
-
-
-def test_100_threads_over_one_connection_lose_nothing(serve: Any, connect: Any, spawn: Any, address: Any) -> None:
-    connection = connect(serve(at=address))
-
-    def ask(thread: int) -> int:
-        return sum(connection.request([thread, i]) == [thread, i] for i in range(30))
-
-    assert sum(asking.result(SOON) for asking in [spawn(ask, thread) for thread in range(100)]) == 3000

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RemoteError, RequestTimeout
-from bokbok.sync import Limits, open_connection
 from tests.support.leaks import eventually
 from tests.support.peers import SOON, USERS, framed
 
@@ -273,9 +273,9 @@ def test_what_a_refused_peer_goes_on_sending_is_dropped_up_to_a_bound(serve: Any
 
 
 def test_a_refused_peer_that_does_not_close_is_closed_after_a_while(
-    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+    front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bokbok.sync.connection.LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(f"bokbok.{front.name}.connection.LINGER_SECONDS", 0.05)
     server = serve()
     peer = raw(server)
     peer.send_message(b"nonsense")
@@ -310,9 +310,9 @@ def test_connections_beyond_the_limit_wait_until_another_is_over(serve: Any, con
     assert asking.result(SOON) == "x"
 
 
-def test_a_server_that_is_full_can_be_stopped(serve: Any, connect: Any) -> None:
+def test_a_server_that_is_full_can_be_stopped(front: Any, serve: Any, connect: Any) -> None:
     server = serve(limits=Limits(connections=1))
     connect(server).request("x")
-    open_connection(server.address).close()  # waits in the backlog
+    front.open_connection(server.address).close()  # waits in the backlog
     server.stop()
     assert server.wait(SOON)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from bokbok import Guards, Limits
 from bokbok.errors import ConnectionClosed, ProfileError
-from bokbok.sync import Guards, Limits, open_connection, start_server
 from bokbok.wire import INFERRED_1, BrokenCryptographyWarning, passphrase_to_key
 from bokbok.wire.boxes import Sent
 from bokbok.wire.framing import LengthPrefix
@@ -99,9 +99,9 @@ def test_any_profile_is_spoken_by_both_ends(serve: Any, connect: Any, seed: int)
         assert [connection.request(str(i)) for i in range(5)] == [["myuser", [str(i), "back"]] for i in range(5)]
 
 
-def test_a_profile_that_does_not_exist_is_named_before_anything_is_connected(tmp_path: Any) -> None:
+def test_a_profile_that_does_not_exist_is_named_before_anything_is_connected(front: Any, tmp_path: Any) -> None:
     with pytest.raises(ProfileError, match=r"no profile is called 'egg-0\.2'"):
-        open_connection(str(tmp_path / "nowhere"), profile="egg-0.2")
+        front.open_connection(str(tmp_path / "nowhere"), profile="egg-0.2")
 
 
 def test_ends_that_speak_different_profiles_part(serve: Any, connect: Any) -> None:
@@ -132,16 +132,18 @@ LEAKING = dataclasses.replace(INFERRED_1, name="leaking", nonces=Sent(key="zero"
 """Broken cryptography: the session key's box has the same nonce in every connection."""
 
 
-def test_a_server_does_not_start_with_broken_cryptography(tmp_path: Any) -> None:
+def test_a_server_does_not_start_with_broken_cryptography(front: Any, tmp_path: Any) -> None:
     with pytest.raises(ProfileError, match="'leaking' is broken cryptography and is not spoken"):
-        start_server(str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get)
+        front.start_server(str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get)
     assert not (tmp_path / "s").exists()
 
 
-def test_a_server_that_speaks_broken_cryptography_warns_when_it_starts(tmp_path: Any) -> None:
+def test_a_server_that_speaks_broken_cryptography_warns_when_it_starts(front: Any, tmp_path: Any) -> None:
     with (
         pytest.warns(BrokenCryptographyWarning, match="the XOR of their session keys"),
-        start_server(str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get, guards=Guards(nonce_reuse=False)),
+        front.start_server(
+            str(tmp_path / "s"), profile=LEAKING, user_to_key=USERS.get, guards=Guards(nonce_reuse=False)
+        ),
     ):
         pass
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from bokbok import Guards, Limits
 from bokbok.errors import ConnectionClosed, RemoteProtocolError
 from bokbok.keys import passphrase_to_key
-from bokbok.sync import Guards, Limits
 from tests.support.peers import KEY, SOON, USERS, framed, hello
 
 WRONG = passphrase_to_key("no, not this")
@@ -109,7 +109,7 @@ def test_nobody_is_looked_up_or_refused_before_the_whole_hello_is_there(serve: A
 
 
 def test_a_lookup_that_fails_refuses_the_user_and_is_logged(
-    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+    front: Any, serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def user_to_key(user: str) -> Any:
         raise LookupError("the database is gone")
@@ -117,7 +117,7 @@ def test_a_lookup_that_fails_refuses_the_user_and_is_logged(
     with pytest.raises(ConnectionClosed, match="most likely the key is wrong"):
         connect(serve(user_to_key=user_to_key), secure=True).request("x")
     assert "the database is gone" in caplog.text
-    assert {record.name for record in caplog.records} == {"bokbok.sync"}
+    assert {record.name for record in caplog.records} == {f"bokbok.{front.name}"}
 
 
 def test_a_lookup_that_gives_up_altogether_refuses_the_user(serve: Any, connect: Any) -> None:

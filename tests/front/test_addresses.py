@@ -7,14 +7,12 @@ import os
 import pathlib
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
 
 from bokbok._sockets import BACKLOG_RETRY
 from bokbok.errors import AddressError, ConnectFailed, ConnectTimeout, ProfileError
-from bokbok.sync import open_connection, start_server
 from tests.support.leaks import open_sockets
 from tests.support.network import needs_ipv6
 from tests.support.peers import SOON, RawListener
@@ -99,37 +97,37 @@ def test_the_address_of_a_unix_connection_is_the_socket_on_both_sides(serve: Any
     assert connection.request("who am I?") == list(server.address)
 
 
-def test_a_server_is_shown_with_its_address(serve: Any, tmp_path: Any) -> None:
+def test_a_server_is_shown_with_its_address(front: Any, serve: Any, tmp_path: Any) -> None:
     server = serve(at=str(tmp_path / "here"))
-    assert repr(server) == f"<bokbok.sync.Server {tmp_path}/here, running>"
+    assert repr(server) == f"<bokbok.{front.name}.Server {tmp_path}/here, running>"
     server.stop()
-    assert repr(server) == f"<bokbok.sync.Server {tmp_path}/here, stopped>"
+    assert repr(server) == f"<bokbok.{front.name}.Server {tmp_path}/here, stopped>"
 
 
-def test_a_connection_is_shown_with_its_address_and_user(serve: Any, connect: Any) -> None:
+def test_a_connection_is_shown_with_its_address_and_user(front: Any, serve: Any, connect: Any) -> None:
     server = serve()
     connection = connect(server)
     path = server.address[1]
-    assert repr(connection) == f"<bokbok.sync.Connection {path}>"
+    assert repr(connection) == f"<bokbok.{front.name}.Connection {path}>"
     connection.close()
-    assert repr(connection) == f"<bokbok.sync.Connection {path}, closed>"
-    assert repr(connect(server, secure=True)) == f"<bokbok.sync.Connection {path} as 'myuser'>"
+    assert repr(connection) == f"<bokbok.{front.name}.Connection {path}, closed>"
+    assert repr(connect(server, secure=True)) == f"<bokbok.{front.name}.Connection {path} as 'myuser'>"
 
 
-def test_what_is_no_address_is_refused_at_once() -> None:
+def test_what_is_no_address_is_refused_at_once(front: Any) -> None:
     with pytest.raises(AddressError, match="a port is from 0 to 65535"):
-        open_connection("localhost:70000")
+        front.open_connection("localhost:70000")
     with pytest.raises(AddressError, match="expected 'HOST:PORT'"):
-        start_server(("udp", "localhost", 1))
+        front.start_server(("udp", "localhost", 1))
 
 
 # Listening.
 
 
-def test_a_port_in_use_is_refused(serve: Any) -> None:
+def test_a_port_in_use_is_refused(front: Any, serve: Any) -> None:
     _, host, port = serve(at="127.0.0.1:0").address
     with pytest.raises(ConnectFailed, match=f"cannot listen on {host}:{port}: Address already in use"):
-        start_server((("tcp"), host, port))
+        front.start_server((("tcp"), host, port))
 
 
 def test_a_socket_file_of_a_dead_server_is_replaced(serve: Any, connect: Any, tmp_path: Any) -> None:
@@ -139,23 +137,23 @@ def test_a_socket_file_of_a_dead_server_is_replaced(serve: Any, connect: Any, tm
     assert connect(serve(at=path)).request("x") == "x"
 
 
-def test_a_socket_file_of_a_live_server_is_refused_and_left_alone(serve: Any, connect: Any) -> None:
+def test_a_socket_file_of_a_live_server_is_refused_and_left_alone(front: Any, serve: Any, connect: Any) -> None:
     server = serve()
     with pytest.raises(ConnectFailed, match=r"cannot listen on .*: Address already in use"):
-        start_server(server.address)
+        front.start_server(server.address)
     assert connect(server).request("x") == "x"
 
 
-def test_a_file_that_is_no_socket_is_refused_and_left_alone(tmp_path: Any) -> None:
+def test_a_file_that_is_no_socket_is_refused_and_left_alone(front: Any, tmp_path: Any) -> None:
     (tmp_path / "here").write_text("precious")
     with pytest.raises(ConnectFailed, match=r"cannot listen on .*: Address already in use"):
-        start_server(str(tmp_path / "here"))
+        front.start_server(str(tmp_path / "here"))
     assert (tmp_path / "here").read_text() == "precious"
 
 
-def test_a_folder_that_does_not_exist_is_refused(tmp_path: Any) -> None:
+def test_a_folder_that_does_not_exist_is_refused(front: Any, tmp_path: Any) -> None:
     with pytest.raises(ConnectFailed, match="No such file or directory"):
-        start_server(str(tmp_path / "nowhere" / "here"))
+        front.start_server(str(tmp_path / "nowhere" / "here"))
 
 
 def test_the_socket_file_is_removed_when_the_server_stops(serve: Any, tmp_path: Any) -> None:
@@ -180,10 +178,10 @@ def test_a_place_is_free_again_once_its_server_has_stopped(serve: Any, connect: 
     assert connect(serve(lambda connection, message: "second", at=first.address)).request("x") == "second"
 
 
-def test_a_server_whose_profile_does_not_exist_listens_nowhere(tmp_path: Any) -> None:
+def test_a_server_whose_profile_does_not_exist_listens_nowhere(front: Any, tmp_path: Any) -> None:
     before = open_sockets()
     with pytest.raises(ProfileError, match=r"no profile is called 'egg-0\.2'"):
-        start_server(str(tmp_path / "here"), profile="egg-0.2")
+        front.start_server(str(tmp_path / "here"), profile="egg-0.2")
     assert open_sockets() == before
     assert not (tmp_path / "here").exists()
 
@@ -191,36 +189,36 @@ def test_a_server_whose_profile_does_not_exist_listens_nowhere(tmp_path: Any) ->
 # Connecting.
 
 
-def test_a_port_where_nobody_listens_refuses(listener: Any) -> None:
+def test_a_port_where_nobody_listens_refuses(front: Any, listener: Any) -> None:
     free = RawListener(("tcp", "127.0.0.1", 0))
     free.close()
     with pytest.raises(ConnectFailed, match=f"cannot connect to 127.0.0.1:{free.address[2]}: Connection refused"):
-        open_connection(free.address)
+        front.open_connection(free.address)
 
 
-def test_a_socket_file_of_a_dead_server_refuses(listener: Any) -> None:
+def test_a_socket_file_of_a_dead_server_refuses(front: Any, listener: Any) -> None:
     listener.close()
     with pytest.raises(ConnectFailed, match=r"cannot connect to .*/raw: Connection refused"):
-        open_connection(listener.address)
+        front.open_connection(listener.address)
 
 
-def test_a_path_that_does_not_exist_is_named(tmp_path: Any) -> None:
+def test_a_path_that_does_not_exist_is_named(front: Any, tmp_path: Any) -> None:
     with pytest.raises(ConnectFailed, match=f"cannot connect to {tmp_path}/nowhere: No such file or directory"):
-        open_connection(str(tmp_path / "nowhere"))
+        front.open_connection(str(tmp_path / "nowhere"))
 
 
-def test_a_path_that_is_too_long_is_a_wrong_address() -> None:
+def test_a_path_that_is_too_long_is_a_wrong_address(front: Any) -> None:
     with pytest.raises(AddressError, match="at most 107"):
-        open_connection("/" + "x" * 107)
+        front.open_connection("/" + "x" * 107)
 
 
-def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_is_named(front: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(ConnectFailed, match=r"cannot connect to no\.example:80: Name or service not known"):
-        open_connection("no.example:80")
+        front.open_connection("no.example:80")
 
 
 def both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,14 +256,14 @@ def test_the_next_address_of_a_name_is_tried_where_the_system_gave_up_on_one(
     assert connect(("tcp", "two.example", server.address[2]), connect_timeout=None).request("x") == "x"
 
 
-def test_a_host_that_does_not_answer_in_time_is_a_timeout() -> None:
+def test_a_host_that_does_not_answer_in_time_is_a_timeout(front: Any) -> None:
     full = RawListener(("tcp", "127.0.0.1", 0), backlog=0)
     try:
         full.fill()
         with pytest.raises(
             ConnectTimeout, match=r"cannot connect to 127\.0\.0\.1:\d+: no answer within 0\.05 s"
         ) as raised:
-            open_connection(full.address, connect_timeout=0.05)
+            front.open_connection(full.address, connect_timeout=0.05)
         assert isinstance(raised.value, TimeoutError)
         assert isinstance(raised.value, ConnectFailed)
     finally:
@@ -273,17 +271,17 @@ def test_a_host_that_does_not_answer_in_time_is_a_timeout() -> None:
 
 
 def test_a_unix_server_whose_backlog_is_full_is_waited_for(
-    connect: Any, tmp_path: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+    front: Any, connect: Any, tmp_path: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = threading.Event()
-    sleep = time.sleep
+    sleep = front.clock.sleep
 
-    def observed(seconds: float) -> None:
+    def observed(seconds: float) -> Any:
         if seconds == BACKLOG_RETRY:
             waiting.set()
-        sleep(seconds)
+        return sleep(seconds)
 
-    monkeypatch.setattr(time, "sleep", observed)
+    monkeypatch.setattr(front.clock, "sleep", observed)
     full = RawListener(("unix", str(tmp_path / "full")), backlog=0)
     try:
         full.fill()
@@ -296,20 +294,20 @@ def test_a_unix_server_whose_backlog_is_full_is_waited_for(
         full.close()
 
 
-def test_a_unix_server_whose_backlog_stays_full_is_a_timeout(tmp_path: Any) -> None:
+def test_a_unix_server_whose_backlog_stays_full_is_a_timeout(front: Any, tmp_path: Any) -> None:
     full = RawListener(("unix", str(tmp_path / "full")), backlog=0)
     try:
         full.fill()
         with pytest.raises(ConnectTimeout, match=r"no answer within 0\.05 s"):
-            open_connection(full.address, connect_timeout=0.05)
+            front.open_connection(full.address, connect_timeout=0.05)
     finally:
         full.close()
 
 
 @pytest.mark.parametrize("given", [{"user": "me"}, {"key": "key"}])
-def test_user_and_key_go_together(tmp_path: Any, given: Any) -> None:
+def test_user_and_key_go_together(front: Any, tmp_path: Any, given: Any) -> None:
     with pytest.raises(ValueError, match="user and key go together"):
-        open_connection(str(tmp_path / "nowhere"), **given)
+        front.open_connection(str(tmp_path / "nowhere"), **given)
 
 
 def test_a_connect_timeout_may_be_endless(serve: Any, connect: Any, address: Any) -> None:
@@ -318,7 +316,7 @@ def test_a_connect_timeout_may_be_endless(serve: Any, connect: Any, address: Any
     assert connect(server, connect_timeout=float("inf")).request("x") == "x"
 
 
-def test_a_connect_timeout_that_is_no_number_is_refused_at_once(tmp_path: Any) -> None:
+def test_a_connect_timeout_that_is_no_number_is_refused_at_once(front: Any, tmp_path: Any) -> None:
     for timeout, raises in ((float("nan"), ValueError), ("1", TypeError)):
         with pytest.raises(raises, match="connect_timeout: expected seconds or None"):
-            open_connection(str(tmp_path / "nowhere"), connect_timeout=timeout)  # type: ignore[arg-type]
+            front.open_connection(str(tmp_path / "nowhere"), connect_timeout=timeout)  # type: ignore[arg-type]

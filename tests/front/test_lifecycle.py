@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from bokbok import Limits
 from bokbok.errors import ConnectionClosed, NetworkError, RemoteError, RemoteProtocolError
 from bokbok.keys import passphrase_to_key
-from bokbok.sync import Limits, open_connection
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, RawListener, hello
 
@@ -110,10 +110,12 @@ def test_requests_of_the_open_handler_are_answered_meanwhile(serve: Any, connect
     assert connect(server, on_request=lambda connection, message: "me").request("who am I?") == "me"
 
 
-@pytest.mark.parametrize("error", [ValueError("not you"), SystemExit("not you")], ids=["error", "exit"])
+@pytest.mark.parametrize("kind", ["error", "exit"])
 def test_an_open_handler_that_fails_closes_the_connection(
-    serve: Any, connect: Any, calls: Calls, caplog: pytest.LogCaptureFixture, error: BaseException
+    front: Any, serve: Any, connect: Any, calls: Calls, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
+    error = ValueError("not you") if kind == "error" else front.deadly("not you")
+
     def on_open(connection: Any) -> None:
         raise error
 
@@ -393,14 +395,14 @@ def test_many_threads_may_close_at_once(serve: Any, connect: Any, spawn: Any) ->
     assert connection.closed
 
 
-def test_a_connection_closes_itself_at_the_end_of_a_with_statement(serve: Any) -> None:
+def test_a_connection_closes_itself_at_the_end_of_a_with_statement(front: Any, serve: Any) -> None:
     server = serve()
-    with open_connection(server.address) as connection:
+    with front.open_connection(server.address) as connection:
         assert not connection.closed
         assert connection.close_reason is None
         assert connection.request("x") == "x"
     assert connection.closed
-    with pytest.raises(ZeroDivisionError), open_connection(server.address) as connection:
+    with pytest.raises(ZeroDivisionError), front.open_connection(server.address) as connection:
         raise ZeroDivisionError
     assert connection.closed
 
@@ -519,7 +521,10 @@ def test_a_handlers_error_is_dropped_too_where_its_connection_is_over(serve: Any
     assert connect(server).closed is False
 
 
-def test_closing_does_not_wait_for_a_peer_that_does_not_read(met: Any, spawn: Any) -> None:
+def test_closing_does_not_wait_for_a_peer_that_does_not_read(
+    front: Any, met: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"bokbok.{front.name}.connection.LINGER_SECONDS", 0.01)  # for what is being sent
     connection, peer = met()
     asking = spawn(connection.request, "x" * 8_000_000)
     assert peer.receive_some(1) == 1  # it is being sent

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RemoteError
 from bokbok.keys import passphrase_to_key
-from bokbok.sync import Limits
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, framed, hello
 
@@ -18,7 +18,7 @@ WRONG = passphrase_to_key("a wrong passphrase")
 
 
 def test_a_failing_request_handler_is_logged_with_its_traceback(
-    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+    front: Any, serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def on_request(connection: Any, message: Any) -> Any:
         raise ValueError("on purpose")
@@ -26,13 +26,13 @@ def test_a_failing_request_handler_is_logged_with_its_traceback(
     with pytest.raises(RemoteError):
         connect(serve(on_request)).request("x")
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("bokbok.sync", logging.ERROR)
+    assert (record.name, record.levelno) == (f"bokbok.{front.name}", logging.ERROR)
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ValueError)
 
 
 def test_a_remote_error_that_a_handler_lets_through_is_logged_where_it_passes(
-    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+    front: Any, serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def on_request(connection: Any, message: Any) -> Any:
         raise ValueError("on purpose")
@@ -40,7 +40,7 @@ def test_a_remote_error_that_a_handler_lets_through_is_logged_where_it_passes(
     server = serve(lambda connection, message: connection.request(message))
     with pytest.raises(RemoteError):
         connect(server, on_request=on_request).request("x")
-    assert [record.name for record in caplog.records] == ["bokbok.sync"] * 2
+    assert [record.name for record in caplog.records] == [f"bokbok.{front.name}"] * 2
 
 
 def test_who_is_refused_is_logged_with_the_reason(serve: Any, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
