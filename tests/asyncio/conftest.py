@@ -16,7 +16,7 @@ from bokbok.asyncio import Connection, Server, open_connection, start_server
 from tests.support.fixtures import address, what_is_there_already
 from tests.support.fixtures import listener as blocking_listener
 from tests.support.leaks import eventually_async, open_sockets, soon
-from tests.support.peers import KEY, Awaited, RawPeer
+from tests.support.peers import KEY, SOON, Awaited, RawPeer
 
 __all__ = ["address", "blocking_listener", "what_is_there_already"]
 
@@ -52,7 +52,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     for server in servers:
         await server.stop()
     for server in servers:
-        await soon(server.wait())
+        assert await server.wait(SOON), f"{server} does not end"
 
 
 @pytest.fixture

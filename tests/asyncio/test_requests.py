@@ -183,18 +183,21 @@ async def test_a_handler_that_is_cancelled_before_it_has_begun_is_answered_with_
 
 
 @pytest.mark.parametrize("error", [type("Odd", (BaseException,), {}), asyncio.CancelledError, GeneratorExit])
-@pytest.mark.parametrize("when", ["at once", "later"])
+@pytest.mark.parametrize("when", ["plain", "at once", "later"])
 async def test_whatever_a_handler_raises_is_its_requests_error(
     serve: Any, connect: Any, error: type[BaseException], when: str
 ) -> None:
-    async def on_request(connection: Any, message: Any) -> Any:
+    def plain(connection: Any, message: Any) -> Any:
         if message == "fail":
-            if when == "later":
-                await asyncio.sleep(0)
             raise error("on purpose")
         return message
 
-    server = await serve(on_request)
+    async def coroutine(connection: Any, message: Any) -> Any:
+        if when == "later":
+            await asyncio.sleep(0)
+        return plain(connection, message)
+
+    server = await serve(plain if when == "plain" else coroutine)
     connection = await connect(server)
     with pytest.raises(RemoteError, match=f"{error.__name__}: on purpose"):
         await connection.request("fail")

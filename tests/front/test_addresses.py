@@ -15,7 +15,7 @@ from bokbok._sockets import BACKLOG_RETRY
 from bokbok.errors import AddressError, ConnectFailed, ConnectTimeout, ProfileError
 from tests.support.leaks import open_sockets
 from tests.support.network import needs_ipv6
-from tests.support.peers import SOON, RawListener
+from tests.support.peers import SOON, USERS, RawListener
 
 # Every form.
 
@@ -111,6 +111,8 @@ def test_a_connection_is_shown_with_its_address_and_user(front: Any, serve: Any,
     assert repr(connection) == f"<bokbok.{front.name}.Connection {path}>"
     connection.close()
     assert repr(connection) == f"<bokbok.{front.name}.Connection {path}, closed>"
+    server = serve(user_to_key=USERS.get)
+    path = server.address[1]
     assert repr(connect(server, secure=True)) == f"<bokbok.{front.name}.Connection {path} as 'myuser'>"
 
 

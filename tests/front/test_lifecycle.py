@@ -588,18 +588,22 @@ def test_a_server_that_vanishes_in_the_middle_of_a_lively_conversation_is_a_conn
     listening.close()
 
 
+@pytest.mark.parametrize("where", ["receive", "receive_eof"])
 def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
-    met: Any, spawn: Any, caplog: pytest.LogCaptureFixture
+    met: Any, spawn: Any, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     connection, peer = met()
 
-    def receive(data: bytes) -> Any:
+    def faulty(*data: bytes) -> Any:
         raise ZeroDivisionError("on purpose")
 
-    connection._wire.receive = receive
+    setattr(connection._wire, where, faulty)
     asking = spawn(connection.request, "x")
     peer.receive()
-    peer.send_message(b"(response 0 y)")
+    if where == "receive":
+        peer.send_message(b"(response 0 y)")
+    else:
+        peer.finish()
     with pytest.raises(ConnectionClosed, match="an internal error: ZeroDivisionError"):
         asking.result(SOON)
     assert "on purpose" in caplog.text
