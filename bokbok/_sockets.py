@@ -21,7 +21,6 @@ __all__ = [
     "DEFAULT_BACKLOG",
     "DEFAULT_CONNECT_TIMEOUT",
     "ENDLESS",
-    "LINGER_BYTES",
     "LINGER_SECONDS",
     "Listener",
     "connect_candidates",
@@ -46,10 +45,8 @@ BACKLOG_RETRY = 0.01
 """Seconds until a Unix socket whose backlog is full is tried again."""
 
 LINGER_SECONDS = 2.0
-"""Seconds in which what a refused peer still sends is read and dropped, so that the close does not become a reset; and
-in which what was written before a close may still be taken."""
-LINGER_BYTES = 1024 * 1024
-"""Bytes that are read and dropped for that, at the most."""
+"""Seconds in which what a refused peer still sends is read and dropped, however much, so that the close is not a reset;
+and in which what was written before a close may still be taken."""
 
 # When a silent peer's host is asked whether it is still there: after a minute, then every ten seconds, six times.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}

@@ -26,7 +26,7 @@ from typing import Any, cast
 
 from . import wire
 from ._handlers import STOPPING, error_text
-from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, LINGER_BYTES, Listener, listen, seconds
+from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, Listener, listen, seconds
 from .address import Address, AddressLike, format_address, parse_address
 from .asyncio.connection import Connection, KeyLookup, reach
 from .asyncio.server import Server, Starting
@@ -98,7 +98,7 @@ class _Leg(Connection):
         except Exception as error:
             expected = isinstance(error, (BokbokError, ValueError))
             _log.warning("%r: not connected to the target: %s", self, error_text(error), exc_info=not expected)
-            self._lingering = LINGER_BYTES
+            self._lingering = True
             self._end(ConnectionClosed("the bridge could not connect to its target"))
             return
         finally:
@@ -253,7 +253,7 @@ class _Leg(Connection):
 
     def _linger(self) -> None:
         """What may be on its way here must not make a reset of the end."""
-        self._lingering = 0 if self._wire.state == "peer-finished" else LINGER_BYTES
+        self._lingering = self._wire.state != "peer-finished"
 
     def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
         if self._ended:

@@ -23,7 +23,6 @@ from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
-    LINGER_BYTES,
     LINGER_SECONDS,
     connect_candidates,
     connect_failed,
@@ -110,7 +109,7 @@ class Connection:
         self._send_timer: asyncio.TimerHandle | None = None
         self._written = 0  # bytes given to the transport, ever
         self._taken = 0  # bytes that the peer had taken of them when this was last looked at
-        self._lingering = 0  # bytes that are still read and dropped
+        self._lingering = False  # what still comes is read and dropped
         self._tasks: dict[asyncio.Task[None], int | None] = {}  # with the request that nobody has begun to handle
         self._transport_closed = self._loop.create_future()
         track(self)
@@ -298,10 +297,7 @@ class Connection:
 
     def _received(self, data: bytes) -> None:
         if self._ended:
-            self._lingering -= len(data)
-            if self._lingering <= 0 and self._transport is not None:
-                self._transport.abort()
-            return
+            return  # while it lingers
         events = self._wire.receive(data)
         if not self._was_open:
             self._maybe_opened(events)
@@ -564,7 +560,7 @@ class Connection:
     def _refuse(self, error: ConnectionClosed) -> None:
         """End a connection that is not as it should be, with nothing left unread: that would make the close a reset."""
         _log.warning("%r: %s", self, error.reason)
-        self._lingering = LINGER_BYTES
+        self._lingering = True
         self._end(error)
 
     def _close_if_idle(self) -> None:
@@ -573,7 +569,7 @@ class Connection:
             if self._wire.state == "peer-finished":
                 self._end(ConnectionClosed("the other end closed the connection"))
             elif self._admission.draining:
-                self._lingering = LINGER_BYTES  # requests may be on their way: a reset could overtake an answer
+                self._lingering = True  # requests may be on their way: a reset could overtake an answer
                 self._end(ConnectionClosed("the server was stopped"))
 
     def _drain(self) -> None:

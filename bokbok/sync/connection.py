@@ -41,7 +41,6 @@ from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
     ENDLESS,
-    LINGER_BYTES,
     LINGER_SECONDS,
     connect_candidates,
     connect_failed,
@@ -284,7 +283,7 @@ class Connection:
         not run; that of the other end does. Closing twice does nothing.
         """
         self._asked_to_close = True
-        self._end(ConnectionClosed("closed by this end"))
+        self._end(ConnectionClosed("closed by this end"), flush=True)
         # Bounded: whoever reads is woken at once, but may be in a user's slow `user_to_key`.
         self._socket_closed.wait(LINGER_SECONDS)
 
@@ -398,7 +397,7 @@ class Connection:
     def _stop_sending(self) -> bool:
         """With the lock held: nobody owns the sending side any more. True if that may be what the end waited for."""
         self._sending = False
-        if self._congested:
+        if self._congested or self._ended:
             self._congested = False
             self._drained.notify_all()
         if self._ended:
@@ -873,7 +872,7 @@ class Connection:
         except BaseException as error:
             _log.error("%r: the open handler failed", self, exc_info=True)
             # It may have been there to refuse the connection: one that it did not accept is not served.
-            self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"))
+            self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"), flush=True)
         with self._lock:
             self._admission.held = False
             call = self._needs_crew()
@@ -971,37 +970,46 @@ class Connection:
             self._transmit(data)
         self._close_if_idle()
 
-    def _end(self, error: ConnectionClosed, *, linger: bool = False) -> None:
-        """End the connection for good. Only the first call does anything; from any thread."""
+    def _end(self, error: ConnectionClosed, *, flush: bool = False, linger: bool = False) -> None:
+        """End the connection for good. Only the first call does anything; from any thread.
+
+        Args:
+            error: why: what waiting requests fail with.
+            flush: what was written before is still sent, as far as the peer takes it in time.
+            linger: the same, and what the peer still sends is read and dropped.
+        """
         with self._lock:
             if self._ended:
                 return
             self._ended = True
-            self._lingering = linger
+            self._lingering = flush or linger  # keeps the socket open
             self._wire.close(error.reason)
             error = self._wire.error or error  # the first reason stays
             self._admission.clear()
             self._drained.notify_all()
         self._announce_end(error)
-        if linger and self._start(self._linger):
-            return
+        if flush or linger:
+            self._send_now()
+            # Most ends have nothing left to send, and need no thread.
+            if (linger or self._sending) and self._start(self._linger, linger):
+                return
         self._shut_down()
 
-    def _linger(self) -> None:
-        """Say that nothing more will be sent, then read and drop until the peer closes, or has had its time.
+    def _linger(self, read: bool) -> None:
+        """Send what there is, end this direction, then read and drop until the peer closes or its time is up.
 
         With anything left unread, the close would turn into a reset.
         """
+        deadline = time.monotonic() + LINGER_SECONDS
         try:
+            with self._lock:
+                while self._sending and (remaining := deadline - time.monotonic()) > 0:
+                    self._drained.wait(remaining)
             self._socket.shutdown(socket.SHUT_WR)
-            deadline = time.monotonic() + LINGER_SECONDS
-            budget = LINGER_BYTES
-            while budget > 0 and (remaining := deadline - time.monotonic()) > 0:
+            while read and (remaining := deadline - time.monotonic()) > 0:
                 self._socket.settimeout(remaining)
-                data = self._socket.recv(_READ)
-                if not data:
+                if not self._socket.recv(_READ):
                     break
-                budget -= len(data)
         except OSError:
             pass  # the peer is gone, which is all that was wanted
         self._shut_down()

@@ -157,6 +157,14 @@ class Raw:
                     return None
                 self._splitter.feed(data)
 
+    async def hear_beginning(self) -> None:
+        """Wait for the first byte of the next packet, and read no more than that."""
+        other = SERVER if self.role == CLIENT else CLIENT
+        with self.play.waiting(f"the beginning of a packet from the {other}"):
+            data = await self.play.timed(self.reader.read(1), self.play.patience)
+        self._record(other, data or None)
+        self._splitter.feed(data)
+
     async def hear(self, seconds: float | None = None) -> tuple[str, int, Any]:
         """The next message: its kind, ID and datum.
 

@@ -74,22 +74,11 @@ def test_every_case_quotes_a_requirement_of_its_kind() -> None:
 NO_CASE_YET = {
     "profile.end-drops",
     "profile.end-of-queue",
-    "profile.error-text",
-    "profile.first-datum",
     "profile.limit-connections",
-    "profile.limit-depth",
-    "profile.limit-digits",
-    "profile.limit-packet",
     "profile.limit-running",
     "profile.limit-unsent",
     "profile.limit-waiting",
-    "profile.ports",
-    "profile.stop-hello",
     "profile.stop-queue",
-    "profile.unreadable-id",
-    "profile.unreadable-unasked",
-    "guards.hello-memory",
-    "guards.window",
 }
 
 

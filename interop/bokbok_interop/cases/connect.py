@@ -14,7 +14,7 @@ from bokbok_traffic.streams import fill_backlog, open_stream
 
 from ..peers.base import HostKind
 from ..peers.local import free_port
-from ..play import Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
+from ..play import PASSPHRASE, USER, Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
 from ..raw import attack
 from .base import cases
 
@@ -215,6 +215,24 @@ async def bad_address(t: Play) -> None:
             NetworkFailed,
             why="a connection to something that is no address",
         )
+    await _works(t, served.address)
+
+
+@case("profile.ports", "open.tcp", transport="tcp", subject="client")
+async def port_too_large(t: Play) -> None:
+    """A port over 65,535 is refused, and not taken for the one that its last 16 bits name."""
+    served = await t.serve()
+    host, port = served.address[1:]
+    for beyond in (65_536, 2**32):
+        for address in (f"{host}:{port + beyond}", [Symbol("tcp"), host, port + beyond]):
+            handle = t.client.puppet.new_handle()
+            user, secret = (USER, PASSPHRASE) if t.secure else (False, False)
+            await t.fails(
+                t.client.command("connect", handle, address, user, secret),
+                Invalid,
+                NetworkFailed,
+                why=f"a connection to the port {port + beyond}",
+            )
     await _works(t, served.address)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bokbok.sexpr import Symbol
+from bokbok.sexpr import Symbol, dumps
 
 from ..play import Conn, Invalid, NetworkFailed, Play, RemoteFailed
-from ..raw import Raw, attack
+from ..raw import BadServer, Raw, attack
 from .base import case
 
 
@@ -66,6 +66,19 @@ async def empty_message(t: Play) -> None:
     mine, _ = await t.pair()
     await _fails_with(t, mine, ["fail", ""])
     await mine.echo("and on")
+
+
+@case("profile.error-text", "remote-error-message", opponent="server")
+async def text_as_it_came(t: Play) -> None:
+    """The message of an error reaches the program that asked byte for byte: an empty one, too, and one with a NUL."""
+    server = await BadServer(t).start()
+    conn, bad = await server.connected()
+    for text in ("", "a\0b", "\0", "two\nlines \x1b[0m", "\udcff", " "):
+        asked = t.spawn(conn.request(["echo", 1]))
+        _, number, _ = await bad.hear()
+        await bad.say(b"(error %d %b)" % (number, dumps(text)))
+        failed = await t.fails(asked, RemoteFailed, why="a request that was answered with an error")
+        t.equal(failed.message, text, "the message of a remote error")
 
 
 @case("open.request-handler-errors", "remote-error-message")

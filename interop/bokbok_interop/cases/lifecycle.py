@@ -13,7 +13,7 @@ from pathlib import Path
 from bokbok_traffic.capture import CLIENT, SERVER
 
 from ..model import Failure
-from ..play import Conn, Invalid, NetworkFailed, Play, Served, show
+from ..play import USER, Conn, Invalid, NetworkFailed, Play, Served, show
 from ..raw import BadServer, Raw, attack
 from .base import case
 
@@ -576,6 +576,20 @@ async def stop_refuses_requests(t: Play) -> None:
     await raw.say(b"(response %d 1)" % number)
     await raw.answer_to(asked)
     await _ends_in_order(t, raw, "stopping server")
+
+
+@case("profile.stop-hello", security="secure", opponent="client")
+async def stop_ends_hellos(t: Play) -> None:
+    """A stop closes connections whose hello has not opened, at once: it does not wait for their time to run out."""
+    served = await t.server.listen()
+    silent = await attack(t, served, hello=False)
+    half = await attack(t, served, hello=False)
+    await half.send(half.frame(USER.encode()))
+    await (await attack(t, served)).request(["echo", "so that the others are accepted"])
+    await served.stop()
+    for raw, what in ((silent, "nothing was said"), (half, "only the username was said")):
+        await raw.must_end(f"a connection on which {what} is open after its server was stopped", 5)
+    await served.wait(timeout=5)
 
 
 @case("profile.wait", "wait-stopped", opponent="client")

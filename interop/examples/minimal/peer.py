@@ -13,6 +13,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from nacl.secret import SecretBox
 from sexpr import Symbol
 
 MAX_PACKET = 16 * 1024 * 1024  # a length above it ends the connection
+LINGER_SECONDS = 2.0  # how long the end of a connection may take
 HELLO_SECONDS = 10.0  # how long a client may take over its hello
 NAME_LIMIT = 255  # bytes of a user name
 BOXED_KEY = 72  # nonce (24), tag (16), session key (32)
@@ -131,6 +133,7 @@ class Connection:
         self.closed: str | None = None
         self.closed_here = False
         self.write_lock = threading.Lock()
+        self.silent = False  # nothing more is written
         self.server: Server | None = None
 
     # -- what a program does
@@ -166,6 +169,8 @@ class Connection:
 
     def send(self, text: str) -> None:
         """Write one message; the caller holds `write_lock`. A lost connection is noticed by the reader."""
+        if self.silent:
+            return
         body = text.encode("latin-1")
         if self.box:
             body = self.seal(self.box, body)
@@ -192,7 +197,9 @@ class Connection:
                 self.packet_came(packet)
         except ProtocolError as error:
             reason = f"protocol error: {error}"
-            self.end(reason)
+            self.over(reason)
+            self.fall_silent()
+            drop_the_rest(self.sock)
         except OSError as error:
             reason = f"reading failed: {error}"
             self.end(reason)
@@ -275,6 +282,12 @@ class Connection:
         if tell:
             threading.Thread(target=self.on_close, args=(self,), daemon=True).start()
 
+    def fall_silent(self) -> None:
+        """Let what is being written get out, if the other end takes it in time; what comes later is dropped."""
+        self.silent = True
+        if self.write_lock.acquire(timeout=LINGER_SECONDS):
+            self.write_lock.release()
+
     def end(self, reason: str) -> None:
         """End both directions; the reader wakes up and closes the socket."""
         self.over(reason)
@@ -309,27 +322,22 @@ class Waiter:
 
 
 def read_packet(sock: socket.socket, limit: int) -> bytes | None:
-    """One packet, or `None` at an end of file between packets."""
+    """One packet, or `None` at an end of file, within a packet as well."""
     head = read_exactly(sock, 4)
     if head is None:
         return None
     (length,) = struct.unpack(">I", head)
     if length > limit:
         raise ProtocolError(f"a packet of {length} bytes, where {limit} are allowed")
-    body = read_exactly(sock, length)
-    if body is None and length:
-        raise ProtocolError("the connection ended in the middle of a packet")
-    return body or b""
+    return read_exactly(sock, length)
 
 
 def read_exactly(sock: socket.socket, count: int) -> bytes | None:
-    """`count` bytes, or `None` at an end of file before the first."""
+    """`count` bytes, or `None` at an end of file before the last."""
     data = bytearray()
     while len(data) < count:
         part = sock.recv(min(count - len(data), 1 << 20))
         if not part:
-            if data:
-                raise ProtocolError("the connection ended in the middle of a packet")
             return None
         data += part
     return bytes(data)
@@ -436,7 +444,7 @@ class Server:
         self.stopping = False
         self.lock = threading.Condition()
         self.connections: set[Connection] = set()
-        self.pending = 0  # accepted, their hello not yet read
+        self.pending: set[socket.socket] = set()  # accepted, their hello not yet read
         try:
             self.sock = bind(address)
             self.sock.listen(backlog)
@@ -453,7 +461,7 @@ class Server:
             except OSError:
                 return
             with self.lock:
-                self.pending += 1
+                self.pending.add(sock)
             threading.Thread(target=self.welcome, args=(sock, name), daemon=True).start()
 
     def welcome(self, sock: socket.socket, name: Any) -> None:
@@ -480,7 +488,7 @@ class Server:
                 self.finish(connection)
         finally:
             with self.lock:
-                self.pending -= 1
+                self.pending.discard(sock)
                 self.lock.notify_all()
 
     def hello(self, sock: socket.socket, user_to_key: Callable[[str], bytes | None]) -> tuple[str, bytes]:
@@ -525,6 +533,9 @@ class Server:
         self.sock.close()
         with self.lock:
             connections = list(self.connections)
+            for sock in self.pending - {connection.sock for connection in connections}:
+                with contextlib.suppress(OSError):  # it has just gone
+                    sock.shutdown(socket.SHUT_RDWR)
             self.lock.notify_all()
         for connection in connections:
             self.finish(connection)
@@ -553,13 +564,17 @@ def bind(address: Address) -> socket.socket:
 
 
 def refuse(sock: socket.socket) -> None:
-    """Close so that the client sees an end of file: with bytes left unread it would see a reset."""
-    try:
-        sock.settimeout(1.0)
+    """Close so that the client sees an end of file."""
+    drop_the_rest(sock)
+    sock.close()
+
+
+def drop_the_rest(sock: socket.socket) -> None:
+    """End this direction and read what still comes: with bytes left unread the other end would see a reset."""
+    until = time.monotonic() + LINGER_SECONDS
+    with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
-        while sock.recv(4096):
-            pass
-    except OSError:
-        pass
-    finally:
-        sock.close()
+        while (left := until - time.monotonic()) > 0:
+            sock.settimeout(left)
+            if not sock.recv(1 << 18):
+                break

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+MAX_DIGITS = 4_300  # of a number; what has more makes its request fail
 MAX_DEPTH = 10_000  # nesting that is still read; what is deeper makes its request fail
 
 
@@ -163,7 +164,7 @@ def read(text: str, at: int = 0) -> tuple[Any, int]:
                 frames[-1][2].append(value)
                 continue
             done = [value]
-        if len(frames) > MAX_DEPTH:
+        if len(frames) > MAX_DEPTH + 1:  # the outermost list is the message, which does not count
             raise ReadError(f"nested deeper than {MAX_DEPTH}")
         while done:  # hand the value to what is open; a quote is finished by it, and is a value itself
             if not frames:
@@ -268,7 +269,7 @@ def _token(text: str, at: int) -> tuple[Any, int]:
     if plain == ".":
         return _Dot(), at
     if INTEGER.match(plain):
-        if len(plain) > 4_000:
+        if len(plain) > MAX_DIGITS:
             raise ReadError(f"a number of {len(plain)} digits (at byte {start})")
         return int(plain), at
     if RATIO.match(plain) and not re.search(r"/0+\Z", plain):

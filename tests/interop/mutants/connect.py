@@ -62,3 +62,9 @@ def one_hello_at_a_time() -> None:
         return run
 
     around(P.Server, "hello", hello)
+
+
+@mutant("connect.port-too-large", role="client", transport="tcp")
+def wraps_ports() -> None:
+    """A client that takes the last 16 bits of a port that is too large."""
+    P._port = lambda port: port & 0xFFFF

@@ -273,3 +273,15 @@ def messages_of_64_kib() -> None:
 def raised_nothing_is_nothing() -> None:
     """Says "error" where the empty list was raised, and not what."""
     _on_failure(lambda real, self, n, text: real(self, n, "error" if text == "uncaught: ()" else text, failed=True))
+
+
+@mutant("errors.text-as-it-came", role="client")
+def ends_messages_at_nul() -> None:
+    """A client that ends an error's message at its first NUL."""
+    around(P.RemoteError, "__init__", lambda real: lambda self, text: real(self, text.partition("\0")[0]))
+
+
+@mutant("errors.text-as-it-came", role="client")
+def fills_empty_messages() -> None:
+    """A client that puts words of its own in the place of an empty error message."""
+    around(P.RemoteError, "__init__", lambda real: lambda self, text: real(self, text or "unknown error"))

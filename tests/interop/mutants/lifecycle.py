@@ -336,10 +336,10 @@ def ten_connections_at_most() -> None:
 
     def welcome(real: Any) -> Any:
         def run(self: Any, sock: Any, name: Any) -> None:
-            if len(self.connections) + self.pending > 10:
+            if len(self.connections) + len(self.pending) > 10:
                 sock.close()
                 with self.lock:
-                    self.pending -= 1
+                    self.pending.discard(sock)
             else:
                 real(self, sock, name)
 
@@ -541,3 +541,18 @@ def cannot_bind_again() -> None:
         return sock
 
     P.bind = bind
+
+
+@mutant("lifecycle.stop-ends-hellos")
+def waits_for_hellos_at_a_stop() -> None:
+    """Leaves connections whose hello has not opened to their time limit when it stops."""
+
+    def stop(real: Any) -> Any:
+        def run(self: Any) -> None:
+            pending, self.pending = self.pending, set()
+            real(self)
+            self.pending = pending
+
+        return run
+
+    around(P.Server, "stop", stop)

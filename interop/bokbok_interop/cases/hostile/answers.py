@@ -14,6 +14,7 @@ from .neighbours import (
 )
 
 UNASKED = says(b"(response 77 1)", b'(error 78 "x")', b"(response 4611686018427387903 ())")
+UNASKED_UNREADABLE = says(b"(response 77 #<x>)", b"(response 78 (a)", b"(error 79 #<x>)")
 
 
 @at_server("profile.protocol-error")
@@ -30,6 +31,12 @@ async def _answers_twice(t: Play) -> None:
             t.equal(await asked, "first", "the answer that came first")
             await bad.say(again % number)
             await victim.ends(conn, bad, None, "a second answer")
+
+
+@at_server("profile.unreadable-unasked", "profile.protocol-error")
+async def unasked_unreadable_answer(t: Play) -> None:
+    """An answer that does not read, to a question that was never asked, ends the connection."""
+    await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")
 
 
 @at_server("profile.protocol-error")
@@ -66,6 +73,12 @@ async def answers_in_any_order(t: Play) -> None:
 async def server_answers_unasked(t: Play) -> None:
     """An answer to a question that the client never asked ends its connection."""
     await each_ends(t, UNASKED, "an unasked answer")
+
+
+@at_client("profile.unreadable-unasked", "profile.protocol-error")
+async def server_answers_unasked_unreadably(t: Play) -> None:
+    """An answer that does not read, to a question that the client never asked, ends its connection."""
+    await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")
 
 
 @at_client("profile.protocol-error")

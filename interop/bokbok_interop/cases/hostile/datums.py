@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
+from bokbok.sexpr import MAX_DIGITS
+from bokbok.wire import DEFAULT_LIMITS
+
 from ...play import NetworkFailed, Play, Refused, RemoteFailed, show
 from ...raw import attack
 from .neighbours import (
@@ -68,6 +71,55 @@ async def unreadable_request(t: Play) -> None:
 async def unreadable_answer(t: Play) -> None:
     """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
     await _unreadable_answers(t)
+
+
+async def _edge(t: Play, fits: bytes, beyond: bytes, what: str) -> None:
+    """At a limit a request is answered, beyond it that request fails alone."""
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
+        for datum, wanted in ((fits, "response"), (beyond, "error"), (fits, "response")):
+            number, bad.ids = bad.ids, bad.ids + 1
+            await bad.say(b'(request %d ("type" %b))' % (number, datum))
+            kind, value = await bad.answer_to(number)
+            t.check(
+                kind == wanted,
+                f"a datum {'at' if datum is fits else 'beyond'} the limit of {what}",
+                expected=f"({wanted} {number} ...)",
+                actual=f"({kind} {number} {show(value, 100)})",
+            )
+
+
+async def _depth(t: Play) -> None:
+    most = DEFAULT_LIMITS.depth - 1  # without the level of the request to the service, ("type" X)
+    await _edge(t, b"(" * most + b")" * most, b"(" * (most + 1) + b")" * (most + 1), f"{most + 1:,} levels")
+
+
+async def _digits(t: Play) -> None:
+    await _edge(t, b"7" * MAX_DIGITS, b"7" * (MAX_DIGITS + 1), f"{MAX_DIGITS:,} digits")
+
+
+@at_server("profile.limit-depth")
+async def depth_limit(t: Play) -> None:
+    """A datum of 10,000 levels is read, the message's own list not counted; one of 10,001 fails alone."""
+    await _depth(t)
+
+
+@at_client("profile.limit-depth")
+async def server_depth_limit(t: Play) -> None:
+    """A client reads a datum of 10,000 levels from a server; one of 10,001 fails alone."""
+    await _depth(t)
+
+
+@at_server("profile.limit-digits")
+async def digits_limit(t: Play) -> None:
+    """A whole number of 4,300 digits is read; one of 4,301 fails alone."""
+    await _digits(t)
+
+
+@at_client("profile.limit-digits")
+async def server_digits_limit(t: Play) -> None:
+    """A client reads a whole number of 4,300 digits from a server; one of 4,301 fails alone."""
+    await _digits(t)
 
 
 @at_server("profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix")

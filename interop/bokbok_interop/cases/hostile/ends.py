@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...play import PATIENCE, USER, NetworkFailed, Play, Served
+import asyncio
+
+from ...play import PATIENCE, USER, NetworkFailed, Play, Served, show
 from ...raw import attack
 from .neighbours import (
     at_client,
@@ -48,6 +50,65 @@ async def leaves_nothing_open(t: Play) -> None:
             "descriptors of connections that are over are still open",
             lambda: f"{running.usage().files} open descriptors, {before} before 25 rounds",
         )
+
+
+MUCH = 4 * 1024 * 1024
+"""Bytes: far more than the buffers of any socket hold."""
+
+
+async def _no_reset(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad, asked, _ = await victim.waits()
+        await bad.send(bad.packet(b"nonsense") + b"x" * MUCH)
+        await victim.ends(conn, bad, asked, "nonsense with much behind it")
+        t.check(
+            bad.ended_how == "eof",
+            f"a protocol error ended the {victim.side.role}'s connection in a reset",
+            expected="an end of file",
+            actual=f"{bad.ended_how}, where {MUCH} bytes stood behind the packet that was nonsense",
+        )
+
+
+@at_server("profile.no-reset")
+async def protocol_error_is_no_reset(t: Play) -> None:
+    """However much stands behind a packet that ends the connection, the end is an end of file."""
+    await _no_reset(t)
+
+
+@at_client("profile.no-reset")
+async def servers_error_is_no_reset(t: Play) -> None:
+    """However much a server sends behind a packet that ends the connection, the client ends it by an end of file."""
+    await _no_reset(t)
+
+
+async def _written_before(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        number = await bad.ask(["echo", "x" * MUCH])
+        await bad.hear_beginning()
+        await bad.say(b"nonsense")
+        # Time itself is the subject: the other side meets the nonsense meanwhile, and has not yet lost its patience.
+        await asyncio.sleep(0.5)
+        kind, value = await bad.answer_to(number)
+        t.check(
+            kind == "response" and value == "x" * MUCH,
+            f"an answer that the {victim.side.role} had begun to write before a protocol error was cut",
+            expected=f"(response {number} ...) of {MUCH} bytes",
+            actual=f"({kind} {number} {show(value, 60)})",
+        )
+        await victim.ends(conn, bad, None, "nonsense while an answer is being written")
+
+
+@at_server("profile.written")
+async def answer_before_a_protocol_error(t: Play) -> None:
+    """An answer that was being written when a protocol error came still arrives whole."""
+    await _written_before(t)
+
+
+@at_client("profile.written")
+async def answer_before_a_servers_protocol_error(t: Play) -> None:
+    """An answer that a client was writing when the server's protocol error came still arrives whole."""
+    await _written_before(t)
 
 
 async def _half_closes(t: Play) -> None:

@@ -23,7 +23,7 @@ from .neighbours import (
 )
 
 
-@at_server("profile.framing")
+@at_server("profile.framing", "profile.limit-packet")
 async def length_over_limit(t: Play) -> None:
     """A length over the limit ends the connection at once, without waiting for the bytes."""
     async with attacked_server(t) as served:
@@ -34,7 +34,7 @@ async def length_over_limit(t: Play) -> None:
             await bad.must_end(f"a packet of {length} bytes was awaited")
 
 
-@at_server("profile.framing", timeout=40, fresh=("server",), transport="unix")
+@at_server("profile.framing", "profile.limit-packet", timeout=40, fresh=("server",), transport="unix")
 async def packet_at_the_limit(t: Play) -> None:
     """A packet of exactly the documented limit is served."""
     async with attacked_server(t) as served:
@@ -86,7 +86,7 @@ async def tiny_packets(t: Play) -> None:
         await bad.must_end("an empty message did not end the connection")
 
 
-@at_server("profile.framing", "start.close-handler")
+@at_server("profile.framing", "profile.end-in-a-packet", "start.close-handler")
 async def truncated_packet(t: Play) -> None:
     """A connection that ends inside a packet is over, its close handler runs, and nothing of the packet is served."""
     async with attacked_server(t) as served:

@@ -15,6 +15,7 @@ from .neighbours import (
     attacked,
     attacked_client,
     attacked_server,
+    count_runs,
     each_ends,
     is_served,
     opened_by,
@@ -102,6 +103,31 @@ async def not_a_list(t: Play) -> None:
 async def two_datums(t: Play) -> None:
     """Two datums in a packet end the connection."""
     await each_ends(t, TWO_DATUMS, "two datums")
+
+
+@at_server("profile.first-datum")
+async def first_datum(t: Play) -> None:
+    """Of two messages in a packet, a first one that reads is a protocol error; one that does not fails alone."""
+    async with attacked_server(t) as served:
+        name = t.new_name()
+        counts = b'"count" "%b"' % name.encode()
+        for second in (b"", b"#<x> "):
+            bad = await attack(t, served)
+            await bad.say(b"(request 0 (%b)) (request 1 (%b%b))" % (counts, second, counts))
+            rest = await bad.must_end("two messages in one packet, the first of which reads, left the connection open")
+            t.check(not rest, "one of two messages in a packet was answered", expected="nothing", actual=repr(rest[:1]))
+        bad = await attack(t, served)
+        await bad.say(b"(request 0 #<x>) (request 1 (%b))" % counts)
+        kind, value = await bad.answer_to(0)
+        t.check(
+            kind == "error",
+            "a request that does not read was not answered with an error",
+            expected='(error 0 "message")',
+            actual=f"({kind} 0 {show(value, 100)})",
+        )
+        bad.ids = 2
+        await is_served(bad, "the same connection, after a request that does not read and bytes behind it")
+        t.equal(await count_runs(t, served, name), 0, "how often a request beside another in one packet was served")
 
 
 @at_server("profile.protocol-error")

@@ -132,6 +132,27 @@ async def _reflects_a_response(t: Play) -> None:
         await victim.ends(conn, bad, None, "a response that was sent back to its sender")
 
 
+@at_server("guards.hello-memory", "guards.hello", security="secure")
+async def hello_replayed_after_a_stop(t: Play) -> None:
+    """A hello that was seen before is refused as well after another server of the same process has stopped."""
+    other = await t.server.listen()
+    async with attacked_server(t) as served:
+        name = t.new_name()
+        first = await attack(t, served, hello=False)
+        recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
+        await first.send(recorded)
+        t.equal(list(await first.answer_to(0)), ["response", 1], "the first time")
+        neighbour = await attack(t, other)
+        await is_served(neighbour, "at the other server")
+        await neighbour.close()
+        await other.stop()
+        await other.wait()
+        again = await attack(t, served, hello=False)
+        await again.send(recorded)
+        await again.must_end("a hello that was seen before opened again, after another server had stopped")
+        t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
+
+
 @at_server("guards.request-id")
 async def replayed_packet(t: Play) -> None:
     """The same packet once more is not served once more: the connection ends."""
@@ -178,6 +199,47 @@ async def every_used_id(t: Play) -> None:
                 await bad.say(b'(request %d ("echo" "again"))' % used)
                 rest = await bad.must_end(f"after the IDs {', '.join(map(str, order))} the ID {used} was used again")
                 t.check(not rest, f"after the IDs {', '.join(map(str, order))} the ID {used} was served again")
+
+
+async def _unreadable_id_is_used(t: Play) -> None:
+    async with attacked(t) as victim:
+        name = t.new_name()
+        conn, bad = await victim.meet()
+        await bad.say(b"(request 5 #<x>)")
+        t.equal((await bad.answer_to(5))[0], "error", "the kind of answer to a request that does not read")
+        await bad.say(b'(request 5 ("count" "%b"))' % name.encode())
+        rest = await victim.ends(conn, bad, None, "a request under the ID of one that does not read")
+        t.check(not rest, "a request was answered whose ID one that does not read had used")
+        t.equal(await victim.count_runs(name), 0, "how often a request under a used ID was served")
+
+
+@at_server("guards.request-id", "profile.unreadable-id")
+async def unreadable_id_is_used(t: Play) -> None:
+    """A request that does not read has used its ID: another one under it ends the connection."""
+    await _unreadable_id_is_used(t)
+
+
+@at_client("guards.request-id", "profile.unreadable-id")
+async def server_uses_unreadable_id(t: Play) -> None:
+    """A server's request that does not read has used its ID: another one under it ends the client's connection."""
+    await _unreadable_id_is_used(t)
+
+
+@at_server("guards.window", "guards.request-id")
+async def window_edge(t: Play) -> None:
+    """After ID 1,023 the ID 0 is still new; after ID 1,024 it counts as used."""
+    async with attacked_server(t) as served:
+        for base in (0, 5_000_000):
+            bad = await attack(t, served)
+            for number in (base + 1_023, base, base + 1_022, base + 1):
+                await bad.say(b'(request %d ("echo" %d))' % (number, number))
+                t.equal(list(await bad.answer_to(number)), ["response", number], f"the answer to ID {number}")
+            bad = await attack(t, served)
+            await bad.say(b'(request %d ("echo" 1))' % (base + 1_024))
+            t.equal(list(await bad.answer_to(base + 1_024)), ["response", 1], f"the answer to ID {base + 1_024}")
+            await bad.say(b'(request %d ("echo" 1))' % base)
+            rest = await bad.must_end(f"after ID {base + 1_024} the ID {base} did not end the connection")
+            t.check(not rest, f"after ID {base + 1_024} the ID {base} was served")
 
 
 @at_server("guards.request-id", "profile.ids")

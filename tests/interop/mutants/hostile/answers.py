@@ -63,3 +63,32 @@ def client_gives_up_soon() -> None:
 def client_wants_answers_in_order() -> None:
     """A client that takes an answer that comes before an older one's for a protocol error."""
     wants_answers_in_order()
+
+
+def _takes_what_does_not_read_for_an_answer() -> None:
+    def came(real: Any) -> Any:
+        def run(self: Any, packet: bytes) -> None:
+            body = self.box.decrypt(packet) if self.box else packet
+            try:
+                tag, number, datum = P.parse_message(body.decode("latin-1"))
+            except P.ProtocolError:
+                tag, number, datum = "", 0, None
+            if tag == "response" and isinstance(datum, P.Unreadable) and number not in self.waiting:
+                return
+            real(self, packet)
+
+        return run
+
+    around(C, "packet_came", came)
+
+
+@mutant("hostile.unasked-unreadable-answer")
+def ignores_unasked_answers_that_do_not_read() -> None:
+    """Ignores an answer that does not read, to a question never asked."""
+    _takes_what_does_not_read_for_an_answer()
+
+
+@mutant("hostile.server-answers-unasked-unreadably", role="client")
+def client_ignores_unasked_answers_that_do_not_read() -> None:
+    """A client that ignores an answer that does not read, to a question that it never asked."""
+    _takes_what_does_not_read_for_an_answer()

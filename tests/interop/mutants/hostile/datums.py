@@ -117,3 +117,27 @@ def interns_symbols_slowly() -> None:
         return value, at
 
     S._token = token
+
+
+@mutant("hostile.depth-limit", security="insecure")
+def counts_the_message_as_a_level() -> None:
+    """Counts the list of the message itself as a level of nesting."""
+    S.MAX_DEPTH -= 1
+
+
+@mutant("hostile.server-depth-limit", role="client", security="insecure")
+def client_reads_a_level_too_many() -> None:
+    """A client that reads one level of nesting more than the limit."""
+    S.MAX_DEPTH += 1
+
+
+@mutant("hostile.digits-limit", security="insecure")
+def reads_fewer_digits() -> None:
+    """Reads numbers of one digit less than the limit."""
+    S.MAX_DIGITS -= 1
+
+
+@mutant("hostile.server-digits-limit", role="client", security="insecure")
+def client_reads_5000_digits() -> None:
+    """A client that reads numbers of 5,000 digits."""
+    S.MAX_DIGITS = 5_000

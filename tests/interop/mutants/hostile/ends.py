@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from typing import Any
 
@@ -64,3 +66,35 @@ def never_closes_its_sockets() -> None:
         return run
 
     around(C, "read_all", read_all)
+
+
+def _shuts_down_at_once() -> None:
+    def just_shut(sock: Any) -> None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    P.drop_the_rest = just_shut
+
+
+@mutant("hostile.protocol-error-is-no-reset")
+def resets_after_a_protocol_error() -> None:
+    """Closes after a protocol error with bytes still unread."""
+    _shuts_down_at_once()
+
+
+@mutant("hostile.servers-error-is-no-reset", role="client")
+def client_resets_after_a_protocol_error() -> None:
+    """A client that closes after a protocol error with bytes still unread."""
+    _shuts_down_at_once()
+
+
+@mutant("hostile.answer-before-a-protocol-error")
+def cuts_answers_at_a_protocol_error() -> None:
+    """Cuts the answer that is being written when a protocol error comes."""
+    C.fall_silent = lambda self: self.sock.shutdown(socket.SHUT_RDWR)
+
+
+@mutant("hostile.answer-before-a-servers-protocol-error", role="client")
+def client_cuts_answers_at_a_protocol_error() -> None:
+    """A client that cuts the answer that it is writing when a protocol error comes."""
+    C.fall_silent = lambda self: self.sock.shutdown(socket.SHUT_RDWR)

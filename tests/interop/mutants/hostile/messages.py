@@ -16,6 +16,7 @@ from .._mutant import around, mutant
 @mutant(
     "hostile.not-a-list",
     "hostile.two-datums",
+    "hostile.first-datum",
     "hostile.trailing-bytes",
     "hostile.empty-message",
     "hostile.unknown-tag",
@@ -146,3 +147,21 @@ def client_knows_no_comments() -> None:
 def ids_may_be_flonums() -> None:
     """Takes a flonum that is a whole number for an ID."""
     around(P, "parse_message", lambda real: lambda text: real(re.sub(r"^(\(\w+ \d+)\.0*(?= )", r"\1", text)))
+
+
+@mutant("hostile.first-datum")
+def looks_for_an_id_behind_whole_messages() -> None:
+    """Answers any packet that begins like a request and does not read as a whole, though its first datum does."""
+
+    def parse(real: Any) -> Any:
+        def run(text: str) -> Any:
+            try:
+                return real(text)
+            except P.ProtocolError:
+                if found := P.MALFORMED.match(text):
+                    return found[1], int(found[2]), P.Unreadable("a packet that does not read")
+                raise
+
+        return run
+
+    around(P, "parse_message", parse)

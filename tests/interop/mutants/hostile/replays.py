@@ -54,7 +54,7 @@ def client_ignores_unasked_answers() -> None:
     ignores_unasked_answers()
 
 
-def _remembers_hellos(most: int) -> None:
+def _remembers_hellos(most: int) -> list[bytes]:
     claim("hardening")
     seen: list[bytes] = []
 
@@ -70,6 +70,7 @@ def _remembers_hellos(most: int) -> None:
         return run
 
     around(P.Server, "hello", hello)
+    return seen
 
 
 @mutant("hostile.hello-replayed-late")
@@ -137,3 +138,59 @@ def window_cleared_by_jumps() -> None:
         return number in seen
 
     _window(is_used)
+
+
+def _window_of(size: int, *, counts_unreadable: bool = True) -> None:
+    claim("hardening")
+
+    def came(real: Any) -> Any:
+        def run(self: Any, number: int, body: Any) -> None:
+            seen = self.__dict__.setdefault("seen_ids", set())
+            if number in seen or number <= max(seen, default=-1) - size:
+                raise P.ProtocolError(f"request {number} was used before")
+            if counts_unreadable or not isinstance(body, P.Unreadable):
+                seen.add(number)
+            real(self, number, body)
+
+        return run
+
+    around(C, "request_came", came)
+
+
+@mutant("hostile.window-edge")
+def window_of_500() -> None:
+    """Has a window of 500 IDs, and takes what is below it for used."""
+    _window_of(500)
+
+
+@mutant("hostile.window-edge")
+def window_of_1025() -> None:
+    """Has a window of one ID more than the profile's."""
+    _window_of(1_025)
+
+
+@mutant("hostile.unreadable-id-is-used")
+def unreadable_ids_stay_free() -> None:
+    """Does not count the ID of a request that does not read as used."""
+    _window_of(1_024, counts_unreadable=False)
+
+
+@mutant("hostile.server-uses-unreadable-id", role="client")
+def client_leaves_unreadable_ids_free() -> None:
+    """A client that does not count the ID of a request that does not read as used."""
+    _window_of(1_024, counts_unreadable=False)
+
+
+@mutant("hostile.hello-replayed-after-a-stop")
+def forgets_hellos_when_any_server_stops() -> None:
+    """Forgets the hellos of all its servers when one of them stops."""
+    seen = _remembers_hellos(1_000)
+
+    def stop(real: Any) -> Any:
+        def run(self: Any) -> None:
+            seen.clear()
+            real(self)
+
+        return run
+
+    around(P.Server, "stop", stop)
