@@ -1,7 +1,4 @@
-"""What both Python puppets share: lines, features, and which answer an exception is.
-
-What this module knows: the forms of the puppet protocol. What it refuses to know: threads and tasks.
-"""
+"""The forms of the puppet protocol: lines, features, and which answer an exception is."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from bokbok.sexpr import CHICKEN_5, Dotted, Symbol, dumps, loads
 
 from ..peers.base import has_ipv6
 
-__all__ = ["address_datum", "features", "parse", "refusal", "start_logging", "users_table", "write_line"]
+__all__ = ["address_datum", "features", "hello", "parse", "refusal", "start_logging", "users_table", "write_line"]
 
 
 def features() -> list[Any]:
@@ -39,12 +36,12 @@ def parse(line: bytes) -> tuple[int, str, list[Any]]:
     """A command line: its number, verb and arguments.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the line is not a command.
     """
     match loads(line):
         case [int(number), verb, *arguments] if isinstance(verb, Symbol):
             return number, verb.value(), arguments
-    raise ValueError(f"no command: {line[:200]!r}")
+    raise ValueError(f"not a command: {line[:200]!r}; expected (NUMBER VERB ARGUMENT …)")
 
 
 def write_line(datum: list[Any]) -> bytes:

@@ -1,0 +1,148 @@
+"""The puppet of a front end of this library: the puppet protocol's commands as calls of its public API.
+
+This module knows the commands. How one of them waits, and what runs beside it, is a `Front`'s affair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from bokbok import passphrase_to_key
+from bokbok.sexpr import Symbol
+
+from .forms import address_datum, hello, parse, refusal, users_table, write_line
+
+__all__ = ["Front", "Puppet"]
+
+
+@dataclass(frozen=True)
+class Front:
+    """One front end.
+
+    Attributes:
+        module: `bokbok.sync` or `bokbok.asyncio`.
+        on_request: the conformance service as its request handler.
+        call: calls a function of its public API, and waits for it.
+    """
+
+    module: ModuleType
+    on_request: Callable[..., Any]
+    call: Callable[..., Awaitable[Any]]
+
+
+class Puppet:
+    """What is open here, by handle, and the commands."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._call = front.call
+        self._connections: dict[int, Any] = {}
+        self._servers: dict[int, Any] = {}
+        self._accepted: dict[Any, int] = {}
+        self._handles = itertools.count(-1, -1)
+        self._output = threading.Lock()
+
+    def say(self, *datum: Any) -> None:
+        """Print one line. It blocks, an event loop too, while the runner does not read, which it always does."""
+        line = write_line(list(datum))
+        with self._output:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+    async def obey(self, line: bytes) -> None:
+        """Carry out one command and answer it."""
+        number, verb, arguments = parse(line)
+        command = getattr(self, f"do_{verb}", None)
+        if command is None:
+            self.say(number, Symbol("unsupported"), verb)
+            return
+        try:
+            answer = await command(*arguments)
+        except Exception as error:
+            answer = refusal(error)
+        self.say(number, *answer)
+
+    async def close(self) -> None:
+        """Close everything."""
+        for connection in list(self._connections.values()):
+            await self._call(connection.close)
+        for server in list(self._servers.values()):
+            await self._call(server.stop)
+
+    async def do_hello(self) -> list[Any]:
+        """Who this is, and what it has."""
+        return hello(self._front.module.__name__)
+
+    async def do_listen(self, handle: int, address: Any, backlog: int, users: Any) -> list[Any]:
+        """`start-server`."""
+        table = users_table(users)
+
+        def on_open(connection: Any) -> None:
+            mine = next(self._handles)
+            self._connections[mine] = connection
+            self._accepted[connection] = mine
+            self.say(Symbol("event"), Symbol("opened"), handle, mine, *_info(connection))
+
+        server = await self._call(
+            self._front.module.start_server,
+            address,
+            self._front.on_request,
+            user_to_key=None if table is None else table.get,
+            on_open=on_open,
+            on_close=lambda connection: self._say_closed(self._accepted[connection]),
+            backlog=backlog,
+        )
+        self._servers[handle] = server
+        return [Symbol("ok"), address_datum(server.address)]
+
+    async def do_connect(self, handle: int, address: Any, user: Any, passphrase: Any) -> list[Any]:
+        """`open-connection!`."""
+        self._connections[handle] = await self._call(
+            self._front.module.open_connection,
+            address,
+            None if user is False else user,
+            None if passphrase is False else passphrase_to_key(passphrase),
+            self._front.on_request,
+            lambda _: self._say_closed(handle),
+        )
+        return [Symbol("ok")]
+
+    def _say_closed(self, handle: int) -> None:
+        self.say(Symbol("event"), Symbol("closed"), handle)
+
+    async def do_request(self, handle: int, datum: Any) -> list[Any]:
+        """`request!`."""
+        return [Symbol("response"), await self._call(self._connections[handle].request, datum)]
+
+    async def do_info(self, handle: int) -> list[Any]:
+        """`connection-user` and `connection-addr`."""
+        return [Symbol("ok"), *_info(self._connections[handle])]
+
+    async def do_close(self, handle: int) -> list[Any]:
+        """`close-connection!`."""
+        await self._call(self._connections[handle].close)
+        return [Symbol("ok")]
+
+    async def do_stop(self, handle: int) -> list[Any]:
+        """`stop-server!`."""
+        await self._call(self._servers[handle].stop)
+        return [Symbol("ok")]
+
+    async def do_wait(self, handle: int) -> list[Any]:
+        """`wait-until-server-stopped`."""
+        await self._call(self._servers[handle].wait)
+        return [Symbol("ok")]
+
+    async def do_key(self, passphrase: str) -> list[Any]:
+        """`passphrase->key`."""
+        return [Symbol("ok"), passphrase_to_key(passphrase).to_bytes()]
+
+
+def _info(connection: Any) -> tuple[Any, Any]:
+    return False if connection.user is None else connection.user, address_datum(connection.address)
