@@ -230,7 +230,10 @@ def _check_outputs(*paths: str | None) -> None:
 
 def _keep(capture: Capture, path: str | None) -> None:
     if path is not None:
-        _write(path, "\n".join(capture.lines()) + "\n")
+        try:
+            capture.write(path)
+        except OSError as error:
+            raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
 
 
 _record_option = click.option("--record", metavar="FILE", help="Keep the recording too.")
@@ -244,7 +247,7 @@ _connections_option = click.option(
 @click.option("--server", metavar="HOST:PORT", help="Packet captures: which end is the server.")
 @_common
 def read(capture: str, server: str | None, common: Common) -> None:
-    """Reason from CAPTURE: a recording in JSON lines, or a pcap or pcapng file."""
+    """Reason from CAPTURE: a recording in JSON lines, or a pcap or pcapng file; - for standard input."""
     end: tuple[str, int] | None = None
     if server is not None:
         host, _, port = server.rpartition(":")
@@ -252,10 +255,12 @@ def read(capture: str, server: str | None, common: Common) -> None:
             raise click.UsageError(f"--server: {server!r}; expected HOST:PORT or :PORT")
         end = (host.strip("[]"), int(port))
     try:
-        recorded = load_recording(capture, server=end)
+        recording = load_recording(capture, server=end)
     except CaptureError as error:
         raise click.UsageError(str(error)) from None
-    common.finish(common.solved(recorded), recorded)
+    answer = common.solved(recording.connections)
+    answer.skipped = recording.skipped
+    common.finish(answer, recording.connections)
 
 
 @calibrate.command()

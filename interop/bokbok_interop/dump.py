@@ -330,7 +330,7 @@ def explain(
 def beginning(capture: Capture, profile: Profile, secrets: Mapping[str, str | Key], *, packets: int, cap: int) -> Any:
     """As `explain`, the first packets of a recording's first connection: cheap, however long the recording is."""
     first = Capture(capture.transport)
-    connection = min((chunk.conn for chunk in capture.chunks[:1]), default=0)
+    connection = next((chunk.conn for chunk in capture.chunks), 0)
     sizes = {CLIENT: 0, SERVER: 0}
     for chunk in capture.chunks:
         if chunk.conn != connection or sizes[chunk.source] > _BEGINNING:

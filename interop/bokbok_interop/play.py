@@ -56,6 +56,9 @@ Less where the whole case has little time, more where the puppets answer slowly 
 PROMPT = 0.05
 """Seconds in which a puppet of an idle machine answers `hello`, many times over. One that takes longer is not at fault:
 the machine is busy, so that all waiting is given longer in the same measure."""
+MOST_RECORDED = 64 << 20
+"""Bytes of one cell's recording, far more than a case that is about bytes needs. A direction that goes on ends there,
+with a mark."""
 SLOWEST = 8.0
 """How many times as long at the most."""
 SLEEPS = (5_000, 15_000)
@@ -528,7 +531,7 @@ class Play:
         self.patience = min(PATIENCE, limit / 3)
         self.seed = seed
         self.trace = Trace()
-        self.capture = Capture(transport)
+        self.capture = Capture(transport, limit=MOST_RECORDED)
         self.problems: list[Failure] = []
         self.touched = time.monotonic()
         self.secrets: dict[str, str] = {USER: PASSPHRASE}
@@ -615,7 +618,7 @@ class Play:
     async def relay_to(self, served: Served) -> Relay:
         """Put a relay before a server."""
         client = self.client.puppet.running
-        capture = self.capture if not self.relays else Capture(self.transport)
+        capture = self.capture if not self.relays else Capture(self.transport, limit=MOST_RECORDED)
         relay = Relay(
             client.relay_address(self.transport, self.new_name()),
             self.server.puppet.running.from_runner(served.bound),

@@ -1,27 +1,34 @@
-"""Recordings: the bytes of conversations, with their times, as JSON lines.
+"""Recordings: the bytes of conversations with their times, whole at any length.
 
-What this module knows: the format, `{"bokbok-capture": 1, "transport": ...}` and then one object for each chunk of
-bytes or end of file. What it refuses to know: what the bytes mean (`bokbok_interop.dump` does).
+A `Capture` takes chunks as they come and gives them back; what is more than a few megabytes of them lies on disk. In a
+file a recording is JSON lines: `{"bokbok-capture": 1, "transport": "tcp"}`, then one object for each chunk, each end of
+file, and each direction that ends early: `{"t": SECONDS, "from": "client" | "server", "conn": NUMBER, …}` with
+`"data": HEX`, `"eof": true` or `"lost": REASON`. `RecordingReader` reads it, in pieces of any size.
 """
 
 from __future__ import annotations
 
+import binascii
 import json
+import math
+import re
+import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Capture", "CaptureError", "Chunk", "read_capture"]
+__all__ = ["CLIENT", "SERVER", "Capture", "CaptureError", "Chunk", "RecordingReader", "read_capture"]
 
 CLIENT, SERVER = "client", "server"
 
-MAX_BYTES = 8 * 1024 * 1024
-"""Bytes of one recording that are kept: enough for any case that is about bytes, and a bound for those about load."""
+PIECE = 1 << 20
+"""Bytes of the longest chunk that is kept as one: to look at a recording takes no more memory than a few of them."""
 
 
 class CaptureError(ValueError):
-    """A file that is no recording; the message names the line."""
+    """A file is not a recording; the message names the place and what was expected there."""
 
 
 @dataclass(frozen=True)
@@ -32,48 +39,115 @@ class Chunk:
         t: seconds since the recording began.
         conn: number of the connection, from 1.
         source: who sent it, `client` or `server`.
-        data: the bytes, or `None` for an end of file.
+        data: the bytes; `None` for the end of the direction.
+        lost: why the recording of the direction ends here although the direction went on; empty for an end of file.
     """
 
     t: float
     conn: int
     source: str
     data: bytes | None
+    lost: str = ""
 
 
-@dataclass
 class Capture:
-    """A recording in memory.
+    """A recording.
+
+    The chunks are rows of a temporary SQLite database of its own, which keeps its first pages in memory, goes to a file
+    in the folder for temporary files when it grows, and vanishes with the last reference to the recording.
+
+    Args:
+        transport: `tcp` or `unix`.
+        limit: bytes that are kept; `None` for all. A direction that goes on beyond it ends there, with a mark.
 
     Attributes:
-        transport: `tcp` or `unix`.
-        chunks: in the order in which they came.
-        dropped: bytes that were not kept, for being over the limit.
+        size: bytes that are kept.
+        dropped: bytes that came behind the end of their direction's recording.
+        marks: of each direction whose recording ended early: the chunk that says so.
     """
 
-    transport: str
-    chunks: list[Chunk] = field(default_factory=list)
-    dropped: int = 0
-    size: int = 0
+    def __init__(self, transport: str, *, limit: int | None = None) -> None:
+        self.transport = transport
+        self.limit = limit
+        self.size = self.dropped = 0
+        self.marks: dict[tuple[int, str], Chunk] = {}
+        self._lengths: dict[tuple[int, str], int] = {}
+        self._ended: set[tuple[int, str]] = set()
+        self._rows = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self._rows.close)
+        self._rows.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+            "CREATE TABLE chunk (id INTEGER PRIMARY KEY, t REAL, conn INTEGER, source TEXT, data BLOB);"
+            "CREATE INDEX direction ON chunk (conn, source);"
+        )
 
-    def add(self, t: float, conn: int, source: str, data: bytes | None) -> None:
-        """Record one chunk, or an end of file."""
-        if data is not None:
-            if self.size + len(data) > MAX_BYTES:
-                self.dropped += len(data)
-                return
-            self.size += len(data)
-        self.chunks.append(Chunk(t, conn, source, data))
+    def add(self, t: float, conn: int, source: str, data: bytes | None, lost: str = "") -> None:
+        """Record one chunk; without data the end of file, or why nothing more of the direction is recorded."""
+        direction = conn, source
+        if direction in self.marks:
+            self.dropped += len(data or b"")
+            return
+        if lost:
+            self.marks[direction] = Chunk(t, conn, source, None, lost)
+            return
+        room = len(data or b"") if self.limit is None else self.limit - self.size
+        kept = None if data is None else data[:room]
+        try:
+            self._insert(t, conn, source, kept)
+        except sqlite3.OperationalError as error:  # the disk is full
+            room, kept = 0, b""
+            self.marks[direction] = Chunk(t, conn, source, None, f"the recording could not be kept: {error}")
+        self.size += len(kept or b"")
+        self._lengths[direction] = self._lengths.get(direction, 0) + len(kept or b"")
+        if data is None:
+            self._ended.add(direction)
+        elif room < len(data):
+            self.dropped += len(data) - room
+            self.marks.setdefault(
+                direction, Chunk(t, conn, source, None, f"the recording is limited to {self.limit} bytes")
+            )
+
+    def take(self, chunks: Iterable[Chunk]) -> None:
+        """Record chunks as a reader gives them."""
+        for chunk in chunks:
+            self.add(chunk.t, chunk.conn, chunk.source, chunk.data, chunk.lost)
+
+    def _insert(self, t: float, conn: int, source: str, data: bytes | None) -> None:
+        pieces = [data] if data is None else (data[at : at + PIECE] for at in range(0, len(data), PIECE))
+        for piece in pieces:
+            self._rows.execute(
+                "INSERT INTO chunk (t, conn, source, data) VALUES (?, ?, ?, ?)", (t, conn, source, piece)
+            )
+
+    @property
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks in the order in which they came, ends of file among them; the marks of early ends come last."""
+        for t, conn, source, data in self._rows.execute("SELECT t, conn, source, data FROM chunk ORDER BY id"):
+            yield Chunk(t, conn, source, data)
+        yield from self.marks.values()
 
     def connections(self) -> list[int]:
         """The numbers of the connections in it."""
-        return sorted({chunk.conn for chunk in self.chunks})
+        return sorted({conn for conn, _ in (*self._lengths, *self.marks)})
+
+    def length(self, conn: int, source: str) -> int:
+        """How many bytes of one direction of one connection are kept."""
+        return self._lengths.get((conn, source), 0)
+
+    def ended(self, conn: int, source: str) -> bool:
+        """Whether the end of file of a direction is in it."""
+        return (conn, source) in self._ended
+
+    def pieces(self, conn: int, source: str) -> Iterator[bytes]:
+        """The bytes of one direction of one connection, in pieces of a megabyte at the most."""
+        rows = self._rows.execute(
+            "SELECT data FROM chunk WHERE conn = ? AND source = ? AND data NOT NULL ORDER BY id", (conn, source)
+        )
+        return (data for (data,) in rows)
 
     def stream(self, conn: int, source: str) -> bytes:
         """All bytes of one direction of one connection."""
-        return b"".join(
-            chunk.data for chunk in self.chunks if chunk.conn == conn and chunk.source == source and chunk.data
-        )
+        return b"".join(self.pieces(conn, source))
 
     def lines(self) -> Iterator[str]:
         """The recording in its file format."""
@@ -83,47 +157,209 @@ class Capture:
             entry: dict[str, Any] = {"t": round(chunk.t, 6), "from": chunk.source}
             if several:
                 entry["conn"] = chunk.conn
-            entry |= {"eof": True} if chunk.data is None else {"data": chunk.data.hex()}
+            if chunk.data is not None:
+                entry["data"] = chunk.data.hex()
+            else:
+                entry |= {"lost": chunk.lost} if chunk.lost else {"eof": True}
             yield json.dumps(entry)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the recording to a file."""
-        path.write_text("".join(line + "\n" for line in self.lines()), encoding="ascii")
+        with open(path, "w", encoding="ascii") as file:
+            file.writelines(line + "\n" for line in self.lines())
+
+
+_DATA = re.compile(rb'"data"\s*:\s*"')
+_LONGEST_LINE = 1 << 16
+"""Bytes of a line besides its data: an entry has four short fields."""
+_LONGEST_HELD = 64 << 20
+"""Bytes of data that wait for the fields behind them."""
+_HEADER = '{"bokbok-capture": 1, "transport": ...} first (or a packet capture)'
+
+
+class RecordingReader:
+    """Reads a recording's file in pieces of any size: bytes in, chunks out. It holds one line, and of long data less.
+
+    Attributes:
+        transport: as the header has it; empty before it was read.
+    """
+
+    def __init__(self) -> None:
+        self.transport = ""
+        self._line = 1
+        self._text = bytearray()  # of the line, without what stands in the string "data"
+        self._data_at = -1  # where that string begins in the line; -1 before
+        self._in_data = False
+        self._digits = 0  # of that string
+        self._odd = b""
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._entry: dict[str, Any] | None = None  # of a line whose data is long: what stands before the data
+
+    def feed(self, data: bytes) -> Iterator[Chunk]:
+        """Take the next bytes of the file.
+
+        Raises:
+            CaptureError: they are not a recording's.
+        """
+        at = 0
+        while at < len(data):
+            if self._in_data:
+                end = data.find(b'"', at)
+                stop = len(data) if end < 0 else end
+                yield from self._decoded(data[at:stop])
+                self._in_data, at = end < 0, stop
+                continue
+            end = data.find(b"\n", at)
+            stop = len(data) if end < 0 else end
+            before = len(self._text)
+            self._text += data[at:stop]
+            found = _DATA.search(self._text) if self._data_at < 0 else None
+            if found is not None:
+                self._data_at = found.end()
+                at += found.end() - before
+                del self._text[found.end() :]
+                self._in_data = True
+                continue
+            if len(self._text) > _LONGEST_LINE:
+                raise self._wrong(1, f"an entry in less than {_LONGEST_LINE} bytes besides its data", "a longer line")
+            at = stop
+            if end >= 0:
+                at += 1
+                yield from self._finished()
+
+    def finish(self) -> Iterator[Chunk]:
+        """The file has ended.
+
+        Raises:
+            CaptureError: in the middle of an entry, or before there was one.
+        """
+        if self._in_data:
+            raise self._wrong(self._data_at + self._digits, 'a quote behind "data"', "the end of the file")
+        yield from self._finished()
+        if not self.transport:
+            raise CaptureError(f"line 1, column 1: expected {_HEADER}, found an empty file")
+
+    def _wrong(self, column: int, expected: str, found: str) -> CaptureError:
+        return CaptureError(f"line {self._line}, column {column}: expected {expected}, found {found}")
+
+    @property
+    def _object(self) -> str:
+        return "a JSON object" if self.transport else _HEADER
+
+    def _decoded(self, digits: bytes) -> Iterator[Chunk]:
+        """Some more of the string "data"; of long ones a chunk at once."""
+        wrong = re.search(rb"[^0-9A-Fa-f ]", digits)
+        if wrong is not None:
+            column = self._data_at + self._digits + wrong.start() + 1
+            raise self._wrong(column, '"data" in hexadecimal', f"{chr(wrong[0][0])!r}")
+        self._digits += len(digits)
+        digits = self._odd + digits.replace(b" ", b"")
+        even = len(digits) & ~1
+        self._odd = digits[even:]
+        self._held.append(binascii.unhexlify(digits[:even]))
+        self._held_size += even // 2
+        if self._held_size >= PIECE:
+            if self._entry is None:
+                self._entry = self._early()
+            if self._entry is not None:
+                yield self._chunk(self._entry)
+            elif self._held_size > _LONGEST_HELD:
+                raise self._wrong(1, f'"from" before so much data ({self._held_size} bytes)', "none")
+
+    def _early(self) -> dict[str, Any] | None:
+        """The entry whose data is being read, if all that tells where the data belongs stands before it."""
+        try:
+            entry = json.loads(bytes(self._text) + b'"}')
+        except ValueError:
+            return None
+        return entry if isinstance(entry, dict) and "from" in entry else None
+
+    def _chunk(self, entry: dict[str, Any]) -> Chunk:
+        source, conn, t = self._fields(entry)
+        data = b"".join(self._held)
+        self._held, self._held_size = [], 0
+        return Chunk(t, conn, source, data)
+
+    def _finished(self) -> Iterator[Chunk]:
+        """A line is whole."""
+        if self._text.strip():
+            entry = self._parsed()
+            if self.transport:
+                yield self._said(entry)
+            elif entry.get("bokbok-capture") != 1:
+                raise self._wrong(1, _HEADER, "another object")
+            else:
+                self.transport = str(entry.get("transport", "tcp"))[:16]
+        self._line += 1
+        self._text.clear()
+        self._data_at, self._digits, self._odd = -1, 0, b""
+        self._held, self._held_size, self._entry = [], 0, None
+
+    def _parsed(self) -> dict[str, Any]:
+        try:
+            entry = json.loads(self._text)
+        except json.JSONDecodeError as error:
+            column = error.pos + 1 + (self._digits if 0 <= self._data_at <= error.pos else 0)
+            # What stands there is not quoted: whoever takes the wrong file may have taken a passphrase's.
+            raise self._wrong(column, self._object, "something else") from None
+        except (ValueError, RecursionError):
+            raise self._wrong(1, self._object, "bytes that are not UTF-8, or too deeply nested") from None
+        if not isinstance(entry, dict):
+            raise self._wrong(1, self._object, "another value")
+        return entry
+
+    def _said(self, entry: dict[str, Any]) -> Chunk:
+        source, conn, t = self._fields(entry)
+        what = [name for name in ("data", "eof", "lost") if entry.get(name) not in (None, False)]
+        if len(what) != 1 or (self._data_at < 0 and "data" in what) or entry.get("data", "") != "":
+            found = f"{' and '.join(what)}" if what else "none of them"
+            raise self._wrong(1, '"data" in hexadecimal, or "eof": true, or "lost"', found)
+        if self._entry is not None and (source, conn) != self._fields(self._entry)[:2]:
+            raise self._wrong(self._column("conn"), '"from" and "conn" before so much data', "them behind it")
+        if self._odd:
+            raise self._wrong(self._data_at + self._digits + 1, '"data" in hexadecimal', "an odd number of digits")
+        if what == ["data"]:
+            return self._chunk(entry)
+        return Chunk(t, conn, source, None, str(entry.get("lost") or "")[:200])
+
+    def _fields(self, entry: dict[str, Any]) -> tuple[str, int, float]:
+        source, conn, t = entry.get("from"), entry.get("conn", 1), entry.get("t", 0)
+        if source not in (CLIENT, SERVER):
+            raise self._wrong(self._column("from"), '"from" to be "client" or "server"', _short(source))
+        if type(conn) is not int or not 0 <= conn < 1 << 63:
+            raise self._wrong(self._column("conn"), '"conn" to be a whole number', _short(conn))
+        try:
+            if type(t) not in (int, float) or not math.isfinite(t):
+                raise ValueError
+            return source, conn, float(t)
+        except (ValueError, OverflowError):
+            raise self._wrong(self._column("t"), '"t" to be a number of seconds', _short(t)) from None
+
+    def _column(self, key: str) -> int:
+        """The column of a field's name; 1 if it is not there."""
+        at = self._text.find(b'"%s"' % key.encode())
+        return at + 1 + (self._digits if 0 <= self._data_at <= at else 0)
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if type(value) is not int else str(value) if abs(value) < 1 << 64 else "a larger number"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def read_capture(lines: Iterable[str]) -> Capture:
     """Read a recording.
 
+    Args:
+        lines: of its file.
+
     Raises:
-        CaptureError: it is none, with the number of the line and what was expected there.
+        CaptureError: it is not a recording, with line, column and what was expected there.
     """
-    capture: Capture | None = None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise CaptureError(f"line {number} is no JSON: {error}") from None
-        if not isinstance(entry, dict):
-            raise CaptureError(f"line {number}: expected a JSON object")
-        if capture is None:
-            if entry.get("bokbok-capture") != 1:
-                raise CaptureError(f'line {number}: expected {{"bokbok-capture": 1, "transport": ...}} first')
-            capture = Capture(str(entry.get("transport", "tcp")))
-            continue
-        source, conn, t = entry.get("from"), entry.get("conn", 1), entry.get("t", 0)
-        if source not in (CLIENT, SERVER):
-            raise CaptureError(f'line {number}: "from" is {source!r}; expected "client" or "server"')
-        if not isinstance(conn, int) or not isinstance(t, int | float):
-            raise CaptureError(f'line {number}: "conn" is a whole number and "t" a number of seconds')
-        if entry.get("eof"):
-            capture.add(t, conn, source, None)
-            continue
-        try:
-            capture.add(t, conn, source, bytes.fromhex(entry["data"]))
-        except (KeyError, TypeError, ValueError):
-            raise CaptureError(f'line {number}: expected "data" in hexadecimal, or "eof": true') from None
-    if capture is None:
-        raise CaptureError('no line at all; expected {"bokbok-capture": 1, "transport": ...} first')
+    reader = RecordingReader()
+    capture = Capture("tcp")
+    for line in lines:
+        capture.take(reader.feed(line.encode("utf-8", "surrogateescape") + b"\n" * (not line.endswith("\n"))))
+    capture.take(reader.finish())
+    capture.transport = reader.transport
     return capture

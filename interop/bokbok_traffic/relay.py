@@ -161,7 +161,7 @@ class Relay:
     async def bytes_from(self, source: str, count: int, conn: int = 1) -> bytes:
         """Wait until that many bytes came from a side; return all that came."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self.capture.stream(conn, source)) >= count)
+            await self._changed.wait_for(lambda: self.capture.length(conn, source) >= count)
         return self.capture.stream(conn, source)
 
     async def more_from(self, source: str, than: int) -> None:

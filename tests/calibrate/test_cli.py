@@ -121,7 +121,7 @@ def test_a_passphrase_that_others_can_read_is_warned_of(calibrate: Callable[...,
     ("arguments", "problem"),
     [
         (["read", "{tmp}/nothing"], "No such file"),
-        (["read", "{tmp}/pass"], "line 1 is no JSON"),
+        (["read", "{tmp}/pass"], "line 1, column 1: expected"),
         (["read", "{tmp}"], "Is a directory"),
         (["read", "{tmp}/pass", "--server", "nowhere"], "expected HOST:PORT or :PORT"),
         (["read", "{tmp}/pass", "--out", "{tmp}/no/egg.toml"], "there is no folder"),

@@ -133,4 +133,4 @@ def test_decode_opens_a_recording_with_a_passphrase_file(tmp_path: Path) -> None
     recording.write_text("nonsense\n")
     refused = run()
     assert refused.exit_code == 2
-    assert "line 1 is no JSON" in refused.output
+    assert "line 1, column 1: expected" in refused.output

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from bokbok.errors import BokbokError
 from bokbok.wire.framing import Datums, Framing, IntegerLength, Lines, TextLength
+from bokbok_traffic.capture import CLIENT, SERVER
 from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
@@ -139,6 +140,7 @@ class Cut:
         preamble: what the client sends before its first packet.
         hello_framing: what cuts the first packets of the client's, where that is another one.
         hello: how many packets that cuts; 0 where it is the same framing.
+        whole: whether the packets are all that were sent.
     """
 
     framing: Framing
@@ -148,6 +150,7 @@ class Cut:
     preamble: bytes = b""
     hello_framing: Framing | None = None
     hello: int = 0
+    whole: bool = True
 
 
 def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> Cut | None:
@@ -163,13 +166,15 @@ def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> C
             if found is None:
                 return None
             packets, rest = found
-            if rest and (source in one.ended or not _plausible(packets, rest)):
+            if source in one.more:
+                rest = 0  # the packet goes on in bytes that are not looked at
+            elif rest and (source in one.ended or not _plausible(packets, rest)):
                 return None  # what has an end is whole
             out.append(packets)
             left += rest
     if not any(client):
         return None
-    return Cut(framing, client, server, left, preamble)
+    return Cut(framing, client, server, left, preamble, whole=not left and not any(one.more for one in recorded))
 
 
 def ends(cut: Cut, index: int, source: str) -> list[int]:
@@ -337,13 +342,13 @@ class _Suiting:
     """Which framings cut everything that the servers sent, to the last byte."""
 
     def __init__(self, recorded: list[Recorded]) -> None:
-        self._streams = [one.server for one in recorded if one.server]
+        self._streams = [(one.server, SERVER in one.more) for one in recorded if one.server]
         self._known: dict[Framing, bool] = {}
 
     def __call__(self, framing: Framing) -> bool:
         if framing not in self._known:
-            found = (_split(framing, stream) for stream in self._streams)
-            self._known[framing] = all(one is not None and one[0] and not one[1] for one in found)
+            found = ((_split(framing, stream), more) for stream, more in self._streams)
+            self._known[framing] = all(one is not None and one[0] and (more or not one[1]) for one, more in found)
         return self._known[framing]
 
 
@@ -362,6 +367,8 @@ def _behind_preambles(recorded: list[Recorded], user: bytes, suits: _Suiting, cl
 
 
 _LONGEST_HELLO = 2048
+_MOSTLY = 4096
+"""Bytes in which most packets end."""
 _MOST_STARTS = 24
 _MOST_HELLO_PACKETS = 5
 
@@ -376,7 +383,7 @@ def _behind_hellos(recorded: list[Recorded], suits: _Suiting, clock: Clock) -> l
     for framing in filter(suits, inner):
         if isinstance(framing, (Datums, Lines)):
             continue
-        starts = [_starts(framing, one.client, clock) for one in recorded if one.client]
+        starts = [_starts(framing, one.client, CLIENT in one.more, clock) for one in recorded if one.client]
         if not all(starts):
             continue
         for outer in framings:
@@ -390,7 +397,8 @@ def _behind_hellos(recorded: list[Recorded], suits: _Suiting, clock: Clock) -> l
 
 
 def _turned(one: Recorded) -> Recorded:
-    return Recorded(one.conn, one.server, one.client)
+    turned = {CLIENT: SERVER, SERVER: CLIENT}
+    return Recorded(one.conn, one.server, one.client, more={turned[source] for source in one.more})
 
 
 def _behind(outer: Framing, framing: Framing, recorded: list[Recorded], starts: list[list[int]]) -> Cut | None:
@@ -418,10 +426,11 @@ def _behind(outer: Framing, framing: Framing, recorded: list[Recorded], starts: 
     if len(counts) != 1:
         return None
     server = [(_split(framing, one.server) or ([], 0))[0] for one in recorded]
-    return Cut(framing, client, server, 0, b"", outer, counts.pop())
+    more = any(one.more for one in recorded)
+    return Cut(framing, client, server, 0, b"", outer, counts.pop(), whole=not more)
 
 
-def _starts(framing: Framing, data: bytes, clock: Clock) -> list[int]:
+def _starts(framing: Framing, data: bytes, more: bool, clock: Clock) -> list[int]:
     """The offsets from which a framing cuts a stream to its last byte; none at which everything begins or is over."""
     good, bad = {len(data)}, set[int]()
     out = []
@@ -431,7 +440,7 @@ def _starts(framing: Framing, data: bytes, clock: Clock) -> list[int]:
         at = start
         while at not in good and at not in bad:
             way.append(at)
-            end = _end_of_packet(framing, data, at)
+            end = _end_of_packet(framing, data, at, more)
             if end is None:
                 bad.add(at)
                 break
@@ -444,12 +453,16 @@ def _starts(framing: Framing, data: bytes, clock: Clock) -> list[int]:
     return out
 
 
-def _end_of_packet(framing: Framing, data: bytes, at: int) -> int | None:
+def _end_of_packet(framing: Framing, data: bytes, at: int, more: bool) -> int | None:
+    """Where a packet ends; `None` if it is none, or not whole, unless more follows that is not looked at."""
     splitter = framing.splitter(LIMIT)
-    splitter.feed(data[at:])
+    fed = at
     try:
-        if splitter.next() is None:
-            return None
+        for end in (at + _MOSTLY, len(data)):
+            splitter.feed(data[fed:end])
+            fed = min(end, len(data))
+            if splitter.next() is not None:
+                return fed - len(splitter.rest())
     except BokbokError:
         return None
-    return len(data) - len(splitter.rest())
+    return len(data) if more else None

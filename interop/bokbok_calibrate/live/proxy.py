@@ -52,7 +52,7 @@ async def run_proxy(
             refused = next((link.refused for link in relay.links if link.refused), None)
             if refused is not None:
                 problem = f"the server at {format_address(upstream)} cannot be reached: {refused}"
-                if not relay.capture.chunks:
+                if not relay.capture.connections():
                     raise OSError(problem)
                 say(problem)
                 break

@@ -7,6 +7,7 @@ comes about.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bokbok.errors import ProfileError
@@ -77,6 +78,8 @@ class Answer:
         regions: what is known of which bytes.
         opened: where no profile was found: the first messages that were opened: connection, direction, plaintext.
         advice: where no profile was found: what to do next.
+        lost: directions whose recording ended early, and why.
+        skipped: what was not used of the recording's file, and how often.
         seconds: how long it took.
     """
 
@@ -90,6 +93,8 @@ class Answer:
     regions: list[Region] = field(default_factory=list)
     opened: list[tuple[int, str, bytes]] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    skipped: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

@@ -115,9 +115,9 @@ class InsecureSearch:
                 flat.append(Opened(prefix, b"", body))
                 bodies.append(Body(index, source, body, prefix, source == self.made_up))
         # Several framings may cut out the same packets.
-        same = (tuple(bodies), not cut.left)
+        same = (tuple(bodies), cut.whole)
         if same not in self._fits:
-            self._fits[same] = fit_messages(bodies, self.known, self.clock, whole=not cut.left)[:_MOST_FITS]
+            self._fits[same] = fit_messages(bodies, self.known, self.clock, whole=cut.whole)[:_MOST_FITS]
         for fit in self._fits[same]:
             if not fit.hits:
                 # What is known to be said is all the proof that there is. Many bytes look like a header with a number.

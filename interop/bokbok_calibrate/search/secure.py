@@ -328,7 +328,7 @@ class SecureSearch:
             for (index, source), ones in opened.items()
             for one in ones
         ]
-        fits = fit_messages(bodies, self.known, self.clock, whole=not cut.left)
+        fits = fit_messages(bodies, self.known, self.clock, whole=cut.whole)
         if not fits:
             trail.say(
                 "messages", f"the plaintexts fit no form of messages; the first: {bodies[0].data[:60]!r}", "failed"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,21 +86,27 @@ def solve(
         patience: seconds after which the search gives up.
         made_up: the direction that is the calibrator's own: what it says is no evidence of a peer's.
     """
-    recorded = [one for one in recorded if one.client or one.server]
+    recorded = [one for one in recorded if one.client or one.server or one.whole is not None]
     trail = Trail()
     if not any(one.client for one in recorded):
         what = "it holds nothing that a client sent" if recorded else "nothing was said in it"
         trail.say("recording", f"{what}: a conversation begins with its client", "failed")
         return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
-    solver = _Solver([one for one in recorded if one.client], secrets, known, Clock(patience), made_up)
-    return solver.run(trail)
+    spoken = [one for one in recorded if one.size("client")]
+    answer = _Solver(spoken, secrets, known, Clock(patience), made_up).run(trail)
+    answer.lost = [
+        f"connection {one.conn}: the recording of the {source}'s bytes ends early: {why}"
+        for one in recorded for source, why in one.lost.items()
+    ]  # fmt: skip
+    return answer
 
 
 class _Solver:
     def __init__(
         self, recorded: list[Recorded], secrets: Secrets, known: set[bytes], clock: Clock, made_up: str | None
     ) -> None:
-        self.recorded = recorded
+        self.everything = recorded
+        recorded = self.recorded = [one.beginning() for one in recorded if one.client]
         self.secrets = secrets
         self.clock = clock
         self.made_up = made_up
@@ -193,7 +199,7 @@ class _Solver:
                 if any(fit is one for one in proven):
                     continue  # the first of several that say the same
                 profile = canonical(candidate)
-                proofs = self._proven(profile, failures)
+                proofs = self._proven(profile, self.recorded, failures)
                 if proofs is not None and _is_enough(proofs, secure=self.secrets.secure):
                     proven.append(fit)
                     doubts = [*fit.doubts, *self._doubts(profile), *["no request is known"] * fit.guessed]
@@ -212,12 +218,12 @@ class _Solver:
                 trail.say("proof", text, "failed")
             self._went(trail)
 
-    def _proven(self, profile: Profile, failures: set[str]) -> list[Proof] | None:
+    def _proven(self, profile: Profile, recorded: list[Recorded], failures: set[str]) -> list[Proof] | None:
         key = self.secrets.key
         if self.secrets.passphrase is not None:
             key = profile.key_derivation(self.secrets.passphrase)
         out = []
-        for one in self.recorded:
+        for one in recorded:
             try:
                 out.append(prove(profile, one, self.secrets.user, key))
             except Mismatch as problem:
@@ -241,41 +247,46 @@ class _Solver:
     def _chosen(self) -> Answer:
         claims = sorted(self.claims, key=lambda claim: (len(claim.doubts), -claim.score))
         best = claims[0]
-        answer = Answer(proofs=best.proofs)
-        kept = [best.profile]
+        kept, apart = [best], []
         for other in claims[1:_MOST_COMPARED]:
-            why = self._difference(best, other) if other.profile not in kept else None
+            known = any(other.profile == claim.profile for claim in kept)
+            why = self._difference(best, other) if not known else None
             if why is not None:
-                kept.append(other.profile)
-                answer.apart.append(why)
-        answer.profiles = kept[:_MOST_PROFILES]
-        answer.answered = any(kind == RESPONSE and side != self.made_up for side, kind in best.fit.said)
-        if not answer.answered:
-            answer.open.append("how an answer looks: no answer of a peer's was recorded, any form would fit")
-        if best.fit.guessed:
-            answer.open.append("whether it is understood: none of its requests is known; give them with --messages")
+                kept.append(other)
+                apart.append(why)
+        if any(one.whole is not None for one in self.everything):
+            failures: set[str] = set()
+            told = [
+                (claim, why)
+                for claim, why in zip(kept[:_MOST_PROFILES], ["", *apart], strict=False)
+                if self._proves_all(claim, failures)
+            ]
+            if not told or told[0][0] is not best:
+                return self._refuted(best, failures)
+            kept, apart = [claim for claim, _ in told], [why for _, why in told[1:]]
+        answer = Answer([claim.profile for claim in kept[:_MOST_PROFILES]], best.proofs, apart=apart)
+        self._tell(answer, best)
+        return answer
+
+    def _proves_all(self, claim: Claim, failures: set[str]) -> bool:
+        """Whether a profile of the recording's beginning explains the rest, too."""
+        proofs = self._proven(claim.profile, self.everything, failures)
+        claim.proofs = proofs or claim.proofs
+        return proofs is not None
+
+    def _refuted(self, claim: Claim, failures: set[str]) -> Answer:
+        trail = claim.trail
+        count = sum(proof.explained for proof in claim.proofs)
+        trail.say("proof", f"the first {count} bytes are explained, what follows them is not", "likely")
+        for text in sorted(failures)[:3]:
+            trail.say("proof", text, "failed")
+        return Answer(steps=trail.steps, regions=trail.regions, opened=trail.opened)
+
+    def _tell(self, answer: Answer, best: Claim) -> None:
+        """What is open, what was found, and what the recording does not show."""
         fit, trail = best.fit, best.trail
-        if fit.swappable and not _names_its_response(fit.messages):
-            answer.open.append("which answers are failures: all are texts, and nothing that was asked tells them apart")
-        if self.secrets.secure and len(self.recorded) < 2:
-            content: Any = plain(best.profile).hello
-            if any(not isinstance(part, Field) or part.name == "any" for part in content.content.parts):
-                answer.open.append(
-                    "whether what is in the box beside the session key changes: a second connection would tell"
-                )
-        if fit.unfailing:
-            answer.open.append(
-                'how a failure travels: ("fail" ...) was answered, and the answer has no form of its own'
-            )
-        if any(proof.repeated for proof in best.proofs):
-            answer.open.append(
-                "how nonces are chosen: one came twice; guards refuse such packets (--no-guard reflection)"
-            )
-        if self.made_up is not None and not {(self.made_up, RESPONSE), (self.made_up, ERROR)} & fit.said:
-            # Nobody went on after an answer: what a server alone does is only taken to be as its client does it.
-            form = best.profile.packets
-            if isinstance(form, PacketForm) and form.client:
-                answer.open.append("what stands in front of the server's packets: no client went on after an answer")
+        answer.answered = any(kind == RESPONSE and side != self.made_up for side, kind in fit.said)
+        answer.open += self._left_open(best, answered=answer.answered)
         if self.made_up is not None:
             answer.notes.append(f"what the {self.made_up} said is the calibrator's own: it proves nothing of a peer's")
         if self.secrets.secure:
@@ -290,19 +301,34 @@ class _Solver:
             trail.say("dialect", f"datums are written as {names} writes them")
         else:
             answer.notes.append("nothing was said that the dialects write differently: chicken-4 is assumed")
-        explained = sum(proof.explained for proof in best.proofs)
-        left = sum(proof.cut for proof in best.proofs)
-        spelt = sum(proof.spelt for proof in best.proofs)
-        count = f"{len(self.recorded)} connection{'s' if len(self.recorded) > 1 else ''}"
-        rest = f"; {left} bytes of packets that were cut off are not" if left else ""
-        if spelt:
-            rest += f"; in {spelt} messages the datum itself reads the same and is written otherwise"
-        trail.say("proof", f"every byte is explained: {explained} bytes of {count} were written again the same{rest}")
+        trail.say("proof", _proof_text(best.proofs))
         answer.steps, answer.regions = trail.steps, trail.regions
         answer.notes += [*best.doubts, *fit.notes]
-        if len(self.recorded) < 2:
+        if len(best.proofs) < 2:
             answer.notes.append("one connection only: bytes that are literal in it may change from one to the next")
-        return answer
+
+    def _left_open(self, best: Claim, *, answered: bool) -> Iterator[str]:
+        """What the recording leaves open although it should show it."""
+        fit = best.fit
+        if not answered:
+            yield "how an answer looks: no answer of a peer's was recorded, any form would fit"
+        if fit.guessed:
+            yield "whether it is understood: none of its requests is known; give them with --messages"
+        if fit.swappable and not _names_its_response(fit.messages):
+            yield "which answers are failures: all are texts, and nothing that was asked tells them apart"
+        if self.secrets.secure and len(best.proofs) < 2:
+            content: Any = plain(best.profile).hello
+            if any(not isinstance(part, Field) or part.name == "any" for part in content.content.parts):
+                yield "whether what is in the box beside the session key changes: a second connection would tell"
+        if fit.unfailing:
+            yield 'how a failure travels: ("fail" ...) was answered, and the answer has no form of its own'
+        if any(proof.repeated for proof in best.proofs):
+            yield "how nonces are chosen: one came twice; guards refuse such packets (--no-guard reflection)"
+        if self.made_up is not None and not {(self.made_up, RESPONSE), (self.made_up, ERROR)} & fit.said:
+            # Nobody went on after an answer: what a server alone does is only taken to be as its client does it.
+            form = best.profile.packets
+            if isinstance(form, PacketForm) and form.client:
+                yield "what stands in front of the server's packets: no client went on after an answer"
 
     def _difference(self, best: Claim, other: Claim) -> str | None:
         """What would tell two profiles apart; `None` where nothing would, or one is too far-fetched to be kept."""
@@ -326,6 +352,15 @@ class _Solver:
         if mine.messages != theirs.messages:
             return f"messages: {messages_text(best.fit)}, or {messages_text(other.fit)}: {told} would tell"
         return f"{', '.join(_differing(mine, theirs))}: {told} would tell"
+
+
+def _proof_text(proofs: list[Proof]) -> str:
+    explained, left, spelt = (sum(getattr(proof, name) for proof in proofs) for name in ("explained", "cut", "spelt"))
+    count = f"{len(proofs)} connection{'s' if len(proofs) > 1 else ''}"
+    rest = f"; {left} bytes of packets that were cut off are not" if left else ""
+    if spelt:
+        rest += f"; in {spelt} messages the datum itself reads the same and is written otherwise"
+    return f"every byte is explained: {explained} bytes of {count} were written again the same{rest}"
 
 
 def _other_forms(hello: TemplateHello, user: bytes) -> list[str]:
@@ -352,7 +387,7 @@ def _differing(mine: Profile, theirs: Profile) -> list[str]:
 def _is_enough(proofs: list[Proof], *, secure: bool) -> bool:
     """Whether a profile is believed although packets that were cut off are left over: boxes that open are proof."""
     left = sum(proof.cut for proof in proofs)
-    said = sum(len(proof.said) for proof in proofs)
+    said = sum(proof.messages for proof in proofs)
     return not left or (said >= _FEW and (secure or left < sum(proof.explained for proof in proofs)))
 
 

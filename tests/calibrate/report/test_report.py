@@ -8,7 +8,9 @@ from bokbok.sexpr import CHICKEN_5
 from bokbok.wire import INFERRED_1
 from bokbok.wire.boxes import Counted
 from bokbok.wire.profile import plain, read_profile
-from bokbok_calibrate.report import as_html, as_json, as_text, differences, hex_dump, profile_text, verdict
+from bokbok_calibrate.report import as_html, as_json, as_text, profile_text, verdict
+from bokbok_calibrate.report.dump import hex_dump
+from bokbok_calibrate.report.verdict import differences
 from bokbok_calibrate.search.answer import Answer
 from bokbok_traffic.recording import Recorded
 from tests.support.calibrating import recording, solved

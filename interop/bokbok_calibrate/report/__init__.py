@@ -1,0 +1,9 @@
+"""What was found, for people and machines. No key, no session key and no passphrase is in any of it."""
+
+from .machine import as_json
+from .page import as_html
+from .profile import profile_text
+from .text import as_text
+from .verdict import verdict
+
+__all__ = ["as_html", "as_json", "as_text", "profile_text", "verdict"]
