@@ -51,7 +51,7 @@ async def test_a_server_that_answers_to_nothing_is_left_after_so_many_tries(tmp_
     probe = Probe(INSECURE, [].append)
     with foreign.ForeignServer(foreign.inferred_1(), ("unix", str(tmp_path / "s"))) as server:
         capture = await probe.run(server.address, 0, 3)
-    assert capture.chunks == []
+    assert list(capture.chunks) == []
     assert probe.tried == 3
     assert any("a client that speaks to this server would show its format" in note for note in probe.notes())
 
