@@ -6,6 +6,7 @@ test. It holds no guards against replay, so it claims the kinds `reference` and 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import os
@@ -23,6 +24,7 @@ from nacl.secret import SecretBox
 from sexpr import Symbol
 
 MAX_PACKET = 16 * 1024 * 1024  # a length above it ends the connection
+MAX_RUNNING, MAX_WAITING = 1024, 4096  # handlers of one connection, and requests that wait for one
 LINGER_SECONDS = 2.0  # how long the end of a connection may take
 HELLO_SECONDS = 10.0  # how long a client may take over its hello
 NAME_LIMIT = 255  # bytes of a user name
@@ -129,6 +131,7 @@ class Connection:
         self.waiting: dict[int, Waiter] = {}
         self.next_id = 0
         self.running = 0
+        self.queue: collections.deque[tuple[int, Any]] = collections.deque()  # of requests
         self.idle = threading.Condition(self.lock)
         self.closed: str | None = None
         self.closed_here = False
@@ -163,6 +166,7 @@ class Connection:
         """Close the connection; its own close handler does not run."""
         with self.lock:
             self.closed_here = True
+        self.take_queue()
         self.end("this side closed the connection")
 
     # -- packets
@@ -193,10 +197,10 @@ class Connection:
         """Read packets until the end, then let running handlers finish and close."""
         reason = "the other end closed the connection"
         try:
-            while (packet := read_packet(self.sock, MAX_PACKET)) is not None:
-                self.packet_came(packet)
+            self.read_packets()
         except ProtocolError as error:
             reason = f"protocol error: {error}"
+            self.take_queue()
             self.over(reason)
             self.fall_silent()
             drop_the_rest(self.sock)
@@ -211,6 +215,11 @@ class Connection:
         self.sock.close()
         if self.server:
             self.server.forget(self)
+
+    def read_packets(self) -> None:
+        """Read packets until the end of file."""
+        while (packet := read_packet(self.sock, MAX_PACKET)) is not None:
+            self.packet_came(packet)
 
     def packet_came(self, packet: bytes) -> None:
         """Act upon one packet."""
@@ -235,29 +244,49 @@ class Connection:
             waiter.set(body)
 
     def request_came(self, number: int, body: Any) -> None:
-        """Start the handler in a thread of its own."""
+        """Start the handler in a thread of its own, or let the request wait for one of those that run."""
         if isinstance(body, Unreadable):
             self.answer(number, f"the request cannot be read: {body.why}", failed=True)
         elif self.server and self.server.stopping:
             self.answer(number, "the server is stopping", failed=True)
         else:
             with self.lock:
-                self.running += 1
-            threading.Thread(target=self.run_handler, args=(number, body), daemon=True).start()
+                start = self.running < MAX_RUNNING
+                turned_away = not start and len(self.queue) >= MAX_WAITING
+                if start:
+                    self.running += 1
+                elif not turned_away:
+                    self.queue.append((number, body))
+            if start:
+                threading.Thread(target=self.run_handler, args=(number, body), daemon=True).start()
+            elif turned_away:
+                self.answer(number, "too many requests", failed=True)
 
     def run_handler(self, number: int, body: Any) -> None:
-        """Apply the handler and send what it returns, or why it failed."""
+        """Apply the handler to a request, then to those that wait; send what it returns, or why it failed."""
         try:
-            try:
-                self.answer(number, self.on_request(self, body))
-            except sexpr.WriteError as error:
-                self.answer(number, f"the answer cannot be written: {error}", failed=True)
-            except Exception as error:  # whatever a handler raises travels back
-                self.answer(number, str(error), failed=True)
+            while True:
+                try:
+                    self.answer(number, self.on_request(self, body))
+                except sexpr.WriteError as error:
+                    self.answer(number, f"the answer cannot be written: {error}", failed=True)
+                except Exception as error:  # whatever a handler raises travels back
+                    self.answer(number, str(error), failed=True)
+                with self.lock:
+                    if not self.queue:
+                        return
+                    number, body = self.queue.popleft()
         finally:
             with self.lock:
                 self.running -= 1
                 self.idle.notify_all()
+
+    def take_queue(self) -> list[int]:
+        """Forget the requests that wait for a handler; their ids."""
+        with self.lock:
+            numbers = [number for number, _ in self.queue]
+            self.queue.clear()
+        return numbers
 
     def answer(self, number: int, value: Any, *, failed: bool = False) -> None:
         """Send one answer."""
@@ -511,9 +540,11 @@ class Server:
             self.lock.notify_all()
 
     def finish(self, connection: Connection) -> None:
-        """Close a connection once its running handlers are done."""
+        """Close a connection once its running handlers are done; requests that wait for one are turned away."""
 
         def run() -> None:
+            for number in connection.take_queue():
+                connection.answer(number, "the server is stopping", failed=True)
             with connection.lock:
                 while connection.running:
                     connection.idle.wait()

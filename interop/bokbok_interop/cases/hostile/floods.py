@@ -7,14 +7,17 @@ import asyncio
 from bokbok.wire import DEFAULT_LIMITS
 
 from ...model import Failure
-from ...play import NetworkFailed, Play, show
+from ...play import Conn, NetworkFailed, Play, show
 from ...raw import Raw, attack, good_server
 from .neighbours import (
+    Victim,
     at_client,
     at_server,
+    at_the_server,
     attacked,
     attacked_client,
     attacked_server,
+    count_runs,
     is_served,
 )
 
@@ -128,3 +131,179 @@ async def server_never_reads(t: Play) -> None:
 async def server_floods(t: Play) -> None:
     """As many requests of a server at once: the client answers each once, and its own request too is served."""
     await _floods(t)
+
+
+async def _fill(t: Play, victim: Victim) -> tuple[Conn, Raw, list[int]]:
+    """As many handlers as may run at once on one connection, each of which waits for an answer of the runner's.
+
+    Returns:
+        The victim's end, the runner's, and the IDs of what the handlers ask.
+    """
+    conn, bad = await victim.meet()
+    most, first = DEFAULT_LIMITS.running, bad.ids
+    bad.ids += most
+    pour = t.spawn(
+        bad.send(b"".join(bad.packet(b'(request %d ("callback" 1 0))' % n) for n in range(first, first + most)))
+    )
+    asked: list[int] = []
+    while len(asked) < most:
+        try:
+            asked.append(await victim.asks(bad))
+        except Failure as failure:
+            raise Failure(
+                f"too few handlers run at once: {failure.problem}",
+                expected=f"{most:,} handlers of one connection",
+                actual=f"{len(asked):,}, then {failure.actual or 'nothing'}",
+            ) from None
+    await pour
+    return conn, bad, asked
+
+
+async def _release(bad: Raw, asked: list[int]) -> None:
+    """Answer what the handlers of `_fill` asked."""
+    await bad.send(b"".join(bad.packet(b"(response %d 0)" % number) for number in asked))
+
+
+async def _queued(t: Play, bad: Raw, datum: object) -> int:
+    """A request that waits for a handler, certainly: the one behind it, which does not read, was answered."""
+    number = await bad.ask(datum)
+    await bad.say(b"(request %d #<x>)" % bad.ids)
+    bad.ids += 1
+    t.equal(list(await bad.hear())[:2], ["error", number + 1], "the answer to a request that does not read")
+    return number
+
+
+async def _running_limit(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad, asked = await _fill(t, victim)
+        number = await bad.ask(["echo", "next"])
+        await bad.stays_open(f"more than {len(asked):,} handlers run at once", 0.5)
+        await _release(bad, asked[:1])
+        kinds = sorted([(kind, answered == number) for kind, answered, _ in [await bad.hear(), await bad.hear()]])
+        t.check(
+            kinds == [("response", False), ("response", True)],
+            "the request that waited for a handler was not handled when one had finished",
+            actual=str(kinds),
+        )
+        await _release(bad, asked[1:])
+        for _ in asked[1:]:
+            await bad.hear()
+        await is_served(bad, "the same connection, after as many handlers as may run")
+
+
+@at_server("profile.limit-running", transport="unix", fresh=("server",), timeout=30)
+async def running_limit(t: Play) -> None:
+    """Of one connection 1,024 handlers of a server run at once; the next request waits for one of them."""
+    await _running_limit(t)
+
+
+@at_client("profile.limit-running", transport="unix", fresh=("client",), timeout=30)
+async def server_fills_handlers(t: Play) -> None:
+    """Of one connection 1,024 handlers of a client run at once; the next request waits for one of them."""
+    await _running_limit(t)
+
+
+async def _waiting_limit(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad, asked = await _fill(t, victim)
+        most, first = DEFAULT_LIMITS.waiting, bad.ids
+        bad.ids += most + 1
+        await bad.send(b"".join(bad.packet(b'(request %d ("echo" 0))' % n) for n in range(first, bad.ids)))
+        kind, number, _ = await bad.hear()
+        t.check(
+            (kind, number) == ("error", first + most),
+            "the wrong request was turned away",
+            expected=f"an error for the request beyond {most:,} that wait",
+            actual=f"{kind} for the {number - first + 1:,}th that had to wait",
+        )
+        await _release(bad, asked)
+        answers = [await bad.hear(30) for _ in range(len(asked) + most)]
+        failed = [number for kind, number, _ in answers if kind != "response"]
+        t.check(not failed, "requests that could wait for a handler were turned away", actual=f"{len(failed):,}")
+
+
+@at_server("profile.limit-waiting", "profile.limits", transport="unix", fresh=("server",), timeout=40)
+async def waiting_limit(t: Play) -> None:
+    """Of one connection 4,096 requests wait for a handler of a server; the next one is answered with an error."""
+    await _waiting_limit(t)
+
+
+@at_client("profile.limit-waiting", "profile.limits", transport="unix", fresh=("client",), timeout=40)
+async def server_fills_the_queue(t: Play) -> None:
+    """Of one connection 4,096 requests wait for a handler of a client; the next one is answered with an error."""
+    await _waiting_limit(t)
+
+
+async def _end_of_queue(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad, asked = await _fill(t, victim)
+        number = await _queued(t, bad, ["echo", "queued"])
+        bad.end()
+        await conn.closed()
+        heard = [await bad.hear() for _ in range(len(asked) + 1)]
+        answers = {answered: (kind, datum) for kind, answered, datum in heard}
+        t.check(
+            answers.get(number) == ("response", "queued"),
+            "a request that waited for a handler at the end of file was not handled",
+            expected=f'(response {number} "queued")',
+            actual=show(answers.get(number)),
+        )
+        await bad.must_end("the connection stays open after the last answer")
+
+
+@at_server("profile.end-of-queue", "profile.half-close", transport="unix", fresh=("server",), timeout=30)
+async def half_close_with_a_queue(t: Play) -> None:
+    """A request that waits for a handler when its client ends its direction is still handled and answered."""
+    await _end_of_queue(t)
+
+
+@at_client("profile.end-of-queue", "profile.half-close", transport="unix", fresh=("client",), timeout=30)
+async def server_half_closes_with_a_queue(t: Play) -> None:
+    """A request that waits for a client's handler when the server ends its direction is still handled and answered."""
+    await _end_of_queue(t)
+
+
+async def _end_drops(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad, _ = await _fill(t, victim)
+        name = t.new_name()
+        await _queued(t, bad, ["count", name])
+        await bad.say(b"nonsense")
+        await victim.ends(conn, bad, None, "nonsense while requests wait for a handler")
+        t.equal(await victim.count_runs(name), 0, "how often a request ran that waited at a protocol error")
+
+
+@at_server("profile.end-drops", transport="unix", fresh=("server",), timeout=30)
+async def protocol_error_drops_the_queue(t: Play) -> None:
+    """A request that waits for a handler when a protocol error comes is not handled."""
+    await _end_drops(t)
+
+
+@at_client("profile.end-drops", transport="unix", fresh=("client",), timeout=30)
+async def servers_error_drops_the_queue(t: Play) -> None:
+    """A server's request that waits for a handler of the client when a protocol error comes is not handled."""
+    await _end_drops(t)
+
+
+@at_server("profile.stop-queue", "profile.stop", transport="unix", fresh=("server",), timeout=30)
+async def stop_with_a_queue(t: Play) -> None:
+    """Requests that wait for a handler when a server is asked to stop are answered with an error, and not handled."""
+    other = await t.server.listen()
+    served = await t.server.listen()
+    victim = at_the_server(t, served)
+    _, bad, asked = await _fill(t, victim)
+    name = t.new_name()
+    number = await _queued(t, bad, ["count", name])
+    await served.stop()
+    kind, answered, _ = await bad.hear()
+    t.check(
+        (kind, answered) == ("error", number),
+        "a request that waited for a handler when its server was asked to stop was not answered with an error",
+        expected=f"(error {number} ...)",
+        actual=f"{kind} {answered}",
+    )
+    await _release(bad, asked)
+    for _ in asked:
+        t.equal((await bad.hear())[0], "response", "the kind of answer of a handler that ran at the stop")
+    await bad.must_end("a server that has stopped keeps a connection on which nothing runs")
+    t.equal(await count_runs(t, other, name), 0, "how often a request ran that waited at a stop")

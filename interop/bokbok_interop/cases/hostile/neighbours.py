@@ -144,6 +144,11 @@ class _Client(Victim):
         return conn, bad
 
 
+def at_the_server(t: Play, served: Served) -> Victim:
+    """The victim at this server, without neighbours: for a case that stops it."""
+    return _Server(t, served)
+
+
 @contextlib.asynccontextmanager
 async def attacked(t: Play) -> AsyncIterator[Victim]:
     """Whoever is attacked in this cell, the server or the client, with its neighbours."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import peer as P
+
 from .._mutant import C, around, claim, mutant
 
 
@@ -40,3 +42,74 @@ def drops_requests_under_load() -> None:
 def client_drops_requests_under_load() -> None:
     """A client that drops requests without a word when many run."""
     drops_requests_under_load()
+
+
+@mutant("hostile.running-limit")
+def runs_100_handlers() -> None:
+    """Runs 100 handlers of one connection at once."""
+    P.MAX_RUNNING = 100
+
+
+@mutant("hostile.server-fills-handlers", role="client")
+def client_runs_any_number_of_handlers() -> None:
+    """A client that runs any number of handlers at once."""
+    P.MAX_RUNNING = 1_000_000
+
+
+@mutant("hostile.waiting-limit")
+def any_number_waits() -> None:
+    """Lets any number of requests wait for a handler."""
+    P.MAX_WAITING = 1_000_000
+
+
+@mutant("hostile.server-fills-the-queue", role="client")
+def client_lets_fewer_wait() -> None:
+    """A client that lets 1,000 requests wait for a handler."""
+    P.MAX_WAITING = 1_000
+
+
+def _drops_the_queue_at_the_end_of_file() -> None:
+    def read(real: Any) -> Any:
+        def run(self: Any) -> None:
+            real(self)
+            self.take_queue()
+
+        return run
+
+    around(C, "read_packets", read)
+
+
+@mutant("hostile.half-close-with-a-queue")
+def drops_the_queue_at_the_end_of_file() -> None:
+    """Drops the requests that wait for a handler at an end of file."""
+    _drops_the_queue_at_the_end_of_file()
+
+
+@mutant("hostile.server-half-closes-with-a-queue", role="client")
+def client_drops_the_queue_at_the_end_of_file() -> None:
+    """A client that drops the requests that wait for a handler at an end of file."""
+    _drops_the_queue_at_the_end_of_file()
+
+
+@mutant("hostile.protocol-error-drops-the-queue")
+def handles_the_queue_after_a_protocol_error() -> None:
+    """Handles the requests that wait for a handler after a protocol error as well."""
+    C.take_queue = lambda self: []
+
+
+@mutant("hostile.servers-error-drops-the-queue", role="client")
+def client_handles_the_queue_after_a_protocol_error() -> None:
+    """A client that handles the requests that wait for a handler after a protocol error as well."""
+    C.take_queue = lambda self: []
+
+
+@mutant("hostile.stop-with-a-queue")
+def handles_the_queue_while_it_stops() -> None:
+    """Handles the requests that wait for a handler when its server is asked to stop."""
+    C.take_queue = lambda self: []
+
+
+@mutant("hostile.stop-with-a-queue")
+def forgets_the_queue_when_it_stops() -> None:
+    """Drops the requests that wait for a handler when its server is asked to stop, without an answer."""
+    around(C, "take_queue", lambda real: lambda self: real(self)[:0])
