@@ -10,7 +10,7 @@ CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test coverage lint chicken5 chicken4-check chicken4-image base-image images setup-interop setup-test setup-dev clean
+.PHONY: help interop test coverage lint chicken5 chicken4-check chicken4-image base-image images stand-in-images setup-interop setup-test setup-dev clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,9 @@ base-image: ## make the Dockerfiles' base image, where the engine cannot pull it
 images: base-image ## build the images of the Python side and of CHICKEN 5
 	DOCKER_BUILDKIT=0 docker build -q -t bokbok/python .
 	DOCKER_BUILDKIT=0 docker build -q -t bokbok/chicken5 -f chicken-reference/debian.Dockerfile chicken-reference
+
+stand-in-images: setup-interop base-image ## build the images of the stand-in eggs, with which the day of the real egg is rehearsed
+	$(BIN)/python -m tests.support.stand_in_eggs
 
 setup-interop:
 	@tools/setup interop $(CHICKEN_PACKAGES)

@@ -17,19 +17,19 @@
 
   (define puppet-name
     (cond-expand
-      (bokbok-real-egg "chicken4-egg")
+      (bokbok-real-egg (cond-expand (chicken-5 "chicken5-egg") (else "chicken4-egg")))
       (chicken-5 "chicken5")
       (else "chicken4")))
 
   (define puppet-version
     (cond-expand
-      (bokbok-real-egg "0.2")
+      (bokbok-real-egg (include "egg-version.scm"))
       (else "1.0")))
 
   ;; The real egg's bytes are not known: it claims the API alone, and its API cannot tell which port was bound.
   (define puppet-features
     (cond-expand
-      (bokbok-real-egg '(puppet-1 tcp unix secure insecure reference (dialect chicken-4-exact)))
+      (bokbok-real-egg `(puppet-1 tcp unix secure insecure reference (dialect ,chicken-dialect)))
       (else
        `(puppet-1 tcp unix ipv6 secure insecure port-0 reference profile hardening
          (dialect ,chicken-dialect) (profile inferred-1)))))
