@@ -29,9 +29,9 @@
   ;; The real egg's bytes are not known: it claims the API alone, and its API cannot tell which port was bound.
   (define puppet-features
     (cond-expand
-      (bokbok-real-egg `(puppet-1 tcp unix secure insecure reference (dialect ,chicken-dialect)))
+      (bokbok-real-egg `(puppet-1 tcp unix secure insecure rendezvous reference (dialect ,chicken-dialect)))
       (else
-       `(puppet-1 tcp unix ipv6 secure insecure port-0 reference profile hardening
+       `(puppet-1 tcp unix ipv6 secure insecure port-0 rendezvous reference profile hardening
          (dialect ,chicken-dialect) (profile inferred-1)))))
 
   (define (bound-address server asked)
@@ -162,6 +162,48 @@
              (make-property-condition 'exn 'message message 'arguments '())
              (make-property-condition 'type))))
 
+  ;;; The rendezvous: requests of the service that wait until the runner releases them by name
+
+  (define awaiting '())                 ; a name for each handler that waits
+  (define released '())                 ; names that were signalled
+  (define rendezvous-mutex (make-mutex))
+  (define rendezvous-changed (make-condition-variable))
+
+  (define (await name)
+    (mutex-lock! rendezvous-mutex)
+    (set! awaiting (cons name awaiting))
+    (mutex-unlock! rendezvous-mutex)
+    (put-line (list 'event 'awaiting name))
+    (mutex-lock! rendezvous-mutex)
+    (let wait ()
+      (unless (member name released)
+        (mutex-unlock! rendezvous-mutex rendezvous-changed)
+        (mutex-lock! rendezvous-mutex)
+        (wait)))
+    (mutex-unlock! rendezvous-mutex)
+    name)
+
+  ;; Releases those who wait for a name, now and later: how many waited.
+  (define (signal-all name)
+    (mutex-lock! rendezvous-mutex)
+    (let loop ((left awaiting) (others '()) (count 0))
+      (cond ((pair? left)
+             (if (equal? name (car left))
+                 (loop (cdr left) others (+ count 1))
+                 (loop (cdr left) (cons (car left) others) count)))
+            (else
+             (set! awaiting others)
+             (unless (member name released) (set! released (cons name released)))
+             (condition-variable-broadcast! rendezvous-changed)
+             (mutex-unlock! rendezvous-mutex)
+             count))))
+
+  ;; The conformance service, and the rendezvous, which is not for the public.
+  (define (serve-puppet con request)
+    (if (and (list? request) (= 2 (length request)) (equal? "await" (car request)))
+        (await (cadr request))
+        (serve con request)))
+
   ;;; Commands
 
   (define (start-listening h address backlog users)
@@ -175,13 +217,13 @@
                                   (let ((own (own-handle! con)))
                                     (put-line (list 'event 'opened h own (connection-user con)
                                                     (connection-addr con)))))
-                                serve
+                                serve-puppet
                                 (lambda (con) (put-line (list 'event 'closed (handle-of con)))))))
       (add-handle! h server)
       (list 'ok (bound-address server address))))
 
   (define (connect h address user passphrase)
-    (let ((con (open-connection! address user (and passphrase (passphrase->key passphrase)) serve
+    (let ((con (open-connection! address user (and passphrase (passphrase->key passphrase)) serve-puppet
                                  (lambda (con) (put-line (list 'event 'closed h))))))
       (add-handle! h con)
       '(ok)))
@@ -199,6 +241,7 @@
             ((is? 'close 1) (close-connection! (thing (car args))) '(ok))
             ((is? 'stop 1) (stop-server! (thing (car args))) '(ok))
             ((is? 'wait 1) (wait-until-server-stopped (thing (car args))) '(ok))
+            ((is? 'signal 1) (list 'ok (signal-all (car args))))
             ((is? 'key 1) (list 'unsupported "keys are opaque"))
             (else (list 'unsupported (datum->line (car command)))))))
 

@@ -101,8 +101,8 @@ class Lines:
 class Puppet(Lines):
     """A puppet: commands by `command`, events by `event`."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, *arguments: str) -> None:
+        super().__init__(path, *arguments)
         self.number = 0
 
     def start(self, command: str) -> int:

@@ -81,6 +81,19 @@ def test_a_stand_in_serves_the_conformance_service(
     assert server.command("wait 1") == "ok"
 
 
+def test_a_held_request_does_not_hold_up_others(puppets: tuple[Puppet, Puppet]) -> None:
+    server, client = puppets
+    address = f'(tcp "127.0.0.1" {free_port()})'
+    server.listen(1, address, '(("alice" . "secret"))')
+    assert client.command(f'connect 1 {address} "alice" "secret"') == "ok"
+    held = client.start('request 1 ("await" "a")')
+    server.event('awaiting "a"')
+    others = [client.start(f'request 1 ("echo" {i})') for i in range(50)]
+    assert [client.answer(number) for number in others] == [f"response {i}" for i in range(50)]
+    assert server.command('signal "a"') == "ok 1"
+    assert client.answer(held) == 'response "a"'
+
+
 def test_a_wrong_key_fails_the_first_request(puppets: tuple[Puppet, Puppet]) -> None:
     server, client = puppets
     address = f'(tcp "127.0.0.1" {free_port()})'

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import sexpr
@@ -27,16 +28,52 @@ from peer import (
 from sexpr import Symbol
 
 FEATURES = [
-    *map(Symbol, ("puppet-1", "tcp", "unix", "ipv6", "secure", "insecure", "port-0", "reference", "profile")),
+    *map(Symbol, ("puppet-1", "tcp", "unix", "ipv6", "secure", "insecure", "port-0")),
+    *map(Symbol, ("rendezvous", "reference", "profile")),
     [Symbol("dialect"), Symbol("chicken-4")],
     [Symbol("profile"), Symbol("inferred-1")],
 ]
 
 
-class Service:
-    """The request handler that every puppet has."""
+class Rendezvous:
+    """Handlers that wait until the runner releases them by name.
 
-    def __init__(self) -> None:
+    Args:
+        tell: called with the name when a handler begins to wait.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+        self.waiting: Counter[str] = Counter()
+        self.released: set[str] = set()
+        self.changed = threading.Condition()
+
+    def wait(self, name: str) -> str:
+        """Wait for a name, unless it was released before; the name."""
+        with self.changed:
+            self.waiting[name] += 1
+        self.tell(name)
+        with self.changed:
+            self.changed.wait_for(lambda: name in self.released)
+        return name
+
+    def release(self, name: str) -> int:
+        """Release those who wait for a name, now and later; how many waited."""
+        with self.changed:
+            self.released.add(name)
+            self.changed.notify_all()
+            return self.waiting.pop(name, 0)
+
+
+class Service:
+    """The request handler that every puppet has.
+
+    Args:
+        await_name: waits for a rendezvous; its value is the answer.
+    """
+
+    def __init__(self, await_name: Callable[[str], str]) -> None:
+        self.await_name = await_name
         self.counters: Counter[str] = Counter()
         self.lock = threading.Lock()
 
@@ -74,6 +111,8 @@ class Service:
                 return self.__call__
             case ["close"]:
                 return connection.close()
+            case ["await", str(name)]:
+                return self.await_name(name)
         raise RuntimeError(f"unknown request: {sexpr.write(message)}")
 
 
@@ -81,7 +120,8 @@ class Puppet:
     """What is open here, by handle, and the way to say things."""
 
     def __init__(self) -> None:
-        self.service = Service()
+        self.rendezvous = Rendezvous(lambda name: self.say(Symbol("event"), Symbol("awaiting"), name))
+        self.service = Service(self.rendezvous.wait)
         self.handles: dict[int, Any] = {}
         self.numbers: dict[Connection, int] = {}
         self.lock = threading.Lock()
@@ -184,6 +224,10 @@ class Puppet:
         """`wait-until-server-stopped`."""
         self.handles[handle].wait()
         return (Symbol("ok"),)
+
+    def do_signal(self, name: str) -> tuple[Any, ...]:
+        """Release the handlers that wait for a name."""
+        return Symbol("ok"), self.rendezvous.release(name)
 
     def do_key(self, passphrase: str) -> tuple[Any, ...]:
         """`passphrase->key`."""
