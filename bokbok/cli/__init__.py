@@ -24,7 +24,7 @@ from ._exit import CONTEXT, EPILOG, run, settle_stderr, warn
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = ("call", "serve", "key")
+_COMMANDS = ("call", "serve", "bridge", "key")
 _ELSEWHERE = {"decode": "Explain a recording, byte by byte."}
 """Commands that are announced by an entry point of the group `bokbok.commands`, with their short help."""
 
@@ -83,6 +83,7 @@ def cli() -> None:
       bokbok serve localhost:8000 --users users.toml
       bokbok call localhost:8000 --user myuser --key-file my.key '("ping" "12345")'
       bokbok call /run/my.socket < requests.scm > answers.scm
+      bokbok bridge :8000 /run/inner.socket --users users.toml --target-profile old.toml
       bokbok decode recording.jsonl --user myuser --key-file my.key
     """
 

@@ -17,7 +17,16 @@ from .. import wire
 from ..address import Address, parse_address
 from ..errors import AddressError, ProfileError
 
-__all__ = ["ADDRESS", "SECONDS", "guard_option", "guards", "handler_option", "profile_option", "username"]
+__all__ = [
+    "ADDRESS",
+    "SECONDS",
+    "guard_option",
+    "guards",
+    "handler_option",
+    "profile_option",
+    "profile_option_named",
+    "username",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 if TYPE_CHECKING:
@@ -65,16 +74,27 @@ class _ProfileType(_ParamType):
 ADDRESS = _AddressType()
 SECONDS = _Seconds()
 
-profile_option = click.option(
-    "--profile",
-    type=_ProfileType(),
-    default=wire.INFERRED_1.name,
-    envvar="BOKBOK_PROFILE",
-    show_default=True,
-    show_envvar=True,
-    metavar="NAME|FILE",
-    help="The wire format that is spoken: a name, or a profile file (its path, ending in .toml).",
-)
+
+def profile_option_named(name: str, whose: str) -> Callable[[_F], _F]:
+    """The option that takes a profile.
+
+    Args:
+        name: the option, such as `--profile`.
+        whose: what its help says first.
+    """
+    return click.option(
+        name,
+        type=_ProfileType(),
+        default=wire.INFERRED_1.name,
+        envvar="BOKBOK_PROFILE",
+        show_default=True,
+        show_envvar=True,
+        metavar="NAME|FILE",
+        help=f"{whose}: a name, or a profile file (its path, ending in .toml).",
+    )
+
+
+profile_option = profile_option_named("--profile", "The wire format that is spoken")
 
 handler_option = click.option(
     "--handler",
@@ -91,11 +111,16 @@ _GUARDS: dict[str, dict[str, Any]] = {
 }
 
 
-def guard_option(*names: str) -> Callable[[_F], _F]:
-    """The option that turns guards off, for those that matter to a side."""
+def guard_option(*names: str, side: str = "") -> Callable[[_F], _F]:
+    """The option that turns guards off, for those that matter to a side.
+
+    Args:
+        names: the guards.
+        side: for a command with two sides, which one: the option is `--SIDE-no-guard`, its value `SIDE_guards_off`.
+    """
     return click.option(
-        "--no-guard",
-        "guards_off",
+        f"--{side}-no-guard" if side else "--no-guard",
+        f"{side}_guards_off" if side else "guards_off",
         type=click.Choice(names),
         multiple=True,
         help="Turn a guard off, for a peer that needs it. May be given several times.",

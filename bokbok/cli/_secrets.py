@@ -35,6 +35,7 @@ __all__ = [
     "passphrase_file_option",
     "passphrase_from_descriptor",
     "passphrase_from_file",
+    "read_logins",
     "read_user_secret",
     "read_users",
     "to_key",
@@ -46,34 +47,36 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _PASSPHRASE_LIMIT = 1 << 20  # bytes; as `read_passphrase_file`
 _USERNAME_LIMIT = 255  # bytes; what a hello of `inferred-1` can carry
 _EXPECTED = 'expected NAME = "passphrase" or NAME = { key-file = "FILE" }'
+_EXPECTED_LOGIN = f'{_EXPECTED}, or NAME = {{ user = "other", passphrase = "…" }} or with key-file'
 
 
-def passphrase_file_option(otherwise: str = "") -> Callable[[_F], _F]:
+def passphrase_file_option(otherwise: str = "", prefix: str = "") -> Callable[[_F], _F]:
     """The option `--passphrase-file`; `otherwise` says in its help what happens without it."""
     return click.option(
-        "--passphrase-file",
+        f"--{prefix}passphrase-file",
         metavar="FILE",
         help=f"The file that holds the passphrase, less one newline at its end; - for standard input.{otherwise}",
     )
 
 
-def user_options(whose: str) -> Callable[[_F], _F]:
+def user_options(whose: str, prefix: str = "") -> Callable[[_F], _F]:
     """The options that name a user and the user's secret: `user`, `passphrase_file`, `key_file`.
 
     Args:
         whose: the help of `--user`, which says whose username it is.
+        prefix: what stands in front of the options' names, such as `target-`.
 
     The command gives their values to `read_user_secret`.
     """
 
     def decorate(command: _F) -> _F:
         command = click.option(
-            "--key-file", metavar="FILE", help="The file that holds the user's key, as bokbok key writes it."
+            f"--{prefix}key-file", metavar="FILE", help="The file that holds the user's key, as bokbok key writes it."
         )(command)
         command = passphrase_file_option(
-            " With neither this nor --key-file, the passphrase is asked for on the terminal."
+            f" With neither this nor --{prefix}key-file, the passphrase is asked for on the terminal.", prefix
         )(command)
-        return click.option("--user", metavar="NAME", help=whose)(command)
+        return click.option(f"--{prefix}user", metavar="NAME", help=whose)(command)
 
     return decorate
 
@@ -94,25 +97,28 @@ class UserSecret:
         return to_key(self.passphrase, profile)
 
 
-def read_user_secret(user: str | None, passphrase_file: str | None, key_file: str | None) -> UserSecret | None:
-    """Read what `user_options` name. `None`: there is no user, so the connection is insecure.
+def read_user_secret(
+    user: str | None, passphrase_file: str | None, key_file: str | None, prefix: str = ""
+) -> UserSecret | None:
+    """Read what `user_options` name, whose `prefix` this is. `None`: there is no user: the connection is insecure.
 
     Raises:
         click.UsageError: the options do not go together, or there is no terminal to ask for the passphrase on.
         KeyFileError: the file cannot be used.
     """
     if passphrase_file is not None and key_file is not None:
-        raise click.UsageError("Give --passphrase-file or --key-file, not both.")
+        raise click.UsageError(f"Give --{prefix}passphrase-file or --{prefix}key-file, not both.")
     if user is None:
         if passphrase_file is not None or key_file is not None:
-            raise click.UsageError("A passphrase or key needs a --user.")
+            raise click.UsageError(f"A passphrase or key needs a --{prefix}user.")
         return None
     name = username(user)
     if key_file is not None:
         return UserSecret(name, key=read_key_file(key_file))
     if passphrase_file is not None:
         return UserSecret(name, passphrase_from_file(passphrase_file))
-    return UserSecret(name, ask_passphrase("--passphrase-file or --key-file").encode("utf-8", "surrogateescape"))
+    asked = ask_passphrase(f"--{prefix}passphrase-file or --{prefix}key-file")
+    return UserSecret(name, asked.encode("utf-8", "surrogateescape"))
 
 
 def to_key(passphrase: str | bytes, profile: Profile) -> Key:
@@ -194,16 +200,50 @@ def read_users(path: str, profile: Profile) -> dict[str, Key]:
     Raises:
         KeyFileError: it, or a key file that it names, cannot be used, or others than its owner can read it.
     """
-    data = read_private_file(path, "users file")
+    return {
+        name: _user_key(f"users file {path!r}: user {name!r}", path, name, entry, profile, _EXPECTED)
+        for name, entry in _read_table(path, "users file", _EXPECTED).items()
+    }
+
+
+def read_logins(path: str, profile: Profile) -> dict[str, tuple[str, Key]]:
+    """Read a target users file: as whom each user speaks to somebody else.
+
+    Args:
+        path: a TOML file as that of `read_users`; the entry may name another user, `name = { user = "other",
+            passphrase = "…" }` or `name = { user = "other", key-file = "FILE" }`.
+        profile: how passphrases become keys.
+
+    Returns:
+        The username and key there, by the username here.
+
+    Raises:
+        KeyFileError: as `read_users`.
+    """
+    logins: dict[str, tuple[str, Key]] = {}
+    for name, entry in _read_table(path, "target users file", _EXPECTED_LOGIN).items():
+        place, user = f"target users file {path!r}: user {name!r}", name
+        if isinstance(entry, dict) and "user" in entry:
+            user, entry = entry["user"], {key: value for key, value in entry.items() if key != "user"}
+            if not isinstance(user, str):
+                raise KeyFileError(f"{place}: {_EXPECTED_LOGIN}")
+        if isinstance(entry, dict) and set(entry) == {"passphrase"} and isinstance(entry["passphrase"], str):
+            entry = entry["passphrase"]
+        logins[name] = user, _user_key(place, path, user, entry, profile, _EXPECTED_LOGIN)
+    return logins
+
+
+def _read_table(path: str, what: str, expected: str) -> dict[str, Any]:
+    data = read_private_file(path, what)
     try:
-        users = tomllib.loads(data.decode("utf-8"))
+        table: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise KeyFileError(f"users file {path!r}: no UTF-8 at byte {error.start}") from None
+        raise KeyFileError(f"{what} {path!r}: no UTF-8 at byte {error.start}") from None
     except tomllib.TOMLDecodeError as error:
-        raise KeyFileError(f"users file {path!r}: no TOML: {_without_content(str(error))}; {_EXPECTED}") from None
+        raise KeyFileError(f"{what} {path!r}: no TOML: {_without_content(str(error))}; {expected}") from None
     except RecursionError:
-        raise KeyFileError(f"users file {path!r}: nested too deeply; {_EXPECTED}") from None
-    return {name: _user_key(path, name, entry, profile) for name, entry in users.items()}
+        raise KeyFileError(f"{what} {path!r}: nested too deeply; {expected}") from None
+    return table
 
 
 def _without_content(problem: str) -> str:
@@ -211,11 +251,21 @@ def _without_content(problem: str) -> str:
     return re.sub(r"(character) '.*'", r"\1", problem, flags=re.DOTALL)
 
 
-def _user_key(path: str, name: str, entry: Any, profile: Profile) -> Key:
-    place = f"users file {path!r}: user {name!r}"
+def _user_key(place: str, path: str, name: str, entry: Any, profile: Profile, expected: str) -> Key:
+    """The key that an entry of a users file gives.
+
+    Args:
+        place: what errors begin with.
+        path: the file, in whose folder key files are looked for.
+        name: the username that will be sent.
+        entry: a passphrase, or a table that names a key file.
+        profile: how passphrases become keys.
+        expected: what errors end with.
+    """
     size = len(name.encode("utf-8"))
-    if size > _USERNAME_LIMIT:
-        raise KeyFileError(f"{place}: the name has {size} bytes; at most {_USERNAME_LIMIT} can be sent")
+    most = min(profile.hello.max_username, _USERNAME_LIMIT)
+    if size > most:
+        raise KeyFileError(f"{place}: the name has {size} bytes; at most {most} can be sent")
     if isinstance(entry, str):
         if not entry:
             warn(f"{place}: the passphrase is empty")
@@ -226,4 +276,4 @@ def _user_key(path: str, name: str, entry: Any, profile: Profile) -> Key:
         except KeyFileError as error:
             raise KeyFileError(f"{place}: {error}") from None
     hint = ' (a name that holds a dot stands in quotes: "a.b" = …)' if isinstance(entry, dict) else ""
-    raise KeyFileError(f"{place}: {_EXPECTED}{hint}")
+    raise KeyFileError(f"{place}: {expected}{hint}")

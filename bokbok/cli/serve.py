@@ -7,22 +7,19 @@ served.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-from types import FrameType
 from typing import Any
 
 import click
 
-from ..address import Address, format_address
+from ..address import Address
 from ..errors import AddressError
 from ..sync import Connection, start_server
 from ..wire import Profile
-from ._exit import CONTEXT, EPILOG, write_out
+from ._exit import CONTEXT, EPILOG
 from ._handler import load_handler
-from ._logs import configure_logging
 from ._options import ADDRESS, guard_option, guards, handler_option, profile_option
 from ._secrets import read_users
+from ._serving import Signals, announce, backlog_option, check_announceable, log_options, start_logging
 
 __all__ = ["serve"]
 
@@ -37,18 +34,10 @@ _log = logging.getLogger("bokbok.cli")
     help="Who may connect: a TOML file that only its owner can read. Without it anybody may, unencrypted.",
 )
 @handler_option
-@click.option(
-    "--backlog",
-    type=click.IntRange(0, 65535),
-    default=128,
-    show_default=True,
-    metavar="N",
-    help="Connections that the system holds until they are accepted.",
-)
+@backlog_option
 @guard_option("hello-replay", "request-replay", "reflection", "nonce-reuse")
 @profile_option
-@click.option("-v", "--verbose", is_flag=True, help="Tell of every connection too, and show tracebacks.")
-@click.option("-q", "--quiet", is_flag=True, help="Tell nothing but errors.")
+@log_options
 def serve(
     address: Address,
     users: str | None,
@@ -85,16 +74,13 @@ def serve(
       bokbok serve :0 --users users.toml
       bokbok serve ./my.socket --handler mypackage.handlers:answer
     """
-    if verbose and quiet:
-        raise click.UsageError("Give --verbose or --quiet, not both.")
-    configure_logging(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO, tracebacks=verbose)
-    if "\n" in format_address(address):
-        raise click.BadParameter("it could not be printed as one line", param_hint="'ADDRESS'")
+    start_logging(verbose, quiet)
+    check_announceable(address, "ADDRESS")
     on_request = load_handler(handler) if handler is not None else _conformance_service()
     keys = read_users(users, profile) if users is not None else None
     if keys is not None and not keys:
         _log.warning("the users file names nobody: no connection will be accepted")
-    with _Signals() as signals:
+    with Signals() as signals:
         try:
             server = start_server(
                 address,
@@ -109,8 +95,7 @@ def serve(
         except AddressError as error:
             raise click.BadParameter(str(error), param_hint="'ADDRESS'") from None
         try:
-            shown = format_address(server.address)
-            write_out(os.fsencode(shown) + b"\n")
+            shown = announce(server.address)
             what = (
                 "insecure: anybody may connect" if keys is None else f"secure: {len(keys)} user{'s' * (len(keys) != 1)}"
             )
@@ -135,42 +120,3 @@ def _opened(connection: Connection) -> None:
 
 def _closed(connection: Connection) -> None:
     _log.info("closed: %r: %s", connection, connection.close_reason)
-
-
-class _Signals:
-    """The signals that end the server: the first one is waited for, a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self._numbers = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup(1) has it
-            self._numbers.append(signal.SIGHUP)
-        self._before: dict[int, Any] = {}
-        self._received: int | None = None
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._writing, False)
-
-    def __enter__(self) -> _Signals:
-        # The interpreter writes to the pipe when a signal comes, not when a handler runs: one that comes just before
-        # the pipe is read, or in another thread than the one that reads, wakes the reader all the same.
-        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        for number in self._numbers:
-            self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup)
-        os.close(self._reading)
-        os.close(self._writing)
-
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._received is not None:
-            os._exit(128 + number)
-        self._received = number
-
-    def wait(self) -> str:
-        """Wait for the first; its name."""
-        while self._received is None:  # other signals wake as well
-            os.read(self._reading, 1)
-        return signal.Signals(self._received).name

@@ -1,6 +1,7 @@
 """Ways to run the `bokbok` command: in this process, in one of its own, on a terminal of its own."""
 
 import fcntl
+import functools
 import logging
 import os
 import pty
@@ -196,16 +197,22 @@ def event(serving):
 
 
 @pytest.fixture
-def served(started):
-    """A function that starts `bokbok serve`; returns its process, whose `address` is what it printed."""
+def listening(started):
+    """A function that starts a command that listens; returns its process, whose `address` is what it printed."""
 
     def start(*args, **options):
-        process = started("serve", *args, **options)
+        process = started(*args, **options)
         process.address = os.fsdecode(process.stdout.readline().removesuffix(b"\n"))
         assert process.address, process.stderr.read()
         return process
 
     return start
+
+
+@pytest.fixture
+def served(listening):
+    """A function that starts `bokbok serve`; returns its process, whose `address` is what it printed."""
+    return functools.partial(listening, "serve")
 
 
 def stop(process):

@@ -40,7 +40,9 @@ def test_main_ends_the_process_with_the_status(capsys):
     assert end.value.code == Status.USAGE
 
 
-@pytest.mark.parametrize("args", [["--help"], ["-h"], ["call", "--help"], ["serve", "-h"], ["key", "--help"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["-h"], ["call", "--help"], ["serve", "-h"], ["bridge", "-h"], ["key", "--help"]]
+)
 def test_help_has_examples_and_the_exit_statuses(bokbok, args):
     result = bokbok(*args)
     assert result.status == 0
@@ -55,7 +57,7 @@ def test_the_documentation_names_every_status_option_and_request():
     text = (pathlib.Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     for status in Status:
         assert f"\n| {int(status)} | " in text
-    for name in ("call", "serve", "key", "decode"):
+    for name in ("call", "serve", "bridge", "key", "decode"):
         section = text.partition(f"## bokbok {name}\n")[2].partition("\n## ")[0]
         command = decode if name == "decode" else cli.cli.get_command(click.Context(cli.cli), name)
         for parameter in command.params:
@@ -68,9 +70,10 @@ def test_the_documentation_names_every_status_option_and_request():
 
 def test_help_lists_the_commands(bokbok):
     text = bokbok("--help").out.decode()
-    assert [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()[:4]] == [
+    assert [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()[:5]] == [
         "call",
         "serve",
+        "bridge",
         "key",
         "decode",
     ]
@@ -257,13 +260,15 @@ def test_nothing_of_the_environment_is_taken_for_an_argument(bokbok, monkeypatch
 
 
 def test_no_option_takes_a_secret(bokbok):
-    for name in ("call", "serve", "key"):
+    for name in ("call", "serve", "bridge", "key"):
         command = cli.cli.get_command(click.Context(cli.cli), name)
         options = {option for parameter in command.params for option in parameter.opts}
         assert not {option for option in options if "pass" in option or "key" in option} - {
             "--passphrase-file",
             "--passphrase-fd",
             "--key-file",
+            "--target-passphrase-file",
+            "--target-key-file",
         }
 
 

@@ -268,27 +268,6 @@ def test_a_signal_stops_it_cleanly(served, tmp_path, number):
     assert log.endswith("INFO stopped\n")
 
 
-def test_a_signal_that_another_thread_gets_is_heard_while_the_first_one_waits(monkeypatch):
-    waiting = threading.Event()
-    read = os.read
-
-    def reading(descriptor, size):
-        waiting.set()
-        return read(descriptor, size)
-
-    def get_one():
-        waiting.wait()
-        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-
-    monkeypatch.setattr(serve_module.os, "read", reading)
-    thread = threading.Thread(target=get_one)
-    with serve_module._Signals() as signals:
-        thread.start()
-        assert signals.wait() == "SIGTERM"
-    thread.join()
-    assert signal.set_wakeup_fd(-1) == -1
-
-
 def test_ctrl_c_on_its_terminal_stops_it_cleanly(terminal, tmp_path):
     on = terminal("serve", tmp_path / "s")
     on.wait_for(b"serving at")

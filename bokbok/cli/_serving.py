@@ -1,0 +1,121 @@
+"""What the commands share that serve until a signal comes: their address, their log, their end.
+
+This module knows how such a command says where it listens, how much it tells, and what a signal does to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from ..address import Address, format_address
+from ._exit import write_out
+from ._logs import configure_logging
+
+__all__ = ["Signals", "announce", "backlog_option", "check_announceable", "log_options", "start_logging"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+backlog_option = click.option(
+    "--backlog",
+    type=click.IntRange(0, 65535),
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Connections that the system holds until they are accepted.",
+)
+
+
+def log_options(command: _F) -> _F:
+    """The options `verbose` and `quiet`; the command gives their values to `start_logging`."""
+    command = click.option("-q", "--quiet", is_flag=True, help="Tell nothing but errors.")(command)
+    return click.option("-v", "--verbose", is_flag=True, help="Tell of every connection too, and show tracebacks.")(
+        command
+    )
+
+
+def start_logging(verbose: bool, quiet: bool) -> None:
+    """Send the log to standard error.
+
+    Raises:
+        click.UsageError: both are asked for.
+    """
+    if verbose and quiet:
+        raise click.UsageError("Give --verbose or --quiet, not both.")
+    configure_logging(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO, tracebacks=verbose)
+
+
+def check_announceable(address: Address, argument: str) -> None:
+    """Refuse an address that `announce` could not print.
+
+    Raises:
+        click.BadParameter: its path holds a newline.
+    """
+    if "\n" in format_address(address):
+        raise click.BadParameter("it could not be printed as one line", param_hint=f"'{argument}'")
+
+
+def announce(address: Address) -> str:
+    """Print the address that is listened at, as the first line; what was printed."""
+    shown = format_address(address)
+    write_out(os.fsencode(shown) + b"\n")
+    return shown
+
+
+class Signals:
+    """The signals that end the server: the first one is waited for, a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup(1) has it
+            self._numbers.append(signal.SIGHUP)
+        self._before: dict[int, Any] = {}
+        self._received: int | None = None
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+
+    def __enter__(self) -> Signals:
+        # The interpreter writes to the pipe when a signal comes, not when a handler runs: one that comes just before
+        # the pipe is read, or in another thread than the one that reads, wakes the reader all the same.
+        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        for number in self._numbers:
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._received is not None:
+            os._exit(128 + number)
+        self._received = number
+
+    def wait(self) -> str:
+        """Wait for the first; its name."""
+        while self._received is None:  # other signals wake as well
+            os.read(self._reading, 1)
+        return signal.Signals(self._received).name
+
+    async def wait_async(self) -> str:
+        """The same on an event loop, which has to run in the main thread."""
+        loop = asyncio.get_running_loop()
+        while self._received is None:
+            readable = asyncio.Event()
+            loop.add_reader(self._reading, readable.set)
+            try:
+                await readable.wait()
+            finally:
+                loop.remove_reader(self._reading)
+            os.read(self._reading, 1)
+        return signal.Signals(self._received).name
