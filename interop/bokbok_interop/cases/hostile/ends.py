@@ -111,10 +111,11 @@ async def answer_before_a_servers_protocol_error(t: Play) -> None:
     await _written_before(t)
 
 
-async def _half_closes(t: Play) -> None:
+async def _half_closes(t: Play, piece: bytes = b"") -> None:
     async with attacked(t) as victim:
         conn, bad, asked, _ = await victim.waits()
         ids = [await bad.ask(["sleep", 300, number]) for number in range(3)]
+        await bad.send(piece)
         bad.end()
         failing = t.within(PATIENCE, asked, "the failing of the request that waits")
         await t.fails(failing, NetworkFailed, why="a request of the victim at the end of file")
@@ -133,6 +134,22 @@ async def _half_closes(t: Play) -> None:
 async def half_close(t: Play) -> None:
     """A client that ends its direction while handlers run still gets their answers, then the end."""
     await _half_closes(t)
+
+
+PIECE = b"\x00\x00\x00\x40(request 9"
+"""The beginning of a packet."""
+
+
+@at_server("profile.end-in-a-packet", "profile.half-close")
+async def half_close_in_a_packet(t: Play) -> None:
+    """A client that ends its direction within a packet still gets the answers of the handlers that run."""
+    await _half_closes(t, PIECE)
+
+
+@at_client("profile.end-in-a-packet", "profile.half-close")
+async def server_half_closes_in_a_packet(t: Play) -> None:
+    """A server that ends its direction within a packet still gets the answers of the client's handlers that run."""
+    await _half_closes(t, PIECE)
 
 
 @at_server("guards.survives", "start.close-handler")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import peer as P
@@ -53,20 +54,47 @@ def tiny_packets_kill() -> None:
     around(C, "packet_came", came)
 
 
+def _at_an_end_in_a_packet(act: Callable[[], object]) -> None:
+    def exactly(sock: Any, count: int) -> bytes | None:
+        data = b""
+        while len(data) < count:
+            part = sock.recv(count - len(data))
+            if not part:
+                if data:
+                    act()
+                return None
+            data += part
+        return data
+
+    P.read_exactly = exactly
+
+
 @mutant("hostile.truncated-packet")
 def truncation_is_no_end() -> None:
     """Waits on where a connection ended inside a packet."""
+    _at_an_end_in_a_packet(threading.Event().wait)
 
-    def exactly(real: Any) -> Any:
-        def run(sock: Any, count: int) -> Any:
-            try:
-                return real(sock, count)
-            except P.ProtocolError:
-                threading.Event().wait()
 
-        return run
+@mutant("hostile.server-truncates", role="client")
+def client_waits_on_inside_a_packet() -> None:
+    """A client that waits on where a connection ended inside a packet."""
+    _at_an_end_in_a_packet(threading.Event().wait)
 
-    around(P, "read_exactly", exactly)
+
+def _truncated() -> None:
+    raise P.ProtocolError("the connection ended in the middle of a packet")
+
+
+@mutant("hostile.half-close-in-a-packet")
+def truncation_is_an_error() -> None:
+    """Takes an end of file inside a packet for a protocol error: answers of running handlers are lost."""
+    _at_an_end_in_a_packet(_truncated)
+
+
+@mutant("hostile.server-half-closes-in-a-packet", role="client")
+def client_takes_truncation_for_an_error() -> None:
+    """A client that takes an end of file inside a packet for a protocol error."""
+    _at_an_end_in_a_packet(_truncated)
 
 
 @mutant("hostile.packets-in-one-piece", "hostile.flood-of-requests")
