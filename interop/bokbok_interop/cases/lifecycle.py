@@ -618,6 +618,18 @@ async def stop_removes_the_file(t: Play) -> None:
     t.check(not path.exists(), "stop-server! left the socket's file behind", expected="no file", actual=str(path))
 
 
+@case("profile.stop-at-once", transport="unix", opponent="client")
+async def stop_does_not_wait(t: Play) -> None:
+    """When stop-server! returns, the socket's file is gone and nobody can connect, also while a handler runs."""
+    served = await t.server.listen()
+    raw, asked, number = await _stopping(t, served)
+    path = Path(t.server.puppet.running.from_runner(served.bound)[1])
+    t.check(not path.exists(), "the socket's file is there while a handler runs", expected="no file", actual=str(path))
+    await raw.say(b"(response %d 1)" % number)
+    t.equal((await raw.answer_to(asked))[0], "response", "the kind of answer of a handler that ran at the stop")
+    await _ends_in_order(t, raw, "stopping server")
+
+
 @case("open.close-handler", "request.errors", fresh=("server",), faults=("kill",), subject="client")
 async def server_killed(t: Play) -> None:
     """When the server's process dies, the client's requests fail and its close handler runs."""

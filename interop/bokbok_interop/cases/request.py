@@ -288,6 +288,20 @@ async def over_own_limit(t: Play) -> None:
     )
 
 
+@case("profile.own-limit", subject="client", transport="unix", security="secure", timeout=60)
+async def box_counts(t: Play) -> None:
+    """A message that fits into the packet limit, and with its box does not, is refused by its sender."""
+    mine, _ = await t.pair()
+    around = len('(request 0 ("echo" ""))')
+    await t.fails(
+        mine.request(["echo", "x" * (DEFAULT_LIMITS.packet - 20 - around)], timeout=60),
+        Invalid,
+        RemoteFailed,
+        why="a message of 20 bytes less than the limit was sent, though its box has 40",
+    )
+    await mine.echo("still there")
+
+
 @case("profile.own-limit", opponent="client", fresh=("server",), transport="unix", security="insecure", timeout=60)
 async def answer_over_limit(t: Play) -> None:
     """An answer over the packet limit becomes that request's error, and the connection goes on."""

@@ -344,6 +344,19 @@ async def any_passphrase(t: Play) -> None:
     await _refused(t, served, "long", "x" * 999, "a client with a passphrase one character shorter was served")
 
 
+@case("profile.passphrase", "open.key", subject="server")
+async def last_byte_of_a_long_passphrase(t: Play) -> None:
+    """Of a passphrase of thousands of bytes the last one counts, and what stands behind a NUL."""
+    phrases = {"long": "x" * 5_000 + "a", "nul": "before\0a"}
+    served = await t.serve(users=phrases)
+    for user, phrase in phrases.items():
+        wrong = phrase[:-1] + "b"
+        await _refused(
+            t, served, user, wrong, f"a client whose passphrase differs in its last byte was served ({user})"
+        )
+        await _welcome(t, served, user, phrase)
+
+
 @case("profile.hello-user", "start.user-key-value")
 async def any_user_name(t: Play) -> None:
     """Any string of up to 255 bytes is a username, and comes out of user->key and connection-user the same."""

@@ -556,3 +556,19 @@ def waits_for_hellos_at_a_stop() -> None:
         return run
 
     around(P.Server, "stop", stop)
+
+
+@mutant("lifecycle.stop-does-not-wait")
+def keeps_the_file_for_handlers() -> None:
+    """Removes its socket's file once the last handler has finished."""
+
+    def stop(real: Any) -> Any:
+        def run(self: Any) -> None:
+            path, spare = self.address[1], self.address[1] + ".spare"
+            os.link(path, spare)
+            real(self)
+            os.rename(spare, path)
+
+        return run
+
+    around(P.Server, "stop", stop)

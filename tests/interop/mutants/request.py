@@ -125,3 +125,9 @@ def client_handles_while_it_reads() -> None:
         self.run_handler(number, body)
 
     C.request_came = came
+
+
+@mutant("request.box-counts", role="client")
+def forgets_the_box() -> None:
+    """A client that forgets the box when it looks whether a message fits."""
+    P.MAX_PACKET += 90

@@ -457,3 +457,15 @@ def refuses_unknown_users_at_once() -> None:
 def just_closes_refused_connections() -> None:
     """Closes a refused connection with bytes still unread, which makes a reset of it."""
     P.refuse = lambda sock: sock.close()
+
+
+@mutant("secure.last-byte-of-a-long-passphrase")
+def cuts_passphrases_at_1024() -> None:
+    """Uses only the first 1,024 bytes of a passphrase."""
+    around(U, "passphrase_to_key", lambda real: lambda text: real(text[:1_024]))
+
+
+@mutant("secure.last-byte-of-a-long-passphrase")
+def passphrases_end_at_nul() -> None:
+    """Ends a passphrase at its first NUL."""
+    around(U, "passphrase_to_key", lambda real: lambda text: real(text.partition("\0")[0]))
