@@ -73,7 +73,7 @@ def test_every_case_quotes_a_requirement_of_its_kind() -> None:
 # A sentence whose first case is still to be written. `list --coverage` shows NONE beside each.
 NO_CASE_YET = {
     "profile.limit-connections",
-    "profile.limit-unsent",
+    "profile.limit-refusals",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from bokbok.wire import DEFAULT_LIMITS
 
@@ -307,3 +308,38 @@ async def stop_with_a_queue(t: Play) -> None:
         t.equal((await bad.hear())[0], "response", "the kind of answer of a handler that ran at the stop")
     await bad.must_end("a server that has stopped keeps a connection on which nothing runs")
     t.equal(await count_runs(t, other, name), 0, "how often a request ran that waited at a stop")
+
+
+async def _slow_reader(t: Play) -> None:
+    count, text = 4, "x" * (15 * 1024 * 1024)
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
+        async with t.beside(_ask_all(bad, [["echo", text]] * count)) as (asking,):
+            await t.within(60, asking, "the victim's reading on, while nobody reads its answers")
+        await asyncio.sleep(1)  # the reader is late: time itself is the subject
+        for _ in range(count):
+            kind, _, value = await bad.hear(60)
+            t.check(
+                kind == "response" and value == text,
+                "an answer to a peer that reads slowly was cut or lost",
+                expected=f"{count} answers of {len(text):,} bytes",
+                actual=f"{kind} {show(value, 60)}",
+            )
+        await is_served(bad, "the same connection, after it has read")
+
+
+async def _ask_all(bad: Raw, datums: Sequence[object]) -> None:
+    for datum in datums:
+        await bad.ask(datum)
+
+
+@at_server("profile.limit-unsent", transport="unix", fresh=("server",), timeout=120, long=True)
+async def slow_reader(t: Play) -> None:
+    """Four answers of 15 MiB wait for a client that reads them late, and do not end its connection."""
+    await _slow_reader(t)
+
+
+@at_client("profile.limit-unsent", transport="unix", fresh=("client",), timeout=120, long=True)
+async def server_reads_slowly(t: Play) -> None:
+    """Four answers of a client of 15 MiB wait for a server that reads them late, and do not end its connection."""
+    await _slow_reader(t)

@@ -113,3 +113,30 @@ def handles_the_queue_while_it_stops() -> None:
 def forgets_the_queue_when_it_stops() -> None:
     """Drops the requests that wait for a handler when its server is asked to stop, without an answer."""
     around(C, "take_queue", lambda real: lambda self: real(self)[:0])
+
+
+def _ends_slow_readers() -> None:
+    def answer(real: Any) -> Any:
+        def run(self: Any, number: int, value: Any, **more: Any) -> None:
+            size = len(value) if isinstance(value, str) else 0
+            self.piled = self.__dict__.get("piled", 0) + size
+            if self.piled > 32 * 1024 * 1024:
+                self.end("the other end does not read")
+            real(self, number, value, **more)
+            self.piled -= size
+
+        return run
+
+    around(C, "answer", answer)
+
+
+@mutant("hostile.slow-reader")
+def ends_slow_readers() -> None:
+    """Ends a connection for which 32 MiB of handlers' answers have piled up."""
+    _ends_slow_readers()
+
+
+@mutant("hostile.server-reads-slowly", role="client")
+def client_ends_slow_readers() -> None:
+    """A client that ends a connection for which 32 MiB of handlers' answers have piled up."""
+    _ends_slow_readers()
