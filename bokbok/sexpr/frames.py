@@ -1,7 +1,4 @@
-"""What the lexer finds and what the machine keeps on its stack, as small numbers.
-
-What this module knows: their names. What it refuses to know: everything else.
-"""
+"""What the lexer finds and what the machine keeps on its stack, as small numbers."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ from typing import Any, Final
 LIST, VECTOR, BRACKETS, BRACES = range(4)
 TOP = 4  # the datum that was asked for
 PREFIX = 5  # (items, datum): 'x and its kin; items: the symbol
-SKIP = 6  # behind #;: the datum is dropped, and another one is waited for
-TAIL = 7  # behind the dot of a list; items: the list's items
+SKIP = 6  # after #;: the datum is dropped, and another one is waited for
+TAIL = 7  # behind the dot of a list; items: how many items the list has before it
 FEATURE = 8  # behind #+
 EXPANSION = 9  # behind #+ and its first datum; items: that datum
 CASE = 10  # behind #ci or #cs; items: whether case was folded outside
 NUMBERS = 11  # behind #u8 and its kin; items: (the tag, whether case was folded outside)
 HERE_DATUM = 12  # behind # in a #<# string; items: (whether in braces, whether case was folded outside)
-CLOSING = 13  # the tail of a dotted list is read, its closer must follow; items: (items, tail, kind of the list)
+CLOSING = 13  # a dotted list is read, but for its closer; items: (items, tail, kind of the list, items before the dot)
 HERE_TEXT = 14  # in the text of a #<# string; items: the string's state
 
 TRANSPARENT: Final = {SKIP: 1, TAIL: 1, CASE: 1, NUMBERS: 2}
@@ -27,10 +24,10 @@ TRANSPARENT: Final = {SKIP: 1, TAIL: 1, CASE: 1, NUMBERS: 2}
 
 CLOSERS: Final = {LIST: ")", VECTOR: ")", BRACKETS: "]", BRACES: "}"}
 WAITING_FOR: Final = {
-    PREFIX: "a quoted datum", SKIP: "a datum to skip behind #;", TAIL: "the tail behind a dot",
-    FEATURE: "the requirement behind #+", EXPANSION: "the datum behind #+ and its requirement",
-    CASE: "the datum behind #ci or #cs", NUMBERS: "the elements of a number vector",
-    HERE_DATUM: "the datum behind # in a #<# string",
+    PREFIX: "a quoted datum", SKIP: "a datum to skip after #;", TAIL: "the tail after a dot",
+    FEATURE: "the requirement after #+", EXPANSION: "the datum after #+ and its requirement",
+    CASE: "the datum after #ci or #cs", NUMBERS: "the elements of a number vector",
+    HERE_DATUM: "the datum after # in a #<# string",
 }  # fmt: skip
 
 # What the lexer finds; with each come where it ends and a payload.
@@ -42,5 +39,6 @@ COMMENT = 4  # a comment that counts as white space
 READ_ON = 5  # a comment after which CHICKEN reads a datum, and takes no dot
 DOT = 6  # the dot of a list
 MORE = 7  # nothing, since the token is not complete; payload: the search for its end
+LOOK = 8  # something that is for the lexer to find out
 
 Found = tuple[int, int, Any]

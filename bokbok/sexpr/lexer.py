@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from bokbok.errors import IncompleteError, ReadError
+from bokbok.errors import ReadError
+from bokbok.sexpr import problems
 from bokbok.sexpr.frames import (
     BRACES,
     BRACKETS,
@@ -30,7 +31,8 @@ from bokbok.sexpr.frames import (
     WAIT,
     Found,
 )
-from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, Exactness, NumberError, escape_code, parse_number
+from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, Exactness, escape_code, parse_number
+from bokbok.sexpr.problems import DatumError, Problem
 from bokbok.sexpr.scan import (
     AnyEnd,
     BlockCommentEnd,
@@ -42,9 +44,9 @@ from bokbok.sexpr.scan import (
     QuotedEnd,
     TokenEnd,
 )
-from bokbok.sexpr.text import NAMED_CHARS, EscapeError, decode, unescape
+from bokbok.sexpr.text import NAMED_CHARS, decode, unescape
 from bokbok.sexpr.types import EOF, Char, Keyword, Symbol
-from bokbok.sexpr.vectors import TAGS, VectorError, parse_blob, parse_simple
+from bokbok.sexpr.vectors import TAGS, parse_blob, parse_simple
 
 _SIMPLE_VECTOR: Final = re.compile(rb"\(([-+.e0-9 \t\n\v\f\r]*)\)")
 _WHITE: Final = frozenset(b" \t\n\v\f\r")
@@ -54,8 +56,8 @@ _DIGITS: Final = frozenset(b"0123456789")
 _NUMBER_STARTS: Final = frozenset(b"0123456789+-.")
 _VECTOR_TAG_STARTS: Final = frozenset(b"usfUSF")
 _RADIXES: Final = {ord("x"): 16, ord("d"): 10, ord("o"): 8, ord("b"): 2}
-_PREFIXES: Final = {0x27: Symbol("quote"), 0x60: Symbol("quasiquote")}
-_UNQUOTE: Final = Symbol("unquote")
+PREFIXES: Final = {b"'": Symbol("quote"), b"`": Symbol("quasiquote"), b",": Symbol("unquote")}
+"""The symbols for which one character stands, by it."""
 _UNQUOTE_SPLICING: Final = Symbol("unquote-splicing")
 _QUASISYNTAX: Final = Symbol("quasisyntax")
 _LOCATION: Final = Symbol("location")
@@ -101,14 +103,13 @@ class Lexer:
     fold: bool
     version: int
 
-    def error(self, problem: str, position: int, expected: str | None = None) -> ReadError:
+    def error(self, problem: Problem, position: int, **fields: Any) -> ReadError:
         """The error for what stands at `position` of the input."""
-        return ReadError(problem, self.base + position, expected)
+        return problem.at(self.base + position, **fields)
 
-    def incomplete(self, problem: str, data: bytes, position: int, expected: str) -> IncompleteError:
+    def incomplete(self, problem: Problem, data: bytes, position: int, **fields: Any) -> ReadError:
         """The error for a token that begins at `position` and that the input ends in."""
-        where = self.base + position
-        return IncompleteError(f"{problem} (begun at byte {where})", self.base + len(data), expected)
+        return problem.at(self.base + len(data), start=self.base + position, **fields)
 
     def lex(self, data: bytes, position: int, final: bool, dots: bool) -> Found:
         """Finds out what begins at `position`, where no white space is; `dots`: whether a dot may be a list's."""
@@ -117,15 +118,18 @@ class Lexer:
             end = data.find(b'"', position + 1)
             if end > 0 and data.find(b"\\", position + 1, end) < 0:  # nothing is escaped in it, as in most
                 return VALUE, end + 1, decode(data[position + 1 : end])
-            raw = self._quoted(data, position, final, b'"')
-            if raw is None:
-                return self._more(QuotedEnd(position + 1, b'"'), data, position)
-            text = self._unescape(raw, position + 1) if b"\\" in raw else raw
-            return VALUE, position + len(raw) + 2, decode(text)
+            ending = QuotedEnd(position + 1, b'"')
+            end = ending.find(data)
+            if end < 0:
+                if final:
+                    raise self.incomplete(problems.UNTERMINATED_STRING, data, position)
+                return MORE, position, ending
+            text = self._unescape(data[position + 1 : end - 1], position + 1)
+            return VALUE, end, decode(text)
         if byte == 0x23:
             if position + 1 == len(data):
                 if final:
-                    raise self.incomplete("lone #", data, position, "what follows a #")
+                    raise self.incomplete(problems.LONE_HASH, data, position, shown="#")
                 return MORE, position, ANY
             return self._lex_hash(data, position, final)
         if byte == 0x3B:
@@ -134,14 +138,12 @@ class Lexer:
             if byte == 0x2E and dots:
                 return self._lex_dot(data, position, final)
             return self._lex_number(data, position, position, final, None, None)
-        if byte in _PREFIXES:
-            return WAIT, position + 1, (PREFIX, _PREFIXES[byte])
         if byte == 0x2C:
             if position + 1 == len(data) and not final:
                 return MORE, position, ANY
             if data[position + 1 : position + 2] == b"@":
                 return WAIT, position + 2, (PREFIX, _UNQUOTE_SPLICING)
-            return WAIT, position + 1, (PREFIX, _UNQUOTE)
+            return WAIT, position + 1, (PREFIX, PREFIXES[b","])
         if byte == 0x5B:
             return OPEN, position + 1, BRACKETS
         if byte == 0x7B:
@@ -159,20 +161,11 @@ class Lexer:
         ending.find(data)
         return MORE, position, ending
 
-    def _quoted(self, data: bytes, position: int, final: bool, quote: bytes) -> bytes | None:
-        """What stands between the quote at `position` and its partner; `None` if more input is needed."""
-        end = QuotedEnd(position + 1, quote).find(data)
-        if end < 0:
-            if final:
-                raise self.incomplete("unterminated string", data, position, quote.decode())
-            return None
-        return data[position + 1 : end - 1]
-
     def _unescape(self, raw: bytes, position: int) -> bytes:
         try:
             return unescape(raw, self.version)
-        except EscapeError as error:
-            raise self.error(str(error), position + error.offset, error.expected) from None
+        except DatumError as error:
+            raise error.at(self.base + position) from None
 
     def line_comment(self, data: bytes, position: int, final: bool, code: int) -> Found:
         """A comment to the end of the line, found as `code`."""
@@ -195,9 +188,9 @@ class Lexer:
             if not final:
                 return None
             if ending.quoted:
-                raise self.incomplete("unterminated |…| in a symbol", data, position, "'|'")
+                raise self.incomplete(problems.UNTERMINATED_BARS, data, position)
             if ending.seek < len(data):
-                raise self.incomplete("backslash at the end of a symbol", data, position, "the character it escapes")
+                raise self.incomplete(problems.LONE_BACKSLASH, data, position)
             end = len(data)
         if ending.plain:
             name = data[position:end]
@@ -248,7 +241,7 @@ class Lexer:
         token = data[position:end]
         nul = token.find(b"\0")
         if nul >= 0:
-            raise self.error("NUL byte in a token", position + nul, "text")
+            raise self.error(problems.NUL_IN_TOKEN, position + nul)
         return end, token.lower() if self.fold else token
 
     def _lex_number(
@@ -262,14 +255,14 @@ class Lexer:
         if is_keyword:
             return VALUE, end, Keyword(decode(name))
         if name == b".":
-            raise self.error("unexpected dot", begin, "a datum")
+            raise self.error(problems.UNEXPECTED_DOT, begin)
         try:
             value = None if name[:1] == b"#" else parse_number(name, self.version, radix or 10, exactness)
-        except NumberError as error:
-            raise self.error(str(error), begin) from None
+        except DatumError as error:
+            raise error.at(self.base + begin) from None
         if value is None:
             if radix:
-                raise self.error("illegal number syntax", begin, f"a number in radix {radix}")
+                raise self.error(problems.NOT_IN_RADIX, begin, radix=radix)
             return VALUE, end, make_symbol(name)
         return VALUE, end, value
 
@@ -287,8 +280,8 @@ class Lexer:
             elif not radix and second in _RADIXES:
                 radix = _RADIXES[second]
             else:
-                expected = "#e or #i" if radix else "#x, #d, #o or #b"
-                raise self.error("illegal second prefix of a number", position, expected)
+                prefixes = "#e or #i" if radix else "#x, #d, #o or #b"
+                raise self.error(problems.SECOND_PREFIX, position, prefixes=prefixes)
             start += 2
         return self._lex_number(data, position, start, final, radix or 10, exactness)
 
@@ -311,8 +304,8 @@ class Lexer:
         if following in _DIGITS:
             try:
                 value = parse_number(name, self.version)
-            except NumberError as error:
-                raise self.error(str(error), position) from None
+            except DatumError as error:
+                raise error.at(self.base + position) from None
             if value is not None:
                 return VALUE, end, value
         return VALUE, end, make_symbol(name)
@@ -335,7 +328,7 @@ class Lexer:
             end = ending.find(data)
             if end < 0:
                 if final:
-                    raise self.incomplete("unterminated block comment", data, position, "'|#'")
+                    raise self.incomplete(problems.UNTERMINATED_COMMENT, data, position)
                 return MORE, position, ending
             return READ_ON, end, None
         if byte | 0x20 in _RADIXES or byte | 0x20 in _EXACTNESS:
@@ -354,13 +347,13 @@ class Lexer:
         if byte in b"$:!<cC":
             if position + 2 >= len(data):
                 if final:
-                    raise self.incomplete(f"lone #{chr(byte)}", data, position, f"what follows #{chr(byte)}")
+                    raise self.incomplete(problems.LONE_HASH, data, position, shown=f"#{chr(byte)}")
                 return MORE, position, ANY
             return self._lex_hash_two(data, position, final, byte, data[position + 2])
         if byte in _DIGITS:
-            raise self.error("numbered # syntax", position, "no #1= or #1#: CHICKEN has no datum labels")
+            raise self.error(problems.DATUM_LABEL, position)
         shown = chr(byte) if 0x20 < byte < 0x7F else f"byte 0x{byte:02x}"
-        raise self.error(f"invalid # syntax, # and {shown}", position, "a datum")
+        raise self.error(problems.INVALID_HASH, position, shown=shown)
 
     def _lex_hash_two(self, data: bytes, position: int, final: bool, byte: int, following: int) -> Found:
         """What begins with `#` and one of `$:!<cC`, with the byte that follows."""
@@ -371,19 +364,19 @@ class Lexer:
             end = ending.find(data)
             if end < 0:
                 if final:
-                    raise self.incomplete("unterminated blob", data, position, "'}'")
+                    raise self.incomplete(problems.UNTERMINATED_BLOB, data, position)
                 return MORE, position, ending
             try:
                 return VALUE, end, parse_blob(data[position + 3 : end - 1])
-            except VectorError as error:
-                raise self.error(str(error), position + 3 + error.offset, error.expected) from None
+            except DatumError as error:
+                raise error.at(self.base + position + 3) from None
         if byte == 0x3A:
             token = self._token(data, position + 2, final, keywords=False)
             if token is None:
                 return self._more(TokenEnd(position + 2), data, position)
             end, name, _ = token
             if not name and following != 0x7C:
-                raise self.error("empty keyword", position, "a name behind #: (the empty one is #:||)")
+                raise self.error(problems.EMPTY_KEYWORD, position)
             return VALUE, end, Keyword(decode(name))
         if byte == 0x21:
             if following in _WHITE or following == 0x2F:
@@ -396,18 +389,18 @@ class Lexer:
                 return VALUE, end, EOF
             if name in (b"optional", b"rest", b"key"):
                 return VALUE, end, make_symbol(b"#!" + name)
-            raise self.error("unknown #! syntax", position, "#!eof, #!optional, #!rest or #!key")
+            raise self.error(problems.UNKNOWN_BANG, position)
         if byte == 0x3C:
             return self._lex_angle(data, position, final, following)
         if following not in b"is":
-            raise self.error("illegal case prefix", position, "#ci or #cs")
+            raise self.error(problems.CASE_PREFIX, position)
         return WAIT, position + 3, (CASE, following == 0x69)
 
     def _lex_char(self, data: bytes, position: int, final: bool) -> Found:
         start = position + 2
         if start == len(data):
             if final:
-                raise self.incomplete("lone #\\", data, position, "a character")
+                raise self.incomplete(problems.LONE_CHARACTER, data, position)
             return MORE, position, ANY
         first = data[start]
         if first in _WHITE:
@@ -428,16 +421,16 @@ class Lexer:
                 digits = b""
             code = escape_code(digits, self.version, 16)
             if code is not None and not FIXNUM_MIN <= code <= FIXNUM_MAX:
-                raise self.error("character with a code that is no fixnum", position, "a code point up to 0x10ffff")
+                raise self.error(problems.CHARACTER_NOT_A_FIXNUM, position)
         if code is None:
             code = _utf8_char(token)
         if code is None:
             code = NAMED_CHARS.get(token)
         if code is None:
-            raise self.error(f"unknown character #\\{decode(token[:20])}", position, "a character or its name")
+            raise self.error(problems.UNKNOWN_CHARACTER, position, shown=decode(token[:20]))
         code &= 0x1FFFFF
         if code > 0x10FFFF:
-            raise self.error(f"character with code 0x{code:x}", position, "a code point up to 0x10ffff")
+            raise self.error(problems.CHARACTER_TOO_LARGE, position, code=code)
         return VALUE, end, Char(chr(code))
 
     def _lex_true(self, data: bytes, position: int, final: bool) -> Found:
@@ -472,7 +465,7 @@ class Lexer:
                         return VALUE, simple.end(), vector
                 return WAIT, end, (NUMBERS, tag)
         tags = ", ".join("#" + tag for tag in sorted(TAGS[self.version]))
-        raise self.error("illegal number vector", position, f"#f or one of {tags}")
+        raise self.error(problems.UNKNOWN_VECTOR, position, tags=tags)
 
     def _lex_qualified(self, data: bytes, position: int, final: bool) -> Found:
         """`##a#b`: in CHICKEN 4 a symbol whose name begins with the length of its prefix; in CHICKEN 5 as it is."""
@@ -484,7 +477,7 @@ class Lexer:
             return VALUE, end, make_symbol(b"##" + token)
         length = token.find(b"#")
         if not 0 <= length <= _MAX_NAMESPACE:
-            raise self.error("invalid qualified symbol", position, "##prefix#name")
+            raise self.error(problems.QUALIFIED_SYMBOL, position)
         name = token[:length] + token[length + 1 :]
         if length == 0:
             return VALUE, end, Keyword(decode(name))
@@ -505,7 +498,7 @@ class Lexer:
             end = ending.find(data)
             if end < 0:
                 if final:
-                    raise self.incomplete("unterminated #<# string", data, position, "a line with its tag")
+                    raise self.incomplete(problems.UNTERMINATED_HERE_STRING, data, position)
                 return MORE, position, ending
             return WAIT, end, (HERE_TEXT, data[position + 3 : end - 1])
         if data.startswith(_UNSPECIFIED, position):
@@ -517,7 +510,7 @@ class Lexer:
         if match.end() == len(data) and not final and match.end() - position < _SHOWN:
             return MORE, position, ANY  # the name, for the message, goes on
         what = decode(match[0]) + ">" if match.end() - position > 2 else "#<…>"
-        raise self.error(f"{what} has no external representation", position, "a datum")
+        raise self.error(problems.UNREADABLE_OBJECT, position, shown=what)
 
 
 def _utf8_char(token: bytes) -> int | None:

@@ -1,7 +1,7 @@
 """The syntax of numbers, as CHICKEN's `string->number` takes it, and the one way flonums are printed.
 
-What this module knows: which tokens are numbers in CHICKEN 4.13.0 and in 5.3.0 (they differ in corners: `+i`, `1/0`,
-`+.#`), and which value each has here. What it refuses to know: where tokens begin and end, and offsets.
+It knows which tokens are numbers in CHICKEN 4.13.0 and in 5.3.0 (they differ in corners: `+i`, `1/0`, `+.#`), and which
+value each has here. Where a token begins and ends is for `lexer` to find.
 
 Two rules hold for every dialect, and differ from CHICKEN 4 on purpose: integers are exact whatever their size, and
 fractions are exact (`fractions.Fraction`). Flonums that overflow are infinities, as in CHICKEN 5; decimal digits are
@@ -15,12 +15,14 @@ import re
 from fractions import Fraction
 from typing import Final, Literal
 
+from bokbok.sexpr import problems
+from bokbok.sexpr.problems import DatumError
+
 __all__ = [
     "FIXNUM_MAX",
     "FIXNUM_MIN",
     "MAX_DIGITS",
     "Number",
-    "NumberError",
     "escape_code",
     "flonum_text",
     "is_number",
@@ -72,10 +74,6 @@ _EXPONENT_MARKERS: Final = bytes.maketrans(b"sfdlSFDLE#", b"eeeeeeeee0")
 _RADIX_PREFIXES: Final = {"b": 2, "o": 8, "d": 10, "x": 16}
 
 
-class NumberError(ValueError):
-    """A token that is a number, or had to be one, and has no value here. Its text completes "at byte N"."""
-
-
 def parse_number(token: bytes, version: int, radix: int = 10, exactness: Exactness = None) -> Number | None:
     """Converts a token to the number it denotes.
 
@@ -86,10 +84,10 @@ def parse_number(token: bytes, version: int, radix: int = 10, exactness: Exactne
         exactness: `e` or `i` if the token stood behind `#e` or `#i`.
 
     Returns:
-        The number, or `None` if the token is no number there (without a prefix, it is a symbol then).
+        The number, or `None` if the token is not a number there (without a prefix, it is a symbol then).
 
     Raises:
-        NumberError: if it is a number that has no value here: more than `MAX_DIGITS` digits, a complex number of
+        DatumError: if it is a number that has no value here: more than `MAX_DIGITS` digits, a complex number of
             CHICKEN 5, an inexact number behind `#e` that has no exact value.
     """
     if radix != 10:
@@ -157,7 +155,7 @@ def escape_code(digits: bytes, version: int, radix: int) -> int | None:
         digits = digits.lstrip(b" \t\n\v\f\r")  # as C's strtol has it
     try:
         value = parse_number(digits, version, radix)
-    except NumberError:
+    except DatumError:
         return None
     return value if isinstance(value, int) else None
 
@@ -190,7 +188,7 @@ def flonum_text(value: float, version: int, exact: bool) -> str:
 
 def _check_digits(digits: bytes) -> None:
     if len(digits) > MAX_DIGITS:
-        raise NumberError(f"number of more than {MAX_DIGITS:,} digits")
+        raise DatumError(problems.TOO_MANY_DIGITS, limit=MAX_DIGITS)
 
 
 def _integer(token: bytes, radix: int = 10) -> int:
@@ -198,7 +196,7 @@ def _integer(token: bytes, radix: int = 10) -> int:
     try:
         return int(token, radix)
     except ValueError:  # the process runs with a lower limit (sys.set_int_max_str_digits)
-        raise NumberError("number of more digits than this process converts") from None
+        raise DatumError(problems.TOO_MANY_DIGITS_HERE) from None
 
 
 def _exact(plain: bytes) -> int | Fraction:
@@ -210,7 +208,7 @@ def _exact(plain: bytes) -> int | Fraction:
     if digits == 0:
         return 0
     if abs(exponent) > _MAX_EXACT_EXPONENT or len(whole) + len(fraction) + abs(exponent) > MAX_DIGITS:
-        raise NumberError(f"exact number of more than {MAX_DIGITS:,} digits")
+        raise DatumError(problems.TOO_MANY_EXACT_DIGITS, limit=MAX_DIGITS)
     return _simplest(Fraction(digits) * Fraction(10) ** exponent)
 
 
@@ -218,7 +216,7 @@ def _exact_from_inexact(value: float) -> int:
     """The exact value of a flonum, as CHICKEN 4 has it: a fixnum or an error."""
     if value.is_integer() and FIXNUM_MIN <= value <= FIXNUM_MAX:
         return int(value)
-    raise NumberError("inexact number that has no exact value in CHICKEN 4 behind #e")
+    raise DatumError(problems.NO_EXACT_VALUE)
 
 
 def _simplest(value: Fraction) -> int | Fraction:
@@ -244,7 +242,7 @@ def _ratio(match: re.Match[bytes], version: int, radix: int, exactness: Exactnes
             return None
         return _infinity(numerator) if numerator else math.nan
     if exactness == "e" and version == 4 and numerator % denominator:
-        raise NumberError("inexact number that has no exact value in CHICKEN 4 behind #e")
+        raise DatumError(problems.NO_EXACT_VALUE)
     if exactness == "i" or (inexact and exactness != "e"):
         if version == 5 and numerator == 0 and match[2] and match[1][:1] == b"-":
             return -0.0
@@ -312,4 +310,4 @@ def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:
             if isinstance(second, float):
                 return -0.0 if first == 0 and b"-" in token else magnitude
             return first
-    raise NumberError("complex number, which has no Python type here")
+    raise DatumError(problems.COMPLEX_NUMBER)

@@ -1,8 +1,7 @@
 """Bytes to values: CHICKEN's `read`, for whole inputs, for streams, and for the wire's messages.
 
-What this module knows: how reading begins and ends: one datum of an input and nothing behind it, one datum from the
-middle of a message, the datums of a stream as they arrive. What it refuses to know: the syntax (`machine`, `lexer`),
-and where bytes come from.
+It knows how reading begins and ends: one datum of an input and nothing after it, one datum from the middle of a
+message, the datums of a stream as they arrive. The syntax is `machine`'s and `lexer`'s.
 
 Nothing is evaluated, nothing recurses, and all that input can make grow has a limit.
 """
@@ -12,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, Any, Final
 
-from bokbok.errors import IncompleteError, ReadError
+from bokbok.errors import ReadError
+from bokbok.sexpr import problems
 from bokbok.sexpr.dialect import CHICKEN_4, Dialect
+from bokbok.sexpr.frames import SKIP, WAITING_FOR
 from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, SPACE, Machine
+from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY
 from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
 __all__ = [
-    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_SIZE", "Reader", "load", "loads", "parse", "parser", "read_list_head",
-    "skip_atmosphere",
+    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "Reader", "load", "loads", "parse", "parser",
+    "read_list_head", "skip_atmosphere",
 ]  # fmt: skip
 
 DEFAULT_MAX_DEPTH: Final = 10_000
@@ -35,7 +37,12 @@ BytesLike = bytes | bytearray | memoryview
 
 
 def parse(
-    data: BytesLike, offset: int = 0, *, dialect: Dialect = CHICKEN_4, max_depth: int = DEFAULT_MAX_DEPTH
+    data: BytesLike,
+    offset: int = 0,
+    *,
+    dialect: Dialect = CHICKEN_4,
+    max_depth: int = DEFAULT_MAX_DEPTH,
+    max_memory: int = DEFAULT_MAX_MEMORY,
 ) -> tuple[Any, int]:
     """Reads one datum from the middle of some bytes, without copying them. Part of the low level.
 
@@ -44,19 +51,20 @@ def parse(
         offset: where to begin; white space and comments there are skipped.
         dialect: whose syntax.
         max_depth: how deep the datum may nest.
+        max_memory: how many bytes of memory it may take, by an estimate.
 
     Returns:
-        The datum, and the offset just behind it.
+        The datum, and the offset just after it.
 
     Raises:
         ReadError: if there is no datum, or if it does not read; its offset counts from the start of `data`.
     """
     if type(data) is not bytes:
         data = _as_bytes(data)
-    machine = Machine(dialect, max_depth)
+    machine = Machine(dialect, max_depth, max_memory)
     value = machine.run(data, offset, True)
     if value is NO_DATUM:
-        raise IncompleteError("no datum", len(data), "a datum")
+        raise problems.NO_DATUM.at(len(data))
     return value, machine.position
 
 
@@ -85,7 +93,7 @@ def parser(
             machine = Machine(dialect, max_depth)  # the other one is in the middle of something
             raise
         if value is NO_DATUM:
-            raise IncompleteError("no datum", len(data), "a datum")
+            raise problems.NO_DATUM.at(len(data))
         return value, machine.position
 
     return parse_next
@@ -122,12 +130,12 @@ def skip_atmosphere(data: BytesLike, offset: int = 0, *, dialect: Dialect = CHIC
             if following == 0x7C:
                 end = BlockCommentEnd(offset + 2).find(data)
                 if end < 0:
-                    raise IncompleteError(f"unterminated block comment (begun at byte {offset})", size, "'|#'")
+                    raise problems.UNTERMINATED_COMMENT.at(size, start=offset)
                 offset = end
             elif following == 0x3B:
                 machine = Machine(dialect, DEFAULT_MAX_DEPTH)
                 if machine.run(data, offset + 2, True) is NO_DATUM:
-                    raise IncompleteError("end of input", size, f"a datum to skip behind #; (from byte {offset})")
+                    raise problems.NOTHING_FOLLOWS.at(size, what=WAITING_FOR[SKIP], start=offset)
                 offset = machine.position
             elif following == 0x21 and offset + 2 < size and data[offset + 2] in b" \t\n\v\f\r/":
                 offset = data.find(b"\n", offset) + 1 or size
@@ -166,20 +174,26 @@ def read_list_head(
         data = _as_bytes(data)
     position = skip_atmosphere(data, offset, dialect=dialect)
     if data[position : position + 1] not in (b"(", b"[", b"{"):
-        raise ReadError("no list", position, "'('")
+        raise problems.NOT_A_LIST.at(position)
     position += 1
     machine = Machine(dialect, max_depth - 1)
     elements: list[Any] = []
     while len(elements) < count:
         value = machine.run(data, position, True)
         if value is NO_DATUM:
-            raise IncompleteError(f"list of only {len(elements)} elements", len(data), f"{count} elements")
+            raise problems.LIST_TOO_SHORT.at(len(data), count=len(elements), wanted=count)
         elements.append(value)
         position = machine.position
     return elements, position
 
 
-def loads(data: BytesLike | str, *, dialect: Dialect = CHICKEN_4, max_depth: int = DEFAULT_MAX_DEPTH) -> Any:
+def loads(
+    data: BytesLike | str,
+    *,
+    dialect: Dialect = CHICKEN_4,
+    max_depth: int = DEFAULT_MAX_DEPTH,
+    max_memory: int = DEFAULT_MAX_MEMORY,
+) -> Any:
     """Reads exactly one datum.
 
     Args:
@@ -187,6 +201,7 @@ def loads(data: BytesLike | str, *, dialect: Dialect = CHICKEN_4, max_depth: int
             bytes that it is in UTF-8 (`surrogateescape`).
         dialect: whose syntax.
         max_depth: how deep it may nest.
+        max_memory: how many bytes of memory it may take, by an estimate.
 
     Returns:
         The value, as the table in the package's documentation has it.
@@ -201,33 +216,40 @@ def loads(data: BytesLike | str, *, dialect: Dialect = CHICKEN_4, max_depth: int
             data = text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
             where = len(text[: error.start].encode("utf-8", "surrogateescape"))
-            raise ReadError("lone surrogate that escapes no byte", where, "text") from None
+            raise problems.LONE_SURROGATE.at(where, code=ord(text[error.start])) from None
     elif type(data) is not bytes:
         data = _as_bytes(data)
-    machine = Machine(dialect, max_depth)
+    machine = Machine(dialect, max_depth, max_memory)
     value = machine.run(data, 0, True)
     if value is NO_DATUM:
-        raise IncompleteError("no datum", len(data), "a datum")
+        raise problems.NO_DATUM.at(len(data))
     position = machine.position
     if position < len(data):
         position = skip_atmosphere(data, position, dialect=dialect)
         if position < len(data):
-            raise ReadError("more behind the datum", position, "the end of the input")
+            raise problems.MORE_AFTER_DATUM.at(position)
     return value
 
 
-def load(file: IO[Any], *, dialect: Dialect = CHICKEN_4, max_depth: int = DEFAULT_MAX_DEPTH) -> Any:
+def load(
+    file: IO[Any],
+    *,
+    dialect: Dialect = CHICKEN_4,
+    max_depth: int = DEFAULT_MAX_DEPTH,
+    max_memory: int = DEFAULT_MAX_MEMORY,
+) -> Any:
     """Reads exactly one datum from a file, to its end. The same as `loads` of its content.
 
     Args:
         file: a file open for reading, binary or text.
         dialect: whose syntax.
         max_depth: how deep the datum may nest.
+        max_memory: how many bytes of memory it may take, by an estimate.
 
     Raises:
         ReadError: as `loads`.
     """
-    return loads(file.read(), dialect=dialect, max_depth=max_depth)
+    return loads(file.read(), dialect=dialect, max_depth=max_depth, max_memory=max_memory)
 
 
 class Reader:
@@ -239,7 +261,8 @@ class Reader:
     Args:
         dialect: whose syntax.
         max_depth: how deep a datum may nest.
-        max_size: how many bytes a datum that is not complete may take.
+        max_size: how many bytes of the stream a datum that is not complete may take.
+        max_memory: how many bytes of memory a datum may take, by an estimate.
 
     After an error the reader is of no more use: every further call raises the same error. If one piece of input holds
     complete datums and then an error, `feed` returns the datums first, and the next call raises the error, so that what
@@ -252,8 +275,9 @@ class Reader:
         dialect: Dialect = CHICKEN_4,
         max_depth: int = DEFAULT_MAX_DEPTH,
         max_size: int = DEFAULT_MAX_SIZE,
+        max_memory: int = DEFAULT_MAX_MEMORY,
     ) -> None:
-        self._machine = Machine(dialect, max_depth)
+        self._machine = Machine(dialect, max_depth, max_memory)
         self._max_size = max_size
         self._tail = bytearray()
         self._failure: ReadError | None = None
@@ -326,9 +350,7 @@ class Reader:
         since = self._machine.open_since
         base = self._machine.base
         if base + len(self._tail) - (base if since is None else since) > self._max_size:
-            self._failure = ReadError(
-                f"datum of more than {self._max_size:,} bytes", base if since is None else since, "its end"
-            )
+            self._failure = problems.TOO_LONG.at(base if since is None else since, limit=self._max_size)
             raise self._failure
 
 

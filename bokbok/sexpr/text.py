@@ -1,12 +1,13 @@
 r"""Strings and symbols: bytes in CHICKEN, `str` here, and the escapes that stand for bytes in their text.
 
-What this module knows: the one way between bytes and `str`, and what every `\…` in a string or between bars means.
-What it refuses to know: where a string ends.
+It knows the one way between bytes and `str`, and what every `\…` in a string or between bars means. Where a string ends
+is for `scan` to find.
 
 A CHICKEN string is a sequence of bytes, in 4.13.0 and in 5.3.0. Here it is a `str`: the bytes decoded as UTF-8, any
-byte that is no UTF-8 as the lone surrogate U+DC80 to U+DCFF (`surrogateescape`, as Python has it for file names). So
-bytes → `str` → bytes is the identity, always. The other way round has one trap, as it has for file names: a `str` whose
-escaped bytes happen to form UTF-8, `"\udcc3\udca9"`, denotes the same CHICKEN string as `"é"`, and comes back as that.
+byte that is not valid UTF-8 as the lone surrogate U+DC80 to U+DCFF (`surrogateescape`, as Python has it for file
+names). So bytes → `str` → bytes is the identity, always. The other way round has one trap, as it has for file
+names: a `str` whose escaped bytes happen to form UTF-8, `"\udcc3\udca9"`, denotes the same CHICKEN string as `"é"`, and
+comes back as that.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from bokbok.sexpr import problems
 from bokbok.sexpr.numbers import escape_code
+from bokbok.sexpr.problems import DatumError
 
-__all__ = ["CHAR_NAMES", "NAMED_CHARS", "EscapeError", "decode", "encode", "unescape"]
+__all__ = ["CHAR_NAMES", "NAMED_CHARS", "decode", "encode", "unescape"]
 
 CHAR_NAMES: Final = {
     0: "null", 7: "alarm", 8: "backspace", 9: "tab", 10: "newline", 11: "vtab", 12: "page", 13: "return",
@@ -45,20 +48,6 @@ _COMMON: Final = (
 )
 
 
-class EscapeError(ValueError):
-    """An escape that CHICKEN refuses.
-
-    Attributes:
-        offset: where, in bytes from the start of the raw text.
-        expected: what would have been right.
-    """
-
-    def __init__(self, problem: str, offset: int, expected: str) -> None:
-        super().__init__(problem)
-        self.offset = offset
-        self.expected = expected
-
-
 def decode(data: bytes) -> str:
     """The `str` for CHICKEN's bytes. Never fails."""
     return data.decode("utf-8", "surrogateescape")
@@ -68,7 +57,8 @@ def encode(text: str) -> bytes:
     """CHICKEN's bytes for a `str`.
 
     Raises:
-        UnicodeEncodeError: if it holds a lone surrogate that escapes no byte (U+D800 to U+DFFF but U+DC80 to U+DCFF).
+        UnicodeEncodeError: if it holds a lone surrogate that does not stand for a byte: U+D800 to U+DFFF, but for
+            U+DC80 to U+DCFF.
     """
     return text.encode("utf-8", "surrogateescape")
 
@@ -81,7 +71,8 @@ def unescape(raw: bytes, version: int) -> bytes:
         version: 4 or 5.
 
     Raises:
-        EscapeError: on an escape that CHICKEN refuses: too few digits, digits that are none, an unpaired surrogate.
+        DatumError: on an escape that CHICKEN refuses: too few digits, characters that are not digits, an unpaired
+            surrogate. Its offset counts from the start of `raw`.
     """
     try:
         return _COMMON_ESCAPE.sub(_common, raw)
@@ -120,16 +111,16 @@ def _unescape_code(raw: bytes, backslash: int, version: int) -> tuple[bytes, int
         code, position = _code(raw, backslash, 2, 4, 16, version)
         if 0xD800 <= code <= 0xDFFF:
             if raw[position : position + 2] != b"\\u":
-                raise EscapeError("unpaired escaped surrogate", backslash, "a second \\u with the low surrogate")
+                raise DatumError(problems.UNPAIRED_SURROGATE, backslash)
             low, position = _code(raw, position, 2, 4, 16, version)
             if code > 0xDBFF or not 0xDC00 <= low <= 0xDFFF:
-                raise EscapeError("bad surrogate pair", backslash, "a high surrogate, then a low one")
+                raise DatumError(problems.BAD_SURROGATE_PAIR, backslash)
             code = 0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF)
         return _utf8(code), position
     if kind == b"U":
         code, position = _code(raw, backslash, 2, 8, 16, version)
         if 0xD800 <= code <= 0xDFFF:
-            raise EscapeError("escaped surrogate", backslash, "a code point that is no surrogate")
+            raise DatumError(problems.ESCAPED_SURROGATE, backslash)
         return _utf8(code), position
     code, position = _code(raw, backslash, 2, 2, 8, version)
     return bytes((((kind[0] - 48) * 64 + code) & 0xFF,)), position
@@ -138,12 +129,12 @@ def _unescape_code(raw: bytes, backslash: int, version: int) -> tuple[bytes, int
 def _code(raw: bytes, backslash: int, skip: int, count: int, radix: int, version: int) -> tuple[int, int]:
     position = backslash + skip
     digits = raw[position : position + count]
-    expected = f"{count} {'octal' if radix == 8 else 'hexadecimal'} digits"
+    name = "octal" if radix == 8 else "hexadecimal"
     if len(digits) < count or b'"' in digits:
-        raise EscapeError("escape with too few digits", backslash, expected)
+        raise DatumError(problems.FEW_ESCAPE_DIGITS, backslash, count=count, radix=name)
     code = escape_code(digits, version, radix)
     if code is None:
-        raise EscapeError("escape with characters that are no digits", backslash, expected)
+        raise DatumError(problems.BAD_ESCAPE_DIGITS, backslash, count=count, radix=name)
     return code, position + count
 
 

@@ -1,7 +1,7 @@
 """The Python values that stand for Scheme datums which Python has no type for.
 
-What this module knows: what a symbol, a keyword, a character, a dotted list and the end-of-file object *are* as
-values: equality, hashing, `repr`. What it refuses to know: how any of them is spelt in bytes.
+It knows what a symbol, a keyword, a character, a dotted list and the end-of-file object *are* as values: equality,
+hashing, `repr`. How they are spelt in bytes is for reader and writer to know.
 
 All of them are immutable. A symbol is sexpdata's own `Symbol`, so that what users of that library have already
 built can be sent as it is.
@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from sexpdata import Symbol
 
-__all__ = ["EOF", "Char", "Dotted", "EofType", "Keyword", "Symbol", "type_name"]
+__all__ = ["EOF", "Char", "Dotted", "EofType", "Keyword", "Symbol", "adopt", "type_name"]
 
 
 class _Immutable:
@@ -35,11 +35,11 @@ class Keyword(_Immutable):
     """A Scheme keyword: CHICKEN 4 writes `Keyword("foo")` as `foo:`, CHICKEN 5.3 as `#:foo`.
 
     Args:
-        name: the keyword's name, without any colon that its spelling adds. Bytes that are no UTF-8 stand in it as
-            `surrogateescape` has them. The empty name is allowed.
+        name: the keyword's name, without any colon that its spelling adds. Bytes that are not valid UTF-8 stand
+            in it as `surrogateescape` has them. The empty name is allowed.
 
     Raises:
-        TypeError: if `name` is no `str`.
+        TypeError: if `name` is not a `str`.
     """
 
     __slots__ = ("name",)
@@ -73,7 +73,7 @@ class Char(_Immutable):
         value: a `str` of exactly one code point.
 
     Raises:
-        TypeError: if `value` is no `str`.
+        TypeError: if `value` is not a `str`.
         ValueError: if it is not exactly one code point.
     """
 
@@ -141,6 +141,19 @@ class Dotted(_Immutable):
 
     def __reduce__(self) -> tuple[type[Dotted], tuple[list[Any], Any]]:
         return type(self), (self.items, self.tail)
+
+
+# The slots themselves: what sets an attribute of an immutable value without a look-up by name.
+_set_items: Final = Dotted.__dict__["items"].__set__
+_set_tail: Final = Dotted.__dict__["tail"].__set__
+
+
+def adopt(items: list[Any], tail: Any) -> Dotted:
+    """A `Dotted` that keeps this very list of items, where its maker hands it over: no copy, which a long one costs."""
+    value = object.__new__(Dotted)
+    _set_items(value, items)
+    _set_tail(value, tail)
+    return value
 
 
 class EofType(_Immutable):

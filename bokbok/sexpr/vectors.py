@@ -1,7 +1,7 @@
 """SRFI-4 vectors and blobs: homogeneous numbers as `array.array`, bytes as `bytes`.
 
-What this module knows: which type code of `array.array` stands for which vector on this machine, what CHICKEN stores
-when a number does not fit, and the digits of a blob. What it refuses to know: lists, nesting, offsets.
+It knows which type code of `array.array` stands for which vector on this machine, what CHICKEN stores when a number
+does not fit, and the digits of a blob.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from array import array
 from fractions import Fraction
 from typing import Any, Final
 
+from bokbok.sexpr import problems
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN
+from bokbok.sexpr.problems import DatumError
 
-__all__ = ["BITS", "TAGS", "TYPE_CODES", "VectorError", "make_vector", "parse_blob", "parse_simple", "tag_of"]
+__all__ = ["BITS", "TAGS", "TYPE_CODES", "make_vector", "parse_blob", "parse_simple", "tag_of"]
 
 BITS: Final = {"u8": 8, "s8": 8, "u16": 16, "s16": 16, "u32": 32, "s32": 32, "u64": 64, "s64": 64}
 """The bits of an element, for the vectors of integers."""
@@ -46,20 +48,6 @@ _TAG_OF_CODE: Final = {"f": "f32", "d": "f64"} | {
 _BLOB_BAD: Final = re.compile(rb"[^0-9a-fA-F \t\n\v\f\r]")
 
 
-class VectorError(ValueError):
-    """Something that is no element of such a vector, or no digit of a blob.
-
-    Attributes:
-        offset: for a blob, the offset of the byte within its text; else -1.
-        expected: what would have been right.
-    """
-
-    def __init__(self, problem: str, expected: str, offset: int = -1) -> None:
-        super().__init__(problem)
-        self.expected = expected
-        self.offset = offset
-
-
 def tag_of(typecode: str) -> str | None:
     """The tag of the vector that an array with this type code is, or `None` for arrays of characters."""
     return _TAG_OF_CODE.get(typecode)
@@ -74,7 +62,7 @@ def make_vector(tag: str, items: list[Any], version: int) -> array[Any]:
     the outcome is undefined in C, are refused here.
 
     Raises:
-        VectorError: if CHICKEN refuses an element.
+        DatumError: if CHICKEN refuses an element.
     """
     code = TYPE_CODES[tag]
     if tag[0] == "f":
@@ -109,14 +97,14 @@ def parse_blob(text: bytes) -> bytes:
     CHICKEN pads a digit that stands alone, before white space or at the end, with a zero on the left.
 
     Raises:
-        VectorError: if a byte is neither a hexadecimal digit nor white space.
+        DatumError: if a byte is neither a hexadecimal digit nor white space.
     """
     try:
         return bytes.fromhex(text.decode("ascii"))
     except ValueError:  # (UnicodeDecodeError is one)
         pass
     if match := _BLOB_BAD.search(text):
-        raise VectorError("invalid digit in a blob", "hexadecimal digits", match.start())
+        raise DatumError(problems.BLOB_DIGIT, match.start())
     parts = text.split()
     if any(len(part) % 2 for part in parts):
         parts = [part if len(part) % 2 == 0 else part[:-1] + b"0" + part[-1:] for part in parts]
@@ -128,7 +116,7 @@ def _make_float_vector(code: str, items: list[Any], version: int) -> array[Any]:
     for item in items:
         # A fraction has long become a flonum in CHICKEN 4; CHICKEN 5 refuses it here.
         if type(item) not in (int, float) and not (version == 4 and type(item) is Fraction):
-            raise VectorError("element of a flonum vector that is no number", "flonums and integers")
+            raise DatumError(problems.NOT_A_FLONUM_ELEMENT)
         try:
             vector.append(float(item))
         except OverflowError:
@@ -144,8 +132,8 @@ def _whole(tag: str, item: Any, version: int) -> int:
         low = -(1 << 31) if tag[0] == "s" else 0
         if low <= item < low + (1 << 32):
             return int(item)
-        raise VectorError(f"flonum out of the range of #{tag}(…)", f"integers of {bits} bits")
-    raise VectorError(f"element of #{tag}(…) that is no integer", f"integers of {bits} bits")
+        raise DatumError(problems.FLONUM_OUT_OF_RANGE, tag=tag, bits=bits)
+    raise DatumError(problems.NOT_AN_INTEGER_ELEMENT, tag=tag, bits=bits)
 
 
 def _wrap(tag: str, item: int, version: int) -> int:
@@ -158,6 +146,6 @@ def _wrap(tag: str, item: int, version: int) -> int:
         length = (item if item >= 0 else ~item).bit_length()
         stored = length <= bits and (item >= 0 or signed or (bits >= 32 and item >= FIXNUM_MIN))
     if not stored:
-        raise VectorError(f"integer out of the range of #{tag}(…)", f"integers of {bits} bits")
+        raise DatumError(problems.INTEGER_OUT_OF_RANGE, tag=tag, bits=bits)
     item &= (1 << bits) - 1
     return item - (1 << bits) if signed and item >> (bits - 1) else item

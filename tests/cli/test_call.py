@@ -79,7 +79,7 @@ def test_all_arguments_are_read_before_the_first_is_sent(bokbok, serving):
     [
         ("", "no datum"),
         ("  ; nothing", "no datum"),
-        ("1 2", "more behind the datum at byte 2"),
+        ("1 2", "more after the datum at byte 2"),
         (")", "at byte 0"),
         ('"\\q' + "x" * 200, "…: "),
         ("1/2", "exact fraction"),

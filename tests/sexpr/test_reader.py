@@ -91,7 +91,7 @@ class TestLoads:
         ("data", "offset"), [(b"a b", 2), (b"(a))", 3), (b"1 2", 2), (b"a ; c\n b", 7), (b"#tx", 2), (b"a #!eof", 2)]
     )
     def test_refuses_more_behind_the_datum(self, data: bytes, offset: int) -> None:
-        with pytest.raises(ReadError, match="more behind the datum") as caught:
+        with pytest.raises(ReadError, match="more after the datum") as caught:
             loads(data)
         assert caught.value.offset == offset
         assert caught.value.expected == "the end of the input"
@@ -262,9 +262,9 @@ class TestReadListHead:
     @pytest.mark.parametrize(
         ("data", "offset", "message"),
         [
-            (b"", 0, "no list"),
-            (b" a", 1, "no list"),
-            (b"#(a b)", 0, "no list"),
+            (b"", 0, "not a list"),
+            (b" a", 1, "not a list"),
+            (b"#(a b)", 0, "not a list"),
             (b"(a)", 2, "unexpected"),
             (b"(a]", 2, "unexpected"),
             (b"(a . b)", 3, "unexpected dot"),

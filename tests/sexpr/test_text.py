@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bokbok.sexpr.text import EscapeError, decode, encode, unescape
+from bokbok.sexpr.problems import DatumError
+from bokbok.sexpr.text import decode, encode, unescape
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_an_escape_stands_for_its_bytes(version: int, raw: bytes, data: bytes) -
 
 def test_white_space_before_the_digits_passes_in_4_only() -> None:
     assert unescape(rb"\x 1", 4) == b"\x01"
-    with pytest.raises(EscapeError):
+    with pytest.raises(DatumError):
         unescape(rb"\x 1", 5)
 
 
@@ -92,21 +93,21 @@ def test_white_space_before_the_digits_passes_in_4_only() -> None:
         (rb"\U1234567", 0, "too few digits"),
         (rb"\07", 0, "too few digits"),
         (rb"\x\"41", 0, "too few digits"),
-        (rb"\xgg", 0, "no digits"),
-        (rb"\08x", 0, "no digits"),
-        (rb"\u00g0", 0, "no digits"),
-        (rb"\x1#", 0, "no digits"),
+        (rb"\xgg", 0, "not digits"),
+        (rb"\08x", 0, "not digits"),
+        (rb"\u00g0", 0, "not digits"),
+        (rb"\x1#", 0, "not digits"),
         (rb"\ud83d", 0, "unpaired"),
         (rb"\ud83dxx", 0, "unpaired"),
         (rb"\ud83d\x41", 0, "unpaired"),
-        (rb"\ud83d\u0041", 0, "bad surrogate pair"),
-        (rb"\ude00\ud83d", 0, "bad surrogate pair"),
+        (rb"\ud83d\u0041", 0, "bad pair of escaped surrogates"),
+        (rb"\ude00\ud83d", 0, "bad pair of escaped surrogates"),
         (rb"\ud83d\ude0", 6, "too few digits"),
         (rb"\U0000d800", 0, "escaped surrogate"),
     ],
 )
 def test_a_bad_escape_is_an_error_with_its_offset(raw: bytes, offset: int, message: str) -> None:
-    with pytest.raises(EscapeError, match=message) as caught:
+    with pytest.raises(DatumError, match=message) as caught:
         unescape(raw, 4)
     assert caught.value.offset == offset
     assert caught.value.expected

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bokbok.sexpr.vectors import TYPE_CODES, VectorError, make_vector, parse_blob, parse_simple, tag_of
+from bokbok.sexpr.problems import DatumError
+from bokbok.sexpr.vectors import TYPE_CODES, make_vector, parse_blob, parse_simple, tag_of
 from tests.support.tagged import SIZES
 
 
@@ -79,7 +80,7 @@ def test_what_is_stored_of_an_element_that_does_not_fit(
 ) -> None:
     for version, expected in ((4, in_4), (5, in_5)):
         if expected is None:
-            with pytest.raises(VectorError) as caught:
+            with pytest.raises(DatumError) as caught:
                 make_vector(tag, [1, item], version)
             assert caught.value.expected
         else:
@@ -100,7 +101,7 @@ def test_what_is_stored_of_an_element_that_does_not_fit(
 )
 def test_vectors_of_64_bits_in_5(tag: str, item: int, expected: int | None) -> None:
     if expected is None:
-        with pytest.raises(VectorError):
+        with pytest.raises(DatumError):
             make_vector(tag, [item], 5)
     else:
         assert make_vector(tag, [item], 5).tolist() == [expected]
@@ -116,14 +117,14 @@ def test_flonum_vectors_take_integers_and_infinities(version: int) -> None:
 
 def test_flonum_vectors_take_fractions_in_4_only() -> None:
     assert make_vector("f64", [Fraction(1, 2)], 4).tolist() == [0.5]
-    with pytest.raises(VectorError):
+    with pytest.raises(DatumError):
         make_vector("f64", [Fraction(1, 2)], 5)
 
 
 @pytest.mark.parametrize("item", [True, "1", None, [1]])
 def test_flonum_vectors_take_nothing_else(item: object) -> None:
     for version in (4, 5):
-        with pytest.raises(VectorError, match="no number"):
+        with pytest.raises(DatumError, match="not a number"):
             make_vector("f32", [item], version)
 
 
@@ -184,6 +185,6 @@ def test_a_blob_is_its_digits(text: bytes, data: bytes) -> None:
 
 @pytest.mark.parametrize(("text", "offset"), [(b"6g", 1), (b"61\xff", 2), (b"(61)", 0), (b"61;", 2)])
 def test_a_blob_has_no_other_characters(text: bytes, offset: int) -> None:
-    with pytest.raises(VectorError) as caught:
+    with pytest.raises(DatumError) as caught:
         parse_blob(text)
     assert caught.value.offset == offset
