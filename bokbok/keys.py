@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import hmac
 import os
 import re
@@ -99,18 +98,13 @@ class Key:
         raise TypeError("a Key does not pickle; write it to a file with write_key_file()")
 
 
-def _sha512_first_32(passphrase: bytes) -> bytes:
-    return hashlib.sha512(passphrase).digest()[:KEY_BYTES]
-
-
-def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], bytes] = _sha512_first_32) -> Key:
+def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], bytes]) -> Key:
     """Turn a passphrase into a key (API reference: `passphrase->key`).
 
     Args:
         passphrase: any string. A `str` stands for its UTF-8 bytes; bytes that are no UTF-8 travel in it as
             `surrogateescape` has them, as in every string of `bokbok.sexpr`.
-        derive: passphrase bytes to 32 key bytes; the key derivation of a wire profile. The default,
-            the first 32 bytes of SHA-512, is the one of `inferred-1`, and inferred.
+        derive: passphrase bytes to 32 key bytes: the key derivation of a wire profile.
 
     Returns:
         The key, to be given to `open_connection`, or returned by a server's `user_to_key`.

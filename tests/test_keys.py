@@ -14,12 +14,12 @@ import bokbok.keys
 from bokbok.errors import KeyFileError
 from bokbok.keys import (
     Key,
-    passphrase_to_key,
     read_key_file,
     read_passphrase_file,
     read_private_file,
     write_key_file,
 )
+from bokbok.wire import passphrase_to_key
 
 SECRET = bytes(range(32))
 HEX = SECRET.hex()

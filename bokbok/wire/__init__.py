@@ -27,7 +27,7 @@ from ._events import (
 from ._guards import DEFAULT_GUARDS, BrokenCryptographyWarning, Guards, HelloMemory
 from ._limits import DEFAULT_LIMITS, Limits
 from .boxes import BOX_OVERHEAD
-from .profile import INFERRED_1, Profile, ProfileLike, get_profile, passphrase_to_key
+from .profile import INFERRED_1, Profile, ProfileLike, get_profile, load_profile, passphrase_to_key, register
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -54,5 +54,7 @@ __all__ = [
     "State",
     "check_cryptography",
     "get_profile",
+    "load_profile",
     "passphrase_to_key",
+    "register",
 ]

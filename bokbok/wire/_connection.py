@@ -39,7 +39,7 @@ from ._guards import (
 from ._limits import DEFAULT_LIMITS, Limits
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
-from .framing import LengthPrefix, Preamble
+from .framing import Preamble
 from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
 from .profile import Profile, ProfileLike, get_profile
 
@@ -165,7 +165,7 @@ class Connection:
         self._room = 0  # bytes of the longest body that fits into a packet
         self._unwrap: Wrap | None = None  # what makes a body of a packet
         first_id: int = messages.first_id
-        peer_first_id = server_first_id = getattr(messages, "server_first_id", first_id)
+        peer_first_id = server_first_id = messages.server_first_id
         if role == "server":
             first_id, peer_first_id = server_first_id, first_id
         self._use_id: Callable[[int], str | None] | None = None
@@ -565,7 +565,7 @@ class Connection:
         wraps, unwrap = packets.wraps(role, secure), packets.unwrap("server" if role == "client" else "client", secure)
         self._room = packets.room(self._packet_limit)
         # Where a packet is nothing but a box behind its length, both are made in one piece.
-        head = framing.head() if isinstance(framing, LengthPrefix) and wraps == (None, None, None) else None
+        head = framing.head() if wraps == (None, None, None) else None
         seal: Wrap | None = None
         if session_key is not None:
             seal = self._boxes.sealer(session_key, head)

@@ -6,36 +6,45 @@ it refuses to know: how the box is made and how packets are told apart.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from ..errors import RemoteProtocolError
+from ._foreign import foreign
 from .boxes import Role
-from .encoding import get_encoding
+from .encoding import ENCODINGS, get_encoding
+from .strategy import Bytes, Choice, PerMessage, Span, Strategy, key
 
-__all__ = ["PacketForm", "Packets"]
+__all__ = ["PACKETS", "PacketForm", "Packets"]
 
 Wrap = Callable[[bytes], bytes]
 Kinds = tuple[bytes, bytes, bytes]
 """One for each kind of message: request, response, error."""
 
 
-class Packets(Protocol):
+class Packets(Strategy):
     """Strategy: the form of a message's packet."""
 
+    @abstractmethod
     def wraps(self, role: Role, secure: bool) -> tuple[Wrap | None, Wrap | None, Wrap | None]:
         """How that side makes a packet of the box of a request, a response, an error; `None` for: as it is."""
 
+    @abstractmethod
     def unwrap(self, role: Role, secure: bool) -> Wrap | None:
         """How a packet of that side is taken apart; `None` for: as it is. Raises `RemoteProtocolError`."""
 
+    @abstractmethod
     def room(self, limit: int) -> int:
         """How many bytes a box may have so that no packet is longer than `limit`."""
 
+    def spans(self, role: Role, packet: bytes, secure: bool) -> list[Span]:
+        """What the bytes of a packet of that side are: those of the box, or of the message, are called `box`."""
+        return [Span("box", 0, len(packet))]
+
 
 @dataclass(frozen=True)
-class PacketForm:
+class PacketForm(Packets):
     """Literal bytes around the box, and its encoding.
 
     Attributes:
@@ -48,15 +57,24 @@ class PacketForm:
     """
 
     strategy: ClassVar[str] = "packet"
-    encoding: str = "raw"
-    client: bytes | Kinds = b""
-    server: bytes | Kinds = b""
+    encoding: str = key("raw", Choice(*ENCODINGS), always=True)
+    client: bytes | Kinds = key(b"", PerMessage(Bytes()), always=True)
+    server: bytes | Kinds = key(b"", PerMessage(Bytes()), always=True)
     client_suffix: bytes = b""
     server_suffix: bytes = b""
     plain: bool = False
 
     def __post_init__(self) -> None:
-        get_encoding(self.encoding)
+        super().__post_init__()
+        for side in ("client", "server"):  # one for all, however it was given
+            prefix = getattr(self, side)
+            if isinstance(prefix, tuple) and len(set(prefix)) == 1:
+                object.__setattr__(self, side, prefix[0])
+
+    def words(self) -> str:
+        """See `Strategy.words`."""
+        types = "".join(f", {side} {p!r}" for side, p in (("client", self.client), ("server", self.server)) if p)
+        return f"{self.encoding}{types}"
 
     def _literals(self, role: Role) -> tuple[Kinds, bytes]:
         prefix = self.client if role == "client" else self.server
@@ -92,14 +110,22 @@ class PacketForm:
 
         def unwrap(packet: bytes) -> bytes:
             for prefix in prefixes:
-                if packet.startswith(prefix) and packet.endswith(suffix) and len(packet) >= len(prefix) + len(suffix):
+                if _has(packet, prefix, suffix):
                     box = packet[len(prefix) : len(packet) - len(suffix)]
                     return box if decode is None else decode(box)
             expected = " or ".join(map(repr, prefixes))
-            end = f" and ends with {suffix!r}" if suffix else ""
-            raise RemoteProtocolError(f"a packet that begins with {packet[:16]!r}; expected one with {expected}{end}")
+            end = f" and {suffix!r} at its end" if suffix else ""
+            raise foreign(f"a packet begins with {packet[:16]!r}; expected {expected}{end}")
 
         return unwrap
+
+    def spans(self, role: Role, packet: bytes, secure: bool) -> list[Span]:
+        """See `Packets.spans`."""
+        kinds, suffix = self._literals(role)
+        prefix = next((p for p in sorted(kinds, key=len, reverse=True) if _has(packet, p, suffix)), b"")
+        end = len(packet) - len(suffix)
+        spans = [Span("type", 0, len(prefix)), Span("box", len(prefix), end), Span("type", end, len(packet))]
+        return [span for span in spans if span.start < span.end]
 
     def room(self, limit: int) -> int:
         """See `Packets.room`."""
@@ -116,3 +142,11 @@ class PacketForm:
             step = max(1, (limit - worst(room)) // (2 * slope + 2))
             room += step
         return room
+
+
+def _has(packet: bytes, prefix: bytes, suffix: bytes) -> bool:
+    return packet.startswith(prefix) and packet.endswith(suffix) and len(packet) >= len(prefix) + len(suffix)
+
+
+PACKETS: tuple[type[Packets], ...] = (PacketForm,)
+"""The forms of packets that a profile file may name."""

@@ -21,7 +21,6 @@ from bokbok.wire.boxes import KEY_BYTES, NONCE_BYTES, BoxMaker, Counted, Sent
 from bokbok.wire.framing import Framing
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.messages import ERROR, MessageCodec
-from bokbok.wire.profile import plain
 from bokbok_traffic.recording import Recorded
 
 __all__ = ["Mismatch", "Proof", "Said", "prove"]
@@ -96,9 +95,9 @@ class _Replayed:
     def __init__(self) -> None:
         self.nonces: deque[bytes] = deque()
 
-    def start(self, _: Any) -> tuple[Callable[[], bytes], bytes]:
+    def start(self, _: Any) -> tuple[Callable[[], bytes], bytes | None]:
         """See `PrefixCounter.start`."""
-        return self.nonces.popleft, b""
+        return self.nonces.popleft, None
 
 
 class _Direction:
@@ -202,7 +201,7 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
         Mismatch: something is not explained.
     """
     directions = [_Direction(source, recorded.pieces(source)) for source in SOURCES]
-    reader = _Reader(plain(profile), user, key)
+    reader = _Reader(profile, user, key)
     for direction in directions:
         try:
             reader.read(direction)

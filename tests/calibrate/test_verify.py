@@ -12,7 +12,6 @@ from bokbok.wire.boxes import Counted, Sent
 from bokbok.wire.framing import IntegerLength, TextLength
 from bokbok.wire.messages import RESPONSE, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile import plain
 from bokbok_calibrate.verify import Mismatch, Proof, prove
 from bokbok_traffic.recording import Recorded
 from tests.support.calibrating import recording
@@ -26,7 +25,7 @@ def with_(**layers: Any) -> Profile:
 
 
 def hello(**fields: Any) -> Any:
-    return dataclasses.replace(plain(INFERRED_1).hello, **fields)  # type: ignore[type-var]
+    return dataclasses.replace(INFERRED_1.hello, **fields)  # type: ignore[type-var]
 
 
 def proof(profile: Profile, recorded: Recorded, *, secure: bool = True) -> Proof:

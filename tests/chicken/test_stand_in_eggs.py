@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bokbok.errors import BokbokError
-from bokbok.keys import passphrase_to_key
 from bokbok.sync import open_connection
+from bokbok.wire import passphrase_to_key
 from tests.chicken.conftest import find_chicken
 from tests.chicken.driving import Puppet
 from tests.support.stand_in_eggs import NAMES, ROOT, SOURCES, StandIn, build

@@ -11,7 +11,7 @@ import pytest
 
 from bokbok import Limits
 from bokbok.errors import ConnectionClosed, NetworkError, RemoteError, RemoteProtocolError
-from bokbok.keys import passphrase_to_key
+from bokbok.wire import passphrase_to_key
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, RawListener, hello
 

@@ -10,7 +10,7 @@ import pytest
 
 from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RemoteError
-from bokbok.keys import passphrase_to_key
+from bokbok.wire import passphrase_to_key
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, framed, hello
 

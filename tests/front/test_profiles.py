@@ -15,7 +15,7 @@ from bokbok import Guards, Limits
 from bokbok.errors import ConnectionClosed, ProfileError
 from bokbok.wire import INFERRED_1, BrokenCryptographyWarning, passphrase_to_key
 from bokbok.wire.boxes import Sent
-from bokbok.wire.framing import LengthPrefix
+from bokbok.wire.framing import IntegerLength
 from bokbok.wire.hello import Field, Template, TemplateHello
 from tests.support.peers import KEY, SOON, USERS, framed
 from tests.support.profiles import random_profile
@@ -112,11 +112,14 @@ def test_ends_that_speak_different_profiles_part(serve: Any, connect: Any) -> No
 
 
 @dataclasses.dataclass(frozen=True)
-class FailsToWrite(LengthPrefix):
+class FailsToWrite(IntegerLength):
     """A strategy of somebody's own, with a fault."""
 
-    def write(self, out: list[bytes], packet: bytes) -> None:
-        raise ZeroDivisionError("on purpose")
+    def writer(self) -> Any:
+        def write(out: list[bytes], packet: bytes) -> None:
+            raise ZeroDivisionError("on purpose")
+
+        return write
 
 
 def test_a_strategy_that_fails_ends_the_connection_and_leaves_nobody_waiting(serve: Any, raw: Any) -> None:

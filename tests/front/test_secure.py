@@ -11,7 +11,7 @@ import pytest
 
 from bokbok import Guards, Limits
 from bokbok.errors import ConnectionClosed, RemoteProtocolError
-from bokbok.keys import passphrase_to_key
+from bokbok.wire import passphrase_to_key
 from tests.support.peers import KEY, SOON, USERS, framed, hello
 
 WRONG = passphrase_to_key("no, not this")

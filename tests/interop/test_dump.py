@@ -6,8 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from bokbok.keys import passphrase_to_key
-from bokbok.wire import INFERRED_1, Connection
+from bokbok.wire import INFERRED_1, Connection, passphrase_to_key
 from bokbok_interop.cli import main
 from bokbok_interop.dump import Conversation, explain, render
 from bokbok_traffic.capture import Capture

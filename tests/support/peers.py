@@ -16,7 +16,8 @@ from typing import Any
 from nacl.secret import SecretBox
 
 from bokbok.address import Address
-from bokbok.keys import Key, passphrase_to_key
+from bokbok.keys import Key
+from bokbok.wire import passphrase_to_key
 
 KEY = passphrase_to_key("mypassphrase")
 USERS = {"myuser": KEY, "another": passphrase_to_key("another passphrase")}

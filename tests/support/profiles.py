@@ -8,12 +8,13 @@ from typing import Any
 
 from bokbok.sexpr import DIALECTS
 from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.derivation import DERIVATIONS, Derivation
 from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.framing import INTEGERS, Datums, IntegerLength, Lines, TextLength
 from bokbok.wire.hello import Field, Template, TemplateHello
 from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile import DERIVATIONS, Derivation, Profile, canonical
+from bokbok.wire.profile import Profile
 
 TEXTS = [name for name in ENCODINGS if name != "raw"]
 DATUM_FORMS = [name for name, form in ENCODINGS.items() if form.opening]
@@ -187,17 +188,15 @@ def random_profile(rng: random.Random, name: str = "random") -> Profile:
     if isinstance(framing, IntegerLength) and not framing.after and rng.random() < 0.15:
         hello_framing = TextLength(10, ending=b":")
         framed = rng.choice((0, 1)) if len(packets) > 1 else 0
-    return canonical(
-        Profile(
-            name,
-            framing=framing,
-            hello_framing=hello_framing,
-            hello_framed=framed,
-            hello=hello,
-            nonces=nonces,
-            messages=messages,
-            dialect=rng.choice(list(DIALECTS.values())),
-            key_derivation=Derivation(rng.choice([*list(DERIVATIONS)[:4], "sha256", "padded"])),
-            packets=PacketForm(encoding, client, server),
-        )
+    return Profile(
+        name,
+        framing=framing,
+        hello_framing=hello_framing,
+        hello_framed=framed,
+        hello=hello,
+        nonces=nonces,
+        messages=messages,
+        dialect=rng.choice(list(DIALECTS.values())),
+        key_derivation=Derivation(rng.choice([*list(DERIVATIONS)[:4], "sha256", "padded"])),
+        packets=PacketForm(encoding, client, server),
     )

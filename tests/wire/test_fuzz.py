@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from nacl.secret import SecretBox
 
 from bokbok.errors import ConnectionClosed
-from bokbok.keys import passphrase_to_key
 from bokbok.sexpr import Symbol
 from bokbok.wire import (
     AnswerUnreadable,
@@ -28,6 +27,7 @@ from bokbok.wire import (
     RequestReceived,
     RequestUnreadable,
     ResponseReceived,
+    passphrase_to_key,
 )
 from tests.support.peers import KEY, framed
 from tests.support.profiles import random_profile

@@ -8,7 +8,7 @@ import pytest
 from nacl.secret import SecretBox
 
 from bokbok.errors import RemoteProtocolError
-from bokbok.keys import Key, passphrase_to_key
+from bokbok.keys import Key
 from bokbok.sexpr import dumps, loads
 from bokbok.wire import (
     AnswerUnreadable,
@@ -23,6 +23,7 @@ from bokbok.wire import (
     RequestReceived,
     RequestUnreadable,
     ResponseReceived,
+    passphrase_to_key,
 )
 from bokbok_interop.vectors import load_sessions
 

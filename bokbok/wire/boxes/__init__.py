@@ -35,6 +35,7 @@ from ._strategy import BoxMaker, NonceScheme, Role
 __all__ = [
     "BOX_OVERHEAD",
     "KEY_BYTES",
+    "NONCES",
     "NONCE_BYTES",
     "TAG_BYTES",
     "BoxMaker",
@@ -50,3 +51,6 @@ __all__ = [
     "box_opener",
     "box_sealer",
 ]
+
+NONCES: tuple[type[NonceScheme], ...] = (Sent, Counted)
+"""The strategies of nonces that a profile file may name."""

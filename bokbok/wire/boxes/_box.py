@@ -43,12 +43,13 @@ class PrefixCounter:
 
     name: str = "prefix-counter"
 
-    def start(self, draw: Draw) -> tuple[Callable[[], bytes], bytes]:
+    def start(self, draw: Draw) -> tuple[Callable[[], bytes], bytes | None]:
         """Begin one side of one connection.
 
         Returns:
             A function that returns the next nonce of this side, 24 bytes, never the same twice; and what all of them
-            begin with, by which a box that was sent back (a reflection) is known.
+            begin with, by which a box that was sent back (a reflection) is known; `None` where they begin alike by no
+            rule.
         """
         prefix = draw(16)
         count = itertools.count().__next__

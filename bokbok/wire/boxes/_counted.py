@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ...errors import BokbokError
+from ...errors import ProfileError
+from ..strategy import Integer, Span
+from ..strategy import key as strategy_key
 from ._box import BOX_OVERHEAD, NONCE_BYTES, TAG_BYTES, Draw, Head, Open, Seal, box_opener, box_sealer
 from ._secretbox import sealer as secretbox_sealer
-from ._strategy import BoxMaker, Role
+from ._strategy import BoxMaker, NonceScheme, Role
 from ._wrappers import (
+    MOST_ZEROS,
     SESSION_LEAK,
     USER_KEY_LEAK,
     Behind,
-    check_zeros,
+    box_spans,
     implied_opener,
     implied_sealer,
     with_head,
@@ -33,8 +36,12 @@ _NEVER_REACHED = 1 << 64
 KeyNonce = Literal["front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"]
 
 
+_MOST = (1 << 8 * NONCE_BYTES) - 1
+"""What may be added to a nonce."""
+
+
 @dataclass(frozen=True)
-class Counted:
+class Counted(NonceScheme):
     """Nonces are counted and do not travel, but for a base.
 
     Attributes:
@@ -57,37 +64,29 @@ class Counted:
     """
 
     strategy: ClassVar[str] = "counted"
-    base: Literal["zero", "hello", "key", "first"] = "zero"
-    order: Literal["big", "little"] = "big"
-    at: int = 0
-    width: int = NONCE_BYTES
-    client: int = 0
-    server: int = 0
-    step: int = 1
-    key: KeyNonce = "counter"
-    key_count: int = 0
+    base: Literal["zero", "hello", "key", "first"] = strategy_key("zero", always=True)
+    order: Literal["big", "little"] = strategy_key("big", always=True)
+    at: int = strategy_key(0, Integer(0, NONCE_BYTES - 1))
+    width: int = strategy_key(NONCE_BYTES, Integer(1, NONCE_BYTES))
+    client: int = strategy_key(0, Integer(0, _MOST), always=True)
+    server: int = strategy_key(0, Integer(0, _MOST), always=True)
+    step: int = strategy_key(1, Integer(1, _MOST))
+    key: KeyNonce = strategy_key("counter", always=True)
+    key_count: int = strategy_key(0, Integer(0, _MOST))
     server_base: Literal["same", "first"] = "same"
     first: Literal["front", "behind"] = "front"
-    zeros: int = 0
+    zeros: int = strategy_key(0, Integer(0, MOST_ZEROS))
 
     def __post_init__(self) -> None:
-        check_zeros(self.zeros)
-        if self.base not in ("zero", "hello", "key", "first"):
-            raise BokbokError(f"the base of counted nonces is 'zero', 'hello', 'key' or 'first', not {self.base!r}")
-        if self.order not in ("big", "little"):
-            raise BokbokError(f"the order of a counter is 'big' or 'little', not {self.order!r}")
-        if not (self.at >= 0 and self.width >= 1 and self.at + self.width <= NONCE_BYTES):
-            raise BokbokError(f"a counter of {self.width} bytes at byte {self.at} does not fit into 24 bytes")
-        if self.key not in ("front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"):
-            raise BokbokError(f"no nonce of the session-key box is called {self.key!r}")
+        super().__post_init__()
+        if self.at + self.width > NONCE_BYTES:
+            raise ProfileError(
+                f"at is {self.at} and width {self.width}: expected a counter within the {NONCE_BYTES} bytes of a nonce"
+            )
         if self.base == "key" and not self._beside():
-            raise BokbokError("counted nonces that begin at the session-key box's need that to travel")
-        if self.server_base not in ("same", "first"):
-            raise BokbokError(f"the server's base is the 'same' or in its 'first' box, not {self.server_base!r}")
-        if self.first not in ("front", "behind"):
-            raise BokbokError(f"a base stands in 'front' or 'behind' its box, not {self.first!r}")
-        if self.step < 1:
-            raise BokbokError(f"nonces are counted by a step of 1 or more, not {self.step}")
+            raise ProfileError(
+                f"base is 'key' and key is {self.key!r}: expected a nonce that travels with the session key's box"
+            )
 
     def _beside(self) -> str:
         """Where 24 bytes travel with the session-key box: `front`, `behind`, or empty."""
@@ -105,6 +104,18 @@ class Counted:
         if self.base != "first" and self.server_base == "same" and meet:
             out.append(SESSION_LEAK)
         return "; ".join(out) or None
+
+    def spans(self, role: Role, size: int, *, first: bool) -> list[Span]:
+        """See `NonceScheme.spans`."""
+        return box_spans(size, self.first if first and self.has_own_base(role) else "", self.zeros)
+
+    def key_spans(self, size: int) -> list[Span]:
+        """See `NonceScheme.key_spans`."""
+        return box_spans(size, self._beside(), self.zeros)
+
+    def has_own_base(self, role: Role) -> bool:
+        """Whether that side's first box brings the base of its nonces."""
+        return self.base == "first" or (role == "server" and self.server_base == "first")
 
     def nonces(self, base: bytes, count: int) -> Iterator[bytes]:
         """The nonces from a base on, the first of them `count` beyond it."""
@@ -184,15 +195,12 @@ class _CountedMaker:
 
         return open_key
 
-    def _own_base(self, role: Role) -> bool:
-        return self._scheme.base == "first" or (role == "server" and self._scheme.server_base == "first")
-
     def _offset(self, role: Role) -> int:
         return self._scheme.client if role == "client" else self._scheme.server
 
     def sealer(self, key: bytes, head: Head | None = None) -> Seal:
         scheme, role = self._scheme, self._role
-        if not self._own_base(role):
+        if not scheme.has_own_base(role):
             # Only now is the base known: the first box asks for it.
             late = self._late(lambda: implied_sealer(key, scheme.nonces(self.base, self._offset(role))))
             return with_head(with_zeros(late, scheme.zeros, 0), head)
@@ -216,7 +224,7 @@ class _CountedMaker:
     def opener(self, key: bytes, *, refuse_own: bool) -> Open:
         # A box of this side's own is out of turn and does not open, but where both count alike: nothing tells then.
         scheme, role = self._scheme, _other(self._role)
-        if not self._own_base(role):
+        if not scheme.has_own_base(role):
             late = self._late(lambda: implied_opener(key, scheme.nonces(self.base, self._offset(role)), "the packet"))
             return without_zeros(late, scheme.zeros, 0, "the packet")
         front = scheme.first == "front"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ...errors import BokbokError
+from ..strategy import Integer, Span
+from ..strategy import key as strategy_key
 from ._box import BOX_OVERHEAD, NONCE_BYTES, TAG_BYTES, Draw, Head, Open, PrefixCounter, Seal, box_opener, box_sealer
-from ._strategy import BoxMaker, Role
+from ._strategy import BoxMaker, NonceScheme, Role
 from ._wrappers import (
+    MOST_ZEROS,
     USER_KEY_LEAK,
     Behind,
-    check_zeros,
+    box_spans,
     implied_opener,
     implied_sealer,
     with_head,
@@ -27,7 +29,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Sent:
+class Sent(NonceScheme):
     """Each box travels with its nonce, which a receiver takes whatever it is.
 
     Attributes:
@@ -38,22 +40,23 @@ class Sent:
     """
 
     strategy: ClassVar[str] = "sent"
-    place: Literal["front", "behind"] = "front"
-    key: Literal["front", "behind", "zero"] = "front"
-    zeros: int = 0
-    choose: PrefixCounter = field(default_factory=PrefixCounter, repr=False, metadata={"hidden": True})
-
-    def __post_init__(self) -> None:
-        if self.place not in ("front", "behind"):
-            raise BokbokError(f"a nonce stands in 'front' or 'behind', not {self.place!r}")
-        if self.key not in ("front", "behind", "zero"):
-            raise BokbokError(f"the session-key box's nonce is in 'front', 'behind' or 'zero', not {self.key!r}")
-        check_zeros(self.zeros)
+    place: Literal["front", "behind"] = strategy_key("front", always=True)
+    key: Literal["front", "behind", "zero"] = strategy_key("front", always=True)
+    zeros: int = strategy_key(0, Integer(0, MOST_ZEROS))
+    choose: PrefixCounter = strategy_key(PrefixCounter(), hidden=True)
 
     @property
     def leaks(self) -> str | None:
         """See `NonceScheme.leaks`."""
         return USER_KEY_LEAK if self.key == "zero" else None
+
+    def spans(self, role: Role, size: int, *, first: bool) -> list[Span]:
+        """See `NonceScheme.spans`."""
+        return box_spans(size, self.place, self.zeros)
+
+    def key_spans(self, size: int) -> list[Span]:
+        """See `NonceScheme.key_spans`."""
+        return box_spans(size, self.key, self.zeros)
 
     def start(self, role: Role, draw: Draw) -> BoxMaker:
         """See `NonceScheme.start`."""
@@ -66,13 +69,13 @@ class _SentMaker:
 
     def __init__(self, scheme: Sent, draw: Draw) -> None:
         self._scheme, self._draw = scheme, draw
-        self._begun: tuple[Callable[[], bytes], bytes] | None = None
+        self._begun: tuple[Callable[[], bytes], bytes | None] | None = None
         self.key_overhead = (TAG_BYTES if scheme.key == "zero" else BOX_OVERHEAD) + scheme.zeros
         self.overhead = BOX_OVERHEAD + scheme.zeros
         self._tag_at = NONCE_BYTES if scheme.place == "front" else 0
         self._key_tag_at = NONCE_BYTES if scheme.key == "front" else 0
 
-    def _begin(self) -> tuple[Callable[[], bytes], bytes]:
+    def _begin(self) -> tuple[Callable[[], bytes], bytes | None]:
         # Not before it is needed: a server draws nothing for a hello that does not open.
         if self._begun is None:
             self._begun = self._scheme.choose.start(self._draw)

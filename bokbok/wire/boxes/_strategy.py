@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal, Protocol
 
+from ..strategy import Span, Strategy
 from ._box import Draw, Head, Open, Seal
 
 __all__ = [
@@ -43,12 +45,28 @@ class BoxMaker(Protocol):
         """The reverse; raises `RemoteProtocolError`, also for this side's own box where nonces show it."""
 
 
-class NonceScheme(Protocol):
+class NonceScheme(Strategy):
     """Strategy: nonces."""
 
     @property
     def leaks(self) -> str | None:
         """What leaks because nonces repeat, in words; `None` where they do not."""
+        return None
 
+    @abstractmethod
     def start(self, role: Role, draw: Draw) -> BoxMaker:
         """Begin one side of one connection."""
+
+    def spans(self, role: Role, size: int, *, first: bool) -> list[Span]:
+        """What the bytes are of a message's box of that side: `nonce`, `zeros`, `tag`, `ciphertext`.
+
+        Args:
+            role: whose box.
+            size: its bytes.
+            first: whether it is that side's first message.
+        """
+        return [Span("box", 0, size)]
+
+    def key_spans(self, size: int) -> list[Span]:
+        """The same for the session key's box."""
+        return [Span("box", 0, size)]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ...errors import BokbokError, RemoteProtocolError
+from ...errors import RemoteProtocolError
+from ..strategy import Span
 from ._box import NONCE_BYTES, TAG_BYTES, Head, Open, Seal, box_opener
 from ._secretbox import opener as secretbox_opener
 from ._secretbox import sealer as secretbox_sealer
 
 __all__ = [
+    "MOST_ZEROS",
     "SESSION_LEAK",
     "USER_KEY_LEAK",
     "Behind",
-    "check_zeros",
+    "box_spans",
     "implied_opener",
     "implied_sealer",
     "with_head",
@@ -112,6 +114,20 @@ def without_zeros(opened: Open, count: int, at: int, what: str) -> Open:
     return open_without_zeros
 
 
-def check_zeros(zeros: int) -> None:
-    if zeros < 0:
-        raise BokbokError(f"there are 0 or more zero bytes in front of a tag, not {zeros}")
+def box_spans(size: int, place: str, zeros: int) -> list[Span]:
+    """What the bytes of a box are whose nonce stands in `front` or `behind`, or does not travel."""
+    start = NONCE_BYTES if place == "front" else 0
+    end = size - (NONCE_BYTES if place == "behind" else 0)
+    tag = start + zeros
+    spans = [
+        Span("nonce", 0, start),
+        Span("zeros", start, tag),
+        Span("tag", tag, tag + TAG_BYTES),
+        Span("ciphertext", tag + TAG_BYTES, end),
+        Span("nonce", end, size),
+    ]
+    return [span for span in spans if span.start < span.end]
+
+
+MOST_ZEROS = 1024
+"""Zero bytes in front of a tag: NaCl's own C functions leave 16 there."""

@@ -7,23 +7,27 @@ other framings are for profiles of peers that differ from it.
 
 from __future__ import annotations
 
+from .._integers import INTEGERS
 from ._datums import Datums
-from ._integers import INTEGERS
 from ._length import IntegerLength
 from ._lines import Lines
 from ._preamble import Preamble
-from ._strategy import Framing, Splitter
+from ._strategy import Framing, Head, Splitter, Write
 from ._text_length import TextLength
-from ._u32 import LengthPrefix
 
 __all__ = [
+    "FRAMINGS",
     "INTEGERS",
     "Datums",
     "Framing",
+    "Head",
     "IntegerLength",
-    "LengthPrefix",
     "Lines",
     "Preamble",
     "Splitter",
     "TextLength",
+    "Write",
 ]
+
+FRAMINGS: tuple[type[Framing], ...] = (IntegerLength, TextLength, Lines, Datums)
+"""The framings that a profile file may name."""

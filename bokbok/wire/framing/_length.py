@@ -3,71 +3,50 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...errors import BokbokError
-from ._counted import CountedSplitter, cannot_count, check_heads, head_of, longest_first
-from ._integers import integer_codec
-from ._strategy import Splitter, Write
-from ._u32 import LengthPrefix
+from .._integers import FIXED, INTEGERS, Read, integer_codec, layout_of
+from ..strategy import Choice, key
+from ._counted import CountedFraming, cannot_count
+from ._fixed import FixedSplitter
+from ._strategy import Head, Splitter, Write
 
-__all__ = [
-    "IntegerLength",
-]
+__all__ = ["IntegerLength"]
 
 
 @dataclass(frozen=True)
-class IntegerLength:
-    """A binary length before each packet.
+class IntegerLength(CountedFraming):
+    """A binary length before each packet; by default that of `inferred-1`, a u32 big-endian.
 
     Attributes:
         integer: one of `INTEGERS`.
-        own: whether it counts itself too.
-        counts: what else it counts beyond the bytes that follow it in the packet; below 0 for bytes that it leaves out.
-        after: how many of a packet's first bytes (a type, a nonce) stand before the length; it does not count them
-            unless `counts` says so.
-        trailer: bytes behind each packet.
-        heads: as `after`, where what stands before the length is of no fixed size: each packet begins with one of
-            these.
+
+    The others are those of `CountedFraming`: `own`, `counts`, `after`, `trailer`, `heads`.
     """
 
     strategy: ClassVar[str] = "length"
-    integer: str = "u32-be"
-    own: bool = False
-    counts: int = 0
-    after: int = 0
-    trailer: bytes = b""
-    heads: tuple[bytes, ...] = ()
+    integer: str = key("u32-be", Choice(*INTEGERS), always=True)
 
-    def __post_init__(self) -> None:
-        integer_codec(self.integer)
-        check_heads(self.heads, self.after)
+    def words(self) -> str:
+        """See `Strategy.words`."""
+        return self.integer + self._around()
 
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        return self.integer
+    def _is_plain(self) -> bool:
+        """Whether each packet is a length of a fixed width and as many bytes."""
+        return self == IntegerLength(integer=self.integer) and self.integer in FIXED
 
-    def _is_default(self) -> bool:
-        return self == IntegerLength()
+    def _reader(self) -> Read:
+        return integer_codec(self.integer)[1]
 
-    def writer(self) -> Write:
-        """See `Framing.writer`."""
-        if self._is_default():
-            return LengthPrefix().write
-        pack, after, own, counts, trailer = (
-            integer_codec(self.integer)[0],
-            self.after,
-            self.own,
-            self.counts,
-            self.trailer,
-        )
+    def _length_of(self) -> Callable[[int], bytes]:
+        pack, own = integer_codec(self.integer)[0], self.own
+        if self._is_plain() and layout_of(self.integer).size >= 4:
+            return pack  # one call for each packet; what fits into no u32 fits into no limit
 
         def length_of(size: int) -> bytes:
-            count = size + counts
-            if count < 0:
-                raise BokbokError(f"a packet of {size} bytes is shorter than the {-counts} that its length leaves out")
+            count = self._counted(size)
             try:
                 if not own:
                     return pack(count)
@@ -78,37 +57,33 @@ class IntegerLength:
             except struct.error:
                 raise cannot_count(self.integer, size) from None
 
-        heads = longest_first(self.heads)
+        return length_of
 
+    def head(self) -> Head | None:
+        """See `Framing.head`."""
+        return None if self.after or self.heads or self.trailer else self._length_of()
+
+    def writer(self) -> Write:
+        """See `Framing.writer`."""
+        head = self.head()
+        if head is None:
+            return super().writer()
+
+        # Two appends, and no question that this framing has answered: the plain version is `CountedFraming.writer`.
         def write(out: list[bytes], packet: bytes) -> None:
-            before = len(head_of(packet, heads)) if heads else after
-            length = length_of(len(packet) - before)
-            if before:
-                out += (packet[:before], length, packet[before:])
-            else:
-                out += (length, packet)
-            if trailer:
-                out.append(trailer)
+            out.append(head(len(packet)))
+            out.append(packet)
 
         return write
 
-    def write(self, out: list[bytes], packet: bytes) -> None:
-        """See `Framing.write`."""
-        self.writer()(out, packet)
-
     def most(self) -> int | None:
         """See `Framing.most`."""
-        if self.integer == "leb128":
+        if self.integer not in FIXED:
             return None
-        bits = int(self.integer[1:].split("-")[0])
+        width = layout_of(self.integer).size
         before = min(map(len, self.heads)) if self.heads else self.after
-        return (1 << bits) - 1 - self.counts - (bits // 8 if self.own else 0) + before
+        return (1 << 8 * width) - 1 - self.counts - (width if self.own else 0) + before
 
     def splitter(self, limit: int) -> Splitter:
         """See `Framing.splitter`."""
-        if self._is_default():
-            return LengthPrefix().splitter(limit)
-        read = integer_codec(self.integer)[1]
-        return CountedSplitter(
-            limit, read, after=self.after, heads=self.heads, counts=self.counts, own=self.own, trailer=self.trailer
-        )
+        return FixedSplitter(limit, layout_of(self.integer)) if self._is_plain() else super().splitter(limit)

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...errors import BokbokError
-from ._strategy import Buffered, Splitter, Write
+from ..strategy import Bytes, Span, key
+from ._strategy import Buffered, Framing, Splitter, Write, too_long
 
-__all__ = [
-    "Lines",
-]
+__all__ = ["Lines"]
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lines(Framing):
     """Packets that are ended by some bytes which they never hold.
 
     Attributes:
@@ -22,30 +21,31 @@ class Lines:
     """
 
     strategy: ClassVar[str] = "lines"
-    ending: bytes = b"\n"
+    ending: bytes = key(b"\n", Bytes(least=1), always=True)
 
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        return "lines"
+    def words(self) -> str:
+        """See `Strategy.words`."""
+        return f"lines ended by {self.ending!r}"
 
     def writer(self) -> Write:
         """See `Framing.writer`."""
-        return self.write
+        ending = self.ending
 
-    def write(self, out: list[bytes], packet: bytes) -> None:
-        """See `Framing.write`."""
-        if self.ending in packet:
-            raise BokbokError(f"a packet that holds {self.ending!r} cannot be ended by it")
-        out += (packet, self.ending)
+        def write(out: list[bytes], packet: bytes) -> None:
+            if ending in packet:
+                raise BokbokError(f"a packet that holds {ending!r} cannot be ended by it")
+            out += (packet, ending)
 
-    def most(self) -> int | None:
-        """See `Framing.most`."""
-        return None
+        return write
 
     def splitter(self, limit: int) -> Splitter:
         """See `Framing.splitter`."""
         return _LineSplitter(limit, self.ending)
+
+    def spans(self, data: bytes) -> list[Span]:
+        """See `Framing.spans`."""
+        end = len(data) - len(self.ending)
+        return [Span("packet", 0, end), Span("ending", end, len(data))]
 
 
 class _LineSplitter(Buffered):
@@ -57,7 +57,9 @@ class _LineSplitter(Buffered):
     def _cut(self) -> bytes | None:
         end = self._buffer.find(self._ending, self._at + self._seek)
         size = (len(self._buffer) if end < 0 else end) - self._at
-        self._check(size if end >= 0 else size - len(self._ending) + 1)  # the last bytes may be of an ending
+        least = size if end >= 0 else size - len(self._ending) + 1  # the last bytes may be of an ending
+        if least > self.limit:
+            raise too_long(least, self.limit, announced=False)
         if end < 0:
             self._seek = max(0, size - len(self._ending) + 1)
             self._need = size + 1

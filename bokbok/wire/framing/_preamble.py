@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import RemoteProtocolError
+from .._foreign import foreign
 from ._strategy import Splitter
 
 __all__ = [
@@ -45,7 +45,7 @@ class Preamble:
         if self._buffer is not None:
             start = self._buffer[: len(self._expected)]
             if not self._expected.startswith(start):
-                raise RemoteProtocolError(f"the connection begins with {start!r}; expected {self._expected!r}")
+                raise foreign(f"the connection begins with {start!r}; expected {self._expected!r}")
             if len(start) < len(self._expected):
                 return None
             rest, self._buffer = self._buffer[len(start) :], None
@@ -54,6 +54,10 @@ class Preamble:
                 return self._expected
             self._inner.feed(rest)
         return self._inner.next() if self._inner is not None else None
+
+    def held(self) -> int:
+        """See `Splitter.held`."""
+        return len(self._buffer or b"") + (self._inner.held() if self._inner is not None else 0)
 
     def pending(self) -> str | None:
         """See `Splitter.pending`."""

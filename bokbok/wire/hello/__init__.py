@@ -9,9 +9,21 @@ Two packets, name first, and no answer from the server, are choices of `inferred
 
 from __future__ import annotations
 
-from ._packets import TemplateHello
+from ._hello import TemplateHello
 from ._strategy import MAX_USERNAME, Hello, ServerHello
-from ._template import Field, Part, Template
-from ._username_then_key import UsernameThenKey
+from ._template import Field, Fields, Part, Template
 
-__all__ = ["MAX_USERNAME", "Field", "Hello", "Part", "ServerHello", "Template", "TemplateHello", "UsernameThenKey"]
+__all__ = [
+    "HELLOS",
+    "MAX_USERNAME",
+    "Field",
+    "Fields",
+    "Hello",
+    "Part",
+    "ServerHello",
+    "Template",
+    "TemplateHello",
+]
+
+HELLOS: tuple[type[Hello], ...] = (TemplateHello,)
+"""The hellos that a profile file may name."""

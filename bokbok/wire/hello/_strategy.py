@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Protocol
 
 from ..boxes import BoxMaker, Open, Seal
+from ..strategy import Span, Strategy
 
 __all__ = ["MAX_USERNAME", "Hello", "ServerHello"]
 
@@ -40,31 +42,33 @@ class ServerHello(Protocol):
         """
 
 
-class Hello(Protocol):
+class Hello(Strategy):
     """Strategy: the form of a hello."""
 
-    @property
-    def name(self) -> str:
-        """How a profile file calls it."""
+    max_username: int
+    """Bytes of the longest username that it carries."""
+    insecure: tuple[bytes, ...]
+    """The packets by which the client of an insecure connection announces itself; none for most."""
+    preamble: bytes
+    """What the client of a secure connection sends before its first packet, in no packet; mostly nothing."""
+    insecure_preamble: bytes
+    """The same of an insecure connection."""
 
-    @property
-    def max_username(self) -> int:
-        """Bytes of the longest username that it carries."""
-
-    @property
-    def insecure(self) -> tuple[bytes, ...]:
-        """The packets by which the client of an insecure connection announces itself; none for most."""
-
-    @property
-    def preamble(self) -> bytes:
-        """What the client of a secure connection sends before its first packet, in no packet; mostly nothing."""
-
-    @property
-    def insecure_preamble(self) -> bytes:
-        """The same of an insecure connection."""
-
+    @abstractmethod
     def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
-        """The packets of the client's hello; `seal` is bound to the user's key, `boxes` has the nonces' base."""
+        """The packets that a client sends first, its username and the session key boxed by `seal` among them."""
 
+    @abstractmethod
     def server(self, boxes: BoxMaker | None = None) -> ServerHello:
         """The server's side of a fresh hello; gives `boxes` the nonces' base that the hello carries."""
+
+    def spans(self, number: int, packet: bytes, key_overhead: int, base_size: int) -> list[Span]:
+        """What the bytes of a packet of the hello are.
+
+        Args:
+            number: which of its packets, from 0.
+            packet: the bytes, which a server has taken.
+            key_overhead: see `BoxMaker.key_overhead`.
+            base_size: see `BoxMaker.base_size`.
+        """
+        return [Span("hello", 0, len(packet))]

@@ -13,18 +13,20 @@ from __future__ import annotations
 from ._binary import BinaryHeader
 from ._shapes import Shapes
 from ._strategy import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Messages, Unreadable, legible
-from ._tagged import TaggedList
 
 __all__ = [
     "ERROR",
     "MAX_ID",
+    "MESSAGES",
     "REQUEST",
     "RESPONSE",
     "BinaryHeader",
     "MessageCodec",
     "Messages",
     "Shapes",
-    "TaggedList",
     "Unreadable",
     "legible",
 ]
+
+MESSAGES: tuple[type[Messages], ...] = (Shapes, BinaryHeader)
+"""The forms of messages that a profile file may name."""

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...errors import BokbokError, ReadError, RemoteProtocolError
-from ...sexpr import (
-    Dialect,
-    dumps,
-    loads,
-    type_name,
+from ...errors import ProfileError, ReadError, RemoteProtocolError
+from ...sexpr import Dialect, dumps, loads
+from .._integers import FIXED, layout_of
+from ..strategy import Choice, key
+from ._strategy import (
+    ERROR,
+    REQUEST,
+    RESPONSE,
+    MessageCodec,
+    Messages,
+    Unreadable,
+    in_a_string,
+    kind_of,
+    no_string,
+    travelling,
 )
-from ._strategy import ERROR, REQUEST, RESPONSE, MessageCodec, Unreadable, travelling
 
-__all__ = [
-    "BinaryHeader",
-]
-
-_WIDTHS = {
-    "u8": ">B", "u16-be": ">H", "u16-le": "<H", "u32-be": ">I", "u32-le": "<I", "u64-be": ">Q", "u64-le": "<Q",
-}  # fmt: skip
+__all__ = ["BinaryHeader"]
 
 
 @dataclass(frozen=True)
-class BinaryHeader:
+class BinaryHeader(Messages):
     """A binary tag and ID before the datum.
 
     Attributes:
@@ -39,47 +40,39 @@ class BinaryHeader:
         message: what follows the header of an error: `string` (a datum), `text` (that once more as a string in a
             string), or `bytes` (the text itself).
         ending: white space behind each message.
-        first_id: the first ID of a client's request.
-        server_first_id: the first ID of a server's request.
-        id_step: from one ID to the next.
+
+    The others are those of `Messages`: `first_id`, `server_first_id`, `id_step`.
     """
 
     strategy: ClassVar[str] = "binary-header"
-    request: bytes = b"\x01"
-    response: bytes = b"\x02"
-    error: bytes = b"\x03"
-    integer: str = "u32-be"
-    order: str = "tag-id"
-    payload: str = "datum"
-    message: str = "string"
+    request: bytes = key(b"\x01", always=True)
+    response: bytes = key(b"\x02", always=True)
+    error: bytes = key(b"\x03", always=True)
+    integer: str = key("u32-be", Choice(*FIXED), always=True)
+    order: str = key("tag-id", Choice("tag-id", "id-tag"), always=True)
+    payload: str = key("datum", Choice("datum", "string"), always=True)
+    message: str = key("string", Choice("string", "text", "bytes"))
     ending: str = ""
-    first_id: int = 0
-    server_first_id: int = 0
-    id_step: int = 1
 
     def __post_init__(self) -> None:
-        if self.integer not in _WIDTHS:
-            raise BokbokError(f"no integer is called {self.integer!r}; known: {', '.join(_WIDTHS)}")
-        if len({self.request, self.response, self.error}) != 3 or len(set(map(len, self._tags()))) != 1:
-            raise BokbokError("the three tags differ, and are of one length")
-        if self.order not in ("tag-id", "id-tag") or self.payload not in ("datum", "string"):
-            raise BokbokError("order is 'tag-id' or 'id-tag', payload 'datum' or 'string'")
-        if self.message not in ("string", "text", "bytes"):
-            raise BokbokError(f"message is 'string', 'text' or 'bytes', not {self.message!r}")
+        super().__post_init__()
+        if len(set(self._tags())) != 3 or len(set(map(len, self._tags()))) != 1:
+            raise ProfileError("request, response and error: expected three different tags of one length")
 
     def _tags(self) -> tuple[bytes, bytes, bytes]:
         return self.request, self.response, self.error
 
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        return "binary-header"
+    def words(self) -> str:
+        """See `Strategy.words`."""
+        tags = ", ".join(map(repr, self._tags()))
+        return f"binary header, {self.order}: tags {tags}, IDs {self.integer}"
 
     def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
         """See `Messages.bind`."""
-        layout = struct.Struct(_WIDTHS[self.integer])
+        layout = layout_of(self.integer)
         pack, size, width = layout.pack, len(self.request), layout.size
         kinds = {tag: kind for kind, tag in enumerate(self._tags())}
+        known = ", ".join(map(repr, kinds))
         tag_first, ending, nested = self.order == "tag-id", self.ending.encode(), self.payload == "string"
         tag_at, id_at = (0, size) if tag_first else (width, 0)
         modulus = 1 << (8 * width)
@@ -94,23 +87,23 @@ class BinaryHeader:
 
         def payload(datum: Any) -> bytes:
             text = dumps(datum, dialect=dialect)
-            return dumps(text.decode("utf-8", "surrogateescape"), dialect=dialect) if nested else text
+            return in_a_string(text, dialect) if nested else text
 
         def error(id: int, text: str) -> bytes:
             text = travelling(text)
             if self.message == "bytes":
                 return failed(id, text.encode("utf-8", "surrogateescape"))
             written = dumps(text, dialect=dialect)
-            if self.message == "text":
-                written = dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
-            return failed(id, written)
+            return failed(id, in_a_string(written, dialect) if self.message == "text" else written)
 
         def decode(body: bytes) -> tuple[int, int, Any]:
             if len(body) < size + width:
-                raise RemoteProtocolError(f"a message of {len(body)} bytes; expected a header of {size + width}")
+                raise RemoteProtocolError(f"the message has {len(body)} bytes; expected a header of {size + width}")
             kind = kinds.get(body[tag_at : tag_at + size])
             if kind is None:
-                raise RemoteProtocolError(f"unknown kind of message: {body[tag_at : tag_at + size]!r}")
+                raise RemoteProtocolError(
+                    f"the message's tag is {body[tag_at : tag_at + size]!r} at byte {tag_at}; expected one of {known}"
+                )
             id = layout.unpack_from(body, id_at)[0]
             rest = body[size + width :]
             if kind == ERROR and self.message == "bytes":
@@ -119,14 +112,14 @@ class BinaryHeader:
                 datum = loads(rest, dialect=dialect, max_depth=depth)
                 if self.message == "text" if kind == ERROR else nested:
                     if type(datum) is not str:
-                        raise RemoteProtocolError("a payload is the text of a datum in a string")
+                        raise RemoteProtocolError(
+                            f"the payload is {kind_of(datum)}; expected a string with the text of a datum"
+                        )
                     datum = loads(datum, dialect=dialect, max_depth=depth)
             except ReadError as problem:
                 return kind, id, Unreadable(str(problem))
             if kind == ERROR and type(datum) is not str:
-                raise RemoteProtocolError(
-                    f"the message of a failed request is a string; got a datum of type {type_name(datum)}"
-                )
+                raise no_string(datum)
             return kind, id, datum
 
         return MessageCodec(

@@ -7,33 +7,49 @@ A shape is a datum in which `ID`, `DATUM` and `MESSAGE` stand for what changes: 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...errors import BokbokError, ReadError, RemoteProtocolError
-from ...sexpr import (
-    Dialect,
-    Symbol,
-    dumps,
-    loads,
-    parse,
-    read_list_head,
-    skip_atmosphere,
-    type_name,
-)
+from ...errors import ProfileError, ReadError, RemoteProtocolError
+from ...sexpr import Dialect, Symbol, dumps, loads, parse, read_list_head, skip_atmosphere
+from .._foreign import foreign
+from ..strategy import Choice, Integer, key, shown
 from ._holes import HOLES, fill, has_tail_hole, holes_in, match
-from ._strategy import ERROR, MAX_ID, REQUEST, RESPONSE, WHITE_SPACE, MessageCodec, Unreadable, legible, travelling
+from ._strategy import (
+    ERROR,
+    MAX_ID,
+    REQUEST,
+    RESPONSE,
+    WHITE_SPACE,
+    MessageCodec,
+    Messages,
+    Unreadable,
+    behind,
+    does_not_read,
+    in_a_string,
+    kind_of,
+    legible,
+    travelling,
+)
+from ._tagged import tagged_codec
 
-__all__ = [
-    "Shapes",
-]
+__all__ = ["Shapes"]
 
-_DATUM, _MESSAGE = Symbol("DATUM"), Symbol("MESSAGE")
+_ID, _DATUM, _MESSAGE = HOLES
+_PLAIN_SYMBOL = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*\Z")
+"""A symbol that every dialect writes as it is."""
+_MOST_DIGITS = 19
+
+
+def _shape(text: str) -> tuple[Any, bool]:
+    """A shape, and whether it stands for several datums without a list around them."""
+    datums = loads(f"({text})")
+    return (datums[0], False) if len(datums) == 1 else (datums, True)
 
 
 @dataclass(frozen=True)
-class Shapes:
+class Shapes(Messages):
     """Messages as datums of given shapes.
 
     Attributes:
@@ -48,73 +64,70 @@ class Shapes:
         message: `string`, or `text`: the error's message written once more, as a string in a string.
         separator: between several datums without a list around them.
         ending: white space behind each message.
-        first_id: the first ID of a client's request.
-        server_first_id: the first ID of a server's request.
-        id_step: from one ID to the next.
+
+    The others are those of `Messages`: `first_id`, `server_first_id`, `id_step`.
     """
 
     strategy: ClassVar[str] = "shapes"
-    request: str = "(request ID DATUM)"
-    response: str = "(response ID DATUM)"
-    error: str = "(error ID MESSAGE)"
-    id: str = "fixnum"
+    request: str = key("(request ID DATUM)", always=True)
+    response: str = key("(response ID DATUM)", always=True)
+    error: str = key("(error ID MESSAGE)", always=True)
+    id: str = key("fixnum", Choice("fixnum", "string", "flonum", "symbol"), always=True)
     id_prefix: str = ""
-    id_width: int = 0
-    id_base: int = 10
-    payload: str = "datum"
-    message: str = "string"
+    id_width: int = key(0, Integer(0, _MOST_DIGITS))
+    id_base: int = key(10, Choice(10, 16))
+    payload: str = key("datum", Choice("datum", "string"), always=True)
+    message: str = key("string", Choice("string", "text"))
     separator: str = " "
     ending: str = ""
-    first_id: int = 0
-    server_first_id: int = 0
-    id_step: int = 1
 
     def __post_init__(self) -> None:
-        for text, holes in ((self.request, "ID DATUM"), (self.response, "ID DATUM"), (self.error, "ID MESSAGE")):
+        super().__post_init__()
+        for name, holes in (("request", "ID DATUM"), ("response", "ID DATUM"), ("error", "ID MESSAGE")):
+            text = getattr(self, name)
             try:
                 datums = loads(f"({text})")
             except ReadError as error:
-                raise BokbokError(f"the shape {text!r} does not read: {error}") from None
+                raise ProfileError(f"{name}: the shape {shown(text)} does not read: {error}") from None
             found: list[str] = []
             holes_in(datums, found)
             if sorted(found) != sorted(holes.split()):
-                raise BokbokError(f"the shape {text!r} needs {' and '.join(holes.split())}, once each")
-        for field, value, known in (
-            ("id", self.id, ("fixnum", "string", "flonum", "symbol")),
-            ("payload", self.payload, ("datum", "string")),
-            ("message", self.message, ("string", "text")),
-        ):
-            if value not in known:
-                raise BokbokError(f"{field} is one of {', '.join(known)}, not {value!r}")
-        if self.id_base not in (10, 16) or self.id_width < 0:
-            raise BokbokError(f"an ID has digits in base 10 or 16, not {self.id_base}, and a width from 0 up")
+                raise ProfileError(
+                    f"{name}: expected a shape with {holes.replace(' ', ' and ')} once each; got {shown(text)}"
+                )
+            # One spelling for each shape, however it was given.
+            spelt = b" ".join(map(dumps, datums)).decode("utf-8", "surrogateescape")
+            object.__setattr__(self, name, spelt)
+        for name in ("separator", "ending"):
+            if getattr(self, name).strip():
+                raise ProfileError(f"{name}: expected white space, or nothing; got {shown(getattr(self, name))}")
         if self.id in ("fixnum", "flonum") and (self.id_prefix, self.id_width, self.id_base) != ("", 0, 10):
-            raise BokbokError(f"a {self.id} has no prefix, no width and no base; a string or symbol may")
+            raise ProfileError(
+                f"id is {self.id!r}: expected no id-prefix, id-width and id-base; a string or symbol has them"
+            )
+
+    def words(self) -> str:
+        """See `Strategy.words`."""
+        form = "" if self.id == "fixnum" else f", ID as {self.id}"
+        nested = "" if self.payload == "datum" else ", the payload as text in a string"
+        return f"{self.request}, {self.response}, {self.error}{form}{nested}"
 
     @property
-    def name(self) -> str:
-        """How it is called."""
-        return "shapes"
-
-    @property
-    def _digits(self) -> str:
+    def digits(self) -> str:
         """The digits of an ID, as a format."""
         return f"%{f'0{self.id_width}' if self.id_width else ''}{'x' if self.id_base == 16 else 'd'}"
 
-    def _shape(self, text: str) -> tuple[Any, bool]:
-        """A shape, and whether it stands for several datums without a list around them."""
-        datums = loads(f"({text})")
-        return (datums[0], False) if len(datums) == 1 else (datums, True)
-
-    def _write_id(self, id: int) -> Any:
+    def write_id(self, id: int) -> Any:
+        """The datum that stands for an ID."""
         if self.id == "fixnum":
             return id
         if self.id == "flonum":
             return float(id)
-        text = f"{self.id_prefix}{self._digits % id}"
+        text = f"{self.id_prefix}{self.digits % id}"
         return text if self.id == "string" else Symbol(text)
 
-    def _read_id(self, value: Any) -> int:
+    def read_id(self, value: Any) -> int:
+        """The reverse; raises `RemoteProtocolError`."""
         prefix = self.id_prefix
         text = ""
         if self.id == "fixnum" and type(value) is int and 0 <= value <= MAX_ID:
@@ -128,151 +141,176 @@ class Shapes:
         digits = text[len(prefix) :]
         if text.startswith(prefix) and _DIGITS[self.id_base].match(digits):
             number = int(digits, self.id_base)
-            if self._digits % number == digits:
+            if self.digits % number == digits:
                 return number
         atom = isinstance(value, (str, float)) or (type(value) is int and abs(value) < 10**30)
-        shown = repr(str(value)[:40]) if atom else f"a datum of type {type_name(value)}"
-        raise RemoteProtocolError(f"an ID is a {self.id} from 0 up; got {shown}")
+        shown = repr(str(value)[:40]) if atom else kind_of(value)
+        raise RemoteProtocolError(f"the ID of a message is {shown}; expected a {self.id} from 0 up")
+
+    def _tags(self) -> tuple[str, str, str] | None:
+        """The three tags, where each message is a list of a symbol, a fixnum and a datum; `None` for other messages."""
+        if (self.id, self.payload, self.message, self.ending) != ("fixnum", "datum", "string", ""):
+            return None
+        tags = []
+        for text, hole in ((self.request, _DATUM), (self.response, _DATUM), (self.error, _MESSAGE)):
+            shape, several = _shape(text)
+            if several or type(shape) is not list or shape[1:] != [_ID, hole] or not isinstance(shape[0], Symbol):
+                return None
+            tags.append(shape[0].value())
+        if len(set(tags)) != 3 or not all(map(_PLAIN_SYMBOL.match, tags)):
+            return None
+        return tags[0], tags[1], tags[2]
 
     def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
         """See `Messages.bind`."""
-        shapes = {
-            REQUEST: self._shape(self.request),
-            RESPONSE: self._shape(self.response),
-            ERROR: self._shape(self.error),
-        }
-        separator, ending = self.separator.encode(), self.ending.encode()
-        nested = self.payload == "string"
+        tags = self._tags()
+        if tags is not None:
+            return tagged_codec(*tags, dialect, depth)
+        return MessageCodec(*_writers(self, dialect, depth), _Decoder(self, dialect, depth).decode)
 
-        def writer(kind: int, hole: Symbol) -> Callable[[int, Any], bytes]:
-            shape, bare = shapes[kind]
-            if bare:
-                parts = [part_writer(part, hole) for part in shape]
-                return lambda id, text: separator.join([part(id, text) for part in parts]) + ending
-            whole = part_writer(shape, hole)
-            return (lambda id, text: whole(id, text) + ending) if ending else whole
 
-        def part_writer(shape: Any, hole: Symbol) -> Callable[[int, bytes], bytes]:
-            """One datum of a message."""
-            if has_tail_hole(shape):
+def _writers(
+    form: Shapes, dialect: Dialect, depth: int
+) -> tuple[Callable[[int, Any], bytes], Callable[[int, Any], bytes], Callable[[int, str], bytes]]:
+    """What writes requests, responses and errors: the text of the datum, put into the text of the shape."""
+    nested, twice = form.payload == "string", form.message == "text"
+    write_request, write_response, write_error = (
+        _shape_writer(form, text, hole, dialect, depth)
+        for text, hole in ((form.request, _DATUM), (form.response, _DATUM), (form.error, _MESSAGE))
+    )
 
-                def refilled(id: int, text: bytes) -> bytes:
-                    value = parse(text, dialect=dialect, max_depth=depth)[0]
-                    return dumps(fill(shape, {"ID": self._write_id(id), hole.value(): value}), dialect=dialect)
+    def payload(datum: Any) -> bytes:
+        text = dumps(datum, dialect=dialect)
+        return in_a_string(text, dialect) if nested else text
 
-                return refilled
-            before, after = _cut(dumps(_marked(shape, hole, self), dialect=dialect), self._digits.encode())
-            if after is None:
-                return lambda id, _: before % id
-            if isinstance(before, _Constant):
-                return lambda id, text: before + text + after % id
-            return lambda id, text: before % id + text + after
+    def error(id: int, text: str) -> bytes:
+        written = dumps(travelling(text), dialect=dialect)
+        return write_error(id, in_a_string(written, dialect) if twice else written)
 
-        writers = {
-            REQUEST: writer(REQUEST, _DATUM), RESPONSE: writer(RESPONSE, _DATUM), ERROR: writer(ERROR, _MESSAGE),
-        }  # fmt: skip
+    return (
+        lambda id, datum: write_request(id, payload(datum)),
+        lambda id, datum: write_response(id, payload(datum)),
+        error,
+    )
 
-        def payload(datum: Any) -> bytes:
-            text = dumps(datum, dialect=dialect)
-            return dumps(text.decode("utf-8", "surrogateescape"), dialect=dialect) if nested else text
 
-        def message(text: str) -> bytes:
-            written = dumps(travelling(text), dialect=dialect)
-            return (
-                dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
-                if self.message == "text"
-                else written
-            )
+_Write = Callable[[int, bytes], bytes]
 
-        def request(id: int, datum: Any) -> bytes:
-            return writers[REQUEST](id, payload(datum))
 
-        def response(id: int, datum: Any) -> bytes:
-            return writers[RESPONSE](id, payload(datum))
+def _shape_writer(form: Shapes, text: str, hole: Symbol, dialect: Dialect, depth: int) -> _Write:
+    """What puts an ID and a datum's text into a shape."""
+    shape, bare = _shape(text)
+    separator, ending = form.separator.encode(), form.ending.encode()
+    if bare:
+        parts = [_datum_writer(form, part, hole, dialect, depth) for part in shape]
+        return lambda id, text: separator.join([part(id, text) for part in parts]) + ending
+    whole = _datum_writer(form, shape, hole, dialect, depth)
+    return (lambda id, text: whole(id, text) + ending) if ending else whole
 
-        def error(id: int, text: str) -> bytes:
-            return writers[ERROR](id, message(text))
 
-        bare = any(several for _, several in shapes.values())
+def _datum_writer(form: Shapes, shape: Any, hole: Symbol, dialect: Dialect, depth: int) -> _Write:
+    """The same for one datum of a message."""
+    if has_tail_hole(shape):
+
+        def refilled(id: int, text: bytes) -> bytes:
+            value = parse(text, dialect=dialect, max_depth=depth)[0]
+            return dumps(fill(shape, {"ID": form.write_id(id), hole.value(): value}), dialect=dialect)
+
+        return refilled
+    # The shape's text is cut at the places of the ID and the datum once, so that a message costs one formatting. The
+    # plain version is `refilled`: it reads the datum again, fills it into the shape and writes the whole.
+    before, after = _cut(dumps(_marked(shape, hole, form), dialect=dialect), form.digits.encode())
+    if after is None:
+        return lambda id, _: before % id
+    if isinstance(before, _Constant):
+        return lambda id, text: before + text + after % id
+    return lambda id, text: before % id + text + after
+
+
+class _Decoder:
+    """Reads messages of given shapes."""
+
+    def __init__(self, form: Shapes, dialect: Dialect, depth: int) -> None:
+        self._form, self._dialect, self._depth = form, dialect, depth
+        texts = (form.request, form.response, form.error)
+        self._shapes = {kind: _shape(texts[kind]) for kind in (REQUEST, RESPONSE, ERROR)}
+        self._bare = any(several for _, several in self._shapes.values())
         # The most special first: `(response ID (error MESSAGE))` before `(response ID DATUM)`.
-        order = sorted(shapes, key=lambda kind: -len((self.request, self.response, self.error)[kind]))
-
-        def unnest(text: Any) -> Any:
-            if type(text) is not str:
-                raise RemoteProtocolError(
-                    f"a payload is the text of a datum in a string; got a datum of type {type_name(text)}"
-                )
-            data = text.encode("utf-8", "surrogateescape")
-            try:
-                return loads(data, dialect=dialect, max_depth=depth)
-            except ReadError as problem:
-                return Unreadable(str(problem))
-
-        def read(body: bytes) -> Any:
-            if bare:
-                return loads(b"(" + body + b"\n)", dialect=dialect, max_depth=depth + 8)
-            value, end = parse(body, 0, dialect=dialect, max_depth=depth + 8)
-            if skip_atmosphere(body, end) != len(body):
-                raise RemoteProtocolError(f"{len(body) - end} bytes after the message, at byte {end}")
-            return value
-
-        def decode(body: bytes) -> tuple[int, int, Any]:
-            try:
-                value = read(body)
-            except ReadError as problem:
-                return broken(body, problem)
-            for kind in order:
-                found: dict[str, Any] = {}
-                shape, several = shapes[kind]
-                candidate = value[0] if bare and not several and len(value) == 1 else value
-                if not match(shape, candidate, found):
-                    continue
-                if kind == ERROR:
-                    text = found["MESSAGE"]
-                    if type(text) is not str:
-                        continue
-                    if self.message == "text":
-                        text = unnest(text)
-                        if type(text) is not str:
-                            continue
-                    return kind, self._read_id(found["ID"]), text
-                datum = found["DATUM"]
-                return kind, self._read_id(found["ID"]), unnest(datum) if nested else datum
-            raise RemoteProtocolError(
-                f"a message that has none of the shapes {self.request}, {self.response}, {self.error}: {body[:60]!r}"
-            )
-
-        heads = {
-            kind: shape for kind, (shape, several) in shapes.items()
+        self._order = sorted(self._shapes, key=lambda kind: -len(texts[kind]))
+        self._heads = {
+            kind: shape for kind, (shape, several) in self._shapes.items()
             if not several and isinstance(shape, list) and len(shape) == 3 and shape[2] in HOLES
         }  # fmt: skip
 
-        def broken(body: bytes, problem: ReadError) -> tuple[int, int, Any]:
-            """Only its request fails if it can be told which one that is, and where the message ends."""
-            if len(heads) == 3 and body.rstrip(WHITE_SPACE).endswith(b")"):
-                try:
-                    head, _ = read_list_head(body, 2, dialect=dialect)
-                except ReadError:
-                    head = []
-                for kind, shape in heads.items():
-                    found: dict[str, Any] = {}
-                    if match(shape[:2], head, found) and "ID" in found:
-                        return kind, self._read_id(found["ID"]), Unreadable(str(problem))
-            # What no `read` takes stands in place of the datum, or in it: `(#<thread: t> request 3)`.
-            shown = legible(body)
-            if shown is not None:
-                try:
-                    value = read(shown)
-                except ReadError:
-                    value = None
-                for kind in order:
-                    found = {}
-                    shape, several = shapes[kind]
-                    if match(shape, value[0] if bare and not several and len(value) == 1 else value, found):
-                        return kind, self._read_id(found["ID"]), Unreadable(str(problem))
-            raise RemoteProtocolError(f"a message that does not read: {problem}") from None
+    def decode(self, body: bytes) -> tuple[int, int, Any]:
+        """See `MessageCodec.decode`."""
+        form = self._form
+        try:
+            value = self._read(body)
+        except ReadError as problem:
+            return self._broken(body, problem)
+        for kind, found in self._matches(value):
+            if kind != ERROR:
+                datum = found["DATUM"]
+                return kind, form.read_id(found["ID"]), self._unnested(datum) if form.payload == "string" else datum
+            text = found["MESSAGE"]
+            if form.message == "text" and type(text) is str:
+                text = self._unnested(text)
+            if type(text) is str:
+                return kind, form.read_id(found["ID"]), text
+        raise foreign(
+            f"the message has none of the shapes {form.request}, {form.response}, {form.error}: {body[:60]!r}"
+        )
 
-        return MessageCodec(request=request, response=response, error=error, decode=decode)
+    def _matches(self, value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The kinds of message that a value may be, and what stands in its holes."""
+        for kind in self._order:
+            shape, several = self._shapes[kind]
+            found: dict[str, Any] = {}
+            if match(shape, value[0] if self._bare and not several and len(value) == 1 else value, found):
+                yield kind, found
+
+    def _read(self, body: bytes) -> Any:
+        # The message is some levels above its datum, which may be `depth` levels deep.
+        depth = self._depth + 8
+        if self._bare:
+            return loads(b"(" + body + b"\n)", dialect=self._dialect, max_depth=depth)
+        value, end = parse(body, 0, dialect=self._dialect, max_depth=depth)
+        end = skip_atmosphere(body, end, dialect=self._dialect)
+        if end != len(body):
+            raise behind(body, end)
+        return value
+
+    def _unnested(self, text: Any) -> Any:
+        if type(text) is not str:
+            raise RemoteProtocolError(f"the payload is {kind_of(text)}; expected a string with the text of a datum")
+        try:
+            return loads(text.encode("utf-8", "surrogateescape"), dialect=self._dialect, max_depth=self._depth)
+        except ReadError as problem:
+            return Unreadable(str(problem))
+
+    def _broken(self, body: bytes, problem: ReadError) -> tuple[int, int, Any]:
+        """Only its request fails if it can be told which one that is, and where the message ends."""
+        form = self._form
+        if len(self._heads) == 3 and body.rstrip(WHITE_SPACE).endswith(b")"):
+            try:
+                head, _ = read_list_head(body, 2, dialect=self._dialect)
+            except ReadError:
+                head = []
+            for kind, shape in self._heads.items():
+                found: dict[str, Any] = {}
+                if match(shape[:2], head, found) and "ID" in found:
+                    return kind, form.read_id(found["ID"]), Unreadable(str(problem))
+        # What no `read` takes stands in place of the datum, or in it: `(#<thread: t> request 3)`.
+        legible_body = legible(body)
+        if legible_body is not None:
+            try:
+                value = self._read(legible_body)
+            except ReadError:
+                value = None
+            for kind, found in self._matches(value):
+                return kind, form.read_id(found["ID"]), Unreadable(str(problem))
+        raise does_not_read(problem) from None
 
 
 _DIGITS = {10: re.compile(r"[0-9]{1,19}\Z"), 16: re.compile(r"[0-9a-f]{1,15}\Z")}

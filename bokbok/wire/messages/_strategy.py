@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from ...sexpr import (
-    Dialect,
-)
+from ...errors import ReadError, RemoteProtocolError
+from ...sexpr import Dialect, dumps, type_name
+from ..strategy import Integer, Strategy, key
 
 __all__ = [
     "ERROR",
@@ -19,7 +21,12 @@ __all__ = [
     "MessageCodec",
     "Messages",
     "Unreadable",
+    "behind",
+    "does_not_read",
+    "in_a_string",
+    "kind_of",
     "legible",
+    "no_string",
     "travelling",
 ]
 
@@ -95,21 +102,21 @@ class MessageCodec(NamedTuple):
     decode: Callable[[bytes], tuple[int, int, Any]]
 
 
-class Messages(Protocol):
-    """Strategy: the form of messages."""
+@dataclass(frozen=True, kw_only=True)
+class Messages(Strategy):
+    """Strategy: the form of messages, and how requests are numbered.
 
-    @property
-    def name(self) -> str:
-        """How a profile file calls it."""
+    Attributes:
+        first_id: the first ID of a client's request.
+        server_first_id: the first ID of a server's request.
+        id_step: from one ID to the next.
+    """
 
-    @property
-    def first_id(self) -> int:
-        """The first ID that a side uses."""
+    first_id: int = key(0, Integer(0, MAX_ID), always=True)
+    server_first_id: int = key(0, Integer(0, MAX_ID), always=True)
+    id_step: int = key(1, Integer(1, MAX_ID), always=True)
 
-    @property
-    def id_step(self) -> int:
-        """From one ID to the next."""
-
+    @abstractmethod
     def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
         """Bind the format to a dialect, for one connection."""
 
@@ -121,3 +128,28 @@ def travelling(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode("utf-8")
     return text
+
+
+def in_a_string(written: bytes, dialect: Dialect) -> bytes:
+    """A datum's text once more, as a string that holds it."""
+    return dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
+
+
+def kind_of(datum: Any) -> str:
+    """A datum's type in words, for errors."""
+    return "nothing" if datum is None else f"a datum of type {type_name(datum)}"
+
+
+def does_not_read(problem: ReadError) -> RemoteProtocolError:
+    """What `decode` raises for a message of which not even the request can be told."""
+    return RemoteProtocolError(f"a message does not read as a datum: {problem}")
+
+
+def behind(body: bytes, end: int) -> RemoteProtocolError:
+    """What `decode` raises for bytes after a message."""
+    return RemoteProtocolError(f"{len(body) - end} bytes after the message, at byte {end}; expected nothing")
+
+
+def no_string(datum: Any) -> RemoteProtocolError:
+    """What `decode` raises for an error whose message is anything but a string."""
+    return RemoteProtocolError(f"the message of a failed request is {kind_of(datum)}; expected a string")

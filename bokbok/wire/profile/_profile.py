@@ -1,121 +1,31 @@
-"""Profiles: which bytes are spoken, as data.
-
-What this module knows: that a wire format has layers, and which strategy stands for each. What it refuses to know:
-how any of them works. A `Connection` resolves its profile once, to bound functions; no packet pays for the choice.
-
-`inferred-1` follows every documented fact about the egg and fills the gaps with choices of this project. It is not the
-egg's own format, and nothing here says so: the name `egg-0.2` is kept free for the profile that a real egg confirms.
-"""
+"""What a profile is: one strategy for each layer of a wire format."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any
 
 from ...errors import ProfileError
 from ...keys import Key
 from ...keys import passphrase_to_key as _passphrase_to_key
 from ...sexpr import CHICKEN_4, Dialect
-from ..boxes import KEY_BYTES, NonceScheme, Sent
-from ..framing import Framing, LengthPrefix
-from ..hello import Hello, UsernameThenKey
-from ..messages import Messages, TaggedList
+from ..boxes import NonceScheme, Sent
+from ..derivation import Derivation, KeyDerivation
+from ..framing import Framing, IntegerLength
+from ..hello import Hello, TemplateHello
+from ..messages import Messages, Shapes
 from ..packets import PacketForm, Packets
+from ..strategy import described
+from ._layers import LAYERS
 
-__all__ = [
-    "DERIVATIONS",
-    "ENVIRONMENT",
-    "INFERRED_1",
-    "Derivation",
-    "KeyDerivation",
-    "Profile",
-    "ProfileLike",
-    "Sha512First32",
-    "get_profile",
-    "passphrase_to_key",
-]
+__all__ = ["ENVIRONMENT", "INFERRED_1", "Profile", "ProfileLike", "get_profile", "passphrase_to_key"]
 
 ENVIRONMENT = "BOKBOK_PROFILE"
 """The environment variable that names the profile where none is given."""
-
-
-class KeyDerivation(Protocol):
-    """Strategy: passphrase bytes to the 32 bytes of a key."""
-
-    def __call__(self, passphrase: bytes) -> bytes:
-        """Passphrase bytes to key bytes."""
-
-
-@dataclass(frozen=True)
-class Sha512First32:
-    """`inferred-1`: the first 32 bytes of SHA-512 over the passphrase's bytes."""
-
-    name: str = "sha512-first-32"
-
-    def __call__(self, passphrase: bytes) -> bytes:
-        """Passphrase bytes to the 32 bytes of a key."""
-        return hashlib.sha512(passphrase).digest()[:KEY_BYTES]
-
-
-def _padded(passphrase: bytes) -> bytes:
-    return passphrase[:KEY_BYTES].ljust(KEY_BYTES, b"\0")
-
-
-def _sha512(data: bytes) -> bytes:
-    return hashlib.sha512(data).digest()
-
-
-def _from_hex(passphrase: bytes) -> bytes:
-    try:
-        key = bytes.fromhex(passphrase.decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ProfileError(f"a key of this profile is given as {2 * KEY_BYTES} hexadecimal digits, for a passphrase")
-    return key
-
-
-DERIVATIONS: dict[str, Callable[[bytes], bytes]] = {
-    "sha512-first-32": lambda p: _sha512(p)[:32],
-    "sha512-last-32": lambda p: _sha512(p)[32:],
-    "sha512-twice": lambda p: _sha512(_sha512(p))[:32],
-    "sha512-twice-last-32": lambda p: _sha512(_sha512(p))[32:],
-    "sha512-of-first-32": lambda p: _sha512(_sha512(p)[:32])[:32],
-    "sha512-hex-twice": lambda p: _sha512(_sha512(p).hex().encode())[:32],
-    "sha512-hex-first-32": lambda p: _sha512(p).hex().encode()[:32],
-    "sha256": lambda p: hashlib.sha256(p).digest(),
-    "sha256-twice": lambda p: hashlib.sha256(hashlib.sha256(p).digest()).digest(),
-    "sha512-256": lambda p: hashlib.new("sha512_256", p).digest() if "sha512_256" in hashlib.algorithms_available
-    else _sha512(p)[:32],
-    "blake2b-256": lambda p: hashlib.blake2b(p, digest_size=32).digest(),
-    "padded": _padded,
-    "hex": _from_hex,
-}  # fmt: skip
-"""How a passphrase becomes a key, by name. `padded`: the passphrase itself, cut or filled with zeros to 32 bytes.
-`hex`: there is no derivation, the passphrase is the key in 64 hexadecimal digits."""
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """A key derivation of the table `DERIVATIONS`.
-
-    Attributes:
-        name: which.
-    """
-
-    strategy: ClassVar[str] = "derivation"
-    name: str = "sha512-first-32"
-
-    def __post_init__(self) -> None:
-        if self.name not in DERIVATIONS:
-            raise ProfileError(f"no key derivation is called {self.name!r}; known: {', '.join(DERIVATIONS)}")
-
-    def __call__(self, passphrase: bytes) -> bytes:
-        """Passphrase bytes to the 32 bytes of a key."""
-        return DERIVATIONS[self.name](passphrase)
 
 
 @dataclass(frozen=True)
@@ -137,21 +47,47 @@ class Profile:
     """
 
     name: str
-    framing: Framing = field(default_factory=LengthPrefix)
-    hello: Hello = field(default_factory=UsernameThenKey)
+    framing: Framing = field(default_factory=IntegerLength)
+    hello: Hello = field(default_factory=TemplateHello)
     nonces: NonceScheme = field(default_factory=Sent)
-    messages: Messages = field(default_factory=TaggedList)
+    messages: Messages = field(default_factory=Shapes)
     dialect: Dialect = CHICKEN_4
-    key_derivation: KeyDerivation = field(default_factory=Sha512First32)
+    key_derivation: KeyDerivation = field(default_factory=Derivation)
     packets: Packets = field(default_factory=PacketForm)
     hello_framing: Framing | None = None
     hello_framed: int = 0
     about: str = ""
 
+    def __post_init__(self) -> None:
+        if self.hello_framing is None or self.hello_framing == self.framing:  # one spelling for one format
+            object.__setattr__(self, "hello_framing", None)
+            object.__setattr__(self, "hello_framed", 0)
+
     @property
     def leaks(self) -> str | None:
         """What leaks because nonces repeat, in words; `None` for sound cryptography."""
         return self.nonces.leaks
+
+    def layers(self) -> dict[str, dict[str, Any]]:
+        """The tables of its file with every default written out; no table for a layer that it does not have."""
+        tables = {}
+        for table, layer in LAYERS.items():
+            strategy = getattr(self, layer.attribute)
+            if strategy is not None:
+                tables[table] = described(strategy)
+        if self.hello_framing is not None:
+            tables["hello-framing"]["packets"] = self.hello_framed
+        return tables
+
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal digits, over the format alone: two spellings of one format have the same.
+
+        It is taken over the JSON (keys sorted, no white space, ASCII) of the tables of its file with every default
+        written out, `strategy` among them, without `name`, `about` and `dialect`. A strategy of your own counts by its
+        name and its keys.
+        """
+        text = json.dumps(self.layers(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 INFERRED_1 = Profile("inferred-1")
@@ -163,16 +99,20 @@ ProfileLike = Profile | str | os.PathLike[str] | None
 """A profile, its name, the path of its file, or `None` for the default."""
 
 
-def get_profile(profile: ProfileLike = None) -> Profile:
+def get_profile(profile: ProfileLike = None, *, strategies: Iterable[str | os.PathLike[str]] = ()) -> Profile:
     """The profile that is meant.
 
     Args:
         profile: a profile; the name of one that is built in; the path of a profile file (it holds a `/`, ends in
-            `.toml`, or is no `str`). `None`: what the environment variable `BOKBOK_PROFILE` says, else `inferred-1`.
+            `.toml`, or is not a `str`). `None`: what the environment variable `BOKBOK_PROFILE` says, else `inferred-1`.
+        strategies: Python files with strategies of your own, which are run; see `load_strategies`.
 
     Raises:
-        ProfileError: there is none of that name, or the file is none.
+        ProfileError: no profile has that name, or the file does not hold one.
     """
+    from ._file import load_profile, load_strategies  # needs this module
+
+    load_strategies(strategies)
     if isinstance(profile, Profile):
         return profile
     if profile is None:
@@ -181,11 +121,9 @@ def get_profile(profile: ProfileLike = None) -> Profile:
         return _BUILT_IN[profile]
     path = os.fspath(profile)
     if not isinstance(profile, str) or os.sep in path or path.endswith(".toml"):
-        from ._file import load_profile  # needs this module
-
         return load_profile(path)
     known = ", ".join(_BUILT_IN)
-    raise ProfileError(f"no profile is called {profile!r}; known: {known}; a file: its path, ending in .toml")
+    raise ProfileError(f"no profile is called {profile!r}; expected one of {known}, or a file's path, ending in .toml")
 
 
 def passphrase_to_key(
@@ -194,7 +132,7 @@ def passphrase_to_key(
     """Turn a passphrase into a key, as a wire profile has it (API reference: `passphrase->key`).
 
     Args:
-        passphrase: any string. A `str` stands for its UTF-8 bytes; bytes that are no UTF-8 travel in it as
+        passphrase: any string. A `str` stands for its UTF-8 bytes; bytes that are not valid UTF-8 travel in it as
             `surrogateescape` has them.
         profile: whose key derivation; see `get_profile`. That of `inferred-1` (the first 32 bytes of SHA-512) is
             itself inferred.

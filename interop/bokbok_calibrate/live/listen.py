@@ -28,7 +28,6 @@ from ..clock import PATIENCE as SEARCH_AT_LAST
 from ..conversation import connection, serve_one
 from ..search.answer import Answer, Secrets
 from ..search.solve import solve
-from ..wording import framing_text, shapes_text
 
 __all__ = ["Listener", "key_of"]
 
@@ -315,7 +314,7 @@ class Listener:
             with contextlib.suppress(BokbokError):
                 if talk.again(variant, self._secrets)[0].startswith(talk.said):
                     self._profile = variant
-                    told = f"{framing_text(variant.framing)}; {shapes_text(variant.messages)}"
+                    told = f"{variant.framing.words()}; {variant.messages.words()}"
                     self._say(f"connection {talk.number}: understood so far: {told}")
                     return
 

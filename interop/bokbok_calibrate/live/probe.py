@@ -20,17 +20,16 @@ from typing import Any
 from bokbok.errors import BokbokError
 from bokbok.wire import Closed, ErrorReceived, Profile, ResponseReceived
 from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.derivation import DERIVATIONS, Derivation
 from bokbok.wire.framing import Datums, IntegerLength, Lines, TextLength
 from bokbok.wire.hello import Field, Template, TemplateHello
 from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile import DERIVATIONS, Derivation, canonical, plain
 from bokbok_traffic.capture import CLIENT, SERVER, Capture
 from bokbok_traffic.streams import open_stream
 
 from ..conversation import connection, serve_one
 from ..search.answer import Secrets
-from ..wording import framing_text, shapes_text
 from .listen import key_of
 
 __all__ = ["Probe", "candidates"]
@@ -142,7 +141,7 @@ def _built(layers: dict[str, list[Any]], chosen: Chosen, secrets: Secrets) -> Pr
     if not secrets.secure:
         if textual and isinstance(options["messages"], BinaryHeader):
             return None
-        return canonical(Profile("probed", framing=framing, messages=options["messages"]))
+        return Profile("probed", framing=framing, messages=options["messages"])
     if textual and encoding == "raw":
         encoding = "blob"  # as `write` prints bytes
     if isinstance(framing, Lines) and encoding in ("string", "u8vector"):
@@ -162,12 +161,10 @@ def _built(layers: dict[str, list[Any]], chosen: Chosen, secrets: Secrets) -> Pr
     packets = hellos[options["hello"]]
     if textual and options["hello"] == "one packet":
         return None
-    return canonical(
-        Profile(
+    return Profile(
             "probed", framing=framing, messages=options["messages"], key_derivation=options["derivation"],
             nonces=options["nonces"], packets=PacketForm(form), hello=TemplateHello(packets, options["content"]),
-        )
-    )  # fmt: skip
+        )  # fmt: skip
 
 
 @dataclass
@@ -260,11 +257,11 @@ class Probe:
         if self.ways[UNREACHABLE]:
             return
         if self.furthest is not None and not self.ways[ANSWERED]:
-            proven = plain(self.furthest)
+            proven = self.furthest
             yield (
                 "the server stayed open after a hello and left at the request: framing, key, box, nonce and hello may "
-                f"be right, and only the messages not: {framing_text(proven.framing)}; {proven.key_derivation}; "
-                f"{proven.nonces}; not {shapes_text(proven.messages)}"
+                f"be right, and only the messages not: {proven.framing.words()}; {proven.key_derivation.words()}; "
+                f"{proven.nonces.words()}; not {proven.messages.words()}"
             )
         if not self.ways[ANSWERED]:
             yield "a client that speaks to this server would show its format: record it (calibrate proxy, or a pcap)"

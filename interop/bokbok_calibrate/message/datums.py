@@ -228,7 +228,8 @@ class _Shapes:
                 shapes = Shapes(
                     key.shape, response.shape, error.shape.replace("DATUM", "MESSAGE"), key.form.id, key.form.id_prefix,
                     key.form.id_width, key.form.id_base, "string" if key.nested else "datum",
-                    "text" if error.nested else "string", separator, self.ending, first, server_first, step,
+                    "text" if error.nested else "string", separator, self.ending,
+                    first_id=first, server_first_id=server_first, id_step=step,
                 )  # fmt: skip
             except BokbokError:  # a shape whose literals hold a hole's name
                 return None

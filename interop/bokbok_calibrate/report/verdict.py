@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bokbok.wire import INFERRED_1, Profile
-from bokbok.wire.profile import plain
 
 from ..search.answer import Answer
 
@@ -37,7 +36,7 @@ def _found(answer: Answer, *, secure: bool) -> str:
 
 def differences(profile: Profile, *, secure: bool) -> list[str]:
     """The layers in which a profile differs from the default, as far as a recording of that kind shows them."""
-    mine, default = plain(profile), plain(INFERRED_1)
+    mine, default = profile, INFERRED_1
     layers = ["framing", "packets", "messages"]
     layers += ["hello", "nonces", "key_derivation"] if secure else []
     out = [layer.replace("_", " ") for layer in layers if getattr(mine, layer) != getattr(default, layer)]

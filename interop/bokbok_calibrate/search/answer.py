@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bokbok.errors import ProfileError
 from bokbok.wire import Profile
-from bokbok.wire.profile import DERIVATIONS
+from bokbok.wire.derivation import DERIVATIONS
 
 from ..verify import Proof
 from .findings import Region, Step

@@ -14,7 +14,6 @@ from bokbok.errors import BokbokError
 from bokbok.sexpr import loads
 from bokbok.wire import HelloReceived, Profile, passphrase_to_key
 from bokbok.wire.hello import Field, Template, TemplateHello
-from bokbok.wire.profile import plain
 
 from ..conversation import connection, serve_one
 from ..script import SCRIPT
@@ -92,7 +91,7 @@ def _spoken(profile: Profile, secure: bool, user: str) -> Iterator[tuple[str, by
 
 def _fixed(profile: Profile) -> Profile:
     """The same, with zeros where bytes of no known meaning stand."""
-    hello = plain(profile).hello
+    hello = profile.hello
     if not isinstance(hello, TemplateHello):
         return profile
 

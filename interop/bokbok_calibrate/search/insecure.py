@@ -16,7 +16,6 @@ from bokbok.wire import INFERRED_1, Profile
 from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.messages import BinaryHeader
-from bokbok.wire.profile import plain
 from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
@@ -26,7 +25,6 @@ from ..hello import packet_form
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
 from ..nonce import Opened
-from ..wording import messages_text
 from .findings import Trail
 
 __all__ = ["InsecureSearch"]
@@ -94,7 +92,7 @@ class InsecureSearch:
                 for profile, fit in self._fitted(cut, said, sizes, encoding, next(iter(announced))):
                     if settled is not None and fit is not settled:
                         continue
-                    trail.say("messages", f"the packets read as messages: {messages_text(fit)}", "likely")
+                    trail.say("messages", f"the packets read as messages: {fit.messages.words()}", "likely")
                     yield profile, fit
                     if settled is not None:
                         return
@@ -130,7 +128,7 @@ class InsecureSearch:
             )  # fmt: skip
             if form is None:
                 continue
-            base: Any = plain(INFERRED_1).hello
+            base: Any = INFERRED_1.hello
             hello = TemplateHello(base.packets, base.content, announced, insecure_preamble=cut.preamble)
             yield (
                 Profile(

@@ -15,10 +15,10 @@ from typing import Any
 from bokbok.errors import BokbokError
 from bokbok.wire import Profile
 from bokbok.wire.boxes import Counted, Sent
+from bokbok.wire.derivation import Derivation
 from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.framing import Datums
 from bokbok.wire.hello import Field, Template, TemplateHello
-from bokbok.wire.profile import Derivation
 from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
@@ -29,7 +29,7 @@ from ..message.body import Body, Fit
 from ..message.fit import fit_messages
 from ..nonce import Opened, Way, apply, ways_in
 from ..session_key import MOST_ATTEMPTS, PHASES, ZERO, KeyBox, Oracle, Place
-from ..wording import template_text, way_text
+from ..wording import way_text
 from .answer import Secrets
 from .findings import MOST_PLAINTEXTS, Trail
 
@@ -390,7 +390,7 @@ class SecureSearch:
                 )
                 return
         if not named:
-            shown = "; ".join(template_text(one) for one in literal if one is not None)
+            shown = "; ".join(one.words() for one in literal if one is not None)
             trail.say("hello", f"the username stands nowhere in the hello, which is: {shown}", "failed")
         for _, number, template in sorted(named, key=lambda item: item[:2])[:_MOST_HELLOS]:
             packets = [*literal[:number], template, *literal[number + 1 :]]
@@ -401,7 +401,7 @@ class SecureSearch:
                 hello = TemplateHello(whole, session.content, preamble=cut.preamble)
             except BokbokError:
                 continue
-            trail.say("hello", f"{session.skip} packets: " + "; ".join(template_text(one) for one in whole), "likely")
+            trail.say("hello", f"{session.skip} packets: " + "; ".join(one.words() for one in whole), "likely")
             yield hello
 
     # Where no cut helps.

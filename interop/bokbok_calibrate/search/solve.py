@@ -21,14 +21,12 @@ from bokbok.wire.framing import Framing, IntegerLength, Lines, TextLength
 from bokbok.wire.hello import Field, TemplateHello
 from bokbok.wire.messages import ERROR, RESPONSE
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile import canonical, plain
 from bokbok_traffic.recording import Recorded
 
 from ..clock import PATIENCE, Clock, OutOfTime
 from ..framing.split import Cut, cuts_in, is_text
 from ..message.body import Fit
 from ..verify import Mismatch, Proof, prove
-from ..wording import framing_text, messages_text, template_text
 from .advice import advice
 from .answer import Answer, Secrets
 from .compare import telling
@@ -173,7 +171,7 @@ class _Solver:
         if not cuts:
             return
         trail = before.branch()
-        names = list(dict.fromkeys(framing_text(cut.framing) for cut in cuts))
+        names = list(dict.fromkeys(cut.framing.words() for cut in cuts))
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         trail.say("framing", f"{len(cuts)} framings {what}: {'; '.join(names[:4])}{more}", "likely")
         self._went(trail)
@@ -185,20 +183,19 @@ class _Solver:
             self.furthest = trail
 
     def _try_cut(self, cut: Cut, trail: Trail) -> None:
-        told = framing_text(cut.framing)
+        told = cut.framing.words()
         if cut.preamble:
             told = f"{cut.preamble!r} of the client's, then {told}"
         if cut.hello_framing is not None:
-            told = f"{framing_text(cut.hello_framing)} for {cut.hello} packets of the hello, then {told}"
+            told = f"{cut.hello_framing.words()} for {cut.hello} packets of the hello, then {told}"
         trail.say("framing", told, "likely")
         failures: set[str] = set()
         proven: list[Fit] = []
         try:
-            for candidate, fit in self.search.profiles(cut, trail):
+            for profile, fit in self.search.profiles(cut, trail):
                 self.clock.check()
                 if any(fit is one for one in proven):
                     continue  # the first of several that say the same
-                profile = canonical(candidate)
                 proofs = self._proven(profile, self.recorded, failures)
                 if proofs is not None and _is_enough(proofs, secure=self.secrets.secure):
                     proven.append(fit)
@@ -291,11 +288,11 @@ class _Solver:
             answer.notes.append(f"what the {self.made_up} said is the calibrator's own: it proves nothing of a peer's")
         if self.secrets.secure:
             trail.steps = [step for step in trail.steps if step.topic != "hello"]
-            hello: Any = plain(best.profile).hello
-            packets = "; ".join(map(template_text, hello.packets))
+            hello: Any = best.profile.hello
+            packets = hello.words()
             trail.say("hello", f"{len(hello.packets)} packet{'s' * (len(hello.packets) > 1)}: {packets}")
             answer.notes += _other_forms(hello, self.secrets.user or b"")
-        trail.say("messages", messages_text(fit))
+        trail.say("messages", fit.messages.words())
         if len(fit.dialects) < 3:
             names = " or ".join(d.name for d in fit.dialects)
             trail.say("dialect", f"datums are written as {names} writes them")
@@ -317,7 +314,7 @@ class _Solver:
         if fit.swappable and not _names_its_response(fit.messages):
             yield "which answers are failures: all are texts, and nothing that was asked tells them apart"
         if self.secrets.secure and len(best.proofs) < 2:
-            content: Any = plain(best.profile).hello
+            content: Any = best.profile.hello
             if any(not isinstance(part, Field) or part.name == "any" for part in content.content.parts):
                 yield "whether what is in the box beside the session key changes: a second connection would tell"
         if fit.unfailing:
@@ -334,7 +331,7 @@ class _Solver:
         """What would tell two profiles apart; `None` where nothing would, or one is too far-fetched to be kept."""
         if len(other.doubts) > len(best.doubts) or _literals(other.profile) > _literals(best.profile):
             return None  # the same, by more that would have to be there by chance
-        mine, theirs = plain(best.profile), plain(other.profile)
+        mine, theirs = best.profile, other.profile
         a, b = mine.framing, theirs.framing
         if mine.framing != theirs.framing:
             if getattr(b, "after", 0) > getattr(a, "after", 0) and _wide(a):
@@ -348,9 +345,9 @@ class _Solver:
         if told is None:
             return None
         if mine.framing != theirs.framing:
-            return f"framing: {framing_text(a)}, or {framing_text(b)}: {told} would tell"
+            return f"framing: {a.words()}, or {b.words()}: {told} would tell"
         if mine.messages != theirs.messages:
-            return f"messages: {messages_text(best.fit)}, or {messages_text(other.fit)}: {told} would tell"
+            return f"messages: {best.fit.messages.words()}, or {other.fit.messages.words()}: {told} would tell"
         return f"{', '.join(_differing(mine, theirs))}: {told} would tell"
 
 
@@ -393,11 +390,11 @@ def _is_enough(proofs: list[Proof], *, secure: bool) -> bool:
 
 def _rated(profile: Profile, proofs: Iterable[Proof], fit: Fit) -> float:
     """Among profiles that explain everything: which is the likeliest."""
-    framing = plain(profile).framing
+    framing = profile.framing
     # What a simpler framing would explain is not taken for literal bytes of something else.
     score = -10.0 * _literals(profile)
     score += fit.score - 1000.0 * (sum(proof.cut for proof in proofs) > 0)
-    hello = plain(profile).hello
+    hello = profile.hello
     score -= len(hello.preamble) + len(hello.insecure_preamble) + sum(map(len, hello.insecure))
     if isinstance(framing, IntegerLength):
         score -= 20 * framing.after + 5 * (framing.counts != 0) + (framing.integer == "leb128") * 0.5
@@ -423,7 +420,7 @@ def _literals(profile: Profile) -> int:
     total = 0
     for prefix in (form.client, form.server):
         total += len(prefix) if isinstance(prefix, bytes) else max(map(len, prefix))
-    framing = plain(profile).framing
+    framing = profile.framing
     total += 2 * (getattr(framing, "counts", 0) != 0) + getattr(framing, "after", 0)
     return total + len(form.client_suffix) + len(form.server_suffix)
 

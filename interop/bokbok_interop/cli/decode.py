@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 
 from bokbok.errors import BokbokError
-from bokbok.keys import Key, passphrase_to_key, read_key_file, read_passphrase_file
-from bokbok.wire import get_profile
+from bokbok.keys import Key, read_key_file, read_passphrase_file
+from bokbok.wire import get_profile, passphrase_to_key
 from bokbok_traffic.capture import CaptureError, read_capture
 
 from ..dump import explain

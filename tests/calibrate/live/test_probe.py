@@ -13,7 +13,6 @@ from bokbok import service
 from bokbok.sync import start_server
 from bokbok.wire import INFERRED_1, passphrase_to_key
 from bokbok.wire.framing import Datums
-from bokbok.wire.profile import plain
 from bokbok_calibrate.live.probe import Probe, candidates
 from bokbok_calibrate.report import verdict
 from bokbok_traffic.recording import from_capture
@@ -69,7 +68,7 @@ def test_the_default_comes_first() -> None:
 
 
 def test_a_peer_of_nothing_but_write_and_read_is_among_the_first() -> None:
-    framings = [plain(profile).framing for _, profile in itertools.islice(candidates(SECRETS), 20)]
+    framings = [profile.framing for _, profile in itertools.islice(candidates(SECRETS), 20)]
     assert Datums(b"\n") in framings
 
 

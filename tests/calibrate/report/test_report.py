@@ -7,7 +7,7 @@ import dataclasses
 from bokbok.sexpr import CHICKEN_5
 from bokbok.wire import INFERRED_1
 from bokbok.wire.boxes import Counted
-from bokbok.wire.profile import plain, read_profile
+from bokbok.wire.profile import read_profile
 from bokbok_calibrate.report import as_html, as_json, as_text, profile_text, verdict
 from bokbok_calibrate.report.dump import hex_dump
 from bokbok_calibrate.report.verdict import differences
@@ -80,12 +80,12 @@ def test_a_profile_of_an_insecure_recording_says_what_it_does_not_show() -> None
     answer = solved(recorded, secure=False)
     text = profile_text(answer.profiles[0], answer, secure=False)
     assert "not shown: an insecure recording; this is the default's" in text
-    assert plain(read_profile(text)).framing == plain(INFERRED_1).framing
+    assert read_profile(text).framing == INFERRED_1.framing
     assert differences(answer.profiles[0], secure=False) == []
 
 
 def test_an_announcement_and_a_dialect_are_differences() -> None:
 
-    hello = dataclasses.replace(plain(INFERRED_1).hello, insecure=(b"insecure",))  # type: ignore[type-var]
+    hello = dataclasses.replace(INFERRED_1.hello, insecure=(b"insecure",))  # type: ignore[type-var]
     profile = dataclasses.replace(INFERRED_1, hello=hello, dialect=CHICKEN_5)
     assert differences(profile, secure=False) == ["hello", "dialect"]

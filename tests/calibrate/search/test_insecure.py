@@ -12,7 +12,6 @@ from bokbok.wire.framing import IntegerLength, TextLength
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok.wire.profile import canonical, plain
 from tests.support.calibrating import SHORT, recording, solved
 
 DEMO = ('("ping" "12345")', '("asynch")')
@@ -20,11 +19,11 @@ OWN = ('("launch" 1)', '("land" 2)', '("orbit" 3)')
 
 
 def profile(**layers: Any) -> Profile:
-    return canonical(dataclasses.replace(INFERRED_1, name="calibrated", **layers))
+    return dataclasses.replace(INFERRED_1, name="calibrated", **layers)
 
 
 def announced(*packets: bytes) -> TemplateHello:
-    hello = plain(INFERRED_1).hello
+    hello = INFERRED_1.hello
     assert isinstance(hello, TemplateHello)
     return dataclasses.replace(hello, insecure=packets)
 
@@ -51,7 +50,7 @@ def test_a_format_is_found(layers: dict[str, Any]) -> None:
     true = profile(**layers)
     answer = solved(recording(true, secure=False), secure=False)
     assert answer.status == 0
-    found, wanted = plain(answer.profiles[0]), plain(true)
+    found, wanted = answer.profiles[0], true
     assert (found.framing, found.packets, found.messages) == (wanted.framing, wanted.packets, wanted.messages)
     assert found.hello.insecure == wanted.hello.insecure  # type: ignore[attr-defined]
 
@@ -76,5 +75,5 @@ def test_a_recording_that_ends_in_the_middle_of_a_packet_is_explained_up_to_ther
     recorded[0].client, recorded[0].ended = recorded[0].client[:-9], set()
     answer = solved(recorded, secure=False)
     assert answer.status == 0
-    assert plain(answer.profiles[0]).framing == true.framing
+    assert answer.profiles[0].framing == true.framing
     assert answer.proofs[0].cut > 0

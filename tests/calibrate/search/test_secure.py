@@ -9,7 +9,6 @@ import pytest
 
 from bokbok.wire import INFERRED_1
 from bokbok.wire.hello import Field, Template, TemplateHello
-from bokbok.wire.profile import plain
 from bokbok_calibrate.search.answer import Secrets
 from bokbok_calibrate.search.solve import solve
 from tests.support import foreign
@@ -42,7 +41,7 @@ def test_a_format_that_is_in_no_table_is_never_claimed(kind: type) -> None:
 
 
 def hello(*content: bytes | Field) -> TemplateHello:
-    default = plain(INFERRED_1).hello
+    default = INFERRED_1.hello
     assert isinstance(default, TemplateHello)
     return dataclasses.replace(default, content=Template(content))
 
@@ -62,7 +61,7 @@ def test_one_connection_leaves_open_whether_what_is_beside_the_key_changes(conte
 
 def test_a_derivation_that_no_document_lets_expect_is_named_and_not_claimed() -> None:
     profile = dataclasses.replace(
-        INFERRED_1, key_derivation=dataclasses.replace(plain(INFERRED_1).key_derivation, name="blake2b-256")
+        INFERRED_1, key_derivation=dataclasses.replace(INFERRED_1.key_derivation, name="blake2b-256")
     )  # type: ignore[type-var]
     answer = solved(recording(profile, lines=SHORT[:3]))
     assert answer.status == 4

@@ -119,16 +119,16 @@ def test_no_nonce_is_used_twice_under_one_key_where_nothing_is_said_to_leak(sche
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: Sent("middle"), "a nonce stands in 'front' or 'behind', not 'middle'"),
-        (lambda: Sent(key="x"), "the session-key box's nonce is in 'front', 'behind' or 'zero', not 'x'"),
-        (lambda: Counted("x"), "the base of counted nonces is"),
-        (lambda: Counted(order="x"), "the order of a counter is 'big' or 'little'"),
-        (lambda: Counted(at=20, width=5), "a counter of 5 bytes at byte 20 does not fit into 24 bytes"),
-        (lambda: Counted(width=0), "does not fit"),
-        (lambda: Counted(key="x"), "no nonce of the session-key box is called 'x'"),
-        (lambda: Counted("key"), "need that to travel"),
-        (lambda: Counted(server_base="x"), "the server's base is the 'same' or in its 'first' box, not 'x'"),
-        (lambda: Counted(step=0), "counted by a step of 1 or more, not 0"),
+        (lambda: Sent("middle"), "place: expected one of front, behind; got 'middle'"),
+        (lambda: Sent(key="x"), "key: expected one of front, behind, zero; got 'x'"),
+        (lambda: Counted("x"), "base: expected one of zero, hello, key, first; got 'x'"),
+        (lambda: Counted(order="x"), "order: expected one of big, little; got 'x'"),
+        (lambda: Counted(at=20, width=5), "at is 20 and width 5: expected a counter within the 24 bytes of a nonce"),
+        (lambda: Counted(width=0), "width: expected an integer from 1 to 24; got 0"),
+        (lambda: Counted(key="x"), "key: expected one of front, .*; got 'x'"),
+        (lambda: Counted("key"), "expected a nonce that travels with the session key's box"),
+        (lambda: Counted(server_base="x"), "server-base: expected one of same, first; got 'x'"),
+        (lambda: Counted(step=0), "step: expected an integer from 1 to .*; got 0"),
     ],
 )
 def test_a_scheme_that_cannot_be_is_refused(make: Any, problem: str) -> None:

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
-from bokbok.wire.framing import INTEGERS, Datums, IntegerLength, LengthPrefix, Lines, TextLength
+from bokbok.wire.framing import INTEGERS, Datums, IntegerLength, Lines, TextLength
 
 BINARY = [
-    LengthPrefix(),
     *(IntegerLength(integer) for integer in INTEGERS),
     *(IntegerLength(integer, own=True) for integer in INTEGERS),
     IntegerLength("u16-be", counts=3),
@@ -159,7 +158,7 @@ def test_a_separator_may_stand_only_between_datums() -> None:
 @pytest.mark.parametrize(
     ("framing", "most"),
     [
-        (LengthPrefix(), 2**32 - 1),
+        (IntegerLength(), 2**32 - 1),
         (IntegerLength("u8"), 255),
         (IntegerLength("u8", own=True), 254),
         (IntegerLength("u8", after=1), 256),
@@ -192,20 +191,20 @@ def test_some_know_no_longest_packet(framing: Any) -> None:
 @pytest.mark.parametrize(
     ("framing", "data", "problem"),
     [
-        (IntegerLength("leb128"), b"\xff" * 10, "LEB128 of more than 9 bytes"),
+        (IntegerLength("leb128"), b"\xff" * 10, "a length in LEB128 has more than 9 bytes"),
         (
             IntegerLength("u16-be", own=True),
             struct.pack(">H", 1),
-            "a length of 1 counts less than what it always counts",
+            "a length says 1; expected 2 or more, which it always counts",
         ),
-        (IntegerLength("u8", counts=3), b"\2", "counts less than what it always counts"),
-        (IntegerLength("u8", trailer=b"\n"), b"\1ab", r"b'b' behind a packet; expected b'\\n'"),
-        (TextLength(), b"x" * 30, "b'x+' is no length; expected"),
-        (TextLength(), b"1" * 30, "is no length"),
-        (TextLength(before=b"("), b"[", r"is no length; expected '\(DIGITS"),
-        (TextLength(16), b"1A\n" + bytes(30), "is no length"),
-        (Datums(), b")", "no datum"),
-        (Datums(), b"#<x>", "no datum"),
+        (IntegerLength("u8", counts=3), b"\2", "a length says 2; expected 3 or more, which it always counts"),
+        (IntegerLength("u8", trailer=b"\n"), b"\1ab", r"b'b' behind a packet of 1 bytes; expected b'\\n'"),
+        (TextLength(), b"x" * 30, "b'x+' in the place of a length; expected"),
+        (TextLength(), b"1" * 30, "in the place of a length"),
+        (TextLength(before=b"("), b"[", r"in the place of a length; expected '\(DIGITS"),
+        (TextLength(16), b"1A\n" + bytes(30), "in the place of a length"),
+        (Datums(), b")", "bytes that do not read as a datum"),
+        (Datums(), b"#<x>", "bytes that do not read as a datum"),
     ],
     ids=repr,
 )
@@ -229,11 +228,11 @@ def test_an_endless_line_or_datum_is_refused_before_its_end(size: int) -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: IntegerLength("u7"), "no integer is called 'u7'; known: u8, u16-be"),
-        (lambda: TextLength(8), "a length is in base 10 or 16, not 8"),
-        (lambda: TextLength(ending=b""), "digits without an ending need a width"),
-        (lambda: Datums(b","), "datums are separated by white space, not by b','"),
-        (lambda: Datums(place="before"), "place is 'after' or 'between', not 'before'"),
+        (lambda: IntegerLength("u7"), "integer: expected one of u8, u16-be.*; got 'u7'"),
+        (lambda: TextLength(8), "base: expected one of 10, 16; got 8"),
+        (lambda: TextLength(ending=b""), "ending is empty and width is 0: expected an ending"),
+        (lambda: Datums(b","), "separator: expected white space, or nothing; got b','"),
+        (lambda: Datums(place="before"), "place: expected one of after, between; got 'before'"),
     ],
 )
 def test_a_framing_that_cannot_be_is_refused(make: Any, problem: str) -> None:
@@ -241,14 +240,24 @@ def test_a_framing_that_cannot_be_is_refused(make: Any, problem: str) -> None:
         make()
 
 
-def test_each_has_a_name() -> None:
-    assert [framing.name for framing in (LengthPrefix(), IntegerLength("u8"), TextLength(), TextLength(16))] == [
-        "u32-be",
-        "u8",
-        "decimal-length",
-        "hex-length",
-    ]
-    assert [framing.name for framing in (Lines(), Datums())] == ["lines", "datums"]
+@pytest.mark.parametrize(
+    ("framing", "words"),
+    [
+        (IntegerLength(), "u32-be"),
+        (IntegerLength("u8", own=True, counts=-1), "u8 that counts itself too and -1 bytes"),
+        (IntegerLength("leb128", after=1), "leb128 behind 1 byte of type"),
+        (IntegerLength(heads=(b"a", b"bc")), "u32-be behind a type: b'a', b'bc'"),
+        (TextLength(), r"decimal length behind b'', then b'\n'"),
+        (TextLength(16, width=4, ending=b""), "hexadecimal length of 4 digits behind b''"),
+        (TextLength(trailer=b","), r"decimal length behind b'', then b'\n', b',' behind each packet"),
+        (Lines(), r"lines ended by b'\n'"),
+        (Datums(), r"one datum after another, b'\n' after"),
+        (Datums(count=2), r"one datum after another, 2 to a packet, b'\n' after"),
+    ],
+    ids=repr,
+)
+def test_each_says_in_words_what_it_is(framing: Any, words: str) -> None:
+    assert framing.words() == words
 
 
 def test_a_line_of_the_longest_size_is_taken_also_while_its_ending_is_on_its_way() -> None:
@@ -259,5 +268,5 @@ def test_a_line_of_the_longest_size_is_taken_also_while_its_ending_is_on_its_way
     splitter.feed(b"\n")
     assert splitter.next() == b"abcde"
     splitter.feed(b"abcdef\r")
-    with pytest.raises(RemoteProtocolError, match="a packet of 6 bytes is announced, over the limit of 5"):
+    with pytest.raises(RemoteProtocolError, match="a packet has 6 bytes or more, over the limit of 5"):
         splitter.next()

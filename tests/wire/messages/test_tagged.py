@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from bokbok.errors import RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4, CHICKEN_5, Keyword, Symbol
-from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, TaggedList, Unreadable, legible
+from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, Shapes, Unreadable, legible
 from bokbok.wire.messages._tagged import _decode_unusual
 
-codec = TaggedList().bind(CHICKEN_4, 100)
+codec = Shapes().bind(CHICKEN_4, 100)
 
 
 def test_a_request_is_its_tag_its_id_and_the_datum() -> None:
@@ -31,11 +31,11 @@ def test_an_error_is_its_tag_the_id_it_answers_and_a_string() -> None:
 
 def test_datums_are_written_in_the_dialect() -> None:
     assert codec.request(0, Keyword("k")) == b"(request 0 k:)"
-    assert TaggedList().bind(CHICKEN_5, 100).request(0, Keyword("k")) == b"(request 0 #:k)"
+    assert Shapes().bind(CHICKEN_5, 100).request(0, Keyword("k")) == b"(request 0 #:k)"
 
 
 def test_tags_may_be_others() -> None:
-    other = TaggedList(request="ask", response="answer", error="fail").bind(CHICKEN_4, 100)
+    other = Shapes("(ask ID DATUM)", "(answer ID DATUM)", "(fail ID MESSAGE)").bind(CHICKEN_4, 100)
     assert other.request(0, 1) == b"(ask 0 1)"
     assert other.decode(b"(answer 0 1)") == (RESPONSE, 0, 1)
     with pytest.raises(RemoteProtocolError, match="expected one of ask, answer, fail"):
@@ -69,12 +69,12 @@ def test_an_id_is_a_fixnum(id: int) -> None:
 
 
 def test_an_id_beyond_a_fixnum_is_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match="fixnum from 0 up; got 4611686018427387904"):
+    with pytest.raises(RemoteProtocolError, match="is 4611686018427387904; expected a fixnum from 0 up"):
         codec.decode(b"(request %d x)" % (MAX_ID + 1))
 
 
 def test_an_enormous_id_is_refused_without_being_quoted() -> None:
-    with pytest.raises(RemoteProtocolError, match="fixnum from 0 up; got a datum of type integer"):
+    with pytest.raises(RemoteProtocolError, match="is a datum of type integer; expected a fixnum from 0 up"):
         codec.decode(b"(request " + b"9" * 4000 + b" x)")
 
 

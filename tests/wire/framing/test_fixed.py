@@ -1,3 +1,5 @@
+"""`bokbok.wire.framing`: the fast splitter of plain lengths, that of `inferred-1` among them."""
+
 from __future__ import annotations
 
 import struct
@@ -7,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bokbok.errors import RemoteProtocolError
-from bokbok.wire.framing import LengthPrefix, Splitter
+from bokbok.wire.framing import IntegerLength, Splitter
 
 
 def frame(packet: bytes) -> bytes:
     out: list[bytes] = []
-    LengthPrefix().write(out, packet)
+    IntegerLength().write(out, packet)
     return b"".join(out)
 
 
@@ -29,7 +31,7 @@ def test_a_packet_is_its_length_in_four_bytes_big_endian_and_its_bytes() -> None
 @given(st.lists(st.binary(max_size=40), max_size=8), st.lists(st.integers(0, 60)))
 def test_packets_come_out_as_they_went_in_however_the_stream_is_cut(packets: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(map(frame, packets))
-    splitter = LengthPrefix().splitter(1000)
+    splitter = IntegerLength().splitter(1000)
     out: list[bytes] = []
     rest = stream
     for cut in cuts:
@@ -45,21 +47,21 @@ def test_packets_come_out_as_they_went_in_however_the_stream_is_cut(packets: lis
 @given(st.binary(min_size=1, max_size=30), st.integers(1, 33))
 def test_bytes_that_were_not_taken_are_kept_when_more_come(packet: bytes, cut: int) -> None:
     stream = frame(packet) * 2
-    splitter = LengthPrefix().splitter(1000)
+    splitter = IntegerLength().splitter(1000)
     splitter.feed(stream[:cut])
     splitter.feed(stream[cut:])
     assert drain(splitter) == [packet, packet]
 
 
 def test_a_packet_of_exactly_the_limit_passes() -> None:
-    splitter = LengthPrefix().splitter(5)
+    splitter = IntegerLength().splitter(5)
     splitter.feed(frame(b"12345"))
     assert splitter.next() == b"12345"
 
 
 @pytest.mark.parametrize("size", [1, 4, 5])
 def test_a_length_over_the_limit_is_refused_as_soon_as_it_is_there(size: int) -> None:
-    splitter = LengthPrefix().splitter(5)
+    splitter = IntegerLength().splitter(5)
     data = struct.pack(">I", 6) + b"x"
 
     def feed() -> None:
@@ -72,7 +74,7 @@ def test_a_length_over_the_limit_is_refused_as_soon_as_it_is_there(size: int) ->
 
 
 def test_the_limit_can_be_changed_between_two_packets() -> None:
-    splitter = LengthPrefix().splitter(1)
+    splitter = IntegerLength().splitter(1)
     splitter.feed(frame(b"a") + frame(b"12345"))
     assert splitter.next() == b"a"
     splitter.limit = 5
@@ -90,14 +92,14 @@ def test_the_limit_can_be_changed_between_two_packets() -> None:
     ],
 )
 def test_it_says_what_an_end_of_file_would_cut_off(data: bytes, pending: str | None) -> None:
-    splitter = LengthPrefix().splitter(10)
+    splitter = IntegerLength().splitter(10)
     splitter.feed(data)
     drain(splitter)
     assert splitter.pending() == pending
 
 
 def test_it_says_that_bytes_were_not_looked_at() -> None:
-    splitter = LengthPrefix().splitter(10)
+    splitter = IntegerLength().splitter(10)
     splitter.feed(b"\0\0\0\1ab")
     assert splitter.next() == b"a"
     assert splitter.pending() == "1 bytes that were not looked at"
@@ -105,7 +107,7 @@ def test_it_says_that_bytes_were_not_looked_at() -> None:
 
 def test_a_large_packet_in_small_pieces_is_put_together_once() -> None:
     packet = bytes(range(256)) * 4096
-    splitter = LengthPrefix().splitter(len(packet))
+    splitter = IntegerLength().splitter(len(packet))
     stream = frame(packet)
     taken = []
     for start in range(0, len(stream), 1000):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from ...errors import BokbokError, RemoteProtocolError
+from ._foreign import foreign
 
-__all__ = [
-    "INTEGERS",
-    "integer_codec",
-]
+__all__ = ["FIXED", "INTEGERS", "Read", "integer_codec", "layout_of"]
 
 
-def leb128(value: int) -> bytes:
+def _leb128(value: int) -> bytes:
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -22,7 +19,7 @@ def leb128(value: int) -> bytes:
     return bytes(out)
 
 
-def read_leb128(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+def _read_leb128(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     value = shift = 0
     while at < len(data):
         value |= (data[at] & 127) << shift
@@ -31,27 +28,33 @@ def read_leb128(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
             return value, at
         shift += 7
         if shift > 63:
-            raise RemoteProtocolError("a length in LEB128 of more than 9 bytes")
+            raise foreign("a length in LEB128 has more than 9 bytes; expected 9 at most")
     return None
 
 
 _FORMATS = {
     "u8": ">B", "u16-be": ">H", "u16-le": "<H", "u32-be": ">I", "u32-le": "<I", "u64-be": ">Q", "u64-le": "<Q",
 }  # fmt: skip
-INTEGERS = (*_FORMATS, "leb128")
+FIXED = tuple(_FORMATS)
+"""The integers of a fixed width."""
+INTEGERS = (*FIXED, "leb128")
 """The integers that a length may be."""
 
 
-def integer_codec(
-    name: str,
-) -> tuple[Callable[[int], bytes], Callable[[bytes | bytearray, int], tuple[int, int] | None]]:
-    """How an integer is written, and read: its value and where it ends, `None` if not all of it is there."""
+Read = Callable[[bytes | bytearray, int], tuple[int, int] | None]
+"""Reads an integer at an offset: its value and where it ends, `None` if not all of it is there."""
+
+
+def layout_of(name: str) -> struct.Struct:
+    """How an integer of a fixed width is laid out."""
+    return struct.Struct(_FORMATS[name])
+
+
+def integer_codec(name: str) -> tuple[Callable[[int], bytes], Read]:
+    """How one of `INTEGERS` is written (`struct.error` for one that is too large), and read."""
     if name == "leb128":
-        return leb128, read_leb128
-    try:
-        layout = struct.Struct(_FORMATS[name])
-    except KeyError:
-        raise BokbokError(f"no integer is called {name!r}; known: {', '.join(INTEGERS)}") from None
+        return _leb128, _read_leb128
+    layout = layout_of(name)
     size, unpack = layout.size, layout.unpack_from
 
     def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:

@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...errors import BokbokError, RemoteProtocolError
-from ..boxes import BOX_OVERHEAD, KEY_BYTES, BoxMaker, Open, Seal
-from ._strategy import MAX_USERNAME, ServerHello
-from ._template import Field, Template
+from ...errors import ProfileError, RemoteProtocolError
+from .._foreign import foreign
+from ..boxes import BOX_OVERHEAD, KEY_BYTES, NONCE_BYTES, BoxMaker, Open, Seal
+from ..strategy import Integer, Several, Span, key
+from ._strategy import MAX_USERNAME, Hello, ServerHello
+from ._template import Field, Fields, Template
 
 __all__ = [
     "TemplateHello",
 ]
 
-_BARE_KEY = Template((Field("key"),))
+_BARE_USER, _BARE_KEY = Template((Field("user"),)), Template((Field("key"),))
 
 
 @dataclass(frozen=True)
-class TemplateHello:
-    """A hello of any number of packets, each a template of literal bytes, username, boxed session key, nonces' base.
+class TemplateHello(Hello):
+    """A hello of any number of packets, each a template of literal bytes, username, boxed session key, nonces' base;
+    by default that of `inferred-1`: a packet with the username's bytes, one with the boxed session key.
 
     Attributes:
         packets: the client's, in order. Fields: `user`, `key` (the boxed session key), `nonce` (the base of counted
@@ -32,24 +35,24 @@ class TemplateHello:
     """
 
     strategy: ClassVar[str] = "template"
-    packets: tuple[Template, ...]
-    content: Template = _BARE_KEY
-    insecure: tuple[bytes, ...] = ()
-    max_username: int = MAX_USERNAME
+    packets: tuple[Template, ...] = key((_BARE_USER, _BARE_KEY), Several(Fields()), always=True)
+    content: Template = key(_BARE_KEY, Fields(), always=True)
+    insecure: tuple[bytes, ...] = key((), always=True)
+    max_username: int = key(MAX_USERNAME, Integer(0, 65_536))
     preamble: bytes = b""
     insecure_preamble: bytes = b""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         fields = [part.name for packet in self.packets for part in packet.parts if isinstance(part, Field)]
-        if sorted(set(fields) - {"nonce", "any"}) != ["key", "user"] or fields.count("key") + fields.count("user") != 2:
-            raise BokbokError("a hello has the fields `user` and `key` once each, and may have `nonce` and `any`")
+        if fields.count("user") != 1 or fields.count("key") != 1:
+            raise ProfileError("packets: expected the fields user and key once each, and nonce or any where needed")
         if "key" not in self.content.fields():
-            raise BokbokError("the session key's box holds the field `key`")
+            raise ProfileError("content: expected the field key, the session key itself")
 
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        return "template"
+    def words(self) -> str:
+        """See `Strategy.words`."""
+        return "; ".join(packet.words() for packet in self.packets)
 
     def client(self, user: bytes, session_key: bytes, seal: Seal, boxes: BoxMaker | None = None) -> list[bytes]:
         """See `Hello.client`."""
@@ -61,19 +64,26 @@ class TemplateHello:
         """See `Hello.server`."""
         return _TemplateServer(self, boxes)
 
+    def sizes(self, key_overhead: int, base_size: int) -> dict[str, int]:
+        """How many bytes the fields of its packets are, for those that always have as many."""
+        sizes = {"nonce": base_size}
+        content = self.content.fixed({"key": KEY_BYTES, "nonce": base_size})
+        return sizes if content is None else sizes | {"key": content + key_overhead}
+
+    def spans(self, number: int, packet: bytes, key_overhead: int, base_size: int) -> list[Span]:
+        """See `Hello.spans`."""
+        return self.packets[number].spans(packet, self.sizes(key_overhead, base_size))
+
 
 class _TemplateServer:
     def __init__(self, hello: TemplateHello, boxes: BoxMaker | None) -> None:
         self._hello, self._boxes = hello, boxes
         overhead = boxes.key_overhead if boxes is not None else BOX_OVERHEAD
         self._content_sizes = {"key": KEY_BYTES, "nonce": boxes.base_size if boxes is not None else 0}
-        self._sizes = {"nonce": self._content_sizes["nonce"]}
-        self._longest = {"user": hello.max_username, "nonce": 24}
+        self._sizes = hello.sizes(overhead, self._content_sizes["nonce"])
+        self._longest = {"user": hello.max_username, "nonce": NONCE_BYTES}
         size = hello.content.longest({**self._content_sizes, "user": hello.max_username})
         self._longest["key"] = size + overhead
-        fixed = "user" not in hello.content.fields()
-        if fixed and all(isinstance(part, bytes) or part.form.size is not None for part in hello.content.parts):
-            self._sizes["key"] = size + overhead  # the same for every session key
         self._values: dict[str, bytes] = {}
         self._count = 0
         self.user = b""
@@ -84,14 +94,18 @@ class _TemplateServer:
         """See `ServerHello.receive`."""
         self._count += 1
         what = f"the hello's packet {self._count}" if len(self._hello.packets) > 1 else "the hello"
-        self._values |= self._hello.packets[self._count - 1].read(packet, self._sizes, what)
+        template = self._hello.packets[self._count - 1]
+        size = template.fixed(self._sizes)
+        if size is not None and len(packet) != size:
+            raise foreign(f"{what} has {len(packet)} bytes; expected {size} ({template.words()})")
+        self._values |= template.read(packet, self._sizes, what)
         if self._count < len(self._hello.packets):
             self.limit = self._hello.packets[self._count].longest(self._longest)
             return False
         self.user, self.box = self._values["user"], self._values["key"]
         if len(self.user) > self._hello.max_username:
             raise RemoteProtocolError(
-                f"a username of {len(self.user)} bytes; expected {self._hello.max_username} at most"
+                f"the username has {len(self.user)} bytes; expected {self._hello.max_username} at most"
             )
         if self._boxes is not None and "nonce" in self._values:
             self._boxes.base = self._values["nonce"]
@@ -99,11 +113,11 @@ class _TemplateServer:
 
     def session_key(self, open_box: Open) -> bytes:
         """See `ServerHello.session_key`."""
-        values = self._hello.content.read(open_box(self.box), self._content_sizes, "what is in the session key's box")
+        values = self._hello.content.read(open_box(self.box), self._content_sizes, "the session key's box")
         if len(values["key"]) != KEY_BYTES:
-            raise RemoteProtocolError(f"a session key of {len(values['key'])} bytes; expected {KEY_BYTES}")
+            raise RemoteProtocolError(f"the session key has {len(values['key'])} bytes; expected {KEY_BYTES}")
         if values.get("user", self.user) != self.user:
-            raise RemoteProtocolError("the session key's box names another user than the hello does")
+            raise RemoteProtocolError("the session key's box names another user than the hello; expected the same")
         if self._boxes is not None and "nonce" in values:
             self._boxes.base = values["nonce"]
         return values["key"]

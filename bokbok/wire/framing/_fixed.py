@@ -1,0 +1,113 @@
+"""The fast receiving side of plain binary lengths, that of `inferred-1` among them."""
+
+from __future__ import annotations
+
+import struct
+
+from ._strategy import too_long
+
+__all__ = ["FixedSplitter"]
+
+
+class FixedSplitter:
+    """Cuts at lengths of a fixed width that count what follows and nothing else.
+
+    The plain version is `CountedSplitter`, which takes these lengths too: it copies each chunk into one buffer, and
+    pays two calls and a tuple for each length. This one keeps a chunk as it came and walks through it, so that a packet
+    costs one slice, however many there are in a chunk. Only the tail of a chunk that ends inside a packet is copied.
+    COSTS
+
+    Args:
+        limit: see `Splitter.limit`.
+        layout: how a length is written.
+    """
+
+    __slots__ = ("_begun", "_chunk", "_header", "_more", "_offset", "_unpack", "_want", "limit")
+
+    def __init__(self, limit: int, layout: struct.Struct) -> None:
+        self.limit = limit
+        self._header, self._unpack = layout.size, layout.unpack_from
+        self._chunk = b""
+        self._offset = 0
+        self._more: list[bytes] = []  # fed before the chunk was used up: only while a hello waits for its key
+        # The beginning of a packet whose end has not come, and how many bytes it needs in all (at first: a header).
+        self._begun = bytearray()
+        self._want = self._header
+
+    def feed(self, data: bytes) -> None:
+        """See `Splitter.feed`."""
+        if self._offset < len(self._chunk):
+            self._more.append(data)
+            return
+        self._chunk = data
+        self._offset = 0
+
+    def next(self) -> bytes | None:
+        """See `Splitter.next`."""
+        if self._begun:
+            return self._finish()
+        chunk, offset, header = self._chunk, self._offset, self._header
+        start = offset + header
+        if start <= len(chunk):
+            length: int = self._unpack(chunk, offset)[0]
+            if length > self.limit:
+                raise too_long(length, self.limit)
+            end = start + length
+            if end <= len(chunk):
+                self._offset = end
+                return chunk[start:end]
+            self._want = header + length
+        elif offset < len(chunk):
+            self._want = header
+        elif not self._more:
+            return None
+        self._begun += chunk[offset:]
+        return self.next() if self._take_more() else None
+
+    def _take_more(self) -> bool:
+        self._chunk, self._offset = b"".join(self._more), 0
+        self._more.clear()
+        return bool(self._chunk)
+
+    def _finish(self) -> bytes | None:
+        """Go on with the packet that has begun in chunks that are gone."""
+        begun = self._begun
+        while True:
+            missing = self._want - len(begun)
+            piece = self._chunk[self._offset : self._offset + missing]
+            begun += piece
+            self._offset += len(piece)
+            if len(piece) < missing:
+                if self._more and self._take_more():
+                    continue
+                return None
+            header = self._header
+            if self._want > header or not self._unpack(begun)[0]:
+                with memoryview(begun) as whole:
+                    packet = bytes(whole[header:])
+                self._begun, self._want = bytearray(), header
+                return packet
+            length: int = self._unpack(begun)[0]
+            if length > self.limit:
+                raise too_long(length, self.limit)
+            self._want = header + length
+
+    def held(self) -> int:
+        """See `Splitter.held`."""
+        return len(self._begun) + len(self._chunk) - self._offset + sum(map(len, self._more))
+
+    def pending(self) -> str | None:
+        """See `Splitter.pending`."""
+        if self._begun:
+            if self._want > self._header:
+                return f"{len(self._begun) - self._header} of a packet's {self._want - self._header} bytes"
+            return f"{len(self._begun)} of a length's {self._header} bytes"
+        rest = self.held()
+        return f"{rest} bytes that were not looked at" if rest else None
+
+    def rest(self) -> bytes:
+        """See `Splitter.rest`."""
+        data = b"".join((self._begun, self._chunk[self._offset :], *self._more))
+        self._begun, self._want, self._chunk, self._offset = bytearray(), self._header, b"", 0
+        self._more.clear()
+        return data
