@@ -14,13 +14,13 @@ detected. Each class also derives from the builtin that a Python programmer woul
     │   └── WriteError                             a value that has no external representation
     ├── RemoteError                                the handler at the other end failed
     │   └── UnreadableAnswer                       … or answered with something that cannot be read
+    ├── LocalProtocolError      (RuntimeError)     this program asked for what the protocol's state forbids
     ├── RequestTimeout          (TimeoutError)     `request(..., timeout=)` ran out
     └── NetworkError            (ConnectionError)  "networky reasons", as the API reference has it
         ├── ConnectFailed                          no connection came about
         ├── ConnectTimeout      (TimeoutError)     … in the time allowed
         └── ConnectionClosed                       the connection is over; `.reason` says why
             └── ProtocolError
-                ├── LocalProtocolError             we asked the protocol object for something it forbids
                 └── RemoteProtocolError            the peer sent something that the protocol forbids
 """
 
@@ -130,6 +130,13 @@ class RequestTimeout(BokbokError, TimeoutError):
     """A request was not answered in the time that its caller allowed. A late answer is dropped."""
 
 
+class LocalProtocolError(BokbokError, RuntimeError):
+    """This side asked for something that the protocol's state forbids: a fault of this program, not of the peer.
+
+    It is not a `ConnectionError`: code that catches those to connect again would hide the fault.
+    """
+
+
 class NetworkError(BokbokError, ConnectionError):
     """A failure "for networky reasons" (API reference: `request!`)."""
 
@@ -156,10 +163,6 @@ class ConnectionClosed(NetworkError):
 
 class ProtocolError(ConnectionClosed):
     """One side broke the rules of the protocol; the connection cannot go on."""
-
-
-class LocalProtocolError(ProtocolError):
-    """This side asked the protocol object for something that its state forbids. The peer is not at fault."""
 
 
 class RemoteProtocolError(ProtocolError):

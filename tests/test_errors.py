@@ -87,3 +87,8 @@ def test_errors_survive_pickling(error):
     assert type(copy) is type(error)
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
+
+
+def test_a_fault_of_this_program_is_not_a_connection_error():
+    """`except ConnectionError: connect again` would hide it."""
+    assert not issubclass(errors.LocalProtocolError, (ConnectionError, OSError))

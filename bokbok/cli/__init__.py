@@ -24,7 +24,7 @@ from ._exit import CONTEXT, EPILOG, run, settle_stderr, warn
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = ("call", "serve", "bridge", "key")
+_COMMANDS = ("call", "serve", "bridge", "key", "profile")
 _ELSEWHERE = {"decode": "Explain a recording, byte by byte."}
 """Commands that are announced by an entry point of the group `bokbok.commands`, with their short help."""
 

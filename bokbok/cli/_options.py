@@ -16,6 +16,7 @@ import click
 from .. import wire
 from ..address import Address, parse_address
 from ..errors import AddressError, ProfileError
+from ..wire.profile import load_strategies
 
 __all__ = [
     "ADDRESS",
@@ -25,6 +26,7 @@ __all__ = [
     "handler_option",
     "profile_option",
     "profile_option_named",
+    "strategies_option",
     "username",
 ]
 
@@ -71,18 +73,35 @@ class _ProfileType(_ParamType):
             self.fail(str(error), param, ctx)
 
 
+def _load_strategies(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> None:
+    try:
+        load_strategies(paths)
+    except ProfileError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
 ADDRESS = _AddressType()
 SECONDS = _Seconds()
 
+strategies_option = click.option(
+    "--strategies",
+    multiple=True,
+    expose_value=False,
+    is_eager=True,  # before a profile is read that names them
+    callback=_load_strategies,
+    metavar="FILE",
+    help="A Python file with strategies of your own, for profile files to name. It is run. May be given several times.",
+)
+
 
 def profile_option_named(name: str, whose: str) -> Callable[[_F], _F]:
-    """The option that takes a profile.
+    """The option that takes a profile, and `--strategies` for what its file may name.
 
     Args:
         name: the option, such as `--profile`.
         whose: what its help says first.
     """
-    return click.option(
+    option = click.option(
         name,
         type=_ProfileType(),
         default=wire.INFERRED_1.name,
@@ -92,6 +111,13 @@ def profile_option_named(name: str, whose: str) -> Callable[[_F], _F]:
         metavar="NAME|FILE",
         help=f"{whose}: a name, or a profile file (its path, ending in .toml).",
     )
+
+    def add(command: _F) -> _F:
+        command = option(command)
+        there = {parameter.name for parameter in getattr(command, "__click_params__", ())}
+        return command if "strategies" in there else strategies_option(command)  # once for two profiles
+
+    return add
 
 
 profile_option = profile_option_named("--profile", "The wire format that is spoken")

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from ..errors import ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
+from ..errors import BokbokError, ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
 from ..keys import Key
 from ._events import (
     AnswerUnreadable,
@@ -277,7 +277,7 @@ class Connection:
             raise self._cannot_send("a request")
         id = self._next_id
         if id > MAX_ID:
-            raise LocalProtocolError("this connection has used up its request IDs")
+            raise LocalProtocolError(f"this connection has used up its request IDs, up to {MAX_ID}; open another one")
         body = self._encode_request(id, message)
         if len(body) > self._room:
             raise self._too_long(body)
@@ -344,7 +344,9 @@ class Connection:
             LocalProtocolError: no hello waits for its key.
         """
         if self._state != "lookup":
-            raise LocalProtocolError("no hello waits for its key")
+            raise LocalProtocolError(
+                f"no hello waits for its key: the connection's state is {self._state!r}; expected 'lookup'"
+            )
         # A key that nobody has costs the same work as one that is wrong.
         user_key = key.to_bytes() if key is not None else os.urandom(SESSION_KEY_BYTES)
         events: list[Event] = []
@@ -520,7 +522,9 @@ class Connection:
                     events.append(RequestReceived(id, datum))
                 continue
             if id not in outstanding:
-                raise RemoteProtocolError(f"an answer to request {id}, which waits for none")
+                raise RemoteProtocolError(
+                    f"an answer to request {id}, which does not wait for one (answered twice, or never asked)"
+                )
             outstanding.remove(id)
             if type(datum) is Unreadable:
                 events.append(AnswerUnreadable(id, datum.problem))
@@ -534,9 +538,9 @@ class Connection:
         try:
             name = user.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            raise ValueError("the username holds a lone surrogate that stands for no byte") from None
+            raise ValueError("the username holds a lone surrogate that does not stand for a byte") from None
         if len(name) > hello.max_username:
-            raise ValueError(f"the username has {len(name)} bytes; at most {hello.max_username} can be sent")
+            raise ValueError(f"the username has {len(name)} bytes; expected {hello.max_username} at most")
         session_key = self._draw(SESSION_KEY_BYTES)  # drawn before the nonces' prefix, as the vectors have it
         self._boxes = self._profile.nonces.start(self._role, self._draw)
         packets = hello.client(name, session_key, self._boxes.key_sealer(key.to_bytes()), self._boxes)
@@ -602,15 +606,15 @@ class Connection:
             raise self._cannot_send("an answer")
         times = self._unanswered.pop(id, 0)
         if not times:
-            raise LocalProtocolError(f"no request {id} waits for an answer")
+            raise LocalProtocolError(f"request {id} does not wait for an answer; expected the ID of one that does")
         if times > 1:
             self._unanswered[id] = times - 1
 
-    def _cannot_send(self, what: str) -> ConnectionClosed:
+    def _cannot_send(self, what: str) -> BokbokError:
         if self._error is not None:
             # A fresh one: an exception that is raised twice carries the first raise's traceback along.
             return type(self._error)(self._error.reason)
-        return LocalProtocolError(f"{what} cannot be sent before the client's hello has opened")
+        return LocalProtocolError(f"{what} cannot be sent before the client's hello has opened (event Opened)")
 
     def _close(self, error: ConnectionClosed, events: list[Event]) -> None:
         """The conversation is over by what the peer did, or failed to do."""

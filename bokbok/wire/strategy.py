@@ -307,7 +307,7 @@ def keys_of(strategy: type[Strategy]) -> Mapping[str, Key]:
     Raises:
         ProfileError: the class is not a dataclass, or has a field whose kind nothing says.
     """
-    if "__dataclass_fields__" not in vars(strategy):
+    if not hasattr(strategy, "__dataclass_fields__"):
         raise ProfileError(f"{strategy.__name__}: expected a dataclass: its fields are the keys of a profile file")
     hints = typing.get_type_hints(strategy)
     found = {}

@@ -694,7 +694,7 @@ def test_a_user_and_where_the_secret_is_go_together(finished, secure, options, w
 def test_a_username_that_cannot_be_sent_is_wrong_usage(bokbok, secure, key_file):
     result = bokbok("call", secure, "--user", "x" * 256, "--key-file", key_file, "1")
     assert result.status == Status.USAGE
-    assert "the username has 256 bytes; at most 255" in result.err
+    assert "the username has 256 bytes; expected 255 at most" in result.err
 
 
 @pytest.mark.parametrize("guard", ["request-replay", "reflection"])

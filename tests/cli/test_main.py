@@ -57,10 +57,11 @@ def test_the_documentation_names_every_status_option_and_request():
     text = (pathlib.Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     for status in Status:
         assert f"\n| {int(status)} | " in text
-    for name in ("call", "serve", "bridge", "key", "decode"):
+    for name in ("call", "serve", "bridge", "key", "profile", "decode"):
         section = text.partition(f"## bokbok {name}\n")[2].partition("\n## ")[0]
         command = decode if name == "decode" else cli.cli.get_command(click.Context(cli.cli), name)
-        for parameter in command.params:
+        subcommands = command.commands.values() if isinstance(command, click.Group) else ()
+        for parameter in (*command.params, *(one for sub in subcommands for one in sub.params)):
             for option in (*parameter.opts, *parameter.secondary_opts):
                 assert option.startswith("--") is False or f"`{option}" in section, option
     help_text = cli.cli.get_command(click.Context(cli.cli), "serve").help
@@ -70,11 +71,12 @@ def test_the_documentation_names_every_status_option_and_request():
 
 def test_help_lists_the_commands(bokbok):
     text = bokbok("--help").out.decode()
-    assert [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()[:5]] == [
+    assert [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()[:6]] == [
         "call",
         "serve",
         "bridge",
         "key",
+        "profile",
         "decode",
     ]
 
@@ -141,7 +143,7 @@ def test_without_arguments_it_shows_its_help():
         (["call", "s", "1", "--timeout", "inf"], "expected a number of seconds above 0"),
         (["call", "s", "1", "--connect-timeout", "soon"], "'soon': expected a number"),
         (["call", "s", "1", "--parallel", "0"], "0 is not in the range"),
-        (["call", "s", "1", "--profile", "egg-9"], "no profile is called 'egg-9'; known: inferred-1"),
+        (["call", "s", "1", "--profile", "egg-9"], "no profile is called 'egg-9'; expected one of inferred-1"),
         (["call", "s", "1", "--no-guard", "hello-replay"], "'hello-replay' is not one of"),
         (["call", "x" * 108, "1"], "108 bytes; a Unix socket's path has at most 107"),
         (["serve"], "Missing argument 'ADDRESS'"),

@@ -1,17 +1,17 @@
 """Profile files: a wire format as TOML, to be read, written, and edited by hand.
 
-`docs/profiles.md` describes the file. How a strategy stands in it, its keys say (`bokbok.wire.strategy`).
+`docs/profiles.md` describes the file. How a strategy stands in it, its keys say (`bokbok.wire.strategy`). What reads
+and writes TOML is imported when it is needed: most programs speak the default profile, and start without it.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import tomlkit
 
 from ...errors import BokbokError, ProfileError
 from ...sexpr import DIALECTS
@@ -20,11 +20,6 @@ from ..strategy import Bytes, Choice, Integer, Kind, Schema, Strategy, Text, che
 from ._layers import LAYERS, Layer
 from ._own import load_strategies, read_bounded
 from ._profile import Profile
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 __all__ = ["dump_profile", "load_profile", "load_strategies", "profile_schema", "read_profile"]
 
@@ -60,6 +55,7 @@ def read_profile(data: bytes | str, path: str = "<profile>") -> Profile:
     Raises:
         ProfileError: it does not hold a profile: where, and what was expected.
     """
+    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         document = tomllib.loads(data if isinstance(data, str) else data.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -139,6 +135,8 @@ def dump_profile(profile: Profile, comments: Mapping[str, str] | None = None) ->
     Raises:
         ProfileError: it has a strategy that a file cannot name.
     """
+    import tomlkit
+
     comments = comments or {}
 
     def comment(container: Any, place: str) -> None:
@@ -177,6 +175,8 @@ def dump_profile(profile: Profile, comments: Mapping[str, str] | None = None) ->
 
 def _toml(value: Any) -> Any:
     """A value in the form in which it stands in a file: on one line."""
+    import tomlkit
+
     if isinstance(value, list):
         array = tomlkit.array()
         for item in value:

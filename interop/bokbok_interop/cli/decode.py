@@ -8,9 +8,10 @@ import sys
 import click
 from rich.console import Console
 
+from bokbok.cli._options import profile_option
 from bokbok.errors import BokbokError
 from bokbok.keys import Key, read_key_file, read_passphrase_file
-from bokbok.wire import get_profile, passphrase_to_key
+from bokbok.wire import Profile, passphrase_to_key
 from bokbok_traffic.capture import CaptureError, read_capture
 
 from ..dump import explain
@@ -32,16 +33,14 @@ from ._exit import EXIT_FAILED
 @click.option(
     "--key-file", type=click.Path(), metavar="FILE", help="The user's key, 64 hexadecimal digits, in such a file."
 )
-@click.option(
-    "--profile", default="inferred-1", show_default=True, metavar="NAME", help="The wire profile that was spoken."
-)
+@profile_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def decode(
     capture: str,
     user: str | None,
     passphrase_file: str | None,
     key_file: str | None,
-    profile: str,
+    profile: Profile,
     as_json: bool,
 ) -> None:
     """Show a recording as the annotated conversation: each byte with its layer, boxes opened.
@@ -53,16 +52,15 @@ def decode(
         raise click.UsageError("--user goes with one of --passphrase-file and --key-file")
     secrets: dict[str, Key] = {}
     try:
-        spoken = get_profile(profile)
         if user is not None and key_file is not None:
             secrets[user] = read_key_file(key_file)
         elif user is not None and passphrase_file is not None:
-            secrets[user] = passphrase_to_key(read_passphrase_file(passphrase_file), derive=spoken.key_derivation)
+            secrets[user] = passphrase_to_key(read_passphrase_file(passphrase_file), profile=profile)
         with click.open_file(capture, encoding="utf-8") as lines:
             recorded = read_capture(lines)
     except (BokbokError, CaptureError, UnicodeDecodeError) as error:
         raise click.UsageError(str(error)) from None
-    packets = explain(recorded, spoken, secrets)
+    packets = explain(recorded, profile, secrets)
     if as_json:
         click.echo(json.dumps(packets, ensure_ascii=False, indent=1))
     else:

@@ -7,8 +7,8 @@ import sys
 import click
 from rich.console import Console
 
-from bokbok.errors import ProfileError
-from bokbok.wire import get_profile
+from bokbok.cli._options import profile_option
+from bokbok.wire import Profile
 
 from ..cases import CHAPTERS, all_cases
 from ..matrix import SECURITIES, TRANSPORTS, Selection, build, shard
@@ -84,9 +84,7 @@ from ._reports import write_reports
 @click.option(
     "--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`."
 )
-@click.option(
-    "--profile", default="inferred-1", show_default=True, metavar="NAME", help="The wire profile that is spoken."
-)
+@profile_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON ('-': to standard output).")
 @click.option(
     "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
@@ -115,7 +113,7 @@ def run(
     long: bool,
     seed: int,
     shard_text: str | None,
-    profile: str,
+    profile: Profile,
     json_file: str | None,
     junit_file: str | None,
     html_file: str | None,
@@ -136,10 +134,6 @@ def run(
         long=long,
     )
     number, of = parse_shard(shard_text)
-    try:
-        spoken = get_profile(profile)
-    except ProfileError as error:
-        raise click.UsageError(f"--profile: {error}") from None
     groups = build(list(chosen), all_cases(), selection)
     if not groups:
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
@@ -153,7 +147,7 @@ def run(
         fail_fast=fail_fast,
         strict=strict,
         seed=seed,
-        profile=spoken,
+        profile=profile,
     )
     document = execute(chosen, groups, selection, settings, console, quiet=quiet, shard_text=shard_text or "")
     write_reports(document, console, json_file, junit_file, html_file)

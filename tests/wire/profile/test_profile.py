@@ -208,3 +208,63 @@ def test_a_key_may_be_given_in_the_passphrases_place() -> None:
         with pytest.raises(ProfileError, match="64 hexadecimal digits") as caught:
             passphrase_to_key(wrong, profile=profile)
         assert not wrong or wrong not in str(caught.value)
+
+
+# The digest.
+
+
+def test_two_spellings_of_one_format_have_one_digest() -> None:
+    spelt = read_profile(
+        'bokbok-profile = 1\nname = "x"\nabout = "y"\ndialect = "chicken-5"\n'
+        '[framing]\nstrategy = "length"\ninteger = "u32-be"\n[packets]\nclient = ["", "", ""]\n'
+        '[hello]\npackets = [[{ user = "raw" }], [{ key = "raw" }]]\n'
+        '[hello-framing]\nstrategy = "length"\npackets = 1\n'
+        '[messages]\nstrategy = "shapes"\nrequest = "( request  ID DATUM )"\n'
+    )
+    assert spelt.digest() == INFERRED_1.digest()
+
+
+def test_the_digest_of_the_default_profile_is_this_one() -> None:
+    # What other programs compare theirs with: it changes only where the format or its keys do.
+    assert INFERRED_1.digest() == "843cce6d589bd8f2bb8381c5de68bb2da24a7b758942909494ccfa90554f151d"
+
+
+def test_random_profiles_have_different_digests() -> None:
+    profiles = [random_profile(random.Random(seed)) for seed in range(100)]
+    formats = {dump_profile(dataclasses.replace(p, name="x", about="", dialect=INFERRED_1.dialect)) for p in profiles}
+    assert len({profile.digest() for profile in profiles}) == len(formats) > 90
+    assert all(read_profile(dump_profile(profile)).digest() == profile.digest() for profile in profiles)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bokbok-profile = [1]",
+        "dialect = []",
+        "name = {}",
+        "framing = [1]",
+        "[framing]\nstrategy = ['length']",
+        "[framing]\nstrategy = 'length'\ninteger = ['u8']",
+        "[framing]\nstrategy = 'length'\ninteger = {}",
+        "[framing]\nstrategy = 'length'\nheads = 'x'",
+        "[framing]\nstrategy = 'length'\nheads = ['']",
+        "[framing]\nstrategy = 'text-length'\nwidth = 1000000000",
+        "[framing]\nstrategy = 'lines'\nending = ''",
+        "[nonces]\nstrategy = 'sent'\nzeros = 10000000000",
+        "[nonces]\nstrategy = 'counted'\nbase = 1.5",
+        "[hello]\npackets = [[{ user = [] }], [{ key = 'raw' }]]",
+        "[hello]\npackets = [[{ any = 100000000000 }], [{ user = 'raw' }, { key = 'raw' }]]",
+        "[hello]\npackets = 1979-05-27",
+        "[messages]\nid-step = 0",
+        "[messages]\nstrategy = 'shapes'\nid-width = 99999999",
+        "[key-derivation]\nname = 1",
+        "a" * 100 + " = " + "[" * 100_000,
+        "[framing]\nstrategy = 'length'\ncounts = " + "9" * 10_000,
+    ],
+)
+def test_any_wrong_file_ends_in_one_line_and_costs_nothing(text: str) -> None:
+    text = text if text.startswith("bokbok") else f"bokbok-profile = 1\n{text}"
+    with pytest.raises(ProfileError, match=r"profile 'p\.toml': ") as caught:
+        read_profile(text, "p.toml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2000

@@ -1,0 +1,18 @@
+"""The strategy of one's own that `docs/profiles.md` shows: its file and its profile, taken from there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_TEXT = (Path(__file__).parents[2] / "docs/profiles.md").read_text().partition("## A strategy of your own")[2]
+
+
+def _block(language: str) -> str:
+    match = re.search(rf"```{language}\n(.*?)```", _TEXT, re.DOTALL)
+    assert match is not None
+    return match[1]
+
+
+PIECES = _block("python")
+PIECES_PROFILE = _block("toml")
