@@ -107,7 +107,7 @@ def test_a_hello_of_any_form_opens(profile: Profile, user: str) -> None:
 
 def test_a_username_that_is_too_long_is_refused_whatever_its_form() -> None:
     long = profile(Template((Field("user", "hex"), b" ", BOX)), max_username=10)
-    with pytest.raises(ValueError, match="at most 10"):
+    with pytest.raises(ValueError, match="expected 10 at most"):
         Connection("client", user="u" * 11, key=KEY, profile=long)
     data = Connection("client", user="u" * 11, key=KEY, profile=profile(*long.hello.packets)).data_to_send()  # type: ignore[attr-defined]
     (event,) = Connection("server", secure=True, profile=long).receive(data)
