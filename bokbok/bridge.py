@@ -25,7 +25,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from . import wire
-from ._handlers import STOPPING, error_text
+from ._front.admission import STOPPING, error_text
+from ._front.settings import Settings
 from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, Listener, listen, seconds
 from .address import Address, AddressLike, format_address, parse_address
 from .asyncio.connection import Connection, KeyLookup, reach
@@ -48,12 +49,14 @@ _ORDINARY_END = "the other end closed the connection"
 class _Leg(Connection):
     """One of the two connections of a pair. What comes on it goes to the other one."""
 
-    def __init__(self, bridge: Bridge, side: str, protocol: wire.Connection, **options: Any) -> None:
-        super().__init__(protocol, on_request=None, on_close=None, limits=bridge._limits, **options)
+    def __init__(
+        self, bridge: Bridge, side: str, protocol: wire.Connection, settings: Settings, server: Server | None = None
+    ) -> None:
+        super().__init__(protocol, settings, server)
         self._bridge = bridge
         self._side = side
-        self._dialect = bridge._profiles[side].dialect
-        self._most = bridge._limits.running + bridge._limits.waiting
+        self._dialect = settings.profile.dialect
+        self._most = settings.limits.running + settings.limits.waiting
         self._other: _Leg | None = None
         self._asked: dict[int, int] = {}
         """Requests that were written here and are not answered yet: the ID here, and the one at the other leg."""
@@ -70,7 +73,7 @@ class _Leg(Connection):
     # The beginning.
 
     def _opened(self) -> None:
-        self._was_open = True
+        self._life.open()
         if self._other is not None:  # this is the target's
             self._other._join()
             return
@@ -79,7 +82,7 @@ class _Leg(Connection):
         self._keep(self._reaching)
 
     def _wait_for_other(self) -> None:
-        if self._early is not None and not self._ended:
+        if self._early is not None and not self._life.ended:
             assert self._transport is not None
             self._transport.pause_reading()
 
@@ -87,12 +90,13 @@ class _Leg(Connection):
         bridge = self._bridge
         try:
             login = await bridge._log_in(self.user)
-            protocol = bridge._to_target(login)
-            target = self._other = _Leg(bridge, "target", protocol)
+            user, key = login if login is not None else (None, None)
+            settings = bridge._target_settings
+            target = self._other = _Leg(bridge, "target", settings.client_protocol(user, key), settings)
             target._other = self
             await reach(target, bridge.target, bridge._connect_timeout)
         except asyncio.CancelledError:
-            if not self._ended:
+            if not self._life.ended:
                 raise
             return
         except Exception as error:
@@ -126,7 +130,7 @@ class _Leg(Connection):
                 super()._take_in([event])
             elif self._early is not None:
                 self._early.append(event)
-            elif other is None or self._ended:
+            elif other is None or self._life.ended:
                 return
             elif kind is wire.RequestReceived:
                 event = cast(wire.RequestReceived, event)
@@ -136,7 +140,7 @@ class _Leg(Connection):
                 self._hand_on_end(other, event.error)
             else:
                 self._hand_on_answer(other, cast(_Answer, event))
-        if other is not None and not self._ended:
+        if other is not None and not self._life.ended:
             other._flush()
             self._flush()
             self._settle()
@@ -185,7 +189,7 @@ class _Leg(Connection):
     def _pause_writing(self) -> None:
         super()._pause_writing()
         other = self._other
-        if other is not None and other._transport is not None and not other._ended:
+        if other is not None and other._transport is not None and not other._life.ended:
             other._transport.pause_reading()
 
     def _resume_writing(self) -> None:
@@ -194,7 +198,7 @@ class _Leg(Connection):
             self._other._read_on()
 
     def _read_on(self) -> None:
-        if self._transport is not None and self._early is None and not self._ended:
+        if self._transport is not None and self._early is None and not self._life.ended:
             self._transport.resume_reading()
 
     # The end.
@@ -207,7 +211,7 @@ class _Leg(Connection):
         other._say_all()
 
     def _say_all(self) -> None:
-        if self._said_all or self._ended or self._transport is None:
+        if self._said_all or self._life.ended or self._transport is None:
             return
         self._hand_over()  # also what waits for a slow peer: the end comes behind it
         self._said_all = True
@@ -226,7 +230,7 @@ class _Leg(Connection):
     def _settle(self) -> None:
         """End both, once nothing that either peer waits for can come any more, and both have taken what came."""
         other = self._other
-        if other is None or self._early is not None or self._ended or other._ended:
+        if other is None or self._early is not None or self._life.ended or other._life.ended:
             return
         if self._writable is not None or other._writable is not None:
             return
@@ -243,7 +247,7 @@ class _Leg(Connection):
 
     @property
     def _closing(self) -> bool:
-        return self._bridge._stopping
+        return self._bridge._roster.stopping
 
     def _drain(self) -> None:
         if self._early is not None:  # the target has heard nothing yet
@@ -256,17 +260,17 @@ class _Leg(Connection):
         self._lingering = self._wire.state != "peer-finished"
 
     def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
-        if self._ended:
+        if self._life.ended:
             return
         other = self._other
-        if other is None or not other._ended:  # else this one only follows
+        if other is None or not other._life.ended:  # else this one only follows
             _log.log(logging.WARNING if abort else logging.DEBUG, "%r: %s", self, error.reason)
         super()._end(error, abort=abort)
         self._asked.clear()
         self._early = None
         if self._reaching is not None and self._reaching is not asyncio.current_task():
             self._reaching.cancel()
-        if other is not None and not other._ended:
+        if other is not None and not other._life.ended:
             other._linger()
             other._end(ConnectionClosed(f"the bridge's {self._side}: {error.reason}"))
 
@@ -289,30 +293,24 @@ class Bridge(Server):
     def __init__(
         self,
         listener: Listener,
+        settings: Settings,
         target: Address,
-        *,
+        target_settings: Settings,
         user_to_login: LoginLookup | None,
-        target_profile: wire.Profile,
-        target_guards: wire.Guards,
         connect_timeout: float | None,
-        profile: wire.Profile,
-        **options: Any,
     ) -> None:
         self.target = target
+        self._target_settings = target_settings
         self._user_to_login = user_to_login
-        self._target_guards = target_guards
         self._connect_timeout = connect_timeout
-        self._profiles = {"client": _every_digit(profile), "target": _every_digit(target_profile)}
-        super().__init__(
-            listener, on_request=None, on_open=None, on_close=None, profile=self._profiles["client"], **options
-        )
+        super().__init__(listener, settings)
 
     def __repr__(self) -> str:
-        state = "stopped" if self._stopping else "running"
+        state = "stopped" if self._roster.stopping else "running"
         return f"<bokbok.bridge.Bridge {format_address(self.address)} to {format_address(self.target)}, {state}>"
 
-    def _connection(self, protocol: wire.Connection) -> Connection:
-        return _Leg(self, "client", protocol, user_to_key=self._user_to_key, server=self)
+    def _connection(self) -> Connection:
+        return _Leg(self, "client", self._settings.server_protocol(), self._settings, server=self)
 
     async def _log_in(self, user: str | None) -> Login | None:
         if self._user_to_login is None:
@@ -322,17 +320,6 @@ class Bridge(Server):
         if login is None:
             raise BokbokError(f"user {user!r} has no login at the target" if user is not None else "no login there")
         return login
-
-    def _to_target(self, login: Login | None) -> wire.Connection:
-        user, key = login if login is not None else (None, None)
-        return wire.Connection(
-            "client",
-            user=user,
-            key=key,
-            profile=self._profiles["target"],
-            limits=self._limits,
-            guards=self._target_guards,
-        )
 
 
 def _every_digit(profile: wire.Profile) -> wire.Profile:
@@ -382,23 +369,14 @@ def start_bridge(
     """
 
     async def start() -> Bridge:
-        resolved, beyond = wire.get_profile(profile), wire.get_profile(target_profile)
-        if user_to_key is not None:
-            wire.check_cryptography(resolved, guards)
+        here, beyond = wire.get_profile(profile), wire.get_profile(target_profile)
+        settings = Settings(user_to_key=user_to_key, profile=_every_digit(here), limits=limits, guards=guards)
+        settings.check_cryptography()
+        target_settings = Settings(profile=_every_digit(beyond), limits=limits, guards=target_guards)
         if user_to_login is not None:
             wire.check_cryptography(beyond, target_guards)
         place, limit = parse_address(target), seconds(connect_timeout, "connect_timeout")
-        return Bridge(
-            listen(parse_address(listen_at), backlog),
-            place,
-            user_to_key=user_to_key,
-            user_to_login=user_to_login,
-            profile=resolved,
-            target_profile=beyond,
-            connect_timeout=limit,
-            limits=limits,
-            guards=guards,
-            target_guards=target_guards,
-        )
+        listener = listen(parse_address(listen_at), backlog)
+        return Bridge(listener, settings, place, target_settings, user_to_login, limit)
 
     return Starting(start)

@@ -16,7 +16,7 @@ PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.
 
 BASE = {"bokbok.errors", "bokbok.sexpr"}
 WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
-FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._handlers", "bokbok._sockets"}
+FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
 LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.service"}
 
 PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop")

@@ -18,8 +18,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import wire
-from .._fork import REASON, track
-from .._handlers import NO_HANDLER, STOPPING, Admission, error_text
+from .._fork import track
+from .._front.admission import error_text
+from .._front.lifecycle import Lifecycle, Public, checked_key, internal_error, remote_error
+from .._front.settings import Settings
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
@@ -36,9 +38,7 @@ from ..errors import (
     ConnectFailed,
     ConnectionClosed,
     ConnectTimeout,
-    RemoteError,
     RequestTimeout,
-    UnreadableAnswer,
 )
 from ..keys import Key
 
@@ -65,7 +65,7 @@ _FLUSH_AT = 8
 """Messages that are sent together at the most. Measured: fewer cost system calls, more leave the other end idle."""
 
 
-class Connection:
+class Connection(Public["asyncio.Future[Any]"]):
     """One end of a connection; the other end looks the same (API reference: "connections are symmetrical").
 
     Made by `open_connection`, or by a server, which hands it to its handlers. It belongs to the event loop that made
@@ -75,33 +75,23 @@ class Connection:
     def __init__(
         self,
         protocol: wire.Connection,
-        *,
-        on_request: RequestHandler | None,
-        on_close: ConnectionHandler | None,
-        limits: wire.Limits,
-        on_open: ConnectionHandler | None = None,
-        user_to_key: KeyLookup | None = None,
+        settings: Settings,
         server: Server | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._wire = protocol
-        self._on_request = on_request
+        self._on_request: RequestHandler | None = settings.on_request
         # Decided once: a plain handler needs no task.
-        self._handles_in_task = on_request is not None and _is_coroutine_function(on_request)
-        self._on_open = on_open
-        self._on_close = on_close
-        self._user_to_key = user_to_key
-        self._limits = limits
+        self._handles_in_task = settings.on_request is not None and _is_coroutine_function(settings.on_request)
+        self._settings = settings
+        self._limits = settings.limits
         self._server = server
 
+        self._life = life = Lifecycle["asyncio.Future[Any]"](protocol, settings)
+        self._wire = protocol
+        self._admission = life.admission
+        self._waiters = life.waiters
         self._transport: asyncio.Transport | None = None
         self._address: Address | None = None
-        self._waiters: dict[int, asyncio.Future[Any]] = {}
-        self._admission = Admission(limits.running, limits.waiting, held=on_open is not None)
-        self._was_open = False
-        self._ended = False
-        self._announced = False
-        self._asked_to_close = False
         self._flush_scheduled = False
         self._unflushed = 0  # messages since the last flush
         self._writable: asyncio.Event | None = None  # made when the transport asks to pause
@@ -115,33 +105,6 @@ class Connection:
         track(self)
 
     # What a user sees.
-
-    @property
-    def user(self) -> str | None:
-        """The username, or `None` on an insecure connection (API reference: `connection-user`)."""
-        return self._wire.user
-
-    @property
-    def address(self) -> Address:
-        """The address of the other end (API reference: `connection-addr`): `("tcp", host, port)`, `("unix", path)`."""
-        assert self._address is not None
-        return self._address
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is over, whoever ended it."""
-        return self._wire.state in ("peer-finished", "closed")
-
-    @property
-    def close_reason(self) -> str | None:
-        """Why the connection is over; `None` while it is not."""
-        error = self._wire.error
-        return error.reason if error is not None else None
-
-    def __repr__(self) -> str:
-        place = format_address(self._address) if self._address is not None else "not connected"
-        user = f" as {self.user!r}" if self.user is not None else ""
-        return f"<bokbok.asyncio.Connection {place}{user}{', closed' if self.closed else ''}>"
 
     async def request(self, message: Any, *, timeout: float | None = None) -> Any:
         """Ask the other end, and wait for its answer (API reference: `request!`).
@@ -192,8 +155,7 @@ class Connection:
         Waiting requests, here and at the other end, fail with `ConnectionClosed`. The close handler of this end does
         not run; that of the other end does. Handlers that run are not cancelled. Closing twice does nothing.
         """
-        self._asked_to_close = True
-        self._end(ConnectionClosed("closed by this end"))
+        self._end(self._life.ask_to_close())
         await asyncio.shield(self._transport_closed)
 
     async def __aenter__(self) -> Connection:
@@ -231,7 +193,7 @@ class Connection:
 
     def _hand_over(self) -> None:
         self._unflushed = 0
-        if self._transport is not None and not self._ended:
+        if self._transport is not None and not self._life.ended:
             data = self._wire.data_to_send()
             if data:
                 self._written += len(data)
@@ -274,7 +236,7 @@ class Connection:
 
     async def _await_drained(self) -> None:
         """Wait until a slow peer has taken what was sent: what holds a handler back from answering without end."""
-        while self._writable is not None and not self._ended:
+        while self._writable is not None and not self._life.ended:
             await self._writable.wait()
 
     # Reading.
@@ -282,7 +244,7 @@ class Connection:
     def _made(self, transport: asyncio.Transport, address: Address) -> None:
         self._transport = transport
         self._address = address
-        if self._ended:  # the server was stopped meanwhile
+        if self._life.ended:  # the server was stopped meanwhile
             transport.close()
             return
         transport.set_write_buffer_limits(0)  # "full" is when anything waits in it, which is what takes its time
@@ -296,10 +258,10 @@ class Connection:
         self._refuse(ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s"))
 
     def _received(self, data: bytes) -> None:
-        if self._ended:
+        if self._life.ended:
             return  # while it lingers
         events = self._wire.receive(data)
-        if not self._was_open:
+        if not self._life.was_open:
             self._maybe_opened(events)
         self._take_in(events)
 
@@ -330,12 +292,9 @@ class Connection:
                 waiter = self._waiters.pop(event.id, None)
                 if waiter is not None and not waiter.done():  # else its task was cancelled
                     waiter.set_result(event.message)
-            elif kind is wire.ErrorReceived:
-                event = cast(wire.ErrorReceived, event)
-                self._fail_waiter(event.id, RemoteError(event.message))
-            elif kind is wire.AnswerUnreadable:
-                event = cast(wire.AnswerUnreadable, event)
-                self._fail_waiter(event.id, UnreadableAnswer(f"the answer cannot be read: {event.problem}"))
+            elif kind is wire.ErrorReceived or kind is wire.AnswerUnreadable:
+                event = cast("wire.ErrorReceived | wire.AnswerUnreadable", event)
+                self._fail_waiter(event.id, remote_error(event))
             elif kind is wire.RequestUnreadable:
                 event = cast(wire.RequestUnreadable, event)
                 _log.warning("%r: a request that cannot be read: %s", self, event.problem)
@@ -362,9 +321,14 @@ class Connection:
             waiter.set_exception(error)
 
     async def _authenticate(self, user: str) -> None:
-        key = await self._look_up(user)
-        if self._wire.state != "lookup":  # closed meanwhile
-            return
+        key, problem = await self._look_up(user)
+        if self._wire.state == "lookup":  # not closed meanwhile
+            self._authenticated(key)
+        if problem is not None:
+            # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
+            _log.error("%r: user_to_key failed; the user is refused", self, exc_info=problem)
+
+    def _authenticated(self, key: Key | None) -> None:
         assert self._transport is not None
         events = self._wire.authenticate(key)
         self._transport.resume_reading()
@@ -373,28 +337,22 @@ class Connection:
             events = events[1:]
         self._take_in(events)
 
-    async def _look_up(self, user: str) -> Key | None:
-        assert self._user_to_key is not None
+    async def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
+        """A user's key; `None` with the reason if the look-up has failed."""
+        assert self._settings.user_to_key is not None
         try:
-            found = self._user_to_key(user)
-            key: object = await found if inspect.isawaitable(found) else found
-        except (asyncio.CancelledError, SystemExit, KeyboardInterrupt):
-            self._end(ConnectionClosed("the lookup of the user was given up"))
+            found = self._settings.user_to_key(user)
+            return checked_key(await found if inspect.isawaitable(found) else found), None
+        except _OF_THE_LOOP:
+            self._end(ConnectionClosed("the look-up of the user was given up"))
             raise
-        except BaseException:
-            _log.exception("%r: user_to_key failed; the user is refused", self)
-            return None
-        if key is None or isinstance(key, Key):
-            return key
-        _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
-        return None
+        except BaseException as error:
+            return None, error
 
     def _take_request(self, id: int, message: Any) -> None:
-        refusal = self._admission.queue(id, message) if self._on_request is not None else NO_HANDLER
-        if refusal is None:
+        if self._life.take_request(id, message):
             self._start_handlers()
-        elif self._wire.state != "closed":
-            self._wire.fail(id, refusal)
+        else:
             self._flush_soon()
             self._check_unsent()
 
@@ -402,12 +360,9 @@ class Connection:
         """Answers that no handler made pile up when the peer does not read: reading goes on, so that has a bound."""
         if self._writable is None or self._transport is None:
             return
-        unsent = self._wire.unsent + self._transport.get_write_buffer_size()
-        if unsent > self._limits.unsent:
-            self._end(
-                ConnectionClosed(f"the other end sends requests and does not read its answers: {unsent} bytes wait"),
-                abort=True,
-            )
+        ending = self._life.too_much_unsent(self._wire.unsent + self._transport.get_write_buffer_size())
+        if ending is not None:
+            self._end(ending.error, abort=True)
 
     # Handlers.
 
@@ -440,7 +395,7 @@ class Connection:
     def _internal_error(self, error: BaseException) -> None:
         """A fault of ours, or of a profile's: nobody must wait for what it has kept from happening."""
         _log.error("%r: internal error", self, exc_info=error)
-        self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))
+        self._end(internal_error(error))
 
     def _maybe_finished(self) -> None:
         """Tell the server once nothing of this connection is left, not even a handler."""
@@ -449,14 +404,13 @@ class Connection:
 
     def _opened(self) -> None:
         """The connection is open: tell the open handler, once."""
-        self._was_open = True
-        if self._on_open is not None:
+        if self._life.open():
             self._start(self._run_on_open())
 
     async def _run_on_open(self) -> None:
-        assert self._on_open is not None
+        assert self._settings.on_open is not None
         try:
-            await _call(self._on_open, self)
+            await _call(self._settings.on_open, self)
         except BaseException as error:
             _log.error("%r: the open handler failed", self, exc_info=True)
             # It may have been there to refuse the connection: one that it did not accept is not served.
@@ -464,9 +418,9 @@ class Connection:
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._admission.held = False
+            run_on_close = self._life.open_handler_returned()
             self._start_handlers()
-            if self._announced:
+            if run_on_close:
                 self._start(self._run_on_close())
             self._close_if_idle()
 
@@ -529,22 +483,15 @@ class Connection:
             self._handled()
 
     def _answer(self, id: int, answer: Any) -> None:
-        if self._wire.state == "closed":
-            return
-        try:
-            problem = self._wire.respond(id, answer)
-        except Exception as error:  # an object of the handler's whose own methods fail while it is written
-            self._wire.fail(id, f"the answer cannot be written: {error_text(error)}")
-            problem = None
+        problem = self._life.answer(id, answer)
         if problem is not None:
             _log.error("%r: the request handler's answer cannot travel: %s", self, problem)
         self._flush_soon(alone=self._admission.running == 1)
 
     def _answer_failure(self, id: int, error: BaseException) -> None:
         _log.error("%r: the request handler failed", self, exc_info=error)
-        if self._wire.state != "closed":
-            self._wire.fail(id, error_text(error))
-            self._flush_soon()
+        self._life.fail(id, error_text(error))
+        self._flush_soon()
 
     def _handled(self) -> None:
         """A request has been answered: the next one's turn, or the end that waited for it."""
@@ -565,35 +512,27 @@ class Connection:
 
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
-        if self._admission.idle and not self._ended and self._writable is None:
-            if self._wire.state == "peer-finished":
-                self._end(ConnectionClosed("the other end closed the connection"))
-            elif self._admission.draining:
-                self._lingering = True  # requests may be on their way: a reset could overtake an answer
-                self._end(ConnectionClosed("the server was stopped"))
+        ending = self._life.idle() if self._writable is None else None
+        if ending is not None:
+            if ending.linger:
+                self._lingering = True
+            self._end(ending.error)
 
     def _drain(self) -> None:
         """The server stops: no new requests; close when the running handlers have finished."""
-        self._asked_to_close = True
-        refused = self._admission.drain()
-        if self._wire.state in ("hello", "lookup"):
-            self._end(ConnectionClosed("the server was stopped"))
+        ending = self._life.drain()
+        if ending is not None:
+            self._end(ending.error)
             return
-        if self._wire.state != "closed":
-            for id in refused:
-                self._wire.fail(id, STOPPING)
-            self._flush_soon()
+        self._flush_soon()
         self._close_if_idle()
 
     def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
         """End the connection for good. Only the first call does anything."""
-        if self._ended:
+        if self._life.ended:
             return
         self._hand_over()
-        self._ended = True
-        self._wire.close(error.reason)
-        self._admission.clear()
-        self._announce_end(error)
+        self._announce_end(self._life.end(error) or error)
         self._stop_timer()
         transport = self._transport
         if transport is None:
@@ -618,28 +557,23 @@ class Connection:
 
     def _announce_end(self, error: ConnectionClosed) -> None:
         """Fail the requests that wait, and run the close handler, once."""
-        waiters = list(self._waiters.values())
-        self._waiters.clear()
+        waiters, run_on_close = self._life.announce_end()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(type(error)(error.reason))  # one each: a raise changes its traceback
-        if self._was_open and not self._announced and not self._asked_to_close and self._on_close is not None:
-            self._announced = True
-            # "Opened" before "closed", always: while the open handler runs, its task goes on with this one.
-            if not self._admission.held:
-                self._start(self._run_on_close())
+        if run_on_close:
+            self._start(self._run_on_close())
 
     async def _run_on_close(self) -> None:
-        assert self._on_close is not None
+        assert self._settings.on_close is not None
         try:
-            await _call(self._on_close, self)
+            await _call(self._settings.on_close, self)
         except Exception:
             _log.error("%r: the close handler failed", self, exc_info=True)
 
     def _forked(self) -> None:
         """See `_fork`. The transport is left alone: what it would tell the selector, the parent's would hear."""
-        self._ended = self._announced = True
-        self._wire.close(REASON)
+        self._life.forked()
 
     def _read_rest(self) -> None:
         """Sending has failed, and the transport reads no more; but the other end may have answered before it went."""
@@ -653,7 +587,7 @@ class Connection:
         """The transport is closed."""
         self._let_writers_go()
         self._stop_timer()
-        if not self._ended:
+        if not self._life.ended:
             if isinstance(error, ConnectionError):
                 self._read_rest()
             self._end(self._wire.lost("connection lost" if error is None else why_broken(error)))
@@ -697,7 +631,7 @@ class StreamProtocol(asyncio.BufferedProtocol):
             connection._received_eof()
         except Exception as error:
             connection._internal_error(error)
-        return not connection._ended
+        return not connection._life.ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -786,8 +720,10 @@ def open_connection(
 
     async def open_() -> Connection:
         place, limit = parse_address(address), seconds(connect_timeout, "connect_timeout")
-        protocol = wire.Connection("client", user=user, key=key, profile=profile, limits=limits, guards=guards)
-        connection = Connection(protocol, on_request=on_request, on_close=on_close, limits=limits)
+        settings = Settings(
+            on_request=on_request, on_close=on_close, profile=wire.get_profile(profile), limits=limits, guards=guards
+        )
+        connection = Connection(settings.client_protocol(user, key), settings)
         await reach(connection, place, limit)
         return connection
 
@@ -814,7 +750,7 @@ async def reach(connection: Connection, place: Address, limit: float | None) -> 
     try:
         await loop.create_connection(lambda: StreamProtocol(connection, place), sock=sock)
     except BaseException:
-        connection._asked_to_close = True  # nobody has it, so nobody is told of its end
+        connection._life.ask_to_close()  # nobody has it, so nobody is told of its end
         sock.close()
         raise
 

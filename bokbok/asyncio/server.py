@@ -1,7 +1,4 @@
-"""A server on an asyncio event loop.
-
-What this module knows: accepting, and how a server ends. What it refuses to know: what happens on a connection.
-"""
+"""A server on an asyncio event loop: it accepts whenever somebody wants to connect."""
 
 from __future__ import annotations
 
@@ -13,8 +10,10 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from .. import wire
+from .._front.server import ACCEPT_PAUSE, CANNOT_ACCEPT, NOT_SERVED, WAITS_FOR_ITSELF, PublicServer, Roster
+from .._front.settings import Settings
 from .._sockets import DEFAULT_BACKLOG, Listener, listen, seconds
-from ..address import Address, AddressLike, format_address, parse_address
+from ..address import AddressLike, parse_address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
 
 __all__ = ["Server", "start_server"]
@@ -23,13 +22,11 @@ _S = TypeVar("_S", bound="Server")
 
 _log = logging.getLogger("bokbok.asyncio")
 
-_ACCEPT_PAUSE = 0.1
-"""Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
 _BURST = 64
 """Connections accepted in one turn of the event loop: more would hold up everybody who is connected already."""
 
 
-class Server:
+class Server(PublicServer):
     """A server that is running, or was. Made by `start_server`.
 
     As an asynchronous context manager it stops itself at the end, and waits until it has.
@@ -38,41 +35,17 @@ class Server:
     def __init__(
         self,
         listener: Listener,
-        *,
-        on_request: RequestHandler | None,
-        user_to_key: KeyLookup | None,
-        on_open: ConnectionHandler | None,
-        on_close: ConnectionHandler | None,
-        profile: wire.Profile,
-        limits: wire.Limits,
-        guards: wire.Guards,
+        settings: Settings,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._on_request = on_request
-        self._user_to_key = user_to_key
-        self._on_open = on_open
-        self._on_close = on_close
-        self._profile = profile
-        self._limits = limits
-        self._guards = guards
-        self._hellos = wire.HelloMemory()  # one for all connections: a replay comes on another
-        self._connections: set[Connection] = set()
+        self._settings = settings
+        self._roster = Roster[Connection](settings.limits.connections)
         self._setting_up: set[asyncio.Task[Any]] = set()
-        self._stopping = False
-        self._listening = False
+        self._accepting = False
         self._resume: asyncio.TimerHandle | None = None
         self._stopped = self._loop.create_future()
         self._listen()
-
-    @property
-    def address(self) -> Address:
-        """The address that the server is bound to: as asked for, with the port that was chosen."""
-        return self._listener.address
-
-    def __repr__(self) -> str:
-        state = "stopped" if self._stopping else "running"
-        return f"<bokbok.asyncio.Server {format_address(self.address)}, {state}>"
 
     async def stop(self) -> None:
         """Ask the server to stop (API reference: `stop-server!`). A handler may call it.
@@ -81,12 +54,12 @@ class Server:
         then, new requests are answered with an error, and answers to requests of this end are still taken. Close
         handlers of this end do not run. Stopping twice does nothing.
         """
-        if self._stopping:
+        if not self._roster.stop():
             return
-        self._stopping = True
         self._pause()
         self._listener.close()
-        for connection in list(self._connections):
+        self._roster.listening = False
+        for connection in list(self._roster.connections):
             connection._drain()
         self._maybe_stopped()
 
@@ -106,8 +79,8 @@ class Server:
         """
         limit = seconds(timeout)
         task = asyncio.current_task()
-        if any(task in connection._tasks for connection in self._connections):
-            raise RuntimeError("a handler cannot wait for its own server: the server waits for its handlers")
+        if any(task in connection._tasks for connection in self._roster.connections):
+            raise RuntimeError(WAITS_FOR_ITSELF)
         # Not `wait_for`, which would cancel what others wait for too.
         done, _ = await asyncio.wait([self._stopped], timeout=None if limit is None else max(0.0, limit))
         return bool(done)
@@ -125,8 +98,8 @@ class Server:
 
     def _listen(self) -> None:
         self._resume = None
-        if not self._listening and not self._stopping:
-            self._listening = True
+        if not self._accepting and not self._roster.stopping:
+            self._accepting = True
             for sock in self._listener.sockets:
                 self._loop.add_reader(sock, self._accept, sock)
 
@@ -134,14 +107,14 @@ class Server:
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
-        if self._listening:
-            self._listening = False
+        if self._accepting:
+            self._accepting = False
             for sock in self._listener.sockets:
                 self._loop.remove_reader(sock)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_BURST):
-            if len(self._connections) >= self._limits.connections:
+            if self._roster.full:
                 self._pause()  # until a connection is over
                 return
             try:
@@ -150,39 +123,23 @@ class Server:
                 return
             except OSError as error:
                 # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts.
-                _log.error("%r: cannot accept: %s; trying again", self, error.strerror or error)
+                _log.error(CANNOT_ACCEPT, self, error.strerror or error)
                 self._pause()
-                self._resume = self._loop.call_later(_ACCEPT_PAUSE, self._listen)
+                self._resume = self._loop.call_later(ACCEPT_PAUSE, self._listen)
                 return
             self._serve(sock)
 
     def _serve(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        protocol = wire.Connection(
-            "server",
-            secure=self._user_to_key is not None,
-            profile=self._profile,
-            limits=self._limits,
-            guards=self._guards,
-            hellos=self._hellos,
-        )
-        connection = self._connection(protocol)
-        self._connections.add(connection)
+        connection = self._connection()
+        self._roster.add(connection)
         task = self._loop.create_task(self._set_up(connection, sock))
         self._setting_up.add(task)
         task.add_done_callback(self._setting_up.discard)
 
-    def _connection(self, protocol: wire.Connection) -> Connection:
+    def _connection(self) -> Connection:
         """What serves a connection that was accepted; a bridge has its own."""
-        return Connection(
-            protocol,
-            on_request=self._on_request,
-            on_open=self._on_open,
-            on_close=self._on_close,
-            user_to_key=self._user_to_key,
-            limits=self._limits,
-            server=self,
-        )
+        return Connection(self._settings.server_protocol(), self._settings, server=self)
 
     async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -192,17 +149,17 @@ class Server:
             self._finished(connection)
             if not isinstance(error, Exception):
                 raise
-            _log.exception("%r: a connection could not be served", self)
+            _log.exception(NOT_SERVED, self)
 
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""
-        self._connections.discard(connection)
-        if not self._stopping and self._resume is None:
+        self._roster.remove(connection)
+        if not self._roster.stopping and self._resume is None:
             self._listen()
         self._maybe_stopped()
 
     def _maybe_stopped(self) -> None:
-        if self._stopping and not self._connections and not self._stopped.done():
+        if self._roster.stopped and not self._stopped.done():
             self._stopped.set_result(None)
 
 
@@ -264,19 +221,9 @@ def start_server(
     """
 
     async def start() -> Server:
-        resolved = wire.get_profile(profile)
-        if user_to_key is not None:
-            wire.check_cryptography(resolved, guards)
+        settings = Settings(on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards)
+        settings.check_cryptography()  # before anything listens
         # Resolving a host's name to listen on may block; it happens once, before anybody is served.
-        return Server(
-            listen(parse_address(address), backlog),
-            on_request=on_request,
-            user_to_key=user_to_key,
-            on_open=on_open,
-            on_close=on_close,
-            profile=resolved,
-            limits=limits,
-            guards=guards,
-        )
+        return Server(listen(parse_address(address), backlog), settings)
 
     return Starting(start)

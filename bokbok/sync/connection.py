@@ -35,8 +35,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
-from .._fork import REASON, track
-from .._handlers import NO_HANDLER, STOPPING, Admission, Job, error_text
+from .._fork import track
+from .._front.admission import Job, error_text
+from .._front.lifecycle import Lifecycle, Public, checked_key, internal_error, remote_error
+from .._front.settings import Settings
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
@@ -54,9 +56,7 @@ from ..errors import (
     ConnectFailed,
     ConnectionClosed,
     ConnectTimeout,
-    RemoteError,
     RequestTimeout,
-    UnreadableAnswer,
 )
 from ..keys import Key
 from ..wire import AnswerUnreadable, ErrorReceived, RequestReceived, RequestUnreadable, ResponseReceived
@@ -124,7 +124,7 @@ class _Waiter:
         return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
 
-class Connection:
+class Connection(Public[_Waiter]):
     """One end of a connection; the other end looks the same (API reference: "connections are symmetrical").
 
     Made by `open_connection`, or by a server, which hands it to its handlers. Any number of threads may use it at
@@ -136,32 +136,22 @@ class Connection:
         sock: socket.socket,
         protocol: wire.Connection,
         address: Address,
-        *,
-        on_request: RequestHandler | None,
-        on_close: ConnectionHandler | None,
-        limits: wire.Limits,
-        on_open: ConnectionHandler | None = None,
-        user_to_key: Callable[[str], Key | None] | None = None,
+        settings: Settings,
         server: Server | None = None,
     ) -> None:
         self._socket = sock
-        self._wire = protocol
         self._address = address
-        self._on_request = on_request
-        self._on_open = on_open
-        self._on_close = on_close
-        self._user_to_key = user_to_key
-        self._limits = limits
+        self._on_request: RequestHandler | None = settings.on_request
+        self._settings = settings
+        self._limits = settings.limits
         self._server = server
 
         # Guards everything below it, and the protocol object. Never held while blocking.
         self._lock = threading.Lock()
-        self._waiters: dict[int, _Waiter] = {}
-        self._admission = Admission(limits.running, limits.waiting, held=on_open is not None)
-        self._was_open = False  # ends of a connection that never was are nobody's business
-        self._end_announced = False
-        self._ended = False
-        self._asked_to_close = False
+        self._life = life = Lifecycle[_Waiter](protocol, settings)
+        self._wire = protocol
+        self._admission = life.admission
+        self._waiters = life.waiters
         self._tasks = 0  # threads that do anything for this connection; a server waits for them
         self._socket_closed = threading.Event()
         # Sending.
@@ -187,31 +177,6 @@ class Connection:
         track(self)
 
     # What a user sees.
-
-    @property
-    def user(self) -> str | None:
-        """The username, or `None` on an insecure connection (API reference: `connection-user`)."""
-        return self._wire.user
-
-    @property
-    def address(self) -> Address:
-        """The address of the other end (API reference: `connection-addr`): `("tcp", host, port)`, `("unix", path)`."""
-        return self._address
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is over, whoever ended it."""
-        return self._wire.state in ("peer-finished", "closed")
-
-    @property
-    def close_reason(self) -> str | None:
-        """Why the connection is over; `None` while it is not."""
-        error = self._wire.error
-        return error.reason if error is not None else None
-
-    def __repr__(self) -> str:
-        user = f" as {self.user!r}" if self.user is not None else ""
-        return f"<bokbok.sync.Connection {format_address(self._address)}{user}{', closed' if self.closed else ''}>"
 
     def request(self, message: Any, *, timeout: float | None = None) -> Any:
         """Ask the other end, and wait for its answer (API reference: `request!`).
@@ -282,8 +247,7 @@ class Connection:
         Waiting requests, here and at the other end, fail with `ConnectionClosed`. The close handler of this end does
         not run; that of the other end does. Closing twice does nothing.
         """
-        self._asked_to_close = True
-        self._end(ConnectionClosed("closed by this end"), flush=True)
+        self._end(self._life.ask_to_close(), flush=True)
         # Bounded: whoever reads is woken at once, but may be in a user's slow `user_to_key`.
         self._socket_closed.wait(LINGER_SECONDS)
 
@@ -397,10 +361,10 @@ class Connection:
     def _stop_sending(self) -> bool:
         """With the lock held: nobody owns the sending side any more. True if that may be what the end waited for."""
         self._sending = False
-        if self._congested or self._ended:
+        if self._congested or self._life.ended:
             self._congested = False
             self._drained.notify_all()
-        if self._ended:
+        if self._life.ended:
             self._maybe_close_socket()
         return self._wire.state == "peer-finished" or self._admission.draining
 
@@ -431,7 +395,7 @@ class Connection:
     def _await_drained(self) -> None:
         """Wait until a slow peer has taken what was sent: what holds a handler back from answering without end."""
         with self._lock:
-            while self._congested and not self._ended:
+            while self._congested and not self._life.ended:
                 self._drained.wait()
 
     # The crew, and who reads.
@@ -631,7 +595,7 @@ class Connection:
             self._end(self._lost(error))
         except Exception as error:  # a fault of ours must not leave requests waiting for ever
             _log.exception("%r: reading failed", self)
-            self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))
+            self._end(internal_error(error))
         finally:
             if has_role:
                 with self._lock:
@@ -692,7 +656,7 @@ class Connection:
     def _stop_reading(self) -> None:
         """With the lock held: give the role back."""
         self._reading = False
-        if self._ended:
+        if self._life.ended:
             self._maybe_close_socket()
 
     def _receive_bytes(self) -> int:
@@ -721,14 +685,12 @@ class Connection:
                 answered = True
             elif type(event) is RequestReceived:
                 asked = True
-                refusal = self._admission.queue(event.id, event.message) if self._on_request is not None else NO_HANDLER
-                if refusal is not None and self._wire.state != "closed":
-                    self._wire.fail(event.id, refusal)
+                if not self._life.take_request(event.id, event.message):
                     refused = True
             elif type(event) is ErrorReceived or type(event) is AnswerUnreadable:
                 waiter = waiters.pop(event.id, None)
                 if waiter is not None:
-                    waiter.fail(_remote_error(event))
+                    waiter.fail(remote_error(event))
                 answered = True
             else:
                 rare = rare or []
@@ -742,9 +704,7 @@ class Connection:
         data, overflow = b"", None
         if refused:
             # Answers that no handler made. Reading never waits for the peer to take them, so there is a bound.
-            unsent = self._wire.unsent
-            if unsent > self._limits.unsent:
-                overflow = f"the other end sends requests and does not read its answers: {unsent} bytes wait"
+            overflow = self._life.too_much_unsent(self._wire.unsent)
             data = self._take()
         self._lock.release()
         try:
@@ -753,7 +713,7 @@ class Connection:
             if data:
                 self._transmit(data)
             if overflow is not None:
-                self._end(ConnectionClosed(overflow))
+                self._end(overflow.error)
             for event in rare or ():
                 self._take_in_rare(event)
         finally:
@@ -776,6 +736,8 @@ class Connection:
         """Server: wait for a hello, and look its user up. True once it has opened."""
         deadline = time.monotonic() + self._limits.hello_timeout
         events: list[wire.Event] = []
+        problem: BaseException | None = None
+        closed = False
 
         def hello_is_over() -> bool:
             return self._wire.state != "hello"  # some profiles have an insecure client announce itself, without a key
@@ -796,35 +758,35 @@ class Connection:
                 self._end(self._lost(error))
                 return False
             with self._lock:
-                if self._ended:  # the server was stopped, which is what ended the waiting
+                if self._life.ended:  # the server was stopped, which is what ended the waiting
                     return False
                 events = self._wire.receive(data) if data else self._wire.receive_eof()
             if events and isinstance(events[0], wire.HelloReceived):
-                key = self._look_up(events[0].user)
+                key, problem = self._look_up(events[0].user)
                 with self._lock:
-                    if self._wire.state != "lookup":  # closed meanwhile
-                        return False
-                    events = self._wire.authenticate(key)
+                    events = self._wire.authenticate(key) if self._wire.state == "lookup" else []
+                    closed = not events  # meanwhile
         self._socket.settimeout(None)
         if events and isinstance(events[0], wire.Closed):
             self._take_in_rare(events[0])
+            closed = True
+        if problem is not None:
+            # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
+            _log.error("%r: user_to_key failed; the user is refused", self, exc_info=problem)
+        if closed:
             return False
         self._opened()
         with self._lock:
             self._take_in(events)
         return True
 
-    def _look_up(self, user: str) -> Key | None:
-        assert self._user_to_key is not None
+    def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
+        """A user's key; `None` with the reason if the look-up has failed."""
+        assert self._settings.user_to_key is not None
         try:
-            key: object = self._user_to_key(user)
-        except BaseException:
-            _log.exception("%r: user_to_key failed; the user is refused", self)
-            return None
-        if key is None or isinstance(key, Key):
-            return key
-        _log.error("%r: user_to_key returned a %s, expected a Key or None", self, type(key).__name__)
-        return None
+            return checked_key(self._settings.user_to_key(user)), None
+        except BaseException as error:
+            return None, error
 
     # Handlers.
 
@@ -846,7 +808,7 @@ class Connection:
             function(*args)
         except BaseException as error:  # a fault of ours, or of a profile's; handlers' are caught where they belong
             _log.exception("%r: internal error", self)
-            self._end(ConnectionClosed(f"an internal error: {type(error).__name__}"))  # nobody must wait for it
+            self._end(internal_error(error))
         finally:
             handler_of.server = None
             self._task_done()
@@ -859,24 +821,21 @@ class Connection:
     def _opened(self) -> None:
         """The connection is open: tell the open handler, once."""
         with self._lock:
-            if self._was_open or self._wire.state == "closed":
-                return
-            self._was_open = True
-        if self._on_open is not None:
+            run_on_open = self._life.open()
+        if run_on_open:
             self._start(self._run_on_open)
 
     def _run_on_open(self) -> None:
-        assert self._on_open is not None
+        assert self._settings.on_open is not None
         try:
-            self._on_open(self)
+            self._settings.on_open(self)
         except BaseException as error:
             _log.error("%r: the open handler failed", self, exc_info=True)
             # It may have been there to refuse the connection: one that it did not accept is not served.
             self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"), flush=True)
         with self._lock:
-            self._admission.held = False
+            run_on_close = self._life.open_handler_returned()
             call = self._needs_crew()
-            run_on_close = self._end_announced
         if call:
             self._start(self._crew)
         if run_on_close:
@@ -921,14 +880,10 @@ class Connection:
             Why the answer cannot travel; it is an error's text then.
         """
         problem = None
-        if self._wire.state != "closed":
-            if failure is None:
-                try:
-                    problem = self._wire.respond(id, answer)
-                except Exception as error:  # an object of the handler's whose own methods fail while it is written
-                    self._wire.fail(id, f"the answer cannot be written: {error_text(error)}")
-            else:
-                self._wire.fail(id, failure)
+        if failure is None:
+            problem = self._life.answer(id, answer)
+        else:
+            self._life.fail(id, failure)
         if time.monotonic() - started >= _BRISK_SECONDS:
             self._brisk = max(0, self._brisk - _BRISK_AGAIN)
         elif self._brisk < _MOST_BRISK:
@@ -945,29 +900,18 @@ class Connection:
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
         with self._lock:
-            over = self._admission.draining or self._wire.state == "peer-finished"
-            over = over and self._admission.idle and not self._sending
-            # While the other end sends, requests may be on their way: a reset could overtake an answer.
-            linger = self._wire.state == "open"
-            reason = "the server was stopped" if linger else "the other end closed the connection"
-        if over:
-            self._end(ConnectionClosed(reason), linger=linger)
+            ending = self._life.idle() if not self._sending else None
+        if ending is not None:
+            self._end(ending.error, linger=ending.linger)
 
     def _drain(self) -> None:
         """The server stops: no new requests; close when the running handlers have finished."""
-        self._asked_to_close = True
         with self._lock:
-            refused = self._admission.drain()
-            opening = self._wire.state in ("hello", "lookup")
-            if not opening and self._wire.state != "closed":
-                for id in refused:
-                    self._wire.fail(id, STOPPING)
-            data = self._take() if not opening else b""
-        if opening:
-            self._end(ConnectionClosed("the server was stopped"))
+            ending = self._life.drain()
+        if ending is not None:
+            self._end(ending.error)
             return
-        if data:
-            self._transmit(data)
+        self._send_now()
         self._close_if_idle()
 
     def _end(self, error: ConnectionClosed, *, flush: bool = False, linger: bool = False) -> None:
@@ -979,17 +923,18 @@ class Connection:
             linger: the same, and what the peer still sends is read and dropped.
         """
         with self._lock:
-            if self._ended:
+            first = self._life.end(error)
+            if first is None:
                 return
-            self._ended = True
             self._lingering = flush or linger  # keeps the socket open
-            self._wire.close(error.reason)
-            error = self._wire.error or error  # the first reason stays
-            self._admission.clear()
             self._drained.notify_all()
-        self._announce_end(error)
+        self._announce_end(first)
         if flush or linger:
             self._send_now()
+            if linger and not self._sending:
+                # At once: the thread below would wait for whatever this one does next, such as writing a log.
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_WR)
             # Most ends have nothing left to send, and need no thread.
             if (linger or self._sending) and self._start(self._linger, linger):
                 return
@@ -1024,23 +969,16 @@ class Connection:
     def _announce_end(self, error: ConnectionClosed) -> None:
         """Fail the requests that wait, and run the close handler, once."""
         with self._lock:
-            waiters = list(self._waiters.values())
-            self._waiters.clear()
-            announce = self._was_open and not self._end_announced and not self._asked_to_close
-            announce = announce and self._on_close is not None
-            if announce:
-                self._end_announced = True
-                # "Opened" before "closed", always: while the open handler runs, its thread goes on with this one.
-                announce = not self._admission.held
+            waiters, run_on_close = self._life.announce_end()
         for waiter in waiters:
             waiter.fail(type(error)(error.reason))  # a fresh one for each thread: a raise changes its traceback
-        if announce:
+        if run_on_close:
             self._start(self._run_on_close)
 
     def _run_on_close(self) -> None:
-        assert self._on_close is not None
+        assert self._settings.on_close is not None
         try:
-            self._on_close(self)
+            self._settings.on_close(self)
         except BaseException:
             _log.error("%r: the close handler failed", self, exc_info=True)
 
@@ -1049,7 +987,7 @@ class Connection:
 
         Not before: its number may be somebody else's a moment later.
         """
-        if not self._ended or self._reading or self._sending or self._lingering or self._socket_closed.is_set():
+        if not self._life.ended or self._reading or self._sending or self._lingering or self._socket_closed.is_set():
             return
         self._socket.close()
         self._socket_closed.set()
@@ -1059,10 +997,7 @@ class Connection:
         """See `_fork`."""
         self._lock = threading.Lock()
         self._drained = threading.Condition(self._lock)
-        self._ended = self._end_announced = True
-        self._wire.close(REASON)
-        self._waiters.clear()
-        self._admission.clear()
+        self._life.forked()
         self._socket.close()  # this process's descriptor only: no `shutdown`, which would end the parent's connection
         self._socket_closed = threading.Event()
         self._socket_closed.set()
@@ -1071,12 +1006,6 @@ class Connection:
         """With the lock held: tell the server once nothing of this connection is left, not even a handler."""
         if self._server is not None and not self._tasks and self._socket_closed.is_set():
             self._server._finished(self)
-
-
-def _remote_error(event: ErrorReceived | AnswerUnreadable) -> RemoteError:
-    if isinstance(event, ErrorReceived):
-        return RemoteError(event.message)
-    return UnreadableAnswer(f"the answer cannot be read: {event.problem}")
 
 
 def open_connection(
@@ -1115,17 +1044,13 @@ def open_connection(
         ValueError: `user` without `key` or the other way round, or a username that is too long.
     """
     place = parse_address(address)
-    protocol = wire.Connection("client", user=user, key=key, profile=profile, limits=limits, guards=guards)
+    settings = Settings(
+        on_request=on_request, on_close=on_close, profile=wire.get_profile(profile), limits=limits, guards=guards
+    )
+    protocol = settings.client_protocol(user, key)
     sock = _connect(place, connect_timeout)
     tune(sock)
-    connection = Connection(
-        sock,
-        protocol,
-        peer_address(sock, place),
-        on_request=on_request,
-        on_close=on_close,
-        limits=limits,
-    )
+    connection = Connection(sock, protocol, peer_address(sock, place), settings)
     connection._opened()  # whatever becomes of it from here on is its end
     connection._send_now()  # the hello
     connection._start_crew()

@@ -1,7 +1,4 @@
-"""A server on blocking sockets: one thread accepts, each connection has a reading thread of its own.
-
-What this module knows: accepting, and how a server ends. What it refuses to know: what happens on a connection.
-"""
+"""A server on blocking sockets: one thread accepts; a connection has threads while it has work for them."""
 
 from __future__ import annotations
 
@@ -16,8 +13,10 @@ from types import TracebackType
 
 from .. import wire
 from .._fork import track
+from .._front.server import ACCEPT_PAUSE, CANNOT_ACCEPT, NOT_SERVED, WAITS_FOR_ITSELF, PublicServer, Roster
+from .._front.settings import Settings
 from .._sockets import DEFAULT_BACKLOG, Listener, listen, peer_address, seconds, tune
-from ..address import Address, AddressLike, format_address, parse_address
+from ..address import AddressLike, parse_address
 from ..keys import Key
 from .connection import Connection, ConnectionHandler, RequestHandler, handler_of
 from .threads import run_in_thread
@@ -26,11 +25,8 @@ __all__ = ["Server", "start_server"]
 
 _log = logging.getLogger("bokbok.sync")
 
-_ACCEPT_PAUSE = 0.1
-"""Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
 
-
-class Server:
+class Server(PublicServer):
     """A server that is running, or was. Made by `start_server`.
 
     As a context manager it stops itself at the end, and waits until it has.
@@ -39,42 +35,17 @@ class Server:
     def __init__(
         self,
         listener: Listener,
-        *,
-        on_request: RequestHandler | None,
-        user_to_key: Callable[[str], Key | None] | None,
-        on_open: ConnectionHandler | None,
-        on_close: ConnectionHandler | None,
-        profile: wire.Profile,
-        limits: wire.Limits,
-        guards: wire.Guards,
+        settings: Settings,
     ) -> None:
         self._listener = listener
-        self._on_request = on_request
-        self._user_to_key = user_to_key
-        self._on_open = on_open
-        self._on_close = on_close
-        self._profile = profile
-        self._limits = limits
-        self._guards = guards
-        self._hellos = wire.HelloMemory()  # one for all connections: a replay comes on another
+        self._settings = settings
+        self._roster = Roster[Connection](settings.limits.connections)
 
         # Taken last: a connection may hold its own lock when it asks for this one, never the other way round.
         self._changed = threading.Condition()
-        self._connections: set[Connection] = set()
-        self._stopping = False
-        self._accepting = True
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         track(self)
-
-    @property
-    def address(self) -> Address:
-        """The address that the server is bound to: as asked for, with the port that was chosen."""
-        return self._listener.address
-
-    def __repr__(self) -> str:
-        state = "stopped" if self._stopping else "running"
-        return f"<bokbok.sync.Server {format_address(self.address)}, {state}>"
 
     def stop(self) -> None:
         """Ask the server to stop (API reference: `stop-server!`). A handler may call it.
@@ -84,15 +55,14 @@ class Server:
         handlers of this end do not run. Stopping twice does nothing.
         """
         with self._changed:
-            first = not self._stopping
-            self._stopping = True
+            first = self._roster.stop()
             if first:
                 self._changed.notify_all()  # the accepting thread may be waiting for room
                 with contextlib.suppress(OSError):
                     self._waker.send(b"\0")
-            while self._accepting:
+            while self._roster.listening:
                 self._changed.wait()
-            connections = list(self._connections) if first else []
+            connections = list(self._roster.connections) if first else []
         for connection in connections:
             connection._drain()
 
@@ -112,11 +82,9 @@ class Server:
         """
         limit = seconds(timeout)
         if getattr(handler_of, "server", None) is self:
-            raise RuntimeError("a handler cannot wait for its own server: the server waits for its handlers")
+            raise RuntimeError(WAITS_FOR_ITSELF)
         with self._changed:
-            return self._changed.wait_for(
-                lambda: self._stopping and not self._accepting and not self._connections, limit
-            )
+            return self._changed.wait_for(lambda: self._roster.stopped, limit)
 
     def __enter__(self) -> Server:
         return self
@@ -135,7 +103,7 @@ class Server:
                 selector.register(self._wake, selectors.EVENT_READ)
                 for sock in self._listener.sockets:
                     selector.register(sock, selectors.EVENT_READ)
-                while not self._stopping:
+                while not self._roster.stopping:
                     for key, _ in selector.select():
                         if key.fileobj is not self._wake:
                             self._accept_one(key.fileobj)  # type: ignore[arg-type]
@@ -146,7 +114,7 @@ class Server:
         """Listen no more, and tell those who wait for that."""
         self._listener.close()
         with self._changed:
-            self._accepting = False
+            self._roster.listening = False
             self._changed.notify_all()
         self._wake.close()
         self._waker.close()
@@ -158,62 +126,44 @@ class Server:
             return  # gone again before it was accepted
         except OSError as error:
             # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts: they pass.
-            _log.error("%r: cannot accept: %s; trying again", self, error.strerror or error)
-            self._pause(_ACCEPT_PAUSE)
+            _log.error(CANNOT_ACCEPT, self, error.strerror or error)
+            self._pause(ACCEPT_PAUSE)
             return
         try:
             self._serve(sock)
         except Exception:
-            _log.exception("%r: a connection could not be served", self)
+            _log.exception(NOT_SERVED, self)
             sock.close()
         with self._changed:
-            self._changed.wait_for(lambda: len(self._connections) < self._limits.connections or self._stopping)
+            self._changed.wait_for(lambda: not self._roster.full or self._roster.stopping)
 
     def _pause(self, seconds: float) -> None:
         """Do not spin, but stop at once if asked to."""
         with self._changed:
             deadline = time.monotonic() + seconds
-            while not self._stopping and (remaining := deadline - time.monotonic()) > 0:
+            while not self._roster.stopping and (remaining := deadline - time.monotonic()) > 0:
                 self._changed.wait(remaining)
 
     def _serve(self, sock: socket.socket) -> None:
         sock.setblocking(True)
         tune(sock)
-        protocol = wire.Connection(
-            "server",
-            secure=self._user_to_key is not None,
-            profile=self._profile,
-            limits=self._limits,
-            guards=self._guards,
-            hellos=self._hellos,
-        )
-        connection = Connection(
-            sock,
-            protocol,
-            peer_address(sock, self.address),
-            on_request=self._on_request,
-            on_open=self._on_open,
-            on_close=self._on_close,
-            user_to_key=self._user_to_key,
-            limits=self._limits,
-            server=self,
-        )
+        protocol = self._settings.server_protocol()
+        connection = Connection(sock, protocol, peer_address(sock, self.address), self._settings, server=self)
         with self._changed:
-            self._connections.add(connection)
+            self._roster.add(connection)
         connection._start_crew()
 
     def _forked(self) -> None:
         """See `_fork`."""
         self._changed = threading.Condition()
-        self._connections.clear()
-        self._stopping, self._accepting = True, False
+        self._roster.forked()
         for sock in (*self._listener.sockets, self._wake, self._waker):
             sock.close()  # the file of a Unix socket stays: it is the parent's
 
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""
         with self._changed:
-            self._connections.discard(connection)
+            self._roster.remove(connection)
             self._changed.notify_all()
 
 
@@ -254,19 +204,9 @@ def start_server(
         ProfileError: there is no such profile, or the guards refuse it.
         RuntimeError: the system has no more threads.
     """
-    resolved = wire.get_profile(profile)  # before anything listens
-    if user_to_key is not None:
-        wire.check_cryptography(resolved, guards)
-    server = Server(
-        listen(parse_address(address), backlog),
-        on_request=on_request,
-        user_to_key=user_to_key,
-        on_open=on_open,
-        on_close=on_close,
-        profile=resolved,
-        limits=limits,
-        guards=guards,
-    )
+    settings = Settings(on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards)
+    settings.check_cryptography()  # before anything listens
+    server = Server(listen(parse_address(address), backlog), settings)
     try:
         run_in_thread(server._accept)
     except BaseException:  # no more threads

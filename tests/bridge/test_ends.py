@@ -241,7 +241,7 @@ async def test_a_client_that_goes_while_the_target_is_being_reached_leaves_nothi
     await listener.fill()
     bridge = await rig.bridge(listener)
     peer = await rig.raw_client(bridge)
-    await eventually_async(lambda: bridge._connections, "the bridge has accepted it")
+    await eventually_async(lambda: bridge._roster.connections, "the bridge has accepted it")
     await bridge.stop()  # its connection is not read while the target is not there: stopping ends it
     assert await peer.read_to_end() == b""
     await soon(bridge.wait())

@@ -21,7 +21,7 @@ READ = 256 * 1024
 
 def legs(bridge: Bridge) -> tuple[_Leg, _Leg]:
     """The two connections of a bridge that has one pair."""
-    (client,) = bridge._connections
+    (client,) = bridge._roster.connections
     assert isinstance(client, _Leg)
     assert client._other is not None
     return client, client._other
@@ -50,7 +50,9 @@ async def test_a_target_that_does_not_read_stops_the_client(rig: Rig, size: int)
     peer = await rig.raw_client(bridge)
     target = await rig.accepted(listener)
     sending = asyncio.ensure_future(peer.send(data))
-    await eventually_async(lambda: bridge._connections and stuck(*reversed(legs(bridge))), "the bridge reads no more")
+    await eventually_async(
+        lambda: bridge._roster.connections and stuck(*reversed(legs(bridge))), "the bridge reads no more"
+    )
     client_leg, target_leg = legs(bridge)
     assert 0 < held(target_leg) <= READ + len(framed(bodies[-1]))
     assert held(client_leg) == 0
@@ -111,7 +113,9 @@ async def test_a_pair_that_is_held_up_holds_up_no_other(rig: Rig) -> None:
     slow = await rig.raw_client(bridge)
     await rig.accepted(listener)
     sending = asyncio.ensure_future(slow.send(framed(b'(request 0 "%s")' % (b"x" * 3_000_000)) * 3))
-    await eventually_async(lambda: bridge._connections and stuck(*reversed(legs(bridge))), "the bridge reads no more")
+    await eventually_async(
+        lambda: bridge._roster.connections and stuck(*reversed(legs(bridge))), "the bridge reads no more"
+    )
     client = await rig.client(bridge)
     asked = asyncio.ensure_future(client.request(1))
     target = await rig.accepted(listener)
@@ -155,7 +159,7 @@ async def test_refusals_that_a_client_does_not_read_end_it(rig: Rig, caplog: pyt
     requests = (framed(b"(request %d x)" % number) for number in range(1_000_000))
     with pytest.raises(ConnectionError):
         await peer.send(b"".join(requests))
-    await eventually_async(lambda: not bridge._connections, "the bridge has ended it")
+    await eventually_async(lambda: not bridge._roster.connections, "the bridge has ended it")
     assert "sends requests and does not read its answers" in caplog.text
 
 

@@ -192,7 +192,7 @@ def test_answers_that_nobody_waits_to_send_pile_up_to_a_bound_and_then_end_the_c
     sender.start()
     reason = closed.get(timeout=SOON)
     sender.join(SOON)
-    match = re.fullmatch(r"the other end sends requests and does not read its answers: (\d+) bytes wait", reason)
+    match = re.fullmatch(r"the other end sends requests and does not read its answers: (\d+) bytes wait, .*", reason)
     assert match is not None
     # At most what one reading of 256 KiB can ask for, on top.
     assert 100_000 < int(match[1]) < 3_000_000

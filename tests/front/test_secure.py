@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 from bokbok import Guards, Limits
 from bokbok.errors import ConnectionClosed, RemoteProtocolError
 from bokbok.wire import passphrase_to_key
+from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, framed, hello
 
 WRONG = passphrase_to_key("no, not this")
@@ -116,8 +118,30 @@ def test_a_lookup_that_fails_refuses_the_user_and_is_logged(
 
     with pytest.raises(ConnectionClosed, match="most likely the key is wrong"):
         connect(serve(user_to_key=user_to_key), secure=True).request("x")
-    assert "the database is gone" in caplog.text
+    eventually(lambda: "the database is gone" in caplog.text, "the failure is logged")
     assert {record.name for record in caplog.records} == {f"bokbok.{front.name}"}
+
+
+def test_a_lookup_that_fails_is_logged_only_once_the_connection_is_closed(serve: Any, raw: Any) -> None:
+    """The time that writing the log takes would tell a stranger that it was not an ordinary refusal."""
+
+    def user_to_key(user: str) -> Any:
+        raise LookupError("the database is gone")
+
+    class AfterTheEnd(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "user_to_key failed" in record.getMessage():
+                seen.put(peer.ended_within(SOON))
+
+    seen: queue.Queue[bool] = queue.Queue()
+    log, handler = logging.getLogger("bokbok"), AfterTheEnd()
+    peer = raw(serve(user_to_key=user_to_key))
+    log.addHandler(handler)
+    try:
+        peer.say_hello("myuser", KEY)
+        assert seen.get(timeout=2 * SOON)
+    finally:
+        log.removeHandler(handler)
 
 
 def test_a_lookup_that_gives_up_altogether_refuses_the_user(serve: Any, connect: Any) -> None:
@@ -137,6 +161,7 @@ def test_a_lookup_that_returns_no_key_refuses_the_user_and_the_log_does_not_show
 ) -> None:
     with pytest.raises(ConnectionClosed, match="most likely the key is wrong"):
         connect(serve(user_to_key=lambda user: found), secure=True).request("x")
+    eventually(lambda: "the user is refused" in caplog.text, "the failure is logged")
     assert f"user_to_key returned a {type(found).__name__}, expected a Key or None" in caplog.text
     assert "mypassphrase" not in caplog.text
 

@@ -1,8 +1,8 @@
-"""`bokbok._handlers`: which request may start now, which waits, which is turned away."""
+"""`bokbok._front.admission`: which request may start now, which waits, which is turned away."""
 
 import pytest
 
-from bokbok._handlers import STOPPING, Admission, error_text
+from bokbok._front.admission import STOPPING, Admission, error_text
 from bokbok.errors import RemoteError
 
 

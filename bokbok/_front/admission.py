@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from .errors import RemoteError
+from ..errors import RemoteError
 
 __all__ = ["NO_HANDLER", "STOPPING", "Admission", "Job", "error_text"]
 

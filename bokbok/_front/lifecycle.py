@@ -1,0 +1,244 @@
+"""One connection from open to over: which of its handlers run when, what its end does, and when it closes by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from .. import wire
+from .._fork import REASON
+from ..address import Address, format_address
+from ..errors import ConnectionClosed, RemoteError, UnreadableAnswer
+from ..keys import Key
+from .admission import NO_HANDLER, STOPPING, Admission, error_text
+from .settings import Settings
+
+__all__ = ["Ending", "Lifecycle", "Public", "checked_key", "internal_error", "remote_error"]
+
+_W = TypeVar("_W")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a connection is to end.
+
+    Attributes:
+        error: why; what waiting requests fail with.
+        linger: whether what the other end still sends is read and dropped first. Requests may be on their way, and with
+            anything left unread the close would turn into a reset, which can overtake an answer.
+    """
+
+    error: ConnectionClosed
+    linger: bool = False
+
+
+class Lifecycle(Generic[_W]):
+    """The life of one connection.
+
+    Attributes:
+        wire: the protocol object.
+        admission: which request may start its handler.
+        waiters: who waits for an answer, by the request's ID.
+        was_open: whether it has ever been open. The end of a connection that never was concerns nobody.
+        ended: whether it is over for good.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_asked_to_close",
+        "_on_close",
+        "admission",
+        "ended",
+        "settings",
+        "waiters",
+        "was_open",
+        "wire",
+    )
+
+    def __init__(self, protocol: wire.Connection, settings: Settings) -> None:
+        self.wire = protocol
+        self.settings = settings
+        limits = settings.limits
+        self.admission = Admission(limits.running, limits.waiting, held=settings.on_open is not None)
+        self.waiters: dict[int, _W] = {}
+        self.was_open = False
+        self.ended = False
+        self._announced = False
+        self._asked_to_close = False
+
+    # The beginning.
+
+    def open(self) -> bool:
+        """The connection is open. True: call the open handler now; requests wait until `open_handler_returned`."""
+        if self.was_open or self.wire.state == "closed":
+            return False
+        self.was_open = True
+        return self.settings.on_open is not None
+
+    def open_handler_returned(self) -> bool:
+        """Requests may start. True: the connection has ended meanwhile, so call the close handler now."""
+        self.admission.held = False
+        return self._announced
+
+    # Requests of the other end.
+
+    def take_request(self, id: int, message: Any) -> bool:
+        """A request came. False: it was refused with an error, which is to be sent."""
+        refusal = NO_HANDLER if self.settings.on_request is None else self.admission.queue(id, message)
+        if refusal is None:
+            return True
+        if self.wire.state != "closed":
+            self.wire.fail(id, refusal)
+        return False
+
+    def answer(self, id: int, answer: Any) -> Exception | None:
+        """A request handler has returned: put its answer on its way.
+
+        Returns:
+            Why it cannot travel, for the log; an error was put on its way instead.
+        """
+        if self.wire.state == "closed":
+            return None
+        try:
+            return self.wire.respond(id, answer)
+        except Exception as error:  # an object of the handler's whose own methods fail while it is written
+            self.wire.fail(id, f"the answer cannot be written: {error_text(error)}")
+            return None
+
+    def fail(self, id: int, failure: str) -> None:
+        """A request handler has failed: put its error on its way."""
+        if self.wire.state != "closed":
+            self.wire.fail(id, failure)
+
+    def too_much_unsent(self, unsent: int) -> Ending | None:
+        """Reading never waits for the other end to take its answers, so their bytes have a bound."""
+        if unsent <= self.settings.limits.unsent:
+            return None
+        return Ending(
+            ConnectionClosed(
+                f"the other end sends requests and does not read its answers: {unsent} bytes wait, "
+                f"and the limit is {self.settings.limits.unsent}"
+            )
+        )
+
+    # The end.
+
+    def ask_to_close(self) -> ConnectionClosed:
+        """This end closes the connection, so its close handler does not run."""
+        self._asked_to_close = True
+        return ConnectionClosed("closed by this end")
+
+    def end(self, error: ConnectionClosed) -> ConnectionClosed | None:
+        """The connection is over.
+
+        Returns:
+            The error of the requests that wait, which keeps the first reason; `None` if it was over already.
+        """
+        if self.ended:
+            return None
+        self.ended = True
+        self.wire.close(error.reason)
+        self.admission.clear()
+        return self.wire.error or error
+
+    def announce_end(self) -> tuple[list[_W], bool]:
+        """The end is known, though answers may still be sent.
+
+        Returns:
+            Whose requests fail now; and whether to call the close handler now. "Opened" comes before "closed": while
+            the open handler runs, the close handler waits for it (`open_handler_returned`).
+        """
+        waiters = list(self.waiters.values())
+        self.waiters.clear()
+        if not self.was_open or self._announced or self._asked_to_close or self.settings.on_close is None:
+            return waiters, False
+        self._announced = True
+        return waiters, not self.admission.held
+
+    def drain(self) -> Ending | None:
+        """The server stops: no new requests. What was refused is to be sent, unless the connection ends at once."""
+        self._asked_to_close = True
+        refused = self.admission.drain()
+        if self.wire.state in ("hello", "lookup"):
+            return Ending(ConnectionClosed(_STOPPED))
+        if self.wire.state != "closed":
+            for id in refused:
+                self.wire.fail(id, STOPPING)
+        return None
+
+    def idle(self) -> Ending | None:
+        """How the connection ends now that nothing is being sent, if answers were all that it was still there for."""
+        if self.ended or not self.admission.idle:
+            return None
+        if self.wire.state == "peer-finished":
+            return Ending(ConnectionClosed("the other end closed the connection"))
+        return Ending(ConnectionClosed(_STOPPED), linger=True) if self.admission.draining else None
+
+    def forked(self) -> None:
+        """In a forked child, whose copy of the connection is over: nobody is told, since nobody is there."""
+        self.ended = self._announced = True
+        self.wire.close(REASON)
+        self.waiters.clear()
+        self.admission.clear()
+
+
+_STOPPED = "the server was stopped"
+
+
+class Public(Generic[_W]):
+    """What a user sees of a connection that has nothing to do with how it waits."""
+
+    _life: Lifecycle[_W]
+    _address: Address | None
+
+    @property
+    def user(self) -> str | None:
+        """The username, or `None` on an insecure connection (API reference: `connection-user`)."""
+        return self._life.wire.user
+
+    @property
+    def address(self) -> Address:
+        """The address of the other end (API reference: `connection-addr`): `("tcp", host, port)`, `("unix", path)`."""
+        assert self._address is not None
+        return self._address
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over, whoever ended it."""
+        return self._life.wire.state in ("peer-finished", "closed")
+
+    @property
+    def close_reason(self) -> str | None:
+        """Why the connection is over; `None` while it is not."""
+        error = self._life.wire.error
+        return error.reason if error is not None else None
+
+    def __repr__(self) -> str:
+        kind = type(self)
+        place = format_address(self._address) if self._address is not None else "not connected"
+        user = f" as {self.user!r}" if self.user is not None else ""
+        package = kind.__module__.rpartition(".")[0]
+        return f"<{package}.{kind.__name__} {place}{user}{', closed' if self.closed else ''}>"
+
+
+def internal_error(error: BaseException) -> ConnectionClosed:
+    """The end of a connection by a fault of this library, or of a profile: nobody must wait for what it prevented."""
+    return ConnectionClosed(f"an internal error: {type(error).__name__}; the log of this end has its traceback")
+
+
+def remote_error(event: wire.ErrorReceived | wire.AnswerUnreadable) -> RemoteError:
+    """What a request raises for an answer that is not one."""
+    if isinstance(event, wire.ErrorReceived):
+        return RemoteError(event.message)
+    return UnreadableAnswer(f"the answer cannot be read: {event.problem}")
+
+
+def checked_key(found: object) -> Key | None:
+    """What a `user_to_key` has returned.
+
+    Raises:
+        TypeError: it is neither a key nor `None`. The message does not show it: it may be a passphrase.
+    """
+    if found is None or isinstance(found, Key):
+        return found
+    raise TypeError(f"user_to_key returned a {type(found).__name__}, expected a Key or None")

@@ -1,0 +1,81 @@
+"""A server's connections: whether there is room for another, and when the server has stopped."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from .._sockets import Listener
+from ..address import Address, format_address
+
+__all__ = ["ACCEPT_PAUSE", "CANNOT_ACCEPT", "NOT_SERVED", "WAITS_FOR_ITSELF", "PublicServer", "Roster"]
+
+ACCEPT_PAUSE = 0.1
+"""Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
+
+CANNOT_ACCEPT = "%r: cannot accept: %s; trying again"
+NOT_SERVED = "%r: a connection could not be served"
+WAITS_FOR_ITSELF = "a handler cannot wait for its own server: the server waits for its handlers"
+
+_C = TypeVar("_C")
+
+
+class Roster(Generic[_C]):
+    """The connections of one server.
+
+    Attributes:
+        connections: those of which anything is left, be it a handler that runs.
+        stopping: whether the server was asked to stop.
+        listening: whether somebody may still connect.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.connections: set[_C] = set()
+        self.stopping = False
+        self.listening = True
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another connection."""
+        return len(self.connections) >= self._most
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the server was stopped, and nothing of it is left."""
+        return self.stopping and not self.listening and not self.connections
+
+    def stop(self) -> bool:
+        """The server is asked to stop. False: it was before."""
+        first = not self.stopping
+        self.stopping = True
+        return first
+
+    def add(self, connection: _C) -> None:
+        """A connection was accepted."""
+        self.connections.add(connection)
+
+    def remove(self, connection: _C) -> None:
+        """Nothing of this connection is left."""
+        self.connections.discard(connection)
+
+    def forked(self) -> None:
+        """In a forked child, whose copy of the server is over."""
+        self.connections.clear()
+        self.stopping, self.listening = True, False
+
+
+class PublicServer:
+    """What a user sees of a server that has nothing to do with how it waits."""
+
+    _listener: Listener
+    _roster: Roster[Any]
+
+    @property
+    def address(self) -> Address:
+        """The address that the server is bound to: as asked for, with the port that was chosen."""
+        return self._listener.address
+
+    def __repr__(self) -> str:
+        kind = type(self)
+        state = "stopped" if self._roster.stopping else "running"
+        return f"<{kind.__module__.rpartition('.')[0]}.{kind.__name__} {format_address(self.address)}, {state}>"

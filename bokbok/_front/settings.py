@@ -1,0 +1,60 @@
+"""What an end was told when it was made: its handlers, the wire format, its limits and guards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import wire
+from ..keys import Key
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `open_connection` or `start_server` that every connection of theirs shares.
+
+    Attributes:
+        hellos: the hellos that a server has seen: one memory for all connections, since a replay comes on another one.
+    """
+
+    on_request: Callable[..., Any] | None = None
+    user_to_key: Callable[..., Any] | None = None
+    on_open: Callable[..., Any] | None = None
+    on_close: Callable[..., Any] | None = None
+    profile: wire.Profile = wire.INFERRED_1
+    limits: wire.Limits = wire.DEFAULT_LIMITS
+    guards: wire.Guards = wire.DEFAULT_GUARDS
+    hellos: wire.HelloMemory = field(default_factory=wire.HelloMemory)
+
+    def check_cryptography(self) -> None:
+        """Refuse a secure server whose profile does not keep its secrets.
+
+        Raises:
+            ProfileError: the guards refuse the profile.
+        """
+        if self.user_to_key is not None:
+            wire.check_cryptography(self.profile, self.guards)
+
+    def server_protocol(self) -> wire.Connection:
+        """The protocol object of a connection that a server has accepted."""
+        return wire.Connection(
+            "server",
+            secure=self.user_to_key is not None,
+            profile=self.profile,
+            limits=self.limits,
+            guards=self.guards,
+            hellos=self.hellos,
+        )
+
+    def client_protocol(self, user: str | None, key: Key | None) -> wire.Connection:
+        """The protocol object of a client.
+
+        Raises:
+            ValueError: `user` without `key` or the other way round, or a username that is too long.
+        """
+        return wire.Connection(
+            "client", user=user, key=key, profile=self.profile, limits=self.limits, guards=self.guards
+        )
