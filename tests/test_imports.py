@@ -17,13 +17,14 @@ PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.
 BASE = {"bokbok.errors", "bokbok.sexpr"}
 WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
 FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
-LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.service"}
+LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "bokbok.service"}
 
 PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop")
 
 BELOW: dict[str, set[str]] = {
     "bokbok/sexpr": {"bokbok.errors"},
     "bokbok/wire": WIRE,
+    "bokbok/_front": FRONT,
     "bokbok/sync": FRONT,
     "bokbok/asyncio": FRONT,
     "bokbok/cli": LIBRARY,
