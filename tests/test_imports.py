@@ -29,8 +29,8 @@ BELOW: dict[str, set[str]] = {
     "bokbok/asyncio": FRONT,
     "bokbok/cli": LIBRARY,
     "interop/bokbok_traffic": LIBRARY,
-    "interop/bokbok_calibrate": LIBRARY | {"bokbok_traffic"},
-    "interop/bokbok_interop": LIBRARY | {"bokbok_traffic"},
+    "interop/bokbok_calibrate": LIBRARY | {"bokbok.cli", "bokbok_traffic"},
+    "interop/bokbok_interop": LIBRARY | {"bokbok.cli", "bokbok_traffic"},
 }
 """Of each package: what it may import of the project, besides itself."""
 

@@ -173,7 +173,7 @@ async def test_a_protocol_error_of_the_target_ends_both(
     await soon(closed.wait())
     assert await target.read_to_end() == b""
     assert "<bridge's target" in caplog.text
-    assert "an answer to request 1, which waits for none" in caplog.text
+    assert "an answer to request 1, which does not wait for one" in caplog.text
 
 
 async def test_an_end_within_a_packet_ends_both(rig: Rig, closing: Closing, caplog: pytest.LogCaptureFixture) -> None:
