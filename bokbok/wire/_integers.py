@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable
 
@@ -45,6 +46,7 @@ Read = Callable[[bytes | bytearray, int], tuple[int, int] | None]
 """Reads an integer at an offset: its value and where it ends, `None` if not all of it is there."""
 
 
+@functools.cache
 def layout_of(name: str) -> struct.Struct:
     """How an integer of a fixed width is laid out."""
     return struct.Struct(_FORMATS[name])

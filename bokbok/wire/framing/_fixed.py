@@ -15,7 +15,6 @@ class FixedSplitter:
     The plain version is `CountedSplitter`, which takes these lengths too: it copies each chunk into one buffer, and
     pays two calls and a tuple for each length. This one keeps a chunk as it came and walks through it, so that a packet
     costs one slice, however many there are in a chunk. Only the tail of a chunk that ends inside a packet is copied.
-    COSTS
 
     Args:
         limit: see `Splitter.limit`.

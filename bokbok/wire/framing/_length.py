@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class IntegerLength(CountedFraming):
         """See `Strategy.words`."""
         return self.integer + self._around()
 
+    @functools.cached_property
     def _is_plain(self) -> bool:
         """Whether each packet is a length of a fixed width and as many bytes."""
         return self == IntegerLength(integer=self.integer) and self.integer in FIXED
@@ -41,9 +43,10 @@ class IntegerLength(CountedFraming):
         return integer_codec(self.integer)[1]
 
     def _length_of(self) -> Callable[[int], bytes]:
+        if self._is_plain and layout_of(self.integer).size >= 4:
+            # One call for each packet, and no check: what does not fit into a u32 is over every limit.
+            return layout_of(self.integer).pack
         pack, own = integer_codec(self.integer)[0], self.own
-        if self._is_plain() and layout_of(self.integer).size >= 4:
-            return pack  # one call for each packet; what fits into no u32 fits into no limit
 
         def length_of(size: int) -> bytes:
             count = self._counted(size)
@@ -86,4 +89,4 @@ class IntegerLength(CountedFraming):
 
     def splitter(self, limit: int) -> Splitter:
         """See `Framing.splitter`."""
-        return FixedSplitter(limit, layout_of(self.integer)) if self._is_plain() else super().splitter(limit)
+        return FixedSplitter(limit, layout_of(self.integer)) if self._is_plain else super().splitter(limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,6 +65,11 @@ class TemplateHello(Hello):
         """See `Hello.server`."""
         return _TemplateServer(self, boxes)
 
+    @functools.cached_property
+    def _plans(self) -> dict[tuple[int, int], _Plan]:
+        """By what the nonces add to the session key's box, and the size of their base."""
+        return {}
+
     def sizes(self, key_overhead: int, base_size: int) -> dict[str, int]:
         """How many bytes the fields of its packets are, for those that always have as many."""
         sizes = {"nonce": base_size}
@@ -75,32 +81,50 @@ class TemplateHello(Hello):
         return self.packets[number].spans(packet, self.sizes(key_overhead, base_size))
 
 
+class _Plan:
+    """What a server knows of the packets' sizes before any has come: worked out once for a hello, not for each client.
+
+    Attributes:
+        content_sizes: bytes of the fields in the session key's box.
+        sizes: bytes of the packets' fields, for those that always have as many.
+        fixed: bytes of each packet, where they are known.
+        limits: bytes of each packet at the most.
+    """
+
+    def __init__(self, hello: TemplateHello, key_overhead: int, base_size: int) -> None:
+        self.content_sizes = {"key": KEY_BYTES, "nonce": base_size}
+        self.sizes = hello.sizes(key_overhead, base_size)
+        box = hello.content.longest({**self.content_sizes, "user": hello.max_username}) + key_overhead
+        longest = {"user": hello.max_username, "nonce": NONCE_BYTES, "key": box}
+        self.fixed = [packet.fixed(self.sizes) for packet in hello.packets]
+        self.limits = [packet.longest(longest) for packet in hello.packets]
+
+
 class _TemplateServer:
     def __init__(self, hello: TemplateHello, boxes: BoxMaker | None) -> None:
         self._hello, self._boxes = hello, boxes
-        overhead = boxes.key_overhead if boxes is not None else BOX_OVERHEAD
-        self._content_sizes = {"key": KEY_BYTES, "nonce": boxes.base_size if boxes is not None else 0}
-        self._sizes = hello.sizes(overhead, self._content_sizes["nonce"])
-        self._longest = {"user": hello.max_username, "nonce": NONCE_BYTES}
-        size = hello.content.longest({**self._content_sizes, "user": hello.max_username})
-        self._longest["key"] = size + overhead
+        of_boxes = (BOX_OVERHEAD, 0) if boxes is None else (boxes.key_overhead, boxes.base_size)
+        plan = hello._plans.get(of_boxes)
+        if plan is None:
+            plan = hello._plans[of_boxes] = _Plan(hello, *of_boxes)
+        self._plan = plan
         self._values: dict[str, bytes] = {}
         self._count = 0
         self.user = b""
         self.box = b""
-        self.limit = hello.packets[0].longest(self._longest)
+        self.limit = plan.limits[0]
 
     def receive(self, packet: bytes) -> bool:
         """See `ServerHello.receive`."""
         self._count += 1
         what = f"the hello's packet {self._count}" if len(self._hello.packets) > 1 else "the hello"
         template = self._hello.packets[self._count - 1]
-        size = template.fixed(self._sizes)
+        size = self._plan.fixed[self._count - 1]
         if size is not None and len(packet) != size:
             raise foreign(f"{what} has {len(packet)} bytes; expected {size} ({template.words()})")
-        self._values |= template.read(packet, self._sizes, what)
+        self._values |= template.read(packet, self._plan.sizes, what)
         if self._count < len(self._hello.packets):
-            self.limit = self._hello.packets[self._count].longest(self._longest)
+            self.limit = self._plan.limits[self._count]
             return False
         self.user, self.box = self._values["user"], self._values["key"]
         if len(self.user) > self._hello.max_username:
@@ -113,7 +137,7 @@ class _TemplateServer:
 
     def session_key(self, open_box: Open) -> bytes:
         """See `ServerHello.session_key`."""
-        values = self._hello.content.read(open_box(self.box), self._content_sizes, "the session key's box")
+        values = self._hello.content.read(open_box(self.box), self._plan.content_sizes, "the session key's box")
         if len(values["key"]) != KEY_BYTES:
             raise RemoteProtocolError(f"the session key has {len(values['key'])} bytes; expected {KEY_BYTES}")
         if values.get("user", self.user) != self.user:

@@ -10,6 +10,7 @@ written.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Field:
     encoding: str = "raw"
     size: int = 0
 
-    @property
+    @functools.cached_property
     def form(self) -> Encoding:
         """The encoding itself."""
         return get_encoding(self.encoding, user=self.name == "user")
@@ -60,8 +61,16 @@ class Template:
         """The names of its fields."""
         return {part.name for part in self.parts if isinstance(part, Field)}
 
+    @functools.cached_property
+    def _bare(self) -> str | None:
+        """The field that is all of it, in raw bytes, as in both packets of `inferred-1`: no walk needed."""
+        only = self.parts[0] if len(self.parts) == 1 else b""
+        return only.name if isinstance(only, Field) and only.encoding == "raw" and not only.size else None
+
     def write(self, values: Mapping[str, bytes]) -> bytes:
         """The bytes, with each field's value in its place."""
+        if self._bare is not None:
+            return values[self._bare]
         out = []
         for part in self.parts:
             if isinstance(part, bytes):
@@ -110,6 +119,8 @@ class Template:
         Raises:
             RemoteProtocolError: they do not fit: which part, and where.
         """
+        if self._bare is not None and sizes.get(self._bare, 0) in (0, len(data)):
+            return {self._bare: data}
         return self._walk(data, sizes, what)[0]
 
     def spans(self, data: bytes, sizes: Mapping[str, int]) -> list[Span]:

@@ -6,6 +6,7 @@ A shape is a datum in which `ID`, `DATUM` and `MESSAGE` stand for what changes: 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ class Shapes(Messages):
         shown = repr(str(value)[:40]) if atom else kind_of(value)
         raise RemoteProtocolError(f"the ID of a message is {shown}; expected a {self.id} from 0 up")
 
+    @functools.cached_property
     def _tags(self) -> tuple[str, str, str] | None:
         """The three tags, where each message is a list of a symbol, a fixnum and a datum; `None` for other messages."""
         if (self.id, self.payload, self.message, self.ending) != ("fixnum", "datum", "string", ""):
@@ -163,7 +165,7 @@ class Shapes(Messages):
 
     def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
         """See `Messages.bind`."""
-        tags = self._tags()
+        tags = self._tags
         if tags is not None:
             return tagged_codec(*tags, dialect, depth)
         return MessageCodec(*_writers(self, dialect, depth), _Decoder(self, dialect, depth).decode)

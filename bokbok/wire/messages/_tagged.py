@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,12 @@ from ._strategy import (
 __all__ = ["tagged_codec"]
 
 
+@functools.cache
+def _usual_head(tags: tuple[bytes, ...]) -> Callable[[bytes], re.Match[bytes] | None]:
+    """The whole head in one match: the tag, the ID and where the datum begins."""
+    return re.compile(b"\\((%s) (0|[1-9][0-9]{0,17}) " % b"|".join(map(re.escape, tags))).match
+
+
 def tagged_codec(request: str, response: str, error: str, dialect: Dialect, depth: int) -> MessageCodec:
     """The codec of three tags, names of symbols that are written without bars.
 
@@ -33,7 +40,6 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     reads a message whole and holds it against each shape in turn. This one writes around the datum in one call, and
     reads what every known writer writes by one regular expression for the head and one call for the datum; anything
     else (more white space, a comment, an ID like `+1`) goes the long way round, by `_decode_unusual`.
-    COSTS
 
     Args:
         request: the tag of a request.
@@ -44,8 +50,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     """
     tags = {request: REQUEST, response: RESPONSE, error: ERROR}
     kinds = {tag.encode(): kind for tag, kind in tags.items()}
-    # The whole head in one match: the tag, the ID and where the datum begins.
-    usual = re.compile(b"\\((%s) (0|[1-9][0-9]{0,17}) " % b"|".join(map(re.escape, kinds))).match
+    usual = _usual_head(tuple(kinds))
     parse_next = parser(dialect=dialect, max_depth=depth)
 
     def decode(body: bytes) -> tuple[int, int, Any]:

@@ -21,6 +21,7 @@ from ..messages import Messages, Shapes
 from ..packets import PacketForm, Packets
 from ..strategy import described
 from ._layers import LAYERS
+from ._own import load_strategies
 
 __all__ = ["ENVIRONMENT", "INFERRED_1", "Profile", "ProfileLike", "get_profile", "passphrase_to_key"]
 
@@ -110,9 +111,8 @@ def get_profile(profile: ProfileLike = None, *, strategies: Iterable[str | os.Pa
     Raises:
         ProfileError: no profile has that name, or the file does not hold one.
     """
-    from ._file import load_profile, load_strategies  # needs this module
-
-    load_strategies(strategies)
+    if strategies:
+        load_strategies(strategies)
     if isinstance(profile, Profile):
         return profile
     if profile is None:
@@ -121,6 +121,8 @@ def get_profile(profile: ProfileLike = None, *, strategies: Iterable[str | os.Pa
         return _BUILT_IN[profile]
     path = os.fspath(profile)
     if not isinstance(profile, str) or os.sep in path or path.endswith(".toml"):
+        from ._file import load_profile  # needs this module
+
         return load_profile(path)
     known = ", ".join(_BUILT_IN)
     raise ProfileError(f"no profile is called {profile!r}; expected one of {known}, or a file's path, ending in .toml")
