@@ -28,7 +28,18 @@ from ..errors import (
 )
 from ._text import printable
 
-__all__ = ["CONTEXT", "EPILOG", "Failure", "Status", "failure", "run", "settle_stderr", "warn", "write_out"]
+__all__ = [
+    "CONTEXT",
+    "EPILOG",
+    "Failure",
+    "Status",
+    "failure",
+    "run",
+    "settle_stderr",
+    "to_nowhere",
+    "warn",
+    "write_out",
+]
 
 
 class Status(enum.IntEnum):
@@ -140,7 +151,7 @@ def write_out(data: bytes) -> None:
 
 def _abandon_stdout() -> None:
     """What is still in the buffer goes nowhere, or the interpreter would try, and complain, once more at its end."""
-    _to_nowhere(sys.stdout)
+    to_nowhere(sys.stdout)
 
 
 def settle_stderr() -> None:
@@ -150,28 +161,30 @@ def settle_stderr() -> None:
     try:
         sys.stderr.flush()
     except OSError:
-        _to_nowhere(sys.stderr)
+        to_nowhere(sys.stderr)
 
 
-def _to_nowhere(stream: IO[Any]) -> None:
-    with contextlib.suppress(OSError):
+def to_nowhere(stream: IO[Any]) -> None:
+    """Let a stream that cannot be written to any more swallow what is written, now and at the interpreter's end."""
+    with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
 
 
-def run(command: click.Command, args: Sequence[str] | None) -> int:
+def run(command: click.Command, args: Sequence[str] | None, *, name: str = "bokbok") -> int:
     """Run a command.
 
     Args:
         command: the command.
         args: its arguments; `None` for those of the process.
+        name: of the program, for its usage.
 
     Returns:
         Its exit status. Whatever went wrong has been told on standard error, in a line without a traceback.
     """
     try:
-        status = command.main(args, prog_name="bokbok", standalone_mode=False)
+        status = command.main(args, prog_name=name, standalone_mode=False)
         return status if isinstance(status, int) else Status.OK
     except click.ClickException as error:
         with contextlib.suppress(OSError):
@@ -184,6 +197,9 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
     except BokbokError as error:
         failure(error).show()
         return failure(error).exit_code
+    except BrokenPipeError:
+        _abandon_stdout()
+        return Status.BROKEN_PIPE
     except OSError as error:
         if os.environ.get("BOKBOK_TRACEBACK"):
             traceback.print_exc()

@@ -94,6 +94,9 @@ class Observer:
     def finished(self, result: Result) -> None:
         """A cell has its outcome."""
 
+    def corrected(self, result: Result) -> None:
+        """A result that was told has another outcome after all."""
+
     def note(self, text: str) -> None:
         """Something a person may want to know: a peer is being built, a peer was given up."""
 
@@ -195,7 +198,10 @@ class Runner:
                 await self.peers[name].prepare()
             except Unavailable as error:
                 self.absent[name] = str(error)
-                self.observer.note(f"{name} is absent: {error}")
+            except Exception as error:  # whatever it is, it is this peer's affair alone
+                self.absent[name] = f"it cannot be prepared: {type(error).__name__}: {error}"
+            if name in self.absent:
+                self.observer.note(f"{name} is absent: {self.absent[name]}")
 
         await asyncio.gather(*(one(name) for name in sorted(names)))
 
@@ -279,6 +285,7 @@ class Runner:
                 result.reason, result.expected, result.actual = again.reason, again.expected, again.actual
                 result.sentence, result.evidence = again.sentence, again.evidence
                 result.evidence.pop("suspect", False)
+                self.observer.corrected(result)
                 return
         for _, first in suspects:
             for result in replayed:
@@ -286,6 +293,7 @@ class Runner:
                     result.outcome = Outcome.FAILED
                     result.reason = f"{first.reason} (while {len(suspects)} cases ran at once; alone, none does it)"
                     result.evidence = first.evidence
+                    self.observer.corrected(result)
 
     def _finish(self, result: Result) -> None:
         result.round = self._round
@@ -493,7 +501,13 @@ class Runner:
         async with self._starts:
             if name in self._given_up:
                 raise self._given_up[name]
-            running = await self.peers[name].start(role=role, transport=transport, alone=alone)
+            try:
+                running = await self.peers[name].start(role=role, transport=transport, alone=alone)
+            except (Unavailable, PuppetFault):
+                raise
+            except Exception as error:
+                problem = f"its puppet cannot be started: {type(error).__name__}: {error}"
+                raise PuppetFault(name, "start", problem) from error
             puppet = Puppet(running)
             self._running.add(puppet)
             try:
@@ -586,8 +600,12 @@ class Runner:
                 await puppet.close()
 
     async def _end_everything(self) -> None:
-        await asyncio.gather(*(puppet.kill() for puppet in list(self._running)), return_exceptions=True)
-        self._running.clear()
-        for peer in self.peers.values():
+        async def end(name: str, peer: Peer) -> None:
+            mine = [puppet for puppet in self._running if puppet.peer == name]
+            await asyncio.gather(*(puppet.kill() for puppet in mine), return_exceptions=True)
             with contextlib.suppress(Exception):
                 await peer.dispose()
+
+        # Beside one another: a container engine that hangs keeps nobody else's things here.
+        await asyncio.gather(*(end(name, peer) for name, peer in self.peers.items()))
+        self._running.clear()

@@ -8,8 +8,12 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import logging
+import sys
+from typing import Any
 
 import click
+
+from bokbok.cli._exit import CONTEXT, run, settle_stderr
 
 __all__ = ["main"]
 
@@ -34,6 +38,17 @@ def _commands() -> dict[str, str]:
 class _Lazy(click.Group):
     """A group whose commands are imported when they are asked for."""
 
+    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+        """As click has it; as a program, whatever goes wrong is a line on standard error, and a status."""
+        if not standalone_mode:
+            inherited: Any = super().main
+            return inherited(*args, standalone_mode=False, **more)
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # where it has no such character
+        status = run(self, args[0] if args else more.get("args"), name="bokbok-interop")
+        settle_stderr()
+        sys.exit(status)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_commands())
 
@@ -46,7 +61,7 @@ class _Lazy(click.Group):
         return command
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Lazy, context_settings=CONTEXT)
 @click.version_option(package_name="bokbok", prog_name="bokbok-interop")
 def main() -> None:
     """Does a bokbok peer, in any language, behave as the API reference says, against every other one?"""

@@ -1,75 +1,148 @@
-"""Playing until the end or a signal, and the status that follows."""
+"""Playing until the end or a signal, with results that are safe whichever comes."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import datetime
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
+import click
 
 from ..cases import all_cases
 from ..matrix import Group, Selection, select_cases
+from ..model import Cell, Result
 from ..peers.base import Peer
+from ..peers.session import hand_over
 from ..report import document as documents
 from ..report import terminal
 from ..runner import Observer, Runner, Settings
-from ._exit import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOTHING
+from ._reports import Reports
+
+__all__ = ["Played", "execute"]
+
+LEAVING = 1.2
+"""Seconds that ending everything may take after a signal; what is left then is ended by another process."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class _Stop:
-    """Ctrl-C and SIGTERM: the first asks the run to end, which takes a moment; the third is not so patient."""
+class _Both(Observer):
+    """Tells two observers."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.interrupted = False
-        self._say = say
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
-    @contextlib.contextmanager
-    def watching(self, task: asyncio.Future[Any]) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        count = 0
+    def planned(self, cells: int) -> None:
+        for each in self._observers:
+            each.planned(cells)
 
-        def stop() -> None:
-            nonlocal count
-            count += 1
-            if count == 1:
-                self.interrupted = True
-                task.cancel()
-            elif count == 2:
-                self._say("ending what was started; once more to leave it behind")
-            else:
-                os._exit(EXIT_INTERRUPTED)
+    def playing(self, cell: Cell) -> None:
+        for each in self._observers:
+            each.playing(cell)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+    def finished(self, result: Result) -> None:
+        for each in self._observers:
+            each.finished(result)
+
+    def corrected(self, result: Result) -> None:
+        for each in self._observers:
+            each.corrected(result)
+
+    def note(self, text: str) -> None:
+        for each in self._observers:
+            each.note(text)
 
 
-async def play(runner: Runner, groups: list[Group]) -> bool:
-    """Play until the end or a signal.
+class Played:
+    """What became of a run.
 
-    Returns:
-        Whether it was interrupted.
+    Attributes:
+        document: its results.
+        error: a fault of the suite's own that ended it, or `None`.
+        left: something is still being ended, which this process does not wait for.
     """
-    stop = _Stop(runner.observer.note)
+
+    def __init__(self) -> None:
+        self.document: dict[str, Any] = {}
+        self.error: BaseException | None = None
+        self.interrupted = False
+        self.left = False
+
+    def leave(self, status: int) -> None:
+        """End the process with this status.
+
+        Raises:
+            Exception: the fault that ended the run.
+        """
+        waiting = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+        if self.left or (self.interrupted and waiting):
+            # A thread that waits for a container engine would keep the interpreter from ending.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError, AttributeError):
+                    stream.flush()
+            os._exit(status)
+        if self.error is not None:
+            raise self.error
+        sys.exit(status)
+
+
+@contextlib.contextmanager
+def _watching(task: asyncio.Future[Any], played: Played, over: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP: the first ends the run, and soon; a second one at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if played.interrupted:
+            over.set()
+        played.interrupted = True
+        task.cancel()
+        loop.call_later(LEAVING, over.set)
+
+    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as `nohup` has it
+    for number in wanted:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
+
+
+async def _play(runner: Runner, groups: list[Group], played: Played) -> None:
+    """Play until the end or a signal."""
     task = asyncio.ensure_future(runner.run(groups))
-    with stop.watching(task):
-        try:
-            await task
-        except asyncio.CancelledError:
-            if not stop.interrupted:
-                raise
-    return stop.interrupted
+    over = asyncio.Event()
+    waiting = asyncio.ensure_future(over.wait())
+    with _watching(task, played, over):
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    played.left = not task.done()
+    if task.done() and not task.cancelled():
+        played.error = task.exception()
+
+
+def _run(runner: Runner, groups: list[Group], played: Played) -> None:
+    """As `asyncio.run`, which would wait for what is left."""
+    loop = asyncio.new_event_loop()
+    threads = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="bokbok-interop")
+    loop.set_default_executor(threads)
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(_play(runner, groups, played))
+        if not played.left:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        threads.shutdown(wait=not played.interrupted, cancel_futures=True)
+        if not played.left:
+            loop.close()
 
 
 def execute(
@@ -77,53 +150,68 @@ def execute(
     groups: list[Group],
     selection: Selection,
     settings: Settings,
-    console: Console,
+    reports: Reports,
     *,
     quiet: bool = False,
     shard_text: str = "",
-) -> dict[str, Any]:
-    observer: Any
+) -> Played:
+    """Play, and write the reports.
+
+    Raises:
+        click.UsageError: the journal cannot be written.
+    """
+    screen = reports.screen
+    watcher: Any
     if quiet:
-        observer = contextlib.nullcontext(Observer())
-    elif console.is_terminal:
-        observer = terminal.LiveMatrix(console, list(peers))
+        watcher = contextlib.nullcontext(Observer())
+    elif screen.is_terminal:
+        watcher = terminal.LiveMatrix(screen, list(peers))
     else:
-        observer = contextlib.nullcontext(terminal.PlainProgress(console))
+        watcher = contextlib.nullcontext(terminal.PlainProgress(screen))
     started, begin = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
-    with observer as watcher:
-        runner = Runner(peers, settings, watcher)
-        interrupted = asyncio.run(play(runner, groups))
-    described = []
-    for name, peer in peers.items():
-        entry = peer.describe()
-        if name in runner.absent:
-            entry["absent"] = runner.absent[name]
-        if name in runner.about:
-            entry["puppet"] = runner.about[name]
-        described.append(entry)
-    return documents.build(
-        runner.results,
-        cases=select_cases(all_cases(), selection),
-        peers=described,
-        started=started.isoformat(timespec="seconds"),
-        seconds=time.monotonic() - begin,
-        command=sys.argv[1:],
-        profile=settings.profile.name,
-        seed=settings.seed,
-        planned=sum(len(group.cases) for group in groups),
-        interrupted=interrupted,
-        shard=shard_text,
-    )
+    cases = select_cases(all_cases(), selection)
+    runner = Runner(peers, settings)
+    played = Played()
+
+    def document(results: list[Result]) -> dict[str, Any]:
+        return documents.build(
+            results,
+            cases=cases,
+            peers=[_described(peer, runner) for peer in peers.values()],
+            started=started.isoformat(timespec="seconds"),
+            seconds=time.monotonic() - begin,
+            command=sys.argv[1:],
+            profile=settings.profile.name,
+            seed=settings.seed,
+            planned=sum(len(group.cases) for group in groups),
+            interrupted=played.interrupted or played.error is not None,
+            shard=shard_text,
+        )
+
+    header = document([])
+    del header["cells"]
+    journal = reports.begin(header)
+    with watcher as shown:
+        runner.observer = _Both(journal, shown)
+        _run(runner, groups, played)
+    if played.left:
+        for run in hand_over():
+            click.echo(
+                f"what run {run} has at the container engine is being removed in the background; "
+                f"if it stays there: bokbok-interop clean --run {run}",
+                err=True,
+            )
+    played.document = document(runner.results)
+    reports.write(played.document)
+    return played
 
 
-def status_of(document: dict[str, Any], peers: dict[str, Peer]) -> int:
-    if document["interrupted"]:
-        return EXIT_INTERRUPTED
-    if document["summary"]["failed"]:
-        return EXIT_FAILED
-    given_absent = any(
-        peer.get("absent") and getattr(peers.get(peer["name"]), "given", False) for peer in document["peers"]
-    )
-    if given_absent or not document["summary"]["passed"]:
-        return EXIT_NOTHING
-    return 0
+def _described(peer: Peer, runner: Runner) -> dict[str, Any]:
+    entry = peer.describe()
+    if getattr(peer, "given", False):
+        entry["given"] = True
+    if peer.name in runner.absent:
+        entry["absent"] = runner.absent[peer.name]
+    if peer.name in runner.about:
+        entry["puppet"] = runner.about[peer.name]
+    return entry

@@ -2,53 +2,142 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
+from ..model import Result
 from ..report import document as documents
 from ..report import html as page
-from ..report import junit, terminal
+from ..report import junit
+from ..report.files import Journal, Target, TargetError, as_json
+from ..report.screen import Screen
+from ..runner import Observer
+
+__all__ = ["Reports", "load", "report_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _write_json(document: dict[str, Any], path: str) -> None:
-    text = json.dumps(document, ensure_ascii=False, indent=1, default=str).encode("utf-8", "backslashreplace")
-    if path == "-":
-        sys.stdout.buffer.write(text + b"\n")
-    else:
-        Path(path).write_bytes(text + b"\n")
+def report_options(command: F) -> F:
+    """The options that name the reports: the parameters `json_file`, `junit_file` and `html_file`."""
+    for option, words in (
+        ("html", "Write the results as one HTML page."),
+        ("junit", "Write the results as JUnit XML."),
+        ("json", "Write the results as JSON ('-': to standard output)."),
+    ):
+        command = click.option(f"--{option}", f"{option}_file", metavar="FILE", help=words)(command)
+    return command
 
 
-def write_reports(
-    document: dict[str, Any],
-    console: Console,
-    json_file: str | None,
-    junit_file: str | None,
-    html_file: str | None,
-    *,
-    matrix: bool = True,
-) -> None:
-    terminal.print_failures(console, document)
-    if matrix:
-        terminal.print_matrix(console, document)
-        terminal.print_summary(console, document)
-    try:
-        if json_file:
-            _write_json(document, json_file)
-        if junit_file:
-            junit.write(document, Path(junit_file))
-        if html_file:
-            page.write(document, Path(html_file))
-    except OSError as error:
-        raise click.ClickException(f"a report cannot be written: {error}") from None
+class _Noting(Observer):
+    """Writes each result into the journal as its cell ends."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def finished(self, result: Result) -> None:
+        self._journal.add(documents.describe_cell(result))
+
+
+class Reports:
+    """The files that a command was asked for, each checked at once and each written alone.
+
+    Raises:
+        click.UsageError: one of them could not be written.
+
+    Attributes:
+        screen: the terminal; standard error where standard output is the JSON.
+        journal: of the run, if its results become a file.
+        problems: what could not be written, one line each.
+    """
+
+    def __init__(self, json_file: str | None, junit_file: str | None, html_file: str | None) -> None:
+        self.screen = Screen(stderr=json_file == "-")
+        self.journal: Journal | None = None
+        self.problems: list[str] = []
+        self._stdout = json_file == "-"
+        self._targets: list[tuple[Target, Callable[[Mapping[str, Any]], bytes]]] = []
+        wanted: list[tuple[str | None, Callable[[Mapping[str, Any]], bytes]]] = [
+            (None if self._stdout else json_file, lambda document: as_json(document, indent=1)),
+            (junit_file, junit.render),
+            (html_file, page.render),
+        ]
+        paths = [os.path.realpath(path) for path, _ in wanted if path]
+        if len(set(paths)) < len(paths):
+            raise click.UsageError("two reports cannot be written to one file")
+        for path, render in wanted:
+            if path:
+                try:
+                    self._targets.append((Target(path), render))
+                except TargetError as error:
+                    self.problems.append(str(error))
+        if self.problems:
+            self.drop()
+            raise click.UsageError("; ".join(self.problems))
+        self._json_file = None if self._stdout else json_file
+
+    def begin(self, header: Mapping[str, Any]) -> Observer:
+        """Begin the journal; returns who writes it.
+
+        Raises:
+            click.UsageError: it cannot be written.
+        """
+        if self._json_file is None or (not os.path.isfile(self._json_file) and os.path.exists(self._json_file)):
+            return Observer()
+        try:
+            self.journal = Journal(self._json_file)
+        except TargetError as error:
+            self.drop()
+            raise click.UsageError(str(error)) from None
+        self.journal.begin(header)
+        return _Noting(self.journal)
+
+    def write(self, document: Mapping[str, Any]) -> None:
+        """Write all of them: before anything is shown, since a terminal may be gone."""
+        if self._stdout:
+            try:
+                sys.stdout.buffer.write(as_json(document, indent=1))
+                sys.stdout.buffer.flush()
+            except (OSError, AttributeError) as error:
+                self.problems.append(f"standard output cannot be written: {getattr(error, 'strerror', None) or error}")
+        for target, render in self._targets:
+            try:
+                target.write(render(document))
+            except TargetError as error:
+                self.problems.append(str(error))
+            except Exception as error:  # a fault of one report is not that of the others
+                target.drop()
+                self.problems.append(f"{target.path} cannot be written: {type(error).__name__}: {error}")
+        lost = any(problem.startswith(f"{self._json_file} ") for problem in self.problems)
+        if self.journal is not None:
+            self.journal.end(keep=lost)
+            if lost:
+                self.problems.append(f"the results are in {self.journal.path}, which the other commands read, too")
+
+    def tell(self) -> None:
+        """Say what could not be written."""
+        for problem in self.problems:
+            with contextlib.suppress(OSError):
+                click.echo(f"Error: {problem}", err=True)
+
+    def drop(self) -> None:
+        """Do without them: nothing is written."""
+        for target, _ in self._targets:
+            target.drop()
 
 
 def load(paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Read results, or journals.
+
+    Raises:
+        click.UsageError: a file holds none.
+    """
     try:
         return [documents.load(Path(path)) for path in paths]
     except documents.DocumentError as error:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
-from rich.console import Console
 
 from ..cases import CHAPTERS, all_cases
 from ..matrix import Selection, build, diagonal
 from ..report import terminal
 from ..runner import Settings
 from ._choices import check_names, choose_peers
-from ._play import execute, status_of
-from ._reports import write_reports
+from ._exit import status_of
+from ._play import execute
+from ._reports import Reports, report_options
 
 
 @click.command(
@@ -51,13 +49,7 @@ Examples:
 )
 @click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON.")
-@click.option(
-    "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
-)
-@click.option(
-    "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
-)
+@report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
 def check(
     command: str,
@@ -94,9 +86,10 @@ def check(
         groups = diagonal(groups)
     if not groups:
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
-    console = Console(stderr=json_file == "-")
     settings = Settings(timeout=timeout, jobs=jobs, strict=strict, seed=seed)
-    document = execute(chosen, groups, selection, settings, console, quiet=quiet)
-    write_reports(document, console, json_file, junit_file, html_file, matrix=False)
-    terminal.print_verdicts(console, document, name)
-    sys.exit(status_of(document, chosen))
+    reports = Reports(json_file, junit_file, html_file)
+    played = execute(chosen, groups, selection, settings, reports, quiet=quiet)
+    terminal.print_failures(reports.screen, played.document)
+    terminal.print_verdicts(reports.screen, played.document, name)
+    reports.tell()
+    played.leave(status_of(played.document, reports.problems))

@@ -17,15 +17,16 @@ from ._exit import EXIT_FAILED
 @click.option(
     "--all", "everything", is_flag=True, help="Also what belongs to runs that go on, here or on other machines."
 )
+@click.option("--run", metavar="ID", help="Only what this run has, whether it is over or not.")
 @click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
-def clean(everything: bool, dry_run: bool) -> None:
+def clean(everything: bool, dry_run: bool, run: str | None) -> None:
     """Remove what killed runs left at the container engine: containers, networks, volumes.
 
     A run that ends, also by Ctrl-C, leaves nothing. Only what carries a run's label is touched, and of that only what
     belongs to a run of this machine that is over. Images stay.
     """
     try:
-        problems = clean_engine(click.echo, everything=everything, dry_run=dry_run)
+        problems = clean_engine(click.echo, everything=everything, dry_run=dry_run, run=run)
     except Unavailable as error:
         raise click.ClickException(str(error)) from None
     for problem in problems:

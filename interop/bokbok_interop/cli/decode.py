@@ -6,7 +6,6 @@ import json
 import sys
 
 import click
-from rich.console import Console
 
 from bokbok.cli._options import profile_option
 from bokbok.errors import BokbokError
@@ -16,6 +15,7 @@ from bokbok_traffic.capture import CaptureError, read_capture
 
 from ..dump import explain
 from ..report import terminal
+from ..report.screen import Screen
 from ._exit import EXIT_FAILED
 
 
@@ -64,5 +64,5 @@ def decode(
     if as_json:
         click.echo(json.dumps(packets, ensure_ascii=False, indent=1))
     else:
-        terminal.print_dump(Console(highlight=False), packets)
+        terminal.print_dump(Screen(), packets)
     sys.exit(EXIT_FAILED if any(packet["problem"] for packet in packets) else 0)

@@ -6,9 +6,9 @@ import json
 import sys
 
 import click
-from rich.console import Console
 
 from ..report.compare import compare, print_comparison
+from ..report.screen import Screen
 from ._exit import EXIT_FAILED
 from ._reports import load
 
@@ -25,5 +25,5 @@ def diff(old: str, new: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(vars(found), ensure_ascii=False, indent=1))
     else:
-        print_comparison(Console(), found)
+        print_comparison(Screen(), found)
     sys.exit(EXIT_FAILED if found.bad else 0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
 
 import click
 
-from ..report import html as page
-from ._reports import load
+from ._exit import EXIT_REPORT
+from ._reports import Reports, load
 
 
 @click.command(epilog="Exit status: 0, or 2 for a file that holds no results.")
@@ -16,7 +16,7 @@ from ._reports import load
 def html(file: str, out: str) -> None:
     """Make the HTML page of results that were written as JSON."""
     (document,) = load([file])
-    try:
-        page.write(document, Path(out))
-    except OSError as error:
-        raise click.ClickException(f"the page cannot be written: {error}") from None
+    reports = Reports(None, None, out)
+    reports.write(document)
+    reports.tell()
+    sys.exit(EXIT_REPORT if reports.problems else 0)

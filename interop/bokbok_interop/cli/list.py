@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
 
 from ..cases import CHAPTERS, all_cases
 from ..matrix import Selection, select_cases
 from ..report import coverage as tables
+from ..report.screen import Screen
 from ._choices import check_names
 
 
@@ -33,7 +33,7 @@ def list_cases(
     """Show every case: id, kind, and the requirement that it quotes."""
     selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), kinds=kinds, long=True)
     chosen = select_cases(all_cases(), selection)
-    console = Console()
+    console = Screen()
     if as_json:
         data = tables.coverage_json(chosen) if coverage else tables.as_json(chosen)
         click.echo(json.dumps(data, ensure_ascii=False, indent=1))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
-from rich.console import Console
 
 from bokbok.cli._options import profile_option
 from bokbok.wire import Profile
@@ -14,11 +11,12 @@ from ..cases import CHAPTERS, all_cases
 from ..matrix import SECURITIES, TRANSPORTS, Selection, build, shard
 from ..model import RUNNER
 from ..peers.known import KNOWN
+from ..report import terminal
 from ..runner import Settings
 from ._choices import check_names, choose_peers, parse_shard
-from ._exit import STATUSES
-from ._play import execute, status_of
-from ._reports import write_reports
+from ._exit import STATUSES, status_of
+from ._play import execute
+from ._reports import Reports, report_options
 
 
 @click.command(epilog=STATUSES)
@@ -85,13 +83,7 @@ from ._reports import write_reports
     "--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`."
 )
 @profile_option
-@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON ('-': to standard output).")
-@click.option(
-    "--junit", "junit_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as JUnit XML."
-)
-@click.option(
-    "--html", "html_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write the results as one HTML page."
-)
+@report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
 def run(
     peers: str | None,
@@ -138,7 +130,6 @@ def run(
     if not groups:
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     groups = shard(groups, number, of)
-    console = Console(stderr=json_file == "-")
     settings = Settings(
         timeout=timeout,
         jobs=jobs,
@@ -149,6 +140,8 @@ def run(
         seed=seed,
         profile=profile,
     )
-    document = execute(chosen, groups, selection, settings, console, quiet=quiet, shard_text=shard_text or "")
-    write_reports(document, console, json_file, junit_file, html_file)
-    sys.exit(status_of(document, chosen))
+    reports = Reports(json_file, junit_file, html_file)
+    played = execute(chosen, groups, selection, settings, reports, quiet=quiet, shard_text=shard_text or "")
+    terminal.print_results(reports.screen, played.document)
+    reports.tell()
+    played.leave(status_of(played.document, reports.problems))

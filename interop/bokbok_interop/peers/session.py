@@ -20,6 +20,8 @@ import secrets
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -39,6 +41,7 @@ __all__ = [
     "Leftover",
     "Session",
     "clean",
+    "hand_over",
     "leftovers",
     "release",
     "remove",
@@ -64,6 +67,10 @@ _SHARED = "s"
 def unique_local_prefix(chosen: bytes) -> str:
     """The prefix of a network of 64 bits (RFC 4193) from 5 random bytes, spelt as systems show it: no leading zeros."""
     return str(ipaddress.IPv6Address(b"\xfd" + chosen + bytes((0, 1)) + bytes(8)))
+
+
+_live: set[Session] = set()
+"""The sessions of this process that are not over."""
 
 
 class Session:
@@ -108,6 +115,7 @@ class Session:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._ending = threading.Lock()
         self._ended = False
+        _live.add(self)
         atexit.register(self.end)
 
     def open(self) -> None:
@@ -264,6 +272,7 @@ class Session:
             finally:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 os.close(self._lock)
+                _live.discard(self)
             return problems
 
 
@@ -308,6 +317,20 @@ async def release(mine: Session) -> list[str]:
         _session = None
     await asyncio.shield(mine.give_up())
     return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, mine.end))
+
+
+def hand_over() -> list[str]:
+    """Let other processes end what this one has at the engine, since it does not wait: the ids of those runs."""
+    runs = [one.id for one in _live]
+    for run in runs:
+        subprocess.Popen(
+            [sys.executable, "-m", "bokbok_interop", "clean", "--run", run],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return runs
 
 
 # -- what a run left
@@ -408,13 +431,16 @@ def _is_ours(folder: Path) -> bool:
     return False
 
 
-def clean(say: Callable[[str], None], *, everything: bool = False, dry_run: bool = False) -> list[str]:
+def clean(
+    say: Callable[[str], None], *, everything: bool = False, dry_run: bool = False, run: str | None = None
+) -> list[str]:
     """Remove what runs left that are over: at the engine, and their folders here. Blocks.
 
     Args:
         say: takes a line for each run.
         everything: also what runs have that go on, here or on other machines.
         dry_run: only say it.
+        run: only what this run has, whether it is over or not.
 
     Returns:
         What could not be removed, in words.
@@ -430,9 +456,11 @@ def clean(say: Callable[[str], None], *, everything: bool = False, dry_run: bool
         for folder in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
             if _is_ours(folder) and str(folder) not in known:
                 found.append(Leftover("", socket.gethostname(), str(folder)))
+        if run is not None:
+            found = [one for one in found if one.run == run]
         for one in found:
             name = f"run {one.run} of {one.host or 'an unknown machine'}" if one.run else one.folder
-            if (state := one.state) != "over" and not everything:
+            if (state := one.state) != "over" and not everything and run is None:
                 why = {"running": "it goes on", "unknown": "whether it is over cannot be told from here"}[state]
                 say(f"{name}: {one}; left, since {why} (--all removes it)")
             elif dry_run:

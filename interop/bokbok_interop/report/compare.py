@@ -86,10 +86,9 @@ def print_comparison(console: Console, found: Comparison, limit: int = 200) -> N
                 console.print(f"... and {len(changes) - limit} more")
     failing = [(key, reason) for key, now, reason in found.new if now == "failed"]
     for key, reason in failing[:limit]:
-        console.print(f"new and failed: {key[4]} [{_where(key)}]: {reason}", markup=False, highlight=False)
+        console.print(f"new and failed: {key[4]} [{_where(key)}]: {reason}")
     console.print(
         f"{found.same} cells the same, {len(found.worse)} worse, {len(found.better)} better, "
         f"{len(found.other)} otherwise changed, {len(found.new)} new ({len(failing)} of them failed), "
         f"{len(found.gone)} gone",
-        highlight=False,
     )

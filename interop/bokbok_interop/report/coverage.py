@@ -45,7 +45,7 @@ def print_cases(console: Console, cases: Sequence[Case]) -> None:
                 text.append(f"  [{notes}]", "dim")
             table.add_row(case.id.split(".", 1)[1], case.kind.value, text)
         console.print(table)
-    console.print(f"{len(cases)} cases", highlight=False)
+    console.print(f"{len(cases)} cases")
 
 
 def _only(values: Sequence[str], of: int) -> str:
@@ -85,7 +85,6 @@ def print_coverage(console: Console, cases: Sequence[Case]) -> None:
     console.print(
         f"the API reference: {len(covered)} of {len(testable)} sentences that can be tested have a case; "
         f"{sum(r.document == 'reference' for r in REQUIREMENTS.values()) - len(testable)} cannot be tested",
-        highlight=False,
     )
 
 

@@ -7,23 +7,29 @@ way of showing it.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import fastjsonschema
 
 from bokbok import __version__
 
 from ..cases import REQUIREMENTS, Case, Requirement
 from ..model import Outcome, Result
+from .files import JOURNAL
 
 __all__ = [
     "FORMAT",
     "DocumentError",
     "build",
+    "describe_cell",
     "load",
     "merge",
     "missing_shards",
@@ -36,6 +42,13 @@ __all__ = [
 ]
 
 FORMAT = 1
+MAX_BYTES = 1 << 30
+"""Of a file of results: the whole matrix, with its evidence, has some ten megabytes."""
+MAX_PROBLEM = 500
+"""Characters that are told of what is wrong with a file, which may hold anything."""
+MAX_UNPACKED = 64 << 20
+"""Bytes of one cell's evidence."""
+_KEY = ("client", "server", "transport", "security", "case")
 
 
 class DocumentError(ValueError):
@@ -49,7 +62,8 @@ def pack(evidence: Mapping[str, Any]) -> str:
 
 def unpack(text: str) -> dict[str, Any]:
     """The reverse of `pack`."""
-    value: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text)))
+    data = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), MAX_UNPACKED)
+    value: dict[str, Any] = json.loads(data)
     return value
 
 
@@ -88,32 +102,7 @@ def build(
         interrupted: the run did not end by itself.
         shard: `K/N`, or empty.
     """
-    cells = []
-    for result in results:
-        entry: dict[str, Any] = {
-            "client": result.cell.client,
-            "server": result.cell.server,
-            "transport": result.cell.transport,
-            "security": result.cell.security,
-            "case": result.cell.case,
-            "outcome": result.outcome.value,
-            "reason": result.reason,
-            "seconds": round(result.seconds, 4),
-        }
-        if result.expected or result.actual:
-            entry |= {"expected": result.expected, "actual": result.actual}
-        if result.sentence:
-            entry["requirement"] = sentence(REQUIREMENTS[result.sentence])
-        if result.attempts > 1:
-            entry["attempts"] = result.attempts
-        if result.round > 1:
-            entry["round"] = result.round
-        if result.evidence:
-            if result.outcome is Outcome.FAILED:
-                entry["evidence"] = result.evidence
-            else:
-                entry["packed"] = pack(result.evidence)
-        cells.append(entry)
+    cells = [describe_cell(result) for result in results]
     return {
         "bokbok-interop": FORMAT,
         "version": __version__,
@@ -131,6 +120,34 @@ def build(
         "cases": [describe(case) for case in cases],
         "cells": cells,
     }
+
+
+def describe_cell(result: Result) -> dict[str, Any]:
+    """A result as plain values; evidence of what did not fail is packed."""
+    entry: dict[str, Any] = {
+        "client": result.cell.client,
+        "server": result.cell.server,
+        "transport": result.cell.transport,
+        "security": result.cell.security,
+        "case": result.cell.case,
+        "outcome": result.outcome.value,
+        "reason": result.reason,
+        "seconds": round(result.seconds, 4),
+    }
+    if result.expected or result.actual:
+        entry |= {"expected": result.expected, "actual": result.actual}
+    if result.sentence:
+        entry["requirement"] = sentence(REQUIREMENTS[result.sentence])
+    if result.attempts > 1:
+        entry["attempts"] = result.attempts
+    if result.round > 1:
+        entry["round"] = result.round
+    if result.evidence:
+        if result.outcome is Outcome.FAILED:
+            entry["evidence"] = result.evidence
+        else:
+            entry["packed"] = pack(result.evidence)
+    return entry
 
 
 def describe(case: Case) -> dict[str, Any]:
@@ -179,22 +196,62 @@ def requirement_of(cell: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a document.
+    """Read a document, or the journal of a run that did not come to its end.
 
     Raises:
         DocumentError: the file cannot be read, or holds something else.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DocumentError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise DocumentError(f"{path} is no JSON: {error}") from None
+        raise DocumentError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise DocumentError(f"{path} is longer than {MAX_BYTES >> 20} MiB: expected results of bokbok-interop")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{path} is not JSON: byte {error.start} is not UTF-8") from None
+    document = _from_journal(path, text) if JOURNAL in text[:64] else _parse(text, str(path))
     if not isinstance(document, dict) or document.get("bokbok-interop") != FORMAT:
-        raise DocumentError(f'{path} holds no results of bokbok-interop (expected "bokbok-interop": {FORMAT})')
-    if not isinstance(document.get("cells"), list):
-        raise DocumentError(f'{path}: expected a list under "cells"')
+        raise DocumentError(f'{path} holds no results: expected "bokbok-interop": {FORMAT}, as `run --json` writes it')
+    try:
+        _validate()(document)
+    except fastjsonschema.JsonSchemaValueException as error:
+        where = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in error.path[1:]).lstrip(".")
+        expected = str(error).removeprefix(f"{error.name} ")
+        raise DocumentError(f"{path}: {where or 'the document'} {expected}"[:MAX_PROBLEM]) from None
+    document["summary"] = summary(cell["outcome"] for cell in document["cells"])
     return document
+
+
+@functools.cache
+def _validate() -> Callable[[Any], Any]:
+    schema = resources.files(__package__).joinpath("schema.json").read_text("utf-8")
+    check: Callable[[Any], Any] = fastjsonschema.compile(json.loads(schema))
+    return check
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"{where} is not JSON: {error}"[:MAX_PROBLEM]) from None
+
+
+def _from_journal(path: Path, text: str) -> dict[str, Any]:
+    """The document of a journal: what was played until the run was killed. Its last line may be cut off."""
+    lines = text.split("\n")
+    header, *cells = (_parse(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1))
+    if not isinstance(header, dict) or not all(isinstance(cell, dict) for cell in cells):
+        raise DocumentError(f"{path} is not a journal: expected an object in each line")
+    last = {tuple(str(cell.get(part)) for part in (*_KEY, "round")): cell for cell in cells}
+    header.pop(JOURNAL, None)
+    return {**header, "interrupted": True, "cells": list(last.values())}
 
 
 def missing_shards(documents: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -229,7 +286,7 @@ def merge(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     cases: dict[str, Any] = {}
     for document in documents:
         for cell in document["cells"]:
-            key = tuple(str(cell.get(k, 1)) for k in ("client", "server", "transport", "security", "case", "round"))
+            key = tuple(str(cell.get(k, 1)) for k in (*_KEY, "round"))
             if key not in cells or worst.index(cell["outcome"]) > worst.index(cells[key]["outcome"]):
                 cells[key] = cell
         for peer in document["peers"]:

@@ -9,20 +9,23 @@ so that ten thousand cells stay a page of a few megabytes.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..cases.requirements import document_texts
-from .document import pack
+from .document import DocumentError, pack
 
-__all__ = ["render", "write"]
+__all__ = ["render"]
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 _OUTCOMES = ("passed", "failed", "unsupported", "absent")
 MAX_EVIDENCE = 400_000
@@ -59,6 +62,9 @@ def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 packed = pack(kept)
         index = 0
         if packed:
+            # It stands in the page as it is.
+            if not _BASE64.fullmatch(packed):
+                raise DocumentError(f"the evidence of {cell['case']} is not base64")
             evidence.append(packed)
             index = len(evidence)
         extra = {k: cell[k] for k in ("expected", "actual", "requirement", "attempts", "round") if cell.get(k)}
@@ -96,29 +102,40 @@ def _with_anchors(text: str) -> Markup:
     return Markup(re.sub(r"&lt;a id=&#34;([^&]+)&#34;&gt;&lt;/a&gt;", r'<b id="rule:\1">▸</b>', str(escape(text))))
 
 
-def render(document: Mapping[str, Any]) -> str:
-    """The page of a document."""
+def _hash(text: str) -> str:
+    """What the page's policy calls an element's text by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def render(document: Mapping[str, Any]) -> bytes:
+    """The page of a document.
+
+    Raises:
+        DocumentError: something in it is not what it says it is.
+    """
     environment = Environment(
         loader=PackageLoader(__package__.split(".")[0], "report"), autoescape=True, undefined=StrictUndefined
     )
     files = resources.files(__package__)
     data, evidence = _compact(document)
-    return environment.get_template("page.html.j2").render(
+    css, js = (files.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    page = environment.get_template("page.html.j2").render(
         document=document,
         data=_script(data),
         evidence="\n".join(evidence),
         took=_duration(document["seconds"]),
         documents=[_with_anchors(text) for text in document_texts()],
-        css=files.joinpath("page.css").read_text("utf-8"),
-        js=files.joinpath("page.js").read_text("utf-8"),
+        css=Markup(css),
+        js=Markup(js),
+        policy=(
+            f"default-src 'none'; script-src {_hash(js)}; style-src {_hash(css)}; img-src data:; "
+            "base-uri 'none'; form-action 'none'"
+        ),
     )
+    # A lone surrogate stands for a byte that is not UTF-8.
+    return page.encode("utf-8", "backslashreplace")
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-def write(document: Mapping[str, Any], path: Path) -> None:
-    """Write the page of a document."""
-    path.write_text(render(document), encoding="utf-8")

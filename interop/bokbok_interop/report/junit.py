@@ -5,16 +5,16 @@ What this module knows: which element stands for which outcome. What it refuses 
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from .document import requirement_of, source
 
-__all__ = ["write"]
+__all__ = ["render"]
 
 # XML 1.0 has no form for most control characters, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -24,17 +24,21 @@ def _clean(text: str) -> str:
     return _FORBIDDEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def write(document: Mapping[str, Any], path: Path) -> None:
-    """Write the results: one suite for each pair, transport and security, one test for each cell."""
+def render(document: Mapping[str, Any]) -> bytes:
+    """The results as XML: one suite for each pair, transport and security, one test for each cell."""
     cases = {case["id"]: case for case in document["cases"]}
     suites: dict[tuple[str, ...], TestSuite] = {}
     for cell in document["cells"]:
         key = (cell["client"], cell["server"], cell["transport"], cell["security"])
-        name = f"{key[0]} to {key[1]}, {key[2]}, {key[3]}"
+        name = _clean(f"{key[0]} to {key[1]}, {key[2]}, {key[3]}")
         if key not in suites:
             suites[key] = TestSuite(name)
-            suites[key].timestamp = str(document["started"])[:19]
-        test = TestCase(cell["case"], classname=".".join(part.replace(".", "_") for part in key), time=cell["seconds"])
+            suites[key].timestamp = _clean(str(document["started"])[:19])
+        test = TestCase(
+            _clean(cell["case"]),
+            classname=_clean(".".join(part.replace(".", "_") for part in key)),
+            time=cell["seconds"],
+        )
         reason = _clean(cell["reason"])
         if cell["outcome"] == "failed":
             failure = Failure(reason, "failed")
@@ -48,7 +52,9 @@ def write(document: Mapping[str, Any], path: Path) -> None:
         suite.update_statistics()  # type: ignore[no-untyped-call]
         xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
-    xml.write(str(path), pretty=True)
+    out = io.BytesIO()
+    xml.write(out, pretty=True)
+    return out.getvalue()
 
 
 def _text(cell: Mapping[str, Any], requirement: Mapping[str, str] | None) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -30,6 +29,7 @@ __all__ = [
     "print_dump",
     "print_failures",
     "print_matrix",
+    "print_results",
     "print_summary",
     "print_verdicts",
 ]
@@ -84,15 +84,14 @@ class _Failures:
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
 
-    def line(self, result: Result) -> str:
-        """What to print of a failed cell, as markup, or nothing."""
+    def line(self, result: Result) -> Text | None:
+        """What to print of a failed cell, or nothing."""
         self._seen[result.reason] += 1
         said = self._seen[result.reason]
         if said > MOST_SAID + 1:
-            return ""
-        if said > MOST_SAID:
-            return f"[bold red]✗[/] and more for the same reason: {escape(result.reason)}"
-        return f"[bold red]✗[/] {escape(str(result.cell))}: {escape(result.reason)}"
+            return None
+        what = "and more for the same reason" if said > MOST_SAID else str(result.cell)
+        return Text.assemble(("✗", STYLES["failed"]), f" {what}: {result.reason}")
 
 
 class LiveMatrix(Observer):
@@ -138,11 +137,11 @@ class LiveMatrix(Observer):
         self.counts.setdefault(key, Counter())[result.outcome.value] += 1
         self.progress.advance(self.task)
         if result.outcome is Outcome.FAILED and (line := self._failures.line(result)):
-            self.console.print(line, highlight=False)
+            self.console.print(line)
 
     def note(self, text: str) -> None:
         """See `Observer.note`."""
-        self.console.print(f"[yellow]{escape(text)}[/]", highlight=False)
+        self.console.print(Text(text, "yellow"))
 
 
 class PlainProgress(Observer):
@@ -156,7 +155,7 @@ class PlainProgress(Observer):
     def planned(self, cells: int) -> None:
         """See `Observer.planned`."""
         self.total = cells
-        self.console.print(f"playing {cells} cells", highlight=False)
+        self.console.print(f"playing {cells} cells")
 
     def playing(self, cell: Cell) -> None:
         """See `Observer.playing`."""
@@ -165,14 +164,14 @@ class PlainProgress(Observer):
         """See `Observer.finished`."""
         self.done += 1
         if result.outcome is Outcome.FAILED and (line := self._failures.line(result)):
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self.console.print(line, soft_wrap=True)
         step = max(1, self.total // 10)
         if self.done % step == 0:
-            self.console.print(f"{self.done} of {self.total} cells", highlight=False)
+            self.console.print(f"{self.done} of {self.total} cells")
 
     def note(self, text: str) -> None:
         """See `Observer.note`."""
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
+        self.console.print(Text(text), soft_wrap=True)
 
 
 def print_matrix(console: Console, document: Mapping[str, Any]) -> None:
@@ -182,9 +181,8 @@ def print_matrix(console: Console, document: Mapping[str, Any]) -> None:
         counts.setdefault((cell["client"], cell["server"]), Counter())[cell["outcome"]] += 1
     names = [peer["name"] for peer in document["peers"]]
     console.print(_matrix(counts, names, console.width))
-    console.print(
-        "[green]✓[/] passed  [bold red]✗[/] failed  [yellow]–[/] unsupported  [dim]○[/] absent", highlight=False
-    )
+    legend = [part for each in Outcome for part in ((each.symbol, STYLES[each.value]), f" {each.value}  ")]
+    console.print(Text.assemble(*legend))
     print_absent(console, document)
 
 
@@ -192,9 +190,7 @@ def print_absent(console: Console, document: Mapping[str, Any]) -> None:
     """Which peers are not available here, and why."""
     for peer in document["peers"]:
         if peer.get("absent"):
-            console.print(
-                f"[dim]○ {escape(peer['name'])} is absent: {escape(peer['absent'])}[/]", highlight=False, soft_wrap=True
-            )
+            console.print(Text(f"○ {peer['name']} is absent: {peer['absent']}", "dim"), soft_wrap=True)
 
 
 def print_failures(console: Console, document: Mapping[str, Any], limit: int = 25) -> None:
@@ -276,11 +272,19 @@ def _some(words: Sequence[str], most: int, separator: str = "; ") -> str:
 def print_summary(console: Console, document: Mapping[str, Any]) -> None:
     """One line at the end."""
     counts = document["summary"]
-    parts = [f"[{STYLES[o]}]{counts[o]} {o}[/]" for o in ("passed", "failed", "unsupported", "absent") if counts[o]]
-    stopped = " [bold yellow](interrupted)[/]" if document["interrupted"] else ""
-    console.print(
-        f"{', '.join(parts) or 'nothing was played'} in {document['seconds']:.1f} s{stopped}", highlight=False
-    )
+    parts = [Text(f"{counts[o.value]} {o.value}", STYLES[o.value]) for o in Outcome if counts[o.value]]
+    said = Text(", ").join(parts) if parts else Text("nothing was played")
+    said.append(f" in {document['seconds']:.1f} s")
+    if document["interrupted"]:
+        said.append(" (interrupted)", "bold yellow")
+    console.print(said)
+
+
+def print_results(console: Console, document: Mapping[str, Any]) -> None:
+    """What failed, then the matrix and the sum."""
+    print_failures(console, document)
+    print_matrix(console, document)
+    print_summary(console, document)
 
 
 def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> None:
@@ -318,8 +322,6 @@ def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> 
     if about:
         console.print(
             f"it calls itself {about['name']} {about['version']}: {' '.join(about['features'])}",
-            markup=False,
-            highlight=False,
         )
     print_summary(console, document)
 

@@ -1,0 +1,76 @@
+"""The terminal, made safe for what others wrote.
+
+What a peer, a log or a file says is text: never markup, never a command to the terminal (escape sequences, control
+characters, characters that turn the direction round), never a reason to end (a terminal that has no such character, a
+reader that has gone).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import IO, Any, cast
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from bokbok.cli._exit import to_nowhere
+from bokbok.cli._text import printable
+
+__all__ = ["Screen"]
+
+
+class _Stream:
+    """A stream that writes what it can, and is silent once nobody reads."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        # It is None where the program was started without it (`>&-`).
+        self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115 (it lasts as long as we do)
+        self.gone = False
+
+    def write(self, text: str) -> int:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._do(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._do(self._stream.flush)
+
+    def _do(self, work: Any) -> None:
+        if self.gone:
+            return
+        try:
+            work()
+        except (OSError, ValueError):  # nobody reads it any more, the disk is full, it was closed
+            self.gone = True
+            to_nowhere(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Screen(Console):
+    """A `rich` console whose strings are plain text; styles come from `Text` alone.
+
+    Args:
+        stderr: standard error, where standard output has the results.
+        more: as `Console` takes it.
+    """
+
+    def __init__(self, *, stderr: bool = False, **more: Any) -> None:
+        settings = {"file": cast("IO[str]", _Stream(sys.stderr if stderr else sys.stdout)), **more}
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As `Console` has it, but for characters that a terminal would not show as they are."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.replace("\n", "").isprintable():
+                yield segment
+            else:
+                shown = "\n".join(printable(line) for line in segment.text.split("\n"))
+                yield Segment(shown, segment.style)
