@@ -178,7 +178,7 @@ def test_a_report_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path: 
         str(tmp_path / "no" / "r.json"),
         "-q",
     )
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "cannot be written" in result.output
 
 

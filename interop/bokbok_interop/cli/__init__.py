@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from bokbok.cli._exit import CONTEXT, run, settle_stderr
+from bokbok.cli._exit import CONTEXT, settle_stderr
+from bokbok.cli._exit import run as run_command
 
 __all__ = ["main"]
 
@@ -45,7 +46,7 @@ class _Lazy(click.Group):
             return inherited(*args, standalone_mode=False, **more)
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # where it has no such character
-        status = run(self, args[0] if args else more.get("args"), name="bokbok-interop")
+        status = run_command(self, args[0] if args else more.get("args"), name="bokbok-interop")
         settle_stderr()
         sys.exit(status)
 
