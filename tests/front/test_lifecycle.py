@@ -13,7 +13,7 @@ from bokbok import Limits
 from bokbok.errors import ConnectionClosed, NetworkError, RemoteError, RemoteProtocolError
 from bokbok.wire import passphrase_to_key
 from tests.support.leaks import eventually
-from tests.support.peers import KEY, SOON, USERS, RawListener, hello
+from tests.support.peers import KEY, SOON, USERS, RawListener, framed, hello
 
 
 class Calls:
@@ -607,3 +607,23 @@ def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
     with pytest.raises(ConnectionClosed, match="an internal error: ZeroDivisionError"):
         asking.result(SOON)
     assert "on purpose" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["its close", "a protocol error"])
+def test_what_was_being_written_at_an_end_still_arrives(serve: Any, raw: Any, end: str) -> None:
+    answer = "x" * 8_000_000
+    connections: list[Any] = []
+    peer = raw(serve(lambda connection, message: answer, on_open=connections.append))
+    peer.send_message(b"(request 0 x)")
+    expected = framed(b'(response 0 "%b")' % answer.encode())
+    got = peer.receive_the_rest(4)
+    # In a thread: closing waits until the other end has taken what was written.
+    closing = threading.Thread(
+        target=connections[0].close if end == "its close" else lambda: peer.send_message(b"nonsense")
+    )
+    closing.start()
+    eventually(lambda: connections[0].closed, f"the connection is over by {end}")
+    got += peer.receive_the_rest(len(expected) - len(got))
+    assert got == expected
+    assert peer.ended_within(SOON)
+    closing.join(SOON)
