@@ -232,7 +232,7 @@ def test_a_late_answer_that_comes_twice_ends_the_connection(met: Any) -> None:
     with pytest.raises(RequestTimeout):
         connection.request("x", timeout=0.01)
     peer.send_message(b"(response 0 late)", b"(response 0 late)")
-    with pytest.raises(RemoteProtocolError, match="an answer to request 0, which waits for none"):
+    with pytest.raises(RemoteProtocolError, match="an answer to request 0, which does not wait for one"):
         connection.request("y")
 
 
@@ -454,7 +454,7 @@ def test_without_a_handler_a_request_is_answered_with_an_error_that_says_so(serv
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"(response 7 x)", "an answer to request 7, which waits for none"),
+        (b"(response 7 x)", "an answer to request 7, which does not wait for one"),
         (b"hello", "a message is a list; got a datum of type symbol"),
         (b"(request 0 x) y", "bytes after the message"),
         (b"", "a message that does not read"),
