@@ -215,7 +215,7 @@ def test_the_close_handler_runs_when_the_other_end_breaks_the_rules(watched: Any
     peer = raw(server)
     assert [calls.next(), calls.next()] == ["opening", "opened"]
     peer.send_message(b"(response 5 x)")
-    assert calls.next() == "closed: an answer to request 5, which does not wait for one (answered twice, or never asked)"
+    assert calls.next().startswith("closed: an answer to request 5, which does not wait for one")
     peer.close()
     server.stop()
     assert server.wait(SOON)

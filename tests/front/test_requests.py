@@ -455,9 +455,9 @@ def test_without_a_handler_a_request_is_answered_with_an_error_that_says_so(serv
     ("body", "reason"),
     [
         (b"(response 7 x)", "an answer to request 7, which does not wait for one"),
-        (b"hello", "a message is a list; got a datum of type symbol"),
+        (b"hello", "the message is a datum of type symbol; expected a list of three"),
         (b"(request 0 x) y", "bytes after the message"),
-        (b"", "a message that does not read"),
+        (b"", "a message does not read as a datum"),
     ],
 )
 def test_a_message_against_the_rules_ends_the_connection_and_fails_what_waits(
