@@ -9,6 +9,20 @@ What this package knows: the order of bytes. What it refuses to know: sockets, t
     for event in connection.receive(transport.read()):
         match event:
             case ResponseReceived(answered, message): ...
+
+Public are this module and the following; what is underscored is nobody else's:
+
+| module | what it has |
+|---|---|
+| `bokbok.wire.profile` | profiles, their files, schema and digest; `register` for strategies of your own |
+| `bokbok.wire.strategy` | what every strategy has: its keys, their kinds, its words, spans |
+| `bokbok.wire.framing` | how packets are told apart |
+| `bokbok.wire.packets` | what stands around a message's box |
+| `bokbok.wire.boxes` | boxes and their nonces |
+| `bokbok.wire.derivation` | how a passphrase becomes a key |
+| `bokbok.wire.hello` | how a secure connection begins; templates |
+| `bokbok.wire.messages` | the form of requests and answers |
+| `bokbok.wire.encoding` | the forms in which bytes stand in a packet |
 """
 
 from ._connection import Connection, State, check_cryptography

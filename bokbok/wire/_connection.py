@@ -95,6 +95,21 @@ def check_cryptography(profile: Profile, guards: Guards, *, stacklevel: int = 2)
     warnings.warn(f"profile {profile.name!r}: {leaks}", BrokenCryptographyWarning, stacklevel=stacklevel)
 
 
+def _is_secure(role: str, user: str | None, key: Key | None, secure: bool) -> bool:
+    """Whether a connection with these arguments is secure; raises `ValueError` where they do not fit together."""
+    if role not in ("client", "server"):
+        raise ValueError(f"role: expected 'client' or 'server', got {role!r}")
+    if role == "server" and (user is not None or key is not None):
+        raise ValueError("a server's connection gets its user from the hello and its key from authenticate()")
+    if role == "client":
+        if (user is None) != (key is None):
+            raise ValueError("user and key go together: both for a secure connection, neither for an insecure one")
+        if secure and user is None:
+            raise ValueError("a secure client needs a user and a key")
+        return user is not None
+    return secure
+
+
 class Connection:
     """One side of one connection, without the transport.
 
@@ -132,16 +147,7 @@ class Connection:
         hellos: HelloMemory | None = None,
         draw: Draw = os.urandom,
     ) -> None:
-        if role not in ("client", "server"):
-            raise ValueError(f"role: expected 'client' or 'server', got {role!r}")
-        if role == "server" and (user is not None or key is not None):
-            raise ValueError("a server's connection gets its user from the hello and its key from authenticate()")
-        if role == "client":
-            if (user is None) != (key is None):
-                raise ValueError("user and key go together: both for a secure connection, neither for an insecure one")
-            if secure and user is None:
-                raise ValueError("a secure client needs a user and a key")
-            secure = user is not None
+        secure = _is_secure(role, user, key, secure)
         self._role = role
         self._secure = secure
         self._profile = get_profile(profile)
@@ -164,19 +170,20 @@ class Connection:
         self._hello_packets = 0
         self._room = 0  # bytes of the longest body that fits into a packet
         self._unwrap: Wrap | None = None  # what makes a body of a packet
-        first_id: int = messages.first_id
-        peer_first_id = server_first_id = messages.server_first_id
-        if role == "server":
-            first_id, peer_first_id = server_first_id, first_id
+        mine, peers = (
+            (messages.first_id, messages.server_first_id)
+            if role == "client"
+            else (messages.server_first_id, messages.first_id)
+        )
         self._use_id: Callable[[int], str | None] | None = None
         if guards.request_replay != "off":
             size = 0 if guards.request_replay == "strict" else DEFAULT_WINDOW
-            self._use_id = RequestWindow(size, start=peer_first_id, step=messages.id_step).use
+            self._use_id = RequestWindow(size, start=peers, step=messages.id_step).use
 
         self._out: list[bytes] = []  # always the same list: functions are bound to it
         self._counted = 0  # pieces of it whose bytes are counted in `_unsent`
         self._unsent = 0
-        self._next_id = first_id
+        self._next_id = mine
         self._id_step = messages.id_step
         self._outstanding: set[int] = set()  # our requests that were not answered yet
         self._unanswered: dict[int, int] = {}  # the peer's, and how often (more than once only without the guard)
@@ -184,33 +191,14 @@ class Connection:
         self._error: ConnectionClosed | None = None
         self._user: str | None = user
         self._state: State = "open"
-        if secure:
-            if user is not None and key is not None:
-                self._say_hello(user, key)
-            else:
-                self._state = "hello"
-                if self._profile.hello_framing is not None:
-                    self._hello_splitter = self._profile.hello_framing.splitter(limits.packet)
-                self._boxes = self._profile.nonces.start(role, draw)
-                self._hello = self._profile.hello.server(self._boxes)
-                self._hello_splitter.limit = self._hello.limit
-                self._expect_preamble(self._profile.hello.preamble)
+        self._announced: tuple[bytes, ...] = ()  # the packets of an insecure hello
+        if user is not None and key is not None:
+            self._say_hello(user, key)
+        elif secure:
+            self._await_hello()
         else:
             self._bind_packets(None)
-            self._announced = self._profile.hello.insecure
-            preamble = self._profile.hello.insecure_preamble
-            if role == "client":
-                self._write_hello(preamble, self._announced)
-            elif self._announced or preamble:
-                self._state = "hello"
-                if not self._announced:
-                    self._announced = (preamble,)
-                    self._hello_splitter = Preamble(preamble)
-                else:
-                    if self._profile.hello_framing is not None:
-                        self._hello_splitter = self._profile.hello_framing.splitter(limits.packet)
-                    self._hello_splitter.limit = len(self._announced[0])
-                    self._expect_preamble(preamble)
+            self._announce_insecure()
 
     # What a user may look at.
 
@@ -504,7 +492,8 @@ class Connection:
         self._splitter.limit = self._packet_limit
 
     def _take_messages(self, events: list[Event]) -> None:
-        # What every message goes through: one loop, and no call that it can do without.
+        # What every message goes through, in one loop. The plain version is a method for each step, with its attributes
+        # looked up for each message: here they are local names, and an event is made and appended where it is found.
         next_packet, unwrap, decode, use_id = self._splitter.next, self._unwrap, self._decode, self._use_id
         outstanding, unanswered = self._outstanding, self._unanswered
         while (packet := next_packet()) is not None:
@@ -547,6 +536,35 @@ class Connection:
         self._write_hello(hello.preamble, packets)
         self._bind_packets(session_key)
 
+    def _await_hello(self) -> None:
+        """Secure server: be ready for the hello's first packet."""
+        self._state = "hello"
+        self._begin_hello_framing()
+        self._boxes = self._profile.nonces.start(self._role, self._draw)
+        self._hello = self._profile.hello.server(self._boxes)
+        self._hello_splitter.limit = self._hello.limit
+        self._expect_preamble(self._profile.hello.preamble)
+
+    def _announce_insecure(self) -> None:
+        """Insecure connection: write, or be ready for, what announces it. Most profiles have nothing of the kind."""
+        self._announced = self._profile.hello.insecure
+        preamble = self._profile.hello.insecure_preamble
+        if self._role == "client":
+            self._write_hello(preamble, self._announced)
+        elif self._announced:
+            self._state = "hello"
+            self._begin_hello_framing()
+            self._hello_splitter.limit = len(self._announced[0])
+            self._expect_preamble(preamble)
+        elif preamble:
+            self._state = "hello"
+            self._announced = (preamble,)
+            self._hello_splitter = Preamble(preamble)
+
+    def _begin_hello_framing(self) -> None:
+        if self._profile.hello_framing is not None:
+            self._hello_splitter = self._profile.hello_framing.splitter(self._splitter.limit)
+
     def _expect_preamble(self, preamble: bytes) -> None:
         if preamble:
             self._hello_splitter = Preamble(preamble, self._hello_splitter)
@@ -562,13 +580,21 @@ class Connection:
             write(self._out, packet)
 
     def _bind_packets(self, session_key: bytes | None) -> None:
-        """Resolve what happens to a message's body on its way into a packet and back."""
+        """Resolve what happens to a message's body on its way into a packet and back.
+
+        The plain version would do for each packet what is done here once: ask the form of packets for what stands
+        around a box, seal, encode, and have the framing write the result, each by a method looked up on the profile.
+        Here these become closures: `_put_request` and its kin take a body to the output, `_unwrap` a packet to a body.
+        Steps that a profile does not have leave no call behind (`None`). Where nothing stands between the box and the
+        framing's head, one function makes both in one piece (`_putting_whole`): a second piece costs an append, and is
+        joined once more when it is sent.
+        """
         profile, role, framing = self._profile, self._role, self._profile.framing
         secure = session_key is not None
         packets = profile.packets
         wraps, unwrap = packets.wraps(role, secure), packets.unwrap("server" if role == "client" else "client", secure)
         self._room = packets.room(self._packet_limit)
-        # Where a packet is nothing but a box behind its length, both are made in one piece.
+        # Where a packet is nothing but a box behind its length, both are made in one piece: asked of any framing.
         head = framing.head() if wraps == (None, None, None) else None
         seal: Wrap | None = None
         if session_key is not None:

@@ -61,13 +61,13 @@ class Encoding:
 
 
 def _bad(what: str, at: int) -> RemoteProtocolError:
-    return RemoteProtocolError(f"no {what} at byte {at}")
+    return RemoteProtocolError(f"expected {what} at byte {at}")
 
 
 def _parse_raw(data: bytes, at: int, end: int) -> Found:
     end = len(data) if end < 0 else end
     if end < at or end > len(data):
-        raise RemoteProtocolError(f"{len(data)} bytes; expected at least {max(end, at)}")
+        raise RemoteProtocolError(f"expected {max(end, at)} bytes or more; got {len(data)}")
     return data[at:end], end
 
 
@@ -77,7 +77,7 @@ def _literal(kind: type, what: str) -> Callable[[bytes, int, int], Found]:
         try:
             value, end = parse(data, at)
         except ReadError as error:
-            raise RemoteProtocolError(f"no {what}: {error}") from None
+            raise RemoteProtocolError(f"expected {what}: {error}") from None
         if type(value) is not kind or (isinstance(value, array) and value.typecode != "B"):
             raise _bad(what, at)
         data = value
@@ -285,4 +285,4 @@ def get_encoding(name: str, *, user: bool = False) -> Encoding:
     try:
         return table[name]
     except KeyError:
-        raise BokbokError(f"no encoding is called {name!r}; known: {', '.join(table)}") from None
+        raise BokbokError(f"no encoding is called {name!r}; expected one of {', '.join(table)}") from None

@@ -499,7 +499,7 @@ def test_a_reflected_packet_is_refused(from_server: bool) -> None:
     client, server = secure()
     side = server if from_server else client
     side.request("x")
-    assert refused(side, side.data_to_send()) == "a packet of this side's own was sent back to it"
+    assert refused(side, side.data_to_send()) == "a packet of this side's own was sent back to it (a reflection)"
 
 
 def test_a_reflected_packet_is_taken_with_the_guard_off() -> None:

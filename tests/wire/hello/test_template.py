@@ -64,10 +64,10 @@ def test_bytes_of_no_meaning_are_random_when_written() -> None:
     ("template", "data", "problem"),
     [
         (TEMPLATES[1], b"hallo me", "the packet has b'hallo ' at byte 0; expected b'hello '"),
-        (TEMPLATES[3], b'("me" x)', "the packet: key: no blob literal at byte 6"),
+        (TEMPLATES[3], b'("me" x)', "the packet: key: expected blob literal at byte 6"),
         (TEMPLATES[5], b"me\0" + bytes(72) + b"end!", "the packet has 1 bytes at byte 78; expected its end"),
         (TEMPLATES[5], b"me\0" + bytes(72) + b"en", "the packet has b'en' at byte 75; expected b'end'"),
-        (TEMPLATES[4], b"\2me" + bytes(71), "the packet: key: 74 bytes; expected at least 75"),
+        (TEMPLATES[4], b"\2me" + bytes(71), "the packet: key: expected 75 bytes or more; got 74"),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_place(template: Template, data: bytes, problem: str) -> None:
