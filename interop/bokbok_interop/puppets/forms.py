@@ -9,6 +9,7 @@ from typing import Any
 from bokbok import Key, __version__, passphrase_to_key
 from bokbok.errors import BokbokError, NetworkError, RemoteError, WriteError
 from bokbok.sexpr import CHICKEN_5, Dotted, Symbol, dumps, loads
+from bokbok.wire import Profile, get_profile
 
 from ..peers.base import has_ipv6
 
@@ -16,14 +17,15 @@ __all__ = ["address_datum", "features", "hello", "parse", "refusal", "start_logg
 
 
 def features() -> list[Any]:
-    """What this library has."""
+    """What this library has, and what it speaks, by the environment."""
     names = ["puppet-1", "tcp", "unix", "secure", "insecure", "port-0", "reference", "profile", "hardening"]
     if has_ipv6():
         names.insert(3, "ipv6")
+    profile = get_profile()
     return [
         *map(Symbol, names),
-        [Symbol("dialect"), Symbol("chicken-4")],
-        [Symbol("profile"), Symbol("inferred-1")],
+        [Symbol("dialect"), Symbol(profile.dialect.name)],
+        [Symbol("profile"), Symbol(profile.name)],
     ]
 
 
@@ -56,8 +58,12 @@ def write_line(datum: list[Any]) -> bytes:
         return dumps(datum, dialect=CHICKEN_5) + b"\n"
 
 
-def users_table(users: Any) -> dict[str, Key | None] | None:
+def users_table(users: Any, profile: Profile | None = None) -> dict[str, Key | None] | None:
     """The USERS of `listen`: `None` for `#f`, else each user's key, or `None` for one who may not connect.
+
+    Args:
+        users: the datum.
+        profile: how passphrases become keys; `None` for the default's way.
 
     Raises:
         ValueError: it is neither.
@@ -68,7 +74,7 @@ def users_table(users: Any) -> dict[str, Key | None] | None:
     for entry in users:
         match entry:
             case Dotted(items=[str(user)], tail=str(passphrase)):
-                table[user] = passphrase_to_key(passphrase)
+                table[user] = passphrase_to_key(passphrase, profile=profile)
             case Dotted(items=[str(user)], tail=False):
                 table[user] = None
             case _:
