@@ -197,8 +197,7 @@ async def _ask_asyncio(connection: bokbok.asyncio.Connection, cell: Cell, second
 class Contest:
     """One contestant's processes, in one cell."""
 
-    server: multiprocessing.Process
-    client: multiprocessing.Process
+    processes: list[multiprocessing.Process]
     pipe: Pipe
 
     def slice(self, seconds: float) -> tuple[float, float]:
@@ -210,27 +209,42 @@ class Contest:
 
     def _cpu(self) -> float:
         # The kernel's clock of another process's processor time, as clock_getcpuclockid(3) makes it.
-        return sum(time.clock_gettime(~(process.pid or 0) << 3 | 2) for process in (self.server, self.client))
+        return sum(time.clock_gettime(~(process.pid or 0) << 3 | 2) for process in self.processes)
+
+
+Between = Callable[[Cell, Any, str, Pipe], None]
+"""What may stand between client and server: is given the server's address and a folder, and says where it listens."""
 
 
 @contextlib.contextmanager
-def contest(cell: Cell, contestant: str) -> Iterator[Contest]:
-    with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = multiprocessing.Pipe()
-        server = multiprocessing.Process(target=serve, args=(cell, contestant, folder, theirs), daemon=True)
-        server.start()
-        address = ours.recv()
-        client_ours, client_theirs = multiprocessing.Pipe()
-        client = multiprocessing.Process(target=ask, args=(cell, contestant, address, client_theirs), daemon=True)
-        client.start()
-        client_ours.recv()
+def contest(cell: Cell, contestant: str, between: Between | None = None) -> Iterator[Contest]:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+
+        def start(function: Callable[..., None], *args: Any) -> tuple[multiprocessing.Process, Pipe]:
+            ours, theirs = multiprocessing.Pipe()
+            process = multiprocessing.Process(target=function, args=(*args, theirs), daemon=True)
+            process.start()
+            return process, ours
+
+        def end(process: multiprocessing.Process) -> None:
+            process.terminate()
+            process.join()
+
+        server, pipe = start(serve, cell, contestant, folder)
+        stack.callback(end, server)
+        processes, address = [server], pipe.recv()
+        if between is not None:
+            process, pipe = start(between, cell, address, folder)
+            stack.callback(end, process)
+            processes.append(process)
+            address = pipe.recv()
+        client, pipe = start(ask, cell, contestant, address)
+        pipe.recv()
         try:
-            yield Contest(server, client, client_ours)
+            yield Contest([*processes, client], pipe)
         finally:
-            client_ours.send(None)
+            pipe.send(None)
             client.join()
-            server.terminate()
-            server.join()
 
 
 def measure(cell: Cell, rounds: int, seconds: float) -> str:
