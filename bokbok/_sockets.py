@@ -244,7 +244,7 @@ def _check_unix_path(path: str) -> None:
     try:
         size = len(os.fsencode(path))
     except UnicodeEncodeError:
-        raise AddressError(f"address {path!r}: no path: it holds what no file name can") from None
+        raise AddressError(f"address {path!r}: not a path: it holds a character that a file name cannot have") from None
     if size > _UNIX_PATH_LIMIT:
         raise AddressError(f"address {path!r}: {size} bytes; a Unix socket's path has at most {_UNIX_PATH_LIMIT}")
 
@@ -275,7 +275,7 @@ def connect_candidates(address: Address) -> list[tuple[int, Any]]:
 
 
 def _no_host_name(address: TcpAddress) -> AddressError:
-    return AddressError(f"address {format_address(address)!r}: no host name: {address[1]!r}")
+    return AddressError(f"address {format_address(address)!r}: {address[1]!r} is not a host name")
 
 
 def connect_failed(address: Address, error: OSError) -> ConnectFailed:

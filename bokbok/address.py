@@ -50,7 +50,7 @@ def parse_address(address: AddressLike) -> Address:
         if host.startswith("[") and host.endswith("]"):
             return ("tcp", _host(host[1:-1], address), _port_digits(match["port"], address))
         if ":" in host:
-            raise AddressError(f"address {address!r}: an IPv6 address stands in brackets: '[::1]:{match['port']}'")
+            raise AddressError(f"address {address!r}: expected an IPv6 address in brackets: '[::1]:{match['port']}'")
         return ("tcp", _host(host, address) if host else None, _port_digits(match["port"], address))
     if isinstance(address, os.PathLike):
         return _unix(os.fspath(address), address)
@@ -91,9 +91,9 @@ def _kind(first: Any) -> Any:
 
 def _host(host: Any, address: AddressLike) -> str:
     if not isinstance(host, str) or not host:
-        raise AddressError(f"address {address!r}: a host is a name or a numeric address, in a string")
+        raise AddressError(f"address {address!r}: expected a string as the host: a name or a numeric address")
     if any(c.isspace() or c in "/[]\0" for c in host):
-        raise AddressError(f"address {address!r}: no host name or numeric address: {host!r}")
+        raise AddressError(f"address {address!r}: {host!r} is not a host name or a numeric address")
     return str(host)
 
 
@@ -105,9 +105,9 @@ def _port_digits(digits: str, address: AddressLike) -> int:
 
 def _port(port: Any, address: AddressLike) -> int:
     if isinstance(port, bool) or not isinstance(port, int):
-        raise AddressError(f"address {address!r}: a port is an integer")
+        raise AddressError(f"address {address!r}: expected an integer as the port")
     if not 0 <= port <= 65535:
-        raise AddressError(f"address {address!r}: a port is from 0 to 65535")
+        raise AddressError(f"address {address!r}: expected a port from 0 to 65535")
     return port
 
 
@@ -117,7 +117,7 @@ def _unix(path: Any, address: AddressLike) -> UnixAddress:
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     if not isinstance(path, str) or not path:
-        raise AddressError(f"address {address!r}: a path is a string that is not empty")
+        raise AddressError(f"address {address!r}: expected a path that is not empty, as a string")
     if "\0" in path:
-        raise AddressError(f"address {address!r}: a path holds no NUL")
+        raise AddressError(f"address {address!r}: a path cannot hold a NUL character")
     return ("unix", str(path))

@@ -54,7 +54,7 @@ class Key:
     def __init__(self, secret: bytes) -> None:
         if not isinstance(secret, bytes) or len(secret) != KEY_BYTES:
             # Says nothing of what was given: it may be a passphrase in the wrong place.
-            raise ValueError(f"a key is {KEY_BYTES} bytes; a passphrase becomes one by passphrase_to_key()")
+            raise ValueError(f"expected a key of {KEY_BYTES} bytes; passphrase_to_key() makes one of a passphrase")
         self.__secret = secret
 
     @classmethod
@@ -76,7 +76,7 @@ class Key:
         """
         # Not left to `bytes.fromhex` alone, which takes spaces between the digits.
         if not isinstance(digits, str) or _HEX_KEY.match(digits) is None:
-            raise ValueError("a key is 64 hexadecimal digits")
+            raise ValueError("expected a key of 64 hexadecimal digits")
         return cls(bytes.fromhex(digits))
 
     def to_bytes(self) -> bytes:
@@ -95,7 +95,7 @@ class Key:
         return "<Key>"
 
     def __reduce__(self) -> str:
-        raise TypeError("a Key does not pickle; write it to a file with write_key_file()")
+        raise TypeError("a Key cannot be pickled; write it to a file with write_key_file()")
 
 
 def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], bytes]) -> Key:
@@ -117,9 +117,9 @@ def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], byte
         try:
             passphrase = passphrase.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            raise ValueError("the passphrase holds a lone surrogate that stands for no byte") from None
+            raise ValueError("the passphrase holds a lone surrogate that does not stand for a byte") from None
     elif not isinstance(passphrase, bytes):
-        raise TypeError(f"a passphrase is a str or bytes, not {type(passphrase).__name__}")
+        raise TypeError(f"expected a passphrase as str or bytes, got {type(passphrase).__name__}")
     return Key(derive(passphrase))
 
 
@@ -160,7 +160,7 @@ def _explained(path: PathLike, what: str) -> Iterator[None]:
     except OSError as error:
         raise KeyFileError(f"{what} {os.fspath(path)!r}: {error.strerror}") from None
     except ValueError as error:  # a path with a NUL, or with what the system's encoding has not
-        raise KeyFileError(f"{what} {os.fspath(path)!r}: no path: {error}") from None
+        raise KeyFileError(f"{what} {os.fspath(path)!r}: not a path: {error}") from None
 
 
 def read_private_file(path: PathLike, what: str) -> bytes:

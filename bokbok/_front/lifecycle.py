@@ -13,7 +13,7 @@ from ..keys import Key
 from .admission import NO_HANDLER, STOPPING, Admission, error_text
 from .settings import Settings
 
-__all__ = ["Ending", "Lifecycle", "Public", "checked_key", "internal_error", "remote_error"]
+__all__ = ["Ending", "Lifecycle", "Public", "checked_key", "remote_error"]
 
 _W = TypeVar("_W")
 
@@ -219,11 +219,6 @@ class Public(Generic[_W]):
         user = f" as {self.user!r}" if self.user is not None else ""
         package = kind.__module__.rpartition(".")[0]
         return f"<{package}.{kind.__name__} {place}{user}{', closed' if self.closed else ''}>"
-
-
-def internal_error(error: BaseException) -> ConnectionClosed:
-    """The end of a connection by a fault of this library, or of a profile: nobody must wait for what it prevented."""
-    return ConnectionClosed(f"an internal error: {type(error).__name__}; the log of this end has its traceback")
 
 
 def remote_error(event: wire.ErrorReceived | wire.AnswerUnreadable) -> RemoteError:

@@ -7,14 +7,10 @@ from typing import Any, Generic, TypeVar
 from .._sockets import Listener
 from ..address import Address, format_address
 
-__all__ = ["ACCEPT_PAUSE", "CANNOT_ACCEPT", "NOT_SERVED", "WAITS_FOR_ITSELF", "PublicServer", "Roster"]
+__all__ = ["ACCEPT_PAUSE", "PublicServer", "Roster"]
 
 ACCEPT_PAUSE = 0.1
 """Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
-
-CANNOT_ACCEPT = "%r: cannot accept: %s; trying again"
-NOT_SERVED = "%r: a connection could not be served"
-WAITS_FOR_ITSELF = "a handler cannot wait for its own server: the server waits for its handlers"
 
 _C = TypeVar("_C")
 

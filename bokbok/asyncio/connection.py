@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .. import wire
 from .._fork import track
+from .._front import texts
 from .._front.admission import error_text
-from .._front.lifecycle import Lifecycle, Public, checked_key, internal_error, remote_error
+from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
 from .._sockets import (
     BACKLOG_RETRY,
@@ -33,12 +34,10 @@ from .._sockets import (
     tune,
     why_broken,
 )
-from ..address import Address, AddressLike, format_address, parse_address
+from ..address import Address, AddressLike, parse_address
 from ..errors import (
     ConnectFailed,
     ConnectionClosed,
-    ConnectTimeout,
-    RequestTimeout,
 )
 from ..keys import Key
 
@@ -147,7 +146,7 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _expire(self, id: int, timeout: float | None) -> None:
         waiter = self._waiters.pop(id, None)
         if waiter is not None and not waiter.done():
-            waiter.set_exception(RequestTimeout(f"no answer within {timeout} s"))
+            waiter.set_exception(texts.no_answer(timeout))
 
     async def close(self) -> None:
         """Close the connection (API reference: `close-connection!`).
@@ -225,9 +224,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         taken = self._written - self._transport.get_write_buffer_size()
         if taken == self._taken:
             self._end(
-                ConnectionClosed(
-                    f"the other end took nothing for {self._limits.send_timeout} s of what was sent to it"
-                ),
+                texts.took_nothing(self._limits.send_timeout),
                 abort=True,
             )
             return
@@ -255,7 +252,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._opened()
 
     def _hello_timed_out(self) -> None:
-        self._refuse(ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s"))
+        self._refuse(texts.no_hello(self._limits.hello_timeout))
 
     def _received(self, data: bytes) -> None:
         if self._life.ended:
@@ -297,7 +294,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                 self._fail_waiter(event.id, remote_error(event))
             elif kind is wire.RequestUnreadable:
                 event = cast(wire.RequestUnreadable, event)
-                _log.warning("%r: a request that cannot be read: %s", self, event.problem)
+                _log.warning(texts.UNREADABLE_REQUEST, self, event.problem)
                 self._flush_soon()
                 self._check_unsent()
             elif kind is wire.HelloReceived:
@@ -326,7 +323,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._authenticated(key)
         if problem is not None:
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
-            _log.error("%r: user_to_key failed; the user is refused", self, exc_info=problem)
+            _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
 
     def _authenticated(self, key: Key | None) -> None:
         assert self._transport is not None
@@ -394,8 +391,8 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _internal_error(self, error: BaseException) -> None:
         """A fault of ours, or of a profile's: nobody must wait for what it has kept from happening."""
-        _log.error("%r: internal error", self, exc_info=error)
-        self._end(internal_error(error))
+        _log.error(texts.INTERNAL_ERROR, self, exc_info=error)
+        self._end(texts.internal_error(error))
 
     def _maybe_finished(self) -> None:
         """Tell the server once nothing of this connection is left, not even a handler."""
@@ -412,9 +409,9 @@ class Connection(Public["asyncio.Future[Any]"]):
         try:
             await _call(self._settings.on_open, self)
         except BaseException as error:
-            _log.error("%r: the open handler failed", self, exc_info=True)
+            _log.error(texts.OPEN_HANDLER_FAILED, self, exc_info=True)
             # It may have been there to refuse the connection: one that it did not accept is not served.
-            self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"))
+            self._end(texts.open_handler_failed(error))
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -485,11 +482,11 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _answer(self, id: int, answer: Any) -> None:
         problem = self._life.answer(id, answer)
         if problem is not None:
-            _log.error("%r: the request handler's answer cannot travel: %s", self, problem)
+            _log.error(texts.CANNOT_TRAVEL, self, problem)
         self._flush_soon(alone=self._admission.running == 1)
 
     def _answer_failure(self, id: int, error: BaseException) -> None:
-        _log.error("%r: the request handler failed", self, exc_info=error)
+        _log.error(texts.HANDLER_FAILED, self, exc_info=error)
         self._life.fail(id, error_text(error))
         self._flush_soon()
 
@@ -569,7 +566,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         try:
             await _call(self._settings.on_close, self)
         except Exception:
-            _log.error("%r: the close handler failed", self, exc_info=True)
+            _log.error(texts.CLOSE_HANDLER_FAILED, self, exc_info=True)
 
     def _forked(self) -> None:
         """See `_fork`. The transport is left alone: what it would tell the selector, the parent's would hear."""
@@ -745,7 +742,7 @@ async def reach(connection: Connection, place: Address, limit: float | None) -> 
     try:
         sock = await asyncio.wait_for(_connect(place), limit)
     except (asyncio.TimeoutError, TimeoutError):
-        raise ConnectTimeout(f"cannot connect to {format_address(place)}: no answer within {limit} s") from None
+        raise texts.no_connection(place, limit) from None
     loop = asyncio.get_running_loop()
     try:
         await loop.create_connection(lambda: StreamProtocol(connection, place), sock=sock)

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from .. import wire
-from .._front.server import ACCEPT_PAUSE, CANNOT_ACCEPT, NOT_SERVED, WAITS_FOR_ITSELF, PublicServer, Roster
+from .._front import texts
+from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
 from .._front.settings import Settings
 from .._sockets import DEFAULT_BACKLOG, Listener, listen, seconds
 from ..address import AddressLike, parse_address
@@ -80,7 +81,7 @@ class Server(PublicServer):
         limit = seconds(timeout)
         task = asyncio.current_task()
         if any(task in connection._tasks for connection in self._roster.connections):
-            raise RuntimeError(WAITS_FOR_ITSELF)
+            raise RuntimeError(texts.WAITS_FOR_ITSELF)
         # Not `wait_for`, which would cancel what others wait for too.
         done, _ = await asyncio.wait([self._stopped], timeout=None if limit is None else max(0.0, limit))
         return bool(done)
@@ -123,7 +124,7 @@ class Server(PublicServer):
                 return
             except OSError as error:
                 # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts.
-                _log.error(CANNOT_ACCEPT, self, error.strerror or error)
+                _log.error(texts.CANNOT_ACCEPT, self, error.strerror or error)
                 self._pause()
                 self._resume = self._loop.call_later(ACCEPT_PAUSE, self._listen)
                 return
@@ -149,7 +150,7 @@ class Server(PublicServer):
             self._finished(connection)
             if not isinstance(error, Exception):
                 raise
-            _log.exception(NOT_SERVED, self)
+            _log.exception(texts.NOT_SERVED, self)
 
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""

@@ -183,7 +183,7 @@ def ask_passphrase(instead: str, *, confirm: bool = False) -> str:
             err=True,
         )
     except UnicodeError:
-        raise KeyFileError("what was typed is no text in the terminal's encoding") from None
+        raise KeyFileError("what was typed is not text in the terminal's encoding") from None
     return str(passphrase)
 
 
@@ -238,9 +238,9 @@ def _read_table(path: str, what: str, expected: str) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise KeyFileError(f"{what} {path!r}: no UTF-8 at byte {error.start}") from None
+        raise KeyFileError(f"{what} {path!r}: not valid UTF-8 at byte {error.start}; {expected}") from None
     except tomllib.TOMLDecodeError as error:
-        raise KeyFileError(f"{what} {path!r}: no TOML: {_without_content(str(error))}; {expected}") from None
+        raise KeyFileError(f"{what} {path!r}: not TOML: {_without_content(str(error))}; {expected}") from None
     except RecursionError:
         raise KeyFileError(f"{what} {path!r}: nested too deeply; {expected}") from None
     return table

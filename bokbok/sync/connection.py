@@ -36,8 +36,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from .._fork import track
+from .._front import texts
 from .._front.admission import Job, error_text
-from .._front.lifecycle import Lifecycle, Public, checked_key, internal_error, remote_error
+from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
 from .._sockets import (
     BACKLOG_RETRY,
@@ -51,12 +52,10 @@ from .._sockets import (
     tune,
     why_broken,
 )
-from ..address import Address, AddressLike, format_address, parse_address
+from ..address import Address, AddressLike, parse_address
 from ..errors import (
     ConnectFailed,
     ConnectionClosed,
-    ConnectTimeout,
-    RequestTimeout,
 )
 from ..keys import Key
 from ..wire import AnswerUnreadable, ErrorReceived, RequestReceived, RequestUnreadable, ResponseReceived
@@ -87,7 +86,6 @@ _BRISK_AGAIN = 100
 a brisk handler is sometimes interrupted in the middle: if that is rarer, it changes nothing."""
 _MOST_BRISK = 300
 """Brisk handlers that count at the most."""
-_CANNOT_TRAVEL = "%r: the request handler's answer cannot travel: %s"
 _STILL = 20
 """Looks of the watch without anything having moved, after which it looks elsewhere."""
 
@@ -232,7 +230,7 @@ class Connection(Public[_Waiter]):
             with self._lock:
                 expired = self._waiters.pop(id, None) is not None
             if expired:
-                raise RequestTimeout(f"no answer within {timeout} s")
+                raise texts.no_answer(timeout)
             waiter.wait(None)  # it is being delivered at this very moment
         if waiter.error is not None:
             try:
@@ -340,9 +338,7 @@ class Connection(Public[_Waiter]):
                 view = memoryview(data)
                 while sent < len(view):
                     if not poll.poll(min(self._limits.send_timeout, ENDLESS) * 1000):
-                        raise TimeoutError(
-                            f"the other end took nothing for {self._limits.send_timeout} s of what was sent to it"
-                        )
+                        raise TimeoutError(texts.took_nothing(self._limits.send_timeout).reason)
                     try:
                         sent += sock.send(view[sent:], socket.MSG_DONTWAIT)
                     except BlockingIOError:
@@ -595,7 +591,7 @@ class Connection(Public[_Waiter]):
             self._end(self._lost(error))
         except Exception as error:  # a fault of ours must not leave requests waiting for ever
             _log.exception("%r: reading failed", self)
-            self._end(internal_error(error))
+            self._end(texts.internal_error(error))
         finally:
             if has_role:
                 with self._lock:
@@ -644,7 +640,7 @@ class Connection(Public[_Waiter]):
             if has_role:
                 self._reading = True
         if problem is not None:
-            _log.error(_CANNOT_TRAVEL, self, problem)
+            _log.error(texts.CANNOT_TRAVEL, self, problem)
         if rest is not None:
             rest()
         if self._congested:
@@ -721,7 +717,7 @@ class Connection(Public[_Waiter]):
 
     def _take_in_rare(self, event: wire.Event) -> None:
         if isinstance(event, RequestUnreadable):
-            _log.warning("%r: a request that cannot be read: %s", self, event.problem)
+            _log.warning(texts.UNREADABLE_REQUEST, self, event.problem)
         elif isinstance(event, wire.PeerFinished):
             # "The receiver's own waiting requests fail and its close handler starts, both at once."
             self._announce_end(event.error)
@@ -750,7 +746,7 @@ class Connection(Public[_Waiter]):
                 self._socket.settimeout(min(remaining, ENDLESS))
                 data = self._socket.recv(_READ)
             except TimeoutError:
-                error = ConnectionClosed(f"no hello came within {self._limits.hello_timeout} s")
+                error = texts.no_hello(self._limits.hello_timeout)
                 _log.warning("%r: %s", self, error.reason)
                 self._end(error, linger=True)
                 return False
@@ -772,7 +768,7 @@ class Connection(Public[_Waiter]):
             closed = True
         if problem is not None:
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
-            _log.error("%r: user_to_key failed; the user is refused", self, exc_info=problem)
+            _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
         if closed:
             return False
         self._opened()
@@ -807,8 +803,8 @@ class Connection(Public[_Waiter]):
         try:
             function(*args)
         except BaseException as error:  # a fault of ours, or of a profile's; handlers' are caught where they belong
-            _log.exception("%r: internal error", self)
-            self._end(internal_error(error))
+            _log.exception(texts.INTERNAL_ERROR, self)
+            self._end(texts.internal_error(error))
         finally:
             handler_of.server = None
             self._task_done()
@@ -830,9 +826,9 @@ class Connection(Public[_Waiter]):
         try:
             self._settings.on_open(self)
         except BaseException as error:
-            _log.error("%r: the open handler failed", self, exc_info=True)
+            _log.error(texts.OPEN_HANDLER_FAILED, self, exc_info=True)
             # It may have been there to refuse the connection: one that it did not accept is not served.
-            self._end(ConnectionClosed(f"the open handler failed: {error_text(error)}"), flush=True)
+            self._end(texts.open_handler_failed(error), flush=True)
         with self._lock:
             run_on_close = self._life.open_handler_returned()
             call = self._needs_crew()
@@ -857,7 +853,7 @@ class Connection(Public[_Waiter]):
                     if not data:  # whoever is sending does not get on: nobody adds to that
                         self._congested = True
         if problem is not None:
-            _log.error(_CANNOT_TRAVEL, self, problem)
+            _log.error(texts.CANNOT_TRAVEL, self, problem)
         if data:
             self._transmit(data)
         if self._congested:
@@ -870,7 +866,7 @@ class Connection(Public[_Waiter]):
         try:
             return self._on_request(self, message), None, started
         except BaseException as error:
-            _log.error("%r: the request handler failed", self, exc_info=True)
+            _log.error(texts.HANDLER_FAILED, self, exc_info=True)
             return None, error_text(error), started
 
     def _answer(self, id: int, answer: Any, failure: str | None, started: float) -> Exception | None:
@@ -980,7 +976,7 @@ class Connection(Public[_Waiter]):
         try:
             self._settings.on_close(self)
         except BaseException:
-            _log.error("%r: the close handler failed", self, exc_info=True)
+            _log.error(texts.CLOSE_HANDLER_FAILED, self, exc_info=True)
 
     def _maybe_close_socket(self) -> None:
         """With the lock held: give the descriptor back once no thread can be using it.
@@ -1083,9 +1079,7 @@ def _connect(place: Address, timeout: float | None) -> socket.socket:
         except OSError as error:
             sock.close()
             if isinstance(error, TimeoutError) and error.errno is None:  # ours, not the system's (`ETIMEDOUT`)
-                raise ConnectTimeout(
-                    f"cannot connect to {format_address(place)}: no answer within {timeout} s"
-                ) from None
+                raise texts.no_connection(place, timeout) from None
             failure = connect_failed(place, error)
         except BaseException:
             sock.close()

@@ -13,7 +13,8 @@ from types import TracebackType
 
 from .. import wire
 from .._fork import track
-from .._front.server import ACCEPT_PAUSE, CANNOT_ACCEPT, NOT_SERVED, WAITS_FOR_ITSELF, PublicServer, Roster
+from .._front import texts
+from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
 from .._front.settings import Settings
 from .._sockets import DEFAULT_BACKLOG, Listener, listen, peer_address, seconds, tune
 from ..address import AddressLike, parse_address
@@ -82,7 +83,7 @@ class Server(PublicServer):
         """
         limit = seconds(timeout)
         if getattr(handler_of, "server", None) is self:
-            raise RuntimeError(WAITS_FOR_ITSELF)
+            raise RuntimeError(texts.WAITS_FOR_ITSELF)
         with self._changed:
             return self._changed.wait_for(lambda: self._roster.stopped, limit)
 
@@ -126,13 +127,13 @@ class Server(PublicServer):
             return  # gone again before it was accepted
         except OSError as error:
             # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts: they pass.
-            _log.error(CANNOT_ACCEPT, self, error.strerror or error)
+            _log.error(texts.CANNOT_ACCEPT, self, error.strerror or error)
             self._pause(ACCEPT_PAUSE)
             return
         try:
             self._serve(sock)
         except Exception:
-            _log.exception(NOT_SERVED, self)
+            _log.exception(texts.NOT_SERVED, self)
             sock.close()
         with self._changed:
             self._changed.wait_for(lambda: not self._roster.full or self._roster.stopping)

@@ -52,8 +52,10 @@ State = Literal["hello", "lookup", "open", "peer-finished", "closed"]
 """Where a connection stands: `hello` and `lookup` only on a secure server, before the hello has opened."""
 
 _NOTHING_CAME = "the server ended the connection before it had sent anything"
-_SECURE_CLIENT = "most likely the key is wrong for this user, the user is unknown there, or the server is insecure"
-_INSECURE_CLIENT = "most likely the server is a secure one, and expects a user and a key"
+_SECURE_CLIENT = (
+    "possible causes: the key is wrong for this user, the user is unknown there, the server is insecure, or it failed"
+)
+_INSECURE_CLIENT = "possible causes: the server is secure and expects a user and a key, or it failed"
 
 
 def _composed(first: Wrap | None, second: Wrap | None) -> Wrap | None:
@@ -431,7 +433,7 @@ class Connection:
         return self._error
 
     def _with_likely_cause(self, reason: str) -> str:
-        """Add to the reason of an end what it most likely means for a client that never heard anything."""
+        """Add to the reason of an end what it may mean for a client that never heard anything."""
         if self._role == "client" and not self._received_any:
             if self._secure:
                 return f"{reason}: {_NOTHING_CAME}; {_SECURE_CLIENT}"

@@ -672,7 +672,7 @@ def test_a_wrong_passphrase_is_a_connection_error_that_says_what_it_most_likely_
     (tmp_path / "wrong").chmod(0o600)
     result = bokbok("call", secure, "--user", "myuser", "--passphrase-file", tmp_path / "wrong", "1")
     assert result.status == Status.CONNECTION
-    assert "most likely the key is wrong" in result.err
+    assert "the key is wrong" in result.err
     assert "wrong secret" not in result.err
 
 

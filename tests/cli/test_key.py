@@ -124,5 +124,5 @@ def test_what_is_no_text_in_the_terminals_encoding_is_told(terminal, tmp_path):
     on.wait_for(b"Passphrase: ")
     on.type(b"p\xe4ssword\n")
     assert on.end() == Status.FILE
-    assert b"file error: what was typed is no text in the terminal's encoding" in on.shown
+    assert b"file error: what was typed is not text in the terminal's encoding" in on.shown
     assert b"Traceback" not in on.shown

@@ -107,7 +107,7 @@ def test_what_is_no_toml_is_refused_by_its_place(users_file, text, why):
 
 
 def test_what_is_no_utf_8_is_refused_by_its_place(users_file):
-    assert refusal(users_file(b'alice = "hunter2\xff"')).endswith("no UTF-8 at byte 16")
+    assert refusal(users_file(b'alice = "hunter2\xff"')).endswith(": not valid UTF-8 at byte 16; expected NAME = \"passphrase\" or NAME = { key-file = \"FILE\" }")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_name_that_cannot_be_sent_is_refused(users_file):
         ("none.key", "No such file"),
         ("open.key", "mode 0644"),
         ("odd.key", "64 hexadecimal digits"),
-        (r"a\u0000b", "no path"),
+        (r"a\u0000b", "not a path"),
     ],
 )
 def test_a_key_file_that_cannot_be_used_is_refused_with_the_users_name(users_file, tmp_path, key_file, why):

@@ -117,7 +117,7 @@ def test_a_connection_is_shown_with_its_address_and_user(front: Any, serve: Any,
 
 
 def test_what_is_no_address_is_refused_at_once(front: Any) -> None:
-    with pytest.raises(AddressError, match="a port is from 0 to 65535"):
+    with pytest.raises(AddressError, match="expected a port from 0 to 65535"):
         front.open_connection("localhost:70000")
     with pytest.raises(AddressError, match="expected 'HOST:PORT'"):
         front.start_server(("udp", "localhost", 1))

@@ -549,7 +549,7 @@ def test_an_insecure_client_that_asked_and_heard_nothing_is_told_so_as_well() ->
     client.request("x")
     (event,) = client.receive_eof()
     assert isinstance(event, PeerFinished)
-    assert "the server is a secure one" in event.error.reason
+    assert "the server is secure" in event.error.reason
 
 
 def test_an_insecure_client_that_asked_nothing_is_told_no_more_than_the_end() -> None:

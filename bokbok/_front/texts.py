@@ -1,0 +1,69 @@
+"""What both front ends say, in errors and in the log: each text once."""
+
+from __future__ import annotations
+
+from ..address import Address, format_address
+from ..errors import ConnectionClosed, ConnectTimeout, RequestTimeout
+from .admission import error_text
+
+__all__ = [
+    "CANNOT_ACCEPT",
+    "CANNOT_TRAVEL",
+    "CLOSE_HANDLER_FAILED",
+    "HANDLER_FAILED",
+    "INTERNAL_ERROR",
+    "LOOK_UP_FAILED",
+    "NOT_SERVED",
+    "OPEN_HANDLER_FAILED",
+    "UNREADABLE_REQUEST",
+    "WAITS_FOR_ITSELF",
+    "internal_error",
+    "no_answer",
+    "no_connection",
+    "no_hello",
+    "open_handler_failed",
+    "took_nothing",
+]
+
+# For the log, with the connection or server in front.
+CANNOT_ACCEPT = "%r: cannot accept: %s; trying again"
+CANNOT_TRAVEL = "%r: the request handler's answer cannot travel: %s"
+CLOSE_HANDLER_FAILED = "%r: the close handler failed"
+HANDLER_FAILED = "%r: the request handler failed"
+INTERNAL_ERROR = "%r: internal error"
+LOOK_UP_FAILED = "%r: user_to_key failed; the user is refused"
+NOT_SERVED = "%r: a connection could not be served"
+OPEN_HANDLER_FAILED = "%r: the open handler failed"
+UNREADABLE_REQUEST = "%r: a request that cannot be read: %s"
+
+WAITS_FOR_ITSELF = "a handler cannot wait for its own server: the server waits for its handlers"
+
+
+def no_answer(timeout: float | None) -> RequestTimeout:
+    """A request whose time is over."""
+    return RequestTimeout(f"no answer within {timeout} s; the request may still be handled, and its answer is dropped")
+
+
+def no_connection(place: Address, timeout: float | None) -> ConnectTimeout:
+    """A connection that did not come about in time."""
+    return ConnectTimeout(f"cannot connect to {format_address(place)}: no answer within {timeout} s")
+
+
+def took_nothing(seconds: float) -> ConnectionClosed:
+    """The end of a connection whose peer does not read."""
+    return ConnectionClosed(f"the other end took nothing for {seconds} s of what was sent to it")
+
+
+def no_hello(seconds: float) -> ConnectionClosed:
+    """The end of a connection whose client has not said who it is."""
+    return ConnectionClosed(f"no hello came within {seconds} s; the client may be insecure, and the server is not")
+
+
+def open_handler_failed(error: BaseException) -> ConnectionClosed:
+    """The end of a connection whose open handler failed. It may have been there to refuse the connection."""
+    return ConnectionClosed(f"the open handler failed: {error_text(error)}")
+
+
+def internal_error(error: BaseException) -> ConnectionClosed:
+    """The end of a connection by a fault of this library, or of a profile: nobody must wait for what it prevented."""
+    return ConnectionClosed(f"an internal error: {type(error).__name__}; the log of this end has its traceback")
