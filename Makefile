@@ -10,7 +10,7 @@ CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test coverage lint chicken5 chicken4-check chicken4-image base-image images stand-in-images setup-interop setup-test setup-dev clean
+.PHONY: help interop test coverage lint chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-dev clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,13 @@ chicken4-image: ## build the image of CHICKEN 4 from the prefix CHICKEN4=/prefix
 	    -t bokbok/chicken4 .build/chicken4 || status=1; \
 	rm -rf .build/chicken4; \
 	exit $$status
+
+# EGG is an image, the command of a puppet or a server's address, where the image is not to be built.
+EGG ?=
+real-egg: setup-interop ## meet the real egg: its image, its format, the matrix, and a folder to send (EGG=IMAGE|ADDRESS: another)
+	@$(if $(EGG),:,tools/base-image)
+	$(if $(EGG),@:,DOCKER_BUILDKIT=0 docker build --target chicken4-egg -t bokbok/chicken4-egg chicken-reference)
+	$(BIN)/bokbok-interop meet $(or $(EGG),bokbok/chicken4-egg) $(ARGS)
 
 base-image: ## make the Dockerfiles' base image, where the engine cannot pull it (root)
 	tools/base-image

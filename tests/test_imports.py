@@ -19,7 +19,7 @@ WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
 FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
 LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "bokbok.service"}
 
-PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop")
+PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop", "bokbok_meet")
 
 BELOW: dict[str, set[str]] = {
     "bokbok/sexpr": {"bokbok.errors"},
@@ -31,6 +31,7 @@ BELOW: dict[str, set[str]] = {
     "interop/bokbok_traffic": LIBRARY,
     "interop/bokbok_calibrate": LIBRARY | {"bokbok.cli", "bokbok_traffic"},
     "interop/bokbok_interop": LIBRARY | {"bokbok.cli", "bokbok_traffic"},
+    "interop/bokbok_meet": LIBRARY | {"bokbok_traffic", "bokbok_calibrate", "bokbok_interop"},
 }
 """Of each package: what it may import of the project, besides itself."""
 
