@@ -109,6 +109,13 @@ class Counted(NonceScheme):
         """See `NonceScheme.spans`."""
         return box_spans(size, self.first if first and self.has_own_base(role) else "", self.zeros)
 
+    def counted(self, role: Role, number: int) -> str:
+        """See `NonceScheme.counted`."""
+        own = self.has_own_base(role)
+        count = number * self.step + (0 if own else self.client if role == "client" else self.server)
+        base = "the base of this direction's first box" if own else _BASES[self.base]
+        return f"{base} + {count}"
+
     def key_spans(self, size: int) -> list[Span]:
         """See `NonceScheme.key_spans`."""
         return box_spans(size, self._beside(), self.zeros)
@@ -255,6 +262,12 @@ class _CountedMaker:
             return bound(data)
 
         return call
+
+
+_BASES = {
+    "zero": "zero", "hello": "the base in the hello", "key": "the nonce of the session key's box",
+    "first": "the base of the first box",
+}  # fmt: skip
 
 
 def _other(role: Role) -> Role:

@@ -67,6 +67,10 @@ class NonceScheme(Strategy):
         """
         return [Span("box", 0, size)]
 
+    def counted(self, role: Role, number: int) -> str:
+        """What the nonce of that side's message number so-and-so (from 0) is, in words, where it does not travel."""
+        return ""
+
     def key_spans(self, size: int) -> list[Span]:
-        """The same for the session key's box."""
+        """The same as `spans` for the session key's box."""
         return [Span("box", 0, size)]
