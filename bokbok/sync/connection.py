@@ -1,22 +1,23 @@
 """A connection on a blocking socket: any thread may ask, each handler has a thread of its own.
 
-What this module knows: sockets, threads and locks. What it refuses to know: bytes; `bokbok.wire` has those.
+This module knows sockets, threads and locks; `bokbok.wire` knows the bytes, `bokbok._front` what a connection decides.
 
-**Who reads.** Switching from one thread to another costs more than all the rest of a small request, so no thread reads
-for the others by profession. Reading is a role that one thread has at a time (`_reading`), and these are the rules by
-which it changes hands:
+**Who reads.** The plain design has one thread per connection that reads for all others. Switching from one thread to
+another costs more than all the rest of a small request, so here reading is a role that one thread has at a time
+(`_reading`). These are the rules by which it changes hands:
 
-* The connection's *crew* are threads that do what there is to do: run a request's handler, or else read, or else leave.
-  A request is served by the thread that read it, which reads on afterwards. Where nothing else goes on it does so in as
-  few steps as can be (`_serve_alone`); so does a thread that asks while no other does (`_read_for`).
-* A handler may take for ever, so something must see to it that reading goes on and the next handler starts. As long
-  as handlers have been brisk, that is the watch: one thread for all connections, which looks every few milliseconds
-  whether things move on, and calls a crew thread where they do not. Once one was not brisk, a successor is called
-  before each handler, until many in a row were.
-* A thread that asks, and is the only one, reads for its own answer. Where it stops and nobody else reads, the watch
-  notices, and calls a crew thread.
-* An answer may wait a moment to be sent together with the next ones, where requests are there already; whoever is
-  called sends what it finds before it does anything else.
+* A connection's *workers* are threads that do what there is to do: run a request's handler, or else read, or else end.
+  A worker serves the request that it has read, and reads on afterwards. Where nothing else goes on it does so in as
+  few steps as can be (`_serve_alone`). So does a thread that asks while no other does (`_read_for`).
+* A handler may take for ever, so somebody must see to it that reading goes on and the next handler starts. Handlers are
+  *quick* as long as they return within `_QUICK_SECONDS`. While they are, the *watchdog* does it: one thread for all
+  connections (`threads.watch`), which looks every few milliseconds whether something has moved (`_moves`), and starts a
+  worker where nothing has. Once a handler was not quick, another worker is started before each handler (a *successor*),
+  until many in a row were quick.
+* A thread that asks, and is the only one, reads for its own answer. Where it stops and nobody else reads, the watchdog
+  notices, and starts a worker.
+* An answer may wait a moment to be sent together with the next ones, where requests are there already. Whoever is
+  started sends what it finds before it does anything else.
 """
 
 from __future__ import annotations
@@ -79,15 +80,15 @@ _BUNCH = 8
 """Answers that wait for each other at the most, to be sent together while a successor is on its way."""
 _PILE = 256 * 1024
 """Bytes of answers that may wait for whoever is sending; beyond them, handlers wait as well."""
-_BRISK_SECONDS = 0.0005
-"""A handler that takes longer is not brisk: others should have started meanwhile."""
-_BRISK_AGAIN = 100
-"""Brisk handlers after which the next ones are taken to be brisk, too; one that is not costs as many. On a busy machine
-a brisk handler is sometimes interrupted in the middle: if that is rarer, it changes nothing."""
-_MOST_BRISK = 300
-"""Brisk handlers that count at the most."""
+_QUICK_SECONDS = 0.0005
+"""A handler that takes longer is not quick: others should have started meanwhile."""
+_QUICK_AGAIN = 100
+"""Quick handlers after which the next ones are taken to be quick, too; one that is not costs as many. On a busy machine
+a quick handler is sometimes interrupted in the middle: if that is rarer, it changes nothing."""
+_MOST_QUICK = 300
+"""Quick handlers that count at the most."""
 _STILL = 20
-"""Looks of the watch without anything having moved, after which it looks elsewhere."""
+"""Looks of the watchdog without anything having moved, after which it looks elsewhere."""
 
 handler_of = threading.local()  # `.server`: whose handler this thread runs now
 
@@ -164,14 +165,14 @@ class Connection(Public[_Waiter]):
         # A mapping: pages that no message needs are never there, and most connections are idle most of the time.
         self._buffer = memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._lingering = False  # a thread reads and drops what still comes
-        self._successor = False  # a crew thread was called for that has not looked around yet
-        self._yielding = False  # the crew leaves reading to callers
-        self._brisk = _MOST_BRISK  # brisk handlers, less what those cost that were not
+        self._successor = False  # a worker was called for that has not looked around yet
+        self._yielding = False  # workers leave reading to callers
+        self._quick = _MOST_QUICK  # quick handlers, less what those cost that were not
         self._watched = False
         self._moves = 0  # changes whenever something has got on
-        self._moves_seen = 0  # what the watch has seen of it
+        self._moves_seen = 0  # what the watchdog has seen of it
         self._still = 0
-        self._was_late = False  # the watch, when nothing had moved
+        self._was_late = False  # the watchdog, when nothing had moved
         track(self)
 
     # What a user sees.
@@ -394,16 +395,16 @@ class Connection(Public[_Waiter]):
             while self._congested and not self._life.ended:
                 self._drained.wait()
 
-    # The crew, and who reads.
+    # The workers, and who reads.
 
-    def _start_crew(self) -> None:
+    def _start_worker(self) -> None:
         self._reading = True  # nobody else can have this connection yet
-        if not self._start(self._first_of_crew):
+        if not self._start(self._first_worker):
             with self._lock:
                 self._stop_reading()
 
-    def _first_of_crew(self) -> None:
-        """The first thread of the crew: a server's connection may begin with a hello."""
+    def _first_worker(self) -> None:
+        """The first worker: a server's connection may begin with a hello."""
         is_open = False
         try:
             is_open = self._wire.state != "hello" or self._read_hello()
@@ -413,9 +414,9 @@ class Connection(Public[_Waiter]):
             with self._lock:
                 self._stop_reading()
         if is_open:
-            self._crew()
+            self._worker()
 
-    def _crew(self) -> None:
+    def _worker(self) -> None:
         """Do what there is to do: run a handler, or else read, or else leave."""
         job: Job | None = None
         called = True
@@ -439,7 +440,7 @@ class Connection(Public[_Waiter]):
                         self._reading
                         or self._wire.state != "open"
                         or (
-                            ((self._yielding and not self._waiters) or (self._admission.running and self._is_brisk))
+                            ((self._yielding and not self._waiters) or (self._admission.running and self._is_quick))
                             and self._be_watched()
                         )
                     ):
@@ -449,7 +450,7 @@ class Connection(Public[_Waiter]):
             if over:
                 self._close_if_idle()
             if call:
-                self._start(self._crew)
+                self._start(self._worker)
             if job is not None:
                 self._handle(*job)
             elif read:
@@ -458,27 +459,27 @@ class Connection(Public[_Waiter]):
                 return
 
     @property
-    def _is_brisk(self) -> bool:
-        return self._brisk >= _BRISK_AGAIN
+    def _is_quick(self) -> bool:
+        return self._quick >= _QUICK_AGAIN
 
     def _cover(self) -> bool:
         """With the lock held, by a thread that is about to run a handler: whether to call a successor."""
         if self._successor or not (self._admission.ready or (not self._reading and self._wire.state == "open")):
             return False
-        if self._is_brisk and self._be_watched():
+        if self._is_quick and self._be_watched():
             return False
         self._successor = True
         return True
 
-    def _needs_crew(self) -> bool:
-        """With the lock held, by a thread that does not belong to the crew: whether to call one."""
+    def _needs_worker(self) -> bool:
+        """With the lock held, by a thread that is not a worker: whether to call one."""
         if self._successor or not (self._admission.ready or (not self._reading and self._wire.state == "open")):
             return False
         self._successor = True
         return True
 
     def _be_watched(self) -> bool:
-        """With the lock held: have the watch look after this connection. False if there is none."""
+        """With the lock held: have the watchdog look after this connection. False if there is none."""
         if not self._watched:
             self._moves_seen = self._moves
             self._still = 0
@@ -487,27 +488,27 @@ class Connection(Public[_Waiter]):
         return self._watched
 
     def _look_after(self, late: bool) -> bool:
-        """What the watch does, every few milliseconds. True if it is to come again."""
+        """What the watchdog does, every few milliseconds. True if it is to come again."""
         with self._lock:
             if self._moves != self._moves_seen or (late and not self._was_late):
-                # A watch that comes late was kept from running, as this connection's threads may have been: once.
+                # A watchdog that comes late was kept from running, as this connection's threads may have been: once.
                 self._was_late = late and self._moves == self._moves_seen
                 self._moves_seen = self._moves
                 self._still = 0
                 return True
             self._was_late = False
-            call = self._needs_crew()
+            call = self._needs_worker()
             if call:
                 self._yielding = False
                 if self._admission.running:
-                    self._brisk = 0
+                    self._quick = 0
             else:
                 self._still += 1
                 if self._still < _STILL and self._wire.state == "open":
                     return True
             self._watched = False
         if call:
-            self._start(self._crew)
+            self._start(self._worker)
         return False
 
     def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> bool:
@@ -567,12 +568,12 @@ class Connection(Public[_Waiter]):
             waiter.reads = False
             self._moves += 1
             self._stop_reading()
-            call = (not self._watched or bool(self._waiters)) and self._needs_crew()
+            call = (not self._watched or bool(self._waiters)) and self._needs_worker()
         if call:
-            self._start(self._crew)
+            self._start(self._worker)
 
     def _read(self) -> None:
-        """As one of the crew who has the role: take in what comes, until there is something better to do."""
+        """As a worker who has the role: take in what comes, until there is something better to do."""
         has_role = True
         try:
             while has_role:
@@ -598,12 +599,12 @@ class Connection(Public[_Waiter]):
                     self._stop_reading()
 
     def _start_alone(self, events: list[wire.Event]) -> RequestReceived | None:
-        """With the lock held, by one of the crew who has the role: if this is one request, whether to serve it at once.
+        """With the lock held, by a worker who has the role: if this is one request, whether to serve it at once.
 
-        That is what `_take_in` and `_crew` would do, in fewer steps: nothing else goes on here, handlers have been
-        brisk, and the watch sees to it that somebody reads. If so, the request is returned, and the role given back.
+        That is what `_take_in` and `_worker` would do, in fewer steps: nothing else goes on here, handlers have been
+        quick, and the watchdog sees to it that somebody reads. If so, the request is returned, and the role given back.
         """
-        if len(events) != 1 or not self._is_brisk or self._successor or self._on_request is None:
+        if len(events) != 1 or not self._is_quick or self._successor or self._on_request is None:
             return None
         event = events[0]
         if type(event) is not RequestReceived or not self._be_watched() or not self._admission.start_alone():
@@ -694,7 +695,7 @@ class Connection(Public[_Waiter]):
                 refused |= type(event) is RequestUnreadable
         # Whoever has got the only answer will ask again, and may read for itself then.
         self._yielding = answered and not waiters and not by_caller and not self._admission.ready
-        call = asked and by_caller and self._needs_crew()
+        call = asked and by_caller and self._needs_worker()
         if not (call or refused or rare):
             return
         data, overflow = b"", None
@@ -705,7 +706,7 @@ class Connection(Public[_Waiter]):
         self._lock.release()
         try:
             if call:
-                self._start(self._crew)
+                self._start(self._worker)
             if data:
                 self._transmit(data)
             if overflow is not None:
@@ -831,9 +832,9 @@ class Connection(Public[_Waiter]):
             self._end(texts.open_handler_failed(error), flush=True)
         with self._lock:
             run_on_close = self._life.open_handler_returned()
-            call = self._needs_crew()
+            call = self._needs_worker()
         if call:
-            self._start(self._crew)
+            self._start(self._worker)
         if run_on_close:
             self._run_on_close()
         self._close_if_idle()
@@ -870,7 +871,7 @@ class Connection(Public[_Waiter]):
             return None, error_text(error), started
 
     def _answer(self, id: int, answer: Any, failure: str | None, started: float) -> Exception | None:
-        """With the lock held: put an answer on its way, and note how brisk the handler was.
+        """With the lock held: put an answer on its way, and note how quick the handler was.
 
         Returns:
             Why the answer cannot travel; it is an error's text then.
@@ -880,10 +881,10 @@ class Connection(Public[_Waiter]):
             problem = self._life.answer(id, answer)
         else:
             self._life.fail(id, failure)
-        if time.monotonic() - started >= _BRISK_SECONDS:
-            self._brisk = max(0, self._brisk - _BRISK_AGAIN)
-        elif self._brisk < _MOST_BRISK:
-            self._brisk += 1
+        if time.monotonic() - started >= _QUICK_SECONDS:
+            self._quick = max(0, self._quick - _QUICK_AGAIN)
+        elif self._quick < _MOST_QUICK:
+            self._quick += 1
         self._moves += 1
         return problem
 
@@ -1049,7 +1050,7 @@ def open_connection(
     connection = Connection(sock, protocol, peer_address(sock, place), settings)
     connection._opened()  # whatever becomes of it from here on is its end
     connection._send_now()  # the hello
-    connection._start_crew()
+    connection._start_worker()
     return connection
 
 

@@ -152,7 +152,7 @@ class Server(PublicServer):
         connection = Connection(sock, protocol, peer_address(sock, self.address), self._settings, server=self)
         with self._changed:
             self._roster.add(connection)
-        connection._start_crew()
+        connection._start_worker()
 
     def _forked(self) -> None:
         """See `_fork`."""

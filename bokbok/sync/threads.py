@@ -1,7 +1,7 @@
-"""Threads for handlers: one each while it runs, kept for the next when it is done; and the watch.
+"""Threads for handlers: one each while it runs, kept for the next when it is done; and the watchdog.
 
-What this module knows: how to run a function elsewhere, at once, without a bound on how many. What it refuses to
-know: what it runs. The bounds are its callers' (`Limits`). The standard pool is not used because it has a fixed size:
+This module knows how to run a function elsewhere, at once, without a bound on how many. The bounds are its callers'
+(`Limits`). The standard pool is not used because it has a fixed size:
 a handler may wait for another one, and a full pool would then never move again.
 """
 
@@ -71,10 +71,10 @@ def _work(worker: _Worker) -> None:
 
 
 _WATCH_SECONDS = 0.003
-"""From one look of the watch to the next: how long a slow handler can hold up others before that is noticed."""
+"""From one look of the watchdog to the next: how long a slow handler can hold up others before that is noticed."""
 
 _LATE_SECONDS = 2 * _WATCH_SECONDS
-"""After which the watch itself was kept from running: the machine is busy."""
+"""After which the watchdog itself was kept from running: the machine is busy."""
 
 _watched: list[Callable[[bool], bool]] = []
 _watching = False
