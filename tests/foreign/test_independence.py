@@ -24,5 +24,7 @@ def test_nothing_of_the_project_is_imported() -> None:
     assert len(SOURCES) > 30
     for path in SOURCES:
         for name in imported(path):
-            assert name.split(".")[0] not in ("bokbok", "bokbok_interop"), path
+            if name == "bokbok_interop.vectors" and path.is_relative_to(HERE):
+                continue  # what CHICKEN itself wrote, for the tests to compare with
+            assert not name.startswith("bokbok"), path
             assert not name.startswith("tests.") or name.startswith(("tests.foreign", "tests.support.foreign")), path

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .format import Format
+from .layers.encoding import join, split
 from .layers.hello import Packet, Raw, Steps
 from .layers.packet_type import INSIDE
 from .registry import CannotCarry, Nonsense
@@ -177,6 +178,20 @@ class Endpoint:
             raise Nonsense(f"a nonces' base of {len(base)} bytes")
         self.state.memory["base"] = base
 
+    @property
+    def base_field(self) -> bool:
+        return self.fmt.secure and self.fmt.nonce.base_field
+
+    def base_datum(self, fallback: str) -> Datum:
+        base = self.fmt.nonce.travelling(self.state, KEY) or b""
+        return self.fmt.encoding.pack_datum(b"", base, UNSENT, fallback)
+
+    def take_base_datum(self, datum: Datum, fallback: str) -> None:
+        _, base = self.fmt.encoding.unpack_datum(datum, UNSENT, fallback)
+        if len(base) != NONCE_SIZE:
+            raise Nonsense(f"a nonces' base of {len(base)} bytes")
+        self.state.memory["base"] = base
+
     def send_key(self) -> None:
         place, nonce, sealed = self._seal_key()
         self._write_packet(KEY, self.fmt.encoding.pack(nonce, sealed, place), self._shape(KEY, place), None)
@@ -258,7 +273,7 @@ class Endpoint:
         place = self._place(KEY, True)
         beside = fmt.nonce.travelling(state, KEY) if place != UNSENT else None
         nonce = fmt.nonce.outgoing(state, KEY, None)
-        sealed = fmt.cipher.seal(state, KEY, nonce, plaintext)
+        sealed = join(nonce, fmt.cipher.seal(state, KEY, nonce, plaintext), fmt.nonce.key_nonce)
         state.session_key = fmt.session_key.used(key, state)
         return place, nonce if beside is None else beside, sealed
 
@@ -378,7 +393,9 @@ class Endpoint:
         fmt, state = self.fmt, self.state
         if not state.user_key:
             raise Nonsense("an unknown user")
+        own, sealed = split(sealed, fmt.nonce.key_nonce)
         nonce = fmt.nonce.incoming(state, KEY, sent)
+        nonce = own or nonce
         plaintext = fmt.body.incoming(state, KEY, fmt.cipher.open(state, KEY, nonce, sealed))
         state.session_key = fmt.session_key.used(fmt.session_key.unwrap(plaintext, state), state)
 

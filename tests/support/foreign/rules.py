@@ -49,7 +49,8 @@ def coupled(fmt: Format) -> Format:
             wanted = TypeSymbol(**{**vars(fmt.packet_type), "place": ALONE if fmt.framing.datums_only else INSIDE})
             fmt = fmt.with_layers(packet_type=wanted)
     if fmt.secure and isinstance(fmt.nonce, RandomBase) and fmt.nonce.where == RandomBase.INSIDE:
-        fmt = fmt.with_layers(session_key=TrailingMaterial(NONCE_BASE, NONCE_SIZE))
+        form = getattr(fmt.session_key, "form", "")  # a base in a list where a key alone would be a literal
+        fmt = fmt.with_layers(session_key=TrailingMaterial(NONCE_BASE, NONCE_SIZE, form))
     return fmt
 
 

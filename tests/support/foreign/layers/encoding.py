@@ -77,26 +77,28 @@ class BoxEncoding(Strategy):
 
     def pack(self, nonce: bytes, sealed: bytes, place: str) -> bytes:
         """The body of a packet: the box with its nonce at `place`."""
-        return self.encode(_join(nonce, sealed, place))
+        return self.encode(join(nonce, sealed, place))
 
     def unpack(self, body: bytes, place: str) -> tuple[bytes, bytes]:
         """The nonce (empty if unsent) and the box that are in a packet's body."""
-        return _split(self.decode(body), place)
+        return split(self.decode(body), place)
 
     def pack_datum(self, nonce: bytes, sealed: bytes, place: str, fallback: str) -> Datum:
         """As `pack`, as a datum."""
-        return self.to_datum(_join(nonce, sealed, place), fallback)
+        return self.to_datum(join(nonce, sealed, place), fallback)
 
     def unpack_datum(self, datum: Datum, place: str, fallback: str) -> tuple[bytes, bytes]:
         """As `unpack`, from a datum."""
-        return _split(self.from_datum(datum, fallback), place)
+        return split(self.from_datum(datum, fallback), place)
 
 
-def _join(nonce: bytes, sealed: bytes, place: str) -> bytes:
+def join(nonce: bytes, sealed: bytes, place: str) -> bytes:
+    """A box with 24 bytes at their place."""
     return {FRONT: nonce + sealed, BEHIND: sealed + nonce, UNSENT: sealed}[place]
 
 
-def _split(box: bytes, place: str) -> tuple[bytes, bytes]:
+def split(box: bytes, place: str) -> tuple[bytes, bytes]:
+    """The 24 bytes (none if unsent), and the box."""
     if place == UNSENT:
         return b"", box
     if len(box) < NONCE_SIZE:

@@ -62,6 +62,17 @@ class Greeting(Protocol):
     def take_base(self, body: bytes) -> None:
         """Takes the base out of it."""
 
+    @property
+    def base_field(self) -> bool:
+        """Whether the nonces have a base that is a field of the hello's datum."""
+        raise NotImplementedError
+
+    def base_datum(self, fallback: str) -> Datum:
+        """That field."""
+
+    def take_base_datum(self, datum: Datum, fallback: str) -> None:
+        """Takes the base out of it."""
+
     def send_key(self) -> None:
         """Sends the packet of the boxed session key."""
 
@@ -330,6 +341,7 @@ class OnePacket(WithLiteral):
         yield "without framing a packet holds one datum"
 
 
+BASE = Symbol("nonce")
 LIST = "list"
 ALIST = "alist"
 TWO_LISTS = "two lists"
@@ -392,8 +404,9 @@ class OneDatum(WithLiteral):
             io.send(write([names[0], user], io.dialect))
             io.send(write([names[1], box], io.dialect), KEY)
         else:
-            pairs = [_pair(name, value) for name, value in zip(names, (user, box), strict=True)]
-            items: list[Datum] = pairs if self.container == ALIST else [user, box]
+            items: list[Datum] = [user, box, *([io.base_datum(self.box_form)] if io.base_field else [])]
+            if self.container == ALIST:
+                items = [_pair(name, value) for name, value in zip([*names, BASE], items, strict=False)]
             io.send(write([*self._first(), *items], io.dialect))
         yield from ()
 
@@ -407,11 +420,15 @@ class OneDatum(WithLiteral):
             box = _named(read_one((yield Packet(KEY))), names[1])
         else:
             first = self._first()
-            if not isinstance(datum, list) or datum[: len(first)] != first or len(datum) != len(first) + 2:
+            count = len(first) + 2 + io.base_field
+            if not isinstance(datum, list) or datum[: len(first)] != first or len(datum) != count:
                 raise Nonsense("a hello of another shape")
-            user, box = datum[len(first) :]
+            fields = datum[len(first) :]
             if self.container == ALIST:
-                user, box = _second(user, names[0]), _second(box, names[1])
+                fields = [_second(field, name) for field, name in zip(fields, [*names, BASE], strict=False)]
+            user, box, *base = fields
+            for one in base:
+                io.take_base_datum(one, self.box_form)
             io.identify(username_of(user, self.username))
         io.open_key_datum(box, self.box_form)
 

@@ -33,6 +33,11 @@ class NonceScheme(Strategy):
 
     base_packet = False
     """Whether a packet before the session key's carries what `travelling` gives for it."""
+    base_field = False
+    """Whether a field of the hello's datum, behind the session key's, carries it."""
+
+    key_nonce = UNSENT
+    """Where the session-key box has a nonce of its own, beside whatever else travels with it."""
 
     def travelling(self, state: State, packet: str) -> bytes | None:
         """What travels beside the next box if it is not the nonce that the box is made with."""
@@ -165,32 +170,50 @@ class RandomBase(NonceScheme):
     server_base: str = "the client's"
 
     INSIDE = "inside"
-    """The base is in the session-key box, behind the key; that box has the nonce of zeros."""
+    """The base is in the session-key box, beside the key."""
     PACKET = "packet"
     """The base is a packet of its own before the session key's."""
+    FIELD = "field"
+    """The base is a field of its own in the hello's datum, behind the session key's."""
+
+    NEXT = "base + 1"
+    OWN_FRONT = "its own in front"
+    OWN_BEHIND = "its own behind"
+    """What the session-key box is made with, besides `base` and `zero`."""
+
+    OWN = "its own"
+    ZEROS = "zeros"
+    """What the server counts from, besides `the client's`: a base that its first box brings, or zeros."""
 
     @classmethod
     def draw(cls, rng: Random) -> RandomBase:
-        where = rng.choices([FRONT, BEHIND, cls.INSIDE, cls.PACKET], [6, 2, 1, 1])[0]
-        key_box = ZEROS if where == cls.INSIDE or rng.random() < 0.15 else "base"
-        own = where in (FRONT, BEHIND) and rng.random() < 0.15
-        client_first = 0 if key_box == ZEROS or rng.random() < 0.15 else 1
-        server_first = 0 if own else rng.choice([0, 1])
-        base = "its own" if own else "the client's"
-        return cls(rng.choice(["big", "little"]), where, key_box, client_first, server_first, base)
+        where = rng.choices([FRONT, BEHIND, cls.INSIDE, cls.PACKET, cls.FIELD], [6, 4, 2, 2, 2])[0]
+        others = [ZEROS, cls.OWN_FRONT, cls.OWN_BEHIND]
+        key_box = rng.choices([*others, "base", cls.NEXT], [3, 3, 3, *((0, 0) if where == cls.INSIDE else (7, 1))])[0]
+        bases = [cls.OWN] if where in (FRONT, BEHIND) else []
+        server_base = rng.choices(["the client's", cls.ZEROS, *bases], [14, 2, *[3 for _ in bases]])[0]
+        client_first = {cls.NEXT: 2, "base": 1}.get(key_box, 0)
+        if key_box == "base" and rng.random() < 0.15:
+            client_first = 0
+        server_first = rng.choice([0, 1]) if server_base == "the client's" else 0
+        return cls(rng.choice(["big", "little"]), where, key_box, client_first, server_first, server_base)
 
     def text(self) -> str:
         where = {
             FRONT: "in front of the session-key box",
             BEHIND: "behind the session-key box",
-            self.INSIDE: "behind the key in the session-key box",
+            self.INSIDE: "in the session-key box",
             self.PACKET: "in a packet of its own before the session key's",
+            self.FIELD: "in a field of its own behind the session key's",
         }[self.where]
+        nonce = {"base": "the base"}.get(self.key_box, self.key_box)
         server = f"base + {self.server_first}"
-        if self.server_base == "its own":
+        if self.server_base == self.OWN:
             server = f"a base of its own, sent {self.where} with its first box"
+        elif self.server_base == self.ZEROS:
+            server = f"zeros + {self.server_first}"
         return (
-            f"a random base, {where}, whose nonce is {'zero' if self.key_box == ZEROS else 'the base'}; incremented "
+            f"a random base, {where}, whose nonce is {nonce}; incremented "
             f"{self.endian}-endian: the client's messages from base + {self.client_first}, the server's from {server}"
         )
 
@@ -198,14 +221,20 @@ class RandomBase(NonceScheme):
         found = []
         if self.where == self.INSIDE:
             found.append("the random base is sent in the session-key box, as its trailing material")
-        if self.where == self.PACKET:
-            found.append("the random base is sent in a packet of its own")
+        if self.where in (self.PACKET, self.FIELD):
+            found.append(f"the random base is sent in a {self.where} of its own")
         if self.where != self.INSIDE and self.key_box == ZEROS:
             found.append("the random base is for messages; the session-key box beside it has the nonce of zeros")
-        if self.key_box != ZEROS and not self.client_first:
+        if self.key_nonce != UNSENT:
+            found.append("the random base is for messages; the session-key box has a random nonce besides")
+        if self.key_box == self.NEXT:
+            found.append("the session-key box has the number behind the base")
+        if self.key_box == "base" and not self.client_first:
             found.append("the base, which the session-key box has used, serves the first message again")
-        if self.server_base == "its own":
+        if self.server_base == self.OWN:
             found.append("the server sends a random base of its own with its first box")
+        if self.server_base == self.ZEROS:
+            found.append("the server counts from zeros")
         return found
 
     def objections(self, fmt: Format) -> Iterator[str]:
@@ -213,14 +242,24 @@ class RandomBase(NonceScheme):
             yield "a base in the session-key box is its trailing material"
         if self.where == self.PACKET and fmt.hello.kind != "two packets":
             yield "a base has a packet of its own where the session key has"
+        if self.where == self.FIELD and getattr(fmt.hello, "container", "") not in ("list", "alist"):
+            yield "a base has a field of its own in a hello of one datum"
 
     @property
     def base_packet(self) -> bool:  # type: ignore[override]
         return self.where == self.PACKET
 
+    @property
+    def base_field(self) -> bool:  # type: ignore[override]
+        return self.where == self.FIELD
+
+    @property
+    def key_nonce(self) -> str:  # type: ignore[override]
+        return {self.OWN_FRONT: FRONT, self.OWN_BEHIND: BEHIND}.get(self.key_box, UNSENT)
+
     def _own(self, state: State, packet: str, sending: bool) -> bool:
         """Whether this box is one of a server that has a base of its own."""
-        return self.server_base == "its own" and packet == MESSAGE and sending == (state.role != CLIENT)
+        return self.server_base == self.OWN and packet == MESSAGE and sending == (state.role != CLIENT)
 
     def place(self, state: State, packet: str, sending: bool) -> str:
         if self.where not in (FRONT, BEHIND):
@@ -238,7 +277,9 @@ class RandomBase(NonceScheme):
 
     def outgoing(self, state: State, packet: str, message: Message | None) -> bytes:
         if packet == KEY:
-            return ZERO if self.key_box == ZEROS else self.travelling(state, KEY)
+            if self.key_nonce != UNSENT:
+                return state.random(NONCE_SIZE)
+            return ZERO if self.key_box == ZEROS else self._key_nonce(self.travelling(state, KEY))
         if self._own(state, packet, True):
             self.travelling(state, MESSAGE)
         return self._next(state, state.role)
@@ -247,14 +288,21 @@ class RandomBase(NonceScheme):
         if packet == KEY:
             if sent:
                 state.memory["base"] = sent
-            return ZERO if self.key_box == ZEROS else state.memory["base"]
+            return ZERO if self.key_box == ZEROS or self.key_nonce != UNSENT else self._key_nonce(state.memory["base"])
         if sent:
             state.memory["own base"] = sent
         return self._next(state, other(state.role))
 
+    def _key_nonce(self, base: bytes) -> bytes:
+        return self._beyond(base, 1 if self.key_box == self.NEXT else 0)
+
     def _next(self, state: State, role: str) -> bytes:
-        own = role != CLIENT and self.server_base == "its own"
-        base: bytes = state.memory["own base" if own else "base"]
-        step = state.take(f"nonces of {role}", self.client_first if role == CLIENT else self.server_first)
+        names = {self.OWN: "own base", self.ZEROS: ""}
+        name = names.get(self.server_base, "base") if role != CLIENT else "base"
+        base: bytes = state.memory[name] if name else ZERO
+        first = self.client_first if role == CLIENT else self.server_first
+        return self._beyond(base, state.take(f"nonces of {role}", first))
+
+    def _beyond(self, base: bytes, step: int) -> bytes:
         number = (int.from_bytes(base, self.endian) + step) % 256**NONCE_SIZE  # type: ignore[arg-type]
         return number.to_bytes(NONCE_SIZE, self.endian)  # type: ignore[arg-type]

@@ -69,18 +69,30 @@ class TrailingMaterial(SessionKey):
 
     trailing: str = "zeros"
     size: int = 32
+    form: str = ""
+    """How a base of nonces stands there: raw behind the key (empty), raw before it (`before`), or as CHICKEN writes a
+    list of the two, in a literal form."""
+
+    BEFORE = "before"
 
     @classmethod
     def draw(cls, rng: Random) -> TrailingMaterial:
         trailing = rng.choice(["zeros", "random", "user", NONCE_BASE])
         sizes = {"user": [0], NONCE_BASE: [NONCE_SIZE]}
-        return cls(trailing, rng.choice(sizes.get(trailing, [1, 4, 8, 16, 24, 32])))
+        form = cls.draw_form(rng) if trailing == NONCE_BASE else ""
+        return cls(trailing, rng.choice(sizes.get(trailing, [1, 4, 8, 16, 24, 32])), form)
+
+    @classmethod
+    def draw_form(cls, rng: Random) -> str:
+        """A form of a base."""
+        return rng.choice(["", "", cls.BEFORE, BLOB, U8VECTOR, STRING])
 
     def text(self) -> str:
         if self.trailing == "user":
             return "32 raw bytes, the username behind them"
         if self.trailing == NONCE_BASE:
-            return f"32 raw bytes, the nonces' base ({NONCE_SIZE} bytes) behind them"
+            place = {"": "behind them", self.BEFORE: "before them"}.get(self.form, f"in a list of {self.form} literals")
+            return f"32 raw bytes, the nonces' base ({NONCE_SIZE} bytes) {place}"
         return f"32 raw bytes, {self.size} {'zero' if self.trailing == 'zeros' else 'random'} bytes behind them"
 
     def objections(self, fmt: Format) -> Iterator[str]:
@@ -94,10 +106,21 @@ class TrailingMaterial(SessionKey):
             return key + bytes(self.size)
         material = state.random(self.size)
         if self.trailing == NONCE_BASE:
-            state.memory["base"] = material
+            material = state.memory.setdefault("base", material)
+            if self.form == self.BEFORE:
+                return material + key
+            if self.form:
+                return write([as_literal(key, self.form), as_literal(material, self.form)])
         return key + material
 
     def unwrap(self, plaintext: bytes, state: State) -> bytes:
+        if self.form == self.BEFORE:
+            plaintext = plaintext[self.size :] + plaintext[: self.size]
+        elif self.form:
+            both = read_one(plaintext)
+            if not isinstance(both, list):
+                raise Nonsense("a session key and a base that are no list")
+            plaintext = b"".join(from_literal(one, self.form) for one in both)
         key, behind = plaintext[:KEY_SIZE], plaintext[KEY_SIZE:]
         expected = len(to_bytes(state.user or "")) if self.trailing == "user" else self.size
         if len(behind) != expected:
