@@ -6,6 +6,7 @@ how the boxes were found.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,16 @@ from bokbok.wire.packets import PacketForm
 from .encoding import texts_in
 from .nonce import Opened
 
-__all__ = ["Places", "contents_of", "literal_template", "packet_form", "user_templates", "value_of", "with_base"]
+__all__ = [
+    "Places",
+    "base_in",
+    "contents_of",
+    "literal_template",
+    "packet_form",
+    "user_templates",
+    "value_of",
+    "with_base",
+]
 
 
 def value_of(text: bytes, encoding: str) -> bytes | None:
@@ -36,23 +46,12 @@ def contents_of(contents: list[bytes], user: bytes) -> Iterator[tuple[Template, 
         user: the username, which may stand in them.
     """
     sizes = {len(content) for content in contents}
-    parts = texts_in(contents[0])
-    for part in parts:
-        if len(part.value) != 32:
-            continue
-        before, after = contents[0][: part.start], contents[0][part.end :]
-        keys = []
-        for content in contents:
-            try:
-                value, end = ENCODINGS[part.encoding].parse(content, part.start, -1)
-            except (BokbokError, ValueError):
-                break
-            if content[: part.start] != before or content[end:] != after or len(value) != 32:
-                break
-            keys.append(value)
-        else:
-            parts_of = [*_with_user(before, user), Field("key", part.encoding), *_with_user(after, user)]
-            yield Template(tuple(parts_of)), keys
+    for template in _textual_contents(contents[0], user):
+        with contextlib.suppress(BokbokError, ValueError):
+            read = [template.read(content, _SIZES) for content in contents]
+            named = [values | {"user": user} for values in read]
+            if all(template.write(n) == content for n, content in zip(named, contents, strict=True)):
+                yield template, [values["key"] for values in read]
     if len(sizes) == 1:
         size = sizes.pop()
         for start in dict.fromkeys((0, size - 32, *range(max(0, size - 31)))):
@@ -70,11 +69,23 @@ def contents_of(contents: list[bytes], user: bytes) -> Iterator[tuple[Template, 
                 same = len(found) == 1 and (len(contents) > 1 or (len(text) >= _WORD and text.isascii()))
                 pieces += _with_user(text, user) if same else [Field("any", "raw", b - a)]
             yield Template(tuple(pieces)), [content[start : start + 32] for content in contents]
-            if start == 0 and size >= 56:
-                yield (
-                    Template((Field("key"), Field("nonce"), *([Field("any", "raw", size - 56)] if size > 56 else []))),
-                    [content[:32] for content in contents],
-                )
+
+
+def _textual_contents(content: bytes, user: bytes) -> Iterator[Template]:
+    """Templates with the session key as text, and perhaps a base of nonces as text beside it."""
+    parts = texts_in(content)
+    for key in parts:
+        if len(key.value) != _SIZES["key"]:
+            continue
+        beside = [b for b in parts if len(b.value) == _BASE and (b.end <= key.start or b.start >= key.end)]
+        for base in (None, *beside):
+            fields: Places = [(key.start, key.end, Field("key", key.encoding))]
+            if base is not None:
+                fields.append((base.start, base.end, Field("nonce", base.encoding)))
+            pieces: list[bytes | Field] = []
+            for piece in literal_template(content, fields).parts:
+                pieces += _with_user(piece, user) if isinstance(piece, bytes) else [piece]
+            yield Template(tuple(pieces))
 
 
 def _with_user(literal: bytes, user: bytes) -> list[bytes | Field]:
@@ -89,18 +100,36 @@ _TELLING = 3
 """Bytes of a username that do not stand somewhere by chance."""
 
 
-def with_base(template: Template) -> Template:
-    """The same content, 24 bytes behind the key being a base of nonces."""
-    parts: list[bytes | Field] = []
-    for part in template.parts:
-        size = part.size if isinstance(part, Field) and part.name == "any" else 0
-        if size >= 24 and Field("nonce") not in parts:
-            parts.append(Field("nonce"))
-            if size > 24:
-                parts.append(Field("any", "raw", size - 24))
-        else:
-            parts.append(part)
-    return Template(tuple(parts))
+def with_base(template: Template) -> Iterator[Template]:
+    """The same content, some 24 bytes beside the key being a base of nonces: each way to take it so."""
+    if "nonce" in template.fields():
+        yield template
+    for index, part in enumerate(template.parts):
+        if isinstance(part, Field) and part.name != "any":
+            continue
+        size = part.size if isinstance(part, Field) else len(part)
+        for at in dict.fromkeys((0, size - _BASE)) if size >= _BASE else ():
+            inner = [*_slice(part, 0, at), Field("nonce"), *_slice(part, at + _BASE, size)]
+            yield Template((*template.parts[:index], *inner, *template.parts[index + 1 :]))
+
+
+def _slice(part: bytes | Field, start: int, end: int) -> list[bytes | Field]:
+    """Some bytes of a part."""
+    if start == end:
+        return []
+    return [part[start:end] if isinstance(part, bytes) else Field("any", "raw", end - start)]
+
+
+def base_in(template: Template, content: bytes) -> bytes | None:
+    """The base of nonces in what is in a session key's box; `None` if it does not fit."""
+    try:
+        return template.read(content, _SIZES).get("nonce")
+    except (BokbokError, ValueError):
+        return None
+
+
+_BASE = 24
+_SIZES = {"key": 32, "nonce": _BASE}
 
 
 Places = list[tuple[int, int, Field]]

@@ -7,7 +7,7 @@ framings, messages, and what is in the box.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nacl.exceptions
@@ -70,6 +70,8 @@ class KeyBox:
         content: what is in it.
         zeros: zero bytes in front of its tag.
         base: place of the nonces' base in the hello: packet, start, end, encoding; `None` where there is none.
+        lead: 24 bytes that stand in front of it, and of its nonce, within the same encoded bytes; mostly none.
+        tail: the same behind it.
     """
 
     packet: int
@@ -85,6 +87,8 @@ class KeyBox:
     content: bytes = field(repr=False)
     zeros: int = 0
     base: Place | None = None
+    lead: bytes = b""
+    tail: bytes = b""
 
 
 MOST_ATTEMPTS = 400_000
@@ -157,7 +161,7 @@ class Oracle:
         return None
 
     def look(self, index: int, part: Seen, bases: list[tuple[Place, bytes]], phase: int) -> KeyBox | None:
-        """Whether a window is the box.
+        """Whether a window is the box, or it and 24 bytes more.
 
         Args:
             index: of its packet.
@@ -165,6 +169,20 @@ class Oracle:
             bases: what the nonce may be counted from, and where it stands.
             phase: see `find`.
         """
+        found = self._look(index, part, bases, phase)
+        # Raw bytes need not be taken together: there what stands beside the box is looked for by itself.
+        if found is not None or part.encoding == "raw":
+            return found
+        value = part.value
+        for lead, inner, tail in ((b"", value[:-24], value[-24:]), (value[:24], value[24:], b"")):
+            found = self._look(index, replace(part, value=inner), bases, phase)
+            if found is None and phase == 1:
+                found = self._next(index, replace(part, value=inner), lead + tail)
+            if found is not None:
+                return replace(found, lead=lead, tail=tail)
+        return None
+
+    def _look(self, index: int, part: Seen, bases: list[tuple[Place, bytes]], phase: int) -> KeyBox | None:
         if phase == 0:
             return self._sent(index, part)
         if len(part.value) < 48:
@@ -174,6 +192,15 @@ class Oracle:
         if phase == 4:
             return self._counted(index, part, LAYOUTS[:2], DIRECTIONS)
         return self._zero(index, part) or self._based(index, part, bases, phase)
+
+    def _next(self, index: int, part: Seen, base: bytes) -> KeyBox | None:
+        """Whether it opens with the number behind a base that stands beside it."""
+        for layout in LAYOUTS[:2] if len(part.value) >= 48 else ():
+            used = counted(base, layout, 1)
+            found = self._open(part.value, used)
+            if found:
+                return self._made(index, part, "base", used, found, layout=layout, count=1)
+        return None
 
     @staticmethod
     def _raw(packet: bytes, user: bytes, *, wide: bool) -> Iterator[Seen]:
@@ -251,7 +278,8 @@ class Oracle:
             found = self._open(part.value, base)
             if found:
                 return self._made(index, part, "base", base, found, base=place)
-            for layout in LAYOUTS[:2] if phase == 1 else ():
+            beside = place[0] == index and part.encoding == "raw" and (place[2] == part.start or place[1] == part.end)
+            for layout in LAYOUTS[:2] if phase == 1 or beside else ():
                 used = counted(base, layout, 1)
                 found = self._open(part.value, used)
                 if found:

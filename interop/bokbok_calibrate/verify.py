@@ -359,7 +359,8 @@ class _Boxes:
         inner["key"] = self.session
         if hello.content.write(inner) != content:
             raise Mismatch("what is in the session key's box is written otherwise")
-        sizes = {"key": len(side.box), "nonce": self._server.base_size}
+        sizes = {"nonce": self._server.base_size}
+        sizes["key"] = hello.key_field.fixed(sizes | {"key": len(side.box)}) or 0
         for template, packet in zip(hello.packets, packets, strict=True):
             if template.write(template.read(packet, sizes)) != packet:
                 raise Mismatch("a packet of the hello is written otherwise")

@@ -6,9 +6,10 @@ import os
 
 import pytest
 
+from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.hello import Field, Template
 from bokbok.wire.packets import PacketForm
-from bokbok_calibrate.hello import contents_of, literal_template, packet_form, user_templates, with_base
+from bokbok_calibrate.hello import base_in, contents_of, literal_template, packet_form, user_templates, with_base
 from bokbok_calibrate.nonce import Opened
 
 ONE, TWO = b"\x01" * 31 + b"\xf1", b"\x02" * 31 + b"\xf2"
@@ -43,11 +44,28 @@ def test_a_session_key_may_stand_behind_what_changes() -> None:
     assert found == [(Field("any", "raw", 16), KEY)]
 
 
-def test_a_base_of_nonces_may_stand_behind_the_key() -> None:
-    some = [template.parts for template, _ in contents_of([ONE + bytes(24), TWO + bytes(24)], b"myuser")]
-    assert (KEY, BASE) in some
-    assert with_base(Template((KEY, Field("any", "raw", 30)))).parts == (KEY, BASE, Field("any", "raw", 6))
-    assert with_base(Template((KEY, Field("any", "raw", 8)))).parts == (KEY, Field("any", "raw", 8))
+def any_(size: int) -> Field:
+    return Field("any", "raw", size)
+
+
+def test_a_base_of_nonces_may_stand_anywhere_beside_the_key() -> None:
+    def bases(*parts: bytes | Field) -> list[tuple[bytes | Field, ...]]:
+        return [template.parts for template in with_base(Template(parts))]
+
+    assert bases(KEY, any_(30)) == [(KEY, BASE, any_(6)), (KEY, any_(6), BASE)]
+    assert bases(any_(24), KEY) == [(BASE, KEY)]
+    assert bases(KEY, bytes(24)) == [(KEY, BASE)]  # it is the same in every connection that was recorded
+    assert bases(KEY, any_(8), b"literal") == []
+
+
+@pytest.mark.parametrize("form", ["blob", "u8vector", "string"])
+def test_a_base_of_nonces_may_stand_beside_the_key_as_text(form: str) -> None:
+    keys, bases = [os.urandom(32), os.urandom(32)], [os.urandom(24), os.urandom(24)]
+    write = ENCODINGS[form].encode
+    contents = [b"(" + write(key) + b" " + write(base) + b")" for key, base in zip(keys, bases, strict=True)]
+    found = next((template, got) for template, got in contents_of(contents, b"myuser") if "nonce" in template.fields())
+    assert found == (Template((b"(", Field("key", form), b" ", Field("nonce", form), b")")), keys)
+    assert [base_in(found[0], content) for content in contents] == bases
 
 
 def test_all_but_the_fields_is_literal() -> None:

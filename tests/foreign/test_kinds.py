@@ -15,15 +15,12 @@ from tests.support.foreign import (
     Format,
     all_kinds,
     foreign_format,
+    formats_with_base,
     kinds,
     may_occur_format,
     objections,
     random_format,
 )
-from tests.support.foreign.layers.encoding import Literal
-from tests.support.foreign.layers.hello import OneDatum, TwoPackets
-from tests.support.foreign.layers.nonce import RandomBase
-from tests.support.foreign.layers.session_key import TrailingMaterial
 from tests.support.foreign.registry import Strategy, describe
 from tests.support.foreign.rules import coupled
 
@@ -106,29 +103,7 @@ def fmt_objections(fmt: Format) -> list[str]:
     return list(objections(fmt))
 
 
-def with_base(where: str, key_box: str, server_base: str, form: str = "") -> Format:
-    """The default with a base of nonces, in a hello that has a place for it."""
-    first = {"base": 1, RandomBase.NEXT: 2}.get(key_box, 0)
-    fmt = Format(
-        encoding=Literal("blob"), hello=TwoPackets() if where == RandomBase.PACKET else OneDatum("alist"),
-        nonce=RandomBase("little", where, key_box, first, 0, server_base),
-    )  # fmt: skip
-    if where == RandomBase.INSIDE:
-        fmt = fmt.with_layers(session_key=TrailingMaterial("nonce base", 24, form))
-    return fmt
-
-
-@pytest.mark.parametrize("where", ["front", "behind", RandomBase.INSIDE, RandomBase.PACKET, RandomBase.FIELD])
-@pytest.mark.parametrize("key_box", ["base", RandomBase.NEXT, "zero", RandomBase.OWN_FRONT, RandomBase.OWN_BEHIND])
-@pytest.mark.parametrize("server_base", ["the client's", RandomBase.ZEROS])
-def test_a_base_of_nonces_may_stand_anywhere(where: str, key_box: str, server_base: str) -> None:
-    if where == RandomBase.INSIDE and key_box in ("base", RandomBase.NEXT):
-        pytest.skip("a box cannot be made with a nonce that stands in it")
-    fmt = with_base(where, key_box, server_base)
+@pytest.mark.parametrize("fmt", [pytest.param(fmt, id=name) for name, fmt in formats_with_base().items()])
+def test_a_base_of_nonces_may_stand_anywhere(fmt: Format) -> None:
     assert list(objections(fmt)) == []
     converse(fmt, 1)
-
-
-@pytest.mark.parametrize("form", ["", "before", "blob", "u8vector", "string"])
-def test_a_base_of_nonces_stands_beside_the_session_key_in_any_form(form: str) -> None:
-    converse(with_base(RandomBase.INSIDE, RandomBase.OWN_FRONT, "the client's", form), 1)

@@ -45,7 +45,7 @@ class Counted(NonceScheme):
     """Nonces are counted and do not travel, but for a base.
 
     Attributes:
-        base: what is counted up from: `zero`; `hello` (24 random bytes in the hello's field `nonce`); `key` (the 24
+        base: what is counted up from: `zero`; `hello` (24 random bytes, the hello's field `nonce`); `key` (the 24
             bytes that travel with the session-key box); `first` (each direction's first box has its nonce in front,
             the others count on from it).
         order: `big` or `little`: in which order the counter's bytes stand.
@@ -58,7 +58,8 @@ class Counted(NonceScheme):
             `key_count`), `base` (the same as `counter`, of a base that travels), `zero-front`, `zero-behind` (zeros;
             what travels with the box is the base alone).
         key_count: see `key`.
-        server_base: `same`, or `first`: the server's first box brings a base of its own.
+        client_base: what the client counts from: `same` (the base) or `zero`.
+        server_base: what the server counts from: `same`, `zero`, or `first` (its first box brings a base of its own).
         first: where a base that comes with the first box stands: `front` or `behind`.
         zeros: zero bytes in front of each tag: NaCl's own C functions leave 16 there.
     """
@@ -73,7 +74,8 @@ class Counted(NonceScheme):
     step: int = strategy_key(1, Integer(1, _MOST))
     key: KeyNonce = strategy_key("counter", always=True)
     key_count: int = strategy_key(0, Integer(0, _MOST))
-    server_base: Literal["same", "first"] = "same"
+    client_base: Literal["same", "zero"] = "same"
+    server_base: Literal["same", "zero", "first"] = "same"
     first: Literal["front", "behind"] = "front"
     zeros: int = strategy_key(0, Integer(0, MOST_ZEROS))
 
@@ -101,7 +103,7 @@ class Counted(NonceScheme):
             out.append(USER_KEY_LEAK)
         apart = abs(self.client - self.server)
         meet = apart % self.step == 0 and apart < _NEVER_REACHED
-        if self.base != "first" and self.server_base == "same" and meet:
+        if self._base_of("client") == self._base_of("server") != "first" and meet:
             out.append(SESSION_LEAK)
         return "; ".join(out) or None
 
@@ -120,9 +122,19 @@ class Counted(NonceScheme):
         """See `NonceScheme.key_spans`."""
         return box_spans(size, self._beside(), self.zeros)
 
+    def _base_of(self, role: Role) -> str:
+        """What a side counts from, by name."""
+        own = self.client_base if role == "client" else self.server_base
+        return self.base if own == "same" or self.base == "first" else own
+
     def has_own_base(self, role: Role) -> bool:
         """Whether that side's first box brings the base of its nonces."""
-        return self.base == "first" or (role == "server" and self.server_base == "first")
+        return self._base_of(role) == "first"
+
+    def messages(self, role: Role, base: bytes) -> Iterator[bytes]:
+        """The nonces of a side's messages, given the base that has travelled."""
+        start = bytes(NONCE_BYTES) if self._base_of(role) == "zero" else base
+        return self.nonces(start, self.client if role == "client" else self.server)
 
     def nonces(self, base: bytes, count: int) -> Iterator[bytes]:
         """The nonces from a base on, the first of them `count` beyond it."""
@@ -202,14 +214,11 @@ class _CountedMaker:
 
         return open_key
 
-    def _offset(self, role: Role) -> int:
-        return self._scheme.client if role == "client" else self._scheme.server
-
     def sealer(self, key: bytes, head: Head | None = None) -> Seal:
         scheme, role = self._scheme, self._role
         if not scheme.has_own_base(role):
             # Only now is the base known: the first box asks for it.
-            late = self._late(lambda: implied_sealer(key, scheme.nonces(self.base, self._offset(role))))
+            late = self._late(lambda: implied_sealer(key, scheme.messages(role, self.base)))
             return with_head(with_zeros(late, scheme.zeros, 0), head)
         base = self._draw(NONCE_BYTES)
         nonces = scheme.nonces(base, 0)
@@ -232,7 +241,7 @@ class _CountedMaker:
         # A box of this side's own is out of turn and does not open, but where both count alike: nothing tells then.
         scheme, role = self._scheme, _other(self._role)
         if not scheme.has_own_base(role):
-            late = self._late(lambda: implied_opener(key, scheme.nonces(self.base, self._offset(role)), "the packet"))
+            late = self._late(lambda: implied_opener(key, scheme.messages(role, self.base), "the packet"))
             return without_zeros(late, scheme.zeros, 0, "the packet")
         front = scheme.first == "front"
         opened = (box_opener if front else Behind.opener)(key, "the packet")

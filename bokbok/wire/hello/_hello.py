@@ -33,6 +33,8 @@ class TemplateHello(Hello):
         max_username: bytes of the longest username.
         preamble: what a secure client sends before its first packet, in no packet: a magic number, a version.
         insecure_preamble: the same of an insecure client.
+        key_field: what the field `key` of the packets holds, in one encoding: mostly the session key's box alone.
+            Fields: `key` (the box), `nonce`, `any`.
     """
 
     strategy: ClassVar[str] = "template"
@@ -42,12 +44,15 @@ class TemplateHello(Hello):
     max_username: int = key(MAX_USERNAME, Integer(0, 65_536))
     preamble: bytes = b""
     insecure_preamble: bytes = b""
+    key_field: Template = key(_BARE_KEY, Fields())
 
     def __post_init__(self) -> None:
         super().__post_init__()
         fields = [part.name for packet in self.packets for part in packet.parts if isinstance(part, Field)]
         if fields.count("user") != 1 or fields.count("key") != 1:
             raise ProfileError("packets: expected the fields user and key once each, and nonce or any where needed")
+        if "key" not in self.key_field.fields() or "user" in self.key_field.fields():
+            raise ProfileError("key-field: expected the field key, and nonce or any where needed")
         if "key" not in self.content.fields():
             raise ProfileError("content: expected the field key, the session key itself")
 
@@ -59,7 +64,8 @@ class TemplateHello(Hello):
         """See `Hello.client`."""
         base = boxes.base if boxes is not None else b""
         box = seal(self.content.write({"key": session_key, "nonce": base, "user": user}))
-        return [packet.write({"user": user, "key": box, "nonce": base}) for packet in self.packets]
+        field = self.key_field.write({"key": box, "nonce": base})
+        return [packet.write({"user": user, "key": field, "nonce": base}) for packet in self.packets]
 
     def server(self, boxes: BoxMaker | None = None) -> ServerHello:
         """See `Hello.server`."""
@@ -73,12 +79,30 @@ class TemplateHello(Hello):
     def sizes(self, key_overhead: int, base_size: int) -> dict[str, int]:
         """How many bytes the fields of its packets are, for those that always have as many."""
         sizes = {"nonce": base_size}
+        field = self.key_field.fixed(self.key_field_sizes(key_overhead, base_size))
+        return sizes if field is None else sizes | {"key": field}
+
+    def key_field_sizes(self, key_overhead: int, base_size: int) -> dict[str, int]:
+        """The same of the fields of `key_field`."""
+        sizes = {"nonce": base_size}
         content = self.content.fixed({"key": KEY_BYTES, "nonce": base_size})
         return sizes if content is None else sizes | {"key": content + key_overhead}
 
     def spans(self, number: int, packet: bytes, key_overhead: int, base_size: int) -> list[Span]:
         """See `Hello.spans`."""
-        return self.packets[number].spans(packet, self.sizes(key_overhead, base_size))
+        template = self.packets[number]
+        spans = template.spans(packet, self.sizes(key_overhead, base_size))
+        if self.key_field == _BARE_KEY or Field("key") not in template.parts:
+            return spans  # as text its parts are no bytes of their own
+        out: list[Span] = []
+        for span in spans:
+            if span.name != "key":
+                out.append(span)
+                continue
+            value = packet[span.start : span.end]
+            for name, start, end in self.key_field.spans(value, self.key_field_sizes(key_overhead, base_size)):
+                out.append(Span(name, span.start + start, span.start + end))
+        return out
 
 
 class _Plan:
@@ -87,6 +111,7 @@ class _Plan:
     Attributes:
         content_sizes: bytes of the fields in the session key's box.
         sizes: bytes of the packets' fields, for those that always have as many.
+        field_sizes: the same of the fields that are encoded with the session key's box; `None` where it is alone.
         fixed: bytes of each packet, where they are known.
         limits: bytes of each packet at the most.
     """
@@ -95,7 +120,10 @@ class _Plan:
         self.content_sizes = {"key": KEY_BYTES, "nonce": base_size}
         self.sizes = hello.sizes(key_overhead, base_size)
         box = hello.content.longest({**self.content_sizes, "user": hello.max_username}) + key_overhead
-        longest = {"user": hello.max_username, "nonce": NONCE_BYTES, "key": box}
+        alone = hello.key_field == _BARE_KEY
+        self.field_sizes = None if alone else hello.key_field_sizes(key_overhead, base_size)
+        field = hello.key_field.longest({"key": box, "nonce": NONCE_BYTES})
+        longest = {"user": hello.max_username, "nonce": NONCE_BYTES, "key": field}
         self.fixed = [packet.fixed(self.sizes) for packet in hello.packets]
         self.limits = [packet.longest(longest) for packet in hello.packets]
 
@@ -126,6 +154,9 @@ class _TemplateServer:
         if self._count < len(self._hello.packets):
             self.limit = self._plan.limits[self._count]
             return False
+        if self._plan.field_sizes is not None:
+            what = "the field of the session key's box"
+            self._values |= self._hello.key_field.read(self._values["key"], self._plan.field_sizes, what)
         self.user, self.box = self._values["user"], self._values["key"]
         if len(self.user) > self._hello.max_username:
             raise RemoteProtocolError(

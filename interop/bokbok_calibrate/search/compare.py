@@ -101,6 +101,6 @@ def _fixed(profile: Profile) -> Profile:
         )  # fmt: skip
 
     same = dataclasses.replace(
-        hello, packets=tuple(map(fixed, hello.packets)), content=fixed(hello.content)
+        hello, packets=tuple(map(fixed, hello.packets)), content=fixed(hello.content), key_field=fixed(hello.key_field)
     )  # fmt: skip
     return dataclasses.replace(profile, hello=same)

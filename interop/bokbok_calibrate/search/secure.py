@@ -24,7 +24,7 @@ from bokbok_traffic.recording import Recorded
 from ..clock import Clock
 from ..encoding import Seen, texts_in
 from ..framing.split import Cut, ends
-from ..hello import Places, contents_of, literal_template, packet_form, user_templates, value_of, with_base
+from ..hello import Places, base_in, contents_of, literal_template, packet_form, user_templates, value_of, with_base
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
 from ..nonce import Opened, Way, apply, ways_in
@@ -55,6 +55,7 @@ class Session:
 
     Attributes:
         content: what is in the session key's box.
+        inner: the same, with the base of nonces where it stands there.
         keys: the session key of each connection.
         skip: how many packets of the client's are the hello.
         client: how the client's boxes open.
@@ -63,6 +64,7 @@ class Session:
     """
 
     content: Template
+    inner: Template
     keys: list[bytes]
     skip: int
     client: Way
@@ -119,9 +121,8 @@ class SecureSearch:
     def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
         """Profiles that may explain a cut that is promising, with how their messages fit."""
         boxes = next(boxes for one, boxes in self._boxes if one is cut)
-        box = boxes[0]
         self._say_box(cut, boxes, trail)
-        if any((b.packet, b.nonce, b.count) != (box.packet, box.nonce, box.count) for b in boxes):
+        if len({(b.packet, b.nonce, b.count, len(b.lead), len(b.tail)) for b in boxes}) > 1:
             trail.say("boxes", "the session key's box is not at the same place in each connection", "failed")
             return
         for session in self._sessions(cut, boxes, trail):
@@ -199,7 +200,7 @@ class SecureSearch:
         ):  # fmt: skip
             if not packets:
                 continue
-            bases, places = self._bases(cut, boxes, index, skip, wide=wide)
+            bases, places = self._bases(cut, boxes, content, index, skip, wide=wide)
             ways[source] = ways_in(packets, keys[index], bases, self.clock, everywhere=everywhere)
             if ways[source]:
                 opened[source] = (ways[source], bases)
@@ -209,8 +210,9 @@ class SecureSearch:
         pairs = itertools.product(ways.get("client", ways.get("server", [])), ways.get("server", [None]))
         for mine, theirs in itertools.islice(pairs, _MOST_PAIRS):
             if theirs is None or theirs.encoding == mine.encoding:
-                inner = with_base(content) if mine.base == "content" else content
-                out.append(Session(inner, keys, skip, mine, theirs, places.get(mine.base)))
+                base = _base_of(mine, theirs)
+                inner = list(with_base(content))[int(base.split()[1])] if base.startswith("content ") else content
+                out.append(Session(content, inner, keys, skip, mine, theirs, places.get(base)))
         return out, {}
 
     def _mark_opened(
@@ -246,7 +248,7 @@ class SecureSearch:
             at += len(box)
 
     def _bases(
-        self, cut: Cut, boxes: list[KeyBox], index: int, skip: int, *, wide: bool
+        self, cut: Cut, boxes: list[KeyBox], content: Template, index: int, skip: int, *, wide: bool
     ) -> tuple[dict[str, bytes], dict[str, Place]]:
         """What nonces may be counted from in a connection, by name, and where the hello carries it.
 
@@ -256,14 +258,17 @@ class SecureSearch:
         out = {"zero": ZERO}
         if box.nonce.endswith(("front", "behind")):
             out["key"] = box.used
-        if len(box.content) >= 56:
-            out["content"] = box.content[32:56]
+        out |= {name: value for name, value in (("lead", box.lead), ("tail", box.tail)) if value}
+        for number, inner in enumerate(with_base(content)):
+            value = base_in(inner, box.content)
+            if value is not None:
+                out[f"content {number}"] = value
         places = [boxes[0].base] if boxes[0].base is not None else list(self._places(cut, boxes[0], skip, wide=wide))
         named: dict[str, Place] = {}
         for number, place in enumerate(places):
-            value = self._base_at(cut, boxes, place, index)
-            if value is not None:
-                out[f"hello {number}"] = value[1]
+            found = self._base_at(cut, boxes, place, index)
+            if found is not None:
+                out[f"hello {number}"] = found[1]
                 named[f"hello {number}"] = place
         return out, named
 
@@ -309,7 +314,7 @@ class SecureSearch:
     def _messages(self, cut: Cut, boxes: list[KeyBox], session: Session, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
         opened: dict[tuple[int, str], list[Opened]] = {}
         for index, one in enumerate(self.recorded):
-            bases, _ = self._bases(cut, boxes, index, session.skip, wide=True)
+            bases, _ = self._bases(cut, boxes, session.content, index, session.skip, wide=True)
             for source, way, packets in (
                 ("client", session.client, cut.client[index][session.skip :]),
                 ("server", session.server or session.client, cut.server[index]),
@@ -398,7 +403,9 @@ class SecureSearch:
             if len(whole) < session.skip:
                 continue  # the username stands in two packets that change
             try:
-                hello = TemplateHello(whole, session.content, preamble=cut.preamble)
+                hello = TemplateHello(
+                    whole, session.inner, preamble=cut.preamble, key_field=_key_field(boxes[0], session)
+                )
             except BokbokError:
                 continue
             trail.say("hello", f"{session.skip} packets: " + "; ".join(one.words() for one in whole), "likely")
@@ -492,6 +499,27 @@ def _form_of(texts: list[bytes], found: list[str], preferred: str) -> str:
     return found[0]
 
 
+_TRAVELLING = ("hello", "content", "lead", "tail")
+"""Where a base of nonces is a field of the hello."""
+
+
+def _base_of(mine: Way, theirs: Way | None) -> str:
+    """What is counted from, by name: the server may count from it where the client counts from zeros."""
+    shared = theirs is not None and theirs.nonce == "counted" and mine.base == "zero"
+    return theirs.base if shared and theirs is not None else mine.base
+
+
+def _key_field(box: KeyBox, session: Session) -> Template:
+    """What is encoded with the session key's box: 24 bytes beside it are a base of nonces, or of no known use."""
+    base = _base_of(session.client, session.server)
+    parts = [Field("key")]
+    for name, value, at in (("lead", box.lead, 0), ("tail", box.tail, 1)):
+        if value:
+            counts = base == name or box.nonce == "base"
+            parts.insert(at, Field("nonce") if counts else Field("any", "raw", len(value)))
+    return Template(tuple(parts))
+
+
 def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Counted]:
     """The schemes of nonces in which a session key's box and both directions open as they did."""
     other = theirs or mine
@@ -509,9 +537,10 @@ def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Coun
         if other.nonce == mine.nonce and other.layout == mine.layout:
             yield Counted("first", key=key, key_count=box.count, first=places[mine.nonce], **common)
         return
-    base: Any = "hello" if mine.base == "content" or mine.base.startswith("hello") else mine.base
+    base_name = _base_of(mine, theirs)
+    base: Any = "hello" if base_name.split()[0] in _TRAVELLING else base_name
     own = other.nonce in places
-    if not own and (other.layout, other.step, other.base) != (mine.layout, mine.step, mine.base):
+    if not own and ((other.layout, other.step) != (mine.layout, mine.step) or other.base not in ("zero", base_name)):
         return
     server = 0 if own else other.start
     if theirs is None:
@@ -521,8 +550,9 @@ def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Coun
         )
         server = max(0, before) if mine.step == 1 else max(0, before) + 1
     common |= {
-        "client": mine.start, "server": server,
-        "server_base": "first" if own else "same", "first": places.get(other.nonce, "front"),
+        "client": mine.start, "server": server, "first": places.get(other.nonce, "front"),
+        "client_base": "zero" if mine.base != base_name else "same",
+        "server_base": "first" if own else "zero" if other.base != base_name else "same",
     }  # fmt: skip
     if key == "zero" and base == "zero":
         # A counter that begins at 0 is the same.

@@ -12,9 +12,9 @@ from bokbok.wire.hello import Field, Template, TemplateHello
 from bokbok_calibrate.search.answer import Secrets
 from bokbok_calibrate.search.solve import solve
 from tests.support import foreign
-from tests.support.calibrating import KNOWN, SHORT, recording, solved
+from tests.support.calibrating import KNOWN, SECRETS, SHORT, recording, solved
 from tests.support.foreign.registry import OUTSIDE, all_kinds
-from tests.support.fresh import fresh_problems, recorded_foreign
+from tests.support.fresh import TALK, fresh_problems, recorded_foreign
 
 KNOWN_FORMATS = {name: fmt for name, fmt in foreign.interesting_formats().items() if fmt.secure}
 OUTSIDE_KINDS = [kind for kind in all_kinds(OUTSIDE) if kind.layer in ("cipher", "body", "stream", "derivation")]
@@ -29,6 +29,13 @@ def test_a_foreign_format_is_found_and_spoken_in_both_roles(fmt: foreign.Format)
     answer = solve(recorded, secrets, KNOWN)
     assert answer.status == 0, answer.apart + answer.open
     assert fresh_problems(answer.profiles[0], fmt) == []
+
+
+@pytest.mark.parametrize("fmt", [pytest.param(fmt, id=name) for name, fmt in foreign.formats_with_base().items()])
+def test_a_base_of_nonces_is_found_wherever_it_stands(fmt: foreign.Format) -> None:
+    answer = solve(recorded_foreign(fmt, random.Random(1), script=SHORT[:5]), SECRETS, KNOWN)
+    assert answer.status == 0, answer.apart + answer.open
+    assert fresh_problems(answer.profiles[0], fmt, TALK[:4]) == []
 
 
 @pytest.mark.parametrize("kind", OUTSIDE_KINDS, ids=lambda kind: f"{kind.layer}-{kind.kind}")

@@ -6,7 +6,14 @@ s-expressions, its own boxes around PyNaCl, its own sockets. See README.md.
 
 from .endpoint import Endpoint
 from .format import INFERRED_1, INFERRED_1_INSECURE, Format
-from .generate import foreign_format, inferred_1, interesting_formats, may_occur_format, random_format
+from .generate import (
+    foreign_format,
+    formats_with_base,
+    inferred_1,
+    interesting_formats,
+    may_occur_format,
+    random_format,
+)
 from .live import ForeignClient, ForeignServer, PeerError, RemoteFailure
 from .party import Answer, Behaviour, Exchange, Party
 from .record import USER, Capture, record
@@ -45,6 +52,7 @@ __all__ = [
     "Strategy",
     "all_kinds",
     "foreign_format",
+    "formats_with_base",
     "full_script",
     "inferred_1",
     "interesting_formats",

@@ -12,11 +12,12 @@ from .layers.encoding import Base64, Hex, Literal
 from .layers.framing import Announced, Digits, Integer, Leb128, Unframed
 from .layers.hello import Announcement, NoHello, OneDatum, OnePacket, TwoPackets
 from .layers.message import BinaryEnvelope, DatumEnvelope
-from .layers.nonce import Counter, RandomBase, Sent
+from .layers.nonce import NONCE_BASE, Counter, RandomBase, Sent
 from .layers.packet_type import TypeByte, TypeSymbol
-from .layers.session_key import KeyDatum, TrailingMaterial
+from .layers.session_key import KeyDatum, RawKey, SessionKey, TrailingMaterial
 from .registry import LAYERS, MAY_OCCUR, OUTSIDE, Strategy, all_kinds, draw_layer
 from .rules import coupled, objections
+from .state import NONCE_SIZE
 
 TRIES = 400
 """So often are the other layers drawn for one framing before another framing is."""
@@ -158,3 +159,28 @@ def interesting_formats() -> dict[str, Format]:
             framing=Announced("dotted", "length", "\n"), hello=Announcement("insecure")
         ),
     }
+
+
+def formats_with_base() -> dict[str, Format]:
+    """Formats whose base of nonces stands in every place, beside every nonce of the session-key box, by name."""
+    nonces = {"base": 1, RandomBase.NEXT: 2, "zero": 0, RandomBase.OWN_FRONT: 0, RandomBase.OWN_BEHIND: 0}
+    out = {}
+    for where in ("front", "behind", RandomBase.INSIDE, RandomBase.PACKET, RandomBase.FIELD):
+        for key_box, first in nonces.items():
+            if where == RandomBase.INSIDE and key_box in ("base", RandomBase.NEXT):
+                continue  # a box is not made with what stands in it
+            for server_base in ("the client's", RandomBase.ZEROS):
+                out[f"{where}, {key_box}, {server_base}"] = Format(
+                    encoding=Literal("blob"),
+                    hello=TwoPackets() if where == RandomBase.PACKET else OneDatum("alist"),
+                    nonce=RandomBase("little", where, key_box, first, 0, server_base),
+                    session_key=_with_material(where == RandomBase.INSIDE),
+                )
+    for form in ("before", "blob", "u8vector", "string"):
+        nonce = RandomBase("big", RandomBase.INSIDE, RandomBase.OWN_FRONT, 0, 1)
+        out[f"inside, {form}"] = Format(nonce=nonce, session_key=TrailingMaterial(NONCE_BASE, NONCE_SIZE, form))
+    return out
+
+
+def _with_material(base: bool) -> SessionKey:
+    return TrailingMaterial(NONCE_BASE, NONCE_SIZE) if base else RawKey()

@@ -27,6 +27,8 @@ SCHEMES = [
     Counted("zero", key="base"),
     Counted("zero", key="front", server_base="first"),
     Counted(width=1, key="front", client=250),
+    Counted("key", key="front", client=1, server_base="zero"),
+    Counted("key", key="front", client_base="zero", server=1),
 ]
 every = pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
 
@@ -127,7 +129,7 @@ def test_no_nonce_is_used_twice_under_one_key_where_nothing_is_said_to_leak(sche
         (lambda: Counted(width=0), "width: expected an integer from 1 to 24; got 0"),
         (lambda: Counted(key="x"), "key: expected one of front, .*; got 'x'"),
         (lambda: Counted("key"), "expected a nonce that travels with the session key's box"),
-        (lambda: Counted(server_base="x"), "server-base: expected one of same, first; got 'x'"),
+        (lambda: Counted(server_base="x"), "server-base: expected one of same, zero, first; got 'x'"),
         (lambda: Counted(step=0), "step: expected an integer from 1 to .*; got 0"),
     ],
 )

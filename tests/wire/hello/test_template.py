@@ -12,6 +12,7 @@ from bokbok.errors import BokbokError, RemoteProtocolError
 from bokbok.wire import Closed, Connection, HelloReceived, Opened, Profile
 from bokbok.wire.boxes import Counted
 from bokbok.wire.hello import Field, Template, TemplateHello
+from bokbok.wire.profile import dump_profile, read_profile
 from tests.support.peers import KEY
 
 USER, BOX = Field("user"), Field("key")
@@ -134,15 +135,17 @@ def test_a_session_key_has_32_bytes(size: int) -> None:
 
 
 def test_a_hello_may_carry_the_base_of_the_nonces() -> None:
-    for content, packets in (
-        (Template((Field("key"),)), (Template((USER, b"\n", Field("nonce"))), Template((BOX,)))),
-        (Template((Field("key"), Field("nonce"))), (Template((USER,)), Template((BOX,)))),
+    plain = (Template((USER,)), Template((Field("key", "blob"),)))
+    front, behind = Template((Field("nonce"), BOX)), Template((BOX, Field("any", size=3), Field("nonce")))
+    for hello in (
+        TemplateHello((Template((USER, b"\n", Field("nonce"))), Template((BOX,)))),
+        TemplateHello(plain, content=Template((Field("key"), Field("nonce")))),
+        TemplateHello(plain, key_field=front),
+        TemplateHello(plain, key_field=behind),
+        TemplateHello((Template((USER,)), Template((BOX,))), key_field=behind),
     ):
-        carrying = Profile(
-            "base",
-            hello=TemplateHello(packets, content=content),
-            nonces=Counted("hello", client=1, server=0, step=2, key="front"),
-        )
+        carrying = Profile("base", hello=hello, nonces=Counted("hello", client=1, server=0, step=2, key="front"))
+        assert read_profile(dump_profile(carrying)).hello == hello
         assert carrying.leaks is None
         client = Connection("client", user="me", key=KEY, profile=carrying)
         server = Connection("server", secure=True, profile=carrying)
@@ -153,6 +156,18 @@ def test_a_hello_may_carry_the_base_of_the_nonces() -> None:
         server.respond(request.id, "y")
         (answer,) = client.receive(server.data_to_send())
         assert answer.message == "y"  # type: ignore[union-attr]
+
+
+def test_a_hello_says_what_its_bytes_are_where_more_than_a_box_is_encoded_as_one() -> None:
+    hello = TemplateHello((Template((USER,)), Template((b"k", BOX))), key_field=Template((BOX, Field("nonce"))))
+    packet = b"k" + bytes(72) + bytes(24)
+    assert hello.spans(1, packet, 40, 24) == [("literal", 0, 1), ("key", 1, 73), ("nonce", 73, 97)]
+
+
+def test_what_is_encoded_as_the_session_key_holds_its_box() -> None:
+    for wrong in (Template((Field("nonce"),)), Template((USER, BOX))):
+        with pytest.raises(BokbokError, match="key-field: expected the field key"):
+            TemplateHello(key_field=wrong)
 
 
 @pytest.mark.parametrize(
