@@ -37,7 +37,8 @@ def test_a_profile_with_a_strategy_of_ones_own_is_taken_where_its_file_is_named(
 def test_without_it_the_profile_is_refused_in_one_line(finished: Any, files: Any) -> None:
     result = finished("profile", "digest", "--profile", files / "pieces.toml")
     assert result.status == 2
-    assert "[framing] strategy: expected one of length, text-length, lines, datums; got 'pieces'" in result.err
+    assert "[framing] strategy: expected one of length, " in result.err
+    assert "; got 'pieces'" in result.err
     assert "Traceback" not in result.err
 
 

@@ -49,7 +49,7 @@ def test_the_one_of_the_documentation_is_spoken(files: Path) -> None:
 def test_a_profile_file_alone_runs_nothing(files: Path, name: str) -> None:
     path = files / "p.toml"
     path.write_text(f'bokbok-profile = 1\n[framing]\nstrategy = "{name}"\n')
-    with pytest.raises(ProfileError, match=r"strategy: expected one of length, text-length, lines, datums; got"):
+    with pytest.raises(ProfileError, match=r"strategy: expected one of length, .*; got"):
         get_profile(path)
 
 
