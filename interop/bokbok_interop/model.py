@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Outcome", "Result"]
+__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Outcome", "Result", "is_stuck"]
 
 RUNNER = "runner"
 """The name of the peer that the runner itself is, where it plays a side."""
@@ -41,6 +41,11 @@ class Kind(str, enum.Enum):
     """Quotes the default profile's bytes: binds peers that claim to speak it."""
     HARDENING = "hardening"
     """Quotes the guards: binds peers that claim to have them."""
+
+
+def is_stuck(reason: str) -> bool:
+    """Whether a cell failed since its puppet could not be played any more, or never, whatever the case is about."""
+    return " was given up: " in reason or "its puppet does not start" in reason
 
 
 @dataclass(frozen=True)

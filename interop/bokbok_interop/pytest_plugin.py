@@ -1,17 +1,23 @@
 """The conformance suite as pytest tests: `pytest --bokbok-peer ./my-puppet` has one test for each case.
 
-What this module knows: pytest's items and outcomes. What it refuses to know: how a case is played (`runner` does).
-
-All cases of a session are played at the first of them, beside one another, as `bokbok-interop check` does; each test
-then shows its own cells. A case that is unsupported in all of its cells is a skipped test, with the reason.
+All cases that were selected are played once, beside one another, as `bokbok-interop check` does, before the first test
+begins; each test then shows its own cells. A case that is unsupported in all of its cells is a skipped test, with the
+reason. With `pytest-xdist` one worker plays, and the others wait for what it has found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import fcntl
+import pickle
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from .model import is_stuck
 
 if TYPE_CHECKING:
     from .model import Result
@@ -69,15 +75,23 @@ class _Suite(pytest.Collector):
 class CaseItem(pytest.Item):
     """One case."""
 
+    def setup(self) -> None:
+        """See that the peer could be played: where it could not, that is one error, and not one for each case."""
+        played = _results(self.session)
+        # A puppet that is not there is no reason to pass.
+        stuck = {name: why for name, results in played.items() if (why := _stuck(results))}
+        if self.name in stuck:
+            first = next(item.name for item in self.session.items if getattr(item, "name", "") in stuck)
+            if self.name != first:
+                pytest.skip(f"the peer could not be played: see {first}")
+            raise _Failed(stuck[self.name])
+
     def runtest(self) -> None:
-        """Play it, with all others of this session, or take what was played."""
+        """Show what was played."""
         results = _results(self.session)[self.name]
         failed = [result for result in results if result.outcome.value == "failed"]
         if failed:
             raise _Failed(_explain(self.name, failed))
-        # A puppet that is not there is no reason to pass.
-        if absent := {result.reason for result in results if result.outcome.value == "absent"}:
-            raise _Failed(f"{self.name}: {'; '.join(sorted(absent))}")
         if not any(result.outcome.value == "passed" for result in results):
             pytest.skip("; ".join(sorted({result.reason for result in results})) or "no cell of this case was played")
 
@@ -92,22 +106,69 @@ class CaseItem(pytest.Item):
         return "bokbok-interop", None, f"bokbok-interop: {self.name}"
 
 
+def _stuck(results: list[Result]) -> str:
+    """Why the peer, or the one that it meets, could not be played at all in these cells; empty if it could."""
+    for result in results:
+        if result.outcome.value == "absent" or (result.outcome.value == "failed" and is_stuck(result.reason)):
+            logs = [text for role in ("client", "server") if (text := result.evidence.get(f"{role}_log"))]
+            return "\n".join([result.reason, *logs])
+    return ""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-k` and `-m` choose
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the cases behind the session's own tests."""
     if config.option.bokbok_peer:
         suite = _Suite.from_parent(session, name="bokbok-interop", nodeid="bokbok-interop")
-        found: Iterable[pytest.Item] = suite.collect()
-        keyword = config.option.keyword
-        items.extend(item for item in found if not keyword or keyword in item.name)
+        items.extend(suite.collect())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give the workers of `pytest-xdist` a folder in which one leaves the results for all."""
+    config = node.config
+    if config.option.bokbok_peer:
+        if _FOLDER not in config.stash:
+            config.stash[_FOLDER] = tempfile.mkdtemp(prefix="bokbok-pytest-")
+        node.workerinput["bokbok_folder"] = config.stash[_FOLDER]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove that folder."""
+    if _FOLDER in config.stash:
+        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Play, before the first test: no limit of one test's time is meant for all cases."""
+    chosen = any(isinstance(item, CaseItem) for item in session.items)
+    if chosen and not session.config.option.collectonly and not session.testsfailed:
+        _results(session)
+
+
+_FOLDER = pytest.StashKey[str]()
 _KEY = pytest.StashKey[dict[str, list["Result"]]]()
 
 
 def _results(session: pytest.Session) -> dict[str, list[Result]]:
     if _KEY not in session.stash:
-        session.stash[_KEY] = _play(session)
+        folder = getattr(session.config, "workerinput", {}).get("bokbok_folder")
+        session.stash[_KEY] = _play(session) if folder is None else _play_once(session, Path(folder))
     return session.stash[_KEY]
+
+
+def _play_once(session: pytest.Session, folder: Path) -> dict[str, list[Result]]:
+    """What one worker plays, and the others wait for."""
+    with (folder / "results").open("a+b") as file:  # in a folder that is ours alone
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if data := file.read():
+            found: dict[str, list[Result]] = pickle.loads(data)
+            return found
+        played = _play(session)
+        file.write(pickle.dumps(played))
+        return played
 
 
 def _play(session: pytest.Session) -> dict[str, list[Result]]:

@@ -260,6 +260,15 @@ def test_list_shows_cases_and_sentences(words: list[str]) -> None:
         assert "connect" in result.output
 
 
+def test_a_list_that_is_not_for_a_terminal_has_one_line_for_each_case() -> None:
+    lines = CliRunner().invoke(main, ["list", "--chapter", "errors"]).output.splitlines()
+    assert (
+        lines[1]
+        == "errors.remote-message\treference\tThe remote error's message says what went wrong at the other end."
+    )
+    assert [line.count("\t") for line in lines] == [2] * len(lines)
+
+
 def test_the_coverage_shows_sentences_that_no_case_checks() -> None:
     result = CliRunner().invoke(main, ["list", "--coverage", "--case", "connect.tcp-string", "--json"])
     cases = {entry["name"]: entry["cases"] for entry in json.loads(result.output)}

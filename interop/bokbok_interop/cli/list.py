@@ -30,7 +30,10 @@ def list_cases(
     ids: bool,
     as_json: bool,
 ) -> None:
-    """Show every case: id, kind, and the requirement that it quotes."""
+    """Show every case: id, kind, and the requirement that it quotes.
+
+    Where standard output is not a terminal, that is one line for each: id, kind and title, with tabs between them.
+    """
     selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), kinds=kinds, long=True)
     chosen = select_cases(all_cases(), selection)
     console = Screen()
@@ -42,5 +45,8 @@ def list_cases(
     elif ids:
         for case in chosen:
             click.echo(case.id)
+    elif not console.is_terminal:
+        for case in chosen:
+            click.echo(f"{case.id}\t{case.kind.value}\t{case.title}")
     else:
         tables.print_cases(console, chosen)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ..cases import CHAPTERS
 from ..dump import render
-from ..model import RUNNER, Cell, Outcome, Result
+from ..model import RUNNER, Cell, Outcome, Result, is_stuck
 from ..runner import Observer
 from .document import requirement_of, source
 
@@ -225,7 +225,7 @@ def _failure(
     case_ids: Sequence[str], cells: Sequence[Mapping[str, Any]], cases: Mapping[str, Mapping[str, Any]]
 ) -> Panel:
     first = next((cell for cell in cells if cell.get("evidence")), cells[0])
-    broken = " was given up: " in first["reason"] or "its puppet does not start" in first["reason"]
+    broken = is_stuck(first["reason"])
     lines = [Text(first["reason"], "bold")]
     requirement = requirement_of(first, cases)
     if requirement is not None and not broken:
@@ -297,7 +297,7 @@ def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> 
         chapters.setdefault(chapter, Counter())[cell["outcome"]] += 1
         if cell["outcome"] in ("unsupported", "absent"):
             reasons.setdefault(chapter, set()).add(cell["reason"])
-        if cell["outcome"] == "failed" and (" was given up: " in cell["reason"] or "does not start" in cell["reason"]):
+        if cell["outcome"] == "failed" and is_stuck(cell["reason"]):
             stuck[chapter] += 1
     table = Table(title=f"{name}, chapter by chapter", title_justify="left", title_style="bold", expand=False)
     table.add_column("chapter", style="bold")
