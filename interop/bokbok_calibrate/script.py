@@ -16,6 +16,14 @@ __all__ = ["SCRIPT", "known_datums", "read_messages"]
 
 _FILLER = "The quick brown fox jumps over the lazy dog. "
 
+SIZES = (10, 20, 40, 60, 80, 100, 130, 160, 200, 250, 300, 400, 600, 2000, 5000, 17000)
+"""Characters of the strings that are sent.
+
+Framings that agree on short packets differ where a length takes one byte more (from 128, 256, 16,384 bytes on). Which
+message makes such a packet depends on the encoding: hexadecimal takes twice as many bytes, a u8vector three to four
+times. So there are many short ones.
+"""
+
 SCRIPT: tuple[str, ...] = (
     '("ping" "12345")',
     '("echo" ())',
@@ -34,12 +42,12 @@ SCRIPT: tuple[str, ...] = (
     '("echo" #${00ff10})',
     '("unknown" "request")',
     '("callback" 3 ("nested" (("list"))))',
-    '("echo" "' + (_FILLER * 3)[:100] + '")',
-    '("echo" "' + (_FILLER * 6)[:200] + '")',
-    '("echo" "' + (_FILLER * 12)[:400] + '")',
-    '("echo" "' + (_FILLER * 60)[:2000] + '")',
-    '("echo" "' + (_FILLER * 400)[:17000] + '")',
+    *(f'("echo" "{(_FILLER * (1 + size // len(_FILLER)))[:size]}")' for size in SIZES),
     '("fail" "another failure")',
+    '("fail" "")',
+    '("echo" (a b . c))',
+    '("echo" (a (b)))',
+    '("echo" "12")',
     '("echo" "the end")',
 )
 """A datum a line; to be played on each of two connections, by a client whose own handler is the conformance service.

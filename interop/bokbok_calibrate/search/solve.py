@@ -84,19 +84,25 @@ def solve(
         patience: seconds after which the search gives up.
         made_up: the direction that is the calibrator's own: what it says is no evidence of a peer's.
     """
-    recorded = [one for one in recorded if one.client or one.server or one.whole is not None]
-    trail = Trail()
-    if not any(one.client for one in recorded):
-        what = "it holds nothing that a client sent" if recorded else "nothing was said in it"
-        trail.say("recording", f"{what}: a conversation begins with its client", "failed")
-        return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
-    spoken = [one for one in recorded if one.size("client")]
-    answer = _Solver(spoken, secrets, known, Clock(patience), made_up).run(trail)
+    answer = _solved(recorded, secrets, known, patience, made_up)
     answer.lost = [
         f"connection {one.conn}: the recording of the {source}'s bytes ends early: {why}"
         for one in recorded for source, why in one.lost.items()
     ]  # fmt: skip
     return answer
+
+
+def _solved(
+    recorded: list[Recorded], secrets: Secrets, known: set[bytes], patience: float, made_up: str | None
+) -> Answer:
+    trail = Trail()
+    if not any(one.client for one in recorded):
+        said = any(one.server for one in recorded)
+        what = "it holds nothing that a client sent" if said else "nothing was said in it"
+        trail.say("recording", f"{what}: a conversation begins with its client", "failed")
+        return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
+    spoken = [one for one in recorded if one.size("client")]
+    return _Solver(spoken, secrets, known, Clock(patience), made_up).run(trail)
 
 
 class _Solver:

@@ -31,7 +31,10 @@ def test_a_foreign_format_is_found_and_spoken_in_both_roles(fmt: foreign.Format)
     assert fresh_problems(answer.profiles[0], fmt) == []
 
 
-@pytest.mark.parametrize("fmt", [pytest.param(fmt, id=name) for name, fmt in foreign.formats_with_base().items()])
+BASES = [pytest.param(fmt, id=name) for name, fmt in foreign.formats_with_base().items()]
+
+
+@pytest.mark.parametrize("fmt", [*BASES[1:-4:4], *BASES[-4:]])
 def test_a_base_of_nonces_is_found_wherever_it_stands(fmt: foreign.Format) -> None:
     answer = solve(recorded_foreign(fmt, random.Random(1), script=SHORT[:5]), SECRETS, KNOWN)
     assert answer.status == 0, answer.apart + answer.open

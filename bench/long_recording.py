@@ -1,0 +1,96 @@
+"""How much memory and time calibration takes for a long recording, through the command line.
+
+    python bench/long_recording.py                     200 MB, messages of 60,000 bytes
+    python bench/long_recording.py --size 20 --message 200
+
+Two connections are recorded, one of them of the size named; the profile is the default with little-endian lengths.
+Prints one line; the exit status is 1 if the command did not say the right thing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "interop")]
+
+from bokbok.sexpr import loads  # noqa: E402 - the path is set above
+from bokbok.wire import INFERRED_1, HelloReceived, passphrase_to_key  # noqa: E402
+from bokbok.wire.framing import IntegerLength  # noqa: E402
+from bokbok_calibrate.conversation import connection, serve_one  # noqa: E402
+from bokbok_calibrate.script import SCRIPT  # noqa: E402
+from bokbok_traffic.capture import CLIENT, SERVER, Capture  # noqa: E402
+
+PROFILE = dataclasses.replace(INFERRED_1, name="little", framing=IntegerLength("u32-le"))
+
+
+def long_capture(size: int, message: int, limit: int | None = None) -> Capture:
+    """A recording of about so many bytes, in the order in which they came."""
+    capture = Capture("tcp", limit=limit)
+    draw = random.Random(1).randbytes
+    key = passphrase_to_key("mypassphrase", profile=PROFILE)
+    lines = [*SCRIPT, *[f'("echo" "{"x" * message}")'] * (size // (2 * message + 200))]
+    for number, said in ((1, lines), (2, SCRIPT)):
+        client = connection("client", user="myuser", key=key, profile=PROFILE, draw=draw)
+        server = connection("server", secure=True, profile=PROFILE, draw=draw)
+        services = {id(client): serve_one(client), id(server): serve_one(server)}
+        for line in said:
+            client.request(loads(line))
+            moved = True
+            while moved:
+                moved = False
+                for source, sender, receiver in ((CLIENT, client, server), (SERVER, server, client)):
+                    data = sender.data_to_send()
+                    moved |= bool(data)
+                    if data:
+                        capture.add(0, number, source, data)
+                    events = receiver.receive(data) if data else []
+                    while events:
+                        event = events.pop(0)
+                        if isinstance(event, HelloReceived):
+                            events += receiver.authenticate(key)
+                        else:
+                            services[id(receiver)].take(event)
+        for source in (CLIENT, SERVER):
+            capture.add(0, number, source, None)
+    return capture
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=200, help="megabytes of the recording")
+    parser.add_argument("--message", type=int, default=60_000, help="bytes of a message")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bokbok-long-") as folder:
+        path, secret = Path(folder) / "long.jsonl", Path(folder) / "pass"
+        secret.touch(0o600)
+        secret.write_text("mypassphrase\n")
+        capture = long_capture(options.size * 1_000_000, options.message)
+        capture.write(path)
+        begin = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "bokbok_interop", "calibrate", "read", str(path), "--user", "myuser",
+             "--passphrase-file", str(secret), "--json", "-"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        seconds = time.monotonic() - begin
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    report = json.loads(done.stdout or "{}")
+    right = report.get("explained") == capture.size and report.get("profiles", [{}])[0].get("differs") == ["framing"]
+    print(
+        f"{capture.size / 1e6:.0f} MB in messages of {options.message} bytes: status {done.returncode}, "
+        f"{report.get('verdict')}, {memory:.0f} MiB of memory, {seconds:.1f} s"
+    )
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
