@@ -530,3 +530,20 @@ def test_the_environment_of_a_puppet_can_be_set() -> None:
     peer = LocalPeer("x", [sys.executable], environment={"A": "b"})
     assert peer.environment == {"A": "b"}
     assert peer.describe()["command"] == sys.executable
+
+
+@pytest.mark.parametrize(("stage", "outcome"), [("prepare", Outcome.ABSENT), ("start", Outcome.FAILED)])
+async def test_whatever_goes_wrong_with_a_peer_is_its_own_affair(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch, stage: str, outcome: Outcome
+) -> None:
+    async def refuse(**options: Any) -> None:
+        raise RuntimeError("invalid reference format")
+
+    bad, good = LocalPeer("bad", "true"), fake_peer(ANSWERS)
+    monkeypatch.setattr(bad, stage, refuse)
+    runner = Runner({"bad": bad, good.name: good}, Settings(timeout=5.0))
+    groups = [Group(name, name, "unix", "insecure", [make_case("key", key)]) for name in ("bad", good.name)]
+    results = {result.cell.client: result for result in await runner.run(groups)}
+    assert results[good.name].outcome is Outcome.PASSED
+    assert results["bad"].outcome is outcome
+    assert "RuntimeError: invalid reference format" in results["bad"].reason
