@@ -4,8 +4,8 @@ What this package knows: arguments, terminals, files of secrets, signals and exi
 sockets and bytes of the wire; it uses the public API of `bokbok` and `bokbok.sync` like any other program.
 
 `main` is the console script. A subcommand's module is imported when it is asked for, so that `bokbok --version` does
-not pay for threads and logging. `decode` belongs to the conformance suite, of which nothing is imported here: whoever
-has it installed has announced the command by an entry point.
+not pay for threads and logging. `decode` and `tap` belong to the conformance suite, of which nothing is imported
+here: whoever has it installed has announced the commands by entry points.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from ._exit import CONTEXT, EPILOG, run, settle_stderr, warn
 __all__ = ["cli", "main"]
 
 _COMMANDS = ("call", "serve", "bridge", "key", "profile")
-_ELSEWHERE = {"decode": "Explain a recording, byte by byte."}
+_ELSEWHERE = {
+    "decode": "Explain a recording, byte by byte.",
+    "tap": "Show what peers say to each other, live.",
+}
 """Commands that are announced by an entry point of the group `bokbok.commands`, with their short help."""
 
 
@@ -84,6 +87,7 @@ def cli() -> None:
       bokbok call localhost:8000 --user myuser --key-file my.key '("ping" "12345")'
       bokbok call /run/my.socket < requests.scm > answers.scm
       bokbok bridge :8000 /run/inner.socket --users users.toml --target-profile old.toml
+      bokbok tap :4445 server:4444 --user myuser --passphrase-file pass
       bokbok decode recording.jsonl --user myuser --key-file my.key
     """
 

@@ -13,7 +13,7 @@ from bokbok.wire import Profile
 from bokbok.wire.transcript import Packet, Range, Secrets, Transcript
 from bokbok_traffic.capture import CLIENT, SERVER, Capture, Chunk
 
-__all__ = ["Conversation", "beginning", "explain", "fixed_bytes", "render"]
+__all__ = ["Conversation", "beginning", "explain", "fixed_bytes", "plain", "render", "take"]
 
 SHOWN_TEXT = 600
 """Bytes of a message that are shown as text, beside its bytes."""
@@ -54,7 +54,7 @@ class Conversation:
                 continue
             t = chunk.t
             if len(self.packets) < most:
-                self.packets += _taken(self.transcript, chunk)
+                self.packets += take(self.transcript, chunk)
             else:
                 left[chunk.source] += len(chunk.data or b"")
         self.packets += self.transcript.cut(t)
@@ -67,7 +67,8 @@ class Conversation:
         self.problem = next((packet.problem for packet in self.packets if packet.problem), "")
 
 
-def _taken(transcript: Transcript, chunk: Chunk) -> list[Packet]:
+def take(transcript: Transcript, chunk: Chunk) -> list[Packet]:
+    """Feed a chunk of a recording to the transcript of its connection; the packets that are complete now."""
     source: Any = chunk.source
     if chunk.data is not None:
         return transcript.feed(source, chunk.data, chunk.t)
@@ -111,21 +112,29 @@ def explain(
     packets.sort(key=lambda found: found[0].t)
     if sum(min(cap, len(r.data)) for packet, _ in packets for r in packet.ranges) > total:
         cap = max(32, min(cap, total // (1 + sum(len(packet.ranges) for packet, _ in packets))))
-    return [
-        {
-            "t": round(packet.t, 6),
-            "from": packet.source,
-            "conn": conn,
-            "title": packet.title,
-            "problem": packet.problem,
-            "text": packet.body[:SHOWN_TEXT].decode("utf-8", "backslashreplace"),
-            "ranges": [_plain(one, cap) for one in packet.ranges],
-        }
-        for packet, conn in packets[:MAX_PACKETS]
-    ]
+    return [plain(packet, conn, cap) for packet, conn in packets[:MAX_PACKETS]]
 
 
-def _plain(one: Range, cap: int) -> dict[str, Any]:
+def plain(packet: Packet, conn: int, cap: int) -> dict[str, Any]:
+    """One packet as plain values.
+
+    Args:
+        packet: of a transcript.
+        conn: number of its connection.
+        cap: bytes of one range that are shown.
+    """
+    return {
+        "t": round(packet.t, 6),
+        "from": packet.source,
+        "conn": conn,
+        "title": packet.title,
+        "problem": packet.problem,
+        "text": packet.body[:SHOWN_TEXT].decode("utf-8", "backslashreplace"),
+        "ranges": [_range(one, cap) for one in packet.ranges],
+    }
+
+
+def _range(one: Range, cap: int) -> dict[str, Any]:
     return {
         "offset": one.offset, "hex": one.data[:cap].hex(), "length": len(one.data), "layer": one.layer,
         "note": one.note,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import binascii
 import json
 import math
+import os
 import re
 import sqlite3
 import weakref
@@ -19,7 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CLIENT", "SERVER", "Capture", "CaptureError", "Chunk", "RecordingReader", "read_capture"]
+__all__ = [
+    "CLIENT",
+    "SERVER",
+    "Capture",
+    "CaptureError",
+    "Chunk",
+    "RecordingReader",
+    "RecordingWriter",
+    "read_capture",
+]
 
 CLIENT, SERVER = "client", "server"
 
@@ -152,21 +162,60 @@ class Capture:
     def lines(self) -> Iterator[str]:
         """The recording in its file format."""
         several = len(self.connections()) > 1
-        yield json.dumps({"bokbok-capture": 1, "transport": self.transport})
+        yield _header(self.transport)
         for chunk in self.chunks:
-            entry: dict[str, Any] = {"t": round(chunk.t, 6), "from": chunk.source}
-            if several:
-                entry["conn"] = chunk.conn
-            if chunk.data is not None:
-                entry["data"] = chunk.data.hex()
-            else:
-                entry |= {"lost": chunk.lost} if chunk.lost else {"eof": True}
-            yield json.dumps(entry)
+            yield _entry(chunk, several=several)
 
     def write(self, path: str | Path) -> None:
         """Write the recording to a file."""
         with open(path, "w", encoding="ascii") as file:
             file.writelines(line + "\n" for line in self.lines())
+
+
+def _header(transport: str) -> str:
+    return json.dumps({"bokbok-capture": 1, "transport": transport})
+
+
+def _entry(chunk: Chunk, *, several: bool) -> str:
+    entry: dict[str, Any] = {"t": round(chunk.t, 6), "from": chunk.source}
+    if several:
+        entry["conn"] = chunk.conn
+    if chunk.data is not None:
+        entry["data"] = chunk.data.hex()
+    else:
+        entry |= {"lost": chunk.lost} if chunk.lost else {"eof": True}
+    return json.dumps(entry)
+
+
+class RecordingWriter:
+    """Writes a recording's file as chunks come: what came is in the file, however the program ends.
+
+    Args:
+        path: the file, which only its owner can read; it is written anew.
+        transport: `tcp` or `unix`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: str | Path, transport: str) -> None:
+        def private(name: str, flags: int) -> int:
+            return os.open(name, flags, 0o600)
+
+        self._file = open(path, "w", encoding="ascii", opener=private)  # noqa: SIM115 (it lasts as long as we do)
+        self._line(_header(transport))
+
+    def add(self, chunk: Chunk) -> None:
+        """Write one chunk. Raises `OSError`: the disk is full, for instance."""
+        self._line(_entry(chunk, several=True))
+
+    def _line(self, text: str) -> None:
+        self._file.write(text + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
 
 
 _DATA = re.compile(rb'"data"\s*:\s*"')

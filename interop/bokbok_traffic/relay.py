@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,15 +90,27 @@ class Relay:
         target: the server's address, as the runner reaches it.
         capture: takes every byte.
         follow: whether the target's path may be a symbolic link (`open_stream`).
+        over: is told of each connection once both its sides are closed, which is forgotten then. Without it, `links`
+            keeps all of them.
 
     Attributes:
         address: where it listens.
-        links: the connections through it.
+        links: the connections through it, in the order of accepting.
         seen: bytes that came from each side, over all connections.
     """
 
-    def __init__(self, bind: Address, target: Address, capture: Capture | None = None, *, follow: bool = True) -> None:
+    def __init__(
+        self,
+        bind: Address,
+        target: Address,
+        capture: Capture | None = None,
+        *,
+        follow: bool = True,
+        over: Callable[[Link], None] | None = None,
+    ) -> None:
         self.target = target
+        self._over = over
+        self._accepted_so_far = 0
         self.follow = follow
         self.capture = Capture(str(bind[0])) if capture is None else capture
         self.faults = {CLIENT: Faults(), SERVER: Faults()}
@@ -177,7 +190,8 @@ class Relay:
         task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(len(self.links) + 1, self)
+        self._accepted_so_far += 1
+        link = Link(self._accepted_so_far, self)
         link._writers[CLIENT] = writer
         async with self._changed:
             self.links.append(link)
@@ -214,6 +228,9 @@ class Relay:
             for w in link._writers.values():
                 w.close()
             link.over.set()
+            if self._over is not None:
+                self.links.remove(link)
+                self._over(link)
 
     async def _pump(self, link: Link, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passed = 0

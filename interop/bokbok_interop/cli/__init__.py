@@ -26,6 +26,7 @@ _OWN = {
     "diff": "bokbok_interop.cli.diff:diff",
     "html": "bokbok_interop.cli.html:html",
     "decode": "bokbok_interop.cli.decode:decode",
+    "tap": "bokbok_interop.cli.tap:tap",
     "clean": "bokbok_interop.cli.clean:clean",
 }
 """Where each command is. Others come by an entry point of the group `bokbok_interop.commands` (`calibrate`)."""
