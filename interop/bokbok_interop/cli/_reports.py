@@ -88,10 +88,11 @@ class Reports:
         Raises:
             click.UsageError: it cannot be written.
         """
-        if self._json_file is None or (not os.path.isfile(self._json_file) and os.path.exists(self._json_file)):
+        file = self._json_file
+        if file is None or (os.path.exists(file) and not os.path.isfile(file)):  # a pipe, or `/dev/stdout`
             return Observer()
         try:
-            self.journal = Journal(self._json_file)
+            self.journal = Journal(file)
         except TargetError as error:
             self.drop()
             raise click.UsageError(str(error)) from None
@@ -122,7 +123,8 @@ class Reports:
 
     def tell(self) -> None:
         """Say what could not be written."""
-        for problem in self.problems:
+        ended = [self.journal.problem] if self.journal is not None and self.journal.problem else []
+        for problem in [*ended, *self.problems]:
             with contextlib.suppress(OSError):
                 click.echo(f"Error: {problem}", err=True)
 
