@@ -180,6 +180,40 @@
 
   (define (start-thread thunk name) (thread-start! (make-thread thunk name)))
 
+  ;; The user's code may end its own thread (`thread-terminate!`), and nobody is told when a thread ends. So, while any
+  ;; of them lives, one thread looks now and then which ended before `run` had returned, and calls their `gone`.
+  (define watch-interval 1)             ; seconds
+  (define watched '())                  ; #(THREAD GONE); GONE is #f once `run` has returned
+  (define watching #f)
+  (define watch-mutex (make-mutex))
+
+  (define (start-user-thread run gone name)
+    (let* ((entry (vector #f gone))
+           (thread (make-thread (lambda () (run) (vector-set! entry 1 #f)) name)))
+      (vector-set! entry 0 thread)
+      (with-lock watch-mutex
+        (set! watched (cons entry watched))
+        (unless watching
+          (set! watching #t)
+          (start-thread watch 'bokbok-watch)))
+      (thread-start! thread)))
+
+  (define (watch)
+    (thread-sleep! watch-interval)
+    (let* ((ended '())
+           (go-on? (with-lock watch-mutex
+                     (let loop ((left watched) (alive '()))
+                       (cond ((null? left) (set! watched alive))
+                             ((not (vector-ref (car left) 1)) (loop (cdr left) alive))
+                             ((thread-over? (vector-ref (car left) 0))
+                              (set! ended (cons (vector-ref (car left) 1) ended))
+                              (loop (cdr left) alive))
+                             (else (loop (cdr left) (cons (car left) alive)))))
+                     (set! watching (pair? watched))
+                     watching)))
+      (for-each (lambda (gone) (gone)) ended)
+      (when go-on? (watch))))
+
   ;;; Writing
 
   ;; Puts a message's bytes into the queue, in its box if there is one. Called with the mutex held.
@@ -422,17 +456,30 @@
   (define (start-handler! c id datum size)
     (running-set! c (+ 1 (running c)))
     (user-threads-set! c (+ 1 (user-threads c)))
-    (start-thread (lambda () (handle-request c id datum size)) 'bokbok-request))
+    (let ((current (cons id size)))     ; of the request that the thread is at
+      (start-user-thread (lambda () (handle-request c current datum)) (lambda () (handler-gone! c current))
+                         'bokbok-request)))
 
   ;; A thread goes on to the next pending request rather than end and start another.
-  (define (handle-request c id datum size)
-    (post-answer! c (answer c id datum))
+  (define (handle-request c current datum)
+    (post-answer! c (answer c (car current) datum))
     (let ((next (with-lock (connection-mutex c)
-                  (held-set! c (- (held c) size))
+                  (held-set! c (- (held c) (cdr current)))
                   (if (> (queue-count (connection-pending c)) 0)
                       (queue-pop! (connection-pending c))
                       (begin (handler-ended! c) #f)))))
-      (when next (apply handle-request c next))))
+      (when next
+        (set-car! current (car next))
+        (set-cdr! current (caddr next))
+        (handle-request c current (cadr next)))))
+
+  (define (handler-gone! c current)
+    (post-refusal! c (car current) "the request handler ended its own thread without an answer")
+    (with-lock (connection-mutex c)
+      (held-set! c (- (held c) (cdr current)))
+      (when (> (queue-count (connection-pending c)) 0)
+        (apply start-handler! c (queue-pop! (connection-pending c))))
+      (handler-ended! c)))
 
   ;; Called with the mutex held.
   (define (handler-ended! c)
@@ -540,15 +587,17 @@
   ;; Called with the mutex held.
   (define (start-close-handler! c)
     (user-threads-set! c (+ 1 (user-threads c)))
-    (start-thread
-      (lambda ()
-        (let ((result (guarded-call (connection-close-handler c) c)))
-          (unless (car result)
-            (complain c "the close handler failed: " (one-line (condition-text (cdr result) shown)))))
-        (with-lock (connection-mutex c)
-          (user-threads-set! c (- (user-threads c) 1))
-          (condition-variable-broadcast! (connection-changed c))))
-      'bokbok-close))
+    (let ((over (lambda ()
+                  (with-lock (connection-mutex c)
+                    (user-threads-set! c (- (user-threads c) 1))
+                    (condition-variable-broadcast! (connection-changed c))))))
+      (start-user-thread
+        (lambda ()
+          (let ((result (guarded-call (connection-close-handler c) c)))
+            (unless (car result)
+              (complain c "the close handler failed: " (one-line (condition-text (cdr result) shown)))))
+          (over))
+        over 'bokbok-close)))
 
   (define (close-connection! c)
     (unless (connection? c) (invalid-error 'close-connection! "not a connection"))
@@ -687,24 +736,27 @@
           (with-lock (connection-mutex c)
             (running-set! c (+ 1 (running c)))
             (user-threads-set! c (+ 1 (user-threads c))))
-          (start-thread
+          (start-user-thread
             (lambda ()
               (let ((result (guarded-call open-handler c)))
                 (unless (car result)
                   (complain c "the open handler failed: " (one-line (condition-text (cdr result) shown)))))
-              (with-lock (connection-mutex c)
-                (handlers-ready-set! c #t)
-                (let loop ()
-                  (when (and (> (queue-count (connection-pending c)) 0)
-                             (< (running c) (settings-running-limit (connection-settings c))))
-                    (let ((next (queue-pop! (connection-pending c))))
-                      (start-handler! c (car next) (cadr next) (caddr next))
-                      (loop))))
-                (when (close-owed? c)
-                  (close-owed-set! c #f)
-                  (start-close-handler! c))
-                (handler-ended! c)))
+              (opening-ended! c))
+            (lambda () (opening-ended! c))
             'bokbok-open))))
+
+  (define (opening-ended! c)
+    (with-lock (connection-mutex c)
+      (handlers-ready-set! c #t)
+      (let loop ()
+        (when (and (> (queue-count (connection-pending c)) 0)
+                   (< (running c) (settings-running-limit (connection-settings c))))
+          (apply start-handler! c (queue-pop! (connection-pending c)))
+          (loop)))
+      (when (close-owed? c)
+        (close-owed-set! c #f)
+        (start-close-handler! c))
+      (handler-ended! c)))
 
   ;; Takes the two packets of a hello: #f and #f if it opened, else the two values of `reading-ended`. An unknown
   ;; user, a wrong key and a replayed hello take the same way: all are refused only when the second packet is there,

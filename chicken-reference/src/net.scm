@@ -117,7 +117,7 @@
       (condition-case
           (begin
             (unless (= family af/unix) (set! (so-reuse-address? so) #t))
-            (when (= family af/inet6) (set! (ipv6-v6-only? so) (not (eq? #f (cadr address)))))
+            (when (= family af/inet6) (set-v6-only! (socket-fileno so) (and (cadr address) #t)))
             (socket-bind so a)
             (socket-listen so backlog)
             so)

@@ -7,7 +7,7 @@
   (random-bytes random-source
    byte-ref byte-set! bytes-copy! bytes-index bytes=? u32->bytes bytes->u32 u64-set!
    numeric-host? start-resolver resolver-read close-fd fd-is-stuck?
-   close-on-exec! socket-file-identity connect-refused? connect-unix remove-file-if-same
+   close-on-exec! set-v6-only! socket-file-identity connect-refused? connect-unix remove-file-if-same
    bokbok-log log-line ignore-sigpipe!)
   (import scheme bokbok-compat)
 
@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -237,6 +238,12 @@ C
 
   ;; A program that this one starts must not keep a connection open.
   (define (close-on-exec! fd) ((foreign-lambda* void ((int fd)) "fcntl(fd, F_SETFD, FD_CLOEXEC);") fd))
+
+  ;; Whether an IPv6 socket takes IPv6 connections alone. The socket egg has this only since 0.3.
+  (define (set-v6-only! fd only?)
+    ((foreign-lambda* void ((int fd) (bool only))
+       "int v = only; setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v, sizeof v);")
+     fd only?))
 
   ;; Files of Unix sockets
 

@@ -5,7 +5,7 @@
 ;;; A `waiter` belongs to one thread at a time; once cancelled it stays so. Compiled with interrupts disabled.
 
 (module bokbok-waiting
-  (make-waiter waiter-cancelled? cancel-wait! wait-for-fd! limit-after)
+  (make-waiter waiter-cancelled? cancel-wait! wait-for-fd! limit-after thread-over?)
   (import scheme bokbok-compat)
 
   (define-record-type bokbok-waiter
@@ -43,6 +43,9 @@
   ;; The time of the clock that is `seconds` away; #f: no limit.
   (define (limit-after seconds)
     (and seconds (< seconds longest) (+ (now-ms) (* 1000.0 seconds))))
+
+  ;; Whether a thread has run to its end, or was ended.
+  (define (thread-over? thread) (and (memq (##sys#slot thread 3) '(dead terminated)) #t))
 
   ;; Ends the wait that is under way, and every later one, at once.
   (define (cancel-wait! waiter)

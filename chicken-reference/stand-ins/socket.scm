@@ -9,7 +9,7 @@
    socket-connect-timeout socket-accept-timeout socket-receive-timeout socket-send-timeout
    socket-receive! socket-send socket-shutdown socket-close*
    socket-name socket-peer-name sockaddr-address sockaddr-port sockaddr-family inet-address unix-address
-   so-reuse-address? so-keep-alive? tcp-no-delay? ipv6-v6-only?)
+   so-reuse-address? so-keep-alive? tcp-no-delay?)
   (import scheme bokbok-compat bokbok-waiting)
 
   (foreign-declare #<<C
@@ -246,5 +246,4 @@ C
 
   (define so-reuse-address? (flag-option (foreign-value "SOL_SOCKET" int) (foreign-value "SO_REUSEADDR" int)))
   (define so-keep-alive? (flag-option (foreign-value "SOL_SOCKET" int) (foreign-value "SO_KEEPALIVE" int)))
-  (define tcp-no-delay? (flag-option (foreign-value "IPPROTO_TCP" int) (foreign-value "TCP_NODELAY" int)))
-  (define ipv6-v6-only? (flag-option (foreign-value "IPPROTO_IPV6" int) (foreign-value "IPV6_V6ONLY" int))))
+  (define tcp-no-delay? (flag-option (foreign-value "IPPROTO_TCP" int) (foreign-value "TCP_NODELAY" int))))

@@ -52,6 +52,11 @@
 
   (define (echo con x) x)
 
+  ;; What SRFI 18's `thread-terminate!` does with the calling thread.
+  (define (end-this-thread)
+    (##sys#thread-kill! (current-thread) 'terminated)
+    (##sys#schedule))
+
   (define-record-type point (make-point x y) point? (x point-x) (y point-y))
 
   (define (connect) (open-connection! address #f #f #f #f))
@@ -72,6 +77,20 @@
        (close-connection! (connect))
        (await (list 'log (string-append "the close handler failed: no-farewell (" path ")")))
        (ask (connect) 'still-served))
+      ;; Handlers that end their own thread: the request is answered, and all comes to an end.
+      ((threads-end)
+       (let ((server (start-server address 5 #f
+                                   (lambda (con) (say 'opened) (end-this-thread))
+                                   (lambda (con x) (if (eq? x 'end) (end-this-thread) x))
+                                   (lambda (con) (say 'closed) (end-this-thread)))))
+         (let ((con (connect)))
+           (ask con 'end)
+           (ask con 'still-served)
+           (close-connection! con)
+           (await '(closed)))
+         (stop-server! server)
+         (wait-until-server-stopped server)
+         (say 'over)))
       ;; user->key may fail, or return what is no key: that user is refused, others are served.
       ((user->key-fails)
        (start-server address 5

@@ -41,6 +41,16 @@ def test_a_close_handler_that_fails_harms_nobody(scene: Callable[[str], Seen]) -
     ]
 
 
+def test_handlers_that_end_their_own_thread_keep_nobody_waiting(scene: Callable[[str], Seen]) -> None:
+    assert scene("threads-end") == [
+        "(opened)",
+        '(answer (remote "the request handler ended its own thread without an answer"))',
+        "(answer still-served)",
+        "(closed)",
+        "(over)",
+    ]
+
+
 def test_a_user_is_refused_if_user_to_key_fails_or_returns_no_key(scene: Callable[[str], Seen]) -> None:
     assert scene("user->key-fails") == [
         '(log "user->key failed: no database")',
