@@ -1,7 +1,6 @@
 """CHICKEN's external representation: what `write` prints and `read` takes, as Python values.
 
-What this package knows: the syntax of CHICKEN 4.13.0 and 5.3.0, and which Python value each datum is. What it refuses
-to know: connections, messages, and evaluation.
+It knows the syntax of CHICKEN 4.13.0 and 5.3.0, and which Python value each datum is.
 
 | Scheme | Python |
 |---|---|
@@ -14,7 +13,7 @@ to know: connections, messages, and evaluation.
 | `#!eof`; `#<unspecified>` (read only) | `EOF`; `None`, which is written as `()` |
 
 The high level is `loads`, `dumps`, `load`, `dump` and `Reader`. The low level, for framings and messages that are read
-piece by piece, is `parse`, `parser`, `skip_atmosphere`, `read_list_head` and `dumps_between`. `docs/sexpr.md` has the
+piece by piece, is `parse`, `Parser`, `skip_atmosphere`, `read_list_head` and `dumps_between`. `docs/sexpr.md` has the
 details, and every deviation from CHICKEN with its reason.
 """
 
@@ -22,10 +21,12 @@ from __future__ import annotations
 
 from bokbok.errors import IncompleteError, ReadError, SexprError, WriteError
 from bokbok.sexpr.dialect import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, DIALECTS, Dialect
+from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, MAX_DIGITS
 from bokbok.sexpr.reader import (
     DEFAULT_MAX_DEPTH,
     DEFAULT_MAX_SIZE,
+    Parser,
     Reader,
     load,
     loads,
@@ -43,6 +44,7 @@ __all__ = [
     "CHICKEN_4_EXACT",
     "CHICKEN_5",
     "DEFAULT_MAX_DEPTH",
+    "DEFAULT_MAX_MEMORY",
     "DEFAULT_MAX_SIZE",
     "DIALECTS",
     "EOF",
@@ -55,6 +57,7 @@ __all__ = [
     "EofType",
     "IncompleteError",
     "Keyword",
+    "Parser",
     "ReadError",
     "Reader",
     "SexprError",

@@ -184,6 +184,7 @@ class Machine(Lexer):
     Attributes:
         position: after `run`, how far the input has been read; what lies behind it belongs to the next run.
         ending: after `NEED_MORE`, the search for the end of the token that was not complete.
+        left: how many bytes to read before the next look at the memory.
         limit: how long the stack may get now: `max_depth`, and one more for every frame on it that adds no level.
         commented: the items of a list and how many there were when a comment came, behind which a dot is no dot.
         free: how many bytes of input cannot reach the limit on memory, whatever they are.
@@ -194,8 +195,8 @@ class Machine(Lexer):
     """
 
     __slots__ = (
-        "charging", "commented", "ending", "free", "items", "kind", "limit", "max_depth", "max_memory", "opened",
-        "position", "spent", "stack", "start",
+        "charging", "commented", "ending", "free", "items", "kind", "left", "limit", "max_depth", "max_memory",
+        "opened", "position", "spent", "stack", "start",
     )  # fmt: skip
 
     def __init__(self, dialect: Dialect, max_depth: int, max_memory: int = DEFAULT_MAX_MEMORY) -> None:
@@ -213,7 +214,7 @@ class Machine(Lexer):
         self.kind = TOP
         self.start = 0
         self.opened = 0
-        self.spent = 0
+        self.spent = self.left = 0
         self.charging: bool | None = None
 
     @property
@@ -224,18 +225,15 @@ class Machine(Lexer):
         return self.start if self.stack else None
 
     @property
-    def begun(self) -> list[Any]:
-        """The items so far of the outermost list, up to its dot; empty if something else is open, or nothing.
-
-        After an error, it tells a receiver whom a message is for that does not read.
-        """
-        frames = [*self.stack[1:3], (self.items, self.kind, 0)]
-        items, kind, _ = frames[0]
+    def begun(self) -> tuple[list[Any], int]:
+        """The items so far of the outermost list, up to its dot, and where it was opened; none if there is no list."""
+        frames = [*self.stack[1:3], (self.items, self.kind, self.start)]
+        items, kind, start = frames[0]
         if kind == CLOSING:
-            return list(items[0][: items[3]])
+            return items[0][: items[3]], start
         if not self.stack or kind not in CLOSERS or kind == VECTOR:
-            return []
-        return list(items[: frames[1][0]]) if len(frames) > 1 and frames[1][1] == TAIL else list(items)
+            return [], 0
+        return items[: frames[1][0]] if len(frames) > 1 and frames[1][1] == TAIL else items, start
 
     def enter(self, items: list[Any], start: int) -> None:
         """Begins within a list whose first items are known already, and are as small as those of a message's head.
@@ -267,16 +265,18 @@ class Machine(Lexer):
         symbols = SYMBOLS
         last = size if pause is None or pause > size else pause
         if self.charging is None:
-            self.charging = not final or size - position > self.free
-        stop = self._window(position, last) if self.charging else last
+            self.charging, self.left = not final or size - position > self.free, self.free
+        edge = position + self.left if self.charging else size
+        stop = min(last, edge)
         opened = position
         value: Any
         while True:
             if position >= stop < size:
                 if position >= last:
-                    self.position = position
+                    self.position, self.left = position, edge - position
                     return PAUSED
-                stop = self._window(position, last)
+                edge = position + self._window()
+                stop = min(last, edge)
             items, kind, start = self.items, self.kind, self.start
             code = COMMENT
             if kind == CLOSING:
@@ -394,7 +394,7 @@ class Machine(Lexer):
             elif code == COMMENT:
                 continue
             elif code == MORE:
-                self.position, self.ending = position, payload
+                self.position, self.ending, self.left = position, payload, edge - position
                 if not final:
                     return NEED_MORE
                 if not stack:
@@ -571,14 +571,12 @@ class Machine(Lexer):
     def _too_deep(self, position: int) -> ReadError:
         return self.error(problems.TOO_DEEP, position, limit=self.max_depth)
 
-    def _window(self, position: int, last: int) -> int:
+    def _window(self) -> int:
         """Looks at the memory that the datum takes so far.
 
         Returns:
-            How far to read before the next look, `last` at most: so far that the limit cannot be reached before.
+            How many bytes to read before the next look: so many that the limit cannot be reached before.
         """
-        if not self.charging:
-            return last
         # The items of open lists are not charged yet. Lists on both sides of a dot share theirs.
         items_open = before = 0
         below: list[Any] = []
@@ -595,7 +593,7 @@ class Machine(Lexer):
         left = self.max_memory - self.spent - ITEM * items_open
         if left < 0:
             raise self._too_much(self.open_since)
-        return min(last, position + max(left // WORST, _MIN_WINDOW))
+        return max(left // WORST, _MIN_WINDOW)
 
     def _charge(self, amount: int) -> None:
         self.spent += amount

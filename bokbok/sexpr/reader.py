@@ -21,8 +21,8 @@ from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
 __all__ = [
-    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "Reader", "load", "loads", "parse", "parser",
-    "read_list_head", "skip_atmosphere",
+    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "Parser", "Reader", "load", "loads", "parse",
+    "parser", "read_list_head", "skip_atmosphere",
 ]  # fmt: skip
 
 DEFAULT_MAX_DEPTH: Final = 10_000
@@ -68,44 +68,101 @@ def parse(
     return value, machine.position
 
 
-def parser(
-    *, dialect: Dialect = CHICKEN_4, max_depth: int = DEFAULT_MAX_DEPTH
-) -> Callable[[bytes, int], tuple[Any, int]]:
-    """Binds `parse` to a dialect and a depth, for many small datums: what it needs is made once. Part of the low level.
+class Parser:
+    """Reads datums from the middle of bytes, one after another, each once. Part of the low level.
+
+    It is `parse` bound to a dialect and limits, for many small datums: what that needs is made once. One thread at a
+    time may use it.
 
     Args:
         dialect: whose syntax.
         max_depth: how deep a datum may nest, 1 or more.
+        max_memory: how many bytes of memory a datum may take, by an estimate.
 
-    Returns:
-        A function of bytes and an offset that returns and raises what `parse` does. One thread at a time may call it.
+    Attributes:
+        begun: after an error, the first elements of the list that was being read, as far as they stand before a dot,
+            and the offset where it was opened; so a receiver finds out whom a message is for that does not read, and
+            need not read it again. The list is empty if the datum was not a list.
     """
-    machine = Machine(dialect, max_depth)
 
-    def parse_next(data: bytes, offset: int) -> tuple[Any, int]:
-        nonlocal machine
+    def __init__(
+        self,
+        *,
+        dialect: Dialect = CHICKEN_4,
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        max_memory: int = DEFAULT_MAX_MEMORY,
+    ) -> None:
+        self._limits = (dialect, max_depth, max_memory)
+        self._machine = Machine(dialect, max_depth, max_memory)
+        self.begun: tuple[list[Any], int] = ([], 0)
+
+    def datum(self, data: bytes, offset: int) -> tuple[Any, int]:
+        """Reads a datum.
+
+        Args:
+            data: the bytes; their end ends a last symbol or number.
+            offset: where to begin; white space and comments there are skipped.
+
+        Returns:
+            The datum, and the offset just after it.
+
+        Raises:
+            ReadError: as `parse`.
+        """
         plain = read_plain_list(data, offset)
-        if plain is not None:  # one level deep, which every limit allows
+        if plain is not None:  # one level deep and small, which every limit allows
             return plain
+        return self._run(data, offset)
+
+    def rest_of_list(self, data: bytes, offset: int, items: list[Any], opened: int) -> tuple[list[Any], int]:
+        """Reads on in a list whose first elements the caller has read, and are small.
+
+        Args:
+            data: the bytes.
+            offset: where to go on.
+            items: those elements; the others are added to this very list.
+            opened: the offset of its parenthesis.
+
+        Returns:
+            The list, or the `Dotted` that it is; and the offset just after it.
+
+        Raises:
+            ReadError: as `parse`.
+        """
+        self._machine.enter(items, opened)
+        return self._run(data, offset)
+
+    def _run(self, data: bytes, offset: int) -> tuple[Any, int]:
+        machine = self._machine
         try:
             value = machine.run(data, offset, True)
         except BaseException:
-            machine = Machine(dialect, max_depth)  # the other one is in the middle of something
+            self.begun = machine.begun
+            self._machine = Machine(*self._limits)  # the other one is in the middle of something
             raise
         if value is NO_DATUM:
+            self.begun = ([], 0)
             raise problems.NO_DATUM.at(len(data))
         return value, machine.position
 
-    return parse_next
+
+def parser(
+    *, dialect: Dialect = CHICKEN_4, max_depth: int = DEFAULT_MAX_DEPTH
+) -> Callable[[bytes, int], tuple[Any, int]]:
+    """`Parser.datum` of a new `Parser`."""
+    return Parser(dialect=dialect, max_depth=max_depth).datum
 
 
-def skip_atmosphere(data: BytesLike, offset: int = 0, *, dialect: Dialect = CHICKEN_4) -> int:
+def skip_atmosphere(
+    data: BytesLike, offset: int = 0, *, dialect: Dialect = CHICKEN_4, max_memory: int = DEFAULT_MAX_MEMORY
+) -> int:
     """Skips white space and whole comments: `;…`, `#|…|#`, `#;datum`, `#!/…` and `#! …`. Part of the low level.
 
     Args:
         data: the bytes.
         offset: where to begin.
         dialect: whose syntax (that of the datum behind `#;`).
+        max_memory: how many bytes of memory such a datum may take, by an estimate.
 
     Returns:
         The offset of the first byte that is neither, or the length of `data`.
@@ -133,7 +190,7 @@ def skip_atmosphere(data: BytesLike, offset: int = 0, *, dialect: Dialect = CHIC
                     raise problems.UNTERMINATED_COMMENT.at(size, start=offset)
                 offset = end
             elif following == 0x3B:
-                machine = Machine(dialect, DEFAULT_MAX_DEPTH)
+                machine = Machine(dialect, DEFAULT_MAX_DEPTH, max_memory)
                 if machine.run(data, offset + 2, True) is NO_DATUM:
                     raise problems.NOTHING_FOLLOWS.at(size, what=WAITING_FOR[SKIP], start=offset)
                 offset = machine.position
@@ -225,7 +282,7 @@ def loads(
         raise problems.NO_DATUM.at(len(data))
     position = machine.position
     if position < len(data):
-        position = skip_atmosphere(data, position, dialect=dialect)
+        position = skip_atmosphere(data, position, dialect=dialect, max_memory=max_memory)
         if position < len(data):
             raise problems.MORE_AFTER_DATUM.at(position)
     return value

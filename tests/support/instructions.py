@@ -1,0 +1,73 @@
+"""How many machine instructions some Python code takes: counted by valgrind's callgrind, so the same on every run.
+
+A count shows what a clock does not on a busy machine, and what counting steps of Python does not at all: copies and
+searches that one call makes in C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["count", "missing"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+# A request to valgrind is a sequence of instructions that does nothing on a real processor (valgrind.h):
+# mov rax, rdi; xor edx, edx; rol rdi 3, 13, 61, 51; xchg rbx, rbx; mov rax, rdx; ret.
+_REQUEST = "4889f831d248c1c70348c1c70d48c1c73d48c1c7334887db4889d0c3"
+_DUMP = 0x43540000  # VG_USERREQ__DUMP_STATS of callgrind: "CT", 0
+
+_PROGRAM = """
+import ctypes, gc, json, mmap, sys
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes.fromhex({request!r}))
+request = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+arguments = (ctypes.c_uint64 * 6)({dump})
+def dump():
+    request(ctypes.addressof(arguments))
+{setup}
+gc.collect()
+gc.disable()  # when it runs depends on what ran before
+for statement in json.load(sys.stdin):
+    code = compile(statement, statement[:60], "exec")
+    dump()
+    exec(code)
+    dump()
+"""
+
+
+def missing() -> str | None:
+    """Why nothing can be counted here; `None` if it can."""
+    if os.uname().machine != "x86_64":
+        return "the request to callgrind is written for x86-64"
+    return None if shutil.which("valgrind") else "valgrind is not installed"
+
+
+def count(setup: str, statements: list[str], folder: Path) -> list[int]:
+    """Counts the instructions of each statement.
+
+    Args:
+        setup: what runs before.
+        statements: what is counted.
+        folder: an empty one, for callgrind's files.
+    """
+    program = folder / "program.py"
+    program.write_text(_PROGRAM.format(request=_REQUEST, dump=_DUMP, setup=setup))
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable, str(program)]
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        command, input=json.dumps(statements), text=True, capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    totals = []
+    for number in range(2, 2 * len(statements) + 1, 2):
+        found = re.search(r"^totals: (\d+)", (folder / f"out.{number}").read_text(), re.MULTILINE)
+        assert found is not None
+        totals.append(int(found[1]))
+    return totals
