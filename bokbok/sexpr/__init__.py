@@ -13,8 +13,8 @@ It knows the syntax of CHICKEN 4.13.0 and 5.3.0, and which Python value each dat
 | `#!eof`; `#<unspecified>` (read only) | `EOF`; `None`, which is written as `()` |
 
 The high level is `loads`, `dumps`, `load`, `dump` and `Reader`. The low level, for framings and messages that are read
-piece by piece, is `parse`, `Parser`, `skip_atmosphere`, `read_list_head` and `dumps_between`. `docs/sexpr.md` has the
-details, and every deviation from CHICKEN with its reason.
+piece by piece, is `parse`, `Parser`, `read_plain_list`, `skip_atmosphere`, `read_list_head` and `dumps_between`.
+`docs/sexpr.md` has the details, and every deviation from CHICKEN with its reason.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bokbok.errors import IncompleteError, ReadError, SexprError, WriteError
 from bokbok.sexpr.dialect import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, DIALECTS, Dialect
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, MAX_DIGITS
+from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.reader import (
     DEFAULT_MAX_DEPTH,
     DEFAULT_MAX_SIZE,
@@ -31,7 +32,6 @@ from bokbok.sexpr.reader import (
     load,
     loads,
     parse,
-    parser,
     read_list_head,
     skip_atmosphere,
 )
@@ -70,8 +70,8 @@ __all__ = [
     "load",
     "loads",
     "parse",
-    "parser",
     "read_list_head",
+    "read_plain_list",
     "skip_atmosphere",
     "to_sexpdata",
     "type_name",

@@ -268,7 +268,7 @@ class Machine(Lexer):
             self.charging, self.left = not final or size - position > self.free, self.free
         edge = position + self.left if self.charging else size
         stop = min(last, edge)
-        opened = position
+        opened = base + position
         value: Any
         while True:
             if position >= stop < size:
@@ -425,7 +425,7 @@ class Machine(Lexer):
                 return VALUE, tail.end(), adopt(items, atom)
         found = self.lex(data, position, final, dots)
         if found[0] == VALUE and self.charging:
-            self._charge(cost(found[2]))
+            self._charge(cost(found[2]), position)
         return found
 
     def _open(self, code: int, payload: Any, where: int) -> None:
@@ -595,10 +595,11 @@ class Machine(Lexer):
             raise self._too_much(self.open_since)
         return max(left // WORST, _MIN_WINDOW)
 
-    def _charge(self, amount: int) -> None:
+    def _charge(self, amount: int, position: int = 0) -> None:
         self.spent += amount
         if self.charging and self.spent > self.max_memory:
-            raise self._too_much(self.open_since)
+            since = self.open_since
+            raise self._too_much(self.base + position if since is None else since)
 
     def _too_much(self, start: int | None) -> ReadError:
         return problems.TOO_MUCH_MEMORY.at(start or 0, limit=self.max_memory)

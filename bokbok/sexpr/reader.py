@@ -8,7 +8,6 @@ Nothing is evaluated, nothing recurses, and all that input can make grow has a l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import IO, Any, Final
 
 from bokbok.errors import ReadError
@@ -22,7 +21,7 @@ from bokbok.sexpr.scan import BlockCommentEnd
 
 __all__ = [
     "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "Parser", "Reader", "load", "loads", "parse",
-    "parser", "read_list_head", "skip_atmosphere",
+    "read_list_head", "skip_atmosphere",
 ]  # fmt: skip
 
 DEFAULT_MAX_DEPTH: Final = 10_000
@@ -144,13 +143,6 @@ class Parser:
             self.begun = ([], 0)
             raise problems.NO_DATUM.at(len(data))
         return value, machine.position
-
-
-def parser(
-    *, dialect: Dialect = CHICKEN_4, max_depth: int = DEFAULT_MAX_DEPTH
-) -> Callable[[bytes, int], tuple[Any, int]]:
-    """`Parser.datum` of a new `Parser`."""
-    return Parser(dialect=dialect, max_depth=max_depth).datum
 
 
 def skip_atmosphere(

@@ -125,7 +125,7 @@ class Connection:
         key: client: the user's key. It is used for the hello and not kept.
         secure: server: whether clients must say hello.
         profile: the wire format, or its name.
-        limits: `packet` and `depth` are enforced here.
+        limits: `packet`, `depth` and `message_memory` are enforced here.
         guards: what is refused although it is well formed.
         hellos: server: the hellos seen before, shared by all connections of the server; without it (or with the
             guard off) a replayed hello is served.
@@ -162,7 +162,7 @@ class Connection:
 
         # The profile, resolved: from here on no packet asks what is spoken.
         messages, framing = self._profile.messages, self._profile.framing
-        codec = messages.bind(self._profile.dialect, limits.depth)
+        codec = messages.bind(self._profile.dialect, limits.depth, limits.message_memory)
         self._encode_request, self._encode_response, self._encode_error, self._decode = codec
         self._write_packet = framing.writer()
         most = framing.most()

@@ -14,6 +14,10 @@ DEFAULT_PACKET = 16 * 1024 * 1024
 """Bytes of one packet: large enough for any message that a person would call one; a u32 length could name 4 GiB."""
 DEFAULT_DEPTH = 10_000
 """Nesting of one datum: far beyond what programs write, and far below what fills memory in a 16 MiB packet."""
+DEFAULT_MESSAGE_MEMORY = 64 * 1024 * 1024
+"""Bytes of memory of one datum that is read. Python's objects are large: 16 MiB of `'a'a'a…` took 1.3 GB, and 50 s.
+With the packet itself, and what a long string takes while it is decoded, a message costs at most 64 MiB and four times
+its bytes. Lists of numbers or of short strings fit up to 5 to 12 MiB of text, strings and blobs up to 16."""
 DEFAULT_RUNNING = 1024
 """Handlers running at once per connection: with threads, about what a process bears (8 MiB of *virtual* stack each)."""
 DEFAULT_WAITING = 4096
@@ -36,6 +40,7 @@ class Limits:
         packet: bytes of one packet, boxes included, in both directions. A longer one that comes ends the
             connection; a message that would need one is refused before it is sent.
         depth: nesting of one datum that is read.
+        message_memory: bytes of memory of one message that is read, by an estimate (`docs/sexpr.md` has it).
         running: request handlers that run at once on one connection.
         waiting: requests that wait for a handler on one connection; more are answered with an error.
         hello_timeout: seconds a server waits for a whole hello.
@@ -46,6 +51,7 @@ class Limits:
 
     packet: int = DEFAULT_PACKET
     depth: int = DEFAULT_DEPTH
+    message_memory: int = DEFAULT_MESSAGE_MEMORY
     running: int = DEFAULT_RUNNING
     waiting: int = DEFAULT_WAITING
     hello_timeout: float = DEFAULT_HELLO_TIMEOUT
@@ -54,7 +60,16 @@ class Limits:
     connections: int = DEFAULT_CONNECTIONS
 
     def __post_init__(self) -> None:
-        for name in ("packet", "depth", "running", "connections", "hello_timeout", "send_timeout", "unsent"):
+        for name in (
+            "packet",
+            "depth",
+            "message_memory",
+            "running",
+            "connections",
+            "hello_timeout",
+            "send_timeout",
+            "unsent",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"limit {name}: expected a number above 0, got {getattr(self, name)!r}")
         if self.waiting < 0:

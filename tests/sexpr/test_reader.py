@@ -17,6 +17,7 @@ from bokbok.sexpr import (
     Dialect,
     IncompleteError,
     Keyword,
+    Parser,
     Reader,
     ReadError,
     Symbol,
@@ -24,7 +25,6 @@ from bokbok.sexpr import (
     load,
     loads,
     parse,
-    parser,
     read_list_head,
     skip_atmosphere,
 )
@@ -161,7 +161,7 @@ class TestParse:
 
 class TestParser:
     def test_does_what_parse_does_time_after_time(self) -> None:
-        parse_next = parser()
+        parse_next = Parser().datum
         for data, offset in (
             (MESSAGE, 12),
             (b"a", 0),
@@ -183,15 +183,15 @@ class TestParser:
             expected: object = parse(data, 1, dialect=dialect, max_depth=max_depth)
         except ReadError as error:
             with pytest.raises(ReadError, match=f"^{re.escape(str(error))}$"):
-                parser(dialect=dialect, max_depth=max_depth)(data, 1)
+                Parser(dialect=dialect, max_depth=max_depth).datum(data, 1)
         else:
-            found = parser(dialect=dialect, max_depth=max_depth)(data, 1)
+            found = Parser(dialect=dialect, max_depth=max_depth).datum(data, 1)
             assert found == expected
             assert repr(found) == repr(expected)  # types, too
 
     @pytest.mark.parametrize("data", [b"(a #(b", b"#ci(A . ", b"(a . b c)", b'"abc', b")", b"#;", b"#u8(1", b""])
     def test_after_an_error_it_begins_anew(self, data: bytes) -> None:
-        parse_next = parser(max_depth=3)
+        parse_next = Parser(max_depth=3).datum
         with pytest.raises(ReadError) as expected:
             parse(data, max_depth=3)
         with pytest.raises(ReadError) as caught:
@@ -200,11 +200,46 @@ class TestParser:
         assert parse_next(b"((A)) b", 0) == ([[Symbol("A")]], 5)
 
     def test_limits_depth_each_time_and_reads_in_its_dialect(self) -> None:
-        parse_next = parser(dialect=CHICKEN_5, max_depth=2)
+        parse_next = Parser(dialect=CHICKEN_5, max_depth=2).datum
         for _ in range(3):
             with pytest.raises(ReadError, match="nesting deeper than 2"):
                 parse_next(b"(((", 0)
             assert parse_next(b"((1/2 #;3))", 0)[0] == [[Fraction(1, 2)]]
+
+    @pytest.mark.parametrize(
+        ("data", "elements", "opened"),
+        [
+            (b"(a 1 #<x>)", ["a", 1], 0), (b" #;b (a (b c] d)", ["a"], 5), (b"(a 1 (b", ["a", 1], 0),
+            (b"(a 1", ["a", 1], 0),
+            (b"(a . (1 #<x>))", ["a"], 0), (b"(a 1 . b c)", ["a", 1], 0), (b"(a 1 . (b #<x>))", ["a", 1], 0),
+            (b"(a 1 '#<x>)", ["a", 1], 0), (b"'(a #<x>)", [], 0), (b"#(a #<x>)", [], 0), (b"#<x>", [], 0), (b"", [], 0),
+            (b"(#<x>", [], 0), (b"[a #<x>]", ["a"], 0),
+        ],
+    )  # fmt: skip
+    def test_after_an_error_it_knows_what_the_list_began_with(
+        self, data: bytes, elements: list[Any], opened: int
+    ) -> None:
+        reader = Parser()
+        with pytest.raises(ReadError):
+            reader.datum(data, 0)
+        found, where = reader.begun
+        assert [str(item) if isinstance(item, Symbol) else item for item in found] == elements
+        assert where == opened
+
+    @pytest.mark.parametrize("rest", [b"b (c) #;d)", b")", b". c)", b". (c d))", b"'e)"])
+    def test_goes_on_in_a_list_as_if_it_had_read_its_beginning(self, rest: bytes) -> None:
+        whole = b"(a 1 " + rest
+        assert Parser().rest_of_list(whole, 5, [Symbol("a"), 1], 0) == parse(whole)
+
+    @pytest.mark.parametrize("rest", [b"(b", b"b]", b". b c)", b"", b"((((b))))"])
+    def test_fails_in_a_list_as_if_it_had_read_its_beginning(self, rest: bytes) -> None:
+        whole, reader = b"(a 1 " + rest, Parser(max_depth=4)
+        with pytest.raises(ReadError) as expected:
+            parse(whole, max_depth=4)
+        with pytest.raises(ReadError) as caught:
+            reader.rest_of_list(whole, 5, [Symbol("a"), 1], 0)
+        assert str(caught.value) == str(expected.value)
+        assert reader.begun == ([Symbol("a"), 1, *([Symbol("b")] if rest[:1] == b"b" else [])], 0)
 
 
 class TestSkipAtmosphere:

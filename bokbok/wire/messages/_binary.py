@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ...errors import ProfileError, ReadError, RemoteProtocolError
 from ...sexpr import Dialect, dumps, loads
 from .._integers import FIXED, layout_of
+from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, key
 from ._strategy import (
     ERROR,
@@ -67,7 +68,7 @@ class BinaryHeader(Messages):
         tags = ", ".join(map(repr, self._tags()))
         return f"binary header, {self.order}: tags {tags}, IDs {self.integer}"
 
-    def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
+    def bind(self, dialect: Dialect, depth: int, memory: int = DEFAULT_MESSAGE_MEMORY) -> MessageCodec:
         """See `Messages.bind`."""
         layout = layout_of(self.integer)
         pack, size, width = layout.pack, len(self.request), layout.size
@@ -109,13 +110,13 @@ class BinaryHeader(Messages):
             if kind == ERROR and self.message == "bytes":
                 return kind, id, rest.removesuffix(ending).decode("utf-8", "surrogateescape")
             try:
-                datum = loads(rest, dialect=dialect, max_depth=depth)
+                datum = loads(rest, dialect=dialect, max_depth=depth, max_memory=memory)
                 if self.message == "text" if kind == ERROR else nested:
                     if type(datum) is not str:
                         raise RemoteProtocolError(
                             f"the payload is {kind_of(datum)}; expected a string with the text of a datum"
                         )
-                    datum = loads(datum, dialect=dialect, max_depth=depth)
+                    datum = loads(datum, dialect=dialect, max_depth=depth, max_memory=memory)
             except ReadError as problem:
                 return kind, id, Unreadable(str(problem))
             if kind == ERROR and type(datum) is not str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...errors import ProfileError, ReadError, RemoteProtocolError
-from ...sexpr import Dialect, Symbol, dumps, loads, parse, read_list_head, skip_atmosphere
+from ...sexpr import Dialect, Parser, Symbol, dumps, loads, parse, skip_atmosphere
 from .._foreign import foreign
+from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, Integer, key, shown
 from ._holes import HOLES, fill, has_tail_hole, holes_in, match
 from ._strategy import (
@@ -163,12 +164,12 @@ class Shapes(Messages):
             return None
         return tags[0], tags[1], tags[2]
 
-    def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
+    def bind(self, dialect: Dialect, depth: int, memory: int = DEFAULT_MESSAGE_MEMORY) -> MessageCodec:
         """See `Messages.bind`."""
         tags = self._tags
         if tags is not None:
-            return tagged_codec(*tags, dialect, depth)
-        return MessageCodec(*_writers(self, dialect, depth), _Decoder(self, dialect, depth).decode)
+            return tagged_codec(*tags, dialect, depth, memory)
+        return MessageCodec(*_writers(self, dialect, depth), _Decoder(self, dialect, depth, memory).decode)
 
 
 def _writers(
@@ -232,8 +233,10 @@ def _datum_writer(form: Shapes, shape: Any, hole: Symbol, dialect: Dialect, dept
 class _Decoder:
     """Reads messages of given shapes."""
 
-    def __init__(self, form: Shapes, dialect: Dialect, depth: int) -> None:
-        self._form, self._dialect, self._depth = form, dialect, depth
+    def __init__(self, form: Shapes, dialect: Dialect, depth: int, memory: int) -> None:
+        self._form, self._dialect, self._depth, self._memory = form, dialect, depth, memory
+        # The message is some levels above its datum, which may be `depth` levels deep.
+        self._parser = Parser(dialect=dialect, max_depth=depth + 8, max_memory=memory)
         texts = (form.request, form.response, form.error)
         self._shapes = {kind: _shape(texts[kind]) for kind in (REQUEST, RESPONSE, ERROR)}
         self._bare = any(several for _, several in self._shapes.values())
@@ -273,12 +276,10 @@ class _Decoder:
                 yield kind, found
 
     def _read(self, body: bytes) -> Any:
-        # The message is some levels above its datum, which may be `depth` levels deep.
-        depth = self._depth + 8
         if self._bare:
-            return loads(b"(" + body + b"\n)", dialect=self._dialect, max_depth=depth)
-        value, end = parse(body, 0, dialect=self._dialect, max_depth=depth)
-        end = skip_atmosphere(body, end, dialect=self._dialect)
+            body = b"(" + body + b"\n)"
+        value, end = self._parser.datum(body, 0)
+        end = skip_atmosphere(body, end, dialect=self._dialect, max_memory=self._memory)
         if end != len(body):
             raise behind(body, end)
         return value
@@ -287,7 +288,12 @@ class _Decoder:
         if type(text) is not str:
             raise RemoteProtocolError(f"the payload is {kind_of(text)}; expected a string with the text of a datum")
         try:
-            return loads(text.encode("utf-8", "surrogateescape"), dialect=self._dialect, max_depth=self._depth)
+            return loads(
+                text.encode("utf-8", "surrogateescape"),
+                dialect=self._dialect,
+                max_depth=self._depth,
+                max_memory=self._memory,
+            )
         except ReadError as problem:
             return Unreadable(str(problem))
 
@@ -295,10 +301,7 @@ class _Decoder:
         """Only its request fails if it can be told which one that is, and where the message ends."""
         form = self._form
         if len(self._heads) == 3 and body.rstrip(WHITE_SPACE).endswith(b")"):
-            try:
-                head, _ = read_list_head(body, 2, dialect=self._dialect)
-            except ReadError:
-                head = []
+            head = self._parser.begun[0][:2]
             for kind, shape in self._heads.items():
                 found: dict[str, Any] = {}
                 if match(shape[:2], head, found) and "ID" in found:

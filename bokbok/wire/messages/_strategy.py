@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import Dialect, dumps, type_name
+from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Integer, Strategy, key
 
 __all__ = [
@@ -86,7 +87,7 @@ _MOST_NESTED = 4
 
 
 class MessageCodec(NamedTuple):
-    """A message format bound to a dialect and a depth limit: what one connection calls for every message.
+    """A message format bound to a dialect and limits: what one connection calls for every message.
 
     Attributes:
         request: ID and datum to bytes; raises `WriteError` for a datum that cannot travel.
@@ -117,8 +118,14 @@ class Messages(Strategy):
     id_step: int = key(1, Integer(1, MAX_ID), always=True)
 
     @abstractmethod
-    def bind(self, dialect: Dialect, depth: int) -> MessageCodec:
-        """Bind the format to a dialect, for one connection."""
+    def bind(self, dialect: Dialect, depth: int, memory: int = DEFAULT_MESSAGE_MEMORY) -> MessageCodec:
+        """Bind the format to a dialect, for one connection.
+
+        Args:
+            dialect: how datums are written and read.
+            depth: how deep a datum may nest that is read.
+            memory: how many bytes of memory a message may take that is read.
+        """
 
 
 def travelling(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import ReadError, RemoteProtocolError
-from ...sexpr import Dialect, Symbol, dumps_between, parse, parser, read_list_head, skip_atmosphere
+from ...sexpr import Dialect, Parser, Symbol, dumps_between, read_plain_list, skip_atmosphere
 from ._strategy import (
     ERROR,
     MAX_ID,
@@ -33,13 +33,13 @@ def _usual_head(tags: tuple[bytes, ...]) -> Callable[[bytes], re.Match[bytes] | 
     return re.compile(b"\\((%s) (0|[1-9][0-9]{0,17}) " % b"|".join(map(re.escape, tags))).match
 
 
-def tagged_codec(request: str, response: str, error: str, dialect: Dialect, depth: int) -> MessageCodec:
+def tagged_codec(request: str, response: str, error: str, dialect: Dialect, depth: int, memory: int) -> MessageCodec:
     """The codec of three tags, names of symbols that are written without bars.
 
     The plain version is that of `Shapes`, which takes these messages too: it writes a datum and fills it into a text,
     reads a message whole and holds it against each shape in turn. This one writes around the datum in one call, and
     reads what every known writer writes by one regular expression for the head and one call for the datum; anything
-    else (more white space, a comment, an ID like `+1`) goes the long way round, by `_decode_unusual`.
+    else (more white space, a comment, an ID like `+1`) is read as any datum is, and looked at afterwards.
     Measured: 3.3 microseconds to write and read a small request, where the general codec takes 18.
 
     Args:
@@ -48,11 +48,14 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         error: the tag of a failed request.
         dialect: see `Messages.bind`.
         depth: see `Messages.bind`.
+        memory: see `Messages.bind`.
     """
     tags = {request: REQUEST, response: RESPONSE, error: ERROR}
     kinds = {tag.encode(): kind for tag, kind in tags.items()}
     usual = _usual_head(tuple(kinds))
-    parse_next = parser(dialect=dialect, max_depth=depth)
+    symbols = {tag.encode(): Symbol(tag) for tag in tags}
+    # The message is one level above its datum, which may be `depth` levels deep.
+    reader = Parser(dialect=dialect, max_depth=depth + 1, max_memory=memory)
 
     def decode(body: bytes) -> tuple[int, int, Any]:
         head = usual(body)
@@ -67,15 +70,20 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
             ):
                 text = body[start + 1 : -2].decode("utf-8", "surrogateescape")
                 return kinds[head[1]], int(head[2]), text
-            try:
-                datum, end = parse_next(body, start)
-                if body[end:] == b")":
-                    kind = kinds[head[1]]
-                    if kind != ERROR or type(datum) is str:
-                        return kind, int(head[2]), datum
-            except ReadError:
-                pass  # whether it costs the request or the connection is decided below
-        return _decode_unusual(body, tags, dialect, depth)
+            plain = read_plain_list(body, start)
+            if plain is not None and body[plain[1] :] == b")" and kinds[head[1]] != ERROR:
+                return kinds[head[1]], int(head[2]), plain[0]
+        try:
+            # Every byte is read once, also of what does not read: what is known of the head is not read again.
+            if head is not None:
+                message, end = reader.rest_of_list(body, head.end(), [symbols[head[1]], int(head[2])], 0)
+            else:
+                message, end = reader.datum(body, 0)
+        except ReadError as problem:
+            return _decode_broken(body, problem, reader.begun, tags)
+        if end != len(body):
+            _check_rest(body, end, dialect, memory)
+        return _check(message, tags)
 
     def encoder(tag: str) -> Callable[[int, Any], bytes]:
         return lambda id, datum: dumps_between(f"({tag} {id} ", datum, ")", dialect)
@@ -89,19 +97,18 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     )
 
 
-def _decode_unusual(body: bytes, tags: dict[str, int], dialect: Dialect, depth: int) -> tuple[int, int, Any]:
-    """Decode a message that is spelt otherwise than usual, or broken."""
+def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> None:
+    """Lets nothing pass after a message but white space and comments."""
     try:
-        # The message is one level above its datum, which may be `depth` levels deep.
-        message, end = parse(body, 0, dialect=dialect, max_depth=depth + 1)
-    except ReadError as error:
-        return _decode_broken(body, error, tags, dialect)
-    try:
-        rest = skip_atmosphere(body, end, dialect=dialect)
+        rest = skip_atmosphere(body, end, dialect=dialect, max_memory=memory)
     except ReadError as problem:
         raise RemoteProtocolError(f"after the message: {problem}") from None
     if rest != len(body):
         raise behind(body, rest)
+
+
+def _check(message: Any, tags: dict[str, int]) -> tuple[int, int, Any]:
+    """Kind, ID and datum of a message."""
     if not isinstance(message, list) or not message:
         shown = "the empty list" if message == [] else kind_of(message)
         raise RemoteProtocolError(f"the message is {shown}; expected a list of three: a tag, an ID and a datum")
@@ -114,18 +121,14 @@ def _decode_unusual(body: bytes, tags: dict[str, int], dialect: Dialect, depth: 
 
 
 def _decode_broken(
-    body: bytes, problem: ReadError, tags: dict[str, int], dialect: Dialect
+    body: bytes, problem: ReadError, begun: tuple[list[Any], int], tags: dict[str, int]
 ) -> tuple[int, int, Unreadable]:
     """A message that does not read: only its request fails if it can be told which one that is, and where it ends."""
-    try:
-        start = skip_atmosphere(body, 0, dialect=dialect)
-        # White space only: where a comment stands last, nothing says that the list ends before it.
-        if body[start : start + 1] != b"(" or not body.rstrip(WHITE_SPACE).endswith(b")"):
-            raise problem
-        (tag, id), _ = read_list_head(body, 2, dialect=dialect)
-        kind, id = _check_head(tag, id, tags)
-    except ReadError:
+    elements, opened = begun
+    # White space only: where a comment stands last, nothing says that the list ends before it.
+    if len(elements) < 2 or body[opened : opened + 1] != b"(" or not body.rstrip(WHITE_SPACE).endswith(b")"):
         raise does_not_read(problem) from None
+    kind, id = _check_head(elements[0], elements[1], tags)
     return kind, id, Unreadable(str(problem))
 
 
