@@ -158,8 +158,9 @@ class _Leg(Connection):
                 text = f"{other._cannot_take('request')}: {error}"
                 _log.warning("%r: %s", self, text)
                 self._refuse_request(id, text)
-            except ConnectionClosed:
-                pass  # its peer sends no more, and this leg's has been told: nobody waits for the answer
+            except ConnectionClosed as error:
+                # The other peer sends no more. This one has been told, and gets nothing more: but the request is over.
+                self._refuse_request(id, error.reason)
             else:
                 other._asked[there] = id
 

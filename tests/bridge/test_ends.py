@@ -131,6 +131,30 @@ async def test_a_half_close_of_the_target_is_handed_on_and_the_clients_answers_s
     assert await target.read_to_end() == b""
 
 
+async def test_requests_after_the_targets_end_of_file_are_over_at_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = await rig.raw_target()
+    bridge = await rig.bridge(listener)
+    peer = await rig.raw_client(bridge)
+    target = await rig.accepted(listener)
+    await target.send_message(b"(request 0 x)")
+    await target.finish()
+    assert await peer.receive() == b"(request 0 x)"
+    assert await peer.read_to_end() == b""
+    (leg,) = bridge._roster.connections
+    protocol = leg._wire
+    failed: list[int] = []
+    fail = protocol.fail
+    monkeypatch.setattr(protocol, "fail", lambda id, text: (failed.append(id), fail(id, text)))
+    await peer.send_message(*(b"(request %d y)" % number for number in range(1000)))
+    await eventually_async(lambda: len(failed) == 1000, "all of them have come")
+    assert protocol.unanswered == 0
+    await peer.send_message(b"(response 0 z)")
+    assert await target.receive() == b"(response 0 z)"
+    assert await target.read_to_end() == b""
+
+
 async def test_what_comes_with_an_end_of_file_before_the_target_is_there_is_answered(rig: Rig) -> None:
     may_log_in = asyncio.Event()
 
