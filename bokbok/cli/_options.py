@@ -26,6 +26,7 @@ __all__ = [
     "handler_option",
     "profile_option",
     "profile_option_named",
+    "strategies_given",
     "strategies_option",
     "username",
 ]
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 else:
     _ParamType = click.ParamType  # generic only in newer versions
 
+_STRATEGIES = "bokbok.strategies"
 _LONGEST = 1_000_000_000.0
 """Seconds: thirty years. Longer ones are no time-outs, and more than some systems can wait."""
 
@@ -78,6 +80,13 @@ def _load_strategies(ctx: click.Context, param: click.Parameter, paths: tuple[st
         load_strategies(paths)
     except ProfileError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+    ctx.meta[_STRATEGIES] = paths
+
+
+def strategies_given() -> tuple[str, ...]:
+    """The files of `--strategies`, for a command that hands them on."""
+    paths: tuple[str, ...] = click.get_current_context().meta.get(_STRATEGIES, ())
+    return paths
 
 
 ADDRESS = _AddressType()

@@ -21,6 +21,7 @@ from .model import is_stuck
 
 if TYPE_CHECKING:
     from .model import Result
+    from .spoken import Spoken
 
 __all__ = ["CaseItem"]
 
@@ -47,6 +48,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--bokbok-thorough", action="store_true", help="every case over both transports in both security modes"
+    )
+    group.addoption(
+        "--bokbok-profile",
+        metavar="NAME|FILE",
+        help="the wire format that both speak [BOKBOK_PROFILE, else inferred-1]",
+    )
+    group.addoption(
+        "--bokbok-strategies",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a Python file with strategies of your own, for the profile to name; it is run",
+    )
+    group.addoption(
+        "--bokbok-no-guard",
+        choices=["nonce-reuse"],
+        action="append",
+        default=[],
+        help="take a profile whose nonces repeat, which is broken cryptography",
     )
     group.addoption("--bokbok-strict", action="store_true", help="also the kinds of case that the peer does not claim")
 
@@ -192,11 +212,31 @@ def _play(session: pytest.Session) -> dict[str, list[Result]]:
     groups = [g for g in build(list(peers), cases, Selection(about=(NAME,))) if (g.client, g.server) != (NAME, NAME)]
     if not options.bokbok_thorough:
         groups = diagonal(groups)
-    settings = Settings(timeout=options.bokbok_timeout, jobs=32, strict=options.bokbok_strict)
+    settings = Settings(
+        timeout=options.bokbok_timeout,
+        jobs=32,
+        strict=options.bokbok_strict,
+        spoken=_spoken(options, {group.security for group in groups}),
+    )
     out: dict[str, list[Result]] = {name: [] for name in wanted}
     for result in asyncio.run(Runner(peers, settings).run(groups)):
         out[result.cell.case].append(result)
     return out
+
+
+def _spoken(options: Any, securities: set[str]) -> Spoken:
+    from bokbok.errors import ProfileError
+    from bokbok.wire import Guards, get_profile
+
+    from .spoken import Spoken
+
+    try:
+        profile = get_profile(options.bokbok_profile, strategies=options.bokbok_strategies)
+        spoken = Spoken.of(profile, options.bokbok_strategies)
+        spoken.check(securities, Guards(nonce_reuse="nonce-reuse" not in options.bokbok_no_guard))
+    except ProfileError as error:
+        raise pytest.UsageError(f"--bokbok-profile: {error}") from None
+    return spoken
 
 
 def _explain(name: str, failed: list[Result]) -> str:

@@ -21,15 +21,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bokbok.wire import INFERRED_1, Profile
-
 from .cases import Case
 from .dump import beginning, explain, render
 from .matrix import Group
-from .model import RUNNER, Cell, Failure, Kind, Outcome, Result
+from .model import RUNNER, Cell, Failure, Outcome, Result
 from .peers.base import Peer, PuppetFault, Unavailable
 from .peers.puppet import Puppet
 from .play import Play, Silent, Unsupported
+from .spoken import Spoken
 
 __all__ = ["Observer", "Runner", "Settings"]
 
@@ -67,7 +66,7 @@ class Settings:
         fail_fast: stop at the first failed cell.
         strict: play cases of kinds that a peer does not claim.
         seed: of everything random in the cases.
-        profile: what all peers speak.
+        spoken: the format of all peers.
         evidence: `failures` or `all`.
     """
 
@@ -78,7 +77,7 @@ class Settings:
     fail_fast: bool = False
     strict: bool = False
     seed: int = 0
-    profile: Profile = INFERRED_1
+    spoken: Spoken = field(default_factory=Spoken)
     evidence: str = "all"
 
 
@@ -358,9 +357,8 @@ class Runner:
             about = case.subject in (role, "either")
             if about and not self.settings.strict and case.kind.value not in peer.features:
                 return f"{peer.name} does not claim the {case.kind.value} cases"
-            spoken = peer.features.profile
-            if spoken is not None and spoken != self.settings.profile.name and case.kind is not Kind.REFERENCE:
-                return f"{peer.name} speaks the profile {spoken}, not {self.settings.profile.name}"
+            if why := self.settings.spoken.refused_by(peer.features):
+                return f"{peer.name} {why}"
             for fault in case.faults:
                 if (role in case.fresh or not case.fresh) and fault not in peer.faults:
                     return f"{peer.name} runs where {CANNOT[fault]}"
@@ -379,7 +377,7 @@ class Runner:
         play = Play(
             transport=cell.transport,
             security=cell.security,
-            profile=self.settings.profile,
+            profile=self.settings.spoken.profile,
             client=puppets.get("client"),
             server=puppets.get("server"),
             direct=case.direct,
@@ -512,6 +510,7 @@ class Runner:
             self._running.add(puppet)
             try:
                 await puppet.start()
+                await self.settings.spoken.tell(puppet)
             except PuppetFault as fault:
                 await self._retire(puppet)
                 self._start_strikes[name] += 1

@@ -140,13 +140,12 @@ class Meeting:
         finally:
             await peer.dispose()
 
-    def command(self, *words: str, log: str, environment: dict[str, str] | None = None) -> int:
+    def command(self, *words: str, log: str) -> int:
         """Run a command of `bokbok-interop`, its output in a file of the folder: its status."""
         with open(self.folder.file(log), "wb") as out:
             done = subprocess.run(
                 [sys.executable, "-m", "bokbok_interop", *words],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False,
-                env=os.environ | (environment or {}),
             )  # fmt: skip
         return done.returncode
 
@@ -339,10 +338,7 @@ async def _from_client(meeting: Meeting, security: str, profile: Profile) -> Pla
 
 
 def _matrix(meeting: Meeting) -> str:
-    """All peers that can speak the profile, against the one that is met.
-
-    `run --profile` is what tells peers of a profile. BOKBOK_PROFILE is for puppets that take it from there.
-    """
+    """All peers that can speak the profile, against the one that is met."""
     said, failed = [], False
     whole = meeting.folder.file(f"{meeting.target.name}.toml").exists()
     for security in (None,) if whole else SECURITIES:
@@ -353,6 +349,7 @@ def _matrix(meeting: Meeting) -> str:
         words = ["run", "--peers", "python-sync,python-asyncio", "--about", meeting.target.name]
         words += ["--peer", f"{meeting.target.name}={meeting.target.option}", "--profile", str(profile)]
         meeting.folder.file(f"{stem}.json").unlink(missing_ok=True)
+        words += ["--no-guard", "nonce-reuse"] if get_profile(profile).leaks else []
         words += ["--kind", "reference", *([] if security is None else ["--security", security])]
         words += [
             "--json",
@@ -360,9 +357,7 @@ def _matrix(meeting: Meeting) -> str:
             "--html",
             str(meeting.folder.file(f"{stem}.html")),
         ]
-        status = meeting.command(
-            *words, *meeting.options.matrix, log=f"{stem}.txt", environment={"BOKBOK_PROFILE": str(profile)}
-        )
+        status = meeting.command(*words, *meeting.options.matrix, log=f"{stem}.txt")
         if status not in (0, 1) or not meeting.folder.file(f"{stem}.json").exists():
             raise _StepFailed(f"the matrix was not played (status {status}): see {stem}.txt")
         summary = json.loads(meeting.folder.file(f"{stem}.json").read_text(encoding="utf-8"))["summary"]

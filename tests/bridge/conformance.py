@@ -32,7 +32,7 @@ from pathlib import Path
 
 from bokbok.sexpr import CHICKEN_4
 from bokbok.wire import DEFAULT_LIMITS, INFERRED_1, Profile
-from bokbok.wire.profile import ENVIRONMENT, dump_profile
+from bokbok.wire.profile import dump_profile
 from bokbok_interop.cases import all_cases
 from bokbok_interop.matrix import Selection, build, diagonal
 from bokbok_interop.model import Outcome, Result
@@ -40,6 +40,7 @@ from bokbok_interop.peers.base import Peer
 from bokbok_interop.peers.known import known_peers
 from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.runner import Runner, Settings
+from bokbok_interop.spoken import Spoken
 from tests.support.profiles import random_profile
 
 SEED = 7000
@@ -66,18 +67,6 @@ NOT_THROUGH_A_BRIDGE = {
     },
 }
 """The cases that fail because there is a bridge, by the role of the peer behind it, each with its reason."""
-
-READ_BY_THE_RUNNER = {
-    "lifecycle.client-paused": "the runner itself is a client, of the default profile",
-    **dict.fromkeys(
-        (f"sexpr.{name}" for name in (
-            "strings", "symbols", "keywords", "fixnums", "flonums", "characters", "lists", "vectors",
-            "blobs-and-numeric-vectors",
-        )),
-        "the runner reads the recording, as one of the default profile",
-    ),
-}  # fmt: skip
-"""The cases that fail, bridge or not, where the peers in the runner's sight do not speak the default profile."""
 
 LEFT_OUT = dict.fromkeys(
     ("secure.fresh-session-keys", "secure.random-after-restart"),
@@ -155,8 +144,7 @@ async def run(play: Play, *, thorough: bool = False, jobs: int = 16) -> list[Res
         bridged = LocalPeer(BRIDGED, [*python_puppet("bridged", *options), *python_puppet(play.behind)])
         direct: Peer = known_peers()[play.direct]
         if play.outside is not INFERRED_1:
-            front = play.direct.removeprefix("python-")
-            direct = LocalPeer(DIRECT, python_puppet(front), environment={ENVIRONMENT: files["outside"]})
+            direct = LocalPeer(DIRECT, python_puppet(play.direct.removeprefix("python-")))
         direct.name = DIRECT
         cases = [case for case in all_cases() if play.outside is INFERRED_1 or case.id not in LEFT_OUT]
         groups = [
@@ -164,14 +152,14 @@ async def run(play: Play, *, thorough: bool = False, jobs: int = 16) -> list[Res
             for group in build([BRIDGED, DIRECT], cases, Selection(kinds=("reference",)))
             if {group.client, group.server} == {BRIDGED, DIRECT}
         ]
-        runner = Runner({BRIDGED: bridged, DIRECT: direct}, Settings(timeout=15, jobs=jobs))
+        settings = Settings(timeout=15, jobs=jobs, spoken=Spoken(play.outside))
+        runner = Runner({BRIDGED: bridged, DIRECT: direct}, settings)
         return await runner.run(groups if thorough else diagonal(groups))
 
 
 def listed(play: Play) -> dict[str, dict[str, str]]:
     """The cases that are to fail, by the role of the bridged peer, each with its reason."""
-    more = READ_BY_THE_RUNNER if play.outside is not INFERRED_1 else {}
-    return {role: {**cases, **more} for role, cases in NOT_THROUGH_A_BRIDGE.items()}
+    return NOT_THROUGH_A_BRIDGE
 
 
 def problems(play: Play, results: Iterable[Result]) -> list[str]:

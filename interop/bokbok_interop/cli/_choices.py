@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import click
 
+from bokbok.cli._options import guard_option, guards, profile_option_named, strategies_given
+from bokbok.errors import ProfileError
+from bokbok.wire import BrokenCryptographyWarning, Profile
+
 from ..peers.base import Peer
 from ..peers.known import KNOWN, PeerNameError, known_peers, peer_from_option
+from ..spoken import Spoken
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def spoken_options(command: _F) -> _F:
+    """The options that say which format all peers speak; for `chosen_format`."""
+    command = guard_option("nonce-reuse")(command)
+    return profile_option_named("--profile", "The wire format that all peers speak; those that can are told it")(
+        command
+    )
+
+
+def chosen_format(profile: Profile, securities: Iterable[str], guards_off: tuple[str, ...]) -> Spoken:
+    """What all peers are to speak, by the options."""
+    spoken = Spoken.of(profile, strategies_given())
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", BrokenCryptographyWarning)
+        try:
+            spoken.check(securities, guards(guards_off))
+        except ProfileError as error:
+            remedy = "--no-guard nonce-reuse, or --security insecure where there is one"
+            raise click.UsageError(f"--profile: {error} (here: {remedy})") from None
+    for warning in warned:
+        click.echo(f"warning: {warning.message}", err=True)
+    return spoken
 
 
 def choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:

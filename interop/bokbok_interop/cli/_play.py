@@ -181,7 +181,7 @@ def execute(
             started=started.isoformat(timespec="seconds"),
             seconds=time.monotonic() - begin,
             command=sys.argv[1:],
-            profile=settings.profile.name,
+            profile=settings.spoken.profile.name,
             seed=settings.seed,
             planned=sum(len(group.cases) for group in groups),
             interrupted=played.interrupted or played.error is not None,

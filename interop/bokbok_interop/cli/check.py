@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from bokbok.wire import Profile
+
 from ..cases import CHAPTERS, all_cases
 from ..matrix import Selection, build, diagonal
 from ..report import terminal
 from ..runner import Settings
-from ._choices import check_names, choose_peers
+from ._choices import check_names, choose_peers, chosen_format, spoken_options
 from ._exit import status_of
 from ._play import execute
 from ._reports import Reports, report_options
@@ -49,6 +51,7 @@ Examples:
 )
 @click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
+@spoken_options
 @report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
 def check(
@@ -62,6 +65,8 @@ def check(
     thorough: bool,
     strict: bool,
     seed: int,
+    profile: Profile,
+    guards_off: tuple[str, ...],
     json_file: str | None,
     junit_file: str | None,
     html_file: str | None,
@@ -86,7 +91,8 @@ def check(
         groups = diagonal(groups)
     if not groups:
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
-    settings = Settings(timeout=timeout, jobs=jobs, strict=strict, seed=seed)
+    spoken = chosen_format(profile, {group.security for group in groups}, guards_off)
+    settings = Settings(timeout=timeout, jobs=jobs, strict=strict, seed=seed, spoken=spoken)
     reports = Reports(json_file, junit_file, html_file)
     played = execute(chosen, groups, selection, settings, reports, quiet=quiet)
     terminal.print_failures(reports.screen, played.document)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from bokbok.cli._options import profile_option
 from bokbok.wire import Profile
 
 from ..cases import CHAPTERS, all_cases
@@ -13,7 +12,7 @@ from ..model import RUNNER
 from ..peers.known import KNOWN
 from ..report import terminal
 from ..runner import Settings
-from ._choices import check_names, choose_peers, parse_shard
+from ._choices import check_names, choose_peers, chosen_format, parse_shard, spoken_options
 from ._exit import STATUSES, status_of
 from ._play import execute
 from ._reports import Reports, report_options
@@ -82,7 +81,7 @@ from ._reports import Reports, report_options
 @click.option(
     "--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`."
 )
-@profile_option
+@spoken_options
 @report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
 def run(
@@ -106,6 +105,7 @@ def run(
     seed: int,
     shard_text: str | None,
     profile: Profile,
+    guards_off: tuple[str, ...],
     json_file: str | None,
     junit_file: str | None,
     html_file: str | None,
@@ -130,6 +130,7 @@ def run(
     if not groups:
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     groups = shard(groups, number, of)
+    spoken = chosen_format(profile, {group.security for group in groups}, guards_off)
     settings = Settings(
         timeout=timeout,
         jobs=jobs,
@@ -138,7 +139,7 @@ def run(
         fail_fast=fail_fast,
         strict=strict,
         seed=seed,
-        profile=profile,
+        spoken=spoken,
     )
     reports = Reports(json_file, junit_file, html_file)
     played = execute(chosen, groups, selection, settings, reports, quiet=quiet, shard_text=shard_text or "")

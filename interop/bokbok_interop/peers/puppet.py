@@ -22,7 +22,7 @@ from bokbok.sexpr import Symbol, dumps, loads
 
 from .base import PuppetFault, Running
 
-__all__ = ["Answer", "Features", "Puppet", "Trace", "symbol_name"]
+__all__ = ["HELLO_SECONDS", "Answer", "Features", "Puppet", "Trace", "symbol_name"]
 
 PROTOCOL = "puppet-1"
 """The version of this protocol, as a feature."""
@@ -168,19 +168,29 @@ class Puppet:
         """
         self._reader = asyncio.ensure_future(self._read())
         self._watcher = asyncio.ensure_future(self._watch())
+        await self.say_hello(timeout)
+        return self
+
+    async def say_hello(self, timeout: float = HELLO_SECONDS) -> None:
+        """Ask who it is, and what it has.
+
+        Raises:
+            PuppetFault: it does not answer, or not as a puppet does.
+        """
         answer = await self.command("hello", timeout=timeout)
         match answer:
             case Answer("ok", [str(name), str(version), list(features)]):
                 self.name, self.version, self.features = name, version, Features(features)
                 if PROTOCOL not in self.features:
-                    raise self._break(
-                        "nonsense",
-                        f"does not claim {PROTOCOL}, the protocol that this runner speaks: {shown(dumps(features))}",
+                    raise self.breaks(
+                        f"does not claim {PROTOCOL}, the protocol that this runner speaks: {shown(dumps(features))}"
                     )
             case _:
-                fault = self._break("nonsense", f'answered `hello` with {answer}; expected ok "name" "version" (...)')
-                raise fault
-        return self
+                raise self.breaks(f'answered `hello` with {answer}; expected ok "name" "version" (...)')
+
+    def breaks(self, problem: str) -> PuppetFault:
+        """Give it up for an answer that no puppet gives."""
+        return self._break("nonsense", problem)
 
     def new_handle(self) -> int:
         """A handle that names nothing yet."""

@@ -2,7 +2,7 @@
 
     python -m bokbok_interop.puppets.bridged [--outside PROFILE] [--inside PROFILE] FOLDER COMMAND...
 
-COMMAND starts a puppet that speaks the inside profile (a Python one is told by BOKBOK_PROFILE). It never meets anybody.
+COMMAND starts a puppet that speaks the inside profile, and is told so if it can speak several. It never meets anybody.
 Where it is told to listen, it listens on a Unix socket in FOLDER, and a bridge that speaks the outside profile stands
 at the address that was meant. Where it is told to connect, it connects to a bridge in FOLDER that goes on to there.
 Users and passphrases are the same on both sides. To the runner all of this is one puppet, of the outside profile.
@@ -27,7 +27,7 @@ from bokbok.bridge import Bridge, start_bridge
 from bokbok.keys import passphrase_to_key
 from bokbok.sexpr import CHICKEN_4, CHICKEN_5, Symbol, loads
 from bokbok.wire import Profile, get_profile
-from bokbok.wire.profile import ENVIRONMENT
+from bokbok.wire.profile import dump_profile
 
 from .forms import address_datum, parse, refusal, start_logging, users_table, write_line
 
@@ -36,8 +36,9 @@ __all__ = ["main"]
 MAX_LINE = 128 * 1024 * 1024
 """Bytes of a line: a datum of the largest packet, every byte of it escaped."""
 _HEAD = re.compile(rb"\((\d+) ([a-z]+)")
-_NOT_CLAIMED = ("profile", "hardening")
-"""Kinds of case that quote the bytes of a profile or of this library's guards: they are about a peer, not a bridge."""
+_NOT_CLAIMED = ("profile", "hardening", "profiles")
+"""Kinds of case that quote the bytes of a profile or of this library's guards: they are about a peer, not a bridge; and
+the command that changes the profile, since the bridges' own are given by options."""
 
 
 class _Bridged:
@@ -74,6 +75,14 @@ class _Bridged:
         self._waiting[number] = asyncio.get_running_loop().create_future()
         self._tell(write_line([number, *command]))
         return await self._waiting[number]
+
+    async def tell_profile(self) -> None:
+        """Before anything else: have the puppet inside speak the inside profile, if it can be told."""
+        hello = loads(await self._ask(0, Symbol("hello")), dialect=CHICKEN_5)
+        if Symbol("profiles") in hello[-1]:
+            answer = await self._ask(0, Symbol("profile"), dump_profile(self._inside), [])
+            if _tag(answer) != "ok":
+                raise RuntimeError(f"the puppet inside does not take its profile: {answer[:400]!r}")
 
     async def listen_to_inner(self) -> None:
         """Pass on what the puppet inside says, to its end."""
@@ -201,17 +210,16 @@ def _tag(line: bytes) -> str:
     return head[1].decode() if head else ""
 
 
-async def _main(
-    folder: str, outside: Profile, inside: Profile, environment: dict[str, str], command: list[str]
-) -> None:
+async def _main(folder: str, outside: Profile, inside: Profile, command: list[str]) -> None:
     inner = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment, limit=MAX_LINE
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE
     )
     reader = asyncio.StreamReader(limit=MAX_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     bridged = _Bridged(inner, folder, outside, inside)
     tasks = {asyncio.ensure_future(bridged.listen_to_inner())}
+    await bridged.tell_profile()
     while line := await reader.readline():
         task = asyncio.ensure_future(bridged.obey(line))
         tasks.add(task)
@@ -231,8 +239,7 @@ def main() -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER, help="starts the puppet")
     given = parser.parse_args()
     start_logging()
-    environment = {**os.environ, ENVIRONMENT: given.inside}
-    asyncio.run(_main(given.folder, get_profile(given.outside), get_profile(given.inside), environment, given.command))
+    asyncio.run(_main(given.folder, get_profile(given.outside), get_profile(given.inside), given.command))
 
 
 if __name__ == "__main__":

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import tempfile
 from typing import Any
 
 from bokbok import Key, __version__, passphrase_to_key
 from bokbok.errors import BokbokError, NetworkError, RemoteError, WriteError
 from bokbok.sexpr import CHICKEN_5, Dotted, Symbol, dumps, loads
-from bokbok.wire import Profile, get_profile
+from bokbok.wire import Profile
+from bokbok.wire.profile import load_strategies, read_profile
 
 from ..peers.base import has_ipv6
 
-__all__ = ["address_datum", "features", "hello", "parse", "refusal", "start_logging", "users_table", "write_line"]
+__all__ = [
+    "address_datum",
+    "hello",
+    "parse",
+    "refusal",
+    "start_logging",
+    "told_profile",
+    "users_table",
+    "write_line",
+]
 
 
-def features() -> list[Any]:
-    """What this library has, and what it speaks, by the environment."""
-    names = ["puppet-1", "tcp", "unix", "secure", "insecure", "port-0", "reference", "profile", "hardening"]
+def features(profile: Profile) -> list[Any]:
+    """What this library has, and what it speaks now."""
+    names = ["puppet-1", "profiles", "tcp", "unix", "secure", "insecure", "port-0", "reference", "profile", "hardening"]
     if has_ipv6():
-        names.insert(3, "ipv6")
-    profile = get_profile()
+        names.insert(4, "ipv6")
     return [
         *map(Symbol, names),
         [Symbol("dialect"), Symbol(profile.dialect.name)],
@@ -29,9 +40,34 @@ def features() -> list[Any]:
     ]
 
 
-def hello(name: str) -> list[Any]:
+def hello(name: str, profile: Profile) -> list[Any]:
     """The answer to `hello`."""
-    return [Symbol("ok"), name, __version__, features()]
+    return [Symbol("ok"), name, __version__, features(profile)]
+
+
+def told_profile(text: str, files: Any) -> Profile:
+    """The profile of the command `profile`. Its files are run: whoever sends them was told so by an option.
+
+    Args:
+        text: that of a profile file.
+        files: the datum, a list of `("name.py" . "text")`.
+
+    Raises:
+        ValueError: the datum is something else.
+        ProfileError: there is no profile in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="bokbok-") as folder:
+        paths = []
+        for entry in files:
+            match entry:
+                case Dotted(items=[str(name)], tail=str(code)) if name == os.path.basename(name) != "":
+                    paths.append(os.path.join(folder, name))
+                    with open(paths[-1], "w", encoding="utf-8", errors="surrogateescape") as file:
+                        file.write(code)
+                case _:
+                    raise ValueError('FILES is a list of ("name.py" . "text")')
+        load_strategies(paths)
+    return read_profile(text)
 
 
 def parse(line: bytes) -> tuple[int, str, list[Any]]:
@@ -58,12 +94,12 @@ def write_line(datum: list[Any]) -> bytes:
         return dumps(datum, dialect=CHICKEN_5) + b"\n"
 
 
-def users_table(users: Any, profile: Profile | None = None) -> dict[str, Key | None] | None:
+def users_table(users: Any, profile: Profile) -> dict[str, Key | None] | None:
     """The USERS of `listen`: `None` for `#f`, else each user's key, or `None` for one who may not connect.
 
     Args:
         users: the datum.
-        profile: how passphrases become keys; `None` for the default's way.
+        profile: how passphrases become keys.
 
     Raises:
         ValueError: it is neither.

@@ -15,8 +15,9 @@ from typing import Any
 
 from bokbok import passphrase_to_key
 from bokbok.sexpr import Symbol
+from bokbok.wire import INFERRED_1, Guards, Profile
 
-from .forms import address_datum, hello, parse, refusal, users_table, write_line
+from .forms import address_datum, hello, parse, refusal, told_profile, users_table, write_line
 
 __all__ = ["Front", "Puppet"]
 
@@ -42,6 +43,7 @@ class Puppet:
     def __init__(self, front: Front) -> None:
         self._front = front
         self._call = front.call
+        self._profile = INFERRED_1
         self._connections: dict[int, Any] = {}
         self._servers: dict[int, Any] = {}
         self._accepted: dict[Any, int] = {}
@@ -77,11 +79,20 @@ class Puppet:
 
     async def do_hello(self) -> list[Any]:
         """Who this is, and what it has."""
-        return hello(self._front.module.__name__)
+        return hello(self._front.module.__name__, self._profile)
+
+    async def do_profile(self, text: str, files: list[Any]) -> list[Any]:
+        """Speak another format from now on."""
+        self._profile = told_profile(text, files)
+        return [Symbol("ok"), Symbol(self._profile.name), self._profile.digest()]
+
+    def _format(self) -> dict[str, Profile | Guards]:
+        """What is spoken. The guard against broken cryptography is the runner's: a puppet speaks what it is told."""
+        return {"profile": self._profile, "guards": Guards(nonce_reuse=self._profile.leaks is None)}
 
     async def do_listen(self, handle: int, address: Any, backlog: int, users: Any) -> list[Any]:
         """`start-server`."""
-        table = users_table(users)
+        table = users_table(users, self._profile)
 
         def on_open(connection: Any) -> None:
             mine = next(self._handles)
@@ -97,6 +108,7 @@ class Puppet:
             on_open=on_open,
             on_close=lambda connection: self._say_closed(self._accepted[connection]),
             backlog=backlog,
+            **self._format(),
         )
         self._servers[handle] = server
         return [Symbol("ok"), address_datum(server.address)]
@@ -107,9 +119,10 @@ class Puppet:
             self._front.module.open_connection,
             address,
             None if user is False else user,
-            None if passphrase is False else passphrase_to_key(passphrase),
+            None if passphrase is False else passphrase_to_key(passphrase, profile=self._profile),
             self._front.on_request,
             lambda _: self._say_closed(handle),
+            **self._format(),
         )
         return [Symbol("ok")]
 
@@ -141,7 +154,7 @@ class Puppet:
 
     async def do_key(self, passphrase: str) -> list[Any]:
         """`passphrase->key`."""
-        return [Symbol("ok"), passphrase_to_key(passphrase).to_bytes()]
+        return [Symbol("ok"), passphrase_to_key(passphrase, profile=self._profile).to_bytes()]
 
 
 def _info(connection: Any) -> tuple[Any, Any]:

@@ -1,0 +1,81 @@
+"""The format that a run is about, and how peers are brought to speak it.
+
+A puppet that claims `profiles` is told the profile, and answers with its digest. One that does not is taken at its
+word: it speaks the profile if it says so, or says nothing. Whether it really does is shown by its bytes (`proof`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bokbok.errors import ProfileError
+from bokbok.sexpr import Dotted
+from bokbok.wire import INFERRED_1, Guards, Profile, check_cryptography, get_profile
+from bokbok.wire.profile import dump_profile
+
+from .peers.puppet import HELLO_SECONDS, Features, Puppet
+
+__all__ = ["Spoken"]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What all peers of a run are to speak.
+
+    Attributes:
+        profile: the wire format.
+        strategies: Python files with strategies of the user's own that it names: names and texts. They are sent to
+            puppets, which run them.
+    """
+
+    profile: Profile = INFERRED_1
+    strategies: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, profile: Profile, paths: Iterable[str | os.PathLike[str]] = ()) -> Spoken:
+        """With the texts of these files of strategies, which were loaded."""
+        texts = [Path(path).read_text(encoding="utf-8", errors="surrogateescape") for path in paths]
+        return cls(profile, tuple(zip([Path(path).name for path in paths], texts, strict=True)))
+
+    def refused_by(self, features: Features) -> str:
+        """Why a puppet with these features does not speak it, by its own word; empty if it does."""
+        stated = features.profile
+        if stated is None or "profiles" in features or self._is_called(stated):
+            return ""
+        return f"speaks the profile {stated}, not {self.profile.name}, and cannot be told another (profiles)"
+
+    def _is_called(self, name: str) -> bool:
+        try:  # a name of the library's own stands for its format, however the format under test is called
+            return get_profile(name).digest() == self.profile.digest()
+        except ProfileError:
+            return name == self.profile.name
+
+    def check(self, securities: Iterable[str], guards: Guards) -> None:
+        """Refuse broken cryptography, unless its guard is off or no secure connection is played.
+
+        Raises:
+            ProfileError: it is.
+        """
+        if "secure" in securities:
+            check_cryptography(self.profile, guards)
+
+    async def tell(self, puppet: Puppet) -> None:
+        """Have a puppet speak it, if it can be told.
+
+        Raises:
+            PuppetFault: it cannot, or says that it speaks something else then.
+        """
+        if "profiles" not in puppet.features:
+            return
+        files: list[Any] = [Dotted([name], text) for name, text in self.strategies]
+        answer = await puppet.command("profile", dump_profile(self.profile), files, timeout=HELLO_SECONDS)
+        digest = self.profile.digest()
+        if answer.tag != "ok" or len(answer.values) != 2 or answer.values[1] != digest:
+            raise puppet.breaks(
+                f"answered `profile` with {answer}; expected ok NAME {digest!r}, the digest of {self.profile.name}"
+            )
+        await puppet.say_hello()  # its dialect may be another now
