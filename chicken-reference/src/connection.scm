@@ -376,19 +376,19 @@
   (define (reading-ended result)
     (cond ((eq? result 'eof) (values 'eof "the other end closed the connection"))
           ((eq? result 'cut) (values 'eof "the other end closed the connection in the middle of a packet"))
-          ((eq? result 'timeout) (values 'refused "the hello did not come in time"))
+          ((eq? result 'timeout) (values 'refused "the client did not say its hello in time (bokbok-hello-timeout)"))
           ((eq? result 'cancelled) (values 'ours "the server was stopped"))
           ((eq? 'failed (car result)) (values 'failed (cadr result)))
           (else (values 'refused (string-append "protocol error: a packet of " (number->string (cadr result))
-                                                " bytes is over the limit")))))
+                                                " bytes is over the limit (bokbok-packet-limit)")))))
 
   ;; The body of a message's packet, or #f and a complaint (two values).
   (define (packet-body c packet)
     (cond ((not (session-key c)) (values packet #f))
           ((and (guard? c 'reflected-packet) (string=? (box-prefix packet) (sealer-prefix (sealer c))))
-           (values #f "a packet of this side came back to it"))
+           (values #f "a packet that this side sent came back to it"))
           ((open-box (session-key c) packet) => (lambda (body) (values body #f)))
-          (else (values #f "a packet cannot be decrypted"))))
+          (else (values #f "a packet does not open under the session key"))))
 
   ;; Reads packets until the end: the two values of `reading-ended`.
   (define (read-packets c)
@@ -407,7 +407,7 @@
                                                   (settings-name-limit settings)))))))
                   (cond (why (values 'refused (string-append "protocol error: " why)))
                         ((> (unsent c) (+ unsent-refusals (settings-packet-limit settings)))
-                         (complain c "the other end asks and does not read the answers")
+                         (complain c "the other end sends requests and does not read the answers")
                          (values 'failed "the other end does not read its answers"))
                         (else (loop))))))))))
 
@@ -434,13 +434,16 @@
 
   ;;; Requests of the other side
 
+  (define stopping-text "the server is stopping and takes no new requests")
+
   (define (take-request! c id datum size)
     (define settings (connection-settings c))
     (let ((refusal
             (with-lock (connection-mutex c)
-              (cond ((draining? c) "the server is stopping")
+              (cond ((draining? c) stopping-text)
                     ((not (connection-request-handler c)) "this end has no request handler")
-                    ((> (+ size (held c)) held-bytes-limit) "too many requests: their data exceed the limit")
+                    ((> (+ size (held c)) held-bytes-limit) (string-append "too many requests: their data exceed "
+                                    (number->string held-bytes-limit) " bytes"))
                     ((and (handlers-ready? c) (< (running c) (settings-running-limit settings)))
                      (held-set! c (+ size (held c)))
                      (start-handler! c id datum size)
@@ -449,7 +452,9 @@
                      (held-set! c (+ size (held c)))
                      (queue-add! (connection-pending c) (list id datum size))
                      #f)
-                    (else "too many requests")))))
+                    (else
+                     (string-append "too many requests: " (number->string (running c)) " handlers are running and "
+                                    (number->string (queue-count (connection-pending c))) " requests waiting"))))))
       (when refusal (post-refusal! c id refusal))))
 
   ;; Called with the mutex held.
@@ -522,7 +527,8 @@
       (let ((ticket (id-table-take! (connection-waiting c) id)))
         (if ticket
             (begin (settle-ticket! ticket result) #f)
-            (string-append "an answer to request " (number->string id) ", which waits for none")))))
+            (string-append "an answer to request " (number->string id) ", which does not wait for one"
+                           " (answered twice, or never asked)")))))
 
   (define (settle-ticket! ticket result)
     (vector-set! ticket 1 result)
@@ -625,7 +631,7 @@
               (let ((pending (queue-clear! (connection-pending c))))
                 (for-each (lambda (p) (held-set! c (- (held c) (caddr p)))) pending)
                 pending))))
-      (for-each (lambda (p) (post-refusal! c (car p) "the server is stopping")) refused)))
+      (for-each (lambda (p) (post-refusal! c (car p) stopping-text)) refused)))
 
   (define (wait-until c ready?)
     (with-lock (connection-mutex c)
@@ -774,7 +780,9 @@
                 (reading-ended box)
                 (let* ((mine (make-sealer))
                        (secret (open-box (if key (key-bytes key) (random-bytes key-size)) box)))
-                  (cond ((not (= (string-length box) session-key-packet-size)) (refuse "it is none"))
+                  (cond ((not (= (string-length box) session-key-packet-size))
+                         (refuse (string-append "the session key's packet has " (number->string (string-length box))
+                                                " bytes; expected " (number->string session-key-packet-size))))
                         ((not (and key secret)) (refuse "unknown user or wrong key"))
                         ((not (or (hellos box) (not (guard? c 'replayed-hello))))
                          (refuse

@@ -2,7 +2,7 @@
 ;;;
 ;;;   (exn i/o net bokbok)      the network: refused, closed, timed out, a peer that broke the protocol
 ;;;   (exn bokbok remote)       the other end's handler failed, or its answer cannot be read
-;;;   (exn type bokbok)         an argument that is none: a bad address, a value that cannot travel; nothing was sent
+;;;   (exn type bokbok)         an argument that cannot be used: a bad address, a value that cannot travel; nothing was sent
 
 (module bokbok-errors
   (network-error remote-error remote-error? remote-error-message invalid-error

@@ -37,12 +37,12 @@
     (stopping server-stopping? server-stopping-set!)
     (listening server-listening? server-listening-set!))
 
-  ;; One memory for all servers of the process: a hello to one of them is no hello to another.
+  ;; One memory for all servers of the process: a hello to one of them does not open another.
   (define hellos (make-memory))
   (define hellos-mutex (make-mutex))
   (define (new-hello? box) (with-lock hellos-mutex (memory-admit! hellos box)))
 
-  ;; The key of a user, by the callback of the server's author; #f for whatever is none.
+  ;; The key of a user, by the callback of the server's author; #f for whatever is not a key.
   (define ((authenticator user->key) user)
     (let ((result (guarded-call user->key user)))
       (cond ((not (car result))

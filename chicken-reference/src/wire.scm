@@ -119,7 +119,7 @@
         (('request (? id? id) datum) (list 'request id datum))
         (('response (? id? id) datum) (list 'response id datum))
         (('error (? id? id) (? string? text)) (list 'error id text))
-        (_ (list 'broken "the message is no request, response or error"))))
+        (_ (list 'broken "a message is neither (request ID DATUM) nor (response ID DATUM) nor (error ID STRING)"))))
 
     ;; `(`, a tag and an ID can be read, and the last byte but white space is `)`: what cannot be read is between.
     (define (salvage why)
@@ -144,8 +144,8 @@
       (lambda () (reading (lambda () (read-datum s 0 end (+ 1 depth-limit) name-limit))))
       (lambda (x next)
         (cond ((not next) (salvage failure))
-              ((eq? x nothing) (list 'broken "an empty message"))
-              ((not (blank? next)) (list 'broken "bytes behind the message"))
+              ((eq? x nothing) (list 'broken "a message is empty"))
+              ((not (blank? next)) (list 'broken (string-append "a message goes on behind its list, at offset " (number->string next))))
               (else (shape x))))))
 
   ;; Guards

@@ -51,7 +51,7 @@ static int bokbok_socket_error(int fd)
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &n) < 0 ? errno : e;
 }
 
-/* Writes a sockaddr into `to` (128 bytes), its length is the result; 0 if `host` is no numeric address. */
+/* Writes a sockaddr into `to` (128 bytes), its length is the result; 0 if `host` is not a numeric address. */
 static int bokbok_inet_address(char *host, char *port, char *to)
 {
   struct addrinfo hints, *list = NULL;

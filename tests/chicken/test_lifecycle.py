@@ -88,7 +88,7 @@ def test_stop_lets_handlers_finish_and_refuses_new_requests(puppet: Puppet, peer
     assert idle.at_end()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(where)
-    assert peer.ask(2, b'("ping" 1)') == b'(error 2 "the server is stopping")'
+    assert peer.ask(2, b'("ping" 1)') == b'(error 2 "the server is stopping and takes no new requests")'
     assert f"({waiting} ok)" not in puppet.lines
     assert peer.take() == b"(response 0 x)"
     assert peer.at_end()
