@@ -31,9 +31,10 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "interop")]
 
 from bokbok_calibrate.conversation import record  # noqa: E402
+from bokbok_calibrate.derivation import Secrets  # noqa: E402 - the path is set above
 from bokbok_calibrate.report import as_text  # noqa: E402
 from bokbok_calibrate.script import known_datums  # noqa: E402
-from bokbok_calibrate.search.answer import Answer, Secrets  # noqa: E402 - the path is set above
+from bokbok_calibrate.search.answer import Answer  # noqa: E402
 from bokbok_calibrate.search.solve import solve  # noqa: E402
 from bokbok_traffic.recording import Recorded  # noqa: E402 - the path is set above
 from tests.support import foreign  # noqa: E402

@@ -73,6 +73,29 @@ def wrong(sources: list[Path], root: Path, packages: set[str]) -> Iterator[str]:
                 yield f"{path.relative_to(root)} imports {name}"
 
 
+CALIBRATION = (
+    ("clock", "encoding", "derivation", "script"), ("framing", "session_key", "conversation"), ("nonce",),
+    ("hello", "packet_type", "message", "wording", "verify"), ("search",), ("report", "live"), ("cli",),
+)  # fmt: skip
+"""The layers of calibration, from below: each imports what lies below it, or beside it in the same module's package."""
+
+
+@pytest.mark.parametrize("layer", range(len(CALIBRATION)))
+def test_the_layers_of_calibration_import_what_lies_below_them(layer: int) -> None:
+    root = ROOT / "interop"
+    folder = root / "bokbok_calibrate"
+    below = LIBRARY | {"bokbok.cli", "bokbok_traffic"}
+    below |= {f"bokbok_calibrate.{name}" for names in CALIBRATION[:layer] for name in names}
+    for name in CALIBRATION[layer]:
+        sources = sorted((folder / name).rglob("*.py")) or [folder / f"{name}.py"]
+        assert not list(wrong(sources, root, below | {f"bokbok_calibrate.{name}"}))
+
+
+def test_every_module_of_calibration_has_a_layer() -> None:
+    found = {path.stem for path in (ROOT / "interop" / "bokbok_calibrate").iterdir() if not path.stem.startswith("_")}
+    assert found == {name for names in CALIBRATION for name in names}
+
+
 @pytest.mark.parametrize(
     "line",
     ["import bokbok_interop", "from ..report import text", "from .. import report", "from bokbok.cli import main"],

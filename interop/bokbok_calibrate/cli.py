@@ -26,12 +26,13 @@ from bokbok_traffic.capture import Capture, CaptureError
 from bokbok_traffic.recording import Recorded, from_capture, load_recording
 
 from .clock import PATIENCE
+from .derivation import Secrets
 from .live.listen import Listener
 from .live.probe import Probe
 from .live.proxy import run_proxy
 from .report import as_html, as_json, as_text, profile_text
 from .script import SCRIPT, known_datums, read_messages
-from .search.answer import Answer, Secrets
+from .search.answer import Answer
 from .search.findings import Step
 from .search.solve import solve
 

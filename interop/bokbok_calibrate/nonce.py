@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .clock import Clock
 from .encoding import Seen, texts_in, value_at
-from .framing.split import common_prefix
+from .framing.cut import common_prefix
 from .session_key import DIRECTIONS, LAYOUTS, TAG_ZEROS, ZERO, counted, open_box
 
 __all__ = ["Opened", "Way", "apply", "ways_in"]

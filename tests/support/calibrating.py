@@ -13,8 +13,9 @@ from typing import Any
 
 from bokbok.wire import Profile
 from bokbok_calibrate.conversation import record
+from bokbok_calibrate.derivation import Secrets
 from bokbok_calibrate.script import known_datums
-from bokbok_calibrate.search.answer import Answer, Secrets
+from bokbok_calibrate.search.answer import Answer
 from bokbok_calibrate.search.solve import solve
 from bokbok_traffic.capture import Capture
 from bokbok_traffic.recording import Recorded

@@ -26,7 +26,8 @@ from bokbok_traffic.recording import Recorded
 
 from ..clock import PATIENCE as SEARCH_AT_LAST
 from ..conversation import connection, serve_one
-from ..search.answer import Answer, Secrets
+from ..derivation import Secrets
+from ..search.answer import Answer
 from ..search.solve import solve
 
 __all__ = ["Listener", "key_of"]

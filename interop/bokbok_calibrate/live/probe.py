@@ -29,7 +29,7 @@ from bokbok_traffic.capture import CLIENT, SERVER, Capture
 from bokbok_traffic.streams import open_stream
 
 from ..conversation import connection, serve_one
-from ..search.answer import Secrets
+from ..derivation import Secrets
 from .listen import key_of
 
 __all__ = ["Probe", "candidates"]

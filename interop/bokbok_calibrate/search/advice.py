@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bokbok_traffic.recording import Recorded
 
-from .answer import Secrets
+from ..derivation import Secrets
 from .findings import Trail
 
 __all__ = ["advice"]

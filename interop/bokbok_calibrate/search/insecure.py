@@ -20,11 +20,11 @@ from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
 from ..encoding import value_at
-from ..framing.split import Cut, common_prefix
-from ..hello import packet_form
+from ..framing.cut import Cut, common_prefix
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
 from ..nonce import Opened
+from ..packet_type import packet_form
 from .findings import Trail
 
 __all__ = ["InsecureSearch"]

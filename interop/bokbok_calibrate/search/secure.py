@@ -22,15 +22,16 @@ from bokbok.wire.hello import Field, Template, TemplateHello
 from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
+from ..derivation import Secrets
 from ..encoding import Seen, texts_in
-from ..framing.split import Cut, ends
-from ..hello import Places, base_in, contents_of, literal_template, packet_form, user_templates, value_of, with_base
+from ..framing.cut import Cut, ends
+from ..hello import Places, base_in, contents_of, literal_template, user_templates, value_of, with_base
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
 from ..nonce import Opened, Way, apply, ways_in
+from ..packet_type import packet_form
 from ..session_key import MOST_ATTEMPTS, PHASES, ZERO, KeyBox, Oracle, Place
 from ..wording import way_text
-from .answer import Secrets
 from .findings import MOST_PLAINTEXTS, Trail
 
 __all__ = ["SecureSearch"]

@@ -24,11 +24,14 @@ from bokbok.wire.packets import PacketForm
 from bokbok_traffic.recording import Recorded
 
 from ..clock import PATIENCE, Clock, OutOfTime
-from ..framing.split import Cut, cuts_in, is_text
+from ..derivation import Secrets
+from ..framing.candidates import is_text
+from ..framing.cut import Cut
+from ..framing.order import cuts_in
 from ..message.body import Fit
 from ..verify import Mismatch, Proof, prove
 from .advice import advice
-from .answer import Answer, Secrets
+from .answer import Answer
 from .compare import telling
 from .findings import Trail
 from .insecure import InsecureSearch

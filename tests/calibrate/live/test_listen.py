@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from bokbok_calibrate.derivation import Secrets
 from bokbok_calibrate.live.listen import Listener, Talk
 from bokbok_calibrate.report import verdict
-from bokbok_calibrate.search.answer import Answer, Secrets
+from bokbok_calibrate.search.answer import Answer
 from tests.support import foreign
 from tests.support.calibrating import KNOWN, SECRETS, SHORT
 from tests.support.foreign.layers.dialect import Dialect

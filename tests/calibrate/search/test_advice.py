@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from bokbok.wire import INFERRED_1
-from bokbok_calibrate.search.answer import Secrets
+from bokbok_calibrate.derivation import Secrets
 from bokbok_calibrate.search.solve import solve
 from tests.support.calibrating import KNOWN, SECRETS, SHORT, recording
 

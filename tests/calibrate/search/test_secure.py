@@ -9,7 +9,7 @@ import pytest
 
 from bokbok.wire import INFERRED_1
 from bokbok.wire.hello import Field, Template, TemplateHello
-from bokbok_calibrate.search.answer import Secrets
+from bokbok_calibrate.derivation import Secrets
 from bokbok_calibrate.search.solve import solve
 from tests.support import foreign
 from tests.support.calibrating import KNOWN, SECRETS, SHORT, recording, solved

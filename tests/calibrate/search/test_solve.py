@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from bokbok.sexpr import loads
 from bokbok.wire import INFERRED_1, get_profile
 from bokbok_calibrate.conversation import record
+from bokbok_calibrate.derivation import Secrets
 from bokbok_calibrate.report import as_html, as_json, as_text, profile_text, verdict
 from bokbok_calibrate.script import SCRIPT, known_datums
-from bokbok_calibrate.search.answer import Secrets
 from bokbok_calibrate.search.solve import solve
 from bokbok_interop.cli import main
 from bokbok_traffic.capture import Capture

@@ -6,7 +6,9 @@ import pytest
 
 from bokbok.wire.framing import Datums, IntegerLength, Lines, TextLength
 from bokbok_calibrate.clock import Clock
-from bokbok_calibrate.framing.split import Cut, common_prefix, cuts_in, ends, is_text
+from bokbok_calibrate.framing.candidates import is_text
+from bokbok_calibrate.framing.cut import Cut, common_prefix, ends
+from bokbok_calibrate.framing.order import cuts_in
 from bokbok_traffic.recording import Recorded
 
 BOTH = {"client", "server"}

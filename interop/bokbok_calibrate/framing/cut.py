@@ -1,0 +1,161 @@
+"""Cuts: all streams of a recording, divided into packets by one framing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bokbok.errors import BokbokError
+from bokbok.wire.framing import Datums, Framing
+from bokbok_traffic.recording import Recorded
+
+from ..clock import Clock
+from .candidates import LIMIT, framings
+
+__all__ = ["Cut", "all_cuts", "common_prefix", "ends", "split", "written"]
+
+
+def split(framing: Framing, data: bytes) -> tuple[list[bytes], int] | None:
+    """The packets of a stream, and the bytes of one that is not whole; `None` if it does not fit."""
+    splitter = framing.splitter(LIMIT)
+    splitter.feed(data)
+    packets: list[bytes] = []
+    try:
+        while (packet := splitter.next()) is not None:
+            packets.append(packet)
+            if len(packets) == 64 and not any(packets):
+                return None  # a stream of empty packets
+    except BokbokError:
+        return None
+    return packets, len(splitter.rest())
+
+
+def written(framing: Framing, packets: list[bytes]) -> bytes:
+    """Packets as a framing writes them; as far as it can."""
+    out: list[bytes] = []
+    write = framing.writer()
+    with contextlib.suppress(BokbokError):  # a packet may come in that it could not send
+        for packet in packets:
+            write(out, packet)
+    return b"".join(out)
+
+
+@dataclass
+class Cut:
+    """All streams of a recording, cut by one framing.
+
+    Attributes:
+        framing: which.
+        client: for each connection the client's packets.
+        server: the server's.
+        left: bytes of last packets that are not whole.
+        preamble: what the client sends before its first packet.
+        hello_framing: what cuts the first packets of the client's, where that is another one.
+        hello: how many packets that cuts; 0 where it is the same framing.
+        whole: whether the packets are all that were sent.
+    """
+
+    framing: Framing
+    client: list[list[bytes]]
+    server: list[list[bytes]]
+    left: int
+    preamble: bytes = b""
+    hello_framing: Framing | None = None
+    hello: int = 0
+    whole: bool = True
+
+
+def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> Cut | None:
+    client: list[list[bytes]] = []
+    server: list[list[bytes]] = []
+    left = 0
+    for one in recorded:
+        for source, out in (("client", client), ("server", server)):
+            stream = one.stream(source)
+            if source == "client":
+                stream = stream[len(preamble) :]
+            found = split(framing, stream)
+            if found is None:
+                return None
+            packets, rest = found
+            if source in one.more:
+                rest = 0  # the packet goes on in bytes that are not looked at
+            elif rest and (source in one.ended or not _plausible(packets, rest)):
+                return None  # what has an end is whole
+            out.append(packets)
+            left += rest
+    if not any(client):
+        return None
+    return Cut(framing, client, server, left, preamble, whole=not left and not any(one.more for one in recorded))
+
+
+def ends(cut: Cut, index: int, source: str) -> list[int]:
+    """Where the packets of a connection's direction end in its stream; as far as they are written again the same."""
+    packets = (cut.client if source == "client" else cut.server)[index]
+    out: list[int] = []
+    at = len(cut.preamble) if source == "client" else 0
+    write = cut.framing.writer()
+    write_hello = cut.hello_framing.writer() if cut.hello_framing is not None else write
+    for number, packet in enumerate(packets):
+        pieces: list[bytes] = []
+        try:
+            (write_hello if source == "client" and number < cut.hello else write)(pieces, packet)
+        except BokbokError:
+            break
+        at += sum(map(len, pieces))
+        out.append(at)
+    return out
+
+
+_LONG = 4096
+_LONGEST = 1 << 17
+"""Bytes of a packet that may be cut off: the script's longest message, in the longest of encodings."""
+_SEVERAL = 4
+
+
+def _plausible(packets: list[bytes], rest: int) -> bool:
+    """Whether a stream that is not cut to its last byte may still be cut rightly: no conversation begins with much."""
+    most = _LONGEST if len(packets) >= _SEVERAL else _LONG + 2 * sum(map(len, packets))
+    return all(len(packet) <= _LONG for packet in packets[:2]) and rest <= most
+
+
+def _separated(cut: Cut, recorded: list[Recorded]) -> list[Cut]:
+    """For datums: which separator writes the streams again."""
+    assert isinstance(cut.framing, Datums)
+    out = []
+    for separator in (b"\n", b"", b" ", b"\r\n", b"\n\n", b"\t"):
+        for place in ("after", "between") if separator else ("after",):
+            framing = Datums(separator, place, cut.framing.count)
+            good = True
+            for index, one in enumerate(recorded):
+                for source, lists in (("client", cut.client), ("server", cut.server)):
+                    again = written(framing, lists[index])
+                    stream = one.stream(source)[len(cut.preamble) if source == "client" else 0 :]
+                    cut_off = len(again) > len(stream) and source not in one.ended
+                    if cut_off and place == "after" and again.startswith(stream):
+                        continue  # just before the separator
+                    if not stream.startswith(again):
+                        good = False
+            if good:
+                out.append(replace(cut, framing=framing))
+    return out[:2]
+
+
+def common_prefix(several: Sequence[bytes]) -> int:
+    """How many first bytes all have in common."""
+    first, last = min(several), max(several)  # these share what all share
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+def all_cuts(
+    recorded: list[Recorded], clock: Clock, preamble: bytes = b"", among: Iterable[Framing] | None = None
+) -> list[Cut]:
+    """The cuts that framings make of the streams, those that do not fit left out."""
+    cuts: list[Cut] = []
+    for framing in among if among is not None else framings(recorded, preamble):
+        clock.check()
+        cut = _cut(framing, recorded, preamble)
+        if cut is not None:
+            cuts += _separated(cut, recorded) if isinstance(framing, Datums) else [cut]
+    return cuts
