@@ -63,6 +63,13 @@ def test_messages_longer_than_what_is_searched_do_not_hide_the_framing(bench: An
     assert report["profiles"][0]["differs"] == ["framing"]
 
 
+def test_many_short_messages_are_no_longer_search(bench: Any, tmp_path: Path) -> None:
+    capture = bench.long_capture(1_500_000, 100)
+    capture.write(tmp_path / "long.jsonl")
+    _, report, _ = calibrated(tmp_path / "long.jsonl")
+    assert (report["status"], report["explained"]) == (0, capture.size)
+
+
 def test_a_recording_that_a_limit_has_ended_says_so_in_the_verdict(bench: Any, tmp_path: Path) -> None:
     capture = bench.long_capture(4_000_000, 60_000, limit=3_000_000)
     capture.write(tmp_path / "long.jsonl")

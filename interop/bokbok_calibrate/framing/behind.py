@@ -12,7 +12,7 @@ from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
 from .candidates import LIMIT, framings, with_heads, without_heads
-from .cut import Cut, all_cuts, common_prefix, split, written
+from .cut import Cut, all_cuts, common_prefix, shortened, split, written
 
 __all__ = ["Suiting", "behind_hellos", "behind_preambles"]
 
@@ -122,8 +122,7 @@ def _behind(outer: Framing, framing: Framing, recorded: list[Recorded], starts: 
     if len(counts) != 1:
         return None
     server = [(split(framing, one.server) or ([], 0))[0] for one in recorded]
-    more = any(one.more for one in recorded)
-    return Cut(framing, client, server, 0, b"", outer, counts.pop(), whole=not more)
+    return shortened(Cut(framing, client, server, 0, b"", outer, counts.pop()), recorded)
 
 
 def _starts(framing: Framing, data: bytes, more: bool, clock: Clock) -> list[int]:

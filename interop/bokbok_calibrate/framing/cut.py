@@ -13,7 +13,7 @@ from bokbok_traffic.recording import Recorded
 from ..clock import Clock
 from .candidates import LIMIT, framings
 
-__all__ = ["Cut", "all_cuts", "common_prefix", "ends", "split", "written"]
+__all__ = ["MOST_PACKETS", "Cut", "all_cuts", "common_prefix", "ends", "shortened", "split", "written"]
 
 
 def split(framing: Framing, data: bytes) -> tuple[list[bytes], int] | None:
@@ -41,6 +41,10 @@ def written(framing: Framing, packets: list[bytes]) -> bytes:
     return b"".join(out)
 
 
+MOST_PACKETS = 400
+"""Packets of a direction that a search looks at; the script makes some sixty. The proof reads all."""
+
+
 @dataclass
 class Cut:
     """All streams of a recording, cut by one framing.
@@ -53,7 +57,7 @@ class Cut:
         preamble: what the client sends before its first packet.
         hello_framing: what cuts the first packets of the client's, where that is another one.
         hello: how many packets that cuts; 0 where it is the same framing.
-        whole: whether the packets are all that were sent.
+        whole: whether the packets are all that were sent; else there are more behind them.
     """
 
     framing: Framing
@@ -87,7 +91,15 @@ def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> C
             left += rest
     if not any(client):
         return None
-    return Cut(framing, client, server, left, preamble, whole=not left and not any(one.more for one in recorded))
+    return shortened(Cut(framing, client, server, left, preamble), recorded)
+
+
+def shortened(cut: Cut, recorded: list[Recorded]) -> Cut:
+    """The same with no more packets of each direction than a search looks at."""
+    lists = [*cut.client, *cut.server]
+    whole = not cut.left and not any(one.more for one in recorded) and max(map(len, lists)) <= MOST_PACKETS
+    client, server = ([packets[:MOST_PACKETS] for packets in side] for side in (cut.client, cut.server))
+    return replace(cut, client=client, server=server, whole=whole)
 
 
 def ends(cut: Cut, index: int, source: str) -> list[int]:
