@@ -524,9 +524,15 @@ class Runner:
                 raise
         self._start_strikes[name] = 0
         self._known.setdefault(name, _Known(puppet))
-        self.about.setdefault(
-            name, {"name": puppet.name, "version": puppet.version, "features": puppet.features.words()}
-        )
+        if name not in self.about:
+            self.about[name] = {
+                "name": puppet.name,
+                "version": puppet.version,
+                "features": puppet.features.words(),
+                "warnings": puppet.features.warnings,
+            }
+            for warning in puppet.features.warnings:
+                self.observer.note(f"warning: {name}: {warning}")
         return puppet
 
     async def _shared_puppet(self, shared: _Shared, role: str, name: str, transport: str) -> Puppet:

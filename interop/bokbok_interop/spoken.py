@@ -22,6 +22,14 @@ from .peers.puppet import HELLO_SECONDS, Features, Puppet
 __all__ = ["Spoken"]
 
 
+def _built_in(name: str) -> Profile | None:
+    """The library's own profile of this name, which a puppet says: never a file's."""
+    try:
+        return None if os.sep in name or name.endswith(".toml") else get_profile(name)
+    except ProfileError:
+        return None
+
+
 @dataclass(frozen=True)
 class Spoken:
     """What all peers of a run are to speak.
@@ -49,10 +57,11 @@ class Spoken:
         return f"speaks the profile {stated}, not {self.profile.name}, and cannot be told another (profiles)"
 
     def _is_called(self, name: str) -> bool:
-        try:  # a name of the library's own stands for its format, however the format under test is called
-            return get_profile(name).digest() == self.profile.digest()
-        except ProfileError:
+        built_in = _built_in(name)
+        if built_in is None:
             return name == self.profile.name
+        # A name of the library's own stands for its format, however the format under test is called.
+        return built_in.digest() == self.profile.digest()
 
     def check(self, securities: Iterable[str], guards: Guards) -> None:
         """Refuse broken cryptography, unless its guard is off or no secure connection is played.
@@ -67,9 +76,12 @@ class Spoken:
         """Have a puppet speak it, if it can be told.
 
         Raises:
-            PuppetFault: it cannot, or says that it speaks something else then.
+            PuppetFault: it cannot, or says that it speaks something else then, or something that nobody knows.
         """
         if "profiles" not in puppet.features:
+            stated = puppet.features.profile
+            if stated is not None and _built_in(stated) is None and not self._is_called(stated):
+                raise puppet.breaks(f"the profile {stated} is unknown; expected {self.profile.name}, or see --profile")
             return
         files: list[Any] = [Dotted([name], text) for name, text in self.strategies]
         answer = await puppet.command("profile", dump_profile(self.profile), files, timeout=HELLO_SECONDS)

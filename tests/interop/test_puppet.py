@@ -202,7 +202,7 @@ def test_a_log_can_be_read_from_a_place() -> None:
 async def test_a_puppet_of_another_protocol_is_refused() -> None:
     running = MemoryRunning()
     running.say(b'(1 ok "fake" "0" (puppet-2 tcp))\n')
-    with pytest.raises(PuppetFault, match="does not claim puppet-1"):
+    with pytest.raises(PuppetFault, match="puppet-2 is a protocol that this runner does not speak; expected puppet-1"):
         await Puppet(running).start(5)
 
 

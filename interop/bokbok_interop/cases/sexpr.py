@@ -17,7 +17,6 @@ from bokbok.errors import SexprError
 from bokbok.sexpr import (
     CHICKEN_4,
     CHICKEN_4_EXACT,
-    CHICKEN_5,
     EOF,
     Char,
     Dotted,
@@ -29,6 +28,7 @@ from bokbok.sexpr import (
 from bokbok_traffic.capture import CLIENT, SERVER
 
 from ..model import Failure
+from ..peers.puppet import DIALECTS
 from ..play import Play, Side, show
 from ..raw import attack
 from ..vectors import load_lines
@@ -37,7 +37,6 @@ from .base import case
 BATCH = 120
 """Values of one request: few requests, and still a readable failure."""
 
-DIALECTS = {"chicken-4": CHICKEN_4, "chicken-4-exact": CHICKEN_4_EXACT, "chicken-5": CHICKEN_5}
 _RECORDED = {"chicken-4-exact": "4.13.0", "chicken-5": "5.3.0"}
 _TYPE_CODES = {
     "u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i", "f32": "f", "f64": "d",

@@ -66,6 +66,8 @@ def choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:
                 f"--peers: no peer is called {name!r}; known: {', '.join(known)}; others: --peer NAME=COMMAND"
             )
         chosen |= {each: known[each] for each in found}
+        if names is not None and name in found:
+            known[name].given = True
     chosen.update(extra)
     if not chosen:
         raise click.UsageError("no peer is left to play")

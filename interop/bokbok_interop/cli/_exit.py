@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..report.document import counts_for
+
 __all__ = [
     "EXIT_FAILED",
     "EXIT_INTERRUPTED",
@@ -26,14 +28,20 @@ Exit status:
   0    nothing failed
   1    at least one cell failed
   2    the command line is wrong, or an output file could not be written; nothing was played
-  3    nothing failed, but nothing passed either, or a peer given with --peer is absent
+  3    nothing failed, but nothing passed either, or a peer that was chosen by its name is absent
   4    as 0 or 3, but a report could not be written at the end
   130  interrupted; what was done until then is reported
 """
 
 
-def status_of(document: Mapping[str, Any], problems: object = None) -> int:
-    """The status that follows from results, and from problems with their reports."""
+def status_of(document: Mapping[str, Any], problems: object = None, *, about: str | None = None) -> int:
+    """The status that follows from results.
+
+    Args:
+        document: the results.
+        problems: with their reports.
+        about: the peer whose passed cells count; by default every peer's.
+    """
     if document["interrupted"]:
         return EXIT_INTERRUPTED
     if document["summary"]["failed"]:
@@ -41,6 +49,7 @@ def status_of(document: Mapping[str, Any], problems: object = None) -> int:
     if problems:
         return EXIT_REPORT
     given_absent = any(peer.get("absent") and peer.get("given") for peer in document["peers"])
-    if given_absent or not document["summary"]["passed"]:
+    cells = document["cells"] if about is None else counts_for(document, about)
+    if given_absent or not any(cell["outcome"] == "passed" for cell in cells):
         return EXIT_NOTHING
     return 0

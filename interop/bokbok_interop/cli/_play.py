@@ -208,7 +208,7 @@ def execute(
 
 def _described(peer: Peer, runner: Runner) -> dict[str, Any]:
     entry = peer.describe()
-    if getattr(peer, "given", False):
+    if peer.given:
         entry["given"] = True
     if peer.name in runner.absent:
         entry["absent"] = runner.absent[peer.name]

@@ -8,6 +8,7 @@ from bokbok.wire import Profile
 
 from ..cases import CHAPTERS, all_cases
 from ..matrix import Selection, build, diagonal
+from ..peers.known import known_peers
 from ..report import terminal
 from ..runner import Settings
 from ._choices import check_names, choose_peers, chosen_format, spoken_options
@@ -77,6 +78,8 @@ def check(
     COMMAND starts your puppet (or docker:IMAGE). It plays client and server against our own peer, and meets the
     runner as a hostile client and a hostile server, over TCP in secure mode and over Unix sockets in insecure mode.
     """
+    if against not in known_peers():
+        raise click.UsageError(f"--against: no peer is called {against!r}; known: {', '.join(known_peers())}")
     chosen = choose_peers(against, [f"{name}={command}"])
     if against == name:
         raise click.UsageError("--name and --against are the same")
@@ -98,4 +101,4 @@ def check(
     terminal.print_failures(reports.screen, played.document)
     terminal.print_verdicts(reports.screen, played.document, name)
     reports.tell()
-    played.leave(status_of(played.document, reports.problems))
+    played.leave(status_of(played.document, reports.problems, about=name))

@@ -252,10 +252,12 @@ class Peer(abc.ABC):
 
     Attributes:
         name: as the results call it.
+        given: whoever runs this named it, so that its absence is an error.
         note: is told what a person may want to know while `prepare` takes long.
     """
 
     name: str
+    given: bool = False
     note: Callable[[str], None] = staticmethod(lambda text: None)
 
     async def prepare(self) -> None:

@@ -10,6 +10,7 @@ same `PuppetFault`.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import itertools
 import time
 from collections import Counter
@@ -18,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bokbok.errors import SexprError
-from bokbok.sexpr import Symbol, dumps, loads
+from bokbok.sexpr import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, Symbol, dumps, loads
 
+from ..model import Kind
 from .base import PuppetFault, Running
 
 __all__ = ["HELLO_SECONDS", "Answer", "Features", "Puppet", "Trace", "symbol_name"]
@@ -89,17 +91,73 @@ class Trace:
             self.lines.append((time.monotonic() - self.start, role, direction, line))
 
 
+FEATURES = frozenset(
+    {PROTOCOL, "profiles", "rendezvous", "tcp", "unix", "ipv6", "secure", "insecure", "port-0"}
+    | {kind.value for kind in Kind}
+)
+"""The features that are words of their own."""
+DIALECTS = {dialect.name: dialect for dialect in (CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5)}
+"""The values of the feature `dialect`, and what they stand for."""
+_KEYS = ("dialect", "profile")
+
+
 class Features:
-    """What a puppet says that it has."""
+    """What a puppet says that it has.
+
+    Attributes:
+        names: the features that are words of their own.
+        values: the others, by key.
+        problem: why it cannot be played with these, in words; or empty.
+        warnings: what is odd about them, one line each.
+    """
 
     def __init__(self, datums: Sequence[Any]) -> None:
         self.names: set[str] = set()
         self.values: dict[str, str] = {}
+        self.problem = ""
+        self.warnings: list[str] = []
         for datum in datums:
-            if (name := symbol_name(datum)) is not None:
-                self.names.add(name)
-            elif isinstance(datum, list) and len(datum) == 2 and symbol_name(datum[0]) and symbol_name(datum[1]):
-                self.values[datum[0].value()] = datum[1].value()
+            match datum:
+                case Symbol():
+                    self._add_name(datum.value())
+                case [Symbol() as key, Symbol() as value]:
+                    self._add_value(key.value(), value.value())
+                case [Symbol() as key, *_] if key.value() in _KEYS:
+                    self._wrong(f"the feature {shown(dumps(datum))} is malformed; expected ({key.value()} SYMBOL)")
+                case _:
+                    said = shown(dumps(datum))
+                    self.warnings.append(f"the feature {said} is ignored: expected a symbol, or (KEY SYMBOL)")
+        if PROTOCOL not in self.names:
+            self._wrong(f"it does not claim {PROTOCOL}, the protocol that this runner speaks: {shown(dumps(datums))}")
+        if self.dialect is None:
+            self.warnings.append(
+                "it states no dialect, so the bytes of its datums are not compared "
+                f"(expected one of {', '.join(f'(dialect {name})' for name in DIALECTS)})"
+            )
+
+    def _wrong(self, problem: str) -> None:
+        self.problem = self.problem or problem
+
+    def _add_name(self, name: str) -> None:
+        self.names.add(name)
+        if name not in FEATURES:
+            if name.startswith("puppet-"):
+                self._wrong(f"the feature {name} is a protocol that this runner does not speak; expected {PROTOCOL}")
+            else:
+                self._unknown(name, [*FEATURES, *_KEYS])
+
+    def _add_value(self, key: str, value: str) -> None:
+        self.values[key] = value
+        if key == "dialect" and value not in DIALECTS:
+            near = _nearest(value, list(DIALECTS))
+            self._wrong(f"the dialect {value} is unknown; expected {' or '.join(DIALECTS)}{near}")
+        elif key not in _KEYS:
+            self._unknown(key, [*_KEYS, *FEATURES])
+
+    def _unknown(self, name: str, known: Sequence[str]) -> None:
+        warning = f"the feature {name} is unknown, and ignored{_nearest(name, known)}"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
@@ -117,6 +175,12 @@ class Features:
     def words(self) -> list[str]:
         """All of them as text, sorted."""
         return sorted(self.names) + [f"({key} {value})" for key, value in sorted(self.values.items())]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """The known name that is most like this one, as the end of a sentence; or empty."""
+    found = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 EventSink = Callable[[str, list[Any], bytes], None]
@@ -138,7 +202,7 @@ class Puppet:
     def __init__(self, running: Running) -> None:
         self.running = running
         self.name = self.version = ""
-        self.features = Features([])
+        self.features = Features([Symbol(PROTOCOL)])
         self.fault: PuppetFault | None = None
         self.broke = asyncio.Event()
         self.expected_end = False
@@ -181,10 +245,8 @@ class Puppet:
         match answer:
             case Answer("ok", [str(name), str(version), list(features)]):
                 self.name, self.version, self.features = name, version, Features(features)
-                if PROTOCOL not in self.features:
-                    raise self.breaks(
-                        f"does not claim {PROTOCOL}, the protocol that this runner speaks: {shown(dumps(features))}"
-                    )
+                if self.features.problem:
+                    raise self.breaks(self.features.problem)
             case _:
                 raise self.breaks(f'answered `hello` with {answer}; expected ok "name" "version" (...)')
 

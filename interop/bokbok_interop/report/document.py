@@ -29,6 +29,7 @@ __all__ = [
     "FORMAT",
     "DocumentError",
     "build",
+    "counts_for",
     "describe_cell",
     "load",
     "merge",
@@ -180,6 +181,17 @@ def source(requirement: Mapping[str, str]) -> str:
     """
     parts = (requirement["document"], requirement["section"], requirement.get("link"))
     return ", ".join(part for part in parts if part)
+
+
+def counts_for(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The cells whose subject is this peer: those that say something about it."""
+    about = {case["id"]: case["about"] for case in document["cases"]}
+    return [
+        cell
+        for cell in document["cells"]
+        for subject in (about.get(cell["case"], "either"),)
+        if (subject != "client" and cell["server"] == name) or (subject != "server" and cell["client"] == name)
+    ]
 
 
 def requirement_of(cell: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]]) -> Mapping[str, str] | None:

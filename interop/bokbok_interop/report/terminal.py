@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..cases import CHAPTERS
 from ..dump import render
 from ..model import RUNNER, Cell, Outcome, Result, is_stuck
 from ..runner import Observer
-from .document import requirement_of, source
+from .document import counts_for, requirement_of, source
+from .verdicts import verdicts, warnings_of
 
 __all__ = [
     "LiveMatrix",
@@ -39,6 +39,8 @@ MOST_SAID = 6
 """Failed cells that are told while the run goes on, of those that fail for the same reason."""
 MOST_ALIKE = 3
 """Failed cases beside a first one that are shown each for itself, though the reason is the same."""
+MOST_REASONS = 3
+"""Reasons why cells of one chapter were not played that the terminal shows."""
 LAST_LOG = 6
 """Lines of a log that are shown of a puppet that broke."""
 LAST_PACKETS = 4
@@ -193,6 +195,12 @@ def print_absent(console: Console, document: Mapping[str, Any]) -> None:
             console.print(Text(f"○ {peer['name']} is absent: {peer['absent']}", "dim"), soft_wrap=True)
 
 
+def print_warnings(console: Console, document: Mapping[str, Any]) -> None:
+    """What is odd about the features of peers."""
+    for warning in warnings_of(document):
+        console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=True)
+
+
 def print_failures(console: Console, document: Mapping[str, Any], limit: int = 25) -> None:
     """What failed: the requirement, expected and actual, the last packets.
 
@@ -284,45 +292,37 @@ def print_results(console: Console, document: Mapping[str, Any]) -> None:
     """What failed, then the matrix and the sum."""
     print_failures(console, document)
     print_matrix(console, document)
+    print_warnings(console, document)
     print_summary(console, document)
 
 
 def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> None:
     """What `check` says at its end: one line for each chapter, then one for all."""
-    chapters: dict[str, Counter[str]] = {}
-    reasons: dict[str, set[str]] = {}
-    stuck: Counter[str] = Counter()
-    for cell in document["cells"]:
-        chapter = cell["case"].split(".", 1)[0]
-        chapters.setdefault(chapter, Counter())[cell["outcome"]] += 1
-        if cell["outcome"] in ("unsupported", "absent"):
-            reasons.setdefault(chapter, set()).add(cell["reason"])
-        if cell["outcome"] == "failed" and is_stuck(cell["reason"]):
-            stuck[chapter] += 1
     table = Table(title=f"{name}, chapter by chapter", title_justify="left", title_style="bold", expand=False)
     table.add_column("chapter", style="bold")
-    table.add_column("verdict")
+    table.add_column("verdict", overflow="fold")
     table.add_column("cells")
     table.add_column("why not", overflow="fold")
-    for chapter in sorted(chapters, key=list(CHAPTERS).index):
-        counts = chapters[chapter]
-        if counts["failed"] and counts["failed"] == stuck[chapter]:
-            verdict = Text("✗ could not be played", "bold red")
-            reasons.setdefault(chapter, set()).add("the puppet broke, see above")
-        elif counts["failed"]:
-            verdict = Text("✗ does not conform", "bold red")
-        elif counts["passed"]:
-            verdict = Text("✓ conforms", "green")
-        else:
-            verdict = Text("– not played", "yellow")
-        table.add_row(chapter, verdict, _square(counts), "; ".join(sorted(reasons.get(chapter, ()))[:3]))
+    for verdict in verdicts(document, name):
+        style = {True: STYLES["passed"], False: STYLES["failed"], None: STYLES["unsupported"]}[verdict.conforms]
+        table.add_row(
+            verdict.chapter, Text(verdict.text, style), _square(verdict.counts), "; ".join(verdict.why[:MOST_REASONS])
+        )
     console.print(table)
+    mine = {id(cell) for cell in counts_for(document, name)}
+    others = Counter(cell["outcome"] for cell in document["cells"] if id(cell) not in mine)
+    if others:
+        said = Text.assemble(
+            f"{others.total()} cells are about the other side and count for no verdict: ", _square(others)
+        )
+        console.print(said, soft_wrap=True)
     print_absent(console, document)
     about = next((peer.get("puppet") for peer in document["peers"] if peer["name"] == name), None)
     if about:
         console.print(
             f"it calls itself {about['name']} {about['version']}: {' '.join(about['features'])}",
         )
+    print_warnings(console, document)
     print_summary(console, document)
 
 

@@ -1,0 +1,132 @@
+"""What `check` concludes, and what it says when it cannot: through the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "interop" / "examples" / "minimal"
+MINIMAL = f"{sys.executable} {FOLDER / 'puppet.py'}"
+MUTANTS = Path(__file__).parent / "mutants"
+
+Check = subprocess.CompletedProcess[str]
+
+
+def check(command: str, *words: str, timeout: float = 200, **environment: str) -> Check:
+    """`bokbok-interop check`, wide enough that no line of it is folded."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bokbok_interop", "check", command, *words],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "COLUMNS": "260", **environment},
+    )
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[..., str]:
+    """The command of an example peer with something else in one of its files."""
+
+    def make(old: str, new: str, file: str = "puppet.py") -> str:
+        for path in FOLDER.glob("*.py"):
+            text = path.read_text()
+            if path.name == file:
+                assert old in text
+                text = text.replace(old, new)
+            (tmp_path / path.name).write_text(text)
+        return f"{sys.executable} {tmp_path / 'puppet.py'}"
+
+    return make
+
+
+@pytest.fixture
+def refusing(tmp_path: Path) -> str:
+    """The command of a puppet that says hello, and `unsupported` to everything else."""
+    script = tmp_path / "refusing.py"
+    features = "puppet-1 tcp unix secure insecure port-0 reference profile (dialect chicken-4) (profile inferred-1)"
+    script.write_text(
+        "import sys\n"
+        "for line in sys.stdin:\n"
+        "    number, verb = line.strip('()\\n').split()[:2]\n"
+        f"""    says = 'ok "no" "0" ({features})' if verb == 'hello' else 'unsupported "everything"'\n"""
+        "    print(f'({number} {says})', flush=True)\n"
+    )
+    return f"{sys.executable} {script}"
+
+
+# ---------------------------------------------------------------------------------------- a verdict says something
+
+
+def test_a_puppet_that_can_do_nothing_has_no_verdict_and_not_status_0(refusing: str) -> None:
+    done = check(refusing, "--chapter", "connect", "--chapter", "errors")
+    assert done.returncode == 3, done.stdout
+    assert "conforms" not in done.stdout
+    assert len(re.findall(r"nothing to say: mine says: .*everything", done.stdout)) >= 2
+
+
+def test_an_opponent_that_is_absent_leaves_nothing_to_say(tmp_path: Path) -> None:
+    words = ["--against", "chicken4", "--chapter", "errors", "--chapter", "connect", "--json", str(tmp_path / "r.json")]
+    done = check(MINIMAL, *words, BOKBOK_CHICKEN4="")
+    assert done.returncode == 3, done.stdout
+    assert "errors  │ – nothing to say: chicken4 is not available here" in done.stdout
+    assert not re.search("(errors|connect) +│ ✓", done.stdout)
+    # The results say it too, when they are merged.
+    merged = subprocess.run([sys.executable, "-m", "bokbok_interop", "merge", str(tmp_path / "r.json")], check=False)
+    assert merged.returncode == 3
+
+
+def test_cells_about_the_other_side_count_for_no_verdict() -> None:
+    done = check(MINIMAL, "--case", "connect.tcp-*")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"connect +│ ✓ conforms +│ ✓4 ", done.stdout), done.stdout
+    assert "4 cells are about the other side and count for no verdict: ✓4" in done.stdout
+
+
+# ---------------------------------------------------------------------------------------------------- features
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "chicken-4",
+            "chicken4",
+            "the dialect chicken4 is unknown; expected chicken-4 or .* (did you mean chicken-4?)",
+        ),
+        (
+            "puppet-1",
+            "puppet-2",
+            "the feature puppet-2 is a protocol that this runner does not speak; expected puppet-1",
+        ),
+        ("inferred-1", "infered-1", "the profile infered-1 is unknown; expected inferred-1, or see --profile"),
+    ],
+)
+def test_an_unknown_value_of_a_known_feature_is_an_error(
+    changed: Callable[..., str], old: str, new: str, problem: str
+) -> None:
+    done = check(changed(f'"{old}"', f'"{new}"'), "--case", "errors.remote-*")
+    assert done.returncode == 1, done.stdout
+    assert re.search(problem.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?"), done.stdout), done.stdout
+    assert "conforms" not in done.stdout.replace("does not conform", "")
+
+
+def test_an_unknown_feature_is_a_warning_with_the_nearest_name_also_at_the_end(changed: Callable[..., str]) -> None:
+    done = check(changed('"profile"', '"profil"'), "--case", "errors.remote-*")
+    warning = r"warning: mine: the feature profil is unknown, and ignored (did you mean profile?)"
+    assert done.stdout.count(warning) == 2, done.stdout
+
+
+def test_a_peer_without_a_dialect_is_told_that_its_bytes_were_not_compared(changed: Callable[..., str]) -> None:
+    done = check(changed('"dialect"', '"dialekt"'), "--case", "errors.remote-*")
+    assert "it states no dialect, so the bytes of its datums are not compared" in done.stdout
+    assert "the feature dialekt is unknown, and ignored (did you mean dialect?)" in done.stdout.splitlines()[-3]
