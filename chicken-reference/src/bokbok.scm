@@ -18,6 +18,7 @@
 (include "src/datum-writer.scm")
 (include "src/address.scm")
 (include "src/net.scm")
+(include "src/boxes.scm")
 (include "src/wire.scm")
 (include "src/connection.scm")
 (include "src/server.scm")

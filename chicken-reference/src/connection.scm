@@ -20,7 +20,8 @@
    bokbok-hello-timeout bokbok-connect-timeout bokbok-flush-timeout bokbok-guards
    with-lock guarded-call)
   (import scheme bokbok-compat bokbok-threads bokbok-waiting bokbok-system bokbok-errors bokbok-collections
-          bokbok-net bokbok-datum-reader bokbok-datum-writer bokbok-wire)
+          bokbok-net bokbok-datum-reader bokbok-datum-writer bokbok-wire
+          (only bokbok-boxes key-size))
 
   ;; Limits. Each is taken when a connection is opened or a server started.
 

@@ -5,20 +5,14 @@
 
 (module bokbok-wire
   (passphrase->key bytes->key key? key-bytes
-   key-size session-key-packet-size user-limit default-packet-limit
+   session-key-packet-size user-limit default-packet-limit
    packet-header packet-header-size
    make-sealer seal! sealer-prefix open-box box-prefix
    request-bytes response-bytes error-bytes message-room
    parse-message
    make-window window-admit!
    make-memory memory-admit!)
-  (import scheme bokbok-compat bokbok-system bokbok-errors bokbok-datum-reader bokbok-datum-writer)
-  (cond-expand
-    (bokbok-use-tweetnacl
-     (cond-expand
-       (chicken-5 (import tweetnacl))
-       (else (use tweetnacl))))
-    (else (import bokbok-tweetnacl)))
+  (import scheme bokbok-compat bokbok-system bokbok-errors bokbok-boxes bokbok-datum-reader bokbok-datum-writer)
   (cond-expand
     (bokbok-use-matchable
      (cond-expand
@@ -26,10 +20,7 @@
        (else (use matchable))))
     (else (import bokbok-matchable)))
 
-  (define key-size 32)
-  (define nonce-size 24)
   (define prefix-size 16)
-  (define tag-size 16)
   (define session-key-packet-size (+ nonce-size tag-size key-size))
   (define user-limit 255)
   ;; 16 MiB: far beyond any sensible message, and a peer can make us hold a few of them at most.
@@ -42,7 +33,7 @@
   ;; The first 32 bytes of the SHA-512 of the passphrase's bytes.
   (define (passphrase->key passphrase)
     (unless (string? passphrase) (invalid-error 'passphrase->key "a passphrase is a string"))
-    (bytes->key (substring (hash passphrase) 0 key-size)))
+    (bytes->key (substring (sha512 passphrase) 0 key-size)))
 
   ;; Packets: u32 big-endian length, then that many bytes
 
@@ -51,8 +42,6 @@
 
   ;; Boxes: nonce, tag, ciphertext
 
-  (define (string->u8vector s) (blob->u8vector (string->blob s)))
-
   ;; A side's nonces: 16 bytes of its own choosing, then a u64 counter, one sequence for all its boxes.
   (define-record-type bokbok-sealer
     (%make-sealer prefix counter) sealer?
@@ -60,28 +49,17 @@
 
   (define (make-sealer) (%make-sealer (random-bytes prefix-size) 0))
 
-  ;; NaCl's own functions want zero bytes in front of a ciphertext. The tweetnacl egg's documentation does not say
-  ;; whether its boxes keep them: an empty one tells.
-  (define zeros
-    (let ((box ((symmetric-box (make-blob key-size)) "" (make-u8vector nonce-size 0))))
-      (- (string-length box) tag-size)))
-
-  (define (without-zeros box) (if (= zeros 0) box (substring box zeros (string-length box))))
-  (define (with-zeros box) (if (= zeros 0) box (string-append (make-string zeros #\null) box)))
-
   (define (seal! sealer key body)
     (let ((nonce (make-string nonce-size)) (n (sealer-counter sealer)))
       (bytes-copy! nonce 0 (sealer-prefix sealer) 0 prefix-size)
       (u64-set! nonce prefix-size n)
       (sealer-counter-set! sealer (+ n 1))
-      (string-append nonce (without-zeros ((symmetric-box (string->blob key)) body (string->u8vector nonce))))))
+      (string-append nonce (make-box key nonce body))))
 
   ;; The body of a box, or #f.
   (define (open-box key box)
     (and (>= (string-length box) (+ nonce-size tag-size))
-         ((symmetric-unbox (string->blob key))
-          (with-zeros (substring box nonce-size (string-length box)))
-          (string->u8vector (substring box 0 nonce-size)))))
+         (open-made-box key (substring box 0 nonce-size) (substring box nonce-size (string-length box)))))
 
   (define (box-prefix box)
     (if (>= (string-length box) prefix-size) (substring box 0 prefix-size) ""))
