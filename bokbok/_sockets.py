@@ -50,7 +50,7 @@ and in which what was written before a close may still be taken."""
 
 # When a silent peer's host is asked whether it is still there: after a minute, then every ten seconds, six times.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
-_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT)  # what says that there is no IPv6 here
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT)  # what says that IPv6 is not to be had here
 _PORT_ATTEMPTS = 10
 """How often another port is tried where the system's choice for one address of a host is taken on another."""
 _UNIX_PATH_LIMIT = 107  # bytes in `sun_path` on Linux, less its NUL
@@ -60,7 +60,7 @@ def seconds(timeout: float | None, name: str = "timeout") -> float | None:
     """A time-out as it was given; `None` where it never runs out. One below 0 has run out already.
 
     Raises:
-        TypeError: it is no number. `True` and `False` are none here: whoever passes them means something else.
+        TypeError: it is not a number. `True` and `False` are refused: whoever passes them means something else.
         ValueError: it is not a number (NaN), which would compare with nothing.
     """
     if timeout is None:
@@ -124,7 +124,7 @@ def listen(address: Address, backlog: int) -> Listener:
         raise _failed("listen on", address, error) from None
     except UnicodeError:
         raise _no_host_name(address) from None
-    except BaseException:  # a backlog that is no number
+    except BaseException:  # a backlog that is not a number
         for sock in sockets:
             sock.close()
         raise
@@ -219,7 +219,7 @@ def _listen_unix(address: UnixAddress, backlog: int) -> Listener:
     except OSError as error:
         listener.close()
         raise _failed("listen on", address, error) from None
-    except BaseException:  # a backlog that is no number
+    except BaseException:  # a backlog that is not a number
         listener.close()
         raise
     return listener

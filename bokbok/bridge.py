@@ -319,7 +319,11 @@ class Bridge(Server):
         found = self._user_to_login(user)
         login = await found if inspect.isawaitable(found) else found
         if login is None:
-            raise BokbokError(f"user {user!r} has no login at the target" if user is not None else "no login there")
+            raise BokbokError(
+                f"user {user!r} does not have a login at the target"
+                if user is not None
+                else "an insecure client does not have a login at the target"
+            )
         return login
 
 
@@ -366,7 +370,7 @@ def start_bridge(
     Raises:
         ConnectFailed: it cannot listen there. (Whether the target is there shows when somebody connects.)
         AddressError: an address is in none of the forms.
-        ProfileError: there is no such profile, or the guards refuse it.
+        ProfileError: the profile is unknown, or the guards refuse it.
     """
 
     async def start() -> Bridge:

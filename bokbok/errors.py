@@ -9,7 +9,7 @@ detected. Each class also derives from the builtin that a Python programmer woul
     ├── KeyFileError            (ValueError)       a key or passphrase file that cannot be used
     ├── ProfileError            (ValueError)       a profile that cannot be spoken
     ├── SexprError              (ValueError)
-    │   ├── ReadError                              bytes that are no datum: what, where, what was expected
+    │   ├── ReadError                              bytes that are not a datum: what, where, what was expected
     │   │   └── IncompleteError                    … because the input ended in the middle of one
     │   └── WriteError                             a value that has no external representation
     ├── RemoteError                                the handler at the other end failed

@@ -102,7 +102,7 @@ def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], byte
     """Turn a passphrase into a key (API reference: `passphrase->key`).
 
     Args:
-        passphrase: any string. A `str` stands for its UTF-8 bytes; bytes that are no UTF-8 travel in it as
+        passphrase: any string. A `str` stands for its UTF-8 bytes; bytes that are not valid UTF-8 travel in it as
             `surrogateescape` has them, as in every string of `bokbok.sexpr`.
         derive: passphrase bytes to 32 key bytes: the key derivation of a wire profile.
 
@@ -171,7 +171,7 @@ def read_private_file(path: PathLike, what: str) -> bytes:
         what: what it is called in an error, such as `"users file"`.
 
     Raises:
-        KeyFileError: it cannot be read, is no regular file, or others have access.
+        KeyFileError: it cannot be read, is not a regular file, or others have access.
     """
     return _read_private(path, what, _PASSPHRASE_FILE_LIMIT)
 

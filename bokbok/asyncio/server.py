@@ -218,7 +218,7 @@ def start_server(
     Raises:
         ConnectFailed: it cannot listen there.
         AddressError: `address` is in none of the forms.
-        ProfileError: there is no such profile, or the guards refuse it.
+        ProfileError: the profile is unknown, or the guards refuse it.
     """
 
     async def start() -> Server:

@@ -46,7 +46,7 @@ class _Elsewhere(click.Command):
             try:
                 command = entry_point.load()
             except ModuleNotFoundError as error:
-                problem = f"there is no Python package {str(error.name).partition('.')[0]!r}"
+                problem = f"the Python package {str(error.name).partition('.')[0]!r} is not installed"
             else:
                 assert isinstance(command, click.Command)
                 return command

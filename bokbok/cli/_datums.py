@@ -1,8 +1,4 @@
-"""Datums from arguments and from standard input.
-
-What this module knows: where a datum of the command line begins and ends. What it refuses to know: what is done with
-it.
-"""
+"""Datums from arguments and from standard input: where each begins and ends."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ def parse_arguments(arguments: Sequence[str], dialect: Dialect) -> list[Any]:
     """Read one datum from each argument; `-` becomes `STDIN`.
 
     Raises:
-        Failure: one of them is no datum, or cannot be sent in this dialect.
+        Failure: one of them is not a datum, or cannot be sent in this dialect.
     """
     datums: list[Any] = []
     for number, argument in enumerate(arguments, start=1):
@@ -73,7 +69,8 @@ def read_stdin(dialect: Dialect, wake: int, woken: Callable[[], None]) -> Iterat
         woken: what is called then.
 
     Raises:
-        Failure: standard input cannot be read, or holds what is no datum. The datums before that have been returned.
+        Failure: standard input cannot be read, or holds something that is not a datum. The datums before that have
+            been returned.
     """
     if sys.stdin is None:
         raise Failure(Status.FILE, "standard input is closed")

@@ -1,7 +1,7 @@
 """How the command ends: exit statuses, and one line on standard error for whatever went wrong.
 
-What this module knows: which error is told how, and with which status. What it refuses to know: what was being done.
-The statuses are part of the command's interface (`docs/cli.md`); a script may rely on them.
+It knows how each error is told, and with which status. The statuses are part of the command's interface
+(`docs/cli.md`); a script may rely on them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EPILOG = """\b
 Exit status:
     0  all went well
-    1  something that has no status of its own
+    1  anything without a status of its own
     2  wrong usage
     3  remote error: the handler at the other end failed
     4  connection error: no connection, or the end of it
@@ -71,7 +71,7 @@ Exit status:
     6  time-out: no answer came within --timeout
     7  file error: a file cannot be used, or others can read its secret
   130  interrupted
-  141  nobody reads the output any more
+  141  standard output was closed (`bokbok call ... | head -1`)
 """
 
 _KINDS = {
@@ -100,7 +100,7 @@ class Failure(click.ClickException):
         self.exit_code = status  # type: ignore[misc, unused-ignore]  # click's own classes do the same
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Tell it on standard error; where nobody reads that, the exit status has to say it alone."""
+        """Tell it on standard error; where that is closed, only the exit status tells it."""
         with contextlib.suppress(OSError):
             click.echo(self.message, file=file, err=True)
 
@@ -134,7 +134,7 @@ def write_out(data: bytes) -> None:
 
     Raises:
         Failure: it cannot be written to.
-        click.exceptions.Exit: nobody reads it any more, which is no error worth a word.
+        click.exceptions.Exit: it was closed at its other end, which is not worth a message.
     """
     if sys.stdout is None:
         raise Failure(Status.FAILURE, "standard output is closed")

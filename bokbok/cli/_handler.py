@@ -1,8 +1,4 @@
-"""`--handler MODULE:FUNCTION`: a user's own Python function as a request handler.
-
-What this module knows: how such a function is found, and what can be wrong with it. What it refuses to know: when it is
-called.
-"""
+"""`--handler MODULE:FUNCTION`: how a user's own Python function is found, and what can be wrong with it."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ def load_handler(spec: str) -> Callable[[Any, Any], Any]:
             current folder is put in front of `sys.path`, as gunicorn and uvicorn do.
 
     Raises:
-        click.BadParameter: it cannot be imported, is not there, or is no plain function.
+        click.BadParameter: it cannot be imported, is not there, or is not a plain function.
     """
     module_name, _, attribute = spec.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
@@ -50,18 +46,18 @@ def load_handler(spec: str) -> Callable[[Any, Any], Any]:
         # Not where it is the module itself that imports what is not there.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise _import_failed(module_name, error) from None
-        raise _bad(f"there is no module {error.name!r} in {folder or 'sys.path'} or where Python looks") from None
+        raise _bad(f"module {error.name!r} was not found in {folder or 'sys.path'} or on Python's path") from None
     except (Exception, SystemExit) as error:
         raise _import_failed(module_name, error) from None
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise _bad(f"{module_name!r} has no {attribute!r}")
+            raise _bad(f"module {module_name!r} does not have {attribute!r}; expected MODULE:FUNCTION")
         found = getattr(found, name)
     if not callable(found):
-        raise _bad(f"{spec!r} is a {type(found).__name__}, expected a function(connection, message)")
+        raise _bad(f"{spec!r} is a {type(found).__name__}; expected a function(connection, message)")
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__call__):
         raise _bad(
-            f"{spec!r} is a coroutine function, expected a plain one, which is called in a thread of its own "
+            f"{spec!r} is a coroutine function; expected a plain one, which is called in a thread of its own "
             "(a program of your own can serve coroutines: bokbok.asyncio.start_server)"
         )
     handler: Callable[[Any, Any], Any] = found

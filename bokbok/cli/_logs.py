@@ -53,7 +53,7 @@ def configure_logging(level: int, *, tracebacks: bool = False) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
-    logging.raiseExceptions = False  # nobody reads standard error any more: then there is nobody to tell
+    logging.raiseExceptions = False  # standard error was closed: then there is nowhere to tell it
 
     def thread_failed(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:

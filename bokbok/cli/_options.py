@@ -39,7 +39,7 @@ else:
 
 _STRATEGIES = "bokbok.strategies"
 _LONGEST = 1_000_000_000.0
-"""Seconds: thirty years. Longer ones are no time-outs, and more than some systems can wait."""
+"""Seconds: thirty years. Longer ones are of no use as time-outs, and more than some systems can wait."""
 
 
 class _AddressType(_ParamType):

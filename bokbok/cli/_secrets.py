@@ -100,7 +100,7 @@ class UserSecret:
 def read_user_secret(
     user: str | None, passphrase_file: str | None, key_file: str | None, prefix: str = ""
 ) -> UserSecret | None:
-    """Read what `user_options` name, whose `prefix` this is. `None`: there is no user: the connection is insecure.
+    """Read what `user_options` name, whose `prefix` this is. `None` without a user: the connection is insecure.
 
     Raises:
         click.UsageError: the options do not go together, or there is no terminal to ask for the passphrase on.
@@ -171,7 +171,7 @@ def ask_passphrase(instead: str, *, confirm: bool = False) -> str:
 
     Raises:
         click.UsageError: there is no terminal to ask on.
-        KeyFileError: what was typed is no text.
+        KeyFileError: what was typed is not text.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError(f"Where is the passphrase? Give {instead}, or run this on a terminal to be asked.")

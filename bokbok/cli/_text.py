@@ -4,9 +4,9 @@ What this module knows: which characters a terminal shows as they are, how wide 
 broken. What it refuses to know: values; it works on what `bokbok.sexpr.dumps` has written.
 
 CHICKEN's `write` escapes control bytes in strings, but not the control characters from U+0080 to U+009F (a terminal
-may take U+009B for `ESC [`), the characters that turn the direction of text round, or bytes that are no UTF-8; and it
-escapes less in symbols. For a terminal those become escapes of the same external representation: what is shown still
-reads back as the same datum.
+may take U+009B for `ESC [`), the characters that turn the direction of text round, or bytes that are not valid UTF-8;
+and it escapes less in symbols. For a terminal those become escapes of the same external representation: what is shown
+still reads back as the same datum.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def printable(text: str) -> str:
 
 def _escape(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not valid UTF-8
         code -= 0xDC00
     if code < 0x100:
         return _ESCAPES.get(character) or f"\\x{code:02x}"

@@ -105,7 +105,7 @@ def bridge(
     check_announceable(listen, "LISTEN")
     keys = read_users(users, listen_profile) if users is not None else None
     if keys is not None and not keys:
-        _log.warning("the users file names nobody: no connection will be accepted")
+        _log.warning("the users file does not hold a user: every connection will be refused")
     if target_users is not None:
         if target_user is not None:
             raise click.UsageError("Give --target-users or --target-user, not both.")

@@ -79,7 +79,7 @@ def serve(
     on_request = load_handler(handler) if handler is not None else _conformance_service()
     keys = read_users(users, profile) if users is not None else None
     if keys is not None and not keys:
-        _log.warning("the users file names nobody: no connection will be accepted")
+        _log.warning("the users file does not hold a user: every connection will be refused")
     with Signals() as signals:
         try:
             server = start_server(

@@ -80,9 +80,9 @@ def dumps(value: Any, *, dialect: Dialect = CHICKEN_4) -> bytes:
         Its external representation, on one line.
 
     Raises:
-        WriteError: if something in it has no external representation in the dialect: an integer that is no fixnum for
-            CHICKEN 4, a function, a list that holds itself, a string with a lone surrogate that escapes no byte.
-            `path` says where it is.
+        WriteError: if something in it has no external representation in the dialect: an integer that is not a fixnum
+            for CHICKEN 4, a function, a list that holds itself, a string with a lone surrogate that does not stand for
+            a byte. `path` says where it is.
     """
     return dumps_between("", value, "", dialect)
 
@@ -222,7 +222,7 @@ def _escape(match: re.Match[str]) -> str:
 
 def _integer_text(value: int, bignums: bool) -> str:
     if not bignums and not FIXNUM_MIN <= value <= FIXNUM_MAX:
-        raise _Refusal("integer that is no fixnum (-2**62 to 2**62 - 1), and CHICKEN 4 has no larger ones")
+        raise _Refusal("integer that is not a fixnum (-2**62 to 2**62 - 1), and CHICKEN 4 has no larger ones")
     try:
         text = str(value)
     except ValueError:  # beyond what this process converts

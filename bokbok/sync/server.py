@@ -202,7 +202,7 @@ def start_server(
     Raises:
         ConnectFailed: it cannot listen there.
         AddressError: `address` is in none of the forms.
-        ProfileError: there is no such profile, or the guards refuse it.
+        ProfileError: the profile is unknown, or the guards refuse it.
         RuntimeError: the system has no more threads.
     """
     settings = Settings(on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards)

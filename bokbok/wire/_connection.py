@@ -100,14 +100,20 @@ def check_cryptography(profile: Profile, guards: Guards, *, stacklevel: int = 2)
 def _is_secure(role: str, user: str | None, key: Key | None, secure: bool) -> bool:
     """Whether a connection with these arguments is secure; raises `ValueError` where they do not fit together."""
     if role not in ("client", "server"):
-        raise ValueError(f"role: expected 'client' or 'server', got {role!r}")
+        raise ValueError(f"the role is {role!r}; expected 'client' or 'server'")
     if role == "server" and (user is not None or key is not None):
-        raise ValueError("a server's connection gets its user from the hello and its key from authenticate()")
+        raise ValueError(
+            "a server's connection was given a user or a key; expected neither: its user comes from the hello, its key "
+            "from authenticate()"
+        )
     if role == "client":
         if (user is None) != (key is None):
-            raise ValueError("user and key go together: both for a secure connection, neither for an insecure one")
+            raise ValueError(
+                "a client was given a user or a key alone; expected both for a secure connection, neither "
+                "for an insecure one"
+            )
         if secure and user is None:
-            raise ValueError("a secure client needs a user and a key")
+            raise ValueError("a secure client was given neither a user nor a key; expected both")
         return user is not None
     return secure
 
@@ -133,7 +139,7 @@ class Connection:
 
     Raises:
         ValueError: `user` without `key` or the other way round, or a username that the profile cannot carry.
-        ProfileError: there is no such profile, or its nonces repeat and the guard `nonce_reuse` is on.
+        ProfileError: the profile is unknown, or its nonces repeat and the guard `nonce_reuse` is on.
     """
 
     def __init__(

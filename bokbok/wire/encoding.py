@@ -279,10 +279,10 @@ def get_encoding(name: str, *, user: bool = False) -> Encoding:
     """The encoding of that name.
 
     Raises:
-        BokbokError: there is none.
+        BokbokError: the encoding is unknown.
     """
     table = USER_ENCODINGS if user else ENCODINGS
     try:
         return table[name]
     except KeyError:
-        raise BokbokError(f"no encoding is called {name!r}; expected one of {', '.join(table)}") from None
+        raise BokbokError(f"unknown encoding {name!r}; expected one of {', '.join(table)}") from None

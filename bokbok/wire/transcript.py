@@ -28,7 +28,7 @@ from .strategy import Span
 __all__ = ["HELD", "KINDS", "LIMIT", "Packet", "Range", "Secrets", "Transcript", "shown_name"]
 
 LIMIT = 64 * 1024 * 1024
-"""Bytes of the longest packet: more than any peer of this project sends, since a reader is no judge of limits."""
+"""Bytes of the longest packet: more than any peer of this project sends, since a reader does not judge limits."""
 HELD = 1024 * 1024
 """Bytes of the server that wait until the client's hello says what they are."""
 _DEPTH = 20_000

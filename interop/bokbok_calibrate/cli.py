@@ -224,7 +224,7 @@ def _check_outputs(*paths: str | None) -> None:
             continue
         folder = Path(path).parent
         if not folder.is_dir():
-            raise click.UsageError(f"{path!r} cannot be written: there is no folder {str(folder)!r}")
+            raise click.UsageError(f"{path!r} cannot be written: the folder {str(folder)!r} does not exist")
         if Path(path).is_dir():
             raise click.UsageError(f"{path!r} cannot be written: it is a folder")
 

@@ -17,7 +17,7 @@ RUNNER = "runner"
 
 
 class Outcome(str, enum.Enum):
-    """How a cell came out. There is no fifth: a cell is never silently missing."""
+    """How a cell came out. There are only these: a cell is never silently missing."""
 
     PASSED = "passed"
     FAILED = "failed"

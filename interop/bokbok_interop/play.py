@@ -163,7 +163,7 @@ def canonical(datum: Any) -> tuple[Any, ...]:
     """The reverse of `address_datum`.
 
     Raises:
-        Failure: the datum is no address.
+        Failure: the datum is not an address.
     """
     match datum:
         case [kind, str(host), int(port)] if symbol_name(kind) == "tcp":
@@ -418,7 +418,7 @@ class Side:
         if name == "opened":
             server = self.servers.get(values[0])
             if server is None:
-                self.play.problem(f"an `opened` event names a handle that is no server: {show(values)}")
+                self.play.problem(f"an `opened` event names a handle that is not a server's: {show(values)}")
                 return
             conn = Conn(self, values[1], values[2], values[3])
             self.conns[conn.handle] = conn

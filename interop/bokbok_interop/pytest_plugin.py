@@ -86,7 +86,7 @@ class _Suite(pytest.Collector):
         options = self.config.option
         for chapter in options.bokbok_chapter:
             if chapter not in CHAPTERS:
-                raise pytest.UsageError(f"--bokbok-chapter: {chapter!r} is none of {', '.join(CHAPTERS)}")
+                raise pytest.UsageError(f"--bokbok-chapter: unknown chapter {chapter!r} (known: {', '.join(CHAPTERS)})")
         selection = Selection(cases=tuple(options.bokbok_case), chapters=tuple(options.bokbok_chapter))
         for case in select_cases(all_cases(), selection):
             yield CaseItem.from_parent(self, name=case.id)
@@ -98,7 +98,7 @@ class CaseItem(pytest.Item):
     def setup(self) -> None:
         """See that the peer could be played: where it could not, that is one error, and not one for each case."""
         played = _results(self.session)
-        # A puppet that is not there is no reason to pass.
+        # A puppet that is not there must not make a case pass.
         stuck = {name: why for name, results in played.items() if (why := _stuck(results))}
         if self.name in stuck:
             first = next(item.name for item in self.session.items if getattr(item, "name", "") in stuck)
@@ -205,7 +205,7 @@ def _play(session: pytest.Session) -> dict[str, list[Result]]:
     known = known_peers()
     if options.bokbok_against not in known:
         raise pytest.UsageError(
-            f"--bokbok-against: no peer is called {options.bokbok_against!r}; known: {', '.join(known)}"
+            f"--bokbok-against: unknown peer {options.bokbok_against!r} (known: {', '.join(known)})"
         )
     peers = {options.bokbok_against: known[options.bokbok_against], NAME: mine}
     cases = [case for case in all_cases() if case.id in wanted]

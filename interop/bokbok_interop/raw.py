@@ -169,7 +169,7 @@ class Raw:
         """The next message: its kind, ID and datum.
 
         Raises:
-            Failure: the connection ends instead, or what comes is no message.
+            Failure: the connection ends instead, or what comes is not a message.
         """
         packet = await self.hear_packet(seconds)
         if packet is None:
@@ -178,7 +178,7 @@ class Raw:
             body = packet if self.session is None else box_opener(self.session)(packet)
             kind, number, datum = self._codec.decode(body)
         except BokbokError as error:
-            raise Failure("what came is no message", actual=f"{error}: {packet[:60]!r}") from None
+            raise Failure("what came is not a message", actual=f"{error}: {packet[:60]!r}") from None
         return self._KINDS[kind], number, datum
 
     async def answer_to(self, number: int, seconds: float | None = None) -> tuple[str, Any]:
@@ -354,7 +354,7 @@ async def take_hello(raw: Raw) -> None:
             if hello.receive(packet):
                 break
         except BokbokError as error:
-            raise Failure("the client's hello is none", actual=str(error)) from None
+            raise Failure("the client's first packets are not a hello", actual=str(error)) from None
     try:
         raw.session = hello.session_key(box_opener(raw.key(PASSPHRASE)))
     except BokbokError as error:

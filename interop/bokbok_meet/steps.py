@@ -364,7 +364,7 @@ def _matrix(meeting: Meeting) -> str:
         failed = failed or bool(summary["failed"])
         said.append(f"{', '.join(f'{count} {what}' for what, count in summary.items() if count)}: {stem}.html")
     if not said:
-        raise _LeftOut("there is no profile to play it with")
+        raise _LeftOut("no profile was found to play it with")
     return "; ".join(said) + ("; what failed is open" if failed else "")
 
 

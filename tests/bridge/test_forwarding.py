@@ -183,7 +183,7 @@ async def test_who_has_no_login_at_the_target_is_refused_and_the_log_says_who(
     client = await rig.client(bridge, "myuser", USERS["myuser"])
     with pytest.raises(ConnectionClosed):
         await soon(client.request(["whoami"]))
-    assert "not connected to the target: BokbokError: user 'myuser' has no login at the target" in caplog.text
+    assert "not connected to the target: BokbokError: user 'myuser' does not have a login at the target" in caplog.text
 
 
 async def test_a_wrong_key_at_the_target_ends_the_client_and_the_log_names_the_likely_cause(
@@ -272,7 +272,7 @@ async def test_a_request_that_one_side_cannot_hold_is_an_error_that_names_value_
         await soon(client.request([2**70]))
     assert raised.value.message == (
         "the bridge cannot write the request to the target in chicken-4: "
-        "message[0]: integer that is no fixnum (-2**62 to 2**62 - 1), and CHICKEN 4 has no larger ones"
+        "message[0]: integer that is not a fixnum (-2**62 to 2**62 - 1), and CHICKEN 4 has no larger ones"
     )
     assert await soon(client.request("goes on")) == "goes on"
     assert asked == ["goes on"]

@@ -160,8 +160,8 @@ def test_each_user_may_be_another_one_at_the_target(served, bridged, users, priv
         (["--target-user", "x", "--target-key-file", "f", "--target-passphrase-file", "f"], "not both."),
         (["--target-user", "x" * 256, "--target-passphrase-file", "/dev/null"], "--target-user: the username has 256"),
         (["--verbose", "--quiet"], "Give --verbose or --quiet, not both."),
-        (["--target-profile", "unheard-of"], "no profile is called 'unheard-of'"),
-        (["--listen-profile", "unheard-of"], "no profile is called 'unheard-of'"),
+        (["--target-profile", "unheard-of"], "unknown profile 'unheard-of'"),
+        (["--listen-profile", "unheard-of"], "unknown profile 'unheard-of'"),
     ],
 )
 def test_wrong_usage_is_told_in_a_line(bokbok, users, tmp_path, args, problem):

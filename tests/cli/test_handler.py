@@ -67,9 +67,9 @@ def test_what_is_not_of_that_form_is_refused(spec):
 
 def test_a_module_that_is_not_there_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert f"there is no module 'no_such_module' in {tmp_path}" in refusal("no_such_module:f")
-    assert "there is no module 'no_such_package'" in refusal("no_such_package.inner:f")
-    assert "there is no module 'os.inner'" in refusal("os.inner:f")
+    assert f"module 'no_such_module' was not found in {tmp_path}" in refusal("no_such_module:f")
+    assert "module 'no_such_package' was not found" in refusal("no_such_package.inner:f")
+    assert "module 'os.inner' was not found" in refusal("os.inner:f")
 
 
 def test_a_module_that_imports_what_is_not_there_is_told_apart(module):
@@ -98,13 +98,13 @@ def test_a_module_whose_import_fails_is_refused_with_the_reason_and_the_line(mod
 
 def test_a_function_that_is_not_there_is_refused_by_name(module):
     name = module("x = 5")
-    assert f"'{name}' has no 'f'" in refusal(f"{name}:f")
-    assert f"'{name}' has no 'x.y.z'" in refusal(f"{name}:x.y.z")
+    assert f"'{name}' does not have 'f'" in refusal(f"{name}:f")
+    assert f"'{name}' does not have 'x.y.z'" in refusal(f"{name}:x.y.z")
 
 
 def test_what_cannot_be_called_is_refused(module):
     name = module("x = 5")
-    assert "is a int, expected a function(connection, message)" in refusal(f"{name}:x")
+    assert "is a int; expected a function(connection, message)" in refusal(f"{name}:x")
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_a_current_folder_that_has_been_removed_does_no_harm(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert load_handler("operator:eq") is not None
-    assert "no module 'no_such_module'" in refusal("no_such_module:f")
+    assert "module 'no_such_module' was not found" in refusal("no_such_module:f")

@@ -97,7 +97,10 @@ def test_decode_is_the_command_of_the_conformance_suite(bokbok, tmp_path):
 
 @pytest.mark.parametrize(
     ("loading", "why"),
-    [(None, "it is not installed"), (ModuleNotFoundError("", name="rich"), "there is no Python package 'rich'")],
+    [
+        (None, "it is not installed"),
+        (ModuleNotFoundError("", name="rich"), "the Python package 'rich' is not installed"),
+    ],
 )
 def test_decode_says_what_it_needs_where_the_suite_is_not_installed(bokbok, monkeypatch, loading, why):
     class EntryPoint:
@@ -143,7 +146,7 @@ def test_without_arguments_it_shows_its_help():
         (["call", "s", "1", "--timeout", "inf"], "expected a number of seconds above 0"),
         (["call", "s", "1", "--connect-timeout", "soon"], "'soon': expected a number"),
         (["call", "s", "1", "--parallel", "0"], "0 is not in the range"),
-        (["call", "s", "1", "--profile", "egg-9"], "no profile is called 'egg-9'; expected one of inferred-1"),
+        (["call", "s", "1", "--profile", "egg-9"], "unknown profile 'egg-9'; expected one of inferred-1"),
         (["call", "s", "1", "--no-guard", "hello-replay"], "'hello-replay' is not one of"),
         (["call", "x" * 108, "1"], "108 bytes; a Unix socket's path has at most 107"),
         (["serve"], "Missing argument 'ADDRESS'"),

@@ -100,7 +100,7 @@ def test_any_profile_is_spoken_by_both_ends(serve: Any, connect: Any, seed: int)
 
 
 def test_a_profile_that_does_not_exist_is_named_before_anything_is_connected(front: Any, tmp_path: Any) -> None:
-    with pytest.raises(ProfileError, match=r"no profile is called 'egg-0\.2'"):
+    with pytest.raises(ProfileError, match=r"unknown profile 'egg-0\.2'"):
         front.open_connection(str(tmp_path / "nowhere"), profile="egg-0.2")
 
 

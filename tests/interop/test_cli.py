@@ -26,15 +26,15 @@ def invoke(*words: str) -> Result:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--peers", "nobody"], "no peer is called 'nobody'"),
+        (["--peers", "nobody"], "unknown peer 'nobody'"),
         (["--peer", "nonsense"], "expected NAME=COMMAND"),
         (["--peer", "a=x", "--peer", "a=y"], "given twice"),
         (["--peer", "a/b=x"], "cannot be a peer's name"),
         (["--peer", "a='unclosed"], "cannot be read"),
         (["--peers", ""], "no peer is left"),
-        (["--chapter", "nope"], "none of connect"),
+        (["--chapter", "nope"], "unknown name 'nope' (known: connect"),
         (["--case", "no.such.*"], "no cell matches"),
-        (["--client", "nobody"], "none of"),
+        (["--client", "nobody"], "unknown name '"),
         (["--shard", "6/5"], "expected K/N"),
         (["--shard", "x"], "expected K/N"),
         (["--profile", "nope"], "nope"),
@@ -255,7 +255,7 @@ def test_check_gives_a_verdict_for_each_chapter(tmp_path: Path) -> None:
 def test_check_of_a_program_that_is_not_there_says_so() -> None:
     result = invoke("check", "/no/such/puppet", "--chapter", "errors", "-q")
     assert result.exit_code == 3
-    assert "there is no program /no/such/puppet" in result.output
+    assert "the program /no/such/puppet was not found" in result.output
 
 
 def test_shards_merge_to_the_whole(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_the_context_default_is_the_local_socket(tmp_path: Path) -> None:
 
 def test_a_context_that_does_not_exist_is_named_with_who_names_it(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"currentContext": "gone"}')
-    with pytest.raises(Unavailable, match=r"no Docker context 'gone', which currentContext in .*config\.json names"):
+    with pytest.raises(
+        Unavailable, match=r"the Docker context 'gone', which currentContext in .*config\.json names, does not exist"
+    ):
         find_endpoint({"DOCKER_CONFIG": str(tmp_path)})
 
 

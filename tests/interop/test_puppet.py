@@ -74,16 +74,16 @@ async def test_events_go_to_the_owner_of_the_handle() -> None:
 @pytest.mark.parametrize(
     ("line", "kind", "words"),
     [
-        (b"Traceback (most recent call last):\n", "nonsense", "is no datum"),
+        (b"Traceback (most recent call last):\n", "nonsense", "is not a datum"),
         (b"hello\n", "nonsense", "neither an answer nor an event"),
-        (b"\n", "nonsense", "is no datum"),
+        (b"\n", "nonsense", "is not a datum"),
         (b"(99 ok)\n", "nonsense", "never given or is answered"),
         (b"(event closed 12)\n", "nonsense", "names nothing"),
         (b"(event closed)\n", "nonsense", "without a handle"),
         (b"(event opened 7 5 #f ())\n", "nonsense", "HANDLE < 0"),
         (b"(event opened 7 -1 #f ())\n(event opened 7 -1 #f ())\n", "nonsense", "to two connections"),
         (b"(2 ok)\n(2 ok)\n", "nonsense", "never given or is answered"),
-        (b"\xff\xfe(((\n", "nonsense", "is no datum"),
+        (b"\xff\xfe(((\n", "nonsense", "is not a datum"),
     ],
 )
 async def test_nonsense_breaks_the_puppet_and_is_quoted(line: bytes, kind: str, words: str) -> None:

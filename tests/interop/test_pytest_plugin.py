@@ -62,13 +62,13 @@ def test_what_a_peer_does_not_claim_is_skipped_with_the_reason(tmp_path: Path) -
 def test_a_puppet_that_is_not_there_fails_and_is_not_skipped(tmp_path: Path) -> None:
     done = run(tmp_path, "--bokbok-peer", "/no/such/puppet", "--bokbok-case", "request.echo")
     assert done.returncode == 1
-    assert "there is no program /no/such/puppet" in done.stdout
+    assert "the program /no/such/puppet was not found" in done.stdout
 
 
 def test_a_chapter_that_there_is_not_is_a_wrong_command_line(tmp_path: Path) -> None:
     done = run(tmp_path, "--bokbok-peer", MINIMAL, "--bokbok-chapter", "nope")
     assert done.returncode == 4
-    assert "'nope' is none of connect" in done.stdout + done.stderr
+    assert "unknown chapter 'nope' (known: connect" in done.stdout + done.stderr
 
 
 def test_without_the_option_nothing_is_added(tmp_path: Path) -> None:

@@ -143,8 +143,8 @@ def test_raw_bytes_that_are_too_few_are_told() -> None:
 
 
 def test_a_form_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(BokbokError, match=r"no encoding is called 'rot13'; expected one of raw, blob"):
+    with pytest.raises(BokbokError, match=r"unknown encoding 'rot13'; expected one of raw, blob"):
         get_encoding("rot13")
     assert "symbol" not in ENCODINGS  # for usernames only
-    with pytest.raises(BokbokError, match="no encoding is called 'symbol'"):
+    with pytest.raises(BokbokError, match="unknown encoding 'symbol'"):
         get_encoding("symbol")

@@ -105,7 +105,9 @@ def without_zeros(opened: Open, count: int, at: int, what: str) -> Open:
 
     def open_without_zeros(box: bytes) -> bytes:
         if box[at : at + count] != zeros:
-            raise RemoteProtocolError(f"{what} has no zeros at byte {at}; expected {count} in front of its tag")
+            raise RemoteProtocolError(
+                f"{what} does not begin with zeros: byte {at} is another; expected {count} zeros in front of its tag"
+            )
         return opened(box[:at] + box[at + count :])
 
     return open_without_zeros

@@ -93,7 +93,7 @@ class TemplateHello(Hello):
         template = self.packets[number]
         spans = template.spans(packet, self.sizes(key_overhead, base_size))
         if self.key_field == _BARE_KEY or Field("key") not in template.parts:
-            return spans  # as text its parts are no bytes of their own
+            return spans  # as text its parts do not have bytes of their own
         out: list[Span] = []
         for span in spans:
             if span.name != "key":

@@ -31,14 +31,14 @@ class ServerHello(Protocol):
         """Take a packet. True once the hello is whole.
 
         Raises:
-            RemoteProtocolError: the packet is no part of a hello.
+            RemoteProtocolError: the packet is not part of a hello.
         """
 
     def session_key(self, open_box: Open) -> bytes:
         """Open the session-key box with a function bound to the user's key.
 
         Raises:
-            RemoteProtocolError: it does not open, or what is in it is no session key.
+            RemoteProtocolError: it does not open, or what is in it is not a session key.
         """
 
 

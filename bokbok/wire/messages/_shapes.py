@@ -264,7 +264,7 @@ class _Decoder:
             if type(text) is str:
                 return kind, form.read_id(found["ID"]), text
         raise foreign(
-            f"the message has none of the shapes {form.request}, {form.response}, {form.error}: {body[:60]!r}"
+            f"the message does not have one of the shapes {form.request}, {form.response}, {form.error}: {body[:60]!r}"
         )
 
     def _matches(self, value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -339,7 +339,7 @@ def _cut(text: bytes, digits: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _plain(text: bytes) -> bytes:
-    """A format without an ID is no format: `% id` would fail."""
+    """A format must hold an ID: `% id` would fail without."""
     return text if b"%" in text.replace(b"%%", b"") else _Constant(text.replace(b"%%", b"%"))
 
 

@@ -72,10 +72,10 @@ def register(layer: str) -> Callable[[_Made], _Made]:
     `KeyDerivation`, `Hello`, `Messages`), and has the name by which files call it in its attribute `strategy`.
 
     Raises:
-        ProfileError: there is no such layer, the class is not as it must be, or its name is taken.
+        ProfileError: the layer is unknown, the class is not as it must be, or its name is taken.
     """
     if layer not in LAYERS:
-        raise ProfileError(f"no layer is called {layer!r}; expected one of {', '.join(LAYERS)}")
+        raise ProfileError(f"unknown layer {layer!r}; expected one of {', '.join(LAYERS)}")
     base, strategies = LAYERS[layer].base, LAYERS[layer].strategies
 
     def add(made: _Made) -> _Made:

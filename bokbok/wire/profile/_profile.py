@@ -125,7 +125,9 @@ def get_profile(profile: ProfileLike = None, *, strategies: Iterable[str | os.Pa
 
         return load_profile(path)
     known = ", ".join(_BUILT_IN)
-    raise ProfileError(f"no profile is called {profile!r}; expected one of {known}, or a file's path, ending in .toml")
+    raise ProfileError(
+        f"unknown profile {profile!r}; expected one of {known}, or the path of a file, which ends in .toml"
+    )
 
 
 def passphrase_to_key(
@@ -144,7 +146,7 @@ def passphrase_to_key(
         The key, to be given to `open_connection`, or returned by a server's `user_to_key`.
 
     Raises:
-        ProfileError: there is no such profile.
+        ProfileError: the profile is unknown.
 
     Note:
         One hash is all there is between a passphrase and its key, on both sides, and no salt: whoever has

@@ -30,7 +30,7 @@ class Body:
         source: `client` or `server`.
         data: its bytes.
         prefix: the literal bytes in front of its box, or in front of it.
-        made_up: whether the calibrator said it: how it is numbered, typed and spelt is no evidence of a peer's.
+        made_up: whether the calibrator said it: how it is numbered, typed and spelt is not evidence of a peer's.
     """
 
     conn: int

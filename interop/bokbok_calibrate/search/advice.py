@@ -39,7 +39,7 @@ def advice(recorded: list[Recorded], secrets: Secrets, known: set[bytes], trail:
     if secrets.secure:
         yield from _secure(recorded, secrets, known, failed, proven)
     elif _looks_boxed(recorded):
-        yield "what was sent is no text, and no message can be read in it: is it a secure connection? Then give --user"
+        yield "what was sent is not text, and no message can be read in it: is the connection secure? Then give --user"
     if trail.opened:
         yield (
             "framing, keys and boxes are proven, and what the boxes hold is above: what is left can be written by hand "

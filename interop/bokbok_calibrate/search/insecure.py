@@ -37,7 +37,7 @@ _MOST_PREFIX = 40
 """Bytes of type before a message."""
 _MOST_PAIRS = 16
 _MOST_LESS = 9
-"""Bytes that packets may have in common and that are no type: tag, and the first bytes of an ID."""
+"""Bytes that packets may have in common and that are not a type: tag, and the first bytes of an ID."""
 _MOST_TYPES = 3
 """Types of one side: of a request, a response and an error."""
 _MOST_ENCODED = 4
@@ -146,7 +146,7 @@ def _packets_of(cut: Cut) -> Packets:
 def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
     """How messages may stand in packets: how many bytes of type are before them, for either side, and the encoding."""
     sides = [[packet for _, side, found in said if side == source for packet in found] for source in _SIDES]
-    # What is a text in an encoding, all of it, is no message by itself: no list, and no header before a datum.
+    # What is a text in an encoding, all of it, is not a message by itself: not a list, and not a header before a datum.
     for encoding in ENCODINGS:
         if encoding != "raw":
             starts = [_encoded_from(encoding, packets) for packets in sides]

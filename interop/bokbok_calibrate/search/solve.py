@@ -85,7 +85,7 @@ def solve(
         secrets: what is known of the client.
         known: datums that may be expected, as written (`script.known_datums`).
         patience: seconds after which the search gives up.
-        made_up: the direction that is the calibrator's own: what it says is no evidence of a peer's.
+        made_up: the direction that is the calibrator's own: what it says is not evidence of a peer's.
     """
     answer = _solved(recorded, secrets, known, patience, made_up)
     answer.lost = [

@@ -170,7 +170,7 @@ async def unknown_host(t: Play) -> None:
 
 @case("open.unix", "request.errors", transport="unix", subject="client")
 async def no_such_path(t: Play) -> None:
-    """Where there is no socket file, connecting fails with a network error."""
+    """Where the socket file does not exist, connecting fails with a network error."""
     running = t.client.puppet.running
     _, path = running.to_runner(running.relay_address("unix", t.new_name()))
     await t.fails(t.client.connect(("unix", path)), NetworkFailed, why="a connection to a path where nothing is")
@@ -179,7 +179,7 @@ async def no_such_path(t: Play) -> None:
 
 @case("open.unix", "request.errors", transport="unix", subject="client")
 async def stale_path(t: Play) -> None:
-    """A file that is no listening socket makes connecting fail with a network error."""
+    """A file that is not a listening socket makes connecting fail with a network error."""
     running = t.client.puppet.running
     address = running.relay_address("unix", t.new_name())
     file = Path(address[1])
@@ -188,7 +188,7 @@ async def stale_path(t: Play) -> None:
         await t.fails(
             t.client.connect(running.to_runner(address)),
             NetworkFailed,
-            why="a connection to a file that is no socket",
+            why="a connection to a file that is not a socket",
         )
     finally:
         file.unlink()
@@ -213,7 +213,7 @@ async def bad_address(t: Play) -> None:
             t.client.command("connect", handle, bad, user, secret),
             Invalid,
             NetworkFailed,
-            why="a connection to something that is no address",
+            why="a connection to something that is not an address",
         )
     await _works(t, served.address)
 

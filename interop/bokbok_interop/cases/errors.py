@@ -83,7 +83,7 @@ async def text_as_it_came(t: Play) -> None:
 
 @case("open.request-handler-errors", "remote-error-message")
 async def non_condition(t: Play) -> None:
-    """Any error raised is sent back, also an object that is no condition: the message shows it."""
+    """Any error raised is sent back, also an object that is not a condition: the message shows it."""
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         await _fails_with(t, conn, ["raise", 42], "42")

@@ -77,7 +77,7 @@ async def arbitrary_sexpr(t: Play) -> None:
 
 @case("request.message")
 async def bytes_in_strings(t: Play) -> None:
-    """A string of any bytes, also of those that are no UTF-8, comes back the same."""
+    """A string of any bytes, also of those that are not valid UTF-8, comes back the same."""
     mine, theirs = await t.pair()
     every = bytes(range(256)).decode("utf-8", "surrogateescape")
     for conn in (mine, theirs):

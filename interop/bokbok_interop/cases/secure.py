@@ -123,15 +123,15 @@ async def denied_user(t: Play) -> None:
 async def nobody_may(t: Play) -> None:
     """A server whose user->key knows nobody is a secure one all the same: nobody gets in, with or without a key."""
     served = await t.serve(users={})
-    await _refused(t, served, USER, PASSPHRASE, "a client was served by a server that knows nobody")
+    await _refused(t, served, USER, PASSPHRASE, "a client was served by a server without users")
     conn = await _try(t.connect(served, None, None))
     if conn is not None:
         # The second is certainly no session key, so that nobody has to wait for a time limit.
         requests = [t.spawn(conn.request(["echo", "let me in"], timeout=20)) for _ in range(2)]
         for request in requests:
-            await t.fails(request, NetworkFailed, why="an insecure client was served by a server that knows nobody")
+            await t.fails(request, NetworkFailed, why="an insecure client was served by a server without users")
     await t.server.settle()
-    t.check(not served.connections, "the open handler ran at a server that knows nobody")
+    t.check(not served.connections, "the open handler ran at a server without users")
 
 
 @case("start.user-key-value", subject="server")
@@ -231,7 +231,7 @@ async def _count(t: Play, served: Served) -> int:
     conn = await t.connect(served)
     value = await conn.request(["count", "stolen"])
     if not isinstance(value, int):
-        raise Failure("a counter that is no number", expected="a fixnum", actual=repr(value))
+        raise Failure("a counter that is not a number", expected="a fixnum", actual=repr(value))
     return value
 
 
@@ -419,7 +419,7 @@ async def hello_bytes(t: Play) -> None:
     head = len(USER).to_bytes(4, "big") + USER.encode() + (72).to_bytes(4, "big")
     t.check(
         stream.startswith(head),
-        "the client's first bytes are no hello",
+        "the client's first bytes are not a hello",
         expected=head.hex(),
         actual=stream[: len(head)].hex(),
     )

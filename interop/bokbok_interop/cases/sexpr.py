@@ -67,7 +67,7 @@ def untag(tagged: dict[str, Any]) -> Any:
         return EOF
     if kind.endswith("vector"):
         return array.array(_TYPE_CODES[kind[:-6]], [_flonum(x) if isinstance(x, str) else x for x in value])
-    raise ValueError(f"no such type of value: {kind}")
+    raise ValueError(f"unknown type of value: {kind}")
 
 
 def _flonum(text: str) -> float:
@@ -163,7 +163,7 @@ async def _through(t: Play, *kinds: str) -> None:
     client, server = dialect_of(t.client), dialect_of(t.server)
     vectors = plan(kinds, client or "chicken-4", server or "chicken-4")
     if not vectors:
-        raise Failure(f"there is no vector of type {', '.join(kinds)}")
+        raise Failure(f"no vectors of the types {', '.join(kinds)}")
     mine, _ = await t.pair()
     for start in range(0, len(vectors), BATCH):
         batch = vectors[start : start + BATCH]

@@ -63,7 +63,7 @@ def choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:
         found = fnmatch.filter(known, "*" if name == "all" else name)
         if not found:
             raise click.UsageError(
-                f"--peers: no peer is called {name!r}; known: {', '.join(known)}; others: --peer NAME=COMMAND"
+                f"--peers: unknown peer {name!r} (known: {', '.join(known)}; --peer NAME=COMMAND adds one)"
             )
         chosen |= {each: known[each] for each in found}
         if names is not None and name in found:
@@ -78,7 +78,7 @@ def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> tupl
     out = tuple(part.strip() for name in names for part in name.split(",") if part.strip())
     for name in out:
         if name not in known:
-            raise click.UsageError(f"{option}: {name!r} is none of {', '.join(known)}")
+            raise click.UsageError(f"{option}: unknown name {name!r} (known: {', '.join(known)})")
     return out
 
 

@@ -12,7 +12,7 @@ from ._exit import EXIT_FAILED
 
 
 @click.command(
-    epilog="Exit status: 0; 1 if there is no container engine, or something could not be removed.",
+    epilog="Exit status: 0; 1 if no container engine answers, or something could not be removed.",
 )
 @click.option(
     "--all", "everything", is_flag=True, help="Also what belongs to runs that go on, here or on other machines."

@@ -20,7 +20,7 @@ from ._exit import EXIT_FAILED
 
 
 @click.command(
-    epilog="Exit status: 0; 1 if something in the recording could not be explained; 2 for a file that is no recording."
+    epilog="Exit status: 0; 1 if something in the recording was not explained; 2 for a file that is not a recording."
 )
 @click.argument("capture", metavar="CAPTURE", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--user", metavar="NAME", help="Who said hello.")

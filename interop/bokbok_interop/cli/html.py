@@ -10,7 +10,7 @@ from ._exit import EXIT_REPORT
 from ._reports import Reports, load
 
 
-@click.command(epilog="Exit status: 0, or 2 for a file that holds no results.")
+@click.command(epilog="Exit status: 0, or 2 for a file without results.")
 @click.argument("file", metavar="FILE.json")
 @click.argument("out", metavar="OUT.html", type=click.Path(dir_okay=False))
 def html(file: str, out: str) -> None:

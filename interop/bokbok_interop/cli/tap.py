@@ -231,7 +231,7 @@ async def _relay(
         conversations.finish()
         recorder.close()
         if teller is not None and not await loop.run_in_executor(None, teller.finish, _PATIENCE):
-            _log.warning("the last packets could not be shown: nobody reads standard output")
+            _log.warning("the last packets could not be shown: standard output is not read")
     if teller is not None and teller.dropped:
         _log.warning("%d packets are not shown: standard output was read too slowly", teller.dropped)
     if conversations.left_out:

@@ -45,7 +45,7 @@ class Demultiplexer:
             (1 for standard output, 2 for standard error, 3 for the engine's own words; the bytes), in order.
 
         Raises:
-            ValueError: that is no such stream.
+            ValueError: that is not such a stream.
         """
         pieces: list[tuple[int, bytes]] = []
         view = memoryview(data)

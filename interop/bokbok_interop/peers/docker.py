@@ -368,7 +368,7 @@ class DockerPeer(Peer):
         if (image := await engine.call(lambda client: inspect_image(client, self.image))) is not None:
             return str(image["Id"])
         raise Unavailable(
-            f"there is no image {self.image} at {engine.endpoint}; nothing is pulled here: `docker pull {self.image}`, "
+            f"the image {self.image} is not at {engine.endpoint}, and nothing is pulled: `docker pull {self.image}`, "
             "or build it"
         )
 

@@ -97,7 +97,7 @@ def _context(folder: Path, name: str, origin: str) -> Endpoint:
         endpoint = json.loads(file.read_bytes())["Endpoints"]["docker"]
         url, verify = endpoint["Host"], not endpoint.get("SkipTLSVerify", False)
     except FileNotFoundError:
-        raise Unavailable(f"there is no Docker context {name!r}, which {origin} names") from None
+        raise Unavailable(f"the Docker context {name!r}, which {origin} names, does not exist") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Unavailable(f"the Docker context {name!r} cannot be read from {file}: {error!r}") from None
     tls = _tls_files(folder / "tls" / digest / "docker")

@@ -119,14 +119,16 @@ async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, 
     if root is None:
         if image is None:
             raise Unavailable(
-                f"there is no image {source.tag} at {engine.endpoint}, and no checkout here to build it from"
+                f"the image {source.tag} is not at {engine.endpoint}, and there is no checkout to build it from"
             )
         return str(image["Id"])
     folder = root / source.context
     if not (folder / source.dockerfile).is_file():
         if image is not None:
             return str(image["Id"])
-        raise Unavailable(f"there is no image {source.tag}, and no {folder / source.dockerfile} to build it from")
+        raise Unavailable(
+            f"the image {source.tag} does not exist, nor does {folder / source.dockerfile} to build it from"
+        )
     files = await asyncio.to_thread(context_files, folder, source.dockerfile)
     wanted = await asyncio.to_thread(digest, folder, files, source)
     problem = "is not here"

@@ -116,7 +116,9 @@ class ExamplePeer(LocalPeer):
         root = find_root()
         puppet = root / "interop" / "examples" / self.name / "puppet.py" if root is not None else None
         if puppet is None or not puppet.exists():
-            raise Unavailable(f"interop/examples/{self.name} is not here: it is no part of the installed package")
+            raise Unavailable(
+                f"interop/examples/{self.name} is not here: the installed package does not have it, a checkout does"
+            )
         self.command = [sys.executable, str(puppet)]
 
 
@@ -190,7 +192,7 @@ def peer_from_option(text: str) -> Peer:
     name, equals, command = text.partition("=")
     name, command = name.strip(), command.strip()
     if not equals or not name or not command:
-        raise PeerNameError(f"{text!r} is no peer; expected NAME=COMMAND or NAME=docker:IMAGE")
+        raise PeerNameError(f"{text!r} is not a peer; expected NAME=COMMAND or NAME=docker:IMAGE")
     if any(c in name for c in ",=/ \t\n") or name == "runner":
         raise PeerNameError(f"{name!r} cannot be a peer's name (no blanks, commas, slashes; not 'runner')")
     try:

@@ -214,7 +214,7 @@ class LocalPeer(Peer):
         if shutil.which(program) is None:
             if os.path.exists(program):
                 raise Unavailable(f"{program} is not executable")
-            raise Unavailable(f"there is no program {program}")
+            raise Unavailable(f"the program {program} was not found")
 
     async def start(self, *, role: str = "", transport: str = "", alone: bool = False) -> Running:
         """See `Peer.start`."""

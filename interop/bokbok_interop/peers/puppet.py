@@ -297,7 +297,7 @@ class Puppet:
                 raise self._break("hung", f"did not answer {shown(line)} within {timeout:g} seconds") from None
         finally:
             if self._waiting.pop(number, None) is not None:
-                # Given up by the case. The answer may still come: it belongs to nobody, and is no fault.
+                # Given up by the case. The answer may still come: it belongs to nobody, and is not a fault.
                 self._abandoned.add(number)
             if not sending.done():
                 sending.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -398,7 +398,7 @@ class Puppet:
             datum = loads(line)
         except SexprError as error:
             raise _Broken(
-                "nonsense", f"wrote a line (its {count}.) that is no datum: {shown(line)} ({error})"
+                "nonsense", f"wrote a line (its {count}.) that is not a datum: {shown(line)} ({error})"
             ) from None
         match datum:
             case [int(number), tag, *values] if not isinstance(number, bool) and (name := symbol_name(tag)):
@@ -460,7 +460,7 @@ class Puppet:
         for future, _, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(self.fault)
-                future.exception()  # whoever waited has it; nobody waiting is no error
+                future.exception()  # whoever waited has it; that nobody waits is not an error
         self._waiting.clear()
         return self.fault
 

@@ -22,7 +22,7 @@ __all__ = ["Screen"]
 
 
 class _Stream:
-    """A stream that writes what it can, and is silent once nobody reads."""
+    """A stream that writes what it can, and is silent once it cannot."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         # It is None where the program was started without it (`>&-`).
@@ -46,7 +46,7 @@ class _Stream:
             return
         try:
             work()
-        except (OSError, ValueError):  # nobody reads it any more, the disk is full, it was closed
+        except (OSError, ValueError):  # it was closed at its other end, the disk is full, it was closed
             self.gone = True
             to_nowhere(self._stream)
 

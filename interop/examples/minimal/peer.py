@@ -77,12 +77,12 @@ def parse_address(address: Any) -> Address:
             return ("tcp", host or None, _port(port))
         case [Symbol("unix"), str(path)] if path:
             return ("unix", path)
-    raise ValueError(f"{sexpr.write(address)} is no address")
+    raise ValueError(f"{sexpr.write(address)} is not an address")
 
 
 def _port(port: int) -> int:
     if not 0 <= port <= 65535:
-        raise ValueError(f"{port} is no port")
+        raise ValueError(f"{port} is not a port")
     return port
 
 
@@ -379,7 +379,7 @@ def parse_message(text: str) -> tuple[str, int, Any]:
     """Tag, id and body of a message.
 
     Raises:
-        ProtocolError: it is no message.
+        ProtocolError: it is not a message.
     """
     try:
         value, end = sexpr.read(text)
@@ -390,16 +390,16 @@ def parse_message(text: str) -> tuple[str, int, Any]:
     except sexpr.ReadError as error:
         if found := MALFORMED.match(text):
             return found[1], int(found[2]), Unreadable(str(error))
-        raise ProtocolError(f"a packet is no message: {error}") from None
+        raise ProtocolError(f"a packet is not a message: {error}") from None
     match value if isinstance(value, list) else None:  # (a vector would match a list's pattern)
         case [Symbol("request" | "response" as tag), int(number), body]:
             pass
         case [Symbol("error" as tag), int(number), str(body)] if not isinstance(body, Symbol | sexpr.Keyword):
             pass
         case _:
-            raise ProtocolError("a packet is no message")
+            raise ProtocolError("a packet is not a message")
     if isinstance(number, bool) or not 0 <= number < 1 << 62:
-        raise ProtocolError("a message's id is no fixnum from 0 upwards")
+        raise ProtocolError("a message's id is not a fixnum from 0 upwards")
     return str(tag), number, body
 
 

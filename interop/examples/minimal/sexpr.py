@@ -19,7 +19,7 @@ MAX_DEPTH = 10_000  # nesting that is still read; what is deeper makes its reque
 
 
 class ReadError(ValueError):
-    """Bytes that are no datum."""
+    """Bytes that are not a datum."""
 
 
 class Incomplete(ReadError):
@@ -202,7 +202,7 @@ def _finish(kind: str, items: list[Any], at: int) -> Any:
     real = kind.startswith("f")
     for item in items:
         if isinstance(item, bool) or not isinstance(item, (int, float) if real else int):
-            raise ReadError(f"an element of a {kind}vector that is none (before byte {at})")
+            raise ReadError(f"an element that a {kind}vector cannot hold (before byte {at})")
         bits = int(kind[1:])
         low, high = (0, 1 << bits) if kind[0] == "u" else (-(1 << bits - 1), 1 << bits - 1)
         if not real and not low <= item < high:
@@ -323,7 +323,7 @@ def _quoted(text: str, at: int, closer: str) -> tuple[str, int]:
             out.append(ESCAPES[text[at]])
             at += 1
         elif at >= len(text) or text[at] in "xuU01234567":
-            raise ReadError(f"an escape that is none (at byte {at - 1})")
+            raise ReadError(f"an unknown escape (at byte {at - 1})")
         else:
             out.append(text[at])
             at += 1
@@ -333,7 +333,7 @@ def _utf8(code: int, at: int) -> str:
     try:
         return chr(code).encode().decode("latin-1")
     except (ValueError, OverflowError):
-        raise ReadError(f"U+{code:X} is no character (at byte {at})") from None
+        raise ReadError(f"U+{code:X} is not a character (at byte {at})") from None
 
 
 def _character(name: str, at: int) -> int:
@@ -398,7 +398,7 @@ def _write_atom(value: Any) -> str:
         return "#t" if value else "#f"
     if isinstance(value, int):
         if not -(1 << 62) <= value < 1 << 62:
-            raise WriteError(f"an integer of {value.bit_length()} bits is no fixnum")
+            raise WriteError(f"an integer of {value.bit_length()} bits is not a fixnum")
         return str(value)
     if isinstance(value, float):
         return write_flonum(value)

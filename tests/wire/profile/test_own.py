@@ -70,7 +70,7 @@ def test_the_schema_holds_it(files: Path) -> None:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("x = (", "SyntaxError"),
         ("x = 1", "registers no strategy"),
-        (PIECES.replace('"framing"', '"framings"'), "no layer is called 'framings'; expected one of framing"),
+        (PIECES.replace('"framing"', '"framings"'), "unknown layer 'framings'; expected one of framing"),
         (PIECES.replace("(Framing)", ""), "Pieces: expected a class that derives from Framing"),
         (PIECES.replace("@dataclass(frozen=True)\n", ""), "Pieces: expected a dataclass"),
         (PIECES.replace('"pieces"', '"lines"'), "a strategy is called 'lines' already"),

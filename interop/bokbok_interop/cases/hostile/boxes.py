@@ -104,5 +104,5 @@ async def any_nonce(t: Play) -> None:
 
 @at_client("profile.boxes", "open.key", security="secure")
 async def server_tampers(t: Play) -> None:
-    """An answer with a bit changed, cut, under another key, or in the clear, is no answer."""
+    """An answer with a bit changed, cut, under another key, or in the clear, is not an answer."""
     await _is_not_taken(t, FLIPPED | CUT | OTHER_KEY | PLAIN)

@@ -315,7 +315,7 @@ async def _slow_reader(t: Play) -> None:
     async with attacked(t) as victim:
         _, bad = await victim.meet()
         async with t.beside(_ask_all(bad, [["echo", text]] * count)) as (asking,):
-            await t.within(60, asking, "the victim's reading on, while nobody reads its answers")
+            await t.within(60, asking, "the victim's reading on, while its answers are not read")
         await asyncio.sleep(1)  # the reader is late: time itself is the subject
         for _ in range(count):
             kind, _, value = await bad.hear(60)

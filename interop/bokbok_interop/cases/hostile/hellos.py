@@ -18,7 +18,7 @@ from .neighbours import (
 
 
 async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) -> None:
-    """These bytes are no hello: the connection ends, and no handler runs."""
+    """These bytes are not a hello: the connection ends, and no handler runs."""
     name = t.new_name()
     await bad.send(data)
     if bad.session is not None:
@@ -45,7 +45,7 @@ async def hello_cut_after_name(t: Play) -> None:
 
 @at_server("profile.hello-key", security="secure")
 async def hello_bad_session_key(t: Play) -> None:
-    """A boxed session key of 31 or 33 bytes, or of none, is no hello."""
+    """A boxed session key of 31 or 33 bytes, or of none, is not a hello."""
     async with attacked_server(t) as served:
         for size in (0, 16, 31, 33):
             bad = await attack(t, served, hello=False)
@@ -83,7 +83,7 @@ async def hello_for_other_user(t: Play) -> None:
 
 @at_server("profile.hello-user", "start.user-key-refuses", security="secure")
 async def hello_strange_names(t: Play) -> None:
-    """Unknown users named with line feeds, NUL, escape codes, bytes that are no UTF-8, are refused like any other."""
+    """Unknown users named with line feeds, NUL, escape codes or invalid UTF-8 are refused like any other."""
     async with attacked_server(t) as served:
         for name in (
             b"a\nb",

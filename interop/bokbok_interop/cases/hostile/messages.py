@@ -95,8 +95,8 @@ EOF_OBJECT = says(
 
 @at_server("profile.protocol-error")
 async def not_a_list(t: Play) -> None:
-    """A packet that holds a datum which is no list ends the connection."""
-    await each_ends(t, NOT_A_LIST, "a message that is no list")
+    """A packet that holds a datum that is not a list ends the connection."""
+    await each_ends(t, NOT_A_LIST, "a message that is not a list")
 
 
 @at_server("profile.protocol-error")
@@ -144,7 +144,7 @@ async def empty_message(t: Play) -> None:
 
 @at_server("profile.protocol-error")
 async def unknown_tag(t: Play) -> None:
-    """A tag that is none of the three ends the connection."""
+    """A tag that is not one of the three ends the connection."""
     await each_ends(t, UNKNOWN_TAG, "an unknown tag")
 
 
@@ -156,7 +156,7 @@ async def wrong_shape(t: Play) -> None:
 
 @at_server("profile.protocol-error")
 async def bad_id(t: Play) -> None:
-    """An ID that is no fixnum from 0 upwards ends the connection."""
+    """An ID that is not a fixnum from 0 upwards ends the connection."""
     await each_ends(t, BAD_ID, "a bad ID")
 
 
@@ -273,10 +273,10 @@ async def garbage_after_hello(t: Play) -> None:
 
 @at_client("profile.protocol-error")
 async def server_sends_no_list(t: Play) -> None:
-    """A server's packet that is no message ends the client's connection, and its requests fail."""
+    """A server's packet that is not a message ends the client's connection, and its requests fail."""
     answers = says(b'(response %N "a") (response %N "b")', b'(response %N "a"))', b"(response %N")
     bodies = [*NOT_A_LIST, *TWO_DATUMS, *TRAILING_BYTES, *EMPTY, *UNCLOSED_COMMENT, *EOF_OBJECT, *answers]
-    await each_ends(t, bodies, "a packet that is no message")
+    await each_ends(t, bodies, "a packet that is not a message")
 
 
 @at_client("profile.protocol-error")
@@ -319,7 +319,7 @@ async def server_writes_otherwise(t: Play) -> None:
 
 @at_client("profile.no-answer", "profile.protocol-error")
 async def server_speaks_first(t: Play) -> None:
-    """A server that greets with a banner is no bokbok server: the client's connection ends."""
+    """A server that greets with a banner is not a bokbok server: the client's connection ends."""
     async with attacked_client(t) as server:
         conn, bad = await server.connected(hello=False)
         await bad.send(b"220 welcome\r\n" * 4)

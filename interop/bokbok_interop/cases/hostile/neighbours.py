@@ -51,7 +51,7 @@ async def count_runs(t: Play, served: Served, name: str) -> int:
     probe = await attack(t, served)
     value = await probe.request(["count", name])
     if not isinstance(value, int):
-        raise Failure("a counter that is no number", actual=show(value))
+        raise Failure("a counter that is not a number", actual=show(value))
     return value - 1
 
 
