@@ -4,7 +4,7 @@ Two processes that seal boxes of one connection would use its nonces twice, whic
 that serve a connection are not there in the child. So the child's copies are over, with a reason that says so; the
 parent's go on as if nothing had happened. The child may make its own.
 
-What this module knows: who is to be told of a fork. What it refuses to know: what becomes of them.
+What this module knows: who is to be told of a fork.
 """
 
 from __future__ import annotations

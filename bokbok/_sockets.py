@@ -1,6 +1,6 @@
 """Sockets as both front ends need them: where to listen, where to connect, who is at the other end.
 
-What this module knows: the operating system's addresses and options. What it refuses to know: bytes, threads, tasks.
+What this module knows: the operating system's addresses and options.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Addresses: the forms of the API reference, and nothing else.
 
-What this module knows: how an address is spelt. What it refuses to know: sockets, name resolution, what listens
-there.
+What this module knows: how an address is spelt. Sockets and name resolution are in `_sockets`.
 
 Where its facts come from: the four forms, `"HOSTNAME:PORT"`, `(tcp HOSTNAME PORT)`, `"PATH/TO/SOCKET"` and
 `(unix "PATH/TO/SOCKET")`, and `#f` for "all available addresses" are *stated* (API reference). Which string is

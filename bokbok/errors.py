@@ -1,8 +1,8 @@
 """Every exception of the public API, one tree under `BokbokError`.
 
-What this module knows: what can go wrong, and whose fault it is. What it refuses to know: how anything is
-detected. Each class also derives from the builtin that a Python programmer would catch (`ValueError`,
-`ConnectionError`, `TimeoutError`), so that code which has never heard of bokbok still does the right thing.
+What this module knows: what can go wrong, and whose fault it is. Each class also derives from the builtin that a Python
+programmer would catch (`ValueError`, `ConnectionError`, `TimeoutError`), so that code which has never heard of bokbok
+still does the right thing.
 
     BokbokError
     ├── AddressError            (ValueError)       an address in none of the documented forms

@@ -1,7 +1,7 @@
 """Keys: from a passphrase, in memory, and in files.
 
-What this module knows: how a passphrase becomes a key, how a key is kept from eyes that should not see it, and
-what a key file looks like. What it refuses to know: what a key is used for (that is `bokbok.wire`).
+What this module knows: how a passphrase becomes a key, how a key is kept from eyes that should not see it, and what a
+key file looks like. What a key is used for is in `bokbok.wire`.
 
 Where its facts come from: that a key is made from a passphrase and is an opaque object is *stated* (API
 reference, `passphrase->key`). That it is the first 32 bytes of SHA-512 over the passphrase's bytes is

@@ -1,7 +1,7 @@
 """The conformance service: the request handler that every implementation has, so that any pair can be asked anything.
 
-What this module knows: the service's requests (`interop/README.md`, *The service*) and what they answer. What it
-refuses to know: how a connection works; the public API of the front ends is all that it uses.
+What this module knows: the service's requests (`interop/README.md`, *The service*) and what they answer. It uses only
+the public API of the front ends.
 
 `bokbok serve` offers it where no handler is named, and the puppets of the conformance runner are built on it:
 

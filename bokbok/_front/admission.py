@@ -1,7 +1,7 @@
 """Which request may start its handler now, which waits, which is turned away: pure bookkeeping for both front ends.
 
-What this module knows: numbers of running and waiting requests. What it refuses to know: threads, tasks, locks (a
-front end with threads holds its own around each call), and what a handler is.
+What this module knows: numbers of running and waiting requests. A front end with threads holds its own lock around each
+call.
 """
 
 from __future__ import annotations

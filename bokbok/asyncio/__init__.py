@@ -5,8 +5,7 @@
     async with open_connection("localhost:8000", "myuser", passphrase_to_key("mypassphrase")) as connection:
         print(await connection.request(["ping", "12345"]))
 
-What this package knows: event loops, transports and tasks. What it refuses to know: bytes (`bokbok.wire`), threads
-(`bokbok.sync`).
+What this package knows: event loops, transports and tasks. Bytes are in `bokbok.wire`, threads in `bokbok.sync`.
 """
 
 from ..keys import Key

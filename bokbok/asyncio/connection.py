@@ -1,6 +1,6 @@
 """A connection on an asyncio transport: everything on one event loop, handlers as tasks.
 
-What this module knows: transports, futures and tasks. What it refuses to know: bytes; `bokbok.wire` has those.
+What this module knows: transports, futures and tasks. Bytes are in `bokbok.wire`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The `bokbok` command: ask a peer, serve, make key files.
 
-What this package knows: arguments, terminals, files of secrets, signals and exit statuses. What it refuses to know:
-sockets and bytes of the wire; it uses the public API of `bokbok` and `bokbok.sync` like any other program.
+What this package knows: arguments, terminals, files of secrets, signals and exit statuses. It uses the public API of
+`bokbok` and `bokbok.sync` like any other program.
 
 `main` is the console script. A subcommand's module is imported when it is asked for, so that `bokbok --version` does
 not pay for threads and logging. `decode` and `tap` belong to the conformance suite, of which nothing is imported

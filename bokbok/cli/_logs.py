@@ -1,7 +1,6 @@
 """Logs on standard error: one line for each thing that happened, and tracebacks only where they are asked for.
 
-What this module knows: how a log record becomes lines that a terminal shows as they are. What it refuses to know: what
-is logged.
+What this module knows: how a log record becomes lines that a terminal shows as they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Arguments and options that several subcommands share, and their types.
 
-What this module knows: how an address, a number of seconds, a profile or a username is given on the command line. What
-it refuses to know: secrets (`_secrets` has those).
+What this module knows: how an address, a number of seconds, a profile or a username is given on the command line.
+Options about secrets are in `_secrets`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""Text for terminals: nothing that a peer sends reaches one raw, and long datums are broken into lines.
 
 What this module knows: which characters a terminal shows as they are, how wide they are, and where a datum may be
-broken. What it refuses to know: values; it works on what `bokbok.sexpr.dumps` has written.
+broken. It works on what `bokbok.sexpr.dumps` has written.
 
 CHICKEN's `write` escapes control bytes in strings, but not the control characters from U+0080 to U+009F (a terminal
 may take U+009B for `ESC [`), the characters that turn the direction of text round, or bytes that are not valid UTF-8;

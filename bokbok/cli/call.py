@@ -1,7 +1,7 @@
 """`bokbok call`: requests from arguments or standard input, answers on standard output.
 
 What this module knows: in which order requests are sent and answers printed, and what a failure among them means for
-the others. What it refuses to know: how a datum is written or laid out.
+the others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`bokbok key`: from a passphrase to a key file.
 
-What this module knows: where the passphrase comes from and where the key goes. What it refuses to know: how one becomes
-the other (the profile does).
+What this module knows: where the passphrase comes from and where the key goes. The profile says how one becomes the
+other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`bokbok serve`: a server until a signal comes.
 
-What this module knows: what is served, to whom, and how the command ends. What it refuses to know: how a connection is
-served.
+What this module knows: what is served, to whom, and how the command ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whose external representation is meant: CHICKEN 4's or CHICKEN 5's, byte for byte or safe to read back.
 
-What this module knows: what tells the dialects apart, each choice under a name. What it refuses to know: how anything
-is read or written; reader and writer ask a dialect for its attributes.
+What this module knows: what tells the dialects apart, each choice under a name. The reader and the writer ask a dialect
+for its attributes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One token at a time: what stands at an offset of the input, as CHICKEN's `read` takes it.
 
-What this module knows: the syntax of every token with its oddities, where it ends, and what value it is. What it
-refuses to know: nesting; whether the input is whole or a piece of a stream matters only at its end.
+What this module knows: the syntax of every token with its oddities, where it ends, and what value it is. Nesting is in
+`machine`. Whether the input is whole or a piece of a stream matters only at its end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Short lists of plain atoms, `("ping" "12345")`: a shorter way to read what most messages are.
 
-What this module knows: which bytes are such a list beyond doubt, in either dialect, and how to read them in one go.
-What it refuses to know: everything else, which it leaves to `machine`. It reads nothing otherwise than `machine` does.
+What this module knows: which bytes are such a list beyond doubt, in either dialect, and how to read them in one go. It
+leaves everything else to `machine`. It reads nothing otherwise than `machine` does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where things end: strings, tokens, comments, looked for in bytes that are still arriving.
 
 What this module knows: how far each kind of token reaches, and how to go on looking where the last search left off, so
-that nothing is searched twice however small the pieces are. What it refuses to know: what any token means.
+that nothing is searched twice however small the pieces are.
 
 Each `Ending` looks for one end. `find(buffer)` returns the offset just behind the token, or -1 if the end is not there
 yet; called again with a longer buffer (the same bytes and more), it goes on where it stopped.

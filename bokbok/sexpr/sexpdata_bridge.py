@@ -1,6 +1,6 @@
 """Values to and from the structures of sexpdata, the Python library for Emacs Lisp's s-expressions.
 
-What this module knows: which of sexpdata's structures stands for which value here. What it refuses to know: any syntax.
+What this module knows: which of sexpdata's structures stands for which value here.
 
 | here | sexpdata |
 |---|---|

@@ -1,7 +1,7 @@
 """Values to bytes: what CHICKEN's `write` prints, or what both CHICKENs read back as the same value.
 
-What this module knows: the spelling of every value in every dialect, and which values have none. What it refuses to
-know: where the bytes go. Nothing is returned unless the whole value can be written.
+What this module knows: the spelling of every value in every dialect, and which values have none. Nothing is returned
+unless the whole value can be written.
 
 The text is gathered as a `str` in which a byte that is no UTF-8 stands as `surrogateescape` has it, and is encoded once
 at the end. What is open is kept on a stack; the writer does not recurse.

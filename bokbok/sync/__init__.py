@@ -5,8 +5,8 @@
     with open_connection("localhost:8000", "myuser", passphrase_to_key("mypassphrase")) as connection:
         print(connection.request(["ping", "12345"]))
 
-What this package knows: sockets and threads. What it refuses to know: bytes (`bokbok.wire`), tasks
-(`bokbok.asyncio`, which has the same names in the same shape).
+What this package knows: sockets and threads. Bytes are in `bokbok.wire`, tasks in `bokbok.asyncio`, which has the same
+names in the same shape.
 """
 
 from ..keys import Key

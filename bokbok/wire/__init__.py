@@ -1,6 +1,6 @@
 """The protocol without I/O: framing, boxes, hello, messages, guards, and the `Connection` that ties them together.
 
-What this package knows: the order of bytes. What it refuses to know: sockets, threads, tasks and clocks. Feed a
+What this package knows: the order of bytes. Sockets, threads, tasks and clocks are in the front ends. Feed a
 `Connection` what comes from a transport, give the transport what it returns, and act on its events:
 
     connection = Connection("client", user="myuser", key=passphrase_to_key("mypassphrase"))

@@ -1,8 +1,8 @@
 """The whole protocol as a value that you feed: bytes in, events out; requests in, bytes out.
 
-What this module knows: the rules of a conversation (who says hello, which IDs are outstanding, what ends a
-connection). What it refuses to know: sockets, threads, tasks, clocks. It calls nobody back. Both front ends, the
-conformance runner and the fuzzers drive this same object, so that there is one place where the protocol can be wrong.
+What this module knows: the rules of a conversation (who says hello, which IDs are outstanding, what ends a connection).
+Sockets, threads, tasks and clocks are in the front ends. It calls nobody back. Both front ends, the conformance runner
+and the fuzzers drive this same object, so that there is one place where the protocol can be wrong.
 
 It is not thread-safe: a front end with threads holds a lock around each call.
 """

@@ -1,7 +1,7 @@
 """What `Connection.receive` returns: one small typed object for each thing that has happened.
 
-What this module knows: the shape of events. What it refuses to know: how they came about. They are made once a
-message, so they are plain slotted classes, compared by value, and not to be changed by whoever gets them.
+What this module knows: the shape of events. They are made once a message, so they are plain slotted classes, compared
+by value, and not to be changed by whoever gets them.
 """
 
 from __future__ import annotations

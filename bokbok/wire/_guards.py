@@ -1,8 +1,8 @@
 """What a receiver refuses although its bytes are well formed: replays and reflections.
 
-What this module knows: which hellos and request IDs have been seen. What it refuses to know: how they travel.
-None of it changes a byte on the wire. The guards are choices of this project (`docs/protocol.md`, *Guards*), not
-facts about the egg, and `SECURITY.md` says what they do and do not give.
+What this module knows: which hellos and request IDs have been seen. None of it changes a byte on the wire. The guards
+are choices of this project (`docs/protocol.md`, *Guards*), not facts about the egg, and `SECURITY.md` says what they do
+and do not give.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a peer may ask of this side at the most: named limits, each with its reason.
 
-What this module knows: numbers. What it refuses to know: who enforces them. The wire layer enforces those about
-bytes and datums, a front end those about time, threads and handlers.
+What this module knows: numbers. The wire layer enforces those about bytes and datums, a front end those about time,
+threads and handlers.
 """
 
 from __future__ import annotations

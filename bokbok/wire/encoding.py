@@ -1,7 +1,7 @@
 """Encodings: the forms in which some bytes (a box, a key, a username) stand in a packet.
 
 What this module knows: raw bytes, CHICKEN's literals, hexadecimal and base64, each by a name, how to write them and how
-to find their end. What it refuses to know: what the bytes are.
+to find their end.
 
 Where its facts come from: the literals are those that CHICKEN's `write` prints and its `read` takes. Which form a peer
 uses is for its profile to say; `inferred-1` has raw bytes everywhere.

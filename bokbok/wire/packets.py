@@ -1,7 +1,6 @@
 """Packets of messages: the type in front, and the form of the box in them.
 
-What this module knows: how a message's box (or, on an insecure connection, the message itself) becomes a packet. What
-it refuses to know: how the box is made and how packets are told apart.
+What this module knows: how a message's box (or, on an insecure connection, the message itself) becomes a packet.
 """
 
 from __future__ import annotations

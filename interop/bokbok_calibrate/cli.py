@@ -1,6 +1,6 @@
 """The commands `bokbok-interop calibrate …`.
 
-What this module knows: options, exit statuses, which report goes where. What it refuses to know: everything else.
+What this module knows: options, exit statuses, which report goes where.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The clock: when a search gives up.
 
-What this module knows: how much time a search has. What it refuses to know: what is searched.
+What this module knows: how much time a search has.
 """
 
 from __future__ import annotations

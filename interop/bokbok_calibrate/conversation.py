@@ -1,6 +1,6 @@
 """Conversations in memory: a client that plays the script and a server of the conformance service, in any profile.
 
-What this module knows: how to drive two `wire.Connection` objects against each other. What it refuses to know: sockets.
+What this module knows: how to drive two `wire.Connection` objects against each other.
 """
 
 from __future__ import annotations

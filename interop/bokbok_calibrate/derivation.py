@@ -46,7 +46,7 @@ class Secrets:
         for name, derive in DERIVATIONS.items():
             if (name in _BEYOND) != beyond:
                 continue
-            with contextlib.suppress(ProfileError):  # a passphrase that is no key in digits
+            with contextlib.suppress(ProfileError):  # a passphrase that is not a key in digits
                 made = derive(self.passphrase)
                 if made not in out.values():
                     out[name] = made

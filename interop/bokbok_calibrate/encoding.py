@@ -1,7 +1,6 @@
 """Windows: the parts of a packet that may be some bytes in an encoding.
 
-What this module knows: how blobs, u8vectors, strings, hexadecimal digits and base64 look. What it refuses to know: what
-the bytes are.
+What this module knows: how blobs, u8vectors, strings, hexadecimal digits and base64 look.
 """
 
 from __future__ import annotations

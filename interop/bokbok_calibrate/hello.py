@@ -1,7 +1,6 @@
 """Templates: what is left of the hello's packets, and around the boxes, when all that is known is taken out.
 
-What this module knows: how a username may be written, which parts of a packet never change. What it refuses to know:
-how the boxes were found.
+What this module knows: how a username may be written, which parts of a packet never change.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Ways: how the boxes of messages open, once a session key is known.
 
-What this module knows: nonces that travel, are counted, or begin with a base. What it refuses to know: where the
-session key comes from, and what the boxes hold.
+What this module knows: nonces that travel, are counted, or begin with a base.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The default script: what a client says so that a recording of it pins a format down.
 
 What this module knows: which datums tell formats apart, and what the conformance service and the egg's demo say anyway.
-What it refuses to know: how any of it travels.
 """
 
 from __future__ import annotations

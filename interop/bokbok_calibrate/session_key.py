@@ -1,7 +1,6 @@
 """The oracle: where the box of the session key is, and under which key it opens.
 
-What this module knows: windows, nonces and keys, and that what authenticates is a box. What it refuses to know:
-framings, messages, and what is in the box.
+What this module knows: windows, nonces and keys, and that what authenticates is a box.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The conformance suite for bokbok peers: does any peer, in any language, behave as the API reference says?
 
 What this package knows: what is required of a peer (`cases`), how one is started and steered (`peers`), and how the
-outcome is shown (`report`). What it refuses to know: how bokbok works inside; it uses the library's public API and
-the pieces of `bokbok.wire`, and nothing in `bokbok` imports it.
+outcome is shown (`report`). It uses the library's public API and the pieces of `bokbok.wire`, and nothing in `bokbok`
+imports it.
 """

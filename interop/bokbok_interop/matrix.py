@@ -1,7 +1,6 @@
 """The matrix: which cells there are.
 
-What this module knows: ordered pairs, transports, securities, and which case belongs to which of them. What it refuses
-to know: how a cell is played.
+What this module knows: ordered pairs, transports, securities, and which case belongs to which of them.
 """
 
 from __future__ import annotations

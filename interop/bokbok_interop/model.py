@@ -1,7 +1,6 @@
 """The nouns of the suite: outcome, kind, cell, result.
 
-What this module knows: what a result is made of, and what is told apart. What it refuses to know: how any of it is
-found out or shown.
+What this module knows: what a result is made of, and what is told apart.
 """
 
 from __future__ import annotations

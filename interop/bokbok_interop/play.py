@@ -1,7 +1,6 @@
 """What a case is written with: two sides, their servers and connections, the relay between them.
 
 What this module knows: how a sentence of a case becomes commands to puppets, and how long to wait for what must come.
-What it refuses to know: which cases there are, and where puppets run.
 
 A request that fails raises what failed it (`RemoteFailed`, `NetworkFailed`, `Refused`), so that a case reads as the
 happy path; `Play.fails` turns that round. Whatever a case does not expect becomes its failure.

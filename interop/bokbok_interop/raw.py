@@ -1,7 +1,7 @@
 """The runner as a peer: a raw socket, and the pieces of a profile to do right or wrong with.
 
 What this module knows: how to make packets, boxes and hellos from a profile's strategies, one by one, so that a case
-can leave out, repeat or spoil any of them. What it refuses to know: what the other side should make of it.
+can leave out, repeat or spoil any of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Playing the matrix: starts puppets, plays cases beside one another, and never lets one peer's fault be another's.
 
 What this module knows: scheduling, time limits, what becomes of a cell when a puppet breaks, and that everything is
-ended at the end. What it refuses to know: what a case does, and how results are shown.
+ended at the end.
 
 Two puppets are started for a group (an ordered pair, one transport, one security mode) and shared by its cases, which
 run at once with servers, connections and relays of their own. When a puppet breaks while several cases use it, each of

@@ -1,7 +1,7 @@
 """The recording relay: stands between two peers, keeps every byte, and makes faults.
 
 What this module knows: how to pass bytes on, and how to spoil it: delay, throttle, chop, cut at a byte, close one
-direction, hold one direction. What it refuses to know: what the bytes mean.
+direction, hold one direction.
 """
 
 from __future__ import annotations

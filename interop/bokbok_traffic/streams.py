@@ -1,7 +1,7 @@
 """Opening a stream to an address, in the one way that works for Unix sockets too.
 
 What this module knows: that `connect` on a non-blocking Unix socket fails with EAGAIN while the listener's backlog is
-full, and that asyncio takes this for a connection in progress, which it is not. What it refuses to know: what is sent.
+full, and that asyncio takes this for a connection in progress, which it is not.
 """
 
 from __future__ import annotations

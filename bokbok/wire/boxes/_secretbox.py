@@ -1,6 +1,6 @@
 """XSalsa20-Poly1305 with as little as possible between libsodium and a connection.
 
-What this module knows: how to call libsodium's secretbox. What it refuses to know: which nonces, and what is in a box.
+What this module knows: how to call libsodium's secretbox.
 
 PyNaCl's own functions check every argument, allocate twice and copy twice for each box, which for a small message
 costs more than the cipher. So its compiled module, which is the same libsodium, is called directly where it is as we

@@ -1,7 +1,7 @@
 """Templates: packets made of bytes that never change and fields that do.
 
-What this module knows: how literal bytes and encoded fields follow each other in a packet, how to write them and how
-to take them apart again. What it refuses to know: what a field means.
+What this module knows: how literal bytes and encoded fields follow each other in a packet, how to write them and how to
+take them apart again.
 
 In a profile file a template is a list: a string is literal text, `{ hex = "00ff" }` literal bytes, `{ user =
 "string" }` the field `user` in the encoding `string`; `{ any = 8 }` so many bytes of no known meaning, random when

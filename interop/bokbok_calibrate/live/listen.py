@@ -2,8 +2,7 @@
 
 What this module knows: how to go on with a conversation whose format is only half understood. A client alone does not
 show how an answer looks. But connections are symmetrical: once its requests are understood, it is asked something in
-the same form, and what it answers shows the form of an answer and of an error. What it refuses to know: how a format is
-found (`solve`).
+the same form, and what it answers shows the form of an answer and of an error. `solve` finds the format.
 """
 
 from __future__ import annotations

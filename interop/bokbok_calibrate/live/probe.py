@@ -2,8 +2,7 @@
 
 What this module knows: which formats are likely, and what it says of a format how far a server goes along with it. Each
 layer is varied by itself before two are; where a server stays open after a hello and leaves at the request, all but the
-messages is very likely right, and those are varied at once. What it refuses to know: how a format is found from bytes
-(`solve`).
+messages is very likely right, and those are varied at once. `solve` finds a format from bytes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Calibrating between two peers: a real client and a real server meet, and what they say is recorded.
 
-What this module knows: the recording relay. What it refuses to know: what the bytes mean.
+What this module knows: the recording relay.
 """
 
 from __future__ import annotations

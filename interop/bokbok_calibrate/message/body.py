@@ -1,7 +1,7 @@
 """Plaintexts, and messages that may explain them: what the ways to fit messages have in common.
 
 What this module knows: how requests are numbered, whether messages decode as they should, and whether answers suit the
-questions. What it refuses to know: where in a plaintext anything stands.
+questions.
 """
 
 from __future__ import annotations

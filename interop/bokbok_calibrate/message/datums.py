@@ -2,8 +2,7 @@
 
 What this module knows: every way to see one number as the ID and one part as the datum of a plaintext (`views`) gives a
 *shape*: what is left, with holes in their places. The right shapes are few and fit everything: IDs of requests count
-up, answers name a request that waits for them, and the datums are those that a client is known to send. What it refuses
-to know: messages with a binary header (`fit_binary`).
+up, answers name a request that waits for them, and the datums are those that a client is known to send.
 """
 
 from __future__ import annotations

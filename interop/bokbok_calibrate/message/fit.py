@@ -1,7 +1,7 @@
 """Messages: with plaintexts in hand, one form of request, response and error that all of them have.
 
 What this module knows: that messages are datums (`fit_datums`) or have a binary header (`fit_binary`), and what speaks
-against a form that fits. What it refuses to know: boxes, packets and keys.
+against a form that fits.
 """
 
 from __future__ import annotations

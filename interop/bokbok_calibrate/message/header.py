@@ -1,7 +1,6 @@
 """Messages with a binary header: a tag, an ID, and then the datum.
 
-What this module knows: where in a header tag and ID may stand. What it refuses to know: messages that are datums
-(`fit_datums` does).
+What this module knows: where in a header tag and ID may stand. Messages that are datums are in `fit_datums`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Views: the ways to see a plaintext as a message.
 
-What this module knows: that any number in a datum may be the ID, and any other part the datum that is said. What it
-refuses to know: which of the ways is the right one.
+What this module knows: that any number in a datum may be the ID, and any other part the datum that is said.
 """
 
 from __future__ import annotations

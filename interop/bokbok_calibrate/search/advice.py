@@ -1,7 +1,6 @@
 """Advice: what to do next, where nothing was found.
 
-What this module knows: the likely mistakes of a person with a recording, and what is left to do by hand. What it
-refuses to know: how anything is searched for.
+What this module knows: the likely mistakes of a person with a recording, and what is left to do by hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Comparing profiles: what would tell two of them apart, if anything does.
 
-What this module knows: how to have two profiles say the same things and to look at the bytes. What it refuses to know:
-which of them is likelier.
+What this module knows: how to have two profiles say the same things and to look at the bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The trail: what was found on one way through the possibilities, in the order in which it was found.
 
-What this module knows: how to write it down, and which of two trails got further. What it refuses to know: how anything
-was found.
+What this module knows: how to write it down, and which of two trails got further.
 """
 
 from __future__ import annotations

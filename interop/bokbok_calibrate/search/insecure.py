@@ -1,7 +1,6 @@
 """Insecure connections: there is no oracle; framing and messages alone show.
 
-What this module knows: how to take an announcement and types away from packets, so that messages are left. What it
-refuses to know: which cut is the right one, and how a claim is proven.
+What this module knows: how to take an announcement and types away from packets, so that messages are left.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What this module knows: that the encryption is an oracle. What opens under a key that the passphrase gives is the box of
 the session key, whatever surrounds it; what is in it opens all that follows; what is left of the hello when username,
-key and nonces are taken out is literal. What it refuses to know: which cut is the right one, and how a claim is proven.
+key and nonces are taken out is literal.
 """
 
 from __future__ import annotations

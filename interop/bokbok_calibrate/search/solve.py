@@ -1,8 +1,8 @@
 """The solver: from recorded bytes to the profiles that explain all of them.
 
-What this module knows: how to go from what is certain to what is likely. Framings that cut every stream exactly are
-few (`cuts`); in their packets the encryption is an oracle (`secure`), or the messages can be read (`insecure`). What
-several profiles explain, it compares. What it refuses to know: sockets, files and reports.
+What this module knows: how to go from what is certain to what is likely. Framings that cut every stream exactly are few
+(`cuts`); in their packets the encryption is an oracle (`secure`), or the messages can be read (`insecure`). What
+several profiles explain, it compares.
 
 A profile is claimed only when `verify.prove` has written every byte of every connection again.
 """

@@ -1,7 +1,6 @@
 """What is required of a peer: one module per chapter, one coroutine per case.
 
-What this package knows: the sentences, and how each is tried. What it refuses to know: how peers are started, and
-how outcomes are shown.
+What this package knows: the sentences, and how each is tried.
 """
 
 from .base import CHAPTERS, Case, all_cases, case

@@ -1,7 +1,6 @@
 """Connecting: every form of address, what is bound, what is refused.
 
-What this module knows: the sentences about addresses and listening. What it refuses to know: keys and messages, save
-for one echo that shows that a connection works.
+What this module knows: the sentences about addresses and listening.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Errors: what goes wrong in a handler reaches whoever asked, and nobody else.
 
-What this module knows: the sentences about remote errors and network errors. What it refuses to know: bytes that
-break the protocol, which are the hostile chapter's.
+What this module knows: the sentences about remote errors and network errors. Bytes that break the protocol are in the
+hostile chapter.
 """
 
 from __future__ import annotations

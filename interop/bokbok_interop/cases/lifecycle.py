@@ -1,7 +1,6 @@
 """Beginnings and ends: open and close handlers, closing, stopping, dying.
 
-What this module knows: the sentences about when a handler runs and what an end does to those who wait. What it
-refuses to know: why an end comes about, beyond what the case does itself.
+What this module knows: the sentences about when a handler runs and what an end does to those who wait.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests: any datum there and back, many at once, answers in any order.
 
-What this module knows: the sentences about `request!` and handlers that succeed. What it refuses to know: errors, and
-the bytes of datums, which have chapters of their own.
+What this module knows: the sentences about `request!` and handlers that succeed. Errors, and the bytes of datums, have
+chapters of their own.
 """
 
 from __future__ import annotations

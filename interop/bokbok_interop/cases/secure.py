@@ -1,7 +1,6 @@
 """Keys: who may connect, who may not, and what a listener on the wire sees.
 
-What this module knows: the sentences about users, keys and encryption. What it refuses to know: tampering and replay,
-which are the hostile chapter's.
+What this module knows: the sentences about users, keys and encryption. Tampering and replay are in the hostile chapter.
 """
 
 from __future__ import annotations

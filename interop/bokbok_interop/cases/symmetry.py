@@ -1,7 +1,6 @@
 """Symmetry: once connected, either side may call the other.
 
-What this module knows: the sentences about calls back and forth. What it refuses to know: which side connected, save
-to try both.
+What this module knows: the sentences about calls back and forth.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Peers: how an implementation is started and steered, wherever it runs.
 
-What this package knows: processes, their streams, the line protocol, addresses as each side sees them. What it
-refuses to know: what is required of a peer.
+What this package knows: processes, their streams, the line protocol, addresses as each side sees them.
 
 `base` has the two interfaces, `Peer` (an implementation that can be started) and `Running` (one started puppet);
 `local` implements them with processes of this machine, `docker` with containers (`engine` is who runs those, `session`

@@ -1,7 +1,6 @@
 """The standard streams of a container, over a connection to its engine.
 
 What this module knows: how an engine mixes standard output and standard error into one stream, and the threads at it.
-What it refuses to know: what the streams say, and how a container comes about.
 """
 
 from __future__ import annotations

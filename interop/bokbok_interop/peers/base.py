@@ -1,7 +1,7 @@
 """The interface between the runner and wherever a puppet runs.
 
 What this module knows: what the runner needs of a place: streams, a log, an end, faults, and addresses as seen from
-each side. What it refuses to know: processes and containers; `local` and others implement it.
+each side. `local` and `docker` implement it.
 
 A backend is two classes. `Peer` is an implementation by name: cheap to make, `prepare` finds or builds it once,
 `start` gives a new `Running` as often as it is called. `Running` is one started puppet.

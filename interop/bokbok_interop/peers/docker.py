@@ -1,8 +1,8 @@
 """Puppets in containers.
 
 What this module knows: how a container is made, limited, paused, cut off and ended, and how the addresses of a server
-look from inside and outside. What it refuses to know: what the puppet says, how its streams travel (`attached`), where
-the engine is (`engine`), what else the run has there (`session`), and how an image is built (`images`).
+look from inside and outside. What the puppet says is in `puppet`, how its streams travel in `attached`, where the
+engine is in `engine`, what else the run has there in `session`, how an image is built in `images`.
 
 Three points of view have to agree on an address. A Unix socket's path is the same for all: the shared folder is mounted
 where the runner has it. Over TCP containers reach each other on the run's private network; the runner, and puppets that

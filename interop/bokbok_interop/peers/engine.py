@@ -1,7 +1,7 @@
 """A container engine: which one is meant, and how it is spoken to.
 
 What this module knows: `DOCKER_HOST` and contexts as the `docker` command has them, and that the `docker` SDK blocks,
-so that every call runs on a thread. What it refuses to know: what is asked of the engine.
+so that every call runs on a thread.
 
 The SDK is imported where it is needed, since it is optional and slow to import.
 """

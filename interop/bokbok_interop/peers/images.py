@@ -1,8 +1,8 @@
 """Images: finding the one that a peer needs, or building it from the project's Dockerfiles.
 
 What this module knows: tags, build contexts, when an image is older than its sources, and what a Dockerfile is built
-upon. What it refuses to know: what is in an image, and registries: nothing is ever pulled. An image that is not here
-and cannot be built makes its peer absent, with the reason.
+upon. Nothing is ever pulled from a registry. An image that is not here and cannot be built makes its peer absent, with
+the reason.
 
 An image that this module builds carries the label `org.bokbok.sources`, a digest of its Dockerfile and of all files of
 its context that `.dockerignore` lets through. It is up to date while the digest is the same. One that was built by hand

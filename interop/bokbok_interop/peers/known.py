@@ -1,7 +1,6 @@
 """The peers that come with the project, and those that a command line names.
 
-What this module knows: names, commands, and where the project's own puppets are built. What it refuses to know: how a
-puppet is talked to.
+What this module knows: names, commands, and where the project's own puppets are built.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Puppets as processes of this machine.
 
-What this module knows: subprocesses, process groups and signals. What it refuses to know: what the puppet says.
+What this module knows: subprocesses, process groups and signals.
 """
 
 from __future__ import annotations

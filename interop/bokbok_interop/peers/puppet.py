@@ -1,7 +1,7 @@
 """The puppet protocol, the runner's side: commands out, answers and events in, one datum a line.
 
-What this module knows: how commands are numbered and answered, whose an event is, and what a puppet may not do. What
-it refuses to know: where the puppet runs (`Running`), and what a case makes of an answer.
+What this module knows: how commands are numbered and answered, whose an event is, and what a puppet may not do. Where
+the puppet runs is in `Running`.
 
 A puppet that breaks the protocol breaks for good: every command that waits on it, and every later one, raises the
 same `PuppetFault`.

@@ -1,7 +1,7 @@
 """What one run of the suite has at a container engine, and what a killed one left there.
 
 What this module knows: the run's private network, the folder that it shares with its containers, and the labels by
-which all of it is found and removed. What it refuses to know: images, puppets, and what a container is for.
+which all of it is found and removed.
 
 Everything that a run makes carries three labels: `org.bokbok.run` (its id), `org.bokbok.host` (the machine that the
 runner is on) and `org.bokbok.folder` (its folder there). The folder holds a file that the runner keeps locked: whoever

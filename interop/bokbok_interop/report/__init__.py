@@ -1,4 +1,4 @@
 """Reports: the same results for a terminal, for CI systems, for machines, for a browser.
 
-What this package knows: how results are shown. What it refuses to know: how they came about.
+What this package knows: how results are shown.
 """

@@ -1,6 +1,6 @@
 """Two runs side by side: what got worse, what got better, what is new, what is gone.
 
-What this module knows: cells of two documents, matched by who played what. What it refuses to know: why.
+What this module knows: cells of two documents, matched by who played what.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is required, and which case checks it: the tables of `bokbok-interop list`.
 
-What this module knows: rich tables of cases and sentences. What it refuses to know: outcomes.
+What this module knows: rich tables of cases and sentences.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The results as one JSON document: what `--json` writes, and what every other report is made from.
 
-What this module knows: the document's form, which `schema.json` beside it describes. What it refuses to know: any
-way of showing it.
+What this module knows: the document's form, which `schema.json` beside it describes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One HTML page that opens from disk: the matrix as a picture, filters, search, and the evidence of every cell.
 
-What this module knows: how to put a document into the page's template. What it refuses to know: how the page looks and
-behaves (`page.html.j2`, `page.css`, `page.js`), and how results came about.
+What this module knows: how to put a document into the page's template. How the page looks and behaves is in
+`page.html.j2`, `page.css` and `page.js`.
 
 Nothing is loaded from anywhere. Evidence is packed (base64 of zlib) and unpacked by the browser when a cell is opened,
 so that ten thousand cells stay a page of a few megabytes.

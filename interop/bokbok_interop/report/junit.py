@@ -1,6 +1,6 @@
 """JUnit XML, for CI systems.
 
-What this module knows: which element stands for which outcome. What it refuses to know: anything but the document.
+What this module knows: which element stands for which outcome.
 """
 
 from __future__ import annotations

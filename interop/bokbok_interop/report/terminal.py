@@ -1,6 +1,6 @@
 """The terminal: a live matrix with progress and time left, then what failed.
 
-What this module knows: rich. What it refuses to know: anything that is not in a result or in the document.
+What this module knows: rich.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A bokbok connection and server, on threads and blocking sockets: the profile `inferred-1`, and nothing else.
 
-What it knows: the bytes of that one profile, and when a handler runs. What it refuses to know: that it is under
-test. It holds no guards against replay, so it claims the kinds `reference` and `profile`, not `hardening`.
+What it knows: the bytes of that one profile, and when a handler runs. It holds no guards against replay, so it claims
+the kinds `reference` and `profile`, not `hardening`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CHICKEN's external representation, the part of it that a peer needs, in plain Python.
 
-What it knows: how CHICKEN 4 writes and reads a datum. What it refuses to know: what a datum means.
-A Scheme string is a run of bytes; here it is a `str` with one character per byte (Latin-1), so nothing is ever
-lost or refused. `list` is a proper list, `tuple` a vector, `bytes` a blob, `None` the unspecified value.
+What it knows: how CHICKEN 4 writes and reads a datum. A Scheme string is a run of bytes; here it is a `str` with one
+character per byte (Latin-1), so nothing is ever lost or refused. `list` is a proper list, `tuple` a vector, `bytes` a
+blob, `None` the unspecified value.
 """
 
 from __future__ import annotations
