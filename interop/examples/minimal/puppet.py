@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The puppet of the minimal peer: steered by `bokbok-interop` over standard input and output.
 
-What it knows: the puppet protocol and the conformance service. What it refuses to know: which case is played.
+What it knows: the puppet protocol and the conformance service.
 One command is one line; each runs in a thread of its own, since a request may take as long as it likes.
 """
 
