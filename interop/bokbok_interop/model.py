@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Outcome", "Result", "is_stuck"]
+__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Late", "Outcome", "Result", "is_stuck"]
 
 RUNNER = "runner"
 """The name of the peer that the runner itself is, where it plays a side."""
@@ -90,6 +90,10 @@ class Failure(Exception):
         if actual:
             parts.append(f"got {actual}")
         super().__init__("; ".join(parts))
+
+
+class Late(Failure):
+    """A time limit that ran out, or a clock that told too much: on a busy machine it may be nobody's fault."""
 
 
 @dataclass

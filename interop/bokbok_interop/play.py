@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -22,9 +23,10 @@ from bokbok_traffic.capture import Capture
 from bokbok_traffic.relay import Relay
 
 from .dump import Conversation
-from .model import Failure
+from .model import Failure, Late
 from .peers.base import PuppetFault
 from .peers.puppet import Answer, Puppet, Raw, Trace, symbol_name
+from .rendezvous import SLEEPS, Rendezvous
 
 __all__ = [
     "PASSPHRASE",
@@ -60,12 +62,10 @@ MOST_RECORDED = 64 << 20
 with a mark."""
 SLOWEST = 8.0
 """How many times as long at the most."""
-SLEEPS = (5_000, 15_000)
-"""Milliseconds that a handler sleeps beside which others are served; the second on a machine too slow for the first."""
 
 _USE_DEFAULT: Any = object()
 _CLOSE_HANDLERS = {"client": "open.close-handler", "server": "start.close-handler"}
-_ALONE = frozenset({"hello", "listen", "info", "close", "stop", "key"})
+_ALONE = frozenset({"hello", "listen", "info", "close", "stop", "key", "signal"})
 """Commands that depend on nobody else: one that is not answered is the puppet's own fault."""
 _LIMITS = {**dict.fromkeys(_ALONE, 1.0), "connect": 3.0}
 """Commands with a limit of their own, in times of a case's patience: `connect` may find out that nobody is there."""
@@ -172,6 +172,12 @@ def canonical(datum: Any) -> tuple[Any, ...]:
         case [kind, str(path)] if symbol_name(kind) == "unix":
             return ("unix", path)
     raise Failure("an address in no documented form", expected="(tcp HOST PORT) or (unix PATH)", actual=show(datum))
+
+
+async def _for_ten_seconds(work: Sequence[Awaitable[Any]]) -> None:
+    """Wait for what need not succeed."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 10)
 
 
 async def _cancelled(request: asyncio.Future[Any]) -> None:
@@ -290,6 +296,7 @@ class Side:
     Attributes:
         role: `client` or `server`.
         puppet: which.
+        arrived: how many handlers have begun to wait here, by the rendezvous's name.
     """
 
     def __init__(self, role: str, puppet: Puppet, play: Play) -> None:
@@ -299,6 +306,8 @@ class Side:
         self.changed = asyncio.Event()
         self.conns: dict[int, Conn] = {}
         self.servers: dict[int, Served] = {}
+        self.arrived: Counter[str] = Counter()
+        self._held: set[str] = set()
         self.addresses: list[tuple[Any, ...]] = []
         self.over = False
 
@@ -430,9 +439,21 @@ class Side:
                     self.play.problem(
                         f"a close handler ran {closed.closings} times for one connection", _CLOSE_HANDLERS[self.role]
                     )
+        elif name == "awaiting":
+            self.arrived[values[0]] += 1
         else:
             self.play.problem(f"an unknown event: {line[:200]!r}")
         self.changed.set()
+
+    def expect(self, name: str) -> None:
+        """Handlers will wait here, at the rendezvous of this name; at the end of the case they are released."""
+        self._held.add(name)
+        self.puppet.own(name, self._event, self.play.trace, self.role)
+
+    async def release(self, name: str) -> None:
+        """Let the handlers that wait for a name go on, now and later."""
+        await self.command("signal", name)
+        self._held.discard(name)
 
     async def wait_for(self, condition: Any, what: str, seconds: float | None = None, sentence: str = "") -> None:
         """Wait until a condition over this side's events holds.
@@ -476,6 +497,11 @@ class Side:
         """
         await self.command("hello")
 
+    async def release_all(self) -> None:
+        """Let all handlers go on that the case left waiting."""
+        if self.puppet.fault is None:
+            await _for_ten_seconds([self.puppet.command("signal", name) for name in self._held])
+
     async def cleanup(self) -> None:
         """Close and stop what the case left open."""
         if self.puppet.fault is None:
@@ -487,9 +513,7 @@ class Side:
                 for server in self.servers.values()
                 if not server.stopped and server.bound
             ]
-            if jobs:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 10)
+            await _for_ten_seconds(jobs)
         for address in self.addresses:
             self.puppet.running.release(address)
         self.over = True
@@ -788,26 +812,87 @@ class Play:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def beside_a_sleeper(self, conn: Conn, work: Callable[[], Awaitable[Any]], problem: str) -> None:
-        """See that something gets done while a handler at the other end of `conn` sleeps.
+    def other(self, conn: Conn) -> Side:
+        """Who is at the other end of a connection."""
+        return self.server if conn.side.role == "client" else self.client
 
-        Only the order counts. On a machine that is too slow to be done before the sleeper wakes, a second one sleeps
-        longer; a peer at fault is not done before either.
+    def rendezvous(self, conn: Conn | None = None, milliseconds: int = SLEEPS[-1]) -> Rendezvous:
+        """Where handlers wait until the case releases them.
+
+        Args:
+            conn: the handlers are at its other end; by default those of the only puppet.
+            milliseconds: so long they sleep where they cannot wait.
+        """
+        return Rendezvous(self.sides[0] if conn is None else self.other(conn), self.new_name(), milliseconds)
+
+    def attempts(self, conn: Conn, sleeps: Sequence[int] = SLEEPS) -> Iterator[Rendezvous]:
+        """For a case in which order decides: one rendezvous that makes it, or several that sleep longer and longer.
+
+        Args:
+            conn: as of `rendezvous`.
+            sleeps: milliseconds.
+        """
+        for milliseconds in sleeps:
+            yield (here := self.rendezvous(conn, milliseconds))
+            if here.made:
+                return
+
+    async def beside_a_handler(self, conn: Conn, work: Callable[[], Coroutine[Any, Any, Any]], problem: str) -> None:
+        """See that something gets done while a handler at the other end of `conn` waits.
+
+        Only the order counts. Where handlers sleep, a machine may be too slow to be done before one wakes: then
+        another sleeps longer. A peer at fault is not done before either.
 
         Raises:
-            Failure: the sleeper was answered first.
+            Failure: it is not done.
         """
-        for milliseconds in SLEEPS:
-            sleeper = await self.in_flight(conn, ["sleep", milliseconds, "slow"])
-            await work()
-            if not sleeper.done():
-                sleeper.cancel()
+        for here in self.attempts(conn):
+            held = await here.hold(conn)
+            await here.beside(work(), problem)
+            if not held.done():
+                if here.made:
+                    await here.release()
+                    self.equal(await held, here.answer, "the answer of the handler that waited")
                 return
         raise Failure(
             problem,
-            expected="the others served while one sleeps",
-            actual=f"the one that sleeps {SLEEPS[-1]} ms was answered first",
+            expected="the others served while a handler waits",
+            actual="the one that waited was answered first",
         )
+
+    async def at_once(self, conn: Conn, count: int, sleeps: Sequence[int]) -> None:
+        """See that so many handlers at the other end of `conn` run at the same time, and that all of them answer.
+
+        Args:
+            conn: takes the requests.
+            count: how many.
+            sleeps: milliseconds, where handlers cannot wait: then they are to take less than ten times as long.
+
+        Raises:
+            Failure: they do not.
+        """
+        problem = f"{count} handlers at the other end of the {conn.side.role} do not run at once"
+        for here in self.attempts(conn, sleeps):
+            start = time.monotonic()
+            requests = [self.spawn(conn.request(here.request)) for _ in range(count)]
+            await here.arrived(count, problem=problem)
+            if here.made:
+                await here.release()
+            answers = await asyncio.gather(*requests)
+            took = time.monotonic() - start
+            self.equal(answers, [here.answer] * count, f"the answers of {count} handlers")
+            if here.made or took < 10 * here.seconds:
+                return
+        raise Late(problem, expected=f"about {here.seconds:g} s for all that sleep so long", actual=f"{took:.1f} s")
+
+    async def first(self, requests: Sequence[asyncio.Future[T]]) -> asyncio.Future[T]:
+        """The request that ends first.
+
+        Raises:
+            Failure: none does, in time.
+        """
+        await self.within(PATIENCE, asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED), "the first answer")
+        return next(request for request in requests if request.done())
 
     @contextlib.asynccontextmanager
     async def beside(self, *work: Awaitable[Any]) -> AsyncIterator[Sequence[asyncio.Future[Any]]]:
@@ -822,6 +907,8 @@ class Play:
 
     async def cleanup(self) -> None:
         """End whatever the case left."""
+        # First of all, since everything else may wait for handlers.
+        await asyncio.gather(*(side.release_all() for side in self.sides))
         for callback in self.cleanups:
             with contextlib.suppress(OSError, PuppetFault, Failure):
                 await callback()

@@ -111,27 +111,31 @@ async def connection_survives(t: Play) -> None:
 @case("request.errors", "request.parallel")
 async def while_others_wait(t: Play) -> None:
     """An error is the affair of its own request: others that wait get their answers."""
-    mine, _ = await t.pair()
-    waiting = [await t.in_flight(mine, ["sleep", 700, i]) for i in range(3)]
-    for _ in range(3):
-        await _fails_with(t, mine, ["fail", "mine alone"], "mine alone")
-    t.equal(await asyncio.gather(*waiting), list(range(3)), "the answers to those that waited")
+    for conn in await t.pair():
+        here = t.rendezvous(conn, 700)
+        waiting = [await here.hold(conn) for _ in range(3)]
+        for _ in range(3):
+            await _fails_with(t, conn, ["fail", "mine alone"], "mine alone")
+        await here.release()
+        t.equal(await asyncio.gather(*waiting), [here.answer] * 3, "the answers to those that waited")
 
 
 @case("remote-error-message", "request.parallel")
 async def each_its_own(t: Play) -> None:
     """Many errors at once each reach the request that they are about."""
-    mine, _ = await t.pair()
-    oldest = await t.in_flight(mine, ["sleep", 700, "the oldest"])
+    for conn in await t.pair():
+        here = t.rendezvous(conn, 700)
+        oldest = await here.hold(conn)
 
-    async def one(index: int) -> None:
-        if index % 3:
-            await _fails_with(t, mine, ["fail", f"<error number {index}>"], f"<error number {index}>")
-        else:
-            t.equal(await mine.request(["echo", index]), index, "an answer among errors")
+        async def one(index: int, conn: Conn = conn) -> None:
+            if index % 3:
+                await _fails_with(t, conn, ["fail", f"<error number {index}>"], f"<error number {index}>")
+            else:
+                t.equal(await conn.request(["echo", index]), index, "an answer among errors")
 
-    await asyncio.gather(*(one(index) for index in range(60)))
-    t.equal(await oldest, "the oldest", "the answer to a request that waited through all of this")
+        await asyncio.gather(*(one(index) for index in range(60)))
+        await here.release()
+        t.equal(await oldest, here.answer, "the answer to a request that waited through all of this")
 
 
 @case("request.errors", "open.request-handler-errors", transport="unix", security="insecure", timeout=40)
@@ -224,8 +228,7 @@ async def unspecified_is_empty_list(t: Play) -> None:
 @case("request.errors", "remote-error")
 async def network_error_not_remote(t: Play) -> None:
     """A request that fails because the connection broke raises a network error, no remote error."""
-    mine, theirs = await t.pair()
-    waiting = [await t.in_flight(conn, ["sleep", 20_000, 1]) for conn in (mine, theirs)]
+    waiting = [await t.rendezvous(conn, 20_000).hold(conn) for conn in await t.pair()]
     t.relay.abort()
     for conn, request in zip(("client", "server"), waiting, strict=True):
         await t.fails(
@@ -286,8 +289,10 @@ async def nested_error(t: Play) -> None:
 @case("request.errors", "request.parallel")
 async def error_answer_frees_nothing_else(t: Play) -> None:
     """A slow handler's error comes late, to its own request, while others come and go."""
-    mine, _ = await t.pair()
-    slow = await t.in_flight(mine, ["sleep", 700, "slow"])
-    for index in range(5):
-        await _fails_with(t, mine, ["fail", str(index)], str(index))
-    t.equal(await slow, "slow", "the slow answer after five errors")
+    for conn in await t.pair():
+        here = t.rendezvous(conn, 700)
+        slow = await here.hold(conn)
+        for index in range(5):
+            await _fails_with(t, conn, ["fail", str(index)], str(index))
+        await here.release()
+        t.equal(await slow, here.answer, "the slow answer after five errors")

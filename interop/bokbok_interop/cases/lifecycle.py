@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 from bokbok_traffic.capture import CLIENT, SERVER
 
-from ..model import Failure
-from ..play import USER, Conn, Invalid, NetworkFailed, Play, Served, show
+from ..model import Late
+from ..play import USER, Conn, Invalid, NetworkFailed, Play, Served, Side, show
 from ..raw import BadServer, Raw, attack
+from ..rendezvous import Rendezvous
 from .base import case
 
 Asked = asyncio.Future[object]
 
-SLOW = 20_000  # milliseconds: longer than any of these cases takes
+SLOW = 20_000  # milliseconds, where handlers cannot wait: longer than any of these cases takes
 
 
 async def _asking(t: Play, *conns: Conn) -> list[Asked]:
     """A request in flight on each connection, certainly with its handler."""
-    return [await t.in_flight(conn, ["sleep", SLOW, "too late"]) for conn in conns]
+    return [await t.rendezvous(conn, SLOW).hold(conn) for conn in conns]
 
 
 async def _all_fail(t: Play, requests: list[Asked], why: str) -> None:
@@ -241,7 +244,7 @@ async def nothing_resent(t: Play) -> None:
 
 @case("open.close-handler", "start.close-handler", "profile.half-close", "profile.close-after-open")
 async def close_handler_beside_handlers(t: Play) -> None:
-    """The close handler has a thread of its own: a request handler that sleeps does not hold it up."""
+    """The close handler has a thread of its own: a request handler that waits does not hold it up."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
@@ -323,7 +326,8 @@ async def requests_race_the_end(t: Play) -> None:
         mine = await t.connect(served)
         theirs = await served.opened()
         ends = (mine, theirs)
-        requests = [t.spawn(ends[i % 2].request(["sleep", 50, i])) for i in range(20)]
+        places = [t.rendezvous(end, 50) for end in ends]
+        requests = [t.spawn(ends[i % 2].request(places[i % 2].request)) for i in range(20)]
         (await t.relay.link(round + 1)).abort()
         requests += [t.spawn(ends[i % 2].request(["echo", i])) for i in range(40)]
         for request in requests:
@@ -394,36 +398,45 @@ async def many_open_and_close(t: Play) -> None:
 async def half_close(t: Play) -> None:
     """At an end of file a handler that runs goes on, its answer is still sent, then the socket is closed."""
     served = await t.serve()
-    for number, milliseconds in enumerate((2_000, 12_000), 1):  # the second where the machine is too slow for the first
-        mine = await t.connect(served)
-        theirs = await served.opened()
-        request = await t.in_flight(mine, ["sleep", milliseconds, "at last"])
-        link = await t.relay.link(number)
-        link.end(SERVER)  # the server sees an end of file; the way back stays open
-        await theirs.closed()
+    numbers = itertools.count(1)
+    for ending in (CLIENT, SERVER):  # whose direction ends, as the other side sees it
+        await _half_closes(t, served, numbers, ending)
+
+
+async def _half_closes(t: Play, served: Served, numbers: Iterator[int], ending: str) -> None:
+    to = SERVER if ending == CLIENT else CLIENT
+    sleeps = (2_000, 12_000)
+    for attempt in range(len(sleeps)):
+        mine, number = await t.connect(served), next(numbers)
+        asking, receiving = (mine, await served.opened())[:: 1 if ending == CLIENT else -1]
+        here = t.rendezvous(asking, sleeps[attempt])
+        request = await here.hold(asking)
+        (await t.relay.link(number)).end(to)  # an end of file for one side; the way back stays open
+        await receiving.closed()
         closed = t.relay.now()
-        t.equal(await request, "at last", "the answer of a handler that ran when the client's direction ended")
-        await t.within(5, mine.closed(5), "the closing of the socket after the last answer")
-        answered = max(c.t for c in t.capture.chunks if c.conn == number and c.source == SERVER and c.data)
-        if answered - closed > milliseconds / 4_000:
+        await here.release()
+        t.equal(await request, here.answer, f"the answer of a handler that ran when the {ending}'s direction ended")
+        await t.within(5, asking.closed(5), "the closing of the socket after the last answer")
+        answered = max(c.t for c in t.capture.chunks if c.conn == number and c.source == to and c.data)
+        if here.made or answered - closed > here.seconds / 4:
             return
-    raise Failure(
-        "the server's close handler did not start at the end of file",
+    raise Late(
+        f"the {to}'s close handler did not start at the end of file",
         expected="the close handler at once, and seconds later the answer of the handler that sleeps",
         actual=f"the answer {answered - closed:.3f} s after the close handler",
     )
 
 
-@case("profile.half-close", subject="server")
+@case("profile.half-close")
 async def half_close_fails_own(t: Play) -> None:
     """At an end of file the receiver's own waiting requests fail at once."""
     served = await t.serve()
-    mine = await t.connect(served)
-    theirs = await served.opened()
-    waiting = await _asking(t, theirs)
-    await _asking(t, mine)
-    (await t.relay.link()).end(SERVER)
-    await _all_fail(t, waiting, "the server's waiting request at an end of file")
+    for number, to in enumerate((SERVER, CLIENT), 1):
+        ends = {CLIENT: await t.connect(served), SERVER: await served.opened()}
+        waiting = await _asking(t, ends.pop(to))
+        await _asking(t, *ends.values())
+        (await t.relay.link(number)).end(to)
+        await _all_fail(t, waiting, f"the {to}'s waiting request at an end of file")
 
 
 @case("stop-server", subject="server", direct=True)
@@ -494,10 +507,15 @@ async def stop_while_handling(t: Play) -> None:
     """A request that is being handled when the server is asked to stop gets an answer or an error, not silence."""
     served = await t.serve()
     mine = await t.connect(served)
-    request = await t.in_flight(mine, ["sleep", 500, "answered"])
-    await served.stop()
+    here = t.rendezvous(mine, 500)
+    request = await here.hold(mine)
+    # The reference does not say that stop-server! returns before the handlers do: then they must go on first.
+    stopping = t.spawn(served.stop())
+    await asyncio.wait({stopping}, timeout=2)
+    await here.release()
+    await stopping
     with contextlib.suppress(NetworkFailed):
-        t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
+        t.equal(await t.within(10, request, "the answer"), here.answer, "the answer of a handler that ran at the stop")
 
 
 @case("profile.stop", "stop-server", "profile.stop-handlers", subject="server")
@@ -506,9 +524,11 @@ async def stop_lets_handlers_finish(t: Play) -> None:
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
-    request = await t.in_flight(mine, ["sleep", 800, "answered"])
+    here = t.rendezvous(mine, 800)
+    request = await here.hold(mine)
     await served.stop()
-    t.equal(await t.within(10, request, "the answer"), "answered", "the answer of a handler that ran at the stop")
+    await here.release()
+    t.equal(await t.within(10, request, "the answer"), here.answer, "the answer of a handler that ran at the stop")
     await mine.closed()
     await served.wait(timeout=10)
     _never(t, theirs, "the server's")
@@ -665,7 +685,7 @@ async def peer_paused(t: Play) -> None:
         requests = [t.spawn(mine.request(["echo", i])) for i in range(5)]
         await t.relay.bytes_from(CLIENT, len(t.capture.stream(1, CLIENT)) + 1)
         await t.client.settle()
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # time itself is the subject: nothing ends for being late
         t.check(not any(request.done() for request in requests), "a request ended while the peer stood still")
     finally:
         await t.server.puppet.running.resume()
@@ -709,28 +729,36 @@ async def network_lost(t: Play) -> None:
     theirs = await served.opened()
     names = [t.new_name() for _ in range(2)]
     # Whose answer is written while there is no network, and one that is itself sent without.
-    handled = t.spawn(mine.request(["sleep", 1_000, "handled"]))
-    await mine.echo("the one before has been read")
+    here = t.rendezvous(mine, 1_500)
+    handled = await here.hold(mine)
     running = t.server.puppet.running
     await running.disconnect()
     try:
         sent = t.spawn(mine.request(["count", names[0]]))
         await t.client.settle()
-        await asyncio.sleep(1.5)  # time itself is the subject: the handler ends meanwhile
+        await _ends_meanwhile(t.server, here)
     finally:
         await running.reconnect()
-    runs = await _goes_on_or_ends(t, (mine, theirs), handled, sent)
+    runs = await _goes_on_or_ends(t, (mine, theirs), (handled, here.answer), sent)
     again = await t.client.connect(running.from_puppet(t.client.puppet.running, served.bound))
     t.equal(await again.request(["count", names[0]]), runs + 1, "how often the handler ran, with this request")
     t.equal(await again.request(["count", names[1]]), 1, "a request over a new connection")
 
 
-async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: Asked, sent: Asked) -> int:
+async def _ends_meanwhile(side: Side, here: Rendezvous) -> None:
+    """Let a handler go on, and write its answer, while there is no network."""
+    await here.release()
+    await side.settle()
+    await asyncio.sleep(0.5)  # nobody can say that an answer was written
+
+
+async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: tuple[Asked, str], sent: Asked) -> int:
     """See what became of a connection whose network was away; returns how often `sent` was handled."""
     mine, theirs = ends
     try:
         t.equal(await t.within(60, sent, "the answer"), 1, "the answer to a request that was sent without a network")
-        t.equal(await t.within(60, handled, "the answer"), "handled", "an answer that was written without a network")
+        answer = await t.within(60, handled[0], "the answer")
+        t.equal(answer, handled[1], "an answer that was written without a network")
     except NetworkFailed:
         # Who still has something to say learns that there is nobody.
         await t.fails(
@@ -762,8 +790,8 @@ async def network_lost_client(t: Play) -> None:
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
-    handled = t.spawn(theirs.request(["sleep", 1_000, "handled"]))
-    await theirs.echo("the one before has been read")
+    here = t.rendezvous(theirs, 1_500)
+    handled = await here.hold(theirs)
     name = t.new_name()
     running = t.client.puppet.running
     await running.disconnect()
@@ -771,10 +799,10 @@ async def network_lost_client(t: Play) -> None:
         sent = t.spawn(theirs.request(["count", name]))
         neighbour = await attack(t, served)
         t.equal(await neighbour.request(["echo", "beside"]), "beside", "the answer to another client")
-        await asyncio.sleep(1.5)  # time itself is the subject: the handler ends meanwhile
+        await _ends_meanwhile(t.client, here)
     finally:
         await running.reconnect()
-    runs = await _goes_on_or_ends(t, (theirs, mine), handled, sent)
+    runs = await _goes_on_or_ends(t, (theirs, mine), (handled, here.answer), sent)
     again = await t.client.connect(served.address)
     await again.echo("over a new connection")
     t.check(mine.closings <= 1 and theirs.closings <= 1 and runs <= 1, "a close handler ran more than once")
@@ -784,10 +812,12 @@ async def network_lost_client(t: Play) -> None:
 async def idle(t: Play) -> None:
     """A connection that says nothing for a while stays open, and a slow request waits: no hello's limit is theirs."""
     mine, theirs = await t.pair()
-    slow = await t.in_flight(mine, ["sleep", 12_000, "slow"])
+    here = t.rendezvous(mine, 12_000)
+    slow = await here.hold(mine)
     # Longer than the ten seconds that a hello may take: time itself is the subject here.
     await asyncio.sleep(11)
     await mine.echo("after a silence")
     await theirs.echo("after a silence")
-    t.equal(await slow, "slow", "the answer of a handler that took twelve seconds")
+    await here.release()
+    t.equal(await slow, here.answer, "the answer of a handler that took longer than a hello may")
     t.check(mine.closings == theirs.closings == 0, "a silent connection was closed")

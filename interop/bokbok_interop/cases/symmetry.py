@@ -74,12 +74,13 @@ async def many_callbacks(t: Play) -> None:
 @case("about.symmetry", "request.parallel")
 async def ids_do_not_clash(t: Play) -> None:
     """Both sides' first, second, third requests wait at once and get their own answers."""
-    mine, theirs = await t.pair()
-    for index in range(5):
-        answers = await asyncio.gather(
-            mine.request(["sleep", 60, ["client", index]]), theirs.request(["sleep", 30, ["server", index]])
-        )
-        t.equal(answers, [["client", index], ["server", index]], "two requests that wait at the same time")
+    ends = await t.pair()
+    for index in range(6):
+        places = [t.rendezvous(conn, 60) for conn in ends]
+        waiting = [await place.hold(conn) for place, conn in zip(places, ends, strict=True)]
+        for which in (index % 2, 1 - index % 2):  # either is the first to be answered, in turn
+            await places[which].release()
+            t.equal(await waiting[which], places[which].answer, "one of two requests that wait at the same time")
 
 
 @case("readme.symmetry", "open.request-handler-errors", "request.errors")
@@ -125,4 +126,4 @@ async def client_serves_while_asking(t: Play) -> None:
         for index in range(5):
             t.equal(await theirs.request(["echo", index]), index, "the client's answer while it waits itself")
 
-    await t.beside_a_sleeper(mine, others, "a client that waits for an answer serves nobody meanwhile")
+    await t.beside_a_handler(mine, others, "a client that waits for an answer serves nobody meanwhile")

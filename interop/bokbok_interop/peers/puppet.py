@@ -36,6 +36,8 @@ MAX_CLOSED = 20
 """Events that one connection has closed: one is right, a few are a case's failure, more are a flood."""
 MAX_OPENED = 20_000
 """Connections that a puppet's servers may open: more than any case makes."""
+MAX_ARRIVED = 20_000
+"""Handlers that may wait at a rendezvous: more than any case asks for."""
 HELLO_SECONDS = 20.0
 """How long a puppet may take to start and to answer `hello`."""
 HUNG_SECONDS = 30.0
@@ -209,11 +211,11 @@ class Puppet:
         self._numbers = itertools.count(1)
         self._handles = itertools.count(1)
         self._waiting: dict[int, tuple[asyncio.Future[Answer], Trace | None, str]] = {}
-        self._owners: dict[int, tuple[EventSink, Trace | None, str]] = {}
+        self._owners: dict[int | str, tuple[EventSink, Trace | None, str]] = {}
         self._abandoned: set[int] = set()
         self._stray = 0
-        self._closed: Counter[int] = Counter()
-        self._opened = 0
+        self._closed: Counter[int | str] = Counter()
+        self._opened = self._arrived = 0
         self._send_lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -258,9 +260,16 @@ class Puppet:
         """A handle that names nothing yet."""
         return next(self._handles)
 
-    def own(self, handle: int, sink: EventSink, trace: Trace | None = None, role: str = "") -> None:
-        """Send the events about a handle to `sink`, and with a server's `opened` those of its connections."""
-        self._owners[handle] = (sink, trace, role)
+    def own(self, about: int | str, sink: EventSink, trace: Trace | None = None, role: str = "") -> None:
+        """Send the events about a handle to `sink`, and with a server's `opened` those of its connections.
+
+        Args:
+            about: the handle, or the name of a rendezvous.
+            sink: takes them.
+            trace: takes the lines.
+            role: who this puppet is in the trace.
+        """
+        self._owners[about] = (sink, trace, role)
 
     async def command(
         self, verb: str, *arguments: Any, timeout: float | None = None, trace: Trace | None = None, role: str = ""
@@ -422,11 +431,12 @@ class Puppet:
             future.set_result(answer)
 
     def _event(self, name: str, values: list[Any], line: bytes) -> None:
-        if not values or type(values[0]) is not int:
-            raise _Broken("nonsense", f"wrote an event without a handle: {shown(line)}")
+        kind, what = (str, "rendezvous") if name == "awaiting" else (int, "handle")
+        if not values or type(values[0]) is not kind:
+            raise _Broken("nonsense", f"wrote an event without a {what}: {shown(line)}")
         owner = self._owners.get(values[0])
         if owner is None:
-            raise _Broken("nonsense", f"wrote an event about handle {values[0]}, which names nothing: {shown(line)}")
+            raise _Broken("nonsense", f"wrote an event about {what} {values[0]}, which names nothing: {shown(line)}")
         sink, trace, role = owner
         if name == "opened":
             if len(values) != 4 or type(values[1]) is not int or values[1] >= 0:
@@ -439,6 +449,10 @@ class Puppet:
             if values[1] in self._owners:
                 raise _Broken("nonsense", f"gave the handle {values[1]} to two connections: {shown(line)}")
             self._owners[values[1]] = owner
+        elif name == "awaiting":
+            self._arrived += 1
+            if self._arrived > MAX_ARRIVED:
+                raise _Broken("flooded", f"wrote more than {MAX_ARRIVED} events of handlers that wait")
         else:
             self._closed[values[0]] += 1
             if self._closed[values[0]] > MAX_CLOSED:

@@ -27,7 +27,7 @@ async def _main() -> None:
     reader = asyncio.StreamReader(limit=MAX_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    puppet = Puppet(Front(bokbok.asyncio, service.async_handler(), _call))
+    puppet = Puppet(Front(bokbok.asyncio, service.async_handler(), _call, lambda serve: serve, asyncio.Event))
     tasks: set[asyncio.Task[None]] = set()
     while line := await reader.readline():
         task = asyncio.ensure_future(puppet.obey(line))

@@ -30,9 +30,8 @@ __all__ = [
 
 def features(profile: Profile) -> list[Any]:
     """What this library has, and what it speaks now."""
-    names = ["puppet-1", "profiles", "tcp", "unix", "secure", "insecure", "port-0", "reference", "profile", "hardening"]
-    if has_ipv6():
-        names.insert(4, "ipv6")
+    names = ["puppet-1", "profiles", "rendezvous", "tcp", "unix", *(["ipv6"] if has_ipv6() else [])]
+    names += ["secure", "insecure", "port-0", "reference", "profile", "hardening"]
     return [
         *map(Symbol, names),
         [Symbol("dialect"), Symbol(profile.dialect.name)],

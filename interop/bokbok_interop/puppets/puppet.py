@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from bokbok.sexpr import Symbol
 from bokbok.wire import INFERRED_1, Guards, Profile
 
 from .forms import address_datum, hello, parse, refusal, told_profile, users_table, write_line
+from .rendezvous import Rendezvous
 
 __all__ = ["Front", "Puppet"]
 
@@ -28,13 +29,17 @@ class Front:
 
     Attributes:
         module: `bokbok.sync` or `bokbok.asyncio`.
-        on_request: the conformance service as its request handler.
+        service: the conformance service as its request handler.
         call: calls a function of its public API, and waits for it.
+        handler: a request handler of a coroutine function.
+        event: what one waits for: `threading.Event` or `asyncio.Event`.
     """
 
     module: ModuleType
-    on_request: Callable[..., Any]
+    service: Callable[..., Any]
     call: Callable[..., Awaitable[Any]]
+    handler: Callable[[Callable[[Any, Any], Coroutine[Any, Any, Any]]], Callable[..., Any]]
+    event: Callable[[], Any]
 
 
 class Puppet:
@@ -44,6 +49,10 @@ class Puppet:
         self._front = front
         self._call = front.call
         self._profile = INFERRED_1
+        self._on_request = front.handler(self._serve)
+        self._rendezvous = Rendezvous(
+            front.event, front.call, lambda name: self.say(Symbol("event"), Symbol("awaiting"), name)
+        )
         self._connections: dict[int, Any] = {}
         self._servers: dict[int, Any] = {}
         self._accepted: dict[Any, int] = {}
@@ -71,11 +80,18 @@ class Puppet:
         self.say(number, *answer)
 
     async def close(self) -> None:
-        """Close everything."""
+        """Close everything; no handler is left waiting."""
+        self._rendezvous.release_all()
         for connection in list(self._connections.values()):
             await self._call(connection.close)
         for server in list(self._servers.values()):
             await self._call(server.stop)
+
+    async def _serve(self, connection: Any, request: Any) -> Any:
+        """The request handler: the rendezvous, which the runner alone can release, and the service."""
+        if isinstance(request, list) and [type(each) for each in request] == [str, str] and request[0] == "await":
+            return await self._rendezvous.wait(request[1])
+        return await self._call(self._front.service, connection, request)
 
     async def do_hello(self) -> list[Any]:
         """Who this is, and what it has."""
@@ -103,7 +119,7 @@ class Puppet:
         server = await self._call(
             self._front.module.start_server,
             address,
-            self._front.on_request,
+            self._on_request,
             user_to_key=None if table is None else table.get,
             on_open=on_open,
             on_close=lambda connection: self._say_closed(self._accepted[connection]),
@@ -120,7 +136,7 @@ class Puppet:
             address,
             None if user is False else user,
             None if passphrase is False else passphrase_to_key(passphrase, profile=self._profile),
-            self._front.on_request,
+            self._on_request,
             lambda _: self._say_closed(handle),
             **self._format(),
         )
@@ -151,6 +167,10 @@ class Puppet:
         """`wait-until-server-stopped`."""
         await self._call(self._servers[handle].wait)
         return [Symbol("ok")]
+
+    async def do_signal(self, name: str) -> list[Any]:
+        """Release the handlers that wait for a name."""
+        return [Symbol("ok"), self._rendezvous.release(name)]
 
     async def do_key(self, passphrase: str) -> list[Any]:
         """`passphrase->key`."""

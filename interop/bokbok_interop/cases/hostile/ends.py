@@ -114,15 +114,18 @@ async def answer_before_a_servers_protocol_error(t: Play) -> None:
 async def _half_closes(t: Play, piece: bytes = b"") -> None:
     async with attacked(t) as victim:
         conn, bad, asked, _ = await victim.waits()
-        ids = [await bad.ask(["sleep", 300, number]) for number in range(3)]
+        here = t.rendezvous(milliseconds=300)
+        ids = [await bad.ask(here.request) for _ in range(3)]
+        await here.arrived(len(ids))
         await bad.send(piece)
         bad.end()
         failing = t.within(PATIENCE, asked, "the failing of the request that waits")
         await t.fails(failing, NetworkFailed, why="a request of the victim at the end of file")
         await conn.closed()
+        await here.release()
         got = sorted([(await bad.hear())[1:] for _ in ids])
         t.check(
-            got == [(number, index) for index, number in enumerate(ids)],
+            got == [(number, here.answer) for number in ids],
             f"answers of the {victim.side.role}'s handlers that ran at the end of file",
             expected="three responses",
             actual=str(got),
@@ -162,7 +165,9 @@ async def vanishes(t: Play) -> None:
         for _ in range(5):
             bad = await attack(t, served)
             theirs = await opened_by(t, served, bad)
-            await bad.ask(["sleep", 15_000, 1])
+            here = t.rendezvous(milliseconds=15_000)
+            await bad.ask(here.request)
+            await here.arrived(1)
             bad.reset()
             await theirs.closed()
         other = await attack(t, served)

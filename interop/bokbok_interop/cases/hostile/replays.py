@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from bokbok.sexpr import dumps
+
 from ...play import PASSPHRASE, USER, Play
 from ...raw import attack
 from .neighbours import (
@@ -164,9 +166,10 @@ async def used_id(t: Play) -> None:
     """Another request under an ID that was used ends the connection, answered or still waiting."""
     async with attacked_server(t) as served:
         name = t.new_name()
-        for first in (b'("echo" 1)', b'("sleep" 3000 1)'):
+        here = t.rendezvous(milliseconds=3_000)
+        for first in (["echo", 1], here.request):
             bad = await attack(t, served)
-            await bad.say(b"(request 5 %b)" % first)
+            await bad.say(b"(request 5 %b)" % dumps(first))
             await bad.say(b'(request 6 ("echo" 2))')
             await bad.hear()
             await bad.say(b'(request 5 ("count" "%b"))' % name.encode())
