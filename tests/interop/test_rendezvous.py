@@ -62,7 +62,8 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     peer = LocalPeer("puppet", command)
     puppet = await Puppet(await peer.start(role="client", transport="unix", alone=True)).start()
     place = [Symbol("unix"), str(tmp_path / "s")]
-    puppet.own(1, lambda *_: None)
+    for handle in (1, 2):
+        puppet.own(handle, lambda *_: None)
     assert (await puppet.command("listen", 1, place, 10, False)).tag == "ok"
     assert (await puppet.command("connect", 2, place, False, False)).tag == "ok"
     yield puppet
@@ -113,7 +114,7 @@ async def test_a_puppet_leaves_though_a_handler_waits(pair: Puppet) -> None:
     pair.own("a", lambda *_: came.set())
     asked = asyncio.ensure_future(pair.command("request", 2, ["await", "a"]))
     await came.wait()
-    assert await pair.close() == 0
+    assert await pair.running.close(grace=30) == 0
     await asyncio.gather(asked, return_exceptions=True)
 
 
