@@ -15,12 +15,12 @@ from tests.bridge import conformance
 @pytest.mark.parametrize("number", conformance.SAMPLE)
 async def test_the_reference_cases_pass_through_a_bridge(number: int) -> None:
     play = conformance.plays()[number]
-    results = await conformance.run(play, jobs=8)
+    results = await conformance.run(play, mode=conformance.SAMPLE[number], jobs=8)
     absent = [result.reason for result in results if result.outcome is Outcome.ABSENT]
     if absent:
         pytest.skip(absent[0])
     assert conformance.problems(play, results) == []
-    assert sum(result.outcome is Outcome.PASSED for result in results) > 400
+    assert sum(result.outcome is Outcome.PASSED for result in results) > 200
 
 
 DEFAULT, OTHERS = conformance.plays()[0], conformance.plays()[-1]
