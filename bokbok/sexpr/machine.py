@@ -551,6 +551,8 @@ class Machine(Lexer):
     def _complete(self, value: Any) -> Any:
         """Makes the machine ready for the next datum, now that this one is complete."""
         if self.charging and self.spent > self.max_memory:
+            if type(value) is list:
+                self.enter(value, self.opened)  # what it began with can be told, as if it were open
             raise self._too_much(self.opened)
         self.items, self.kind, self.start = None, TOP, 0
         self.limit, self.fold, self.spent = self.max_depth, False, 0
