@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from tests.support.instructions import count, missing
 from tests.support.syntaxes import all_syntaxes
 
 _WHY_NOT = missing()
-pytestmark = [pytest.mark.skipif(_WHY_NOT is not None, reason=_WHY_NOT or ""), pytest.mark.timeout(900)]
+if "BOKBOK_COUNT_INSTRUCTIONS" not in os.environ:
+    _WHY_NOT = "it takes minutes: set BOKBOK_COUNT_INSTRUCTIONS=1 to count"
+pytestmark = [pytest.mark.skipif(_WHY_NOT is not None, reason=_WHY_NOT or ""), pytest.mark.timeout(3600)]
 
 _SIZES = (100, 400, 800, 1600)
 """The first one only makes what is made once."""

@@ -20,6 +20,8 @@ from bokbok.sexpr import (
     loads,
     parse,
 )
+from bokbok.sexpr.frames import BRACKETS, LIST
+from bokbok.sexpr.machine import NEED_MORE, Machine
 from tests.support.tagged import same
 
 both = pytest.mark.parametrize("dialect", [CHICKEN_4, CHICKEN_5], ids=str)
@@ -317,3 +319,12 @@ def test_a_dotted_list_is_folded_and_nested_and_skipped_like_any_other() -> None
     for bad in ("( . b)", "#(a . b)", "(a #|c|# . b)", "(a . b c)", "(a . )"):
         with pytest.raises(ReadError):
             loads(bad)
+
+
+@pytest.mark.parametrize("opening", [b"(a . ", b"[a . ", b"(a . #ci", b"(a b . #;x "])
+def test_a_list_behind_a_dot_goes_on_in_the_list_before_it_so_that_nothing_is_copied(opening: bytes) -> None:
+    machine = Machine(CHICKEN_4, 1000)
+    assert machine.run(opening * 100 + b"(b b ", 0, False) is NEED_MORE
+    assert machine.items is machine.stack[1][0]
+    lists = {id(items) for items, kind, _ in machine.stack if kind in (LIST, BRACKETS)}
+    assert len(lists) == 1

@@ -33,11 +33,10 @@ def dump():
     request(ctypes.addressof(arguments))
 {setup}
 gc.collect()
+dump()
 gc.disable()  # when it runs depends on what ran before
 for statement in json.load(sys.stdin):
-    code = compile(statement, statement[:60], "exec")
-    dump()
-    exec(code)
+    exec(statement)
     dump()
 """
 
@@ -66,7 +65,7 @@ def count(setup: str, statements: list[str], folder: Path) -> list[int]:
     )
     assert done.returncode == 0, done.stderr
     totals = []
-    for number in range(2, 2 * len(statements) + 1, 2):
+    for number in range(2, len(statements) + 2):
         found = re.search(r"^totals: (\d+)", (folder / f"out.{number}").read_text(), re.MULTILINE)
         assert found is not None
         totals.append(int(found[1]))
