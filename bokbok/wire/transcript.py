@@ -65,27 +65,39 @@ class Packet:
     Attributes:
         t: when its last byte came, as `feed` was told.
         source: who sent it.
-        start, end: where it lies in the direction's stream.
+        start: where it begins in the direction's stream.
+        raw: all its bytes there.
         title: what it is, in words.
+        data: the packet itself, without what the framing adds.
+        box: of a message's packet: the box, decoded; on an insecure connection the message.
         ranges: its bytes, all of them, in order; those that are not in the stream follow the ones they come from.
         hello: whether it is a part of the hello, or of an insecure client's announcement.
         nonce: of its box, where one travels.
         body: the message's bytes, opened if they were boxed; empty where there are none, or they could not be had.
         message: kind (see `KINDS`), ID and datum; `None` where the body is not a message, or its datum does not read.
+        cut: whether it is the beginning of a packet whose rest did not come.
         problem: what does not fit, and why; empty where all does.
     """
 
     t: float
     source: Role
     start: int
-    end: int
+    raw: bytes
     title: str
     ranges: list[Range]
+    data: bytes = b""
+    box: bytes = b""
     hello: bool = False
     nonce: bytes | None = None
     body: bytes = b""
     message: tuple[str, int, Any] | None = None
+    cut: bool = False
     problem: str = ""
+
+    @property
+    def end(self) -> int:
+        """Where it ends in the direction's stream."""
+        return self.start + len(self.raw)
 
 
 class Transcript:
@@ -344,7 +356,7 @@ class _Reading:
         stream.ended = True
         if source == "client" and self.standing == "open":
             self.standing = "foreign" if any(packet.problem for packet in found) else "closed"
-        return [*found, Packet(t, source, stream.at, stream.at, "end of file", [])]
+        return [*found, Packet(t, source, stream.at, b"", "end of file", [])]
 
     def cut(self, source: Role, t: float) -> list[Packet]:
         """See `Transcript.cut`."""
@@ -353,9 +365,8 @@ class _Reading:
         if not rest:
             return []
         if pending is None and not stream.problem:  # white space behind the last datum
-            return [Packet(t, source, at, stream.at, "separator", [Range(at, rest, "framing", "separator")])]
-        problem = stream.problem or f"cut off: {pending}"
-        return [_raw(t, source, at, rest, "bytes that are not a packet", problem)]
+            return [Packet(t, source, at, rest, "separator", [Range(at, rest, "framing", "separator")])]
+        return [_misfit(t, source, at, rest, stream.problem or f"cut off: {pending}", cut=not stream.problem)]
 
     def _packets(self, stream: _Direction, t: float) -> Iterator[Packet]:
         if stream is self._client and self._preamble and stream.at == 0 and not stream.problem:
@@ -374,7 +385,7 @@ class _Reading:
                 self.standing = "foreign"
             at = stream.at
             if rest := stream.rest():
-                yield _raw(t, stream.source, at, rest, "bytes that are not a packet", stream.problem)
+                yield _misfit(t, stream.source, at, rest, stream.problem)
 
     def _take_preamble(self, stream: _Direction, t: float) -> Packet:
         expected = self._preamble
@@ -383,13 +394,12 @@ class _Reading:
         framing = framing or self._profile.framing
         stream.split(framing, framing.splitter(self._limit))  # what it was fed begins behind the preamble now
         self._limit_hello()
-        return Packet(t, stream.source, 0, len(data), "preamble", [Range(0, data, "preamble")], hello=True)
+        return Packet(t, stream.source, 0, data, "preamble", [Range(0, data, "preamble")], hello=True)
 
     # Packets.
 
     def _explain(self, stream: _Direction, raw: bytes, data: bytes, framing: Framing, t: float) -> Packet:
-        start = stream.at - len(raw)
-        packet = Packet(t, stream.source, start, stream.at, "", [])
+        packet = Packet(t, stream.source, stream.at - len(raw), raw, "", [], data)
         pieces = _Pieces(packet, framing, raw, data)
         if stream is self._client and self._hello is not None:
             self._take_hello(packet, pieces, data)
@@ -511,6 +521,7 @@ class _Reading:
             self._misfit(stream, packet, "a packet that is not one of a message", str(error))
             pieces.name([Span("raw", 0, len(data))], note=str(error))
             return
+        packet.box = box
         spans = self._profile.packets.spans(side, data, self.secure)
         if not self.secure:
             packet.body = box
@@ -648,8 +659,9 @@ _LAYERS = {"ciphertext": "box"}
 _NOTES = {"zeros": "zero bytes before the tag"}
 
 
-def _raw(t: float, source: Role, at: int, data: bytes, title: str, problem: str) -> Packet:
-    return Packet(t, source, at, at + len(data), title, [Range(at, data, "raw", problem)], problem=problem)
+def _misfit(t: float, source: Role, at: int, data: bytes, problem: str, *, cut: bool = False) -> Packet:
+    title = "a packet that is cut off" if cut else "bytes that are not a packet"
+    return Packet(t, source, at, data, title, [Range(at, data, "raw", problem)], cut=cut, problem=problem)
 
 
 def _nonce(box: bytes, spans: list[Span]) -> bytes | None:

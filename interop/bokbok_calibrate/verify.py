@@ -1,26 +1,27 @@
 """The proof: a profile is claimed only if it explains every byte of a recording.
 
-It takes a conversation apart with a profile's own strategies and writes it again with the same keys, nonces and IDs,
-packet by packet, so that a recording of any length takes the memory of its longest packets.
+`bokbok.wire.transcript` takes a conversation apart; here it is written again with the same keys, nonces and IDs, packet
+by packet, so that a recording of any length takes the memory of its longest packets.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bokbok.errors import BokbokError, WriteError
+from bokbok.keys import Key
 from bokbok.sexpr import Dotted, Symbol
 from bokbok.wire import Profile
-from bokbok.wire.boxes import KEY_BYTES, NONCE_BYTES, BoxMaker, Counted, Sent
-from bokbok.wire.framing import Framing
+from bokbok.wire.boxes import KEY_BYTES, NONCE_BYTES, BoxMaker, Counted, Role, Sent
+from bokbok.wire.framing import Write
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.messages import ERROR, MessageCodec
+from bokbok.wire.transcript import Packet, Transcript
 from bokbok_traffic.recording import Recorded
 
 __all__ = ["Mismatch", "Proof", "Said", "prove"]
@@ -28,13 +29,11 @@ __all__ = ["Mismatch", "Proof", "Said", "prove"]
 LIMIT = 64 << 20
 """Bytes of the longest packet."""
 _DEPTH = 100_000
-_HEAD = 1 << 16
-"""Bytes in which what stands before the first packet, and a hello that is framed otherwise, must lie."""
 _MOST_SAID = 1000
 _MOST_NONCES = 200_000
 """Messages that a proof lists, and nonces that it compares."""
 
-SOURCES = ("client", "server")
+SOURCES: tuple[Role, Role] = ("client", "server")
 
 
 class Mismatch(Exception):
@@ -100,94 +99,6 @@ class _Replayed:
         return self.nonces.popleft, None
 
 
-class _Direction:
-    """One direction of a connection, read from its beginning to its end.
-
-    Attributes:
-        at: bytes that are explained.
-        cut: bytes of a last packet that was cut off.
-    """
-
-    def __init__(self, source: str, pieces: Iterator[bytes]) -> None:
-        self.source = source
-        self.at = self.cut = 0
-        self._pieces = pieces
-        self._head = bytearray()
-
-    def take(self, expected: bytes) -> bool:
-        """Whether it begins, or goes on, with some bytes, which are then explained."""
-        self._fill()
-        if not self._head.startswith(expected):
-            return False
-        self._explained(len(expected))
-        return True
-
-    def hello(self, framing: Framing, count: int) -> list[bytes]:
-        """The first packets, which another framing tells apart."""
-        self._fill()
-        data = bytes(self._head)
-        splitter = framing.splitter(LIMIT)
-        splitter.feed(data)
-        out: list[bytes] = []
-        try:
-            while len(out) < count and (packet := splitter.next()) is not None:
-                out.append(packet)
-        except BokbokError as error:
-            raise Mismatch(f"in the hello: {error}") from None
-        if len(out) < count:
-            raise Mismatch("the hello is not whole")
-        again = _written(framing.writer(), out)
-        if not data.startswith(again) or len(again) < len(data) - len(splitter.rest()):
-            raise Mismatch("the hello's framing")
-        self._explained(len(again))
-        return out
-
-    def packets(self, framing: Framing) -> Iterator[bytes]:
-        """All others; each is written again as it came before the next is looked for."""
-        splitter, write = framing.splitter(LIMIT), framing.writer()
-        raw, again = bytearray(), bytearray()
-        count = 0
-        for piece in itertools.chain([bytes(self._head)], self._pieces):
-            raw += piece
-            splitter.feed(piece)
-            while True:
-                try:
-                    packet = splitter.next()
-                except BokbokError as error:
-                    raise Mismatch(f"after {count} packets: {error}") from None
-                if packet is None:
-                    break
-                again += _written(write, [packet])
-                both = min(len(raw), len(again))
-                if raw[:both] != again[:both]:
-                    raise Mismatch(f"the {self.source}'s framing")
-                del raw[:both], again[:both]
-                self.at += both
-                count += 1
-                yield packet
-        self.cut = len(splitter.rest())
-        if again or len(raw) > self.cut:
-            raise Mismatch(f"the {self.source}'s framing")
-
-    def _fill(self) -> None:
-        while len(self._head) < _HEAD and (piece := next(self._pieces, None)) is not None:
-            self._head += piece
-
-    def _explained(self, count: int) -> None:
-        del self._head[:count]
-        self.at += count
-
-
-def _written(write: Callable[[list[bytes], bytes], None], packets: Iterable[bytes]) -> bytes:
-    out: list[bytes] = []
-    try:
-        for packet in packets:
-            write(out, packet)
-    except BokbokError as error:
-        raise Mismatch(f"a packet that this framing cannot carry: {error}") from None
-    return b"".join(out)
-
-
 def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes | None) -> Proof:
     """Take a connection apart with a profile and write it again: all of it, however long it is.
 
@@ -200,77 +111,149 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
     Raises:
         Mismatch: something is not explained.
     """
-    directions = [_Direction(source, recorded.pieces(source)) for source in SOURCES]
-    reader = _Reader(profile, user, key)
-    for direction in directions:
-        try:
-            reader.read(direction)
-        except Mismatch as problem:
-            raise Mismatch(f"{problem}, behind byte {direction.at} of the {direction.source}'s") from None
-        reader.proof.explained += direction.at
-        if recorded.whole is not None or direction.source not in recorded.more:
-            reader.proof.cut += direction.cut
-    return reader.proof
+    name = (user or b"").decode("utf-8", "surrogateescape")
+    secrets = {} if key is None else {name: Key(key)}
+    transcript = Transcript(profile, secrets, secure=key is not None, limit=LIMIT, depth=_DEPTH)
+    proof = Proof()
+    again = _Again(profile, transcript.codec, proof, user or b"", key)
+    writers = {source: _Direction(source, again) for source in SOURCES}
+    try:
+        for source in SOURCES:  # the client first: it begins with the hello
+            for piece in recorded.pieces(source):
+                for packet in transcript.feed(source, piece):
+                    writers[source].take(packet)
+            again.said(source)
+        for packet in transcript.cut():
+            writers[packet.source].take(packet)
+        for source in SOURCES:
+            writers[source].finish()
+    except _Unexplained as problem:
+        at = writers[problem.source].at
+        raise Mismatch(f"{problem}, behind byte {at} of the {problem.source}'s") from None
+    for source, direction in writers.items():
+        proof.explained += direction.at
+        if recorded.whole is not None or source not in recorded.more:
+            proof.cut += direction.cut
+    return proof
 
 
-class _Reader:
-    """Reads both directions of one connection, the client's first: it begins with the hello."""
+class _Unexplained(Mismatch):
+    def __init__(self, source: Role, problem: str) -> None:
+        super().__init__(problem)
+        self.source = source
 
-    def __init__(self, profile: Profile, user: bytes | None, key: bytes | None) -> None:
-        self.proof = Proof()
-        self._profile, self._user, self._key = profile, user or b"", key
+
+class _Direction:
+    """One direction of a connection, each packet of which is written again before the next is looked at.
+
+    Attributes:
+        at: bytes that are explained.
+        cut: bytes of a last packet that was cut off.
+    """
+
+    def __init__(self, source: Role, again: _Again) -> None:
+        self.source: Role = source
+        self.at = self.cut = 0
+        self._again = again
+        # A separator is written behind a packet and read in front of the next one, so the two may not be of one length.
+        self._raw, self._written = bytearray(), bytearray()
+
+    def take(self, packet: Packet) -> None:
+        """Write a packet of the transcript again, and compare."""
+        self._raw += packet.raw
+        if not packet.cut:
+            try:
+                self._written += self._again.write(packet)
+            except (BokbokError, Mismatch) as problem:
+                raise _Unexplained(self.source, str(problem)) from None
+        both = min(len(self._raw), len(self._written))
+        if self._raw[:both] != self._written[:both]:
+            raise _Unexplained(self.source, "the hello's framing" if packet.hello else f"the {self.source}'s framing")
+        del self._raw[:both], self._written[:both]
+        self.at += both
+        if packet.cut:
+            self.cut = len(self._raw)
+            self._raw.clear()
+
+    def finish(self) -> None:
+        """The direction is over."""
+        if self._raw or self._written:
+            raise _Unexplained(self.source, f"the {self.source}'s framing")
+
+
+class _Again:
+    """Writes a connection's packets as its peers would, with the same keys, nonces and IDs."""
+
+    def __init__(self, profile: Profile, codec: MessageCodec, proof: Proof, user: bytes, key: bytes | None) -> None:
         assert isinstance(profile.hello, TemplateHello)
-        self._hello = profile.hello
-        self._codec = profile.messages.bind(profile.dialect, _DEPTH)
+        self._profile, self._hello, self._codec, self._proof = profile, profile.hello, codec, proof
+        self._user, self._key = user, key
         self._boxes: _Boxes | None = None
+        self._packets: list[bytes] = []  # of the hello
+        self._expected = len(profile.hello.packets if key is not None else profile.hello.insecure)
+        self._write = {source: profile.framing.writer() for source in SOURCES}
+        framing = profile.hello_framing
+        self._write_hello = self._write["client"] if framing is None else framing.writer()
+        self._wraps = {source: profile.packets.wraps(source, key is not None) for source in SOURCES}
+        self._counts = dict.fromkeys(SOURCES, 0)
 
-    def read(self, direction: _Direction) -> None:
-        """One direction, to its end."""
-        source = direction.source
-        if source == "client":
-            framed = self._framed(direction)
-            packets = direction.packets(self._profile.framing)
-            self._opened(framed + list(itertools.islice(packets, self._expected - len(framed))))
-        else:
-            packets = direction.packets(self._profile.framing)
-        unwrap = self._profile.packets.unwrap(source, self._key is not None)  # type: ignore[arg-type]
-        wraps = self._profile.packets.wraps(source, self._key is not None)  # type: ignore[arg-type]
-        for number, packet in enumerate(packets, 1):
-            box = _do(unwrap, packet, source) if unwrap else packet
-            body = box if self._boxes is None else self._boxes.open(source, box)
-            kind = self._message(source, number, body)
-            again = body if self._boxes is None else self._boxes.seal(source, body)
-            wrap = wraps[kind]
-            if (again if wrap is None else wrap(again)) != packet:
-                raise Mismatch(f"the {source}'s packet {number} is written otherwise")
-        if self._boxes is not None:
-            self._boxes.sealer(source)  # the client's writes the session key's box again, whatever follows it
-            self.proof.repeated |= self._boxes.repeated
-
-    @property
-    def _expected(self) -> int:
-        return len(self._hello.packets if self._key is not None else self._hello.insecure)
-
-    def _framed(self, client: _Direction) -> list[bytes]:
-        """What stands before the first packet, and the packets of the hello that another framing tells apart."""
-        preamble = self._hello.preamble if self._key is not None else self._hello.insecure_preamble
-        if not client.take(preamble):
-            raise Mismatch("what stands before the first packet")
-        if self._profile.hello_framing is None or not self._expected:
-            return []
-        return client.hello(self._profile.hello_framing, self._profile.hello_framed or self._expected)
-
-    def _opened(self, hello: list[bytes]) -> None:
-        if len(hello) < self._expected:
+    def write(self, packet: Packet) -> bytes:
+        """The bytes that carry a packet."""
+        if packet.title == "separator":
+            return b""
+        if packet.hello:
+            return self._hello_again(packet)
+        if packet.problem and not packet.body:
+            raise Mismatch(f"{packet.title}: {packet.problem}")
+        source = packet.source
+        if source == "client" and self._expected > len(self._packets):
             raise Mismatch("the hello is not whole")
-        if self._key is not None:
-            self._boxes = _Boxes(self._profile, self._hello, hello, self._user, self._key)
-        elif tuple(hello) != self._hello.insecure:
-            raise Mismatch("the announcement of an insecure connection")
+        self._counts[source] += 1
+        number = self._counts[source]
+        if self._boxes is not None:
+            self._boxes.opened(source, packet.box)
+        kind = self._message(source, number, packet.body)
+        again = packet.body if self._boxes is None else self._boxes.seal(source, packet.body)
+        wrap = self._wraps[source][kind]
+        if (again if wrap is None else wrap(again)) != packet.data:
+            raise Mismatch(f"the {source}'s packet {number} is written otherwise")
+        return self._framed(self._write[source], packet.data)
+
+    def said(self, source: Role) -> None:
+        """All packets of a direction were written."""
+        if source == "client" and len(self._packets) < self._expected:
+            raise _Unexplained(source, "the hello is not whole")
+        if self._boxes is not None:
+            try:
+                self._boxes.sealer(source)  # the client's writes the session key's box again, whatever follows it
+            except Mismatch as problem:
+                raise _Unexplained(source, str(problem)) from None
+            self._proof.repeated |= self._boxes.repeated
+
+    def _hello_again(self, packet: Packet) -> bytes:
+        if packet.title == "preamble":
+            return self._hello.preamble if self._key is not None else self._hello.insecure_preamble
+        if packet.problem:
+            raise Mismatch(f"the hello: {packet.problem}")
+        number = len(self._packets)
+        self._packets.append(packet.data)
+        if len(self._packets) == self._expected and self._key is not None:
+            self._boxes = _Boxes(self._profile, self._hello, self._packets, self._user, self._key)
+        framed = self._profile.hello_framed or self._expected
+        return self._framed(self._write_hello if number < framed else self._write["client"], packet.data)
+
+    @staticmethod
+    def _framed(write: Write, data: bytes) -> bytes:
+        out: list[bytes] = []
+        try:
+            write(out, data)
+        except BokbokError as error:
+            raise Mismatch(f"a packet that this framing cannot carry: {error}") from None
+        return b"".join(out)
 
     def _message(self, source: str, number: int, body: bytes) -> int:
         """Of which kind a message is; it is written the same, or its datum alone is spelt otherwise."""
-        codec, proof = self._codec, self.proof
+        codec, proof = self._codec, self._proof
         try:
             kind, id, datum = codec.decode(body)
         except BokbokError as error:
@@ -324,14 +307,8 @@ class _Boxes:
         self._key = key
         self._server = nonces.start("server", _Given([]))
         self._content = self._read_hello(hello, packets, user)
-        self._client = nonces.start("client", _Given([self._server.base]))
-        self._client.base = self._server.base
-        self._openers = {
-            "client": self._server.opener(self.session, refuse_own=False),
-            "server": self._client.opener(self.session, refuse_own=False),
-        }
         self._sealers: dict[str, Callable[[bytes], bytes]] = {}
-        self._replayed = {source: _Replayed() for source in SOURCES}
+        self._replayed: dict[str, _Replayed] = {source: _Replayed() for source in SOURCES}
         self._first: dict[str, bytes] = {}
         self._seen: set[bytes] = set()
         # The nonce of the session key's box is under the user's key, but a peer that counts would use it again.
@@ -366,9 +343,8 @@ class _Boxes:
                 raise Mismatch("a packet of the hello is written otherwise")
         return content
 
-    def open(self, source: str, box: bytes) -> bytes:
-        """What is in the next box of a direction."""
-        body = _do(self._openers[source], box, source)
+    def opened(self, source: str, box: bytes) -> None:
+        """Note the next box of a direction: its nonce is used again."""
         self._first.setdefault(source, box)
         if isinstance(self._nonces, Sent):
             nonce = _travelling(box, self._nonces.place)
@@ -376,7 +352,6 @@ class _Boxes:
             if len(self._seen) < _MOST_NONCES:
                 self._seen.add(nonce)
             self._replayed[source].nonces.append(nonce)
-        return body
 
     def seal(self, source: str, body: bytes) -> bytes:
         """The same box again."""
@@ -425,10 +400,3 @@ class _Boxes:
 def _travelling(box: bytes, place: str) -> bytes:
     """The nonce that travels with a box."""
     return box[:NONCE_BYTES] if place == "front" else box[-NONCE_BYTES:]
-
-
-def _do(step: Callable[[bytes], bytes], data: bytes, source: str) -> bytes:
-    try:
-        return step(data)
-    except BokbokError as error:
-        raise Mismatch(f"a packet of the {source}'s: {error}") from None

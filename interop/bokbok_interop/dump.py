@@ -61,7 +61,7 @@ class Conversation:
         for source, count in left.items():
             if count:
                 problem = f"more than {most} packets: {count} bytes of the {source} are not explained"
-                self.packets.append(Packet(t, source, 0, 0, "the rest", [], problem=problem))  # type: ignore[arg-type]
+                self.packets.append(Packet(t, source, 0, b"", "the rest", [], problem=problem))  # type: ignore[arg-type]
         self.user = self.transcript.user
         self.session = self.transcript.session
         self.problem = next((packet.problem for packet in self.packets if packet.problem), "")
