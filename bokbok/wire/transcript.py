@@ -76,6 +76,7 @@ class Packet:
         body: the message's bytes, opened if they were boxed; empty where there are none, or they could not be had.
         message: kind (see `KINDS`), ID and datum; `None` where the body is not a message, or its datum does not read.
         cut: whether it is the beginning of a packet whose rest did not come.
+        unreadable: whether the body is a message of which the datum alone does not read.
         problem: what does not fit, and why; empty where all does.
     """
 
@@ -92,6 +93,7 @@ class Packet:
     body: bytes = b""
     message: tuple[str, int, Any] | None = None
     cut: bool = False
+    unreadable: bool = False
     problem: str = ""
 
     @property
@@ -570,6 +572,7 @@ class _Reading:
             return
         packet.title = f"{KINDS[kind]} {id}"
         if isinstance(datum, Unreadable):
+            packet.unreadable = True
             packet.problem = f"its datum does not read: {datum.problem}"
         else:
             packet.message = (KINDS[kind], id, datum)

@@ -107,6 +107,7 @@ class Result:
         seconds: how long it took.
         expected, actual: what a failed requirement wanted and got, where that can be said.
         sentence: the name of the sentence that was broken, or empty: the first that the case quotes.
+        shown: the roles of puppets whose bytes were seen, and are those of the profile under test.
         attempts: how often it was played: 2 if a puppet broke while several cells were in flight and this one
             was played again alone.
         evidence: for people: datums exchanged, logs, the annotated dump. See `report.json`.
@@ -119,6 +120,7 @@ class Result:
     expected: str = ""
     actual: str = ""
     sentence: str = ""
+    shown: frozenset[str] = frozenset()
     attempts: int = 1
     round: int = 1
     evidence: dict[str, Any] = field(default_factory=dict)

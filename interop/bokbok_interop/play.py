@@ -401,6 +401,8 @@ class Side:
         secure = self.play.secure
         user = (USER if secure else None) if user is _USE_DEFAULT else user
         passphrase = (PASSPHRASE if secure else None) if passphrase is _USE_DEFAULT else passphrase
+        if user is not None and passphrase is not None:
+            self.play.offer(user, passphrase)
         conn = Conn(self, self.puppet.new_handle())
         self.conns[conn.handle] = conn
         self.puppet.own(conn.handle, self._event, self.play.trace, self.role)
@@ -528,6 +530,7 @@ class Play:
         profile: what both speak.
         capture: every byte that went through the relay.
         trace: every datum exchanged with the puppets.
+        offered: the passphrases, right or wrong, with which a client was to say hello, each under a name of its own.
         limit: seconds that the whole case has.
         patience: seconds for what must happen by itself.
     """
@@ -558,10 +561,13 @@ class Play:
         self.problems: list[Failure] = []
         self.touched = time.monotonic()
         self.secrets: dict[str, str] = {USER: PASSPHRASE}
+        self.offered: dict[str, str] = {}
         self.relays: list[Relay] = []
         self.cleanups: list[Any] = []
         self.raw_count = 0
         self.start: Callable[[str], Awaitable[Puppet]] | None = None
+        self._raw_capture: Capture | None = None
+        self._raw_roles: set[str] = set()
         self._waiting: list[_Awaited] = []
         self._cut_short: list[tuple[float, _Awaited]] = []
         if client is not None:
@@ -581,6 +587,11 @@ class Play:
     def relay(self) -> Relay:
         """The relay of this case's first server."""
         return self.relays[0]
+
+    def offer(self, user: str, passphrase: str) -> None:
+        """A client says hello so: whoever reads the recording can open it, whatever the server makes of it."""
+        if passphrase not in self.offered.values():
+            self.offered[user if user not in self.offered else f"{user} ({len(self.offered) + 1})"] = passphrase
 
     def new_name(self) -> str:
         """A short word that no other case of this run has."""
@@ -704,6 +715,24 @@ class Play:
         side = Side(role, puppet, self)
         self.sides.append(side)
         return side
+
+    def raw_capture(self, role: str) -> Capture:
+        """What takes the bytes of a connection of which the runner is one end, in this role.
+
+        Beside a relay's it has one of its own, so that connections do not share their numbers.
+        """
+        if len(self.sides) < 2:
+            return self.capture
+        self._raw_roles.add(role)
+        self._raw_capture = self._raw_capture or Capture(self.transport, limit=MOST_RECORDED)
+        return self._raw_capture
+
+    def recorded(self) -> list[tuple[Capture, set[str]]]:
+        """Everything that was recorded, and the roles of puppets in it."""
+        roles = {side.role for side in self.sides}
+        captures = dict.fromkeys([self.capture, *(relay.capture for relay in self.relays)])
+        found = [(capture, roles) for capture in captures]
+        return found + ([(self._raw_capture, roles - self._raw_roles)] if self._raw_capture else [])
 
     def conversation(self, number: int = 1) -> Conversation:
         """What went over a connection of the first relay, taken apart; from 1."""

@@ -56,6 +56,7 @@ class Raw:
         self.reader, self.writer = reader, writer
         self.role = role
         self.number = number
+        self._capture = play.raw_capture(role)
         self.session: bytes | None = None
         self.opened_before = 0
         self.ids = 0
@@ -261,7 +262,7 @@ class Raw:
             await asyncio.wait_for(self.writer.wait_closed(), 1)
 
     def _record(self, source: str, data: bytes | None) -> None:
-        self.play.capture.add(time.monotonic() - self.play.trace.start, self.number, source, data)
+        self._capture.add(time.monotonic() - self.play.trace.start, self.number, source, data)
 
 
 async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USER, passphrase: str = PASSPHRASE) -> Raw:

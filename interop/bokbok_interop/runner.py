@@ -21,6 +21,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bokbok.sexpr import DIALECTS
+
 from .cases import Case
 from .dump import beginning, explain, render
 from .matrix import Group
@@ -28,6 +30,7 @@ from .model import RUNNER, Cell, Failure, Outcome, Result
 from .peers.base import Peer, PuppetFault, Unavailable
 from .peers.puppet import Puppet
 from .play import Play, Silent, Unsupported
+from .proof import prove
 from .spoken import Spoken
 
 __all__ = ["Observer", "Runner", "Settings"]
@@ -44,6 +47,8 @@ SILENCES = 24
 between, before the peer is given up."""
 CULPRITS = 12
 """Cells that passed just before a puppet broke, and may have broken it."""
+MUCH = 256 * 1024
+"""Bytes of a cell that are read beside the others' playing."""
 MAX_REASON = 1_000
 CANNOT = {
     "pause": "it cannot be made to stand still",
@@ -424,6 +429,7 @@ class Runner:
                     self._strikes[puppets[role].peer] = self._silences[puppets[role].peer] = 0
             result.seconds = time.monotonic() - start
             suspect = self._broken(puppets, shared, result)
+            await self._prove(play, puppets, result)
             await play.cleanup()
             if again and result.outcome is Outcome.PASSED:
                 # This case may be the one that breaks a puppet after its last answer: an answer to one more command
@@ -441,6 +447,20 @@ class Runner:
         finally:
             for puppet in puppets.values():
                 shared.users[id(puppet)] -= 1
+
+    async def _prove(self, play: Play, puppets: Mapping[str, Puppet], result: Result) -> None:
+        """Look whether the puppets spoke what the cell is credited to; whatever else came of it, it failed if not."""
+        if result.outcome not in (Outcome.PASSED, Outcome.FAILED):
+            return
+        dialects = {role: DIALECTS.get(puppet.features.dialect or "") for role, puppet in puppets.items()}
+        read = functools.partial(prove, play.recorded(), play.profile, play.offered, dialects)
+        size = sum(capture.size for capture, _ in play.recorded())
+        proof = await asyncio.to_thread(read) if size > MUCH else read()
+        result.shown = frozenset(proof.shown)
+        if proof.problem:
+            before = f"; before that: {result.reason}" if result.reason else ""
+            result.outcome, result.sentence = Outcome.FAILED, ""
+            result.reason = f"spoke another profile than it claims: {proof.problem}{before}"
 
     def _broken(self, puppets: Mapping[str, Puppet], shared: _Shared, result: Result) -> bool:
         """A puppet that is broken fails the case; returns whether it served other cases meanwhile."""

@@ -28,7 +28,7 @@ Exit status:
   0    nothing failed
   1    at least one cell failed
   2    the command line is wrong, or an output file could not be written; nothing was played
-  3    nothing failed, but nothing passed either, or a peer that was chosen by its name is absent
+  3    nothing failed, but nothing passed either, or a peer that was chosen by its name is absent or without a verdict
   4    as 0 or 3, but a report could not be written at the end
   130  interrupted; what was done until then is reported
 """
@@ -50,6 +50,8 @@ def status_of(document: Mapping[str, Any], problems: object = None, *, about: st
         return EXIT_REPORT
     given_absent = any(peer.get("absent") and peer.get("given") for peer in document["peers"])
     cells = document["cells"] if about is None else counts_for(document, about)
-    if given_absent or not any(cell["outcome"] == "passed" for cell in cells):
+    given = {peer["name"] for peer in document["peers"] if peer.get("given")}
+    unseen = any(each["peer"] in given for each in document.get("no_verdict", ()))
+    if given_absent or unseen or not any(cell["outcome"] == "passed" for cell in cells):
         return EXIT_NOTHING
     return 0

@@ -21,7 +21,7 @@ import fastjsonschema
 from bokbok import __version__
 
 from ..cases import REQUIREMENTS, Case, Requirement
-from ..model import Outcome, Result
+from ..model import RUNNER, Outcome, Result
 from .files import JOURNAL
 
 __all__ = [
@@ -73,6 +73,41 @@ def summary(outcomes: Iterable[str]) -> dict[str, int]:
     return {outcome.value: counted[outcome.value] for outcome in Outcome}
 
 
+def proof(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """How far bytes have shown that peers speak the profile: `not_shown` and `no_verdict` of a document.
+
+    Counted are the cells that were played. Those of earlier versions do not say what they have shown.
+    """
+    missing = 0
+    passed: Counter[tuple[str, str, str, str]] = Counter()
+    seen = set()
+    for cell in cells:
+        if "shown" not in cell:
+            continue
+        roles = [role for role in ("client", "server") if cell[role] != RUNNER]
+        missing += any(role not in cell["shown"] for role in roles)
+        for role in roles:
+            place = (cell[role], role, cell["transport"], cell["security"])
+            passed[place] += cell["outcome"] == Outcome.PASSED.value
+            if role in cell["shown"]:
+                seen.add(place)
+    keys = ("peer", "role", "transport", "security")
+    unseen = [place for place, count in passed.items() if count and place not in seen]
+    return {
+        "not_shown": missing,
+        "no_verdict": [dict(zip(keys, place, strict=True)) | {"cells": passed[place]} for place in unseen],
+    }
+
+
+def without_verdict(document: Mapping[str, Any]) -> list[str]:
+    """Who has no verdict, in words."""
+    return [
+        f"no verdict on {each['peer']} as {each['role']}, {each['transport']}, {each['security']}: no cell shows its "
+        f"bytes ({each['cells']} passed)"
+        for each in document.get("no_verdict", ())
+    ]
+
+
 def build(
     results: Sequence[Result],
     *,
@@ -116,6 +151,7 @@ def build(
         "planned": planned,
         "interrupted": interrupted,
         "summary": summary(cell["outcome"] for cell in cells),
+        **proof(cells),
         "peers": [dict(peer) for peer in peers],
         "cases": [describe(case) for case in cases],
         "cells": cells,
@@ -138,6 +174,8 @@ def describe_cell(result: Result) -> dict[str, Any]:
         entry |= {"expected": result.expected, "actual": result.actual}
     if result.sentence:
         entry["requirement"] = sentence(REQUIREMENTS[result.sentence])
+    if result.outcome in (Outcome.PASSED, Outcome.FAILED):
+        entry["shown"] = sorted(result.shown)
     if result.attempts > 1:
         entry["attempts"] = result.attempts
     if result.round > 1:
@@ -233,7 +271,7 @@ def load(path: Path) -> dict[str, Any]:
         expected = str(error).removeprefix(f"{error.name} ")
         raise DocumentError(f"{path}: {where or 'the document'} {expected}"[:MAX_PROBLEM]) from None
     document["summary"] = summary(cell["outcome"] for cell in document["cells"])
-    return document
+    return document | proof(document["cells"])
 
 
 @functools.cache
@@ -312,6 +350,7 @@ def merge(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         planned=sum(document["planned"] for document in documents),
         interrupted=any(document["interrupted"] for document in documents),
         summary=summary(cell["outcome"] for cell in cells.values()),
+        **proof(cells.values()),
         peers=list(peers.values()),
         cases=list(cases.values()),
         cells=list(cells.values()),

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..cases.requirements import document_texts
-from .document import DocumentError, pack
+from .document import DocumentError, pack, without_verdict
 
 __all__ = ["render"]
 
@@ -123,6 +123,7 @@ def render(document: Mapping[str, Any]) -> bytes:
         document=document,
         data=_script(data),
         evidence="\n".join(evidence),
+        without_verdict=without_verdict(document),
         took=_duration(document["seconds"]),
         documents=[_with_anchors(text) for text in document_texts()],
         css=Markup(css),

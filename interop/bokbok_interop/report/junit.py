@@ -6,6 +6,7 @@ What this module knows: which element stands for which outcome.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -48,10 +49,16 @@ def render(document: Mapping[str, Any]) -> bytes:
             test.result = [Skipped(f"{cell['outcome']}: {reason}", cell["outcome"])]
         suites[key].add_testcase(test)
     xml = JUnitXml("bokbok-interop")
+    missing = [json.dumps(each) for each in document.get("no_verdict", ())]
     for suite in suites.values():
         suite.update_statistics()  # type: ignore[no-untyped-call]
         xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
+    if suites:
+        first = next(iter(suites.values()))
+        first.add_property("not-shown", str(document.get("not_shown", 0)))
+        for each in missing:
+            first.add_property("no-verdict", _clean(each))
     out = io.BytesIO()
     xml.write(out, pretty=True)
     return out.getvalue()

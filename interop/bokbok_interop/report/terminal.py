@@ -20,7 +20,7 @@ from rich.text import Text
 from ..dump import render
 from ..model import RUNNER, Cell, Outcome, Result, is_stuck
 from ..runner import Observer
-from .document import counts_for, requirement_of, source
+from .document import counts_for, requirement_of, source, without_verdict
 from .verdicts import verdicts, warnings_of
 
 __all__ = [
@@ -282,9 +282,13 @@ def print_summary(console: Console, document: Mapping[str, Any]) -> None:
     counts = document["summary"]
     parts = [Text(f"{counts[o.value]} {o.value}", STYLES[o.value]) for o in Outcome if counts[o.value]]
     said = Text(", ").join(parts) if parts else Text("nothing was played")
+    if document.get("not_shown"):
+        said.append(f" ({document['not_shown']} not shown by bytes)")
     said.append(f" in {document['seconds']:.1f} s")
     if document["interrupted"]:
         said.append(" (interrupted)", "bold yellow")
+    for line in without_verdict(document):
+        console.print(Text(line, "bold yellow"), soft_wrap=True)
     console.print(said)
 
 

@@ -1,0 +1,147 @@
+"""Whether peers speak what a run credits them with: shown by their bytes, in each cell that has some.
+
+A transcript of the profile under test reads what the puppets wrote, up to the runner's own first fault: what it did
+wrong on purpose is the first packet of its side that does not read. Each message must be, byte for byte, what the
+profile writes for it in the dialect that the puppet states. Time is linear in the bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bokbok.errors import BokbokError
+from bokbok.sexpr import Dialect
+from bokbok.wire import Profile
+from bokbok.wire.transcript import Packet, Secrets, Transcript
+from bokbok_traffic.capture import Capture, Chunk
+
+__all__ = ["Proof", "prove"]
+
+_DEPTH = 20_000
+_SHOWN = 24
+"""Bytes of a difference that are shown."""
+
+
+@dataclass
+class Proof:
+    """What the bytes of one cell show.
+
+    Attributes:
+        shown: the roles whose bytes read as the profile.
+        problem: where a puppet wrote something else, and what; empty if none did.
+    """
+
+    shown: set[str] = field(default_factory=set)
+    problem: str = ""
+
+
+def prove(
+    recorded: Iterable[tuple[Capture, Collection[str]]],
+    profile: Profile,
+    secrets: Secrets,
+    dialects: Mapping[str, Dialect | None],
+) -> Proof:
+    """Read what puppets wrote.
+
+    Args:
+        recorded: the recordings of the cell, each with the roles that are puppets in it.
+        profile: what they are credited with.
+        secrets: whatever the runner had a client say hello with, right or wrong.
+        dialects: by role, what the puppets state.
+    """
+    proof = Proof()
+    spellers = {role: _speller(profile, dialect or profile.dialect) for role, dialect in dialects.items()}
+    for capture, roles in recorded:
+        spell = {role: speller for role, speller in spellers.items() if role in roles}
+        readers: dict[int, _Reader] = {}
+        for chunk in capture.chunks:
+            reader = readers.get(chunk.conn)
+            if reader is None:
+                reader = readers[chunk.conn] = _Reader(Transcript(profile, secrets), spell)
+            if problem := reader.take(chunk):
+                proof.problem = f"connection {chunk.conn}, {problem}"
+                return proof
+        proof.shown.update(*(reader.shown for reader in readers.values()))
+    return proof
+
+
+Spell = Callable[[str, int, Any], bytes]
+
+
+def _speller(profile: Profile, dialect: Dialect) -> Spell:
+    # Whatever a peer's own dialect does, the profile fixes how keywords are spelt.
+    dialect = dataclasses.replace(dialect, keyword_style=profile.dialect.keyword_style)
+    codec = profile.messages.bind(dialect, _DEPTH)
+    return lambda kind, id, datum: getattr(codec, kind)(id, datum)
+
+
+class _Reader:
+    """One connection."""
+
+    def __init__(self, transcript: Transcript, spell: Mapping[str, Spell]) -> None:
+        self.shown: set[str] = set()
+        self._transcript = transcript
+        self._spell = spell
+        self._numbers = {"client": 0, "server": 0}
+        self._over = False
+
+    def take(self, chunk: Chunk) -> str:
+        """Read on: what a puppet wrote otherwise, and where; empty if nothing, or behind the runner's first fault."""
+        if self._over:
+            return ""
+        source: Any = chunk.source
+        if chunk.data is not None:
+            packets = self._transcript.feed(source, chunk.data, chunk.t)
+        else:
+            packets = [] if chunk.lost else self._transcript.end(source, chunk.t)
+        for packet in packets:
+            if not packet.ranges or packet.problem.startswith("cut off"):
+                continue  # where a connection ends is nobody's format
+            self._numbers[packet.source] += 1
+            if packet.source not in self._spell:
+                self._over = bool(packet.problem)
+                if self._over:
+                    break
+            elif problem := self._problem(packet):
+                number = self._numbers[packet.source]
+                return f"packet {number} of the {packet.source}, byte {problem[0]}: {problem[1]}"
+        return ""
+
+    def _problem(self, packet: Packet) -> tuple[int, str] | None:
+        if packet.message is not None:
+            wrong = self._misspelt(packet)
+            if wrong is None:
+                self.shown.add(packet.source)
+            return wrong
+        if packet.unreadable:  # its datum alone: the message around it is one of the profile
+            self.shown.add(packet.source)
+            return None
+        if packet.hello:
+            # Whose key it opens under is for the cases: every passphrase that was given is tried.
+            if packet.problem and self._transcript.session is None:
+                return packet.start, packet.problem
+            if self._transcript.session is not None or self._transcript.secure is False:
+                self.shown.add(packet.source)
+            return None
+        closed = self._transcript.secure and self._transcript.session is None
+        if closed and all(one.layer != "raw" for one in packet.ranges):
+            return None  # a box behind a hello that did not open
+        return (packet.start, packet.problem) if packet.problem else None
+
+    def _misspelt(self, packet: Packet) -> tuple[int, str] | None:
+        assert packet.message is not None
+        kind, id, datum = packet.message
+        try:
+            expected = self._spell[packet.source](kind, id, datum)
+        except BokbokError as error:
+            return packet.start, f"its datum cannot be written in the dialect that it states: {error}"
+        body = packet.body
+        if body == expected:
+            return None
+        at = next((i for i, (a, b) in enumerate(zip(body, expected, strict=False)) if a != b), 0)
+        at = at or min(len(body), len(expected))
+        there, wanted = (data[at : at + _SHOWN] for data in (body, expected))
+        return packet.start, f"byte {at} of the message ({packet.title}) is {there!r}; the profile writes {wanted!r}"
