@@ -100,6 +100,7 @@ class Raw:
         """The packets of a hello; the session key becomes this connection's."""
         self.session = os.urandom(32) if session is None else session
         name = user if isinstance(user, bytes) else user.encode("utf-8", "surrogateescape")
+        self.play.offer(name.decode("utf-8", "surrogateescape"), passphrase)
         packets = self.profile.hello.client(name, self.session, lambda body: self.seal(body, self.key(passphrase)))
         return b"".join(self.frame(packet) for packet in packets)
 
