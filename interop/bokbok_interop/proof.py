@@ -98,7 +98,7 @@ class _Reader:
         else:
             packets = [] if chunk.lost else self._transcript.end(source, chunk.t)
         for packet in packets:
-            if not packet.ranges or packet.problem.startswith("cut off"):
+            if not packet.ranges or packet.cut:
                 continue  # where a connection ends is nobody's format
             self._numbers[packet.source] += 1
             if packet.source not in self._spell:
