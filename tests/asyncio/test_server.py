@@ -55,20 +55,25 @@ async def test_a_task_of_a_handler_may_stop_its_server_and_wait(serve: Any, conn
     assert await soon(over.wait())
 
 
+def _fail_to_serve_one(monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
+    """The next connection that is accepted cannot be set up; those after it can."""
+    loop = asyncio.get_running_loop()
+    connect_accepted_socket = loop.connect_accepted_socket
+    failures = iter([failure])
+
+    async def failing(*args: Any) -> Any:
+        for each in failures:
+            raise each
+        return await connect_accepted_socket(*args)
+
+    monkeypatch.setattr(loop, "connect_accepted_socket", failing)
+
+
 async def test_a_connection_that_cannot_be_served_disturbs_nobody(
     serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await serve()
-    loop = asyncio.get_running_loop()
-    connect_accepted_socket = loop.connect_accepted_socket
-    failures = iter([ZeroDivisionError("on purpose")])
-
-    async def failing(*args: Any) -> Any:
-        for failure in failures:
-            raise failure
-        return await connect_accepted_socket(*args)
-
-    monkeypatch.setattr(loop, "connect_accepted_socket", failing)
+    _fail_to_serve_one(monkeypatch, ZeroDivisionError("on purpose"))
     with pytest.raises(ConnectionClosed):
         await (await connect(server)).request("x")
     assert "a connection could not be served" in caplog.text
@@ -92,16 +97,7 @@ async def test_a_connection_whose_setting_up_is_cancelled_is_forgotten(
     serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await serve()
-    loop = asyncio.get_running_loop()
-    connect_accepted_socket = loop.connect_accepted_socket
-    failures = iter([asyncio.CancelledError()])
-
-    async def failing(*args: Any) -> Any:
-        for failure in failures:
-            raise failure
-        return await connect_accepted_socket(*args)
-
-    monkeypatch.setattr(loop, "connect_accepted_socket", failing)
+    _fail_to_serve_one(monkeypatch, asyncio.CancelledError())
     with pytest.raises(ConnectionClosed):
         await (await connect(server)).request("x")
     assert await (await connect(server)).request("x") == "x"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 from typing import Any
 
 import pytest
@@ -18,23 +17,8 @@ from bokbok.errors import (
     WriteError,
 )
 from bokbok.sexpr import Symbol
+from tests.support.fronts import Gates
 from tests.support.peers import SOON, USERS
-
-
-class Gates(dict[Any, threading.Event]):
-    """A handler that answers a message once its gate is open."""
-
-    def __init__(self) -> None:
-        self.arrived: queue.Queue[Any] = queue.Queue()
-
-    def __missing__(self, message: Any) -> threading.Event:
-        return self.setdefault(message, threading.Event())
-
-    def __call__(self, connection: Any, message: Any) -> Any:
-        self.arrived.put(message)
-        assert self[message].wait(SOON)
-        return message
-
 
 # Asking.
 

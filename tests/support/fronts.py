@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -21,8 +22,24 @@ import bokbok.service
 import bokbok.sync
 
 from .leaks import eventually
+from .peers import SOON
 
 HANDLERS = ("on_request", "user_to_key", "on_open", "on_close")
+
+
+class Gates(dict[Any, threading.Event]):
+    """A handler that answers a message once its gate is open."""
+
+    def __init__(self) -> None:
+        self.arrived: queue.Queue[Any] = queue.Queue()
+
+    def __missing__(self, message: Any) -> threading.Event:
+        return self.setdefault(message, threading.Event())
+
+    def __call__(self, connection: Any, message: Any) -> Any:
+        self.arrived.put(message)
+        assert self[message].wait(SOON)
+        return message
 
 
 class Threads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import signal
 import sys
 import threading
@@ -13,22 +12,8 @@ from typing import Any
 import pytest
 
 from bokbok.errors import RemoteError
+from tests.support.fronts import Gates
 from tests.support.peers import SOON
-
-
-class Gates(dict[Any, threading.Event]):
-    """A handler that answers a message once its gate is open."""
-
-    def __init__(self) -> None:
-        self.arrived: queue.Queue[Any] = queue.Queue()
-
-    def __missing__(self, message: Any) -> threading.Event:
-        return self.setdefault(message, threading.Event())
-
-    def __call__(self, connection: Any, message: Any) -> Any:
-        self.arrived.put(message)
-        assert self[message].wait(SOON)
-        return message
 
 
 @pytest.fixture

@@ -74,6 +74,30 @@ def choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:
     return chosen
 
 
+def pace_options(*, timeout: float, jobs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--timeout` and `--jobs`, with these defaults."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            default=jobs,
+            show_default=True,
+            metavar="N",
+            help="Cells played at once; most of them only wait.",
+        )(command)
+        return click.option(
+            "--timeout",
+            type=click.FloatRange(min=0.1),
+            default=timeout,
+            show_default=True,
+            metavar="SECONDS",
+            help="For one case, beside what the case itself asks for.",
+        )(command)
+
+    return decorate
+
+
 def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     out = tuple(part.strip() for name in names for part in name.split(",") if part.strip())
     for name in out:

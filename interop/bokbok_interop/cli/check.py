@@ -11,7 +11,7 @@ from ..matrix import Selection, build, diagonal
 from ..peers.known import known_peers
 from ..report import terminal
 from ..runner import Settings
-from ._choices import check_names, choose_peers, chosen_format, spoken_options
+from ._choices import check_names, choose_peers, chosen_format, pace_options, spoken_options
 from ._exit import status_of
 from ._play import execute
 from ._reports import Reports, report_options
@@ -33,17 +33,7 @@ Examples:
 @click.option("--against", default="python-asyncio", show_default=True, metavar="NAME", help="The peer that it meets.")
 @click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="Only these chapters.")
 @click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For one case, beside what the case itself asks for.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="Cells played at once."
-)
+@pace_options(timeout=10.0, jobs=32)
 @click.option(
     "--thorough",
     is_flag=True,

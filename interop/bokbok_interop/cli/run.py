@@ -12,7 +12,7 @@ from ..model import RUNNER
 from ..peers.known import KNOWN
 from ..report import terminal
 from ..runner import Settings
-from ._choices import check_names, choose_peers, chosen_format, parse_shard, spoken_options
+from ._choices import check_names, choose_peers, chosen_format, pace_options, parse_shard, spoken_options
 from ._exit import STATUSES, status_of
 from ._play import execute
 from ._reports import Reports, report_options
@@ -56,22 +56,7 @@ from ._reports import Reports, report_options
 @click.option("--about", metavar="NAME", multiple=True, help="Only cells in which this peer plays either side.")
 @click.option("--transport", "transports", type=click.Choice(TRANSPORTS), multiple=True, help="Only this transport.")
 @click.option("--security", "securities", type=click.Choice(SECURITIES), multiple=True, help="Only this security mode.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For one case, beside what the case itself asks for.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=16,
-    show_default=True,
-    metavar="N",
-    help="Cells played at once; most of them only wait.",
-)
+@pace_options(timeout=30.0, jobs=16)
 @click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Play everything N times.")
 @click.option("--until-failure", is_flag=True, help="Play everything again and again until a cell fails.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failed cell.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import bokbok.asyncio
@@ -13,30 +13,40 @@ from bokbok import service
 from .forms import start_logging
 from .puppet import Front, Puppet
 
-__all__ = ["main"]
+__all__ = ["MAX_LINE", "main", "obey_stdin"]
 
 MAX_LINE = 128 * 1024 * 1024
-"""Bytes of a command: a datum of the largest packet, every byte of it escaped."""
+"""Bytes of a line: a datum of the largest packet, every byte of it escaped."""
 
 
 async def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     return await function(*args, **options)
 
 
-async def _main() -> None:
+async def obey_stdin(obey: Callable[[bytes], Coroutine[Any, Any, None]], close: Callable[[], Awaitable[None]]) -> None:
+    """Obey each line of standard input in a task of its own, until its end.
+
+    Args:
+        obey: obeys a line.
+        close: is awaited once, at the end of standard input; what still runs then is cancelled.
+    """
     reader = asyncio.StreamReader(limit=MAX_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    puppet = Puppet(Front(bokbok.asyncio, service.async_handler(), _call, lambda serve: serve, asyncio.Event))
     tasks: set[asyncio.Task[None]] = set()
     while line := await reader.readline():
-        task = asyncio.ensure_future(puppet.obey(line))
+        task = asyncio.ensure_future(obey(line))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-    await puppet.close()
+    await close()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _main() -> None:
+    puppet = Puppet(Front(bokbok.asyncio, service.async_handler(), _call, lambda serve: serve, asyncio.Event))
+    await obey_stdin(puppet.obey, puppet.close)
 
 
 def main() -> None:

@@ -29,12 +29,11 @@ from bokbok.sexpr import CHICKEN_4, CHICKEN_5, Symbol, loads
 from bokbok.wire import Profile, get_profile
 from bokbok.wire.profile import dump_profile
 
+from .asyncio import MAX_LINE, obey_stdin
 from .forms import address_datum, parse, refusal, start_logging, users_table, write_line
 
 __all__ = ["main"]
 
-MAX_LINE = 128 * 1024 * 1024
-"""Bytes of a line: a datum of the largest packet, every byte of it escaped."""
 _HEAD = re.compile(rb"\((\d+) ([a-z]+)")
 _NOT_CLAIMED = ("profile", "hardening", "profiles")
 """Kinds of case that quote the bytes of a profile or of this library's guards: they are about a peer, not a bridge; and
@@ -214,20 +213,11 @@ async def _main(folder: str, outside: Profile, inside: Profile, command: list[st
     inner = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE
     )
-    reader = asyncio.StreamReader(limit=MAX_LINE)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     bridged = _Bridged(inner, folder, outside, inside)
-    tasks = {asyncio.ensure_future(bridged.listen_to_inner())}
+    listening = asyncio.ensure_future(bridged.listen_to_inner())
     await bridged.tell_profile()
-    while line := await reader.readline():
-        task = asyncio.ensure_future(bridged.obey(line))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await bridged.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await obey_stdin(bridged.obey, bridged.close)
+    listening.cancel()
 
 
 def main() -> None:
