@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
-from bokbok.wire.encoding import ENCODINGS
+from bokbok.wire.encoding import ENCODINGS, get_encoding
 from bokbok.wire.packets import PacketForm
 
 FORMS = [
@@ -35,6 +35,19 @@ def test_what_is_wrapped_is_unwrapped(form: PacketForm, secure: bool, body: byte
             assert (packet if unwrap is None else unwrap(packet)) == body
 
 
+@every
+@given(body=st.binary(min_size=1, max_size=50))
+def test_spans_cover_a_packet_once_and_in_order(form: PacketForm, body: bytes) -> None:
+    for role in ("client", "server"):
+        for wrap in form.wraps(role, True):  # type: ignore[arg-type]
+            packet = body if wrap is None else wrap(body)
+            spans = form.spans(role, packet, True)  # type: ignore[arg-type]
+            assert [span.start for span in spans] == [0, *(span.end for span in spans[:-1])]
+            assert spans[-1].end == len(packet)
+            (box,) = (span for span in spans if span.name == "box")
+            assert get_encoding(form.encoding).decode(packet[box.start : box.end]) == body
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("prefix", [b"", b"four"])
 @pytest.mark.parametrize("limit", [100, 1000, 65_535])
@@ -56,7 +69,7 @@ def test_what_there_is_room_for_fits(encoding: str, prefix: bytes, limit: int) -
         (FORMS[1], b"x", "a packet begins with b'x'; expected b'm'"),
         (FORMS[2], b"m", "expected b'q' or b'a' or b'e'|expected"),
         (FORMS[3], b"(box #${00}", r"expected b'\(box ' and b'\)'"),
-        (FORMS[3], b"(box x)", "no blob literal"),
+        (FORMS[3], b"(box x)", "expected blob literal at byte 0"),
         (FORMS[5], b"x", r"and b'\\n'"),
     ],
 )

@@ -1,0 +1,85 @@
+"""`bokbok.wire.framing.Datums`: a packet ends where its datum does."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+
+from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.wire.framing import Datums
+from tests.support.framing_contract import FramingContract, split, written
+
+
+class TestContract(FramingContract):
+    framings: ClassVar[list[Any]] = [
+        Datums(), Datums(b""), Datums(b" "), Datums(b"\n", "between"), Datums(b"\n", count=2),
+    ]  # fmt: skip
+
+    @staticmethod
+    def packets(framing: Any) -> st.SearchStrategy[list[bytes]]:
+        datum = st.sampled_from(
+            [b'"text"', b"(a (b) #(c))", b'"(\\")"', b"#${00ff}", b"()", b"(#\\) ; )\n)", b"(|a )|)"]
+        )
+        return st.lists(st.lists(datum, min_size=framing.count, max_size=framing.count).map(b" ".join), max_size=6)
+
+    @staticmethod
+    def packet(framing: Any, size: int) -> bytes:
+        first = b'"" ' if framing.count == 2 else b""
+        return first + b'"' + b"x" * (size - len(first) - 2) + b'"'
+
+    @staticmethod
+    def carried(framing: Any, packet: bytes) -> bytes:
+        return framing.separator + packet  # a datum ends with its last byte: what separates is taken with the next
+
+
+def test_the_bytes_are_what_the_name_says() -> None:
+    assert written(Datums(), [b"(a)"]) == b"(a)\n"
+    assert split(Datums(), b"(a)\n", [])[0] == [b"(a)"]
+
+
+def test_a_separator_may_stand_only_between_datums() -> None:
+    assert written(Datums(b"\n", "between"), [b"(a)", b"(b)"]) == b"(a)\n(b)"
+
+
+def test_it_knows_no_longest_packet() -> None:
+    assert Datums().most() is None
+
+
+@pytest.mark.parametrize("data", [b")", b"#<x>"])
+def test_what_cannot_be_a_packet_is_told(data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="bytes that do not read as a datum"):
+        split(Datums(), data, [])
+
+
+@pytest.mark.parametrize("size", [60, 200])
+@pytest.mark.parametrize("begins", [b'"', b"("])
+def test_an_endless_datum_is_refused_before_its_end(begins: bytes, size: int) -> None:
+    data = begins + b"x" * size if begins == b'"' else begins * size
+    with pytest.raises(RemoteProtocolError, match="over the limit of 50 bytes"):
+        split(Datums(), data, list(range(1, 8)), limit=50)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: Datums(b","), "separator: expected white space, or nothing; got b','"),
+        (lambda: Datums(place="before"), "place: expected one of after, between; got 'before'"),
+    ],
+)
+def test_a_framing_that_cannot_be_is_refused(make: Any, problem: str) -> None:
+    with pytest.raises(BokbokError, match=problem):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("framing", "words"),
+    [
+        (Datums(), r"one datum after another, b'\n' after"),
+        (Datums(count=2), r"one datum after another, 2 to a packet, b'\n' after"),
+    ],
+    ids=repr,
+)
+def test_it_says_in_words_what_it_is(framing: Any, words: str) -> None:
+    assert framing.words() == words
