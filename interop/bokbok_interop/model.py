@@ -5,11 +5,12 @@ What this module knows: what a result is made of, and what is told apart.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Late", "Outcome", "Result", "is_stuck"]
+__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Late", "Outcome", "Result", "by_clock", "is_stuck"]
 
 RUNNER = "runner"
 """The name of the peer that the runner itself is, where it plays a side."""
@@ -96,6 +97,15 @@ class Late(Failure):
     """A time limit that ran out, or a clock that told too much: on a busy machine it may be nobody's fault."""
 
 
+def by_clock(error: BaseException | None) -> bool:
+    """Whether an error comes from a time limit that ran out, at whatever distance."""
+    while error is not None:
+        if isinstance(error, Late | TimeoutError | asyncio.TimeoutError) or getattr(error, "kind", "") == "hung":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @dataclass
 class Result:
     """What became of one cell.
@@ -108,8 +118,8 @@ class Result:
         expected, actual: what a failed requirement wanted and got, where that can be said.
         sentence: the name of the sentence that was broken, or empty: the first that the case quotes.
         shown: the roles of puppets whose bytes were seen, and are those of the profile under test.
-        attempts: how often it was played: 2 if a puppet broke while several cells were in flight and this one
-            was played again alone.
+        attempts: how often it was played.
+        again: why it was played again, alone, or empty: the cause, and in parentheses what was measured.
         evidence: for people: datums exchanged, logs, the annotated dump. See `report.json`.
     """
 
@@ -122,5 +132,6 @@ class Result:
     sentence: str = ""
     shown: frozenset[str] = frozenset()
     attempts: int = 1
+    again: str = ""
     round: int = 1
     evidence: dict[str, Any] = field(default_factory=dict)

@@ -481,7 +481,7 @@ class Side:
                 if rest <= 0 and (until := start + seconds * await self.play.slowness()) > time.monotonic():
                     continue
                 if rest <= 0:
-                    raise Failure(
+                    raise Late(
                         f"{what} did not run",
                         expected=f"an event from the {self.role} within {seconds:.3g} s",
                         actual="none",

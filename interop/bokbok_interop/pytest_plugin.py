@@ -109,6 +109,8 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Show what was played."""
         results = _results(self.session)[self.name]
+        # A property of the test travels with its report, from the workers of pytest-xdist too.
+        self.user_properties += [(_AGAIN, (each.again, each.outcome.value)) for each in results if each.again]
         failed = [result for result in results if result.outcome.value == "failed"]
         if failed:
             raise _Failed(_explain(self.name, failed))
@@ -167,6 +169,17 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         _results(session)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was played again, and why."""
+    from .report.document import played_again
+
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    told = [v for r in reports if getattr(r, "when", "") == "call" for name, v in r.user_properties if name == _AGAIN]
+    for line in played_again(tuple(each) for each in told):
+        terminalreporter.write_line(f"bokbok-interop: {line}")
+
+
+_AGAIN = "bokbok-played-again"
 _FOLDER = pytest.StashKey[str]()
 _KEY = pytest.StashKey[dict[str, list["Result"]]]()
 

@@ -25,8 +25,9 @@ from bokbok.sexpr import DIALECTS
 
 from .cases import Case
 from .dump import beginning, explain, render
+from .machine import Machine
 from .matrix import Group
-from .model import RUNNER, Cell, Failure, Outcome, Result
+from .model import RUNNER, Cell, Failure, Outcome, Result, by_clock
 from .peers.base import Peer, PuppetFault, Unavailable
 from .peers.puppet import Puppet
 from .play import Play, Silent, Unsupported
@@ -45,6 +46,11 @@ START_STRIKES = 2
 SILENCES = 24
 """Cells in which a peer's puppets may leave a command unanswered that depends on nobody else, without one passed cell
 between, before the peer is given up."""
+BELIEVED = 2
+"""Cells of a pair that ran out of time again when they were played alone, without a passed one between, before the time
+limits of its other cells are believed."""
+BROKE = "a puppet broke while several cells used it"
+OUT_OF_TIME = "a time limit ran out while the machine was short of processor time"
 CULPRITS = 12
 """Cells that passed just before a puppet broke, and may have broken it."""
 MUCH = 256 * 1024
@@ -131,6 +137,7 @@ class _GivenUp(Exception):
 
     def __init__(self, peer: str, fault: PuppetFault) -> None:
         super().__init__(f"{peer} was given up: {fault.problem}")
+        self.__cause__ = fault
 
 
 class Runner:
@@ -140,6 +147,7 @@ class Runner:
         peers: by name.
         settings: how.
         observer: who is told.
+        machine: tells whether the machine is short of processor time.
 
     Attributes:
         absent: why a peer is not available, by name.
@@ -147,8 +155,16 @@ class Runner:
         results: so far.
     """
 
-    def __init__(self, peers: Mapping[str, Peer], settings: Settings, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        peers: Mapping[str, Peer],
+        settings: Settings,
+        observer: Observer | None = None,
+        machine: Machine | None = None,
+    ) -> None:
         self.peers = dict(peers)
+        self._machine = machine or Machine()
+        self._late: list[tuple[Group, Case, Result]] = []
         self.settings = settings
         self.observer = observer or Observer()
         self.absent: dict[str, str] = {}
@@ -178,10 +194,15 @@ class Runner:
             for index, (group, case) in enumerate((group, case) for group in groups for case in group.cases)
         }
         self.observer.planned(len(order) * (1 if self.settings.until_failure else self.settings.repeat))
+        watch = asyncio.ensure_future(self._machine.watch())
         try:
             await self._prepare(groups)
             while not self.stopping:
-                await self._round_of(groups)
+                try:
+                    await self._round_of(groups)
+                    await self._play_late_again()
+                finally:
+                    self._finish_late()
                 if self.settings.until_failure:
                     self.stopping |= any(result.outcome is Outcome.FAILED for result in self.results)
                     self.stopping |= not any(result.outcome is Outcome.PASSED for result in self.results)
@@ -189,6 +210,7 @@ class Runner:
                     self.stopping |= self._round >= self.settings.repeat
                 self._round += 1
         finally:
+            watch.cancel()
             await asyncio.shield(self._end_everything())
             self.results.sort(key=lambda result: (result.round, order[result.cell]))
         return self.results
@@ -226,6 +248,56 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    # -- cells that ran out of time on a busy machine
+
+    async def _play_late_again(self) -> None:
+        """Play each of them again while nothing else is played, before it counts."""
+        if not self._late or self.stopping:
+            return
+        self.observer.note(f"{len(self._late)} cells are played again, each alone: {OUT_OF_TIME}")
+        # What broke, or was not answered, meanwhile may have been nobody's fault either.
+        for name in [name for name, fault in self._given_up.items() if by_clock(fault)]:
+            del self._given_up[name]
+            self._strikes[name] = self._start_strikes[name] = self._silences[name] = 0
+        failed: Counter[tuple[str, str]] = Counter()
+        while self._late and not self.stopping:
+            group, case, first = self._late[0]
+            pair = (group.client, group.server)
+            if failed[pair] < BELIEVED:
+                shared = _Shared()
+                try:
+                    again = await self._cell(group, case, shared, alone=True, again=True)
+                finally:
+                    await self._retire(*shared.puppets.values())
+                again.evidence.pop("suspect", False)
+                failed[pair] = failed[pair] + 1 if again.outcome is Outcome.FAILED else 0
+                again.attempts, again.again = first.attempts + 1, first.again
+                again.seconds += first.seconds
+                first = again
+            else:
+                first.again = ""
+            del self._late[0]
+            self._finish(first)
+
+    def _finish_late(self) -> None:
+        """What was not played again counts as it is."""
+        for _, _, result in self._late:
+            result.again = ""
+            self._finish(result)
+        self._late.clear()
+
+    def _settle(self, group: Group, case: Case, result: Result) -> None:
+        """A cell has its outcome, unless it ran out of time on a busy machine: then it is played again later."""
+        if result.outcome is Outcome.FAILED and result.again.startswith(OUT_OF_TIME):
+            self._late.append((group, case, result))
+        else:
+            self._finish(result)
+
+    def _busy(self, error: BaseException, since: float) -> str:
+        """Why a cell that failed so must be played again before it counts, or empty."""
+        why = self._machine.shortage(since) if by_clock(error) else ""
+        return f"{OUT_OF_TIME} ({why})" if why else ""
+
     # -- one group
 
     async def _group(self, group: Group) -> None:
@@ -242,7 +314,7 @@ class Runner:
                     suspects.append((case, result))
                     before.update(shared.passed[-CULPRITS:])
                 else:
-                    self._finish(result)
+                    self._settle(group, case, result)
                     if result.outcome is Outcome.PASSED and not case.fresh:
                         shared.passed.append((case, result))
 
@@ -259,8 +331,9 @@ class Runner:
                     again = await self._cell(group, case, shared, alone=True, again=True)
                     again.evidence.pop("suspect", False)
                     again.attempts = 2
+                    again.again = again.again or BROKE
                     again.seconds += first.seconds
-                    self._finish(again)
+                    self._settle(group, case, again)
             if suspects and not self.stopping:
                 await self._blame(group, suspects, before, shared)
         finally:
@@ -279,13 +352,14 @@ class Runner:
         """
         cells = {first.cell for _, first in suspects}
         replayed = [r for r in self.results if r.cell in cells and r.round == self._round]
+        replayed += [r for _, _, r in self._late if r.cell in cells]
         if any(result.outcome is Outcome.FAILED for result in replayed):
             return
         for case, result in reversed(list(before.items())):
             async with self._slots:
                 again = await self._cell(group, case, shared, alone=True, again=True)
             if again.outcome is Outcome.FAILED:
-                result.outcome, result.attempts = Outcome.FAILED, 2
+                result.outcome, result.attempts, result.again = Outcome.FAILED, 2, BROKE
                 result.reason, result.expected, result.actual = again.reason, again.expected, again.actual
                 result.sentence, result.evidence = again.sentence, again.evidence
                 result.evidence.pop("suspect", False)
@@ -327,7 +401,7 @@ class Runner:
                     if name == RUNNER:
                         continue
                     if name in self._given_up:
-                        return Result(cell, Outcome.FAILED, str(_GivenUp(name, self._given_up[name])))
+                        return self._result_of(_GivenUp(name, self._given_up[name]), cell, start)
                     if alone and (not case.fresh or role in case.fresh):
                         puppet = await self._start(name, role, group.transport, alone=True)
                         own.append(puppet)
@@ -337,8 +411,10 @@ class Runner:
             except Unavailable as error:
                 return Result(cell, Outcome.ABSENT, str(error))
             except PuppetFault as fault:
-                evidence = {f"{role}_log": fault.log} if fault.log else {}
-                return Result(cell, Outcome.FAILED, str(fault), time.monotonic() - start, evidence=evidence)
+                result = self._result_of(fault, cell, start)
+                if fault.log:
+                    result.evidence[f"{role}_log"] = fault.log
+                return result
             if why := self._unsupported(case, group, {role: _Known(puppet) for role, puppet in puppets.items()}):
                 return Result(cell, Outcome.UNSUPPORTED, why)
 
@@ -350,6 +426,11 @@ class Runner:
             return await self._play(cell, case, puppets, shared, another, again=again)
         finally:
             await self._retire(*own)
+
+    def _result_of(self, error: Exception, cell: Cell, start: float) -> Result:
+        """The result of a cell of which nothing could be played."""
+        took = time.monotonic() - start
+        return Result(cell, Outcome.FAILED, str(error), took, again=self._busy(error, start))
 
     def _unsupported(self, case: Case, group: Group, peers: Mapping[str, _Known | None]) -> str:
         """Why this case cannot be played by these peers, by role, as far as they are known; empty if it can."""
@@ -407,14 +488,16 @@ class Runner:
             except Failure as failure:
                 result.outcome, result.reason = Outcome.FAILED, failure.problem
                 result.expected, result.actual, result.sentence = failure.expected, failure.actual, failure.sentence
+                result.again = self._busy(failure, start)
                 if isinstance(failure, Silent):
                     self._silent(failure.peer)
-            except asyncio.TimeoutError:
-                result.outcome = Outcome.FAILED
+            except asyncio.TimeoutError as error:
+                result.outcome, result.again = Outcome.FAILED, self._busy(error, start)
                 awaited, result.sentence = play.waited_for()
                 result.reason = f"timed out after {play.limit:g} seconds, waiting for {awaited}"
             except (PuppetFault, _GivenUp) as fault:
                 result.outcome, result.reason = Outcome.FAILED, str(fault)
+                result.again = self._busy(fault, start)
             except Unavailable as error:
                 result.outcome, result.reason = Outcome.ABSENT, str(error)
             except Exception as error:
@@ -534,11 +617,12 @@ class Runner:
             except PuppetFault as fault:
                 await self._retire(puppet)
                 self._start_strikes[name] += 1
-                fault = PuppetFault(name, "start", f"its puppet does not start: {fault.problem}")
+                cause, fault = fault, PuppetFault(name, "start", f"its puppet does not start: {fault.problem}")
+                fault.__cause__ = cause
                 fault.log = running.log.text()[-LOG_SHOWN:]
                 if self._start_strikes[name] >= START_STRIKES:
                     self._give_up(name, fault)
-                raise fault from None
+                raise fault from cause
             except BaseException:
                 await self._retire(puppet)
                 raise

@@ -34,6 +34,7 @@ __all__ = [
     "merge",
     "missing_shards",
     "pack",
+    "played_again",
     "requirement_of",
     "sentence",
     "source",
@@ -177,7 +178,7 @@ def describe_cell(result: Result) -> dict[str, Any]:
     if result.outcome in (Outcome.PASSED, Outcome.FAILED):
         entry["shown"] = sorted(result.shown)
     if result.attempts > 1:
-        entry["attempts"] = result.attempts
+        entry |= {"attempts": result.attempts, "again": result.again}
     if result.round > 1:
         entry["round"] = result.round
     if result.evidence:
@@ -228,6 +229,23 @@ def counts_for(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]
         for cell in document["cells"]
         for subject in (about.get(cell["case"], "either"),)
         if (subject != "client" and cell["server"] == name) or (subject != "server" and cell["client"] == name)
+    ]
+
+
+def played_again(cells: Iterable[tuple[str, str]]) -> list[str]:
+    """How many cells were played again, alone, what for, and how many of them passed then: one line a cause.
+
+    Args:
+        cells: of each cell, why it was played again, or empty, and its outcome.
+    """
+    causes: dict[str, Counter[str]] = {}
+    for again, outcome in cells:
+        if again:
+            causes.setdefault(again.partition(" (")[0], Counter())[outcome] += 1
+    return [
+        f"{counts.total()} cell{'s were' if counts.total() > 1 else ' was'} played again, alone: {cause}; "
+        f"{counts[Outcome.PASSED.value]} passed then"
+        for cause, counts in causes.items()
     ]
 
 

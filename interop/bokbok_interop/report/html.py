@@ -67,7 +67,7 @@ def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 raise DocumentError(f"the evidence of {cell['case']} is not base64")
             evidence.append(packed)
             index = len(evidence)
-        extra = {k: cell[k] for k in ("expected", "actual", "requirement", "attempts", "round") if cell.get(k)}
+        extra = {k: cell[k] for k in ("expected", "actual", "requirement", "attempts", "again", "round") if cell.get(k)}
         cells.append(
             [
                 names.setdefault(cell["client"], len(names)),

@@ -47,6 +47,8 @@ def render(document: Mapping[str, Any]) -> bytes:
             test.result = [failure]
         elif cell["outcome"] != "passed":
             test.result = [Skipped(f"{cell['outcome']}: {reason}", cell["outcome"])]
+        if cell.get("again"):
+            test.system_out = _clean(f"played {cell['attempts']} times, the last time alone: {cell['again']}")
         suites[key].add_testcase(test)
     xml = JUnitXml("bokbok-interop")
     missing = [json.dumps(each) for each in document.get("no_verdict", ())]

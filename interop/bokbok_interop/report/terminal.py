@@ -20,7 +20,7 @@ from rich.text import Text
 from ..dump import render
 from ..model import RUNNER, Cell, Outcome, Result, is_stuck
 from ..runner import Observer
-from .document import counts_for, requirement_of, source, without_verdict
+from .document import counts_for, played_again, requirement_of, source, without_verdict
 from .verdicts import verdicts, warnings_of
 
 __all__ = [
@@ -278,7 +278,9 @@ def _some(words: Sequence[str], most: int, separator: str = "; ") -> str:
 
 
 def print_summary(console: Console, document: Mapping[str, Any]) -> None:
-    """One line at the end."""
+    """What was played again, and one line at the end."""
+    for line in played_again((cell.get("again", ""), cell["outcome"]) for cell in document["cells"]):
+        console.print(Text(line, "yellow"), soft_wrap=True)
     counts = document["summary"]
     parts = [Text(f"{counts[o.value]} {o.value}", STYLES[o.value]) for o in Outcome if counts[o.value]]
     said = Text(", ").join(parts) if parts else Text("nothing was played")

@@ -1,0 +1,268 @@
+"""What runs out of time on a machine that is short of processor time is played again alone, and every report says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bokbok_interop import runner as runner_module
+from bokbok_interop.cases import Case
+from bokbok_interop.cli import main
+from bokbok_interop.machine import LATE, STEP, Machine
+from bokbok_interop.matrix import Group
+from bokbok_interop.model import Failure, Late, Outcome, Result, by_clock
+from bokbok_interop.peers.base import PuppetFault
+from bokbok_interop.peers.local import LocalPeer
+from bokbok_interop.play import Play
+from bokbok_interop.runner import OUT_OF_TIME, Runner, Settings
+
+from .test_runner import ANSWERS, make_case, nothing
+
+REAL = Machine.shortage
+MEASURED = "as this test says"
+MINIMAL = Path(__file__).parents[2] / "interop" / "examples" / "minimal"
+LATE_ONCE = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import puppet
+real = puppet.Puppet.do_request
+def do_request(self, *a):
+    try: os.close(os.open(sys.argv[2], os.O_CREAT | os.O_EXCL))
+    except FileExistsError: return real(self, *a)
+    time.sleep(600)
+puppet.Puppet.do_request = do_request
+puppet.main()
+"""
+"""The example, whose first request of all is not answered."""
+
+
+class Busy(Machine):
+    """A machine that is short of processor time, whatever it is."""
+
+    def shortage(self, since: float) -> str:
+        return MEASURED
+
+
+async def play(peer: LocalPeer, *cases: Case, machine: type[Machine] = Busy, **settings: Any) -> dict[str, Result]:
+    runner = Runner({peer.name: peer}, Settings(**{"timeout": 0.6, **settings}), machine=machine())
+    group = Group(peer.name, peer.name, "unix", "insecure", list(cases))
+    return {result.cell.case.removeprefix("connect."): result for result in await runner.run([group])}
+
+
+def late(times: int = 1, also: Callable[[], None] = lambda: None) -> Callable[[Play], Any]:
+    """A case that runs out of time so often, and then passes."""
+    played = 0
+
+    async def case(t: Play) -> None:
+        nonlocal played
+        played += 1
+        also()
+        if played <= times:
+            await t.client.wait_for(lambda: False, "the open handler", 0.05)
+
+    return case
+
+
+async def test_what_ran_out_of_time_is_played_again_and_passes(fake_peer: Callable[..., LocalPeer]) -> None:
+    results = await play(fake_peer(ANSWERS), make_case("late", late()), make_case("other", nothing))
+    assert (results["late"].outcome, results["late"].attempts) == (Outcome.PASSED, 2)
+    assert results["late"].again == f"{OUT_OF_TIME} ({MEASURED})"
+    assert (results["other"].attempts, results["other"].again) == (1, "")
+
+
+async def test_it_fails_if_it_runs_out_of_time_again(fake_peer: Callable[..., LocalPeer]) -> None:
+    result = (await play(fake_peer(ANSWERS), make_case("late", late(2))))["late"]
+    assert (result.outcome, result.attempts) == (Outcome.FAILED, 2)
+    assert result.reason == "the open handler did not run"
+
+
+async def test_a_machine_that_is_not_busy_is_believed_at_once(fake_peer: Callable[..., LocalPeer]) -> None:
+    result = (await play(fake_peer(ANSWERS), make_case("late", late()), machine=Machine))["late"]
+    assert (result.outcome, result.attempts, result.again) == (Outcome.FAILED, 1, "")
+
+
+async def test_a_failure_that_no_clock_told_counts_at_once(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def wrong(t: Play) -> None:
+        raise Failure("a wrong answer")
+
+    result = (await play(fake_peer(ANSWERS), make_case("wrong", wrong)))["wrong"]
+    assert (result.outcome, result.attempts) == (Outcome.FAILED, 1)
+
+
+async def test_nothing_else_is_played_beside_it(fake_peer: Callable[..., LocalPeer]) -> None:
+    running: set[str] = set()
+    beside: list[set[str]] = []
+
+    def other(name: str) -> Callable[[Play], Any]:
+        async def case(t: Play) -> None:
+            running.add(name)
+            await asyncio.sleep(0.3)
+            running.discard(name)
+
+        return case
+
+    cases = [make_case(f"other{i}", other(str(i))) for i in range(6)]
+    results = await play(
+        fake_peer(ANSWERS), make_case("late", late(1, lambda: beside.append(set(running)))), *cases, jobs=4
+    )
+    assert results["late"].outcome is Outcome.PASSED
+    assert beside[-1] == set()
+    assert {result.outcome for result in results.values()} == {Outcome.PASSED}
+
+
+async def test_a_pair_that_fails_alone_as_well_is_believed(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "BELIEVED", 2)
+    results = await play(fake_peer(ANSWERS), *(make_case(f"c{i}", late(9)) for i in range(5)))
+    assert {result.outcome for result in results.values()} == {Outcome.FAILED}
+    assert sorted(result.attempts for result in results.values()) == [1, 1, 1, 2, 2]
+    assert sum(bool(result.again) for result in results.values()) == 2
+
+
+async def test_a_peer_that_was_given_up_for_its_silence_has_another_chance(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "SILENCES", 1)
+    busy = True
+
+    async def silent_at_first(t: Play) -> None:
+        nonlocal busy
+        if busy:
+            busy = False
+            await t.client.command("key", "x", timeout=0.05)
+        await t.client.command("hello")
+
+    peer = fake_peer("""
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+""")
+    results = await play(peer, make_case("first", silent_at_first), make_case("second", silent_at_first), jobs=1)
+    assert {name: result.outcome for name, result in results.items()} == {
+        "first": Outcome.PASSED,
+        "second": Outcome.PASSED,
+    }
+    assert {result.attempts for result in results.values()} == {2}
+
+
+async def test_a_run_that_is_ended_before_it_could_be_played_again_counts_it_as_failed(
+    fake_peer: Callable[..., LocalPeer],
+) -> None:
+    async def forever(t: Play) -> None:
+        await asyncio.sleep(600)
+
+    peer = fake_peer(ANSWERS)
+    runner = Runner({peer.name: peer}, Settings(timeout=600), machine=Busy())
+    group = Group(peer.name, peer.name, "unix", "insecure", [make_case("late", late()), make_case("other", forever)])
+    task = asyncio.ensure_future(runner.run([group]))
+    while not runner._late:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(r.cell.case, r.outcome, r.attempts, r.again) for r in runner.results] == [
+        ("connect.late", Outcome.FAILED, 1, "")
+    ]
+
+
+def chained(error: BaseException, cause: BaseException) -> BaseException:
+    try:
+        raise cause
+    except BaseException:
+        try:
+            raise error from None
+        except BaseException as raised:
+            return raised
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Late("late"), True),
+        (asyncio.TimeoutError(), True),
+        (PuppetFault("peer", "hung", "did not answer"), True),
+        (chained(Failure("not closed"), asyncio.TimeoutError()), True),
+        (chained(Failure("a good neighbour is not served"), chained(Failure("nothing"), TimeoutError())), True),
+        (Failure("a wrong answer"), False),
+        (PuppetFault("peer", "crashed", "died"), False),
+        (chained(Failure("a wrong answer"), ValueError()), False),
+    ],
+)
+def test_what_a_clock_told_is_known_at_any_distance(error: BaseException, told: bool) -> None:
+    assert by_clock(error) is told
+
+
+async def measured(machine: Machine, block: float = 0.0) -> str:
+    start = time.monotonic()
+    watch = asyncio.ensure_future(machine.watch())
+    await asyncio.sleep(STEP / 2)
+    time.sleep(block)  # the loop is late: that is what is measured
+    while len(machine._measured) < 3:
+        await asyncio.sleep(STEP / 2)
+    watch.cancel()
+    return REAL(machine, start)
+
+
+async def test_a_late_event_loop_is_a_shortage() -> None:
+    assert "the runner's event loop was up to " in await measured(Machine(lambda: None), LATE + 2 * STEP)
+
+
+async def test_the_kernels_figure_is_a_shortage() -> None:
+    # A second of waiting in each second, by the kernel.
+    assert "programs waited for a processor in 100% of the time" in await measured(Machine(time.monotonic))
+
+
+async def test_a_time_of_which_nothing_was_measured_is_no_shortage() -> None:
+    machine = Machine(time.monotonic)
+    await measured(machine)
+    assert REAL(machine, time.monotonic()) == ""
+
+
+def late_once(tmp_path: Path) -> str:
+    return shlex.join([sys.executable, "-c", LATE_ONCE, str(MINIMAL), str(tmp_path / "asked")])
+
+
+def test_every_report_says_what_was_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "shortage", lambda self, since: MEASURED)
+    files = {kind: str(tmp_path / f"r.{kind}") for kind in ("json", "junit", "html")}
+    words = ["--peers", "late", "--peer", f"late={late_once(tmp_path)}", "--case", "request.echo"]
+    words += ["--transport", "unix", "--security", "insecure", "--timeout", "2"]
+    words += [word for kind, file in files.items() for word in (f"--{kind}", file)]
+    done = CliRunner().invoke(main, ["run", *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert f"1 cell was played again, alone: {OUT_OF_TIME}; 1 passed then" in done.output
+    cell = json.loads(Path(files["json"]).read_text())["cells"][0]
+    assert (cell["outcome"], cell["attempts"], cell["again"]) == ("passed", 2, f"{OUT_OF_TIME} ({MEASURED})")
+    said = ElementTree.parse(files["junit"]).findtext(".//system-out")
+    assert said == f"played 2 times, the last time alone: {OUT_OF_TIME} ({MEASURED})"
+    assert OUT_OF_TIME in Path(files["html"]).read_text()
+    merged = CliRunner().invoke(main, ["merge", files["json"], "--json", str(tmp_path / "m.json")])
+    assert f"1 cell was played again, alone: {OUT_OF_TIME}" in merged.output
+
+
+def test_the_pytest_plugin_says_what_was_played_again(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        f"from bokbok_interop.machine import Machine\nMachine.shortage = lambda self, since: {MEASURED!r}\n"
+    )
+    words = ["--bokbok-peer", late_once(tmp_path), "--bokbok-case", "request.echo", "--bokbok-timeout", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"bokbok-interop: 1 cell was played again, alone: {OUT_OF_TIME}; 1 passed then" in done.stdout
