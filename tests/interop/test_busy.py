@@ -1,4 +1,4 @@
-"""What runs out of time on a machine that is short of processor time is played again alone, and every report says so."""
+"""What runs out of time on a busy machine is played again, alone, before it counts, and every report says so."""
 
 from __future__ import annotations
 
