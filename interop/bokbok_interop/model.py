@@ -10,7 +10,18 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["RUNNER", "Cell", "Failure", "Kind", "Late", "Outcome", "Result", "by_clock", "is_stuck"]
+__all__ = [
+    "RUNNER",
+    "Cell",
+    "Failure",
+    "Kind",
+    "Late",
+    "Outcome",
+    "Result",
+    "by_clock",
+    "is_given_up",
+    "is_stuck",
+]
 
 RUNNER = "runner"
 """The name of the peer that the runner itself is, where it plays a side."""
@@ -45,7 +56,12 @@ class Kind(str, enum.Enum):
 
 def is_stuck(reason: str) -> bool:
     """Whether a cell failed since its puppet could not be played any more, or never, whatever the case is about."""
-    return " was given up: " in reason or "its puppet does not start" in reason
+    return is_given_up(reason) or "its puppet does not start" in reason
+
+
+def is_given_up(reason: str) -> bool:
+    """Whether a cell failed since its puppet was given up for what it did in others."""
+    return " was given up: " in reason and "its puppet does not start" not in reason
 
 
 @dataclass(frozen=True)

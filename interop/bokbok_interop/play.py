@@ -41,8 +41,10 @@ __all__ = [
     "Side",
     "Silent",
     "Unsupported",
+    "readable",
     "same",
     "show",
+    "written",
 ]
 
 T = TypeVar("T")
@@ -69,6 +71,8 @@ _ALONE = frozenset({"hello", "listen", "info", "close", "stop", "key", "signal"}
 """Commands that depend on nobody else: one that is not answered is the puppet's own fault."""
 _LIMITS = {**dict.fromkeys(_ALONE, 1.0), "connect": 3.0}
 """Commands with a limit of their own, in times of a case's patience: `connect` may find out that nobody is there."""
+_WITH_HANDLE = frozenset({"listen", "connect", "request", "info", "close", "stop", "wait"})
+"""Commands whose first argument is a handle."""
 _COMMANDS = {"close": "close-connection", "stop": "stop-server", "wait": "wait-stopped"}
 """The sentences that are broken when a command does not come to its end, whatever the case is about."""
 
@@ -135,15 +139,32 @@ def show(datum: Any, limit: int = 400) -> str:
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
+def readable(data: bytes) -> str:
+    """Bytes of a message as people can read them."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in data.decode("utf-8", "backslashreplace"))
+
+
+def written(*datums: Any) -> str:
+    """Datums as Scheme writes them, for people."""
+    return " ".join(show(datum) for datum in datums)
+
+
 class _Shown:
-    """A command in words, once somebody wants to read it: most are never read, and some are megabytes."""
+    """A command in words, once somebody wants to read it: most are never read, and some are megabytes.
+
+    Handles, ports and paths are not in it: they differ from cell to cell, and the same failure is the same words.
+    """
 
     def __init__(self, verb: str, arguments: Sequence[Any]) -> None:
         self._verb, self._arguments = verb, arguments
 
     def __str__(self) -> str:
-        words = (show(each, 120) if not isinstance(each, Raw) else "..." for each in self._arguments)
-        return f"({' '.join([self._verb, *words])})"
+        told = [show(each, 120) if not isinstance(each, Raw) else "..." for each in self._arguments]
+        if self._verb in ("listen", "connect"):
+            told[1] = "ADDRESS"
+        if self._verb in _WITH_HANDLE:
+            del told[0]
+        return f"({' '.join([self._verb, *told])})"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -444,7 +465,7 @@ class Side:
         elif name == "awaiting":
             self.arrived[values[0]] += 1
         else:
-            self.play.problem(f"an unknown event: {line[:200]!r}")
+            self.play.problem(f"an unknown event: {readable(line[:200])}")
         self.changed.set()
 
     def expect(self, name: str) -> None:
@@ -626,6 +647,17 @@ class Play:
         words = "; ".join(dict.fromkeys(each)) or "nothing in particular"
         sentences = {sentence for _, sentence in entries}
         return words, sentences.pop() if len(sentences) == 1 else ""
+
+    @contextlib.contextmanager
+    def trying(self, *datums: Any) -> Iterator[None]:
+        """Say of what fails in this block which of a case's many values it failed with."""
+        what = written(*datums)
+        with self.waiting(lambda: f"with {what}"):
+            try:
+                yield
+            except Failure as failure:
+                failure.problem += f", with {what}"
+                raise
 
     def need(self, *features: str) -> None:
         """Make the cell unsupported unless both puppets have these features.

@@ -22,9 +22,12 @@ from bokbok_traffic.capture import CLIENT, SERVER
 from bokbok_traffic.streams import open_stream
 
 from .model import Failure
-from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, show
+from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, readable, show
 
-__all__ = ["BadServer", "Raw", "attack", "good_server"]
+__all__ = ["DOES_NOT_OPEN", "BadServer", "Raw", "attack", "good_server"]
+
+DOES_NOT_OPEN = "does not open (another key, nonce or box? `bokbok-interop calibrate` finds out what a peer speaks)"
+"""The end of what is said of a box that was made otherwise than the profile has it."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 _LIMIT = 256 * 1024 * 1024
@@ -140,7 +143,12 @@ class Raw:
         with self.play.waiting(f"a packet from the {other}"):
             start = time.monotonic()
             while True:
-                if (packet := self._splitter.next()) is not None:
+                try:
+                    packet = self._splitter.next()
+                except BokbokError as error:
+                    problem = f"what the {other} sent is not a packet"
+                    raise Failure(problem, actual=str(error), sentence="profile.framing") from None
+                if packet is not None:
                     return packet
                 try:
                     rest = max(0.01, start + seconds - time.monotonic())
@@ -176,11 +184,18 @@ class Raw:
         packet = await self.hear_packet(seconds)
         if packet is None:
             raise Failure("the connection ended instead", expected="a message", actual=self.ended_how)
+        other = SERVER if self.role == CLIENT else CLIENT
         try:
             body = packet if self.session is None else box_opener(self.session)(packet)
+        except BokbokError as error:
+            problem = f"a packet of the {other} {DOES_NOT_OPEN}"
+            actual = f"{error}: {packet[:60].hex(' ')}"
+            raise Failure(problem, expected="a box", actual=actual, sentence="profile.boxes") from None
+        try:
             kind, number, datum = self._codec.decode(body)
         except BokbokError as error:
-            raise Failure("what came is not a message", actual=f"{error}: {packet[:60]!r}") from None
+            problem = f"what the {other} sent is not a message"
+            raise Failure(problem, actual=f"{error}: {readable(body[:200])}", sentence="profile.messages") from None
         return self._KINDS[kind], number, datum
 
     async def answer_to(self, number: int, seconds: float | None = None) -> tuple[str, Any]:
@@ -239,7 +254,7 @@ class Raw:
             packet = await self.hear_packet(seconds)
         except Failure:
             return  # nothing came, as it must be
-        how = f"{self.ended_how} within {seconds:.3g} s" if packet is None else repr(packet[:60])
+        how = f"{self.ended_how} within {seconds:.3g} s" if packet is None else readable(packet[:60])
         raise Failure(why, expected="the connection open, and nothing said", actual=how)
 
     def end(self) -> None:
@@ -356,11 +371,13 @@ async def take_hello(raw: Raw) -> None:
             if hello.receive(packet):
                 break
         except BokbokError as error:
-            raise Failure("the client's first packets are not a hello", actual=str(error)) from None
+            problem = "the client's first packets are not a hello"
+            raise Failure(problem, actual=str(error), sentence="profile.hello-key") from None
     try:
         raw.session = hello.session_key(box_opener(raw.key(PASSPHRASE)))
     except BokbokError as error:
-        raise Failure("the client's session key does not open", actual=str(error)) from None
+        problem = f"the session key in the client's hello {DOES_NOT_OPEN}"
+        raise Failure(problem, actual=str(error), sentence="profile.hello-key") from None
 
 
 async def good_server(t: Play) -> BadServer:

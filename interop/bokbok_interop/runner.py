@@ -17,7 +17,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,7 @@ class Settings:
         repeat: how often every cell is played.
         until_failure: stop at the first failed cell, and repeat until there is one.
         fail_fast: stop at the first failed cell.
+        keep_going: play the rest although the preflight failed.
         strict: play cases of kinds that a peer does not claim.
         seed: of everything random in the cases.
         spoken: the format of all peers.
@@ -86,6 +87,7 @@ class Settings:
     repeat: int = 1
     until_failure: bool = False
     fail_fast: bool = False
+    keep_going: bool = False
     strict: bool = False
     seed: int = 0
     spoken: Spoken = field(default_factory=Spoken)
@@ -153,6 +155,7 @@ class Runner:
         absent: why a peer is not available, by name.
         about: what a puppet said of itself, by peer.
         results: so far.
+        grounded: the preflight failed, and nothing else was played.
     """
 
     def __init__(
@@ -171,6 +174,7 @@ class Runner:
         self.about: dict[str, dict[str, Any]] = {}
         self.results: list[Result] = []
         self.stopping = False
+        self.grounded = False
         self._strikes: Counter[str] = Counter()
         self._start_strikes: Counter[str] = Counter()
         self._silences: Counter[str] = Counter()
@@ -183,20 +187,32 @@ class Runner:
         self._starts = asyncio.Semaphore(4)
         self._round = 1
 
-    async def run(self, groups: list[Group]) -> list[Result]:
+    async def run(self, groups: list[Group], preflight: Sequence[Group] = ()) -> list[Result]:
         """Play everything; also what `results` has when this is cancelled.
+
+        Args:
+            groups: what is played.
+            preflight: what is played first, once. Where it fails the groups are not played, unless the settings say
+                `keep_going`; then `grounded` is set.
 
         Returns:
             One result for each cell and round, in the order of the groups.
         """
         order = {
             group.cell(case): index
-            for index, (group, case) in enumerate((group, case) for group in groups for case in group.cases)
+            for index, (group, case) in enumerate(
+                (group, case) for group in (*preflight, *groups) for case in group.cases
+            )
         }
         self.observer.planned(len(order) * (1 if self.settings.until_failure else self.settings.repeat))
         watch = asyncio.ensure_future(self._machine.watch())
         try:
-            await self._prepare(groups)
+            await self._prepare([*preflight, *groups])
+            if preflight:
+                await self._round_of(preflight)
+                failed = any(result.outcome is Outcome.FAILED for result in self.results)
+                self.grounded = failed and not self.settings.keep_going
+                self.stopping |= self.grounded
             while not self.stopping:
                 try:
                     await self._round_of(groups)
@@ -231,7 +247,7 @@ class Runner:
 
         await asyncio.gather(*(one(name) for name in sorted(names)))
 
-    async def _round_of(self, groups: list[Group]) -> None:
+    async def _round_of(self, groups: Sequence[Group]) -> None:
         # More than one group at a time, since every group ends with a few cells that only wait.
         gate = asyncio.Semaphore(max(1, self.settings.jobs // 2))
 

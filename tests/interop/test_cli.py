@@ -32,7 +32,7 @@ def invoke(*words: str) -> Result:
         (["--peer", "a/b=x"], "cannot be a peer's name"),
         (["--peer", "a='unclosed"], "cannot be read"),
         (["--peers", ""], "no peer is left"),
-        (["--chapter", "nope"], "unknown name 'nope' (known: connect"),
+        (["--chapter", "nope"], "unknown name 'nope' (known: preflight"),
         (["--case", "no.such.*"], "no cell matches"),
         (["--client", "nobody"], "unknown name '"),
         (["--shard", "6/5"], "expected K/N"),

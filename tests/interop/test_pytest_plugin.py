@@ -68,7 +68,7 @@ def test_a_puppet_that_is_not_there_fails_and_is_not_skipped(tmp_path: Path) -> 
 def test_a_chapter_that_there_is_not_is_a_wrong_command_line(tmp_path: Path) -> None:
     done = run(tmp_path, "--bokbok-peer", MINIMAL, "--bokbok-chapter", "nope")
     assert done.returncode == 4
-    assert "unknown chapter 'nope' (known: connect" in done.stdout + done.stderr
+    assert "unknown chapter 'nope' (known: preflight" in done.stdout + done.stderr
 
 
 def test_without_the_option_nothing_is_added(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -130,3 +131,58 @@ def test_a_peer_without_a_dialect_is_told_that_its_bytes_were_not_compared(chang
     done = check(changed('"dialect"', '"dialekt"'), "--case", "errors.remote-*")
     assert "it states no dialect, so the bytes of its datums are not compared" in done.stdout
     assert "the feature dialekt is unknown, and ignored (did you mean dialect?)" in done.stdout.splitlines()[-3]
+
+
+# --------------------------------------------------------------------------------------------------- the preflight
+
+
+def mutant(name: str) -> str:
+    return f"{sys.executable} {MUTANTS} {name}"
+
+
+def panels(done: Check) -> list[str]:
+    """The failures that were shown, each as text."""
+    return re.findall(r"╭─ (.*?)╰─", done.stdout, re.S)
+
+
+def test_where_the_preflight_fails_that_is_the_verdict(tmp_path: Path) -> None:
+    done = check(mutant("other-key-derivation"), "--chapter", "request", "--json", str(tmp_path / "r.json"))
+    assert done.returncode == 1
+    first, *others = panels(done)
+    assert "✗ preflight.key" in first
+    assert "docs/protocol.md#profile.key" in first
+    assert any("`bokbok-interop calibrate` finds out what a peer speaks" in panel for panel in others)
+    assert "everything behind the preflight, which failed" in done.stdout
+    cells = json.loads((tmp_path / "r.json").read_bytes())["cells"]
+    assert {cell["case"].split(".")[0] for cell in cells} == {"preflight"}
+    assert {(cell["transport"], cell["security"]) for cell in cells} == {
+        (transport, security) for transport in ("tcp", "unix") for security in ("secure", "insecure")
+    }
+
+
+def test_the_chapters_are_played_after_a_failed_preflight_if_that_is_asked_for() -> None:
+    done = check(mutant("errors-as-responses"), "--case", "errors.remote-*", "--keep-going")
+    assert done.returncode == 1
+    assert "did not answer a failed request with an error" in panels(done)[0]
+    assert re.search(r"errors +│ ✗ does not conform", done.stdout)
+
+
+def test_what_was_not_looked_at_is_said_at_the_end() -> None:
+    done = check(MINIMAL, "--case", "load.*")
+    assert done.returncode == 0, done.stdout
+    end = done.stdout[done.stdout.index("not seen here") :]
+    assert "cases that --chapter or --case leaves out" in end
+    assert re.search(r"load\.long-soak.*\(--long\)", end)
+    assert "(--thorough)" in end
+
+
+# --------------------------------------------------------------------------------------------------------- panels
+
+
+def test_one_failure_of_both_directions_is_one_panel_with_the_packets_of_each() -> None:
+    done = check(mutant("flonums-of-python"), "--case", "sexpr.flonums")
+    (panel,) = panels(done)
+    assert "docs/protocol.md#profile.dialect" in panel
+    assert "(dialect chicken-4), as mine states" in panel
+    assert "mine → python-asyncio:" in panel
+    assert "python-asyncio → mine:" in panel

@@ -10,9 +10,11 @@ from typing import Any, Literal
 from ..model import Kind
 from .requirements import REQUIREMENTS, Requirement
 
-__all__ = ["CHAPTERS", "Case", "all_cases", "case", "cases"]
+__all__ = ["CHAPTERS", "PREFLIGHT", "Case", "all_cases", "case", "cases"]
 
-CHAPTERS = ("connect", "secure", "request", "sexpr", "symmetry", "errors", "lifecycle", "hostile", "load")
+PREFLIGHT = "preflight"
+"""The chapter that `check` plays before the others."""
+CHAPTERS = (PREFLIGHT, "connect", "secure", "request", "sexpr", "symmetry", "errors", "lifecycle", "hostile", "load")
 """In the order in which they are shown."""
 
 Subject = Literal["client", "server", "either"]

@@ -10,7 +10,7 @@ import asyncio
 
 from bokbok.sexpr import Symbol, dumps
 
-from ..play import Conn, Invalid, NetworkFailed, Play, RemoteFailed
+from ..play import Conn, Invalid, NetworkFailed, Play, RemoteFailed, written
 from ..raw import BadServer, Raw, attack
 from .base import case
 
@@ -22,8 +22,8 @@ async def _fails_with(t: Play, conn: Conn, datum: object, *texts: str) -> Remote
         t.check(
             text in error.message,
             "the remote error's message lacks what went wrong",
-            expected=f"a message with {text!r} in it",
-            actual=repr(error.message[:500]),
+            expected=f"a message with {written(text)} in it",
+            actual=written(error.message[:500]),
         )
     return error
 
@@ -57,7 +57,8 @@ async def message_text(t: Play) -> None:
         "  blanks around it \n ",
         "a" * 70_000,
     ):
-        await _fails_with(t, mine, ["fail", text], text)
+        with t.trying(text[:80]):
+            await _fails_with(t, mine, ["fail", text], text)
 
 
 @case("remote-error-message", "request.errors")
@@ -77,8 +78,9 @@ async def text_as_it_came(t: Play) -> None:
         asked = t.spawn(conn.request(["echo", 1]))
         _, number, _ = await bad.hear()
         await bad.say(b"(error %d %b)" % (number, dumps(text)))
-        failed = await t.fails(asked, RemoteFailed, why="a request that was answered with an error")
-        t.equal(failed.message, text, "the message of a remote error")
+        with t.trying(text):
+            failed = await t.fails(asked, RemoteFailed, why="a request that was answered with an error")
+            t.equal(failed.message, text, "the message of a remote error")
 
 
 @case("open.request-handler-errors", "remote-error-message")
@@ -180,7 +182,8 @@ async def unknown_request(t: Play) -> None:
     mine, _ = await t.pair()
     await _fails_with(t, mine, ["no-such-request", 1], "no-such-request")
     for datum in (Symbol("symbol"), 7, "text", [], (), ["echo"], ["echo", 1, 2], True, [["echo", 1]]):
-        await _fails_with(t, mine, datum)
+        with t.trying(datum):
+            await _fails_with(t, mine, datum)
     await mine.echo("and on")
 
 
@@ -199,7 +202,7 @@ async def unwritable_is_named(t: Play) -> None:
     mine, _ = await t.pair()
     error = await _fails_with(t, mine, ["unwritable"])
     t.check(
-        len(error.message) > 5, "the message names nothing", expected="the value, named", actual=repr(error.message)
+        len(error.message) > 5, "the message names nothing", expected="the value, named", actual=written(error.message)
     )
     conversation = t.conversation()
     kinds = [p.message[0] for p in conversation.packets if p.source == "server" and p.message]

@@ -73,7 +73,8 @@ async def arbitrary_sexpr(t: Play) -> None:
         array.array("d", [0.5, -1.5]),
         [Symbol("quote"), Symbol("x")],
     ):
-        await mine.echo(datum)
+        with t.trying(datum):
+            await mine.echo(datum)
 
 
 @case("request.message")
@@ -92,7 +93,8 @@ async def empty_things(t: Play) -> None:
     mine, _ = await t.pair()
     datum: Any
     for datum in ("", [], (), b"", Symbol(""), [[]], [""], ([],), array.array("B")):
-        await mine.echo(datum)
+        with t.trying(datum):
+            await mine.echo(datum)
 
 
 @case("request.message", "start.request-handler")

@@ -13,7 +13,7 @@ from bokbok.wire.hello import MAX_USERNAME
 
 from ..dump import fixed_bytes
 from ..model import Failure
-from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported
+from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported, show, written
 from ..raw import attack
 from .base import cases
 
@@ -100,7 +100,7 @@ async def almost_right_key(t: Play) -> None:
     """A passphrase that differs in its last character, in case, or by a blank is a wrong one."""
     served = await t.serve()
     for wrong in (PASSPHRASE[:-1] + "f", PASSPHRASE.title(), PASSPHRASE + " ", PASSPHRASE + "\n", ""):
-        await _refused(t, served, USER, wrong, f"a client with the passphrase {wrong!r} was served")
+        await _refused(t, served, USER, wrong, f"a client with the passphrase {written(wrong)} was served")
 
 
 @case("start.user-key-refuses", "start.user-key", subject="server")
@@ -115,7 +115,8 @@ async def denied_user(t: Play) -> None:
     """A user who is known and not allowed cannot connect."""
     served = await t.serve(users={USER: PASSPHRASE, "carol": None})
     for passphrase in (PASSPHRASE, "", "#f", "carol"):
-        await _refused(t, served, "carol", passphrase, "a user who may not connect was served")
+        with t.trying(passphrase):
+            await _refused(t, served, "carol", passphrase, "a user who may not connect was served")
 
 
 @case("start.user-key", "start.user-key-refuses", subject="server", timeout=15)
@@ -138,7 +139,7 @@ async def user_names_are_exact(t: Play) -> None:
     """user->key gets the username as the client gave it: no case is folded, nothing trimmed."""
     served = await t.serve()
     for wrong in (USER.upper(), USER + " ", " " + USER, USER[:-1], USER + "\0"):
-        await _refused(t, served, wrong, PASSPHRASE, f"the user {wrong!r} was served")
+        await _refused(t, served, wrong, PASSPHRASE, f"the user {written(wrong)} was served")
 
 
 @case("start.user-key-value", subject="server")
@@ -230,7 +231,7 @@ async def _count(t: Play, served: Served) -> int:
     conn = await t.connect(served)
     value = await conn.request(["count", "stolen"])
     if not isinstance(value, int):
-        raise Failure("a counter that is not a number", expected="a fixnum", actual=repr(value))
+        raise Failure("a counter that is not a number", expected="a fixnum", actual=show(value))
     return value
 
 
@@ -339,7 +340,8 @@ async def any_passphrase(t: Play) -> None:
     }
     served = await t.serve(users=phrases)
     for user, phrase in phrases.items():
-        await _welcome(t, served, user, phrase)
+        with t.trying(phrase):
+            await _welcome(t, served, user, phrase)
     await _refused(t, served, "long", "x" * 999, "a client with a passphrase one character shorter was served")
 
 
@@ -374,11 +376,12 @@ async def any_user_name(t: Play) -> None:
     ]
     served = await t.serve(users={name: f"passphrase of {number}" for number, name in enumerate(names)})
     for number, name in enumerate(names):
-        conn = await _welcome(t, served, name, f"passphrase of {number}")
-        opened = await served.opened()
-        t.equal(opened.user, name, "the user in the open handler")
-        t.equal((await opened.info())[0], name, "connection-user on the server")
-        t.equal((await conn.info())[0], name, "connection-user on the client")
+        with t.trying(name):
+            conn = await _welcome(t, served, name, f"passphrase of {number}")
+            opened = await served.opened()
+            t.equal(opened.user, name, "the user in the open handler")
+            t.equal((await opened.info())[0], name, "connection-user on the server")
+            t.equal((await conn.info())[0], name, "connection-user on the client")
 
 
 @case("profile.hello-user", subject="client")
@@ -404,7 +407,7 @@ async def key_derivation(t: Play) -> None:
                 break
             tried += 1
             expected = t.profile.key_derivation(phrase.encode("utf-8", "surrogateescape"))
-            t.equal(answer.values, [expected], f"the {side.role}'s key of the passphrase {phrase!r}")
+            t.equal(answer.values, [expected], f"the {side.role}'s key of the passphrase {written(phrase)}")
     if not tried:
         raise Unsupported("both peers keep their keys to themselves (`key` is unsupported)")
 
@@ -541,14 +544,14 @@ async def refused_at_the_second_packet(t: Play) -> None:
         await bad.send(name)
         hellos.append((user, bad, hello[len(name) :]))
     await asyncio.gather(
-        *(bad.stays_open(f"a hello was refused after its username, {user!r}, alone") for user, bad, _ in hellos)
+        *(bad.stays_open(f"a hello was refused after its username, {written(user)}, alone") for user, bad, _ in hellos)
     )
     for user, bad, rest in hellos:
         await bad.send(rest)
         if user == USER:
             t.equal(await bad.request(["whoami"]), user, "the user, once the whole hello was there")
         else:
-            await bad.must_end(f"the hello of {user!r} was not refused")
+            await bad.must_end(f"the hello of {written(user)} was not refused")
 
 
 @case("profile.refusal", "profile.no-reset", opponent="client")
@@ -561,7 +564,7 @@ async def refusal_is_no_reset(t: Play) -> None:
         await bad.must_end("a refused client's connection stays open")
         t.check(
             bad.ended_how == "eof",
-            f"the refusal of {user!r} was a reset",
+            f"the refusal of {written(user)} was a reset",
             expected="an end of file",
             actual=bad.ended_how,
         )

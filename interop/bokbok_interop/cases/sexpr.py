@@ -29,7 +29,7 @@ from bokbok_traffic.capture import CLIENT, SERVER
 
 from ..model import Failure
 from ..peers.puppet import DIALECTS
-from ..play import Play, Side, show
+from ..play import Play, Side, readable, show
 from ..raw import attack
 from ..vectors import load_lines
 from .base import case
@@ -165,29 +165,32 @@ async def _through(t: Play, *kinds: str) -> None:
     if not vectors:
         raise Failure(f"no vectors of the types {', '.join(kinds)}")
     mine, _ = await t.pair()
-    for start in range(0, len(vectors), BATCH):
-        batch = vectors[start : start + BATCH]
-        answer = await mine.request(["echo", [value for value, *_ in batch]])
+    batches = [vectors[start : start + BATCH] for start in range(0, len(vectors), BATCH)]
+    answers: list[Any] = []
+    try:
+        for batch in batches:
+            answers.append(await mine.request(["echo", [value for value, *_ in batch]]))
+    finally:
+        # Who wrote something wrong is to blame, whatever the other side made of it.
+        conversation = t.conversation()
+        for source, claimed, column, tag in ((CLIENT, client, 1, b"(request "), (SERVER, server, 3, b"(response ")):
+            bodies = [p.body for p in conversation.packets if p.source == source and p.body.startswith(tag)]
+            for body, batch in zip(bodies, batches, strict=False):
+                if claimed is not None:
+                    _compare(source, f"(dialect {claimed})", body, [vector[column] for vector in batch])
+    for batch, answer in zip(batches, answers, strict=True):
         if not isinstance(answer, list) or len(answer) != len(batch):
             raise Failure(
                 "an echo of a list came back as something else", expected=f"{len(batch)} values", actual=show(answer)
             )
         for (value, sent, _, _), back in zip(batch, answer, strict=True):
             if not _close(back, value):
-                raise Failure("a value came back changed", expected=f"{sent!r}", actual=show(back))
-    conversation = t.conversation()
+                raise Failure("a value came back changed", expected=readable(sent), actual=show(back))
     if conversation.problem:
         raise Failure("the conversation cannot be read", actual=conversation.problem)
-    for source, claimed, column in ((CLIENT, client, 1), (SERVER, server, 3)):
-        if claimed is None:
-            continue
-        bodies = [p.body for p in conversation.packets if p.source == source and p.message]
-        for index, body in enumerate(bodies):
-            texts = [vector[column] for vector in vectors[index * BATCH : (index + 1) * BATCH]]
-            _compare(t, source, body, texts)
 
 
-def _compare(t: Play, source: str, body: bytes, texts: list[bytes]) -> None:
+def _compare(source: str, dialect: str, body: bytes, texts: list[bytes]) -> None:
     inner = b" ".join(texts)
     if inner in body:
         return
@@ -197,12 +200,14 @@ def _compare(t: Play, source: str, body: bytes, texts: list[bytes]) -> None:
     for text in texts:
         if body[at : at + len(text)] != text:
             raise Failure(
-                f"the {source} wrote a datum otherwise than its dialect does",
-                expected=repr(text),
-                actual=repr(body[at : at + len(text) + 24]),
+                f"a datum is written otherwise than {dialect} writes it",
+                expected=readable(text),
+                actual=readable(body[at : at + len(text) + 24]),
+                sentence="profile.dialect",
             )
         at += len(text) + 1
-    raise Failure(f"the {source} wrote a list otherwise than its dialect does", actual=repr(body[:80]))
+    problem = f"a list is written otherwise than {dialect} writes it"
+    raise Failure(problem, actual=readable(body[:80]), sentence="profile.dialect")
 
 
 @case("request.message", "profile.dialect")
@@ -273,7 +278,7 @@ async def from_server(t: Play) -> None:
                 raise Failure("an echo of a list came back as something else", actual=show(answer))
             for (value, sent, _, _), back in zip(batch, answer, strict=True):
                 if not _close(back, value):
-                    raise Failure("a value came back changed", expected=repr(sent), actual=show(back))
+                    raise Failure("a value came back changed", expected=readable(sent), actual=show(back))
 
 
 @case("request.message")
@@ -339,7 +344,7 @@ async def other_spellings(t: Play) -> None:
         kind, back = await raw.answer_to(number)
         t.check(
             kind == "response" and _close(back, value),
-            f"a datum was read otherwise than CHICKEN reads it: {spelt!r}",
+            f"a datum was read otherwise than CHICKEN reads it: {readable(spelt)}",
             expected=show(value),
             actual=show(back),
         )

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -66,6 +66,7 @@ class Played:
     Attributes:
         document: its results.
         error: a fault of the suite's own that ended it, or `None`.
+        grounded: the preflight failed, so that nothing else was played.
         left: something is still being ended, which this process does not wait for.
     """
 
@@ -73,6 +74,7 @@ class Played:
         self.document: dict[str, Any] = {}
         self.error: BaseException | None = None
         self.interrupted = False
+        self.grounded = False
         self.left = False
 
     def leave(self, status: int) -> None:
@@ -115,9 +117,9 @@ def _watching(task: asyncio.Future[Any], played: Played, over: asyncio.Event) ->
             loop.remove_signal_handler(number)
 
 
-async def _play(runner: Runner, groups: list[Group], played: Played) -> None:
+async def _play(runner: Runner, groups: list[Group], preflight: Sequence[Group], played: Played) -> None:
     """Play until the end or a signal."""
-    task = asyncio.ensure_future(runner.run(groups))
+    task = asyncio.ensure_future(runner.run(groups, preflight))
     over = asyncio.Event()
     waiting = asyncio.ensure_future(over.wait())
     with _watching(task, played, over):
@@ -128,14 +130,14 @@ async def _play(runner: Runner, groups: list[Group], played: Played) -> None:
         played.error = task.exception()
 
 
-def _run(runner: Runner, groups: list[Group], played: Played) -> None:
+def _run(runner: Runner, groups: list[Group], preflight: Sequence[Group], played: Played) -> None:
     """As `asyncio.run`, which would wait for what is left."""
     loop = asyncio.new_event_loop()
     threads = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="bokbok-interop")
     loop.set_default_executor(threads)
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_play(runner, groups, played))
+        loop.run_until_complete(_play(runner, groups, preflight, played))
         if not played.left:
             loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
@@ -154,8 +156,9 @@ def execute(
     *,
     quiet: bool = False,
     shard_text: str = "",
+    preflight: Sequence[Group] = (),
 ) -> Played:
-    """Play, and write the reports.
+    """Play, and write the reports; the preflight, if there is one, comes first.
 
     Raises:
         click.UsageError: the journal cannot be written.
@@ -169,7 +172,9 @@ def execute(
     else:
         watcher = contextlib.nullcontext(terminal.PlainProgress(screen))
     started, begin = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
-    cases = select_cases(all_cases(), selection)
+    played_first = {case for group in preflight for case in group.cases}
+    wanted = select_cases(all_cases(), selection)
+    cases = [case for case in all_cases() if case in played_first or case in wanted]
     runner = Runner(peers, settings)
     played = Played()
 
@@ -183,7 +188,7 @@ def execute(
             command=sys.argv[1:],
             profile=settings.spoken.profile.name,
             seed=settings.seed,
-            planned=sum(len(group.cases) for group in groups),
+            planned=sum(len(group.cases) for group in (*preflight, *groups)),
             interrupted=played.interrupted or played.error is not None,
             shard=shard_text,
         )
@@ -193,7 +198,7 @@ def execute(
     journal = reports.begin(header)
     with watcher as shown:
         runner.observer = _Both(journal, shown)
-        _run(runner, groups, played)
+        _run(runner, groups, preflight, played)
     if played.left:
         for run in hand_over():
             click.echo(
@@ -201,6 +206,7 @@ def execute(
                 f"if it stays there: bokbok-interop clean --run {run}",
                 err=True,
             )
+    played.grounded = runner.grounded
     played.document = document(runner.results)
     reports.write(played.document)
     return played

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from bokbok.wire import Profile
 
-from ..cases import CHAPTERS, all_cases
-from ..matrix import Selection, build, diagonal
+from ..cases import CHAPTERS, PREFLIGHT, all_cases
+from ..matrix import Selection, build, diagonal, select_cases
 from ..peers.known import known_peers
 from ..report import terminal
+from ..report.document import counts_for
 from ..runner import Settings
 from ._choices import check_names, choose_peers, chosen_format, pace_options, spoken_options
 from ._exit import status_of
@@ -40,6 +45,8 @@ Examples:
     help="Every case over both transports in both security modes, not only over TCP secure and Unix insecure: twice "
     "as long.",
 )
+@click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
+@click.option("--keep-going", is_flag=True, help="Play the chapters although the preflight failed.")
 @click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
 @spoken_options
@@ -54,6 +61,8 @@ def check(
     timeout: float,
     jobs: int,
     thorough: bool,
+    long: bool,
+    keep_going: bool,
     strict: bool,
     seed: int,
     profile: Profile,
@@ -65,30 +74,54 @@ def check(
 ) -> None:
     """One peer, yours, against one of ours: a verdict for each chapter, in under a minute.
 
-    COMMAND starts your puppet (or docker:IMAGE). It plays client and server against our own peer, and meets the
-    runner as a hostile client and a hostile server, over TCP in secure mode and over Unix sockets in insecure mode.
+    COMMAND starts your puppet (or docker:IMAGE). A preflight looks first whether it can be talked to at all, over each
+    transport and in each mode; where that fails, the chapters are not played. Then it plays client and server against
+    our own peer, and meets the runner as a hostile client and a hostile server, over TCP in secure mode and over Unix
+    sockets in insecure mode.
     """
     if against not in known_peers():
         raise click.UsageError(f"--against: no peer is called {against!r}; known: {', '.join(known_peers())}")
     chosen = choose_peers(against, [f"{name}={command}"])
     if against == name:
         raise click.UsageError("--name and --against are the same")
-    selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), about=(name,))
-    groups = [
-        group
-        for group in build(list(chosen), all_cases(), selection)
-        # Itself against itself tells nothing that the others do not.
-        if (group.client, group.server) != (name, name)
-    ]
+    selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), about=(name,), long=long)
+    # Itself against itself tells nothing that the others do not.
+    preflight = build([name], [case for case in all_cases() if case.chapter == PREFLIGHT], Selection())
+    preflight = [group for group in preflight if (group.client, group.server) != (name, name)]
+    groups = build(list(chosen), [case for case in all_cases() if case.chapter != PREFLIGHT], selection)
+    groups = [group for group in groups if (group.client, group.server) != (name, name)]
     if not thorough:
         groups = diagonal(groups)
-    if not groups:
+    if not groups and selection.chapters != (PREFLIGHT,):
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
-    spoken = chosen_format(profile, {group.security for group in groups}, guards_off)
-    settings = Settings(timeout=timeout, jobs=jobs, strict=strict, seed=seed, spoken=spoken)
+    spoken = chosen_format(profile, {group.security for group in preflight}, guards_off)
+    settings = Settings(timeout=timeout, jobs=jobs, keep_going=keep_going, strict=strict, seed=seed, spoken=spoken)
     reports = Reports(json_file, junit_file, html_file)
-    played = execute(chosen, groups, selection, settings, reports, quiet=quiet)
+    played = execute(chosen, groups, selection, settings, reports, quiet=quiet, preflight=preflight)
     terminal.print_failures(reports.screen, played.document)
     terminal.print_verdicts(reports.screen, played.document, name)
+    unseen = _unseen(played.document, name, selection, thorough=thorough, grounded=played.grounded)
+    terminal.print_unseen(reports.screen, unseen)
     reports.tell()
     played.leave(status_of(played.document, reports.problems, about=name))
+
+
+def _unseen(
+    document: Mapping[str, Any], name: str, selection: Selection, *, thorough: bool, grounded: bool
+) -> list[str]:
+    """What this check did not look at, and what would: one line each."""
+    if grounded:
+        return ["everything behind the preflight, which failed: it is the verdict (--keep-going plays the rest)"]
+    lines = []
+    chosen = [case for case in all_cases() if case.chapter != PREFLIGHT]
+    wanted = select_cases(chosen, selection)
+    left = [case for case in chosen if not case.long and case not in wanted]
+    if left:
+        lines.append(f"{len(left)} cases that --chapter or --case leaves out")
+    if long := [case.id for case in chosen if case.long and not selection.long]:
+        lines.append(f"{', '.join(long)}: they take minutes (--long)")
+    if not thorough:
+        lines.append("TCP in insecure mode and Unix sockets in secure mode, where the preflight alone was (--thorough)")
+    reasons = Counter(c["reason"] for c in counts_for(document, name) if c["outcome"] in ("unsupported", "absent"))
+    lines += [f"{count} cells: {reason}" for reason, count in reasons.most_common()]
+    return lines

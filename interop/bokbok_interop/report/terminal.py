@@ -19,7 +19,9 @@ from rich.text import Text
 
 from ..dump import render
 from ..model import RUNNER, Cell, Outcome, Result, is_stuck
+from ..play import readable
 from ..runner import Observer
+from .causes import Cells, directions, failures, packets_that_matter
 from .document import counts_for, played_again, requirement_of, source, without_verdict
 from .verdicts import verdicts, warnings_of
 
@@ -31,18 +33,23 @@ __all__ = [
     "print_matrix",
     "print_results",
     "print_summary",
+    "print_unseen",
     "print_verdicts",
 ]
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "absent": "dim"}
 MOST_SAID = 6
 """Failed cells that are told while the run goes on, of those that fail for the same reason."""
-MOST_ALIKE = 3
-"""Failed cases beside a first one that are shown each for itself, though the reason is the same."""
 MOST_REASONS = 3
 """Reasons why cells of one chapter were not played that the terminal shows."""
 LAST_LOG = 6
 """Lines of a log that are shown of a puppet that broke."""
+SHORT_LOG = 2
+"""Lines that are shown of others."""
+MOST_DIRECTIONS = 2
+"""Ordered pairs of which one failure shows the packets."""
+MOST_TEXT = 160
+"""Characters of a packet that are shown."""
 LAST_PACKETS = 4
 """Packets of a failed conversation that the terminal shows."""
 
@@ -202,37 +209,20 @@ def print_warnings(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def print_failures(console: Console, document: Mapping[str, Any], limit: int = 25) -> None:
-    """What failed: the requirement, expected and actual, the last packets.
-
-    The same failure is shown once: of one case in several cells, and of several cases where they all failed at the
-    same sentence, or for a reason that has nothing to do with them, as a puppet that does not start.
-    """
+    """What failed, the same failure once: the requirement, expected and actual, the packets that matter, the logs."""
     cases = {case["id"]: case for case in document["cases"]}
-    order = {case_id: index for index, case_id in enumerate(cases)}
-    failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
-    failed.sort(key=lambda cell: order.get(cell["case"], len(order)))
-    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in failed:
-        alike.setdefault((cell["reason"], cell.get("requirement", {}).get("name", "")), []).append(cell)
-    panels = []
-    for (_, sentence), cells in alike.items():
-        by_case: dict[str, list[Mapping[str, Any]]] = {}
-        for cell in cells:
-            by_case.setdefault(cell["case"], []).append(cell)
-        if len(by_case) > (1 if sentence else 1 + MOST_ALIKE):
-            panels.append(_failure(list(by_case), cells, cases))
-        else:
-            panels += [_failure([case_id], mine, cases) for case_id, mine in by_case.items()]
-    for panel in panels[:limit]:
-        console.print(panel)
-    if len(panels) > limit:
-        console.print(f"... and {len(panels) - limit} more kinds of failure: see the JSON or HTML report")
+    features = {peer["name"]: peer.get("puppet", {}).get("features", ()) for peer in document["peers"]}
+    found = failures(document)
+    for cells in found[:limit]:
+        console.print(_failure(cells, cases, features))
+    if len(found) > limit:
+        console.print(f"... and {len(found) - limit} more kinds of failure: see the JSON or HTML report")
 
 
-def _failure(
-    case_ids: Sequence[str], cells: Sequence[Mapping[str, Any]], cases: Mapping[str, Mapping[str, Any]]
-) -> Panel:
-    first = next((cell for cell in cells if cell.get("evidence")), cells[0])
+def _failure(cells: Cells, cases: Mapping[str, Mapping[str, Any]], features: Mapping[str, Sequence[str]]) -> Panel:
+    shown = directions(cells)
+    first = shown[0] if shown else cells[0]
+    case_ids = list(dict.fromkeys(cell["case"] for cell in cells))
     broken = is_stuck(first["reason"])
     lines = [Text(first["reason"], "bold")]
     requirement = requirement_of(first, cases)
@@ -242,23 +232,40 @@ def _failure(
     for key, label in (("expected", "expected     "), ("actual", "actual       ")):
         if first.get(key):
             lines.append(Text.assemble((label, "cyan"), first[key]))
+    if requirement is not None and requirement["name"] == "profile.dialect":
+        for name in dict.fromkeys((first["client"], first["server"])):
+            if stated := [feature for feature in features.get(name, ()) if feature.startswith("(dialect ")]:
+                lines.append(Text.assemble(("dialect      ", "cyan"), f"{stated[0]}, as {name} states"))
     lines.append(Text.assemble(("cells        ", "cyan"), _some(_where(cells), 4)))
     if len(case_ids) > 1:
         lines.append(Text.assemble(("cases        ", "cyan"), _some(case_ids, 8, ", ")))
-    evidence = first.get("evidence", {})
-    for packet in evidence.get("packets", [])[-LAST_PACKETS:]:
-        shown = [r for r in packet["ranges"] if r["layer"] in ("opened", "message", "raw", "hello")]
-        data = bytes.fromhex(shown[-1]["hex"])[:160].decode("utf-8", "backslashreplace") if shown else ""
-        problem = f"  ! {packet['problem']}" if packet["problem"] else ""
-        said = f"  {data!r}" if data else ""
-        lines.append(Text(f"  {packet['t']:8.4f} s  {packet['from']:>6}: {packet['title']}{said}{problem}", "dim"))
-    if broken or "packets" not in evidence:
-        for role in ("client", "server"):
-            for line in evidence.get(f"{role}_log", "").strip().splitlines()[-LAST_LOG:]:
-                lines.append(Text(f"  log of the {role}: {line}", "dim"))
+    for cell in shown[:MOST_DIRECTIONS]:
+        lines += _evidence(cell, title=len(shown) > 1, log=LAST_LOG if broken else SHORT_LOG)
     more = len(case_ids) - 1
     title = f"✗ {case_ids[0]}" + (f" and {more} more case{'s' if more > 1 else ''}" if more else "")
     return Panel(Group(*lines), title=Text(title, "bold red"), title_align="left", border_style="red")
+
+
+def _evidence(cell: Mapping[str, Any], *, title: bool, log: int) -> list[Text]:
+    """The packets of one cell that matter, and the ends of the puppets' logs."""
+    evidence = cell["evidence"]
+    lines = [Text(f"  {cell['client']} → {cell['server']}:")] if title else []
+    for packet in packets_that_matter(evidence.get("packets", ()), LAST_PACKETS):
+        problem = f"  ! {packet['problem']}" if packet["problem"] else ""
+        said = f"  {_said(packet)}".rstrip()
+        lines.append(Text(f"  {packet['t']:8.4f} s  {packet['from']:>6}: {packet['title']}{said}{problem}", "dim"))
+    for role in ("client", "server"):
+        for line in evidence.get(f"{role}_log", "").strip().splitlines()[-log:]:
+            lines.append(Text(f"  log of {cell[role]}: {line}", "dim"))
+    return lines
+
+
+def _said(packet: Mapping[str, Any]) -> str:
+    """What a packet says, as Scheme writes it; the bytes of one that does not open."""
+    if packet.get("text"):
+        return readable(packet["text"][:MOST_TEXT].encode("utf-8", "backslashreplace"))
+    shown = [r for r in packet["ranges"] if r["layer"] in ("opened", "message", "raw", "hello")]
+    return readable(bytes.fromhex(shown[-1]["hex"])[:MOST_TEXT]) if shown else ""
 
 
 def _where(cells: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -330,6 +337,12 @@ def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> 
         )
     print_warnings(console, document)
     print_summary(console, document)
+
+
+def print_unseen(console: Console, lines: Sequence[str]) -> None:
+    """What `check` did not look at."""
+    for number, line in enumerate(lines):
+        console.print(Text(f"{'             ' if number else 'not seen here'} {line}", "dim"), soft_wrap=True)
 
 
 LAYERS = {

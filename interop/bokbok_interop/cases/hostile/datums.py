@@ -7,7 +7,7 @@ import contextlib
 from bokbok.sexpr import MAX_DIGITS
 from bokbok.wire import DEFAULT_LIMITS
 
-from ...play import NetworkFailed, Play, Refused, RemoteFailed, show
+from ...play import NetworkFailed, Play, Refused, RemoteFailed, readable, show
 from ...raw import attack
 from .neighbours import (
     at_client,
@@ -41,7 +41,7 @@ async def _unreadable_requests(t: Play) -> None:
             kind, value = await bad.answer_to(number)
             t.check(
                 kind == "error" and isinstance(value, str),
-                f"a request whose datum does not read was not answered with an error: {datum[:30]!r}",
+                f"a request whose datum does not read was not answered with an error: {readable(datum[:30])}",
                 expected=f'(error {number} "message")',
                 actual=f"({kind} {number} {show(value, 100)})",
             )
@@ -54,7 +54,7 @@ async def _unreadable_answers(t: Play) -> None:
         for datum in UNREADABLE:
             asked = t.spawn(conn.request(["echo", 1]))
             await bad.say(b"(response %d %b)" % (await victim.asks(bad), datum))
-            await t.fails(asked, RemoteFailed, why=f"an answer that does not read: {datum[:30]!r}")
+            await t.fails(asked, RemoteFailed, why=f"an answer that does not read: {readable(datum[:30])}")
         asked = t.spawn(conn.request(["echo", 1]))
         await bad.say(f"(response {await victim.asks(bad)} 5)")
         t.equal(await asked, 5, "a good answer after some that do not read")

@@ -7,7 +7,7 @@ import asyncio
 from bokbok.wire import DEFAULT_LIMITS
 from bokbok.wire.hello import MAX_USERNAME
 
-from ...play import PASSPHRASE, USER, Play, Served
+from ...play import PASSPHRASE, USER, Play, Served, readable
 from ...raw import Raw, attack
 from .neighbours import (
     at_server,
@@ -24,7 +24,7 @@ async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) ->
     if bad.session is not None:
         await bad.say(b'(request 0 ("count" "%b"))' % name.encode())
     rest = await bad.must_end(f"{what} was not refused")
-    t.check(not rest, f"{what} was answered", expected="nothing", actual=repr(rest[:1]))
+    t.check(not rest, f"{what} was answered", expected="nothing", actual=readable(b"".join(rest[:1])))
     await t.server.settle()
     t.check(len(served.connections) == bad.opened_before, f"the open handler ran for {what}")
     t.equal(await count_runs(t, served, name), 0, f"how often a handler ran after {what}")
@@ -96,7 +96,7 @@ async def hello_strange_names(t: Play) -> None:
             b"x" * MAX_USERNAME,
         ):
             bad = await attack(t, served, hello=False)
-            await _refused(t, served, bad, bad.hello(name), f"an unknown user named {name[:20]!r}")
+            await _refused(t, served, bad, bad.hello(name), f"an unknown user named {readable(name[:20])}")
 
 
 @at_server("guards.survives", "profile.hello-user", security="secure")
@@ -106,7 +106,7 @@ async def log_is_clean(t: Play) -> None:
     async with attacked_server(t) as served:
         for name in (b"eve\nFAKE LOG LINE", b"\x1b[2Jcleared"):
             bad = await attack(t, served, hello=False)
-            await _refused(t, served, bad, bad.hello(name), f"an unknown user named {name!r}")
+            await _refused(t, served, bad, bad.hello(name), f"an unknown user named {readable(name)}")
     await t.server.settle()
     log = t.server.puppet.running.log.text(mark)
     t.check("\nFAKE LOG LINE" not in log, "a username made a line of its own in the log", actual=log[-300:])
@@ -176,5 +176,5 @@ async def insecure_request_at_secure_server(t: Play) -> None:
         bad = await attack(t, served, hello=False)
         await bad.send(bad.frame(b'(request 0 ("count" "%b"))' % name.encode()))
         rest = await bad.must_end("a secure server keeps an insecure client", DEFAULT_LIMITS.hello_timeout + 8)
-        t.check(not rest, "a secure server answered an insecure client", actual=repr(rest[:1]))
+        t.check(not rest, "a secure server answered an insecure client", actual=readable(b"".join(rest[:1])))
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a client without a key")

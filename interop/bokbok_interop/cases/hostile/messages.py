@@ -7,7 +7,7 @@ import random
 
 from bokbok.wire import DEFAULT_LIMITS
 
-from ...play import NetworkFailed, Play, same, show
+from ...play import NetworkFailed, Play, readable, same, show
 from ...raw import attack
 from .neighbours import (
     at_client,
@@ -115,7 +115,12 @@ async def first_datum(t: Play) -> None:
             bad = await attack(t, served)
             await bad.say(b"(request 0 (%b)) (request 1 (%b%b))" % (counts, second, counts))
             rest = await bad.must_end("two messages in one packet, the first of which reads, left the connection open")
-            t.check(not rest, "one of two messages in a packet was answered", expected="nothing", actual=repr(rest[:1]))
+            t.check(
+                not rest,
+                "one of two messages in a packet was answered",
+                expected="nothing",
+                actual=readable(b"".join(rest[:1])),
+            )
         bad = await attack(t, served)
         await bad.say(b"(request 0 #<x>) (request 1 (%b))" % counts)
         kind, value = await bad.answer_to(0)
@@ -216,13 +221,13 @@ async def _is_understood(t: Play) -> None:
             kind, value = await bad.answer_to(number)
             t.check(
                 kind == "response" and same(value, [1, 2]),
-                f"a request that is written otherwise was not understood: {request!r}",
+                f"a request that is written otherwise was not understood: {readable(request)}",
                 expected=f"(response {number} (1 2))",
                 actual=f"({kind} {number} {show(value)})",
             )
             asked = t.spawn(conn.request(["echo", 1]))
             await bad.say(answer := _written(way, b"response", await victim.asks(bad), datum))
-            t.equal(await asked, [1, 2], f"an answer that is written otherwise: {answer!r}")
+            t.equal(await asked, [1, 2], f"an answer that is written otherwise: {readable(answer)}")
 
 
 @at_server("profile.reads-like-chicken")
@@ -256,7 +261,7 @@ async def garbage(t: Play) -> None:
             bad = await attack(t, served, hello=False)
             await bad.send(data)
             bad.end()
-            await bad.must_end(f"garbage did not end the connection: {data[:20]!r}")
+            await bad.must_end(f"garbage did not end the connection: {readable(data[:20])}")
 
 
 @at_server("profile.protocol-error")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from ...model import Failure
-from ...play import PASSPHRASE, PATIENCE, USER, Conn, NetworkFailed, Play, Served, Side, same, show
+from ...play import PASSPHRASE, PATIENCE, USER, Conn, NetworkFailed, Play, Served, Side, readable, same, show
 from ...raw import BadServer, Raw, attack, good_server
 from ..base import cases
 
@@ -177,7 +177,7 @@ def says(*bodies: bytes) -> list[Attack]:
     """Attacks with one message each; `%N` in it stands for the ID of the victim's request that waits."""
 
     def attack(body: bytes) -> Attack:
-        return repr(body[:80]), lambda bad, number: bad.say(body.replace(b"%N", str(number).encode()))
+        return readable(body[:80]), lambda bad, number: bad.say(body.replace(b"%N", str(number).encode()))
 
     return [attack(body) for body in bodies]
 
@@ -190,4 +190,4 @@ def sends(data: bytes, *, end: bool = False) -> Attack:
         if end:
             bad.end()
 
-    return repr(data[:20]) + (" and the end" if end else ""), act
+    return readable(data[:20]) + (" and the end" if end else ""), act

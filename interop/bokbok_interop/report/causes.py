@@ -1,0 +1,90 @@
+"""Failures that are one failure, and the order in which they explain one another: the likeliest cause first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..cases import PREFLIGHT
+from ..model import is_given_up
+
+__all__ = ["Cells", "directions", "failures", "packets_that_matter"]
+
+Cells = Sequence[Mapping[str, Any]]
+
+MOST_ALIKE = 3
+"""Failed cases beside a first one that are shown each for itself, though the reason is the same."""
+_BEFORE = 3
+"""Packets that are shown before the one that matters."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def failures(document: Mapping[str, Any]) -> list[Cells]:
+    """The failed cells, those of one failure together.
+
+    It is one failure if it is of one case in several cells, and of several cases where they all failed at the same
+    sentence for the same reason, or for a reason that has nothing to do with them, as a puppet that does not start.
+    Numbers are not looked at. First comes the preflight, in its order; then what fails in most cells, and of those what
+    is earliest in a conversation; last what follows from a puppet that was given up for a failure above.
+    """
+    order = {case["id"]: index for index, case in enumerate(document["cases"])}
+    failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
+    failed.sort(key=lambda cell: order.get(cell["case"], len(order)))
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in failed:
+        reason = _NUMBER.sub("#", cell["reason"])
+        alike.setdefault((reason, cell.get("requirement", {}).get("name", "")), []).append(cell)
+    found: list[list[Mapping[str, Any]]] = []
+    for (_, sentence), cells in alike.items():
+        by_case: dict[str, list[Mapping[str, Any]]] = {}
+        for cell in cells:
+            by_case.setdefault(cell["case"], []).append(cell)
+        found += [cells] if len(by_case) > (1 if sentence else 1 + MOST_ALIKE) else by_case.values()
+
+    def rank(cells: Cells) -> tuple[Any, ...]:
+        first = order.get(cells[0]["case"], len(order))
+        if cells[0]["case"].startswith(f"{PREFLIGHT}."):
+            return (0, first)
+        return (2 if is_given_up(cells[0]["reason"]) else 1, -len(cells), min(map(_length, cells)), first)
+
+    return sorted(found, key=rank)
+
+
+def _length(cell: Mapping[str, Any]) -> int:
+    """How far a conversation had come when its cell failed."""
+    evidence = cell.get("evidence", {})
+    return len(evidence.get("packets", ())) or len(evidence.get("datums", ())) or 1 << 30
+
+
+def directions(cells: Cells) -> Cells:
+    """Of each ordered pair the first cell that has evidence: one peer may fail as client, and as server."""
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for cell in cells:
+        if cell.get("evidence"):
+            found.setdefault((cell["client"], cell["server"]), cell)
+    return list(found.values())
+
+
+def packets_that_matter(packets: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[str, Any]]:
+    """Of a conversation's packets those that a person wants to see: up to the one with a problem, or else the last.
+
+    A connection that only ended says nothing: it is left out, if there is another.
+    """
+    speaking = {packet["conn"] for packet in packets if _says(packet)}
+    mine = [packet for packet in packets if packet["conn"] in speaking] or packets
+    odd = next((i for i, p in enumerate(mine) if p["problem"] and not p["problem"].startswith("cut off")), None)
+    if odd is not None:
+        conn = mine[odd]["conn"]
+        before = [packet for packet in mine[:odd] if packet["conn"] == conn][-_BEFORE:]
+        after = [packet for packet in mine[odd + 1 :] if packet["conn"] == conn]
+        return [*before, mine[odd], *after][:most]
+    if not mine:
+        return []
+    last = next((packet["conn"] for packet in reversed(mine) if _says(packet)), mine[-1]["conn"])
+    # An end is said only beside what was said before it.
+    return [packet for packet in mine if packet["conn"] == last and (_says(packet) or len(mine) <= most)][-most:]
+
+
+def _says(packet: Mapping[str, Any]) -> bool:
+    return bool(packet["ranges"] or packet["problem"])
