@@ -23,6 +23,7 @@ Public are this module and the following; what is underscored is nobody else's:
 | `bokbok.wire.hello` | how a secure connection begins; templates |
 | `bokbok.wire.messages` | the form of requests and answers |
 | `bokbok.wire.encoding` | the forms in which bytes stand in a packet |
+| `bokbok.wire.transcript` | the passive reader: a conversation's bytes to packets with named ranges |
 """
 
 from ._connection import Connection, State, check_cryptography

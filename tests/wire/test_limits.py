@@ -14,6 +14,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert dataclasses.asdict(DEFAULT_LIMITS) == {
         "packet": 16 * 1024 * 1024,
         "depth": 10_000,
+        "message_memory": 64 * 1024 * 1024,
         "running": 1024,
         "waiting": 4096,
         "hello_timeout": 10.0,
@@ -24,7 +25,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["packet", "depth", "running", "connections", "hello_timeout", "send_timeout", "unsent"]
+    "name", ["packet", "depth", "message_memory", "running", "connections", "hello_timeout", "send_timeout", "unsent"]
 )
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_a_limit_is_above_0(name: str, value: Any) -> None:
