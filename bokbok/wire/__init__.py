@@ -39,7 +39,7 @@ from ._events import (
     RequestUnreadable,
     ResponseReceived,
 )
-from ._guards import DEFAULT_GUARDS, BrokenCryptographyWarning, Guards, HelloMemory
+from ._guards import DEFAULT_GUARDS, DEFAULT_WINDOW, BrokenCryptographyWarning, Guards, HelloMemory
 from ._limits import DEFAULT_LIMITS, Limits
 from .boxes import BOX_OVERHEAD
 from .profile import INFERRED_1, Profile, ProfileLike, get_profile, load_profile, passphrase_to_key, register
@@ -48,6 +48,7 @@ __all__ = [
     "BOX_OVERHEAD",
     "DEFAULT_GUARDS",
     "DEFAULT_LIMITS",
+    "DEFAULT_WINDOW",
     "INFERRED_1",
     "AnswerUnreadable",
     "BrokenCryptographyWarning",

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DEFAULT_GUARDS", "BrokenCryptographyWarning", "Guards", "HelloMemory", "RequestWindow"]
+__all__ = ["DEFAULT_GUARDS", "DEFAULT_WINDOW", "BrokenCryptographyWarning", "Guards", "HelloMemory", "RequestWindow"]
 
 
 class BrokenCryptographyWarning(UserWarning):

@@ -60,20 +60,12 @@ class Limits:
     connections: int = DEFAULT_CONNECTIONS
 
     def __post_init__(self) -> None:
-        for name in (
-            "packet",
-            "depth",
-            "message_memory",
-            "running",
-            "connections",
-            "hello_timeout",
-            "send_timeout",
-            "unsent",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"limit {name}: expected a number above 0, got {getattr(self, name)!r}")
-        if self.waiting < 0:
-            raise ValueError(f"limit waiting: expected a number from 0 up, got {self.waiting!r}")
+        for name, value in vars(self).items():
+            if name == "waiting":  # none may have to wait
+                if value < 0:
+                    raise ValueError(f"limit waiting: expected a number from 0 up, got {value!r}")
+            elif not value > 0:
+                raise ValueError(f"limit {name}: expected a number above 0, got {value!r}")
 
 
 DEFAULT_LIMITS = Limits()

@@ -100,25 +100,25 @@ async def _digits(t: Play) -> None:
 
 @at_server("profile.limit-depth")
 async def depth_limit(t: Play) -> None:
-    """A datum of 10,000 levels is read, the message's own list not counted; one of 10,001 fails alone."""
+    """A datum as deep as the limit is read, the message's own list not counted; one a level deeper fails alone."""
     await _depth(t)
 
 
 @at_client("profile.limit-depth")
 async def server_depth_limit(t: Play) -> None:
-    """A client reads a datum of 10,000 levels from a server; one of 10,001 fails alone."""
+    """A client reads a datum as deep as the limit from a server; one a level deeper fails alone."""
     await _depth(t)
 
 
 @at_server("profile.limit-digits")
 async def digits_limit(t: Play) -> None:
-    """A whole number of 4,300 digits is read; one of 4,301 fails alone."""
+    """A whole number of as many digits as the limit is read; one with a digit more fails alone."""
     await _digits(t)
 
 
 @at_client("profile.limit-digits")
 async def server_digits_limit(t: Play) -> None:
-    """A client reads a whole number of 4,300 digits from a server; one of 4,301 fails alone."""
+    """A client reads a whole number of as many digits as the limit; one with a digit more fails alone."""
     await _digits(t)
 
 

@@ -194,13 +194,13 @@ async def _running_limit(t: Play) -> None:
 
 @at_server("profile.limit-running", transport="unix", fresh=("server",), timeout=30)
 async def running_limit(t: Play) -> None:
-    """Of one connection 1,024 handlers of a server run at once; the next request waits for one of them."""
+    """A connection of a server runs as many handlers at once as the limit says; the next request waits for one."""
     await _running_limit(t)
 
 
 @at_client("profile.limit-running", transport="unix", fresh=("client",), timeout=30)
 async def server_fills_handlers(t: Play) -> None:
-    """Of one connection 1,024 handlers of a client run at once; the next request waits for one of them."""
+    """A connection of a client runs as many handlers at once as the limit says; the next request waits for one."""
     await _running_limit(t)
 
 
@@ -225,13 +225,13 @@ async def _waiting_limit(t: Play) -> None:
 
 @at_server("profile.limit-waiting", "profile.limits", transport="unix", fresh=("server",), timeout=40)
 async def waiting_limit(t: Play) -> None:
-    """Of one connection 4,096 requests wait for a handler of a server; the next one is answered with an error."""
+    """As many requests wait for a handler of a server as the limit says; the next one is answered with an error."""
     await _waiting_limit(t)
 
 
 @at_client("profile.limit-waiting", "profile.limits", transport="unix", fresh=("client",), timeout=40)
 async def server_fills_the_queue(t: Play) -> None:
-    """Of one connection 4,096 requests wait for a handler of a client; the next one is answered with an error."""
+    """As many requests wait for a handler of a client as the limit says; the next one is answered with an error."""
     await _waiting_limit(t)
 
 
@@ -311,7 +311,7 @@ async def stop_with_a_queue(t: Play) -> None:
 
 
 async def _slow_reader(t: Play) -> None:
-    count, text = 4, "x" * (15 * 1024 * 1024)
+    count, text = 4, "x" * (DEFAULT_LIMITS.packet - 1024 * 1024)
     async with attacked(t) as victim:
         _, bad = await victim.meet()
         async with t.beside(_ask_all(bad, [["echo", text]] * count)) as (asking,):

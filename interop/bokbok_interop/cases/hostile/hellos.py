@@ -131,7 +131,7 @@ async def hello_withheld(t: Play) -> None:
 
 @at_server("guards.hello-timeout", security="secure", timeout=25)
 async def hello_drip_fed(t: Play) -> None:
-    """A hello of a byte a second is shown out as a whole: each byte does not buy another ten seconds."""
+    """A hello of a byte a second is refused as a whole: each byte does not buy the time limit again."""
     async with attacked_server(t) as served:
         bad = await attack(t, served, hello=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bokbok.sexpr import dumps
+from bokbok.wire import DEFAULT_WINDOW
 
 from ...play import PASSPHRASE, USER, Play
 from ...raw import attack
@@ -230,19 +231,20 @@ async def server_uses_unreadable_id(t: Play) -> None:
 
 @at_server("guards.window", "guards.request-id")
 async def window_edge(t: Play) -> None:
-    """After ID 1,023 the ID 0 is still new; after ID 1,024 it counts as used."""
+    """The last ID of a window leaves the first one new; the ID behind the window makes it count as used."""
     async with attacked_server(t) as served:
         for base in (0, 5_000_000):
+            behind = base + DEFAULT_WINDOW
             bad = await attack(t, served)
-            for number in (base + 1_023, base, base + 1_022, base + 1):
+            for number in (behind - 1, base, behind - 2, base + 1):
                 await bad.say(b'(request %d ("echo" %d))' % (number, number))
                 t.equal(list(await bad.answer_to(number)), ["response", number], f"the answer to ID {number}")
             bad = await attack(t, served)
-            await bad.say(b'(request %d ("echo" 1))' % (base + 1_024))
-            t.equal(list(await bad.answer_to(base + 1_024)), ["response", 1], f"the answer to ID {base + 1_024}")
+            await bad.say(b'(request %d ("echo" 1))' % behind)
+            t.equal(list(await bad.answer_to(behind)), ["response", 1], f"the answer to ID {behind}")
             await bad.say(b'(request %d ("echo" 1))' % base)
-            rest = await bad.must_end(f"after ID {base + 1_024} the ID {base} did not end the connection")
-            t.check(not rest, f"after ID {base + 1_024} the ID {base} was served")
+            rest = await bad.must_end(f"after ID {behind} the ID {base} did not end the connection")
+            t.check(not rest, f"after ID {behind} the ID {base} was served")
 
 
 @at_server("guards.request-id", "profile.ids")
