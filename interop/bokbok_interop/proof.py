@@ -18,6 +18,8 @@ from bokbok.wire import Profile
 from bokbok.wire.transcript import Packet, Secrets, Transcript
 from bokbok_traffic.capture import Capture, Chunk
 
+from .play import readable
+
 __all__ = ["Proof", "prove"]
 
 _DEPTH = 20_000
@@ -32,10 +34,12 @@ class Proof:
     Attributes:
         shown: the roles whose bytes read as the profile.
         problem: where a puppet wrote something else, and what; empty if none did.
+        sentence: the name of the sentence that says how it is written.
     """
 
     shown: set[str] = field(default_factory=set)
     problem: str = ""
+    sentence: str = ""
 
 
 def prove(
@@ -62,7 +66,7 @@ def prove(
             if reader is None:
                 reader = readers[chunk.conn] = _Reader(Transcript(profile, secrets), spell)
             if problem := reader.take(chunk):
-                proof.problem = f"connection {chunk.conn}, {problem}"
+                proof.problem, proof.sentence = f"connection {chunk.conn}, {problem}", reader.sentence
                 return proof
         proof.shown.update(*(reader.shown for reader in readers.values()))
     return proof
@@ -87,6 +91,7 @@ class _Reader:
         self._spell = spell
         self._numbers = {"client": 0, "server": 0}
         self._over = False
+        self.sentence = ""
 
     def take(self, chunk: Chunk) -> str:
         """Read on: what a puppet wrote otherwise, and where; empty if nothing, or behind the runner's first fault."""
@@ -112,6 +117,7 @@ class _Reader:
 
     def _problem(self, packet: Packet) -> tuple[int, str] | None:
         if packet.message is not None:
+            self.sentence = "profile.dialect"
             wrong = self._misspelt(packet)
             if wrong is None:
                 self.shown.add(packet.source)
@@ -121,6 +127,7 @@ class _Reader:
             return None
         if packet.hello:
             # Whose key it opens under is for the cases: every passphrase that was given is tried.
+            self.sentence = "profile.hello-key"
             if packet.problem and self._transcript.session is None:
                 return packet.start, packet.problem
             if self._transcript.session is not None or self._transcript.secure is False:
@@ -129,6 +136,7 @@ class _Reader:
         closed = self._transcript.secure and self._transcript.session is None
         if closed and all(one.layer != "raw" for one in packet.ranges):
             return None  # a box behind a hello that did not open
+        self.sentence = "profile.messages" if self._transcript.session is None else "profile.boxes"
         return (packet.start, packet.problem) if packet.problem else None
 
     def _misspelt(self, packet: Packet) -> tuple[int, str] | None:
@@ -144,4 +152,7 @@ class _Reader:
         at = next((i for i, (a, b) in enumerate(zip(body, expected, strict=False)) if a != b), 0)
         at = at or min(len(body), len(expected))
         there, wanted = (data[at : at + _SHOWN] for data in (body, expected))
-        return packet.start, f"byte {at} of the message ({packet.title}) is {there!r}; the profile writes {wanted!r}"
+        return (
+            packet.start,
+            f"byte {at} of the message ({packet.title}) is {readable(there)}; the profile writes {readable(wanted)}",
+        )

@@ -209,16 +209,12 @@ class Runner:
         try:
             await self._prepare([*preflight, *groups])
             if preflight:
-                await self._round_of(preflight)
+                await self._played_round(preflight)
                 failed = any(result.outcome is Outcome.FAILED for result in self.results)
                 self.grounded = failed and not self.settings.keep_going
                 self.stopping |= self.grounded
             while not self.stopping:
-                try:
-                    await self._round_of(groups)
-                    await self._play_late_again()
-                finally:
-                    self._finish_late()
+                await self._played_round(groups)
                 if self.settings.until_failure:
                     self.stopping |= any(result.outcome is Outcome.FAILED for result in self.results)
                     self.stopping |= not any(result.outcome is Outcome.PASSED for result in self.results)
@@ -246,6 +242,13 @@ class Runner:
                 self.observer.note(f"{name} is absent: {self.absent[name]}")
 
         await asyncio.gather(*(one(name) for name in sorted(names)))
+
+    async def _played_round(self, groups: Sequence[Group]) -> None:
+        try:
+            await self._round_of(groups)
+            await self._play_late_again()
+        finally:
+            self._finish_late()
 
     async def _round_of(self, groups: Sequence[Group]) -> None:
         # More than one group at a time, since every group ends with a few cells that only wait.
@@ -557,9 +560,11 @@ class Runner:
         proof = await asyncio.to_thread(read) if size > MUCH else read()
         result.shown = frozenset(proof.shown)
         if proof.problem:
-            before = f"; before that: {result.reason}" if result.reason else ""
-            result.outcome, result.sentence = Outcome.FAILED, ""
-            result.reason = f"spoke another profile than it claims: {proof.problem}{before}"
+            # A case that failed has words of its own; which sentence says how it is written the bytes know best.
+            result.sentence = result.sentence or proof.sentence
+            if result.outcome is Outcome.PASSED:
+                result.outcome, result.reason = Outcome.FAILED, "spoke another profile than it claims"
+            result.actual = "; ".join(filter(None, (result.actual, proof.problem)))
 
     def _broken(self, puppets: Mapping[str, Puppet], shared: _Shared, result: Result) -> bool:
         """A puppet that is broken fails the case; returns whether it served other cases meanwhile."""
