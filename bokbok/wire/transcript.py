@@ -160,6 +160,11 @@ class Transcript:
         """The session key itself, for programs that go on speaking on the connection: never to be shown."""
         return None if self._reading is None else self._reading.session
 
+    @property
+    def nonce_base(self) -> bytes:
+        """What counted nonces begin from, as the hello has said it; for programs that go on speaking."""
+        return b"" if self._reading is None else self._reading.nonce_base
+
     def feed(self, source: Role, data: bytes, t: float = 0.0) -> list[Packet]:
         """Take bytes of one direction, in pieces of any size, in the order in which they came.
 
@@ -332,6 +337,11 @@ class _Reading:
     def _maker(self, role: Role) -> BoxMaker:
         maker = self._boxes[role] = self._profile.nonces.start(role, os.urandom)
         return maker
+
+    @property
+    def nonce_base(self) -> bytes:
+        """See `Transcript.nonce_base`."""
+        return self._boxes["server"].base if "server" in self._boxes else b""
 
     @property
     def _expects_hello(self) -> bool:

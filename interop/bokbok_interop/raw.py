@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import struct
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from bokbok.errors import BokbokError
-from bokbok.sexpr import dumps
-from bokbok.wire import Profile
-from bokbok.wire.boxes import box_opener
-from bokbok_traffic.capture import CLIENT, SERVER
+from nacl.bindings import crypto_secretbox_easy
+
+from bokbok.sexpr import Symbol, dumps, loads
+from bokbok.wire import INFERRED_1, Connection, Guards, Profile, passphrase_to_key
+from bokbok.wire.boxes import KEY_BYTES, Role, Seal
+from bokbok.wire.transcript import Packet, Transcript
 from bokbok_traffic.streams import open_stream
 
 from .model import Failure
@@ -31,6 +35,11 @@ DOES_NOT_OPEN = "does not open (another key, nonce or box? `bokbok-interop calib
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 _LIMIT = 256 * 1024 * 1024
+_DEPTH = 200_000
+_UNGUARDED = Guards(nonce_reuse=False)
+_HOLE = "bokbok-a-datum"
+_MESSAGE = re.compile(rb"\((request|response|error) ([0-9]+) (.*)\)", re.DOTALL)
+_TAGS = (b"(request ", b"(response ", b"(error ")
 
 
 class Raw:
@@ -49,25 +58,25 @@ class Raw:
             where a client says no hello of itself.
     """
 
-    _KINDS = ("request", "response", "error")
-
     def __init__(
-        self, play: Play, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, role: str, number: int
+        self, play: Play, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, role: Role, number: int
     ) -> None:
         self.play = play
         self.profile: Profile = play.profile
         self.reader, self.writer = reader, writer
-        self.role = role
+        self.role: Role = role
+        self.other: Role = "server" if role == "client" else "client"
         self.number = number
         self._capture = play.raw_capture(role)
         self.session: bytes | None = None
         self.opened_before = 0
         self.ids = 0
         self.ended_how = ""
-        self._prefix = os.urandom(16)
-        self._count = 0
-        self._splitter = self.profile.framing.splitter(_LIMIT)
-        self._codec = self.profile.messages.bind(self.profile.dialect, 200_000)
+        self.boxes = self.profile.nonces.start(role, os.urandom)
+        self._transcript = Transcript(self.profile, {USER: PASSPHRASE}, secure=play.secure, limit=_LIMIT, depth=_DEPTH)
+        self._heard: deque[Packet] = deque()
+        self._write = self.profile.framing.writer()
+        self._seal: Seal | None = None
         self._start = time.monotonic()
         play.cleanups.append(self.close)
 
@@ -79,33 +88,109 @@ class Raw:
         self.profile.framing.write(out, body)
         return b"".join(out)
 
-    def nonce(self) -> bytes:
-        """The next nonce of this side."""
-        self._count += 1
-        return self._prefix + (self._count - 1).to_bytes(8, "big")
-
     def seal(self, body: bytes, key: bytes, nonce: bytes | None = None) -> bytes:
-        """A box: nonce, tag, ciphertext."""
-        from nacl.bindings import crypto_secretbox_easy
+        """A box under any key; the session key's are numbered as the profile has it.
 
-        nonce = self.nonce() if nonce is None else nonce
-        return nonce + crypto_secretbox_easy(body, nonce, key)
+        Args:
+            body: of the box.
+            key: 32 bytes.
+            nonce: 24 bytes, in front of the box, whatever the profile has.
+        """
+        if nonce is not None:
+            return nonce + crypto_secretbox_easy(body, nonce, key)
+        if key != self.session:
+            return self.profile.nonces.start(self.role, os.urandom).sealer(key)(body)
+        if self._seal is None:
+            self.boxes.base = self._transcript.nonce_base or self.boxes.base
+            self._seal = self.boxes.sealer(key)
+        return self._seal(body)
 
-    def packet(self, body: bytes) -> bytes:
-        """A packet with one message in it, boxed on a secure connection."""
-        return self.frame(body if self.session is None else self.seal(body, self.session))
+    def wrap(self, box: bytes, kind: int = 0) -> bytes:
+        """A packet with this box, with what the profile puts around it."""
+        wrap = self.profile.packets.wraps(self.role, self.session is not None)[kind]
+        out: list[bytes] = []
+        self._write(out, box if wrap is None else wrap(box))
+        return b"".join(out)
+
+    def packet(self, text: bytes) -> bytes:
+        """A packet with one message in it, boxed on a secure connection. For the text see `body`."""
+        kind = next((n for n, tag in enumerate(_TAGS) if text.startswith(tag)), 0)
+        body = self.body(text)
+        return self.wrap(body if self.session is None else self.seal(body, self.session), kind)
+
+    def body(self, text: bytes) -> bytes:
+        """A message, made the profile's.
+
+        Args:
+            text: as `inferred-1` has it, with IDs from 0 by one: `(request 0 DATUM)`. The datum's text stays as it is.
+                What has not this form is not changed.
+        """
+        found = _MESSAGE.fullmatch(text)
+        if found is None or self.profile.messages == INFERRED_1.messages:
+            return text
+        kind, id, datum = found[1].decode(), int(found[2]), found[3]
+        number = self._numbers(own=kind == "request")(id)
+        codec = self.profile.messages.bind(self.profile.dialect, _DEPTH)
+        if kind == "error":
+            return codec.error(number, str(loads(datum)))
+        # The text takes the place of a symbol; where the datum is written in a string, as that string has it.
+        make = codec.request if kind == "request" else codec.response
+        body, nested = make(number, Symbol(_HOLE)), make(number, _HOLE)
+        inside = dumps(datum.decode("utf-8", "surrogateescape"))[1:-1] if b'\\"' in nested else datum
+        return body.replace(_HOLE.encode(), inside)
+
+    def _numbers(self, *, own: bool) -> Callable[[int], int]:
+        messages = self.profile.messages
+        role = self.role if own else self.other
+        first = messages.first_id if role == "client" else messages.server_first_id
+        return lambda id: first + id * messages.id_step
+
+    def _logical(self, id: int, *, own: bool) -> int:
+        """The reverse: an ID on the wire as cases count."""
+        first, step = self._numbers(own=own)(0), self.profile.messages.id_step
+        if id < first or (id - first) % step:
+            raise Failure(
+                "an ID that the profile does not have", expected=f"{first}, {first + step}, …", actual=str(id)
+            )
+        return (id - first) // step
 
     def key(self, passphrase: str) -> bytes:
         """A user's key."""
         return self.profile.key_derivation(passphrase.encode("utf-8", "surrogateescape"))
 
     def hello(self, user: str | bytes = USER, passphrase: str = PASSPHRASE, session: bytes | None = None) -> bytes:
-        """The packets of a hello; the session key becomes this connection's."""
-        self.session = os.urandom(32) if session is None else session
-        name = user if isinstance(user, bytes) else user.encode("utf-8", "surrogateescape")
-        self.play.offer(name.decode("utf-8", "surrogateescape"), passphrase)
-        packets = self.profile.hello.client(name, self.session, lambda body: self.seal(body, self.key(passphrase)))
-        return b"".join(self.frame(packet) for packet in packets)
+        """What a secure client begins with; the session key becomes this connection's."""
+        session = self.session = os.urandom(32) if session is None else session
+        name = user.decode("utf-8", "surrogateescape") if isinstance(user, bytes) else user
+        self.play.offer(name, passphrase)
+        if len(session) != KEY_BYTES:  # which only a hello says that is to be refused
+            seal = self.boxes.key_sealer(self.key(passphrase))
+            packets = self.profile.hello.client(os.fsencode(name), session, seal, self.boxes)
+            return b"".join(map(self.frame, packets))
+        drawn = [session]  # the first that is drawn
+        key = passphrase_to_key(passphrase, profile=self.profile)
+        return self._begin(
+            Connection(
+                "client", user=name, key=key, profile=self.profile, guards=_UNGUARDED,
+                draw=lambda size: drawn.pop() if drawn else os.urandom(size),
+            ),
+            Transcript(self.profile, {name: passphrase}, secure=True, limit=_LIMIT, depth=_DEPTH),
+        )  # fmt: skip
+
+    def beginning(self) -> bytes:
+        """What a client of this cell begins with: a good hello; insecure, what announces it, mostly nothing."""
+        if self.play.secure:
+            return self.hello()
+        return self._begin(Connection("client", profile=self.profile), self._transcript)
+
+    def _begin(self, client: Connection, transcript: Transcript) -> bytes:
+        data = client.data_to_send()
+        self._transcript = transcript
+        transcript.feed("client", data)
+        self._seal = None
+        if data:
+            self._write([], b"")  # what follows is not the first packet
+        return data
 
     # -- sending and hearing
 
@@ -129,51 +214,53 @@ class Raw:
         """Send a request; returns its ID."""
         number = self.ids
         self.ids += 1
-        await self.say(b"(request %d %b)" % (number, dumps(datum)))
+        await self.say(b"(request %d %b)" % (number, dumps(datum, dialect=self.profile.dialect)))
         return number
 
     async def hear_packet(self, seconds: float | None = None) -> bytes | None:
-        """The body of the next packet, still boxed, or `None` at the end of the connection.
+        """The bytes of the next packet, as they came, or `None` at the end of the connection.
 
         Raises:
             Failure: nothing comes in time.
         """
-        other = SERVER if self.role == CLIENT else CLIENT
+        packet = await self._next(seconds)
+        return None if packet is None else packet.raw
+
+    async def _next(self, seconds: float | None = None) -> Packet | None:
         seconds = self.play.patience if seconds is None else seconds
-        with self.play.waiting(f"a packet from the {other}"):
+        with self.play.waiting(f"a packet from the {self.other}"):
             start = time.monotonic()
             while True:
-                try:
-                    packet = self._splitter.next()
-                except BokbokError as error:
-                    problem = f"what the {other} sent is not a packet"
-                    raise Failure(problem, actual=str(error), sentence="profile.framing") from None
-                if packet is not None:
-                    return packet
+                while self._heard:
+                    packet = self._heard.popleft()
+                    if packet.raw and not packet.cut:
+                        return packet
+                if self.ended_how:
+                    return None
                 try:
                     rest = max(0.01, start + seconds - time.monotonic())
                     data = await self.play.timed(self.reader.read(1 << 18), rest)
                 except asyncio.TimeoutError:
                     raise Failure(
-                        f"the {other} sent nothing", expected=f"a packet within {seconds:.3g} s", actual="nothing"
+                        f"the {self.other} sent nothing", expected=f"a packet within {seconds:.3g} s", actual="nothing"
                     ) from None
                 except ConnectionError:
                     self.ended_how = "reset"
                     return None
-                self._record(other, data or None)
-                self.play.touch()
-                if not data:
-                    self.ended_how = "eof"
-                    return None
-                self._splitter.feed(data)
+                self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self._record(self.other, data or None)
+        self.play.touch()
+        if data:
+            self._heard += self._transcript.feed(self.other, data)
+        else:
+            self.ended_how = "eof"
 
     async def hear_beginning(self) -> None:
         """Wait for the first byte of the next packet, and read no more than that."""
-        other = SERVER if self.role == CLIENT else CLIENT
-        with self.play.waiting(f"the beginning of a packet from the {other}"):
-            data = await self.play.timed(self.reader.read(1), self.play.patience)
-        self._record(other, data or None)
-        self._splitter.feed(data)
+        with self.play.waiting(f"the beginning of a packet from the {self.other}"):
+            self._take(await self.play.timed(self.reader.read(1), self.play.patience))
 
     async def hear(self, seconds: float | None = None) -> tuple[str, int, Any]:
         """The next message: its kind, ID and datum.
@@ -181,22 +268,43 @@ class Raw:
         Raises:
             Failure: the connection ends instead, or what comes is not a message.
         """
-        packet = await self.hear_packet(seconds)
+        packet = await self._next(seconds)
+        while packet is not None and packet.hello and not packet.problem:
+            packet = await self._next(seconds)
         if packet is None:
             raise Failure("the connection ended instead", expected="a message", actual=self.ended_how)
-        other = SERVER if self.role == CLIENT else CLIENT
-        try:
-            body = packet if self.session is None else box_opener(self.session)(packet)
-        except BokbokError as error:
-            problem = f"a packet of the {other} {DOES_NOT_OPEN}"
-            actual = f"{error}: {packet[:60].hex(' ')}"
-            raise Failure(problem, expected="a box", actual=actual, sentence="profile.boxes") from None
-        try:
-            kind, number, datum = self._codec.decode(body)
-        except BokbokError as error:
-            problem = f"what the {other} sent is not a message"
-            raise Failure(problem, actual=f"{error}: {readable(body[:200])}", sentence="profile.messages") from None
-        return self._KINDS[kind], number, datum
+        if packet.message is None:
+            raise self._misfit(packet)
+        kind, id, datum = packet.message
+        return kind, self._logical(id, own=kind != "request"), datum
+
+    def _misfit(self, packet: Packet) -> Failure:
+        if not packet.data:
+            problem, sentence = f"what the {self.other} sent is not a packet", "profile.framing"
+        elif self.session is not None and not packet.body:
+            problem, sentence = f"a packet of the {self.other} {DOES_NOT_OPEN}", "profile.boxes"
+            actual = f"{packet.problem}: {packet.data[:60].hex(' ')}"
+            return Failure(problem, expected="a box", actual=actual, sentence=sentence)
+        else:
+            problem, sentence = f"what the {self.other} sent is not a message", "profile.messages"
+        shown = readable((packet.body or packet.raw)[:200])
+        return Failure(problem, actual=f"{packet.problem}: {shown}", sentence=sentence)
+
+    async def hear_hello(self) -> None:
+        """Read the hello of a client that the runner serves."""
+        while self._transcript.session is None:
+            packet = await self._next()
+            if packet is None:
+                raise Failure("the client closed instead of saying hello")
+            if packet.problem and not packet.hello:
+                raise self._misfit(packet)
+            if packet.problem and self._transcript.user is None and packet.nonce is None:
+                problem = "the client's first packets are not a hello"
+                raise Failure(problem, actual=packet.problem, sentence="profile.hello-key")
+            if packet.problem:
+                problem = f"the session key in the client's hello {DOES_NOT_OPEN}"
+                raise Failure(problem, actual=packet.problem, sentence="profile.hello-key")
+        self.session = self._transcript.session_key
 
     async def answer_to(self, number: int, seconds: float | None = None) -> tuple[str, Any]:
         """The answer to a request of ours, `response` or `error`, and its datum.
@@ -287,7 +395,7 @@ async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USE
     Args:
         t: the case.
         served: whose.
-        hello: say a good hello, if the play is secure.
+        hello: begin well: with a hello, if the play is secure.
         user: who.
         passphrase: theirs.
     """
@@ -301,10 +409,10 @@ async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USE
         reader, writer = await open_stream(address, follow=False)
     except OSError as error:
         raise Failure("the server cannot be connected to", expected="a connection", actual=str(error)) from None
-    raw = Raw(t, reader, writer, CLIENT, t.raw_count)
+    raw = Raw(t, reader, writer, "client", t.raw_count)
     raw.opened_before = opened
-    if hello and t.secure:
-        await raw.send(raw.hello(user, passphrase))
+    if hello and (data := raw.hello(user, passphrase) if t.secure else raw.beginning()):
+        await raw.send(data)
     return raw
 
 
@@ -335,7 +443,7 @@ class BadServer:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.t.raw_count += 1
-        raw = Raw(self.t, reader, writer, SERVER, self.t.raw_count)
+        raw = Raw(self.t, reader, writer, "server", self.t.raw_count)
         if self.on_raw is not None:
             self.t.spawn(self.on_raw(raw))
         else:
@@ -362,22 +470,7 @@ async def take_hello(raw: Raw) -> None:
     """Read the hello of a client that the runner serves."""
     if not raw.play.secure:
         return
-    hello = raw.profile.hello.server()
-    while True:
-        packet = await raw.hear_packet()
-        if packet is None:
-            raise Failure("the client closed instead of saying hello")
-        try:
-            if hello.receive(packet):
-                break
-        except BokbokError as error:
-            problem = "the client's first packets are not a hello"
-            raise Failure(problem, actual=str(error), sentence="profile.hello-key") from None
-    try:
-        raw.session = hello.session_key(box_opener(raw.key(PASSPHRASE)))
-    except BokbokError as error:
-        problem = f"the session key in the client's hello {DOES_NOT_OPEN}"
-        raise Failure(problem, actual=str(error), sentence="profile.hello-key") from None
+    await raw.hear_hello()
 
 
 async def good_server(t: Play) -> BadServer:
@@ -392,7 +485,7 @@ async def good_server(t: Play) -> BadServer:
                 return
             if kind == "request":
                 value = datum[1] if isinstance(datum, list) and len(datum) == 2 else False
-                await raw.say(b"(response %d %b)" % (number, dumps(value)))
+                await raw.say(b"(response %d %b)" % (number, dumps(value, dialect=raw.profile.dialect)))
 
     server = BadServer(t)
     server.on_raw = serve

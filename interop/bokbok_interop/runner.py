@@ -453,6 +453,8 @@ class Runner:
 
     def _unsupported(self, case: Case, group: Group, peers: Mapping[str, _Known | None]) -> str:
         """Why this case cannot be played by these peers, by role, as far as they are known; empty if it can."""
+        if why := case.foreign_to(self.settings.spoken.profile):
+            return why
         for role, peer in peers.items():
             if peer is None:
                 continue

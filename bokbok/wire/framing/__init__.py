@@ -8,6 +8,7 @@ other framings are for profiles of peers that differ from it.
 from __future__ import annotations
 
 from .._integers import INTEGERS
+from ._counted import CountedFraming
 from ._datums import Datums
 from ._length import IntegerLength
 from ._lines import Lines
@@ -18,6 +19,7 @@ from ._text_length import TextLength
 __all__ = [
     "FRAMINGS",
     "INTEGERS",
+    "CountedFraming",
     "Datums",
     "Framing",
     "Head",

@@ -7,6 +7,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bokbok.wire import INFERRED_1, Profile
+from bokbok.wire.framing import CountedFraming
+
 from ..model import Kind
 from .requirements import REQUIREMENTS, Requirement
 
@@ -39,6 +42,8 @@ class Case:
         faults: what the subject's backend must be able to do (`pause`, `kill`, `disconnect`).
         timeout: seconds beyond the run's time limit for a case that has to wait long.
         long: only played with `--long`.
+        only: layers of the profile on whose bytes it depends: those of `inferred-1` must stand there. `counted`: a
+            framing with a length, which carries any bytes.
         run: the coroutine.
     """
 
@@ -57,6 +62,19 @@ class Case:
     faults: tuple[str, ...] = ()
     timeout: float = 0.0
     long: bool = False
+    only: tuple[str, ...] = ()
+
+    def foreign_to(self, profile: Profile) -> str:
+        """Why it cannot be played with this profile; empty if it can."""
+        for layer in self.only:
+            if layer == "counted":
+                fits = isinstance(profile.framing, CountedFraming)
+            else:
+                fits = getattr(profile, layer) == getattr(INFERRED_1, layer)
+            if not fits:
+                what = "a framing with a length" if layer == "counted" else f"the {layer} of {INFERRED_1.name}"
+                return f"the case depends on {what}, and {profile.name} has another"
+        return ""
 
     @property
     def chapter(self) -> str:
@@ -95,6 +113,7 @@ def case(
     faults: Iterable[str] = (),
     timeout: float = 0.0,
     long: bool = False,
+    only: Iterable[str] = (),
 ) -> Callable[[Play], Play]:
     """Register the coroutine below as a case. See `Case` for the arguments.
 
@@ -126,6 +145,7 @@ def case(
             faults=tuple(faults),
             timeout=timeout,
             long=long,
+            only=tuple(only),
         )
         return run
 

@@ -160,6 +160,7 @@ async def many(t: Play) -> None:
     transport="unix",
     security="insecure",
     timeout=60,
+    only=("messages", "packets"),
 )
 async def message_over_limit(t: Play) -> None:
     """A failure whose message is longer than a packet is still the failure of that one request."""
@@ -218,7 +219,7 @@ async def unspecified_answer(t: Play) -> None:
         await conn.echo("and on")
 
 
-@case("profile.unspecified")
+@case("profile.unspecified", only=("messages", "hello"))
 async def unspecified_is_empty_list(t: Play) -> None:
     """What a handler that returns nothing answers is () on the wire."""
     mine, _ = await t.pair()

@@ -98,7 +98,7 @@ async def open_before_early_request(t: Play) -> None:
     served = await t.server.listen()
     for index in range(20):
         raw = await attack(t, served, hello=False)
-        hello = raw.hello() if t.secure else b""
+        hello = raw.beginning()
         await raw.send(hello + raw.packet(b'(request 0 ("echo" 1))'))
         await raw.answer_to(0)
         await t.server.settle()

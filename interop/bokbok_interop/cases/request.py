@@ -307,7 +307,14 @@ async def over_own_limit(t: Play) -> None:
     )
 
 
-@case("profile.own-limit", subject="client", transport="unix", security="secure", timeout=60)
+@case(
+    "profile.own-limit",
+    subject="client",
+    transport="unix",
+    security="secure",
+    timeout=60,
+    only=("nonces", "packets", "messages", "framing"),
+)
 async def box_counts(t: Play) -> None:
     """A message that fits into the packet limit, and with its box does not, is refused by its sender."""
     mine, _ = await t.pair()
@@ -321,7 +328,15 @@ async def box_counts(t: Play) -> None:
     await mine.echo("still there")
 
 
-@case("profile.own-limit", opponent="client", fresh=("server",), transport="unix", security="insecure", timeout=60)
+@case(
+    "profile.own-limit",
+    opponent="client",
+    fresh=("server",),
+    transport="unix",
+    security="insecure",
+    timeout=60,
+    only=("messages", "packets"),
+)
 async def answer_over_limit(t: Play) -> None:
     """An answer over the packet limit becomes that request's error, and the connection goes on."""
     raw = await attack(t, await t.server.listen())
@@ -410,7 +425,13 @@ async def handler_gets_the_connection(t: Play) -> None:
         t.equal(await conn.request(["callback", 1, "x"]), [[0, "x"]], "callbacks from the server's side")
 
 
-@case("profile.messages", "profile.insecure", "profile.framing", security="insecure")
+@case(
+    "profile.messages",
+    "profile.insecure",
+    "profile.framing",
+    security="insecure",
+    only=("messages", "hello", "dialect"),
+)
 async def message_bytes(t: Play) -> None:
     """On the wire a request is (request ID DATUM), its answer (response ID DATUM), a failure (error ID "...")."""
     mine, theirs = await t.pair()
@@ -447,7 +468,7 @@ async def message_bytes(t: Play) -> None:
             )
 
 
-@case("profile.ids")
+@case("profile.ids", only=("messages",))
 async def ids_count_up(t: Play) -> None:
     """Each side numbers its requests from 0 by one, in the order in which they are written."""
     mine, theirs = await t.pair()
@@ -472,7 +493,15 @@ async def ids_count_up(t: Play) -> None:
         )
 
 
-@case("profile.ids", "profile.own-limit", subject="client", security="insecure", transport="unix", timeout=60)
+@case(
+    "profile.ids",
+    "profile.own-limit",
+    subject="client",
+    security="insecure",
+    transport="unix",
+    timeout=60,
+    only=("messages",),
+)
 async def unsent_requests_leave_no_gap(t: Play) -> None:
     """A request that was refused before sending uses up no ID: the next one on the wire follows on."""
     mine, _ = await t.pair()

@@ -282,7 +282,7 @@ async def clear_when_insecure(t: Play) -> None:
         )
 
 
-@case("readme.session-key", subject="client")
+@case("readme.session-key", subject="client", only=("hello", "nonces", "packets"))
 async def fresh_session_keys(t: Play) -> None:
     """Each connection has a session key of its own: the same conversation twice shares no encrypted bytes."""
     served = await t.serve()
@@ -304,7 +304,7 @@ async def fresh_session_keys(t: Play) -> None:
         )
 
 
-@case("readme.session-key", subject="client", timeout=20)
+@case("readme.session-key", subject="client", timeout=20, only=("hello", "nonces", "packets"))
 async def random_after_restart(t: Play) -> None:
     """A program that is started again draws other random bytes: its random source is seeded."""
     served = await t.serve()
@@ -358,7 +358,7 @@ async def last_byte_of_a_long_passphrase(t: Play) -> None:
         await _welcome(t, served, user, phrase)
 
 
-@case("profile.hello-user", "start.user-key-value")
+@case("profile.hello-user", "start.user-key-value", only=("hello", "counted"))
 async def any_user_name(t: Play) -> None:
     """Any string of up to 255 bytes is a username, and comes out of user->key and connection-user the same."""
     names = [
@@ -384,7 +384,7 @@ async def any_user_name(t: Play) -> None:
             t.equal((await conn.info())[0], name, "connection-user on the client")
 
 
-@case("profile.hello-user", subject="client")
+@case("profile.hello-user", subject="client", only=("hello",))
 async def user_name_too_long(t: Play) -> None:
     """A username a byte longer than the longest cannot be sent: the client refuses it."""
     too_long = "x" * (MAX_USERNAME + 1)
@@ -412,7 +412,9 @@ async def key_derivation(t: Play) -> None:
         raise Unsupported("both peers keep their keys to themselves (`key` is unsupported)")
 
 
-@case("profile.hello-user", "profile.hello-key", "profile.framing", subject="client")
+@case(
+    "profile.hello-user", "profile.hello-key", "profile.framing", subject="client", only=("hello", "nonces", "framing")
+)
 async def hello_bytes(t: Play) -> None:
     """A hello is the username's packet and the boxed session key's packet, byte for byte."""
     mine, _ = await t.pair()
@@ -429,7 +431,7 @@ async def hello_bytes(t: Play) -> None:
     t.check(conversation.user == USER, "the hello does not open", expected="a session key", actual=conversation.problem)
 
 
-@case("profile.nonce")
+@case("profile.nonce", only=("nonces",))
 async def nonces(t: Play) -> None:
     """A side's nonces are 16 random bytes and a counter from 0, in order, the hello's box among them."""
     served = await t.serve()
@@ -457,7 +459,7 @@ async def nonces(t: Play) -> None:
     t.check(len(set(prefixes)) == len(prefixes), "a nonce's random half was used twice", actual=str(len(set(prefixes))))
 
 
-@case("profile.nonce", timeout=20)
+@case("profile.nonce", timeout=20, only=("nonces",))
 async def nonces_of_many(t: Play) -> None:
     """Hundreds of boxes at once, both ways, use hundreds of nonces: none is skipped, none comes twice."""
     mine, theirs = await t.pair()
@@ -476,7 +478,7 @@ async def nonces_of_many(t: Play) -> None:
         )
 
 
-@case("profile.nonce", "profile.hello-key")
+@case("profile.nonce", "profile.hello-key", only=("nonces", "hello"))
 async def random_in_every_byte(t: Play) -> None:
     """Every byte of a session key, and of a nonce's random half, is another from connection to connection."""
     served = await t.serve()
@@ -532,7 +534,7 @@ async def unknown_user_looks_like_wrong_key(t: Play) -> None:
     )
 
 
-@case("profile.refusal", opponent="client", timeout=10)
+@case("profile.refusal", opponent="client", timeout=10, only=("hello",))
 async def refused_at_the_second_packet(t: Play) -> None:
     """Who sends only a username learns nothing: unknown, denied or known, the server waits for the second packet."""
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})

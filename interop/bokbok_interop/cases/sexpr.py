@@ -210,55 +210,55 @@ def _compare(source: str, dialect: str, body: bytes, texts: list[bytes]) -> None
     raise Failure(problem, actual=readable(body[:80]), sentence="profile.dialect")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def strings(t: Play) -> None:
     """Every recorded string there and back, byte for byte."""
     await _through(t, "string")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def symbols(t: Play) -> None:
     """Every recorded symbol there and back, with and without bars, byte for byte."""
     await _through(t, "symbol")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def keywords(t: Play) -> None:
     """Every recorded keyword there and back, written foo: by all."""
     await _through(t, "keyword")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def fixnums(t: Play) -> None:
     """Every recorded fixnum there and back, byte for byte."""
     await _through(t, "fixnum", "boolean", "eof")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def flonums(t: Play) -> None:
     """Every recorded flonum there and back, in the digits of each peer's dialect."""
     await _through(t, "flonum")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def characters(t: Play) -> None:
     """Every recorded character there and back, named, numbered and raw."""
     await _through(t, "char")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def lists(t: Play) -> None:
     """Every recorded list and dotted list there and back, byte for byte."""
     await _through(t, "list", "dotted")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def vectors(t: Play) -> None:
     """Every recorded vector there and back, byte for byte."""
     await _through(t, "vector")
 
 
-@case("request.message", "profile.dialect")
+@case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def blobs_and_numeric_vectors(t: Play) -> None:
     """Every recorded blob and SRFI-4 vector there and back, byte for byte."""
     await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
@@ -333,7 +333,7 @@ def spellings() -> list[tuple[bytes, Any]]:
     return found
 
 
-@case("profile.reads-like-chicken", "request.message", opponent="client")
+@case("profile.reads-like-chicken", "request.message", opponent="client", only=("messages", "counted"))
 async def other_spellings(t: Play) -> None:
     """A datum that is spelt otherwise than write would is read as both CHICKENs read it."""
     served = await t.server.listen()

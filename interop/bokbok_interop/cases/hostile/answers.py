@@ -17,7 +17,7 @@ UNASKED = says(b"(response 77 1)", b'(error 78 "x")', b"(response 46116860184273
 UNASKED_UNREADABLE = says(b"(response 77 #<x>)", b"(response 78 (a)", b"(error 79 #<x>)")
 
 
-@at_server("profile.protocol-error")
+@at_server("profile.protocol-error", only=("messages",))
 async def unasked_answer(t: Play) -> None:
     """An answer to a question that was never asked ends the connection."""
     await each_ends(t, UNASKED, "an unasked answer")
@@ -33,7 +33,7 @@ async def _answers_twice(t: Play) -> None:
             await victim.ends(conn, bad, None, "a second answer")
 
 
-@at_server("profile.unreadable-unasked", "profile.protocol-error")
+@at_server("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"))
 async def unasked_unreadable_answer(t: Play) -> None:
     """An answer that does not read, to a question that was never asked, ends the connection."""
     await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")
@@ -69,13 +69,13 @@ async def answers_in_any_order(t: Play) -> None:
     await _answers_in_reverse(t)
 
 
-@at_client("profile.protocol-error")
+@at_client("profile.protocol-error", only=("messages",))
 async def server_answers_unasked(t: Play) -> None:
     """An answer to a question that the client never asked ends its connection."""
     await each_ends(t, UNASKED, "an unasked answer")
 
 
-@at_client("profile.unreadable-unasked", "profile.protocol-error")
+@at_client("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"))
 async def server_answers_unasked_unreadably(t: Play) -> None:
     """An answer that does not read, to a question that the client never asked, ends its connection."""
     await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")

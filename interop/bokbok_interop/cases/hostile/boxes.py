@@ -19,31 +19,37 @@ Way = Callable[[Raw, bytes], bytes]
 """How a message is made a packet that must not be taken."""
 
 
-def _flipped(where: int) -> Way:
+def _flipped(layer: str, index: int) -> Way:
     def make(bad: Raw, body: bytes) -> bytes:
-        packet = bytearray(bad.packet(body))
-        packet[where] ^= 0x01
-        return bytes(packet)
+        box = bytearray(bad.seal(bad.body(body), bad.session or b""))
+        spans = {span.name: span for span in bad.profile.nonces.spans(bad.role, len(box), first=False)}
+        span = spans.get(layer, spans["tag"])  # a nonce that does not travel cannot be changed
+        box[(span.start, span.end - 1)[index]] ^= 0x01
+        return bad.wrap(bytes(box))
 
     return make
 
 
 def _boxed(change: Callable[[bytes], bytes]) -> Way:
-    return lambda bad, body: bad.frame(change(bad.seal(body, bad.session or b"")))
+    return lambda bad, body: bad.wrap(change(bad.seal(bad.body(body), bad.session or b"")))
 
 
 def _sealed(key: Callable[[Raw], bytes]) -> Way:
-    return lambda bad, body: bad.frame(bad.seal(body, key(bad)))
+    return lambda bad, body: bad.wrap(bad.seal(bad.body(body), key(bad)))
 
 
-FLIPPED = {f"a bit changed in byte {where}": _flipped(where) for where in (4, 27, 28, 43, 44, 60, -1)}
+FLIPPED = {
+    f"a bit changed in the {('first', 'last')[index]} byte of the {layer}": _flipped(layer, index)
+    for layer in ("nonce", "tag", "ciphertext")
+    for index in (0, 1)
+}
 CUT = {"a byte missing": _boxed(lambda box: box[:-1]), "a byte more": _boxed(lambda box: box + b"\0")}
 OTHER_KEY = {
     "another key": _sealed(lambda _: b"\x07" * 32),
     "the user's key": _sealed(lambda bad: bad.key(PASSPHRASE)),
     "a key of zeros": _sealed(lambda _: bytes(32)),
 }
-PLAIN: dict[str, Way] = {"in the clear": lambda bad, body: bad.frame(body)}
+PLAIN: dict[str, Way] = {"in the clear": lambda bad, body: bad.wrap(bad.body(body))}
 
 
 async def _is_not_taken(t: Play, ways: dict[str, Way]) -> None:
@@ -83,12 +89,12 @@ async def plain_after_hello(t: Play) -> None:
     async with attacked_server(t) as served:
         name = t.new_name()
         bad = await attack(t, served)
-        await bad.send(bad.frame(b'(request 7 ("count" "%b"))' % name.encode()))  # right after the hello
+        await bad.send(bad.wrap(bad.body(b'(request 7 ("count" "%b"))' % name.encode())))  # right after the hello
         await bad.must_end("a request in the clear did not end a secure connection")
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a request in the clear")
 
 
-@at_server("profile.any-nonce", security="secure")
+@at_server("profile.any-nonce", security="secure", only=("nonces",))
 async def any_nonce(t: Play) -> None:
     """A receiver takes any nonce: random ones, zero, in any order."""
     async with attacked_server(t) as served:
@@ -96,7 +102,7 @@ async def any_nonce(t: Play) -> None:
         source = random.Random(t.seed)
         for number, nonce in enumerate((source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24))):
             assert bad.session is not None
-            await bad.send(bad.frame(bad.seal(b'(request %d ("echo" %d))' % (number, number), bad.session, nonce)))
+            await bad.send(bad.wrap(bad.seal(b'(request %d ("echo" %d))' % (number, number), bad.session, nonce)))
             t.equal(
                 list(await bad.answer_to(number)), ["response", number], f"the answer to a box with nonce {nonce.hex()}"
             )

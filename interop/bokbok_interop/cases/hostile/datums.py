@@ -61,13 +61,13 @@ async def _unreadable_answers(t: Play) -> None:
         await is_served(bad, "the same connection, after answers that do not read")
 
 
-@at_server("profile.unreadable")
+@at_server("profile.unreadable", only=("messages", "counted"))
 async def unreadable_request(t: Play) -> None:
     """A request whose datum does not read fails alone, with an error; the connection goes on."""
     await _unreadable_requests(t)
 
 
-@at_server("profile.unreadable", "remote-error")
+@at_server("profile.unreadable", "remote-error", only=("messages", "counted"))
 async def unreadable_answer(t: Play) -> None:
     """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
     await _unreadable_answers(t)
@@ -98,13 +98,13 @@ async def _digits(t: Play) -> None:
     await _edge(t, b"7" * MAX_DIGITS, b"7" * (MAX_DIGITS + 1), f"{MAX_DIGITS:,} digits")
 
 
-@at_server("profile.limit-depth")
+@at_server("profile.limit-depth", only=("messages",))
 async def depth_limit(t: Play) -> None:
     """A datum as deep as the limit is read, the message's own list not counted; one a level deeper fails alone."""
     await _depth(t)
 
 
-@at_client("profile.limit-depth")
+@at_client("profile.limit-depth", only=("messages",))
 async def server_depth_limit(t: Play) -> None:
     """A client reads a datum as deep as the limit from a server; one a level deeper fails alone."""
     await _depth(t)
@@ -122,7 +122,9 @@ async def server_digits_limit(t: Play) -> None:
     await _digits(t)
 
 
-@at_server("profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix")
+@at_server(
+    "profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix", only=("messages", "counted")
+)
 async def deep_nesting(t: Play) -> None:
     """A datum nested half a million deep is echoed, or fails alone: it overflows no stack."""
     async with attacked_server(t) as served:
@@ -137,7 +139,14 @@ async def deep_nesting(t: Play) -> None:
         await is_served(bad, "the same connection, after deep datums")
 
 
-@at_server("profile.protocol-error", "guards.memory", timeout=30, fresh=("server",), transport="unix")
+@at_server(
+    "profile.protocol-error",
+    "guards.memory",
+    timeout=30,
+    fresh=("server",),
+    transport="unix",
+    only=("messages", "counted"),
+)
 async def endless_nesting(t: Play) -> None:
     """Parentheses that open and never close end the connection, quickly."""
     async with attacked_server(t) as served:
@@ -171,7 +180,7 @@ async def huge_numbers(t: Play) -> None:
         await is_served(bad, "the same connection, after huge numbers")
 
 
-@at_server("guards.memory", timeout=60, fresh=("server",), transport="unix")
+@at_server("guards.memory", timeout=60, fresh=("server",), transport="unix", only=("packets", "messages"))
 async def million_symbols(t: Play) -> None:
     """A million different symbols, and half a million keywords, are read like any other list."""
     async with attacked_server(t) as served:
@@ -184,19 +193,21 @@ async def million_symbols(t: Play) -> None:
         await is_served(bad, "the same connection, after a million symbols")
 
 
-@at_client("profile.unreadable", "remote-error")
+@at_client("profile.unreadable", "remote-error", only=("messages", "counted"))
 async def server_sends_unreadable_answer(t: Play) -> None:
     """An answer that cannot be read is a remote error of its own request, and the connection goes on."""
     await _unreadable_answers(t)
 
 
-@at_client("profile.unreadable")
+@at_client("profile.unreadable", only=("messages", "counted"))
 async def server_sends_unreadable_request(t: Play) -> None:
     """A server's request that cannot be read gets an error from the client, and the connection goes on."""
     await _unreadable_requests(t)
 
 
-@at_client("profile.unreadable", "guards.memory", timeout=40, fresh=("client",), transport="unix")
+@at_client(
+    "profile.unreadable", "guards.memory", timeout=40, fresh=("client",), transport="unix", only=("messages", "counted")
+)
 async def server_sends_huge_things(t: Play) -> None:
     """Deep datums, huge numbers and endless nesting from a server overflow nothing in the client."""
     async with attacked_client(t) as server:

@@ -99,13 +99,13 @@ async def _written_before(t: Play) -> None:
         await victim.ends(conn, bad, None, "nonsense while an answer is being written")
 
 
-@at_server("profile.written")
+@at_server("profile.written", only=("packets",))
 async def answer_before_a_protocol_error(t: Play) -> None:
     """An answer that was being written when a protocol error came still arrives whole."""
     await _written_before(t)
 
 
-@at_client("profile.written")
+@at_client("profile.written", only=("packets",))
 async def answer_before_a_servers_protocol_error(t: Play) -> None:
     """An answer that a client was writing when the server's protocol error came still arrives whole."""
     await _written_before(t)
@@ -143,13 +143,13 @@ PIECE = b"\x00\x00\x00\x40(request 9"
 """The beginning of a packet."""
 
 
-@at_server("profile.end-in-a-packet", "profile.half-close")
+@at_server("profile.end-in-a-packet", "profile.half-close", only=("framing",))
 async def half_close_in_a_packet(t: Play) -> None:
     """A client that ends its direction within a packet still gets the answers of the handlers that run."""
     await _half_closes(t, PIECE)
 
 
-@at_client("profile.end-in-a-packet", "profile.half-close")
+@at_client("profile.end-in-a-packet", "profile.half-close", only=("framing",))
 async def server_half_closes_in_a_packet(t: Play) -> None:
     """A server that ends its direction within a packet still gets the answers of the client's handlers that run."""
     await _half_closes(t, PIECE)

@@ -43,7 +43,7 @@ async def hello_cut_after_name(t: Play) -> None:
             t.check(len(served.connections) == bad.opened_before, "the open handler ran for half a hello")
 
 
-@at_server("profile.hello-key", security="secure")
+@at_server("profile.hello-key", security="secure", only=("hello",))
 async def hello_bad_session_key(t: Play) -> None:
     """A boxed session key of 31 or 33 bytes, or of none, is not a hello."""
     async with attacked_server(t) as served:
@@ -60,7 +60,7 @@ async def hello_bad_session_key(t: Play) -> None:
             await _refused(t, served, bad, name + bad.frame(box), f"a second packet of {len(box)} bytes")
 
 
-@at_server("profile.hello-key", "open.key", security="secure")
+@at_server("profile.hello-key", "open.key", security="secure", only=("hello", "nonces"))
 async def hello_tampered(t: Play) -> None:
     """A hello with one bit of its box changed is refused."""
     async with attacked_server(t) as served:
@@ -71,7 +71,7 @@ async def hello_tampered(t: Play) -> None:
             await _refused(t, served, bad, bytes(hello), f"a hello with a bit changed in byte {where}")
 
 
-@at_server("profile.hello-user", "start.user-key-value", security="secure")
+@at_server("profile.hello-user", "start.user-key-value", security="secure", only=("hello",))
 async def hello_for_other_user(t: Play) -> None:
     """A hello whose name is another user's does not open under that user's key."""
     async with attacked_server(t, {USER: PASSPHRASE, "bob": "his own"}) as served:
@@ -81,7 +81,7 @@ async def hello_for_other_user(t: Play) -> None:
         await _refused(t, served, bad, swapped, "a hello under another user's name")
 
 
-@at_server("profile.hello-user", "start.user-key-refuses", security="secure")
+@at_server("profile.hello-user", "start.user-key-refuses", security="secure", only=("hello",))
 async def hello_strange_names(t: Play) -> None:
     """Unknown users named with line feeds, NUL, escape codes or invalid UTF-8 are refused like any other."""
     async with attacked_server(t) as served:
@@ -99,7 +99,7 @@ async def hello_strange_names(t: Play) -> None:
             await _refused(t, served, bad, bad.hello(name), f"an unknown user named {readable(name[:20])}")
 
 
-@at_server("guards.survives", "profile.hello-user", security="secure")
+@at_server("guards.survives", "profile.hello-user", security="secure", only=("hello",))
 async def log_is_clean(t: Play) -> None:
     """What a stranger sends does not reach the log raw: no line of its making, no escape code, no passphrase."""
     mark = t.server.puppet.running.log.size
@@ -114,7 +114,7 @@ async def log_is_clean(t: Play) -> None:
     t.check(PASSPHRASE not in log, "a passphrase stands in the log")
 
 
-@at_server("guards.hello-timeout", security="secure", timeout=20)
+@at_server("guards.hello-timeout", security="secure", timeout=20, only=("hello",))
 async def hello_withheld(t: Play) -> None:
     """A client that never says hello is shown out, and holds nobody up meanwhile."""
     async with attacked_server(t) as served:

@@ -23,7 +23,7 @@ from .neighbours import (
 )
 
 
-@at_server("profile.framing", "profile.limit-packet")
+@at_server("profile.framing", "profile.limit-packet", only=("framing",))
 async def length_over_limit(t: Play) -> None:
     """A length over the limit ends the connection at once, without waiting for the bytes."""
     async with attacked_server(t) as served:
@@ -34,7 +34,14 @@ async def length_over_limit(t: Play) -> None:
             await bad.must_end(f"a packet of {length} bytes was awaited")
 
 
-@at_server("profile.framing", "profile.limit-packet", timeout=40, fresh=("server",), transport="unix")
+@at_server(
+    "profile.framing",
+    "profile.limit-packet",
+    timeout=40,
+    fresh=("server",),
+    transport="unix",
+    only=("framing", "packets", "nonces", "messages"),
+)
 async def packet_at_the_limit(t: Play) -> None:
     """A packet of exactly the documented limit is served."""
     async with attacked_server(t) as served:
@@ -49,7 +56,7 @@ async def packet_at_the_limit(t: Play) -> None:
         await is_served(bad, "the same connection, after a packet at the limit")
 
 
-@at_server("profile.messages", "profile.ids")
+@at_server("profile.messages", "profile.ids", only=("messages",))
 async def largest_id(t: Play) -> None:
     """The largest fixnum is an ID like any other."""
     async with attacked_server(t) as served:
@@ -59,7 +66,7 @@ async def largest_id(t: Play) -> None:
             t.equal(list(await bad.answer_to(number)), ["response", 1], f"the answer to request {number}")
 
 
-@at_server("profile.framing", security="secure")
+@at_server("profile.framing", security="secure", only=("framing", "hello"))
 async def length_over_limit_before_hello(t: Play) -> None:
     """Before a hello has opened the limit is what the hello needs: a byte more than the longest name is too many."""
     async with attacked_server(t) as served:
@@ -72,7 +79,7 @@ async def length_over_limit_before_hello(t: Play) -> None:
         await bad.must_end("a session key as long as a packet may be was awaited", 5)
 
 
-@at_server("profile.framing", "profile.boxes")
+@at_server("profile.framing", "profile.boxes", only=("counted",))
 async def tiny_packets(t: Play) -> None:
     """Packets of 0 and 1 bytes, and boxes of 39 and 40, end the connection and crash nothing."""
     async with attacked_server(t) as served:
@@ -102,7 +109,7 @@ async def truncated_packet(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a truncated request")
 
 
-@at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix")
+@at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix", only=("framing",))
 async def lengths_cost_nothing(t: Play) -> None:
     """Who announces long packets and sends nothing of them costs no memory of their length."""
     async with attacked_server(t) as served:
@@ -130,7 +137,7 @@ async def packets_in_one_piece(t: Play) -> None:
     """A hello and a hundred requests in one piece are a hello and a hundred requests."""
     async with attacked_server(t) as served:
         bad = await attack(t, served, hello=False)
-        data = bad.hello() if t.secure else b""
+        data = bad.beginning()
         data += b"".join(bad.packet(b'(request %d ("echo" %d))' % (i, i)) for i in range(100))
         await bad.send(data)
         got = sorted([(await bad.hear())[1:] for _ in range(100)])
