@@ -218,13 +218,15 @@ class Raw:
         return number
 
     async def hear_packet(self, seconds: float | None = None) -> bytes | None:
-        """The bytes of the next packet, as they came, or `None` at the end of the connection.
+        """The body of the next packet, still boxed, or `None` at the end of the connection.
 
         Raises:
-            Failure: nothing comes in time.
+            Failure: nothing comes in time, or what comes is not a packet.
         """
         packet = await self._next(seconds)
-        return None if packet is None else packet.raw
+        if packet is not None and not packet.data:
+            raise self._misfit(packet)
+        return None if packet is None else packet.data
 
     async def _next(self, seconds: float | None = None) -> Packet | None:
         seconds = self.play.patience if seconds is None else seconds

@@ -31,7 +31,14 @@ async def key(t: Play) -> None:
     )
 
 
-@case("profile.hello-user", "profile.hello-key", "profile.framing", opponent="server", security="secure")
+@case(
+    "profile.hello-user",
+    "profile.hello-key",
+    "profile.framing",
+    opponent="server",
+    security="secure",
+    only=("hello", "nonces"),
+)
 async def client_hello(t: Play) -> None:
     """A client's hello is the username's packet and the packet of the boxed session key."""
     _, raw = await (await BadServer(t).start()).connected(hello=False)

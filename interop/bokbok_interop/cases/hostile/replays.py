@@ -119,7 +119,7 @@ async def _reflects_a_request(t: Play) -> None:
         asked = t.spawn(conn.request(["count", name]))
         packet = await bad.hear_packet()
         t.check(packet is not None, f"the {victim.side.role}'s request")
-        await bad.send(packet or b"")
+        await bad.send(bad.frame(packet or b""))
         rest = await victim.ends(conn, bad, asked, "a request that was sent back to its sender")
         t.check(not rest, f"the {victim.side.role} answered its own request")
         t.equal(await victim.count_runs(name), 0, "how often the reflected request was served")
@@ -131,7 +131,7 @@ async def _reflects_a_response(t: Play) -> None:
         await bad.ask(["echo", "x"])
         packet = await bad.hear_packet()
         t.check(packet is not None, f"the {victim.side.role}'s response")
-        await bad.send(packet or b"")
+        await bad.send(bad.frame(packet or b""))
         await victim.ends(conn, bad, None, "a response that was sent back to its sender")
 
 
