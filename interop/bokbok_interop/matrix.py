@@ -9,7 +9,7 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .cases import Case
+from .cases import SESSIONS, Case
 from .model import RUNNER, Cell
 
 __all__ = ["SECURITIES", "TRANSPORTS", "Group", "Selection", "build", "diagonal", "select_cases", "shard"]
@@ -30,6 +30,7 @@ class Selection:
         about: names of peers; at least one side must be one of them.
         transports, securities: which.
         long: whether long cases are played.
+        sessions: whether the recorded sessions are played; they are, too, if their chapter or a case of it is named.
     """
 
     cases: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class Selection:
     transports: tuple[str, ...] = ()
     securities: tuple[str, ...] = ()
     long: bool = False
+    sessions: bool = False
 
 
 @dataclass
@@ -58,6 +60,10 @@ class Group:
         return Cell(self.client, self.server, self.transport, self.security, case.id)
 
 
+def _named(selection: Selection) -> bool:
+    return SESSIONS in selection.chapters or any(glob.startswith(f"{SESSIONS}.") for glob in selection.cases)
+
+
 def select_cases(cases: Iterable[Case], selection: Selection) -> list[Case]:
     """The cases that a selection asks for, whatever the pair."""
     return [
@@ -67,6 +73,7 @@ def select_cases(cases: Iterable[Case], selection: Selection) -> list[Case]:
         and (not selection.chapters or case.chapter in selection.chapters)
         and (not selection.kinds or case.kind.value in selection.kinds)
         and (selection.long or not case.long)
+        and (selection.sessions or case.chapter != SESSIONS or _named(selection))
     ]
 
 

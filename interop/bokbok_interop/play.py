@@ -649,14 +649,14 @@ class Play:
         return words, sentences.pop() if len(sentences) == 1 else ""
 
     @contextlib.contextmanager
-    def trying(self, *datums: Any) -> Iterator[None]:
-        """Say of what fails in this block which of a case's many values it failed with."""
-        what = written(*datums)
-        with self.waiting(lambda: f"with {what}"):
+    def trying(self, datum: Any = None, *, where: str = "") -> Iterator[None]:
+        """Say of what fails in this block which of a case's many values it failed with, or where in a conversation."""
+        what = where or f"with {written(datum)}"
+        with self.waiting(what):
             try:
                 yield
             except Failure as failure:
-                failure.problem += f", with {what}"
+                failure.problem += f", {what}"
                 raise
 
     def need(self, *features: str) -> None:

@@ -28,7 +28,7 @@ from bokbok_traffic.streams import open_stream
 from .model import Failure
 from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, readable, show
 
-__all__ = ["DOES_NOT_OPEN", "BadServer", "Raw", "attack", "good_server"]
+__all__ = ["DOES_NOT_OPEN", "BadServer", "Raw", "attack", "good_server", "take_hello"]
 
 DOES_NOT_OPEN = "does not open (another key, nonce or box? `bokbok-interop calibrate` finds out what a peer speaks)"
 """The end of what is said of a box that was made otherwise than the profile has it."""
@@ -191,6 +191,18 @@ class Raw:
         if data:
             self._write([], b"")  # what follows is not the first packet
         return data
+
+    def knows(self, user: str, passphrase: str, began: bytes = b"") -> None:
+        """Read what comes with this user's key, and not with the usual one.
+
+        Args:
+            user: who says hello.
+            passphrase: theirs.
+            began: the hello of this side, if it is a client, which was made elsewhere.
+        """
+        self._transcript = Transcript(self.profile, {user: passphrase}, secure=True, limit=_LIMIT, depth=_DEPTH)
+        self._transcript.feed("client", began)
+        self.session = self._transcript.session_key
 
     # -- sending and hearing
 

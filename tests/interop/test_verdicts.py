@@ -186,3 +186,26 @@ def test_one_failure_of_both_directions_is_one_panel_with_the_packets_of_each() 
     assert "(dialect chicken-4), as mine states" in panel
     assert "mine → python-asyncio:" in panel
     assert "python-asyncio → mine:" in panel
+
+
+# ------------------------------------------------------------------------------------------- the recorded sessions
+
+
+def test_the_recorded_sessions_are_replayed_where_they_are_asked_for(tmp_path: Path) -> None:
+    words = ["--case", "*bracket", "--case", "*-demo", "--json", str(tmp_path / "r.json")]
+    assert "no cell matches" in check(MINIMAL, *words).stderr
+    done = check(MINIMAL, "--sessions", *words)
+    assert done.returncode == 0, done.stdout
+    cells = json.loads((tmp_path / "r.json").read_bytes())["cells"]
+    assert {cell["case"] for cell in cells if cell["case"].startswith("sessions.")} == {
+        *("sessions.server-secure-demo", "sessions.client-secure-demo"),
+        *("sessions.server-insecure-demo", "sessions.client-insecure-demo"),
+        "sessions.server-message-unreadable-bracket",
+    }
+
+
+def test_a_recorded_session_says_which_of_its_lines_failed() -> None:
+    done = check(mutant("takes-any-id"), "--case", "sessions.*negative-id")
+    assert done.returncode == 1
+    (panel,) = panels(done)
+    assert "in line 1 of the session message-negative-id" in panel

@@ -3,7 +3,7 @@
 What this package knows: the sentences, and how each is tried.
 """
 
-from .base import CHAPTERS, PREFLIGHT, Case, all_cases, case
+from .base import CHAPTERS, PREFLIGHT, SESSIONS, Case, all_cases, case
 from .requirements import DOCUMENTS, REQUIREMENTS, Requirement
 
-__all__ = ["CHAPTERS", "DOCUMENTS", "PREFLIGHT", "REQUIREMENTS", "Case", "Requirement", "all_cases", "case"]
+__all__ = ["CHAPTERS", "DOCUMENTS", "PREFLIGHT", "REQUIREMENTS", "SESSIONS", "Case", "Requirement", "all_cases", "case"]

@@ -13,11 +13,25 @@ from bokbok.wire.framing import CountedFraming
 from ..model import Kind
 from .requirements import REQUIREMENTS, Requirement
 
-__all__ = ["CHAPTERS", "PREFLIGHT", "Case", "all_cases", "case", "cases"]
+__all__ = ["CHAPTERS", "PREFLIGHT", "SESSIONS", "Case", "all_cases", "case", "cases"]
 
 PREFLIGHT = "preflight"
 """The chapter that `check` plays before the others."""
-CHAPTERS = (PREFLIGHT, "connect", "secure", "request", "sexpr", "symmetry", "errors", "lifecycle", "hostile", "load")
+SESSIONS = "sessions"
+"""The chapter of the recorded sessions, which is played where it is asked for."""
+CHAPTERS = (
+    PREFLIGHT,
+    "connect",
+    "secure",
+    "request",
+    "sexpr",
+    "symmetry",
+    "errors",
+    "lifecycle",
+    "hostile",
+    "load",
+    SESSIONS,
+)
 """In the order in which they are shown."""
 
 Subject = Literal["client", "server", "either"]

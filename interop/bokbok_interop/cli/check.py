@@ -10,7 +10,7 @@ import click
 
 from bokbok.wire import Profile
 
-from ..cases import CHAPTERS, PREFLIGHT, all_cases
+from ..cases import CHAPTERS, PREFLIGHT, SESSIONS, all_cases
 from ..matrix import Selection, build, diagonal, select_cases
 from ..peers.known import known_peers
 from ..report import terminal
@@ -46,6 +46,7 @@ Examples:
     "as long.",
 )
 @click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
+@click.option("--sessions", is_flag=True, help="Replay the recorded sessions too, byte for byte.")
 @click.option("--keep-going", is_flag=True, help="Play the chapters although the preflight failed.")
 @click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
@@ -62,6 +63,7 @@ def check(
     jobs: int,
     thorough: bool,
     long: bool,
+    sessions: bool,
     keep_going: bool,
     strict: bool,
     seed: int,
@@ -84,7 +86,9 @@ def check(
     chosen = choose_peers(against, [f"{name}={command}"])
     if against == name:
         raise click.UsageError("--name and --against are the same")
-    selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), about=(name,), long=long)
+    selection = Selection(
+        cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), about=(name,), long=long, sessions=sessions
+    )
     # Itself against itself tells nothing that the others do not.
     preflight = build([name], [case for case in all_cases() if case.chapter == PREFLIGHT], Selection())
     preflight = [group for group in preflight if (group.client, group.server) != (name, name)]
@@ -115,11 +119,13 @@ def _unseen(
     lines = []
     chosen = [case for case in all_cases() if case.chapter != PREFLIGHT]
     wanted = select_cases(chosen, selection)
-    left = [case for case in chosen if not case.long and case not in wanted]
+    left = [case for case in chosen if not case.long and case.chapter != SESSIONS and case not in wanted]
     if left:
         lines.append(f"{len(left)} cases that --chapter or --case leaves out")
     if long := [case.id for case in chosen if case.long and not selection.long]:
         lines.append(f"{', '.join(long)}: they take minutes (--long)")
+    if not any(case.chapter == SESSIONS for case in wanted):
+        lines.append("the recorded sessions (--sessions)")
     if not thorough:
         lines.append("TCP in insecure mode and Unix sockets in secure mode, where the preflight alone was (--thorough)")
     reasons = Counter(c["reason"] for c in counts_for(document, name) if c["outcome"] in ("unsupported", "absent"))

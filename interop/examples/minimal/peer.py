@@ -372,7 +372,7 @@ def read_exactly(sock: socket.socket, count: int) -> bytes | None:
     return bytes(data)
 
 
-MALFORMED = re.compile(r"\s*[(\[]\s*(request|response|error)\s+([0-9]+)(?=[\s()\[\]{}\"';#|]).*[)\]]\s*\Z", re.S)
+MALFORMED = re.compile(r"\s*\(\s*(request|response|error)\s+([0-9]+)(?=[\s()\[\]{}\"';#|]).*\)\s*\Z", re.S)
 
 
 def parse_message(text: str) -> tuple[str, int, Any]:
