@@ -1,4 +1,5 @@
-"""Test vectors (`docs/vectors.md`): what CHICKEN writes and reads (`chicken-*`), and whole conversations (`sessions`).
+"""Test vectors (`docs/vectors.md`): what CHICKEN writes and reads (`chicken-4.13.0`, `chicken-5.3.0`), what the dialect
+`CHICKEN_4` writes (`chicken-4-dialect`), and whole conversations (`sessions`).
 
 They come with the package, for the cases and for implementers alike.
 """
@@ -9,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RELEASES", "load_lines", "load_sessions"]
+__all__ = ["RELEASES", "load_dialect", "load_lines", "load_sessions"]
 
 RELEASES = ("4.13.0", "5.3.0")
 """Of CHICKEN: those that were recorded."""
@@ -24,6 +25,11 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def load_lines(release: str, kind: str) -> list[dict[str, Any]]:
     """What one release of CHICKEN writes (`kind` is `write`) or reads (`read`), one entry a line of the file."""
     return _lines(_FOLDER / f"chicken-{release}" / f"{kind}.jsonl")
+
+
+def load_dialect() -> list[dict[str, Any]]:
+    """What the dialect `CHICKEN_4` writes, which is no release's: one entry a line of the file."""
+    return _lines(_FOLDER / "chicken-4-dialect" / "write.jsonl")
 
 
 def load_sessions() -> list[list[dict[str, Any]]]:
