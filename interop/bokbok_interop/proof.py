@@ -57,7 +57,7 @@ def prove(
         dialects: by role, what the puppets state.
     """
     proof = Proof()
-    spellers = {role: _speller(profile, dialect or profile.dialect) for role, dialect in dialects.items()}
+    spellers = {role: _speller(profile, dialect) for role, dialect in dialects.items()}
     for capture, roles in recorded:
         spell = {role: speller for role, speller in spellers.items() if role in roles}
         readers: dict[int, _Reader] = {}
@@ -75,7 +75,9 @@ def prove(
 Spell = Callable[[str, int, Any], bytes]
 
 
-def _speller(profile: Profile, dialect: Dialect) -> Spell:
+def _speller(profile: Profile, dialect: Dialect | None) -> Spell | None:
+    if dialect is None:
+        return None  # whose `write` it follows is not known: nothing to compare with
     # Whatever a peer's own dialect does, the profile fixes how keywords are spelt.
     dialect = dataclasses.replace(dialect, keyword_style=profile.dialect.keyword_style)
     codec = profile.messages.bind(dialect, _DEPTH)
@@ -85,7 +87,7 @@ def _speller(profile: Profile, dialect: Dialect) -> Spell:
 class _Reader:
     """One connection."""
 
-    def __init__(self, transcript: Transcript, spell: Mapping[str, Spell]) -> None:
+    def __init__(self, transcript: Transcript, spell: Mapping[str, Spell | None]) -> None:
         self.shown: set[str] = set()
         self._transcript = transcript
         self._spell = spell
@@ -141,9 +143,11 @@ class _Reader:
 
     def _misspelt(self, packet: Packet) -> tuple[int, str] | None:
         assert packet.message is not None
-        kind, id, datum = packet.message
+        spell = self._spell[packet.source]
+        if spell is None:
+            return None
         try:
-            expected = self._spell[packet.source](kind, id, datum)
+            expected = spell(*packet.message)
         except BokbokError as error:
             return packet.start, f"its datum cannot be written in the dialect that it states: {error}"
         body = packet.body

@@ -6,6 +6,9 @@ import json
 
 import click
 
+from bokbok.cli._options import profile_option_named
+from bokbok.wire import Profile
+
 from ..cases import CHAPTERS, all_cases
 from ..matrix import Selection, select_cases
 from ..report import coverage as tables
@@ -20,6 +23,7 @@ from ._choices import check_names
 @click.option(
     "--kind", "kinds", type=click.Choice(["reference", "profile", "hardening"]), multiple=True, help="Only this kind."
 )
+@profile_option_named("--profile", "Only the cases that can be played with this wire format")
 @click.option("--ids", is_flag=True, help="Ids alone, one a line.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_cases(
@@ -27,6 +31,7 @@ def list_cases(
     cases: tuple[str, ...],
     chapters: tuple[str, ...],
     kinds: tuple[str, ...],
+    profile: Profile,
     ids: bool,
     as_json: bool,
 ) -> None:
@@ -35,7 +40,11 @@ def list_cases(
     Where standard output is not a terminal, that is one line for each: id, kind and title, with tabs between them.
     """
     selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), kinds=kinds, long=True)
-    chosen = select_cases(all_cases(), selection)
+    found = select_cases(all_cases(), selection)
+    chosen = [case for case in found if not case.foreign_to(profile)]
+    for case in found:
+        if why := case.foreign_to(profile):
+            click.echo(f"not listed: {case.id}: {why}", err=True)
     console = Screen()
     if as_json:
         data = tables.coverage_json(chosen) if coverage else tables.as_json(chosen)

@@ -1,0 +1,89 @@
+"""The matrix of both front ends for forty profiles of the table in `docs/profiles.md`; the tests take a sample.
+
+    python -m tests.interop.profiles [--only 8000,8003] [--chapter NAME] [--transport NAME]
+
+The generator is `tests.support.profiles.random_profile`. The seeds are those from `SEED` on whose framing carries what
+the cases send: the largest packet, and on insecure connections, where nothing is encoded, a message as it is. What is
+not played is what a case says of itself (`Case.only`). Whole it takes minutes for each profile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from bokbok.wire import DEFAULT_LIMITS, Profile
+from bokbok.wire.framing import CountedFraming
+from bokbok.wire.messages import BinaryHeader
+from bokbok_interop.cases import all_cases
+from bokbok_interop.matrix import Selection, build
+from bokbok_interop.model import Outcome, Result
+from bokbok_interop.peers.known import known_peers
+from bokbok_interop.runner import Runner, Settings
+from bokbok_interop.spoken import Spoken
+from tests.support.profiles import random_profile
+
+SEED = 8000
+COUNT = 40
+FRONTS = ("python-sync", "python-asyncio")
+
+
+def profiles() -> list[Profile]:
+    """All forty."""
+    drawn = (random_profile(random.Random(seed), f"random-{seed}") for seed in itertools.count(SEED))
+    return list(itertools.islice(filter(_fits, drawn), COUNT))
+
+
+def _fits(profile: Profile) -> bool:
+    if (profile.framing.most() or DEFAULT_LIMITS.packet) < DEFAULT_LIMITS.packet:
+        return False
+    return isinstance(profile.framing, CountedFraming) or not isinstance(profile.messages, BinaryHeader)
+
+
+def play(profile: Profile, selection: Selection, *, jobs: int = 16, timeout: float = 20.0) -> list[Result]:
+    """Play both front ends against each other and the runner."""
+    peers = {name: known_peers()[name] for name in FRONTS}
+    settings = Settings(timeout=timeout, jobs=jobs, spoken=Spoken(profile), evidence="failures")
+    return asyncio.run(Runner(peers, settings).run(build(FRONTS, all_cases(), selection)))
+
+
+def problems(profile: Profile, results: Iterable[Result]) -> list[str]:
+    """What is not as the cases say: failed ones, and those that are not played although they say nothing of it."""
+    cases = {case.id: case for case in all_cases()}
+    found = []
+    for result in results:
+        why = cases[result.cell.case].foreign_to(profile)
+        if result.outcome is Outcome.FAILED or (why and result.outcome is not Outcome.UNSUPPORTED):
+            found.append(f"{result.cell}: {result.outcome.value}: {result.reason}")
+    return found
+
+
+def main() -> None:
+    """Play, print a line for each profile and each problem; status 1 if there is one."""
+    parser = argparse.ArgumentParser(description="The matrix of both front ends, for forty profiles.")
+    parser.add_argument("--only", help="seeds, separated by commas")
+    parser.add_argument("--chapter", action="append", default=[])
+    parser.add_argument("--transport", action="append", default=[])
+    given = parser.parse_args()
+    wanted = {f"random-{seed}" for seed in given.only.split(",")} if given.only else None
+    selection = Selection(chapters=tuple(given.chapter), transports=tuple(given.transport))
+    wrong = 0
+    for profile in profiles():
+        if wanted is None or profile.name in wanted:
+            start = time.monotonic()
+            results = play(profile, selection)
+            found = problems(profile, results)
+            wrong += len(found)
+            counts = Counter(result.outcome.value for result in results)
+            print(f"{profile.name}: {dict(counts)} in {time.monotonic() - start:.0f} s", *found, sep="\n  ", flush=True)
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
