@@ -209,3 +209,25 @@ def test_a_recorded_session_says_which_of_its_lines_failed() -> None:
     assert done.returncode == 1
     (panel,) = panels(done)
     assert "in line 1 of the session message-negative-id" in panel
+
+
+# ------------------------------------------------------------- one fault each, of every layer: the first panel names it
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('">I"', '"<I"', ["preflight.client-hello", "#profile.framing", "61 6c 69 63 65"]),
+        ("hashlib.sha512", "hashlib.sha384", ["preflight.key", "#profile.key"]),
+        ('f"(request {number} {text})"', 'f"(query {number} {text})"', ["#profile.messages", "(query 0"]),
+        ('struct.pack(">Q", self.nonce_counter)', 'struct.pack("<Q", self.nonce_counter)', ["#profile.nonce"]),
+    ],
+    ids=["framing", "key", "message", "nonce"],
+)
+def test_the_first_panel_names_the_layer_and_the_sentence(
+    changed: Callable[..., str], old: str, new: str, words: list[str]
+) -> None:
+    done = check(changed(old, new, "peer.py"), "--case", "secure.nonces")
+    assert done.returncode == 1, done.stdout
+    first = panels(done)[0]
+    assert [word for word in words if word not in first] == [], done.stdout
