@@ -259,7 +259,7 @@ class Machine(Lexer):
             The datum; `NO_DATUM` if final input holds none; `NEED_MORE` if the input ended before one did; `PAUSED` if
             it got as far as `pause`: the next run, from `self.position`, goes on, whatever its other arguments.
         """
-        # 110 lines in one piece: a turn of the loop costs 0.15 µs, and a call within it would cost half as much again.
+        # All in one piece: a turn of the loop costs 0.15 µs, and a call within it would cost half as much again.
         # What happens seldom (1 in 50 tokens of usual data) is in the methods below, which share their state in `self`.
         stack, base, size = self.stack, self.base, len(data)
         symbols = SYMBOLS

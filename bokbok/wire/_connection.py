@@ -155,6 +155,7 @@ class Connection:
         hellos: HelloMemory | None = None,
         draw: Draw = os.urandom,
     ) -> None:
+        # In one piece, since most of it is the list of what a connection's state consists of, each with its meaning.
         secure = _is_secure(role, user, key, secure)
         self._role = role
         self._secure = secure

@@ -82,7 +82,7 @@ def check(
     sockets in insecure mode.
     """
     if against not in known_peers():
-        raise click.UsageError(f"--against: no peer is called {against!r}; known: {', '.join(known_peers())}")
+        raise click.UsageError(f"--against: unknown peer {against!r} (known: {', '.join(known_peers())})")
     chosen = choose_peers(against, [f"{name}={command}"])
     if against == name:
         raise click.UsageError("--name and --against are the same")
