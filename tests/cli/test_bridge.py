@@ -181,7 +181,7 @@ def test_wrong_usage_is_told_in_a_line(bokbok, users, tmp_path, args, problem):
         ('alice = { user = "x" }\n', "user 'alice': expected NAME = "),
         ('alice = { user = "x", passphrase = "y", key-file = "z" }\n', "user 'alice': expected NAME = "),
         ('alice = { user = "x", key-file = "none.key" }\n', "user 'alice': key file "),
-        ("alice = \n", "no TOML: "),
+        ("alice = \n", "not TOML: "),
     ],
 )
 def test_a_target_users_file_that_cannot_be_used_is_a_file_error(bokbok, users, private, tmp_path, text, problem):

@@ -192,7 +192,7 @@ def test_a_slow_lookup_holds_up_nobody_else(serve: Any, connect: Any, spawn: Any
 def test_a_secure_client_at_an_insecure_server_is_told_what_that_most_likely_means(
     serve: Any, connect: Any, address: Any
 ) -> None:
-    with pytest.raises(ConnectionClosed, match="possible causes: .*the server is insecure"):
+    with pytest.raises(ConnectionClosed, match=r"possible causes: .*the server is insecure"):
         connect(serve(at=address), secure=True).request("x")
 
 
