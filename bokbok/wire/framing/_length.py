@@ -79,13 +79,17 @@ class IntegerLength(CountedFraming):
 
         return write
 
-    def most(self) -> int | None:
-        """See `Framing.most`."""
+    @functools.cached_property
+    def _most(self) -> int | None:
         if self.integer not in FIXED:
             return None
         width = layout_of(self.integer).size
         before = min(map(len, self.heads)) if self.heads else self.after
         return (1 << 8 * width) - 1 - self.counts - (width if self.own else 0) + before
+
+    def most(self) -> int | None:
+        """See `Framing.most`."""
+        return self._most
 
     def splitter(self, limit: int) -> Splitter:
         """See `Framing.splitter`."""
