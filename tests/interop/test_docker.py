@@ -544,7 +544,7 @@ def test_an_interrupted_run_leaves_nothing(client: Any, fake_image: str, number:
     process.send_signal(number)
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 130, output.decode()
-    # Whoever interrupts it does not wait for the engine: what is not removed by then is left to a program that is named.
+    # It does not wait for the engine: what is not removed by then is left to a program that it names.
     if run in {one.run for one in leftovers(client)}:
         assert f"clean --run {run}" in output.decode()
     until_gone(client, run)
