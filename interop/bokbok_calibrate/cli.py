@@ -9,9 +9,7 @@ import asyncio
 import dataclasses
 import functools
 import json
-import os
 import signal
-import stat
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -20,8 +18,8 @@ from typing import Any, TypeVar
 import click
 
 from bokbok.address import parse_address
+from bokbok.cli._secrets import read_user_secret, user_options
 from bokbok.errors import AddressError, BokbokError, ReadError
-from bokbok.keys import read_key_file, read_passphrase_file
 from bokbok_traffic.capture import Capture, CaptureError
 from bokbok_traffic.recording import Recorded, from_capture, load_recording
 
@@ -131,9 +129,7 @@ def _common(command: _F) -> _F:
     wrapped: Any = with_common
     for option in reversed(
         [
-            click.option("--user", metavar="NAME", help="The client's username, of secure connections."),
-            click.option("--passphrase-file", metavar="FILE", help="Where the user's passphrase is."),
-            click.option("--key-file", metavar="FILE", help="Where the user's key is: its derivation is then given."),
+            user_options("The client's username, of secure connections. With a key file the derivation is given."),
             click.option("--insecure", is_flag=True, help="The connections are insecure: framing and messages alone."),
             click.option(
                 "--messages", metavar="FILE", help="Datums that the client sends besides the script, one a line."
@@ -158,19 +154,13 @@ def _secrets(user: str | None, passphrase_file: str | None, key_file: str | None
         return Secrets()
     if user is None:
         raise click.UsageError("Who is the client? Give --user and --passphrase-file or --key-file, or --insecure.")
-    if (passphrase_file is None) == (key_file is None):
-        raise click.UsageError("Give one of --passphrase-file and --key-file.")
     try:
-        if key_file is not None:
-            return Secrets(os.fsencode(user), key=read_key_file(key_file).to_bytes())
-        assert passphrase_file is not None
-        passphrase = read_passphrase_file(passphrase_file)
-        status = os.stat(passphrase_file)
-        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
-            click.echo(f"warning: passphrase file {passphrase_file!r}: others than its owner have access", err=True)
-        return Secrets(os.fsencode(user), passphrase)
+        secret = read_user_secret(user, passphrase_file, key_file)
     except BokbokError as error:
         raise click.UsageError(str(error)) from None
+    assert secret is not None
+    name = secret.user.encode("utf-8", "surrogateescape")
+    return Secrets(name, secret.passphrase) if secret.key is None else Secrets(name, key=secret.key.to_bytes())
 
 
 def _known(messages: str | None) -> set[bytes]:
@@ -207,7 +197,9 @@ def _run(work: Coroutine[Any, Any, _T], place: str) -> _T:
 
     async def until_interrupted() -> _T:
         task = asyncio.ensure_future(work)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_IGN:  # as nohup(1) has it
+                continue
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await task
 

@@ -68,9 +68,6 @@ NOT_THROUGH_A_BRIDGE = {
 }
 """The cases that fail because there is a bridge, by the role of the peer behind it, each with its reason."""
 
-PLAYED_BY_THE_RUNNER = {"lifecycle.client-paused": "the runner itself is a client, of the default profile"}
-"""The cases that fail, bridge or not, where the peers in the runner's sight do not speak the default profile."""
-
 LEFT_OUT = dict.fromkeys(
     ("secure.fresh-session-keys", "secure.random-after-restart"),
     "the runner compares the bytes of two hellos, and those of other profiles have more in common",
@@ -169,15 +166,9 @@ async def run(
         return await runner.run(groups if thorough or mode else diagonal(groups))
 
 
-def listed(play: Play) -> dict[str, dict[str, str]]:
-    """The cases that are to fail, by the role of the bridged peer, each with its reason."""
-    more = PLAYED_BY_THE_RUNNER if play.outside is not INFERRED_1 else {}
-    return {role: {**cases, **more} for role, cases in NOT_THROUGH_A_BRIDGE.items()}
-
-
 def problems(play: Play, results: Iterable[Result]) -> list[str]:
     """What is not as it is listed: cases that failed and are not, cases that are and did not fail."""
-    expected = listed(play)
+    expected = NOT_THROUGH_A_BRIDGE
     outcomes: dict[tuple[str, str], set[Outcome]] = {}
     found = []
     for result in results:

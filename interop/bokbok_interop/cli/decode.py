@@ -8,9 +8,10 @@ import sys
 import click
 
 from bokbok.cli._options import profile_option
+from bokbok.cli._secrets import read_user_secret, user_options
 from bokbok.errors import BokbokError
-from bokbok.keys import Key, read_key_file, read_passphrase_file
-from bokbok.wire import Profile, passphrase_to_key
+from bokbok.keys import Key
+from bokbok.wire import Profile
 from bokbok_traffic.capture import CaptureError, read_capture
 
 from ..dump import explain
@@ -23,16 +24,7 @@ from ._exit import EXIT_FAILED
     epilog="Exit status: 0; 1 if something in the recording was not explained; 2 for a file that is not a recording."
 )
 @click.argument("capture", metavar="CAPTURE", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--user", metavar="NAME", help="Who said hello.")
-@click.option(
-    "--passphrase-file",
-    type=click.Path(),
-    metavar="FILE",
-    help="The user's passphrase, in a file that only you can read.",
-)
-@click.option(
-    "--key-file", type=click.Path(), metavar="FILE", help="The user's key, 64 hexadecimal digits, in such a file."
-)
+@user_options("Who said hello.")
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def decode(
@@ -48,14 +40,11 @@ def decode(
     CAPTURE is a recording of the runner or of anybody who writes the format (`-`: standard input). Without a user it
     is read as an insecure conversation.
     """
-    if (user is None) != (passphrase_file is None and key_file is None) or (passphrase_file and key_file):
-        raise click.UsageError("--user goes with one of --passphrase-file and --key-file")
     secrets: dict[str, Key] = {}
     try:
-        if user is not None and key_file is not None:
-            secrets[user] = read_key_file(key_file)
-        elif user is not None and passphrase_file is not None:
-            secrets[user] = passphrase_to_key(read_passphrase_file(passphrase_file), profile=profile)
+        secret = read_user_secret(user, passphrase_file, key_file)
+        if secret is not None:
+            secrets[secret.user] = secret.to_key(profile)
         with click.open_file(capture, encoding="utf-8") as lines:
             recorded = read_capture(lines)
     except (BokbokError, CaptureError, UnicodeDecodeError) as error:

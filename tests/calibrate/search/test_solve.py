@@ -119,7 +119,7 @@ def test_read_writes_a_profile_that_can_be_loaded_and_exits_with_0(tmp_path: Pat
     ("arguments", "problem"),
     [
         ([], "Who is the client?"),
-        (["--user", "x"], "one of --passphrase-file and --key-file"),
+        (["--user", "x"], "Where is the passphrase? Give --passphrase-file or --key-file"),
         (["--insecure", "--user", "x"], "--insecure goes without"),
         (["--insecure"], "No such file"),
     ],
