@@ -142,7 +142,7 @@ for number, verb, line in lines():
     results, _ = await play(peer, make_case("asks", asks), timeout=0.3)
     assert results[0].outcome is Outcome.FAILED
     assert "timed out after 0.3 seconds" in results[0].reason
-    assert '(request 1 "x")' in results[0].reason
+    assert '(request "x")' in results[0].reason
 
 
 async def test_nonsense_fails_the_cell_and_is_quoted(fake_peer: Callable[..., LocalPeer]) -> None:

@@ -40,7 +40,8 @@ def status_of(document: Mapping[str, Any], problems: object = None, *, about: st
     Args:
         document: the results.
         problems: with their reports.
-        about: the peer whose passed cells count; by default every peer's.
+        about: the peer that the results are about: its passed cells count, and whether its bytes were shown; by default
+            every peer's, and those of the peers that were chosen by their names.
     """
     if document["interrupted"]:
         return EXIT_INTERRUPTED
@@ -50,7 +51,7 @@ def status_of(document: Mapping[str, Any], problems: object = None, *, about: st
         return EXIT_REPORT
     given_absent = any(peer.get("absent") and peer.get("given") for peer in document["peers"])
     cells = document["cells"] if about is None else counts_for(document, about)
-    given = {peer["name"] for peer in document["peers"] if peer.get("given")}
+    given = {about} if about is not None else {peer["name"] for peer in document["peers"] if peer.get("given")}
     unseen = any(each["peer"] in given for each in document.get("no_verdict", ()))
     if given_absent or unseen or not any(cell["outcome"] == "passed" for cell in cells):
         return EXIT_NOTHING
