@@ -25,7 +25,7 @@ from bokbok.wire.boxes import KEY_BYTES, Role, Seal
 from bokbok.wire.transcript import Packet, Transcript
 from bokbok_traffic.streams import open_stream
 
-from .model import Failure
+from .model import Failure, Late
 from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, readable, show
 
 __all__ = ["DOES_NOT_OPEN", "BadServer", "Raw", "attack", "good_server", "take_hello"]
@@ -370,14 +370,14 @@ class Raw:
         """See that the other side neither ends the connection nor says anything for a while.
 
         Raises:
-            Failure: it does.
+            Failure: it does; `Late` where the connection ended: a time limit of the other side may have run out.
         """
         try:
             packet = await self.hear_packet(seconds)
         except Failure:
             return  # nothing came, as it must be
         how = f"{self.ended_how} within {seconds:.3g} s" if packet is None else readable(packet[:60])
-        raise Failure(why, expected="the connection open, and nothing said", actual=how)
+        raise (Late if packet is None else Failure)(why, expected="the connection open, and nothing said", actual=how)
 
     def end(self) -> None:
         """End this side's direction."""
