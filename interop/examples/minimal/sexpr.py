@@ -411,7 +411,7 @@ def _write_atom(value: Any) -> str:
     if isinstance(value, bytes):
         return "#${" + value.hex() + "}"
     if isinstance(value, Char):
-        if value.code in CHAR_NAMES and value.code != 127:
+        if value.code in CHAR_NAMES:
             return "#\\" + CHAR_NAMES[value.code]
         return f"#\\x{value.code:x}" if value.code < 32 or value.code > 255 else "#\\" + chr(value.code)
     if isinstance(value, Numbers):
