@@ -79,7 +79,7 @@ ESCAPES = {"a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r"
 STRING_ESCAPES = {ord(v): "\\" + k for k, v in ESCAPES.items()} | {34: '\\"', 92: "\\\\"}
 for _code in (*range(32), 127):
     STRING_ESCAPES.setdefault(_code, f"\\x{_code:02x}")
-SYMBOL_ESCAPES = {code: f"\\x{code:02x}" for code in range(32)} | {124: "\\|", 92: "\\\\"}
+SYMBOL_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 256))} | {124: "\\|", 92: "\\\\"}
 
 _UREAL = r"(?:\d+/\d+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _REAL = rf"(?:[+-]?{_UREAL}|[+-](?:inf|nan)\.0)"
@@ -89,7 +89,7 @@ FLONUM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
 SPECIAL = re.compile(r"([+-])(inf|nan)\.0\Z")
 # What any CHICKEN could take for a number, complex ones included: such a symbol is written with bars.
 NUMBER_LIKE = re.compile(rf"(?:{_REAL}|{_REAL}@{_REAL}|{_REAL}?[+-](?:{_UREAL}|(?:inf|nan)\.0)?i)\Z")
-PLAIN = re.compile(r"""[^\x00-\x20()\[\]{}"';,|\\`#][^\x00-\x20()\[\]{}"';,|\\]*\Z""")
+PLAIN = re.compile(r"""[^\x00-\x20()\[\]{}"';,|\\`#][^\x00-\x20()\[\]{}"';,|\\`]*\Z""")
 
 _SPACE = " \t\n\v\f\r"
 _DELIMITER = set(_SPACE + "()[]{}\";',")

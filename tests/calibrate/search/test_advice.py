@@ -19,7 +19,7 @@ INSECURE = recording(INFERRED_1, lines=SHORT[:3], secure=False)
     ("recorded", "secrets", "advice"),
     [
         (INSECURE, SECRETS, "the connection is insecure; read it with --insecure"),
-        (SECURE, Secrets(), "is it a secure connection? Then give --user"),
+        (SECURE, Secrets(), "is the connection secure? Then give --user"),
         (SECURE, Secrets(b"nobody", b"mypassphrase"), "check --user: 'nobody' does not stand in what the client sends; "
          "what stands where a name might is 'myuser'"),
         (SECURE, Secrets(b"myuser", b"another"), "most likely it is not this user's"),
