@@ -286,7 +286,8 @@ class Raw:
         while packet is not None and packet.hello and not packet.problem:
             packet = await self._next(seconds)
         if packet is None:
-            raise Failure("the connection ended instead", expected="a message", actual=self.ended_how)
+            # Perhaps by a clock of the other side's, which a busy machine runs out.
+            raise Late("the connection ended instead", expected="a message", actual=self.ended_how)
         if packet.message is None:
             raise self._misfit(packet)
         kind, id, datum = packet.message
