@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,6 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 MOST_MEMORY = 250 << 20
 """Bytes of memory; 200 MB are measured to take 140 (bench/long_recording.py)."""
-
-MEASURED = """
-import resource, sys
-from bokbok_interop.cli import main
-try:
-    main(sys.argv[1:], prog_name="bokbok-interop")
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +25,23 @@ def bench() -> Any:
     return module
 
 
-def calibrated(path: Path) -> tuple[int, dict[str, Any], str]:
+@pytest.fixture
+def calibrated(bench: Any, tmp_path: Path) -> Callable[[Path], tuple[int, dict[str, Any], str]]:
     """Memory, report and text of `calibrate read`."""
-    secret = path.with_name("pass")
+    secret = tmp_path / "pass"
     secret.touch(0o600)
     secret.write_text("mypassphrase\n")
-    command = ["calibrate", "read", str(path), "--user", "myuser", "--passphrase-file", str(secret), "--json", "-"]
-    done = subprocess.run([sys.executable, "-c", MEASURED, *command], capture_output=True, text=True, check=False)
-    *text, memory = done.stderr.splitlines()
-    return int(memory), json.loads(done.stdout), "\n".join(text)
+
+    def read(path: Path) -> tuple[int, dict[str, Any], str]:
+        _, output, errors, memory = bench.calibrate_read(path, secret)
+        return memory, json.loads(output), errors
+
+    return read
 
 
-def test_a_long_recording_is_explained_to_its_last_byte_in_bounded_memory(bench: Any, tmp_path: Path) -> None:
+def test_a_long_recording_is_explained_to_its_last_byte_in_bounded_memory(
+    bench: Any, calibrated: Any, tmp_path: Path
+) -> None:
     capture = bench.long_capture(24_000_000, 60_000)
     capture.write(tmp_path / "long.jsonl")
     memory, report, _ = calibrated(tmp_path / "long.jsonl")
@@ -55,7 +50,9 @@ def test_a_long_recording_is_explained_to_its_last_byte_in_bounded_memory(bench:
     assert memory < MOST_MEMORY
 
 
-def test_messages_longer_than_what_is_searched_do_not_hide_the_framing(bench: Any, tmp_path: Path) -> None:
+def test_messages_longer_than_what_is_searched_do_not_hide_the_framing(
+    bench: Any, calibrated: Any, tmp_path: Path
+) -> None:
     capture = bench.long_capture(8_000_000, 3_000_000)
     capture.write(tmp_path / "long.jsonl")
     _, report, _ = calibrated(tmp_path / "long.jsonl")
@@ -63,14 +60,14 @@ def test_messages_longer_than_what_is_searched_do_not_hide_the_framing(bench: An
     assert report["profiles"][0]["differs"] == ["framing"]
 
 
-def test_many_short_messages_are_no_longer_search(bench: Any, tmp_path: Path) -> None:
+def test_many_short_messages_are_no_longer_search(bench: Any, calibrated: Any, tmp_path: Path) -> None:
     capture = bench.long_capture(1_500_000, 100)
     capture.write(tmp_path / "long.jsonl")
     _, report, _ = calibrated(tmp_path / "long.jsonl")
     assert (report["status"], report["explained"]) == (0, capture.size)
 
 
-def test_a_recording_that_a_limit_has_ended_says_so_in_the_verdict(bench: Any, tmp_path: Path) -> None:
+def test_a_recording_that_a_limit_has_ended_says_so_in_the_verdict(bench: Any, calibrated: Any, tmp_path: Path) -> None:
     capture = bench.long_capture(4_000_000, 60_000, limit=3_000_000)
     capture.write(tmp_path / "long.jsonl")
     _, report, text = calibrated(tmp_path / "long.jsonl")
@@ -80,7 +77,7 @@ def test_a_recording_that_a_limit_has_ended_says_so_in_the_verdict(bench: Any, t
     assert "the recording is limited to 3000000 bytes" in text
 
 
-def test_a_change_behind_what_is_searched_is_no_claim(bench: Any, tmp_path: Path) -> None:
+def test_a_change_behind_what_is_searched_is_no_claim(bench: Any, calibrated: Any, tmp_path: Path) -> None:
     path = tmp_path / "long.jsonl"
     bench.long_capture(4_000_000, 60_000).write(path)
     lines = path.read_text().splitlines()
