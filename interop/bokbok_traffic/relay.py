@@ -62,6 +62,7 @@ class Link:
         self.upstream_name: Any = None
         self._relay = relay
         self._writers: dict[str, asyncio.StreamWriter] = {}
+        self._ended: set[str] = set()  # towards whom nothing passes any more
 
     def abort(self) -> None:
         """Break the connection on both sides at once, with a reset where there is such a thing."""
@@ -73,7 +74,11 @@ class Link:
             writer.transport.abort()
 
     def end(self, towards: str) -> None:
-        """Send an end of file `towards` the client or the server, whatever the other side does."""
+        """Send an end of file `towards` the client or the server, whatever the other side does.
+
+        What the other side still sends is recorded, and does not pass.
+        """
+        self._ended.add(towards)
         with contextlib.suppress(OSError):
             self._writers[towards].write_eof()
 
@@ -235,6 +240,7 @@ class Relay:
     async def _pump(self, link: Link, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passed = 0
         faults = self.faults[source]
+        towards = SERVER if source == CLIENT else CLIENT
         while True:
             data = await reader.read(READ_SIZE)
             now = self.now()
@@ -249,12 +255,16 @@ class Relay:
                 if writer.can_write_eof():
                     writer.write_eof()
                 return
+            if towards in link._ended:
+                continue
             if faults.cut_after is not None and passed + len(data) >= faults.cut_after:
                 writer.write(data[: faults.cut_after - passed])
                 with contextlib.suppress(OSError):
                     await writer.drain()
                 raise ConnectionAbortedError("cut, as asked")
             for piece in _pieces(data, faults.chop):
+                if towards in link._ended:
+                    break
                 writer.write(piece)
                 await writer.drain()
                 if faults.chop:

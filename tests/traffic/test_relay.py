@@ -122,6 +122,16 @@ async def test_one_direction_can_be_ended_by_the_relay(ends: Any) -> None:
     assert await reader.readexactly(4) == b"back"
 
 
+async def test_what_comes_behind_an_end_that_the_relay_made_is_recorded_and_does_not_pass(ends: Any) -> None:
+    relay, (reader, writer), (up_reader, up_writer) = ends
+    (await relay.link()).end("client")
+    assert await reader.read() == b""
+    up_writer.write(b"too late")
+    assert await relay.bytes_from("server", 8) == b"too late"
+    writer.write(b"still open")
+    assert await up_reader.readexactly(10) == b"still open"
+
+
 async def test_a_server_that_is_not_there_ends_the_clients_connection(tmp_path: Path) -> None:
     relay = await Relay(("unix", str(tmp_path / "r")), ("unix", str(tmp_path / "nothing"))).start()
     reader, writer = await asyncio.open_unix_connection(str(tmp_path / "r"))

@@ -6,16 +6,20 @@ whatever a case happens to ask first; here it fails the case that is about it, a
 
 from __future__ import annotations
 
+from typing import Any
+
 from bokbok.errors import BokbokError
 from bokbok.wire.boxes import box_opener
 
-from ..model import Failure
+from ..model import Failure, Late, by_clock
 from ..play import PASSPHRASE, USER, Conn, NetworkFailed, Play, RemoteFailed, written
 from ..raw import DOES_NOT_OPEN, BadServer, Raw, attack
 from .base import case
 
 QUICK = 3.0
 """Seconds in which the packets of a hello come, one behind the other."""
+HANDLER = {"client": "open.request-handler", "server": "start.request-handler"}
+"""The sentence about each side's request handler."""
 
 
 @case("profile.key", opponent="server", security="secure")
@@ -78,9 +82,32 @@ async def client_hello(t: Play) -> None:
 async def server_hello(t: Play) -> None:
     """A server takes a good hello, and answers nothing to it."""
     raw = await attack(t, await t.server.listen())
-    await raw.ask(["echo", "behind the hello"])
-    if await raw.hear_packet() is None:
-        raise Failure("the server refused a good hello", expected="the connection open", actual=raw.ended_how)
+    number = await raw.ask(["echo", "behind the hello"])
+    try:
+        await raw.answer_to(number)
+    except Failure as failure:
+        if raw.ended_how:
+            raise Failure(
+                "the server refused a good hello", expected="the connection open", actual=raw.ended_how
+            ) from failure
+        if await _answers(raw, number):
+            raise Failure(
+                "the server answered the hello with a packet of its own",
+                expected="the answer to the first request as the server's first packet",
+                actual=failure.actual,
+                sentence="profile.no-answer",
+            ) from None
+        if by_clock(failure):
+            raise
+
+
+async def _answers(raw: Raw, number: int) -> bool:
+    """Whether the next packet answers a request of the runner."""
+    try:
+        await raw.answer_to(number, QUICK)
+    except Failure:
+        return False
+    return True
 
 
 async def _as_client(t: Play) -> tuple[Conn, Raw]:
@@ -106,7 +133,15 @@ async def _requests(t: Play, conn: Conn, raw: Raw) -> None:
     )
     await raw.say(b'(response 0 "one")')
     t.equal(await _answer(t, asking, role), "one", f"the answer that the {role} got")
-    t.equal(await raw.request(["echo", "two"]), "two", f"the answer that the {role} gave")
+    kind, value = await _served(raw, ["echo", "two"], "request", HANDLER[role])
+    t.check(
+        kind == "response",
+        f"the {role} answered a good request with an error",
+        expected='(response 0 "two")',
+        actual=f"({kind} 0 {written(value)})",
+        sentence=HANDLER[role],
+    )
+    t.equal(value, "two", f"the answer that the {role} gave")
 
 
 async def _errors(t: Play, conn: Conn, raw: Raw) -> None:
@@ -117,7 +152,7 @@ async def _errors(t: Play, conn: Conn, raw: Raw) -> None:
     await t.fails(
         _answer(t, asking, role), RemoteFailed, why=f"an error that answers the {role}'s request is not one to it"
     )
-    kind, message = await raw.answer_to(await raw.ask(["fail", "two"]))
+    kind, message = await _served(raw, ["fail", "two"], "failed request", "open.request-handler-errors")
     t.check(
         kind == "error",
         f"the {role} did not answer a failed request with an error",
@@ -125,6 +160,21 @@ async def _errors(t: Play, conn: Conn, raw: Raw) -> None:
         actual=f"({kind} 0 {written(message)})",
         sentence="profile.messages",
     )
+
+
+async def _served(raw: Raw, datum: Any, what: str, sentence: str) -> tuple[str, Any]:
+    """What a peer answers to a request of the runner. Where it answers nothing, that is the sentence that it broke."""
+    number = await raw.ask(datum)
+    try:
+        return await raw.answer_to(number)
+    except Failure as failure:
+        if raw.ended_how:
+            problem, actual = f"the {raw.other} ended the connection instead of answering a {what}", raw.ended_how
+        elif by_clock(failure):
+            problem, actual = f"the {raw.other} did not answer a {what}", failure.actual
+        else:
+            raise
+        raise Late(problem, expected="an answer", actual=actual, sentence=sentence) from None
 
 
 async def _answer(t: Play, asking: object, role: str) -> object:

@@ -9,8 +9,6 @@ import threading
 from typing import Any
 
 import peer as P
-import puppet as U
-from sexpr import Symbol
 
 from ._mutant import around, claim, mutant
 
@@ -42,10 +40,14 @@ def backlog_of_one() -> None:
     around(P.Server, "__init__", lambda real: lambda self, address, backlog, *rest: real(self, address, 1, *rest))
 
 
-@mutant("connect.address-of-client", "connect.address-of-server")
+@mutant("connect.address-of-client", "connect.address-of-server", role="both")
 def own_address() -> None:
     """Tells its own address instead of the other end's."""
-    around(U, "address_datum", lambda real: lambda address: [Symbol("tcp"), "0.0.0.0", 1] if address else real(address))
+    around(
+        P.Connection,
+        "__init__",
+        lambda real: lambda self, sock, user, address, *rest: real(self, sock, user, ("tcp", "0.0.0.0", 1), *rest),
+    )
 
 
 @mutant("connect.half-open-neighbour", "hostile.hello-withheld")

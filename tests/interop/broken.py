@@ -1,0 +1,122 @@
+"""Broken peers, one fault each, of every layer: what the first panel of `check` says of each.
+
+    python -m tests.interop.broken                     all of them, each a whole `check`
+    python -m tests.interop.broken --only greets,...   some
+
+The peers are mutants (`tests/interop/mutants`). `test_broken.py` plays a sample, and the case that names each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+MUTANTS = Path(__file__).parent / "mutants"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A broken peer, and how it is told.
+
+    Attributes:
+        mutant: its name.
+        layer: what is broken in it.
+        sentences: anchors, one of which the first panel has.
+        case: a glob of the cases that may be in the first panel's title.
+    """
+
+    mutant: str
+    layer: str
+    sentences: tuple[str, ...]
+    case: str
+
+
+BROKEN = [
+    Broken("counts-bytes-little-endian", "framing", ("profile.framing",), "preflight.client-hello"),
+    Broken("other-key-derivation", "key", ("profile.key",), "preflight.key"),
+    Broken("ends-user-names-with-nul", "hello", ("profile.hello-user",), "preflight.client-hello"),
+    Broken("greets", "hello", ("profile.no-answer",), "preflight.server-hello"),
+    Broken("puts-nonces-behind", "boxes", ("profile.boxes", "profile.hello-key"), "preflight.*"),
+    Broken("counts-nonces-little-endian", "nonces", ("profile.nonce",), "secure.nonces"),
+    Broken("asks-queries", "messages", ("profile.messages",), "preflight.*-request"),
+    Broken("errors-are-lists", "messages", ("profile.messages",), "preflight.*-error"),
+    Broken("counts-from-one", "IDs", ("profile.ids",), "preflight.client-request"),
+    Broken("flonums-of-python", "dialect", ("profile.dialect",), "sexpr.flonums*"),
+    Broken("own-address", "addresses", ("connection-addr", "profile.addresses"), "connect.address-of-*"),
+    Broken("client-serves-nothing", "handlers", ("open.request-handler",), "preflight.client-request"),
+    Broken("one-handler-at-a-time", "handlers", ("about.threads", "request.parallel"), "request.*"),
+    Broken("closes-on-errors", "errors", ("open.request-handler-errors",), "preflight.*-error"),
+    Broken("loses-messages", "errors", ("remote-error-message",), "errors.*"),
+    Broken("accepts-any-user", "users", ("start.user-key-refuses",), "secure.*"),
+    Broken("open-handler-twice", "open handler", ("profile.open-handler", "start.open-handler"), "lifecycle.*"),
+    Broken("forgets-the-close-handler", "close handler", ("start.close-handler", "profile.close-handler"), "lifecycle.*"),
+    Broken("lost-connections-leave-waiting", "the end", ("profile.close", "request.errors"), "*"),
+    Broken("stop-goes-on-listening", "stopping", ("stop-server",), "lifecycle.stop-refuses-new"),
+    Broken("any-number-waits", "limits", ("profile.limit-waiting",), "hostile.waiting-limit"),
+    Broken("remembers-16-hellos", "guards", ("guards.hello-memory", "guards.hello"), "hostile.hello-replayed-late"),
+]
+
+
+def check(mutant: str, *words: str, timeout: float = 600.0) -> str:
+    """What `bokbok-interop check` shows of a mutant, wide enough that nothing of it is folded."""
+    puppet = f"{sys.executable} {MUTANTS} {mutant}"
+    done = subprocess.run(
+        [sys.executable, "-m", "bokbok_interop", "check", puppet, "-q", *words],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "COLUMNS": "260"},
+    )
+    return done.stdout + done.stderr
+
+
+def first_panel(shown: str) -> str:
+    """The first failure that was shown, or empty."""
+    found = re.search(r"╭─ (.*?)╰─", shown, re.S)
+    return found[1] if found else ""
+
+
+def told(broken: Broken, panel: str) -> bool:
+    """Whether a panel names the layer and the sentence."""
+    title = broken.case.replace(".", r"\.").replace("*", r"[\w.-]*")
+    anchors = re.findall(r"docs/[\w-]+\.md#([\w.-]+)", panel)
+    return bool(re.match(rf"✗ {title} ", panel)) and bool(anchors) and anchors[0] in broken.sentences
+
+
+def main() -> None:
+    """Check, print a line for each peer; status 1 if a first panel is about something else."""
+    parser = argparse.ArgumentParser(description="Broken peers of every layer, and the first panel of each.")
+    parser.add_argument("--only", help="names of mutants, separated by commas")
+    given = parser.parse_args()
+    wanted = given.only.split(",") if given.only else [broken.mutant for broken in BROKEN]
+    wrong = 0
+    print(
+        "| layer | mutant | first panel | names the sentence | seconds | of the processor |\n|---|---|---|---|---|---|"
+    )
+    for broken in BROKEN:
+        if broken.mutant in wanted:
+            start, before = time.monotonic(), os.times()
+            shown = check(broken.mutant)
+            took, after = time.monotonic() - start, os.times()
+            used = sum(after[2:4]) - sum(before[2:4])
+            panel = first_panel(shown)
+            good = told(broken, panel)
+            wrong += not good
+            title = panel.split(" ", 2)[1] if panel else "none"
+            anchor = (re.findall(r"docs/[\w-]+\.md#([\w.-]+)", panel) or ["none"])[0]
+            print(f"| {broken.layer} | `{broken.mutant}` | `{title}` | `{anchor}` {'✓' if good else '✗'} "
+                  f"| {took:.0f} | {used:.0f} |", flush=True)  # fmt: skip
+            if not good:
+                print(shown, file=sys.stderr, flush=True)
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
