@@ -55,7 +55,9 @@ BROKEN = [
     Broken("loses-messages", "errors", ("remote-error-message",), "errors.*"),
     Broken("accepts-any-user", "users", ("start.user-key-refuses",), "secure.*"),
     Broken("open-handler-twice", "open handler", ("profile.open-handler", "start.open-handler"), "lifecycle.*"),
-    Broken("forgets-the-close-handler", "close handler", ("start.close-handler", "profile.close-handler"), "lifecycle.*"),
+    Broken(
+        "forgets-the-close-handler", "close handler", ("start.close-handler", "profile.close-handler"), "lifecycle.*"
+    ),
     Broken("lost-connections-leave-waiting", "the end", ("profile.close", "request.errors"), "*"),
     Broken("stop-goes-on-listening", "stopping", ("stop-server",), "lifecycle.stop-refuses-new"),
     Broken("any-number-waits", "limits", ("profile.limit-waiting",), "hostile.waiting-limit"),
