@@ -79,9 +79,7 @@ def main() -> None:
     """Play, print a line for each profile and each problem; status 1 if there is one."""
     parser = argparse.ArgumentParser(description="The matrix of both front ends, for forty profiles.")
     parser.add_argument("--only", help="seeds, separated by commas")
-    parser.add_argument(
-        "--quick", action="store_true", help="a sixth of the cells: every case, not every peer and mode"
-    )
+    parser.add_argument("--quick", action="store_true", help="a sixth of the cells, every case among them")
     parser.add_argument("--chapter", action="append", default=[])
     parser.add_argument("--transport", action="append", default=[])
     given = parser.parse_args()
