@@ -13,7 +13,8 @@ It knows the syntax of CHICKEN 4.13.0 and 5.3.0, and which Python value each dat
 | `#!eof`; `#<unspecified>` (read only) | `EOF`; `None`, which is written as `()` |
 
 The high level is `loads`, `dumps`, `load`, `dump` and `Reader`. The low level, for framings and messages that are read
-piece by piece, is `parse`, `Parser`, `read_plain_list`, `skip_atmosphere`, `read_list_head` and `dumps_between`.
+piece by piece, is `parse`, `Parser`, `read_plain_list`, `skip_atmosphere` (and `skip_atmosphere_in_pieces`),
+`read_list_head`, `dumps_between`, and the estimates of memory `cost` and `cost_of_plain`.
 `docs/sexpr.md` has the details, and every deviation from CHICKEN with its reason.
 """
 
@@ -21,12 +22,13 @@ from __future__ import annotations
 
 from bokbok.errors import IncompleteError, ReadError, SexprError, WriteError
 from bokbok.sexpr.dialect import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, DIALECTS, Dialect
-from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY
+from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost, cost_of_plain
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, MAX_DIGITS
 from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.reader import (
     DEFAULT_MAX_DEPTH,
     DEFAULT_MAX_SIZE,
+    PIECE,
     Parser,
     Reader,
     load,
@@ -34,6 +36,7 @@ from bokbok.sexpr.reader import (
     parse,
     read_list_head,
     skip_atmosphere,
+    skip_atmosphere_in_pieces,
 )
 from bokbok.sexpr.sexpdata_bridge import from_sexpdata, to_sexpdata
 from bokbok.sexpr.types import EOF, Char, Dotted, EofType, Keyword, Symbol, type_name
@@ -51,6 +54,7 @@ __all__ = [
     "FIXNUM_MAX",
     "FIXNUM_MIN",
     "MAX_DIGITS",
+    "PIECE",
     "Char",
     "Dialect",
     "Dotted",
@@ -63,6 +67,8 @@ __all__ = [
     "SexprError",
     "Symbol",
     "WriteError",
+    "cost",
+    "cost_of_plain",
     "dump",
     "dumps",
     "dumps_between",
@@ -73,6 +79,7 @@ __all__ = [
     "read_list_head",
     "read_plain_list",
     "skip_atmosphere",
+    "skip_atmosphere_in_pieces",
     "to_sexpdata",
     "type_name",
 ]

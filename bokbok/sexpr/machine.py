@@ -192,14 +192,18 @@ class Machine(Lexer):
         charging: whether memory is counted: not for input so short that no datum in it could reach the limit. `None`
             before a datum.
         spent: what the datum has cost so far, but for the items of lists that are open.
+        took: what the last datum has cost, if memory was counted.
+        counts: whether memory is counted whatever the input's length, since somebody will ask for it.
     """
 
     __slots__ = (
-        "charging", "commented", "ending", "free", "items", "kind", "left", "limit", "max_depth", "max_memory",
-        "opened", "position", "spent", "stack", "start",
+        "charging", "commented", "counts", "ending", "free", "items", "kind", "left", "limit", "max_depth",
+        "max_memory", "opened", "position", "spent", "stack", "start", "took",
     )  # fmt: skip
 
-    def __init__(self, dialect: Dialect, max_depth: int, max_memory: int = DEFAULT_MAX_MEMORY) -> None:
+    def __init__(
+        self, dialect: Dialect, max_depth: int, max_memory: int = DEFAULT_MAX_MEMORY, counts: bool = False
+    ) -> None:
         self.version = dialect.version
         self.base = 0
         self.fold = False
@@ -214,8 +218,14 @@ class Machine(Lexer):
         self.kind = TOP
         self.start = 0
         self.opened = 0
-        self.spent = self.left = 0
+        self.spent = self.left = self.took = 0
         self.charging: bool | None = None
+        self.counts = counts
+
+    @property
+    def held(self) -> int:
+        """What the datum costs so far that is being read."""
+        return self.spent + ITEM * self._items_open()
 
     @property
     def open_since(self) -> int | None:
@@ -265,7 +275,7 @@ class Machine(Lexer):
         symbols = SYMBOLS
         last = size if pause is None or pause > size else pause
         if self.charging is None:
-            self.charging, self.left = not final or size - position > self.free, self.free
+            self.charging, self.left = self.counts or not final or size - position > self.free, self.free
         edge = position + self.left if self.charging else size
         stop = min(last, edge)
         opened = base + position
@@ -305,7 +315,7 @@ class Machine(Lexer):
                     elif group == 4:
                         value = match[4].decode("utf-8", "surrogateescape")
                         if charging:
-                            spent += cost(value)
+                            spent += STRING + len(value) if value.isascii() else cost(value)
                     elif group == 1:
                         if len(stack) >= limit:
                             self.items, self.kind = items, kind
@@ -555,7 +565,7 @@ class Machine(Lexer):
                 self.enter(value, self.opened)  # what it began with can be told, as if it were open
             raise self._too_much(self.opened)
         self.items, self.kind, self.start = None, TOP, 0
-        self.limit, self.fold, self.spent = self.max_depth, False, 0
+        self.limit, self.fold, self.took, self.spent = self.max_depth, False, self.spent, 0
         self.commented = _NO_COMMENT
         self.charging = None
         return value
@@ -579,7 +589,14 @@ class Machine(Lexer):
         Returns:
             How many bytes to read before the next look: so many that the limit cannot be reached before.
         """
-        # The items of open lists are not charged yet. Lists on both sides of a dot share theirs.
+        left = self.max_memory - self.spent - ITEM * self._items_open()
+        if left < 0:
+            raise self._too_much(self.open_since)
+        return max(left // WORST, _MIN_WINDOW)
+
+    def _items_open(self) -> int:
+        """How many items the lists have that are open, which are not charged yet."""
+        # Lists on both sides of a dot share theirs.
         items_open = before = 0
         below: list[Any] = []
         for items, kind, _ in (*self.stack, (self.items, self.kind, 0)):
@@ -592,10 +609,7 @@ class Machine(Lexer):
                 items_open += items[3] - before
             if kind != CASE:
                 before = items if kind == TAIL else 0
-        left = self.max_memory - self.spent - ITEM * items_open
-        if left < 0:
-            raise self._too_much(self.open_since)
-        return max(left // WORST, _MIN_WINDOW)
+        return items_open
 
     def _charge(self, amount: int, position: int = 0) -> None:
         self.spent += amount

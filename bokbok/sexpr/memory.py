@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol
 
-__all__ = ["ATOM", "DEFAULT_MAX_MEMORY", "DOTTED", "ITEM", "KEYWORD", "LIST_COST", "STRING", "WORST", "cost"]
+__all__ = [
+    "ATOM", "DEFAULT_MAX_MEMORY", "DOTTED", "ITEM", "KEYWORD", "LIST_COST", "STRING", "WORST", "cost", "cost_of_plain",
+]  # fmt: skip
 
 DEFAULT_MAX_MEMORY: Final = 256 * 1024 * 1024
 """How many bytes of memory a datum may take: four times the most bytes of a stream that it may take. The wire sets a
@@ -54,3 +56,11 @@ def cost(value: Any) -> int:
     if kind is Dotted:
         return DOTTED
     return sys.getsizeof(value)  # an array, with its elements
+
+
+def cost_of_plain(items: list[Any], size: int) -> int:
+    """What a list of plain atoms costs at the most, that was read from so many bytes (`read_plain_list`).
+
+    One character that is not of ASCII makes each of a string's take four bytes.
+    """
+    return LIST_COST + (ITEM + STRING) * len(items) + 4 * size

@@ -8,20 +8,21 @@ Nothing is evaluated, nothing recurses, and all that input can make grow has a l
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import IO, Any, Final
 
 from bokbok.errors import ReadError
 from bokbok.sexpr import problems
 from bokbok.sexpr.dialect import CHICKEN_4, Dialect
 from bokbok.sexpr.frames import SKIP, WAITING_FOR
-from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, SPACE, Machine
-from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY
+from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, PAUSED, SPACE, Machine
+from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost_of_plain
 from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
 __all__ = [
-    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "Parser", "Reader", "load", "loads", "parse",
-    "read_list_head", "skip_atmosphere",
+    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "PIECE", "Parser", "Reader", "load", "loads",
+    "parse", "read_list_head", "skip_atmosphere", "skip_atmosphere_in_pieces",
 ]  # fmt: skip
 
 DEFAULT_MAX_DEPTH: Final = 10_000
@@ -31,6 +32,10 @@ recursion costs it stack, and for whoever walks the result with recursion of the
 DEFAULT_MAX_SIZE: Final = 64 * 1024 * 1024
 """How many bytes of a stream one datum may take: four times the wire's packet limit, so that whatever came in a packet
 passes, and a stream that never ends a datum does not take all memory."""
+
+PIECE: Final = 4096
+"""Bytes between two moments at which a reader in pieces stops: a fraction of a millisecond for most data, and some
+milliseconds for the slowest. Going on costs about a microsecond."""
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -82,6 +87,7 @@ class Parser:
         begun: after an error, the first elements of the list that was being read, as far as they stand before a dot,
             and the offset where it was opened; so a receiver finds out whom a message is for that does not read, and
             need not read it again. The list is empty if the datum was not a list.
+        spent: what the last datum takes in memory, in bytes, by the same estimate as `max_memory`.
     """
 
     def __init__(
@@ -91,9 +97,10 @@ class Parser:
         max_depth: int = DEFAULT_MAX_DEPTH,
         max_memory: int = DEFAULT_MAX_MEMORY,
     ) -> None:
-        self._limits = (dialect, max_depth, max_memory)
-        self._machine = Machine(dialect, max_depth, max_memory)
+        self._limits = (dialect, max_depth, max_memory, True)
+        self._machine = Machine(*self._limits)
         self.begun: tuple[list[Any], int] = ([], 0)
+        self.spent = 0
 
     def datum(self, data: bytes, offset: int) -> tuple[Any, int]:
         """Reads a datum.
@@ -110,8 +117,13 @@ class Parser:
         """
         plain = read_plain_list(data, offset)
         if plain is not None:  # one level deep and small, which every limit allows
+            self.spent = cost_of_plain(plain[0], plain[1] - offset)
             return plain
         return self._run(data, offset)
+
+    def datum_in_pieces(self, data: bytes, offset: int) -> Generator[None, None, tuple[Any, int]]:
+        """`datum` as a generator, which stops every `PIECE` bytes and goes on when it is asked to."""
+        return self._run_in_pieces(data, offset)
 
     def rest_of_list(self, data: bytes, offset: int, items: list[Any], opened: int) -> tuple[list[Any], int]:
         """Reads on in a list whose first elements the caller has read, and are small.
@@ -131,18 +143,54 @@ class Parser:
         self._machine.enter(items, opened)
         return self._run(data, offset)
 
+    def rest_of_list_in_pieces(
+        self, data: bytes, offset: int, items: list[Any], opened: int
+    ) -> Generator[None, None, tuple[list[Any], int]]:
+        """`rest_of_list` as a generator, which stops every `PIECE` bytes and goes on when it is asked to."""
+        self._machine.enter(items, opened)
+        return self._run_in_pieces(data, offset)
+
+    def atmosphere_in_pieces(self, data: bytes, offset: int) -> Generator[None, None, int]:
+        """`skip_atmosphere` as a generator, which stops now and then and goes on when it is asked to."""
+        dialect, _, max_memory, _ = self._limits
+        return skip_atmosphere_in_pieces(data, offset, dialect=dialect, max_memory=max_memory)
+
+    @property
+    def held(self) -> int:
+        """What the datum takes in memory, in bytes, that a generator of this parser is in the middle of."""
+        return self._machine.held
+
     def _run(self, data: bytes, offset: int) -> tuple[Any, int]:
         machine = self._machine
         try:
             value = machine.run(data, offset, True)
         except BaseException:
-            self.begun = machine.begun
-            self._machine = Machine(*self._limits)  # the other one is in the middle of something
+            self._fail()
             raise
+        return self._found(value, data)
+
+    def _run_in_pieces(self, data: bytes, offset: int) -> Generator[None, None, tuple[Any, int]]:
+        machine = self._machine
+        try:
+            while (value := machine.run(data, offset, True, offset + PIECE)) is PAUSED:
+                offset = machine.position
+                yield
+        except BaseException:  # GeneratorExit too: nobody will go on
+            self._fail()
+            raise
+        return self._found(value, data)
+
+    def _fail(self) -> None:
+        self.begun = self._machine.begun
+        self.spent = 0
+        self._machine = Machine(*self._limits)  # the other one is in the middle of something
+
+    def _found(self, value: Any, data: bytes) -> tuple[Any, int]:
         if value is NO_DATUM:
             self.begun = ([], 0)
             raise problems.NO_DATUM.at(len(data))
-        return value, machine.position
+        self.spent = self._machine.took
+        return value, self._machine.position
 
 
 def skip_atmosphere(
@@ -164,13 +212,29 @@ def skip_atmosphere(
     """
     if type(data) is not bytes:
         data = _as_bytes(data)
+    steps = skip_atmosphere_in_pieces(data, offset, dialect=dialect, max_memory=max_memory)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def skip_atmosphere_in_pieces(
+    data: bytes, offset: int, *, dialect: Dialect = CHICKEN_4, max_memory: int = DEFAULT_MAX_MEMORY
+) -> Generator[None, None, int]:
+    """`skip_atmosphere` as a generator, which stops now and then and goes on when it is asked to."""
     size = len(data)
+    since = offset
     while True:
         match = SPACE.match(data, offset)
         assert match is not None
         offset = match.end()
         if offset == size:
             return size
+        if offset - since > PIECE:
+            since = offset
+            yield
         byte = data[offset]
         if byte == 0x3B:
             offset = data.find(b"\n", offset) + 1 or size
@@ -183,7 +247,11 @@ def skip_atmosphere(
                 offset = end
             elif following == 0x3B:
                 machine = Machine(dialect, DEFAULT_MAX_DEPTH, max_memory)
-                if machine.run(data, offset + 2, True) is NO_DATUM:
+                position = offset + 2
+                while (value := machine.run(data, position, True, position + PIECE)) is PAUSED:
+                    position = machine.position
+                    yield
+                if value is NO_DATUM:
                     raise problems.NOTHING_FOLLOWS.at(size, what=WAITING_FOR[SKIP], start=offset)
                 offset = machine.position
             elif following == 0x21 and offset + 2 < size and data[offset + 2] in b" \t\n\v\f\r/":

@@ -4,7 +4,24 @@ What this module knows: the rules of a conversation (who says hello, which IDs a
 Sockets, threads, tasks and clocks are in the front ends. It calls nobody back. Both front ends, the conformance runner
 and the fuzzers drive this same object, so that there is one place where the protocol can be wrong.
 
-It is not thread-safe: a front end with threads holds a lock around each call.
+It is not thread-safe, but it comes in parts, so that a front end with threads need not hold one lock for all:
+
+| part | who | methods | attributes |
+|---|---|---|---|
+| reading | one thread at a time: who reads | `read`, `more`, `held` | all of `_reading` |
+| writing | one thread at a time: who sends | `sealed` | `_boxes`, `_seal` |
+| nobody's | any thread, at any time | `encode` | `_encode` (and what never changes) |
+| the conversation | who holds the lock | all others | all others |
+
+So `receive(data)` is `take(read(data))`: `read` splits, opens and parses without the lock, and stops when its time is
+over; `take` is short. `data_to_send()` is `sealed(take_out())`: `take_out` is short, `sealed` makes the boxes, without
+the lock. `request(message)` is `request_encoded(encode(message))`, `respond` likewise: `encode` writes the datum,
+without the lock.
+
+Until a hello has opened (`state` is `hello` or `lookup`) there is nothing long to read: hold the lock, and call
+`receive`. `read` looks at `state` once, so close a connection under the lock, whoever reads. Whoever reads lets go of
+what was read in part by calling `read` once more, or by forgetting the connection. Profiles whose packets are more than
+a length and a box are sealed when they are put, under the lock: what their framing refuses is to be told to who asks.
 """
 
 from __future__ import annotations
@@ -37,6 +54,7 @@ from ._guards import (
     RequestWindow,
 )
 from ._limits import DEFAULT_LIMITS, Limits
+from ._reading import Batch, Reading
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
 from .framing import Preamble
@@ -70,9 +88,8 @@ def _putting(out: list[bytes], write: Callable[[list[bytes], bytes], None], wrap
     return lambda body: write(out, wrap(body))
 
 
-def _putting_whole(out: list[bytes], seal: Wrap) -> Put:
-    append = out.append
-    return lambda body: append(seal(body))
+class _Whole(bytes):
+    """Bytes to be sent that are not to be sealed any more."""
 
 
 def check_cryptography(profile: Profile, guards: Guards, *, stacklevel: int = 2) -> None:
@@ -170,15 +187,16 @@ class Connection:
         # The profile, resolved: from here on no packet asks what is spoken.
         messages, framing = self._profile.messages, self._profile.framing
         codec = messages.bind(self._profile.dialect, limits.depth, limits.message_memory)
-        self._encode_request, self._encode_response, self._encode_error, self._decode = codec
+        self._encode_request, self._encode_response, self._encode_error = codec.request, codec.response, codec.error
+        self._encode, self._request_of, self._response_of = codec.payload, codec.request_of, codec.response_of
         self._write_packet = framing.writer()
         most = framing.most()
         self._packet_limit = limits.packet if most is None else min(limits.packet, most)
         self._splitter = framing.splitter(limits.packet)
+        self._reading = Reading(self._splitter, codec)
         self._hello_splitter = self._splitter
         self._hello_packets = 0
         self._room = 0  # bytes of the longest body that fits into a packet
-        self._unwrap: Wrap | None = None  # what makes a body of a packet
         mine, peers = (
             (messages.first_id, messages.server_first_id)
             if role == "client"
@@ -190,6 +208,8 @@ class Connection:
             self._use_id = RequestWindow(size, start=peers, step=messages.id_step).use
 
         self._out: list[bytes] = []  # always the same list: functions are bound to it
+        self._seal: Wrap | None = None  # what makes packets of it when it is sent; `None` where that was done already
+        self._sealing = 0  # bytes that this adds to a packet, about
         self._counted = 0  # pieces of it whose bytes are counted in `_unsent`
         self._unsent = 0
         self._next_id = mine
@@ -243,12 +263,22 @@ class Connection:
 
     @property
     def unsent(self) -> int:
-        """Bytes that `data_to_send` would return."""
+        """Bytes that `data_to_send` would return; about so many, where lengths have no fixed size."""
         # Only what is new since the last look: this is asked for each answer to a peer that does not read.
         new = self._out[self._counted :]
         self._counted += len(new)
-        self._unsent += sum(map(len, new))
+        self._unsent += sum(map(len, new)) + self._sealing * len(new)
         return self._unsent
+
+    @property
+    def more(self) -> bool:
+        """Whether `receive` or `read` has stopped because its time was over: call it again, without data."""
+        return self._reading.more
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory, estimated, of what has come and is in no event yet: parts of packets and of a message."""
+        return self._reading.held()
 
     def __repr__(self) -> str:
         kind = "secure" if self._secure else "insecure"
@@ -270,12 +300,35 @@ class Connection:
             ConnectionClosed: the connection is over, or the peer sends no more.
             LocalProtocolError: a server's connection whose hello has not opened yet.
         """
+        id = self._new_id()
+        return self._put_new(id, self._encode_request(id, message))
+
+    def encode(self, message: Any) -> bytes:
+        """Write a datum, for `request_encoded` or `respond_encoded`: what takes long where a message is long.
+
+        Raises:
+            WriteError: the message cannot travel.
+            Exception: whatever a method of an object in `message` raised.
+        """
+        return self._encode(message)
+
+    def request_encoded(self, encoded: bytes) -> int:
+        """The same as `request` of the message that `encode` has written.
+
+        Raises:
+            WriteError, ConnectionClosed, LocalProtocolError: as `request`.
+        """
+        id = self._new_id()
+        return self._put_new(id, self._request_of(id, encoded))
+
+    def _new_id(self) -> int:
         if self._state != "open":
             raise self._cannot_send("a request")
-        id = self._next_id
-        if id > MAX_ID:
+        if self._next_id > MAX_ID:
             raise LocalProtocolError(f"this connection has used up its request IDs, up to {MAX_ID}; open another one")
-        body = self._encode_request(id, message)
+        return self._next_id
+
+    def _put_new(self, id: int, body: bytes) -> int:
         if len(body) > self._room:
             raise self._too_long(body)
         self._put_request(body)
@@ -299,9 +352,18 @@ class Connection:
             ConnectionClosed: the connection is over.
             Exception: whatever a method of an object in `message` raised; the request is not answered then.
         """
+        return self._respond(id, message, self._encode_response, refusal)
+
+    def respond_encoded(
+        self, id: int, encoded: bytes, *, refusal: str = "the answer cannot travel"
+    ) -> WriteError | None:
+        """The same as `respond` of the message that `encode` has written."""
+        return self._respond(id, encoded, self._response_of, refusal)
+
+    def _respond(self, id: int, message: Any, encode: Callable[[int, Any], bytes], refusal: str) -> WriteError | None:
         self._answer(id)
         try:
-            body = self._encode_response(id, message)
+            body = encode(id, message)
             if len(body) > self._room:
                 raise self._too_long(body)
             self._put_response(body)
@@ -327,11 +389,12 @@ class Connection:
         self._answer(id)
         self._send_error(id, message)
 
-    def authenticate(self, key: Key | None) -> list[Event]:
+    def authenticate(self, key: Key | None, *, seconds: float | None = None) -> list[Event]:
         """Server: answer a `HelloReceived`.
 
         Args:
             key: the user's key, or `None` for a user who is unknown or not allowed.
+            seconds: how long to read what has come behind the hello; see `receive`.
 
         Returns:
             `Opened` and what has come behind the hello, or `Closed`, which tells the two cases (an unknown user, a
@@ -361,7 +424,7 @@ class Connection:
         self._user = self._hello.user.decode("utf-8", "surrogateescape")
         self._hello_is_over()
         events.append(Opened(self._user))
-        self._process(events)
+        events += self.take(self.read(seconds=seconds))
         return events
 
     def close(self, reason: str = "closed by this side") -> None:
@@ -376,32 +439,74 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Everything that is to be written to the transport now; each byte is returned once."""
-        out = self._out
-        if not out:
-            return b""
-        data = b"".join(out) if len(out) > 1 else out[0]
-        out.clear()
-        self._counted = self._unsent = 0
-        return data
+        return self.sealed(self.take_out()) if self._out else b""
 
-    def receive(self, data: bytes) -> list[Event]:
+    def take_out(self) -> list[bytes]:
+        """What `data_to_send` makes its bytes of, each once; for `sealed`."""
+        outgoing = self._out[:]
+        self._out.clear()
+        self._counted = self._unsent = 0
+        return outgoing
+
+    def sealed(self, outgoing: list[bytes]) -> bytes:
+        """The bytes to be written to the transport, of what `take_out` has returned, in the same order."""
+        seal = self._seal
+        if seal is not None:
+            outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
+        return b"".join(outgoing) if len(outgoing) != 1 else outgoing[0]
+
+    def receive(self, data: bytes = b"", *, seconds: float | None = None) -> list[Event]:
         """Take bytes from the transport, in pieces of any size.
 
         While a `HelloReceived` waits for `authenticate`, bytes are kept and not looked at: stop reading meanwhile.
 
+        Args:
+            data: what has come; nothing, to go on where the time was over.
+            seconds: stop reading after about so much time (by the clock on the wall); `None` reads all there is. Then
+                `more` says whether there is anything left: read no further bytes, let others have their turn, and call
+                this again without data. A box is opened in one piece (16 MiB take about 20 ms), as is a token.
+
         Returns:
             What has happened. `Closed`, if there, is the last: this method never raises for what a peer sends.
         """
+        if self._state not in ("hello", "lookup"):
+            return self.take(self.read(data, seconds=seconds))
         events: list[Event] = []
-        if data and self._state != "closed":
+        if data:
             self._received_any = True
-            if self._state != "open":
-                self._hello_splitter.feed(data)
-                self._process(events)
-                return events
+            self._hello_splitter.feed(data)
+            self._process(events, seconds)
+        return events
+
+    def read(self, data: bytes = b"", *, seconds: float | None = None) -> Batch:
+        """The first half of `receive`: split, open and parse, once the connection is open.
+
+        Args:
+            data: see `receive`.
+            seconds: see `receive`.
+
+        Returns:
+            What came, for `take`, in the same order.
+        """
+        if self._state != "open":
+            if self._state == "closed":
+                self._reading.drop()
+            return []
+        if data:
+            self._received_any = True
             self._splitter.feed(data)
+        return self._reading.read(seconds)
+
+    def take(self, batch: Batch) -> list[Event]:
+        """The second half of `receive`: what the messages mean that `read` has returned.
+
+        Returns:
+            What has happened, as `receive` does.
+        """
+        events: list[Event] = []
+        if self._state == "open":
             try:
-                self._take_messages(events)
+                self._take_messages(batch, events)
             except RemoteProtocolError as error:
                 self._close(error, events)
         return events
@@ -450,17 +555,15 @@ class Connection:
 
     # The rules.
 
-    def _process(self, events: list[Event]) -> None:
-        """Take every whole packet that is there."""
+    def _process(self, events: list[Event], seconds: float | None) -> None:
+        """Take every whole packet of a hello that is there, and what comes behind it."""
         try:
-            if self._state == "open":
-                self._take_messages(events)
             while self._state == "hello":
                 packet = self._hello_splitter.next()
                 if packet is None:
                     return
                 if not self._secure:
-                    self._take_announcement(packet, events)
+                    self._take_announcement(packet)
                 elif self._hello.receive(packet):
                     self._state = "lookup"
                     events.append(HelloReceived(self._hello.user.decode("utf-8", "surrogateescape")))
@@ -469,8 +572,10 @@ class Connection:
                     self._hello_splitter.limit = self._hello.limit
         except RemoteProtocolError as error:
             self._close(error, events)
+        if self._state == "open":
+            events += self.take(self.read(seconds=seconds))
 
-    def _take_announcement(self, packet: bytes, events: list[Event]) -> None:
+    def _take_announcement(self, packet: bytes) -> None:
         """An insecure server, whose profile has the client announce itself."""
         if packet != self._announced[0]:
             raise RemoteProtocolError(
@@ -482,7 +587,6 @@ class Connection:
             self._hello_splitter.limit = len(self._announced[0])
         else:
             self._hello_is_over()
-            self._process(events)
 
     def _count_hello_packet(self) -> None:
         """A packet of the hello has come, and more are to come: perhaps in the other framing."""
@@ -500,13 +604,14 @@ class Connection:
         self._leave_hello_framing()
         self._splitter.limit = self._packet_limit
 
-    def _take_messages(self, events: list[Event]) -> None:
+    def _take_messages(self, batch: Batch, events: list[Event]) -> None:
         # What every message goes through, in one loop. The plain version is a method for each step, with its attributes
         # looked up for each message: here they are local names, and an event is made and appended where it is found.
-        next_packet, unwrap, decode, use_id = self._splitter.next, self._unwrap, self._decode, self._use_id
-        outstanding, unanswered = self._outstanding, self._unanswered
-        while (packet := next_packet()) is not None:
-            kind, id, datum = decode(packet if unwrap is None else unwrap(packet))
+        use_id, outstanding, unanswered = self._use_id, self._outstanding, self._unanswered
+        for message in batch:
+            if isinstance(message, RemoteProtocolError):
+                raise message
+            kind, id, datum, cost = message
             if kind == REQUEST:
                 if use_id is not None:
                     refusal = use_id(id)
@@ -517,7 +622,7 @@ class Connection:
                     events.append(RequestUnreadable(id, datum.problem))
                 else:
                     unanswered[id] = unanswered.get(id, 0) + 1
-                    events.append(RequestReceived(id, datum))
+                    events.append(RequestReceived(id, datum, cost))
                 continue
             if id not in outstanding:
                 raise RemoteProtocolError(
@@ -579,24 +684,23 @@ class Connection:
             self._hello_splitter = Preamble(preamble, self._hello_splitter)
 
     def _write_hello(self, preamble: bytes, packets: Iterable[bytes]) -> None:
-        if preamble:
-            self._out.append(preamble)
+        out: list[bytes] = [preamble] if preamble else []
         framing, framed = self._profile.hello_framing, self._profile.hello_framed
         write = self._write_packet if framing is None else framing.writer()
         for number, packet in enumerate(packets):
             if framed and number == framed:
                 write = self._write_packet
-            write(self._out, packet)
+            write(out, packet)
+        self._out += map(_Whole, out)
 
     def _bind_packets(self, session_key: bytes | None) -> None:
         """Resolve what happens to a message's body on its way into a packet and back.
 
         The plain version would do for each packet what is done here once: ask the form of packets for what stands
         around a box, seal, encode, and have the framing write the result, each by a method looked up on the profile.
-        Here these become closures: `_put_request` and its kin take a body to the output, `_unwrap` a packet to a body.
+        Here these become closures: `_put_request` and its kin take a body to the output, `unwrap` a packet to a body.
         Steps that a profile does not have leave no call behind (`None`). Where nothing stands between the box and the
-        framing's head, one function makes both in one piece (`_putting_whole`): a second piece costs an append, and is
-        joined once more when it is sent.
+        framing's head, one function makes both in one piece, when they are sent (`_seal`): that cannot fail any more.
         """
         profile, role, framing = self._profile, self._role, self._profile.framing
         secure = session_key is not None
@@ -611,11 +715,11 @@ class Connection:
             open_box = self._boxes.opener(session_key, refuse_own=self._guards.reflection)
             unwrap = open_box if unwrap is None else _composed(unwrap, open_box)
             self._room -= self._boxes.overhead
-        self._unwrap = unwrap
+        self._reading.unwrap = unwrap
         # What puts the body of a request, a response, an error on its way.
         if head is not None and seal is not None:
-            put = _putting_whole(self._out, seal)
-            self._put_request = self._put_response = self._put_error = put
+            self._seal, self._sealing = seal, len(head(0)) + self._boxes.overhead
+            self._put_request = self._put_response = self._put_error = self._out.append
         else:
             self._put_request, self._put_response, self._put_error = (
                 _putting(self._out, self._write_packet, _composed(seal, wrap)) for wrap in wraps

@@ -6,7 +6,7 @@ by value, and not to be changed by whoever gets them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConnectionClosed
@@ -54,10 +54,12 @@ class RequestReceived:
     Attributes:
         id: the request's ID, in the peer's numbering.
         message: the datum.
+        cost: bytes of memory that it takes, by the estimate of `Limits.message_memory`.
     """
 
     id: int
     message: Any
+    cost: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from ._datums import Datums
 from ._length import IntegerLength
 from ._lines import Lines
 from ._preamble import Preamble
-from ._strategy import Framing, Head, Splitter, Write
+from ._strategy import Framing, Head, PausingSplitter, Splitter, Write
 from ._text_length import TextLength
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Head",
     "IntegerLength",
     "Lines",
+    "PausingSplitter",
     "Preamble",
     "Splitter",
     "TextLength",

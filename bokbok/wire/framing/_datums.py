@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ...errors import ProfileError, ReadError
 from ...sexpr import CHICKEN_4
-from ...sexpr.machine import NEED_MORE, Machine
+from ...sexpr.machine import NEED_MORE, PAUSED, Machine
 from .._foreign import foreign
 from ..strategy import Choice, Integer, Span, key
 from ._strategy import Framing, Splitter, Write, too_long
@@ -82,6 +82,8 @@ class _DatumSplitter:
 
     def __init__(self, limit: int, count: int) -> None:
         self.limit = limit
+        self.piece = 0
+        self.paused = False
         self._count = self._left = count
         self._machine = Machine(CHICKEN_4, _DEPTH)
         self._fed: list[bytes] = []  # chunks that were not looked at
@@ -98,6 +100,7 @@ class _DatumSplitter:
 
     def next(self) -> bytes | None:
         machine = self._machine
+        self.paused = False
         while True:
             if self._at == len(self._chunk) and not self._next_chunk():
                 return None
@@ -110,10 +113,14 @@ class _DatumSplitter:
                     continue
                 self._in_packet = True
             try:
-                value = machine.run(self._chunk, self._at, False)
+                pause = self._at + self.piece if self.piece else None
+                value = machine.run(self._chunk, self._at, False, pause)
             except ReadError as error:
                 raise foreign(f"bytes that do not read as a datum: {error.problem}") from None
             self._at = machine.position
+            if value is PAUSED:
+                self.paused = True
+                return None
             if value is NEED_MORE:
                 machine.ending.shift(self._at)
                 self._gather()

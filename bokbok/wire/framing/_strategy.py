@@ -10,7 +10,7 @@ from ...errors import RemoteProtocolError
 from .._foreign import foreign
 from ..strategy import Span, Strategy
 
-__all__ = ["Buffered", "Framing", "Head", "Splitter", "Write", "too_long"]
+__all__ = ["Buffered", "Framing", "Head", "PausingSplitter", "Splitter", "Write", "too_long"]
 
 Write = Callable[[list[bytes], bytes], None]
 """Appends to the output the pieces that carry a packet."""
@@ -32,7 +32,7 @@ class Splitter(Protocol):
         """Take bytes from the transport."""
 
     def next(self) -> bytes | None:
-        """The next whole packet, or `None` until more bytes come.
+        """The next whole packet, or `None` until more bytes come (see `PausingSplitter` for the exception).
 
         Raises:
             RemoteProtocolError: what is there cannot be the start of a packet, or announces one over the limit.
@@ -46,6 +46,18 @@ class Splitter(Protocol):
 
     def rest(self) -> bytes:
         """The bytes that were fed and belong to no packet yet, and are given up: another framing goes on with them."""
+
+
+class PausingSplitter(Splitter, Protocol):
+    """A splitter that must read the bytes to find a packet's end, and can stop on the way.
+
+    Attributes:
+        piece: how many bytes `next` reads at a time; 0 for all there are.
+        paused: whether `next` has returned `None` since it had read so many: it goes on when it is called again.
+    """
+
+    piece: int
+    paused: bool
 
 
 class Framing(Strategy):

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from ._binary import BinaryHeader
 from ._shapes import Shapes
-from ._strategy import ERROR, MAX_ID, REQUEST, RESPONSE, MessageCodec, Messages, Unreadable, legible
+from ._strategy import (
+    ERROR,
+    MAX_ID,
+    REQUEST,
+    RESPONSE,
+    InPieces,
+    MessageCodec,
+    Messages,
+    Read,
+    Unreadable,
+    legible,
+)
 
 __all__ = [
     "ERROR",
@@ -21,8 +32,10 @@ __all__ = [
     "REQUEST",
     "RESPONSE",
     "BinaryHeader",
+    "InPieces",
     "MessageCodec",
     "Messages",
+    "Read",
     "Shapes",
     "Unreadable",
     "legible",

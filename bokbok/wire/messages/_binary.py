@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...errors import ProfileError, ReadError, RemoteProtocolError
-from ...sexpr import Dialect, dumps, loads
+from ...errors import ProfileError, RemoteProtocolError
+from ...sexpr import Dialect, Parser, cost, dumps
 from .._integers import FIXED, layout_of
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, key
@@ -15,12 +15,15 @@ from ._strategy import (
     ERROR,
     REQUEST,
     RESPONSE,
+    InPieces,
     MessageCodec,
     Messages,
     Unreadable,
+    at_once,
     in_a_string,
     kind_of,
     no_string,
+    read_nested,
     travelling,
 )
 
@@ -97,7 +100,9 @@ class BinaryHeader(Messages):
             written = dumps(text, dialect=dialect)
             return failed(id, in_a_string(written, dialect) if self.message == "text" else written)
 
-        def decode(body: bytes) -> tuple[int, int, Any]:
+        parser = Parser(dialect=dialect, max_depth=depth, max_memory=memory)
+
+        def read(body: bytes) -> InPieces:
             if len(body) < size + width:
                 raise RemoteProtocolError(f"the message has {len(body)} bytes; expected a header of {size + width}")
             kind = kinds.get(body[tag_at : tag_at + size])
@@ -108,24 +113,31 @@ class BinaryHeader(Messages):
             id = layout.unpack_from(body, id_at)[0]
             rest = body[size + width :]
             if kind == ERROR and self.message == "bytes":
-                return kind, id, rest.removesuffix(ending).decode("utf-8", "surrogateescape")
-            try:
-                datum = loads(rest, dialect=dialect, max_depth=depth, max_memory=memory)
-                if self.message == "text" if kind == ERROR else nested:
-                    if type(datum) is not str:
-                        raise RemoteProtocolError(
-                            f"the payload is {kind_of(datum)}; expected a string with the text of a datum"
-                        )
-                    datum = loads(datum, dialect=dialect, max_depth=depth, max_memory=memory)
-            except ReadError as problem:
-                return kind, id, Unreadable(str(problem))
+                text = rest.removesuffix(ending).decode("utf-8", "surrogateescape")
+                return kind, id, text, cost(text)
+            datum = yield from read_nested(parser, rest)
+            spent = parser.spent
+            if type(datum) is not Unreadable and (self.message == "text" if kind == ERROR else nested):
+                if type(datum) is not str:
+                    raise RemoteProtocolError(
+                        f"the payload is {kind_of(datum)}; expected a string with the text of a datum"
+                    )
+                datum = yield from read_nested(parser, datum)
+                spent += parser.spent
+            if type(datum) is Unreadable:
+                return kind, id, datum, 0
             if kind == ERROR and type(datum) is not str:
                 raise no_string(datum)
-            return kind, id, datum
+            return kind, id, datum, spent
 
         return MessageCodec(
             request=lambda id, datum: request(id, payload(datum)),
             response=lambda id, datum: response(id, payload(datum)),
             error=error,
-            decode=decode,
+            payload=payload,
+            request_of=request,
+            response_of=response,
+            read=lambda body: at_once(read(body)),
+            read_in_pieces=read,
+            held=lambda: parser.held,
         )

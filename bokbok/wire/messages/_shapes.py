@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...errors import ProfileError, ReadError, RemoteProtocolError
-from ...sexpr import Dialect, Parser, Symbol, dumps, loads, parse, skip_atmosphere
+from ...sexpr import Dialect, Parser, Symbol, dumps, loads, parse, skip_atmosphere_in_pieces
 from .._foreign import foreign
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, Integer, key, shown
@@ -24,14 +24,17 @@ from ._strategy import (
     REQUEST,
     RESPONSE,
     WHITE_SPACE,
+    InPieces,
     MessageCodec,
     Messages,
     Unreadable,
+    at_once,
     behind,
     does_not_read,
     in_a_string,
     kind_of,
-    legible,
+    legible_in_pieces,
+    read_nested,
     travelling,
 )
 from ._tagged import tagged_codec
@@ -169,13 +172,11 @@ class Shapes(Messages):
         tags = self._tags
         if tags is not None:
             return tagged_codec(*tags, dialect, depth, memory)
-        return MessageCodec(*_writers(self, dialect, depth), _Decoder(self, dialect, depth, memory).decode)
+        return _codec(self, dialect, depth, memory)
 
 
-def _writers(
-    form: Shapes, dialect: Dialect, depth: int
-) -> tuple[Callable[[int, Any], bytes], Callable[[int, Any], bytes], Callable[[int, str], bytes]]:
-    """What writes requests, responses and errors: the text of the datum, put into the text of the shape."""
+def _codec(form: Shapes, dialect: Dialect, depth: int, memory: int) -> MessageCodec:
+    """What writes a message: the text of the datum, put into the text of the shape; and what reads it."""
     nested, twice = form.payload == "string", form.message == "text"
     write_request, write_response, write_error = (
         _shape_writer(form, text, hole, dialect, depth)
@@ -190,10 +191,17 @@ def _writers(
         written = dumps(travelling(text), dialect=dialect)
         return write_error(id, in_a_string(written, dialect) if twice else written)
 
-    return (
-        lambda id, datum: write_request(id, payload(datum)),
-        lambda id, datum: write_response(id, payload(datum)),
-        error,
+    reader = _Reader(form, dialect, depth, memory)
+    return MessageCodec(
+        request=lambda id, datum: write_request(id, payload(datum)),
+        response=lambda id, datum: write_response(id, payload(datum)),
+        error=error,
+        payload=payload,
+        request_of=write_request,
+        response_of=write_response,
+        read=lambda body: at_once(reader.read(body)),
+        read_in_pieces=reader.read,
+        held=lambda: reader.held,
     )
 
 
@@ -230,13 +238,14 @@ def _datum_writer(form: Shapes, shape: Any, hole: Symbol, dialect: Dialect, dept
     return lambda id, text: before % id + text + after
 
 
-class _Decoder:
+class _Reader:
     """Reads messages of given shapes."""
 
     def __init__(self, form: Shapes, dialect: Dialect, depth: int, memory: int) -> None:
         self._form, self._dialect, self._depth, self._memory = form, dialect, depth, memory
         # The message is some levels above its datum, which may be `depth` levels deep.
         self._parser = Parser(dialect=dialect, max_depth=depth + 8, max_memory=memory)
+        self._nested = Parser(dialect=dialect, max_depth=depth, max_memory=memory)
         texts = (form.request, form.response, form.error)
         self._shapes = {kind: _shape(texts[kind]) for kind in (REQUEST, RESPONSE, ERROR)}
         self._bare = any(several for _, several in self._shapes.values())
@@ -247,22 +256,31 @@ class _Decoder:
             if not several and isinstance(shape, list) and len(shape) == 3 and shape[2] in HOLES
         }  # fmt: skip
 
-    def decode(self, body: bytes) -> tuple[int, int, Any]:
-        """See `MessageCodec.decode`."""
+    @property
+    def held(self) -> int:
+        """See `MessageCodec.held`."""
+        return self._parser.held + self._nested.held
+
+    def read(self, body: bytes) -> InPieces:
+        """See `MessageCodec.read_in_pieces`."""
         form = self._form
         try:
-            value = self._read(body)
+            value = yield from self._read(body)
         except ReadError as problem:
-            return self._broken(body, problem)
+            return (yield from self._broken(body, problem))
+        spent = self._parser.spent
         for kind, found in self._matches(value):
             if kind != ERROR:
-                datum = found["DATUM"]
-                return kind, form.read_id(found["ID"]), self._unnested(datum) if form.payload == "string" else datum
+                id, datum = form.read_id(found["ID"]), found["DATUM"]
+                if form.payload == "string":
+                    datum = yield from self._unnested(datum)
+                    spent += self._nested.spent
+                return kind, id, datum, spent
             text = found["MESSAGE"]
             if form.message == "text" and type(text) is str:
-                text = self._unnested(text)
+                text = yield from self._unnested(text)
             if type(text) is str:
-                return kind, form.read_id(found["ID"]), text
+                return kind, form.read_id(found["ID"]), text, spent
         raise foreign(
             f"the message does not have one of the shapes {form.request}, {form.response}, {form.error}: {body[:60]!r}"
         )
@@ -275,29 +293,21 @@ class _Decoder:
             if match(shape, value[0] if self._bare and not several and len(value) == 1 else value, found):
                 yield kind, found
 
-    def _read(self, body: bytes) -> Any:
+    def _read(self, body: bytes) -> Generator[None, None, Any]:
         if self._bare:
             body = b"(" + body + b"\n)"
-        value, end = self._parser.datum(body, 0)
-        end = skip_atmosphere(body, end, dialect=self._dialect, max_memory=self._memory)
+        value, end = yield from self._parser.datum_in_pieces(body, 0)
+        end = yield from skip_atmosphere_in_pieces(body, end, dialect=self._dialect, max_memory=self._memory)
         if end != len(body):
             raise behind(body, end)
         return value
 
-    def _unnested(self, text: Any) -> Any:
+    def _unnested(self, text: Any) -> Generator[None, None, Any]:
         if type(text) is not str:
             raise RemoteProtocolError(f"the payload is {kind_of(text)}; expected a string with the text of a datum")
-        try:
-            return loads(
-                text.encode("utf-8", "surrogateescape"),
-                dialect=self._dialect,
-                max_depth=self._depth,
-                max_memory=self._memory,
-            )
-        except ReadError as problem:
-            return Unreadable(str(problem))
+        return (yield from read_nested(self._nested, text))
 
-    def _broken(self, body: bytes, problem: ReadError) -> tuple[int, int, Any]:
+    def _broken(self, body: bytes, problem: ReadError) -> InPieces:
         """Only its request fails if it can be told which one that is, and where the message ends."""
         form = self._form
         if len(self._heads) == 3 and body.rstrip(WHITE_SPACE).endswith(b")"):
@@ -305,16 +315,16 @@ class _Decoder:
             for kind, shape in self._heads.items():
                 found: dict[str, Any] = {}
                 if match(shape[:2], head, found) and "ID" in found:
-                    return kind, form.read_id(found["ID"]), Unreadable(str(problem))
+                    return kind, form.read_id(found["ID"]), Unreadable(str(problem)), 0
         # What no `read` takes stands in place of the datum, or in it: `(#<thread: t> request 3)`.
-        legible_body = legible(body)
+        legible_body = yield from legible_in_pieces(body)
         if legible_body is not None:
             try:
-                value = self._read(legible_body)
+                value = yield from self._read(legible_body)
             except ReadError:
                 value = None
             for kind, found in self._matches(value):
-                return kind, form.read_id(found["ID"]), Unreadable(str(problem))
+                return kind, form.read_id(found["ID"]), Unreadable(str(problem)), 0
         raise does_not_read(problem) from None
 
 

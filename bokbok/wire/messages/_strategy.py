@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ...errors import ReadError, RemoteProtocolError
-from ...sexpr import Dialect, dumps, type_name
+from ...sexpr import Dialect, Parser, dumps, type_name
+from ...sexpr.problems import MORE_AFTER_DATUM
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Integer, Strategy, key
 
@@ -19,17 +20,24 @@ __all__ = [
     "REQUEST",
     "RESPONSE",
     "WHITE_SPACE",
+    "InPieces",
     "MessageCodec",
     "Messages",
+    "Read",
     "Unreadable",
+    "at_once",
     "behind",
     "does_not_read",
     "in_a_string",
     "kind_of",
     "legible",
+    "legible_in_pieces",
     "no_string",
+    "read_nested",
     "travelling",
 ]
+
+T = TypeVar("T")
 
 REQUEST = 0
 """Kind of a message: the peer asks."""
@@ -73,34 +81,80 @@ def legible(body: bytes) -> bytes | None:
     Returns:
         `None` if there is no such thing in it.
     """
+    return at_once(legible_in_pieces(body))
+
+
+def legible_in_pieces(body: bytes) -> Generator[None, None, bytes | None]:
+    """`legible` as a generator, which stops now and then and goes on when it is asked to."""
     before = body
     for _ in range(_MOST_NESTED):
-        after = _OPAQUE.sub(lambda match: b"unreadable-object" if match[1] else match[0], before)
-        if after == before:
+        after, end = bytearray(), 0
+        for number, match in enumerate(_OPAQUE.finditer(before)):
+            if match[1]:
+                after += before[end : match.start()]
+                after += b"unreadable-object"
+                end = match.end()
+            if not number % _MATCHES:
+                yield
+        if not end:
             break
-        before = after
-    return None if before == body else before
+        after += before[end:]
+        before = bytes(after)
+    return None if before is body else before
 
 
+_MATCHES = 1024
+"""Matches between two stops."""
 _MOST_NESTED = 4
 """How deep objects stand in each other as they are printed, as `#<queue (#<thread: a>)>`."""
+
+
+Read = tuple[int, int, Any, int]
+"""A message that was read: its kind, ID and datum, and what it takes in memory, in bytes, by the reader's estimate."""
+InPieces = Generator[None, None, Read]
+"""Reading of a message that stops now and then, so that others have their turn; it returns what was read."""
 
 
 class MessageCodec(NamedTuple):
     """A message format bound to a dialect and limits: what one connection calls for every message.
 
+    What it reads with may be in the middle of a message, so one thread at a time reads; any may write.
+
     Attributes:
         request: ID and datum to bytes; raises `WriteError` for a datum that cannot travel.
         response: the same for an answer.
         error: ID and text to bytes; any text can travel.
-        decode: bytes to `(kind, id, datum)`; the datum is an `Unreadable` where only it is broken. Raises
+        payload: a datum to its text, which is all of a message that takes long to make.
+        request_of: ID and such a text to bytes: the same as `request` of the datum.
+        response_of: the same for an answer.
+        read: bytes to what they are; the datum is an `Unreadable` where only it is broken. Raises
             `RemoteProtocolError` where the message is.
+        read_in_pieces: the same as a generator; to be run to its end, or closed, before anything else is read.
+        held: what the message takes in memory, in bytes, that such a generator is in the middle of.
     """
 
     request: Callable[[int, Any], bytes]
     response: Callable[[int, Any], bytes]
     error: Callable[[int, str], bytes]
-    decode: Callable[[bytes], tuple[int, int, Any]]
+    payload: Callable[[Any], bytes]
+    request_of: Callable[[int, bytes], bytes]
+    response_of: Callable[[int, bytes], bytes]
+    read: Callable[[bytes], Read]
+    read_in_pieces: Callable[[bytes], InPieces]
+    held: Callable[[], int]
+
+    def decode(self, body: bytes) -> tuple[int, int, Any]:
+        """The kind, ID and datum of a message, as `read` returns them."""
+        return self.read(body)[:3]
+
+
+def at_once(steps: Generator[None, None, T]) -> T:
+    """Run what stops now and then to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +194,19 @@ def travelling(text: str) -> str:
 def in_a_string(written: bytes, dialect: Dialect) -> bytes:
     """A datum's text once more, as a string that holds it."""
     return dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
+
+
+def read_nested(parser: Parser, text: str | bytes) -> Generator[None, None, Any]:
+    """The one datum that a text is, or `Unreadable`. As a generator, which stops now and then."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    try:
+        value, end = yield from parser.datum_in_pieces(data, 0)
+        end = yield from parser.atmosphere_in_pieces(data, end)
+        if end != len(data):
+            raise MORE_AFTER_DATUM.at(end)
+    except ReadError as problem:
+        return Unreadable(str(problem))
+    return value
 
 
 def kind_of(datum: Any) -> str:

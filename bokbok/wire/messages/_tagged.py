@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from ...errors import ReadError, RemoteProtocolError
-from ...sexpr import Dialect, Parser, Symbol, dumps_between, read_plain_list, skip_atmosphere
+from ...sexpr import (
+    Dialect,
+    Parser,
+    Symbol,
+    cost,
+    cost_of_plain,
+    dumps_between,
+    read_plain_list,
+    skip_atmosphere_in_pieces,
+)
 from ._strategy import (
     ERROR,
     MAX_ID,
     REQUEST,
     RESPONSE,
     WHITE_SPACE,
+    InPieces,
     MessageCodec,
+    Read,
     Unreadable,
+    at_once,
     behind,
     does_not_read,
     kind_of,
@@ -25,6 +37,9 @@ from ._strategy import (
 )
 
 __all__ = ["tagged_codec"]
+
+STRING_COST = 128
+"""What a message that is a string takes in memory beyond its text: the string, the packet's place in lists."""
 
 
 @functools.cache
@@ -57,7 +72,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     # The message is one level above its datum, which may be `depth` levels deep.
     reader = Parser(dialect=dialect, max_depth=depth + 1, max_memory=memory)
 
-    def decode(body: bytes) -> tuple[int, int, Any]:
+    def read(body: bytes) -> Read:
         head = usual(body)
         if head is not None:
             start = head.end()
@@ -69,10 +84,10 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
                 and body.find(b"\\", start) < 0
             ):
                 text = body[start + 1 : -2].decode("utf-8", "surrogateescape")
-                return kinds[head[1]], int(head[2]), text
+                return kinds[head[1]], int(head[2]), text, STRING_COST + (len(text) if text.isascii() else cost(text))
             plain = read_plain_list(body, start)
             if plain is not None and body[plain[1] :] == b")" and kinds[head[1]] != ERROR:
-                return kinds[head[1]], int(head[2]), plain[0]
+                return kinds[head[1]], int(head[2]), plain[0], cost_of_plain(plain[0], plain[1] - start)
         try:
             # Every byte is read once, also of what does not read: what is known of the head is not read again.
             if head is not None:
@@ -82,25 +97,50 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         except ReadError as problem:
             return _decode_broken(body, problem, reader.begun, tags)
         if end != len(body):
-            _check_rest(body, end, dialect, memory)
-        return _check(message, tags)
+            at_once(_check_rest(body, end, dialect, memory))
+        return *_check(message, tags), reader.spent
+
+    def read_in_pieces(body: bytes) -> InPieces:
+        """The same for a long message; there is no short way to take."""
+        head = usual(body)
+        try:
+            if head is not None:
+                begun = [symbols[head[1]], int(head[2])]
+                message, end = yield from reader.rest_of_list_in_pieces(body, head.end(), begun, 0)
+            else:
+                message, end = yield from reader.datum_in_pieces(body, 0)
+        except ReadError as problem:
+            return _decode_broken(body, problem, reader.begun, tags)
+        spent = reader.spent
+        if end != len(body):
+            yield from _check_rest(body, end, dialect, memory)
+        return *_check(message, tags), spent
 
     def encoder(tag: str) -> Callable[[int, Any], bytes]:
         return lambda id, datum: dumps_between(f"({tag} {id} ", datum, ")", dialect)
+
+    def around(tag: str) -> Callable[[int, bytes], bytes]:
+        front = tag.encode()
+        return lambda id, text: b"(%b %d %b)" % (front, id, text)
 
     encode_error = encoder(error)
     return MessageCodec(
         request=encoder(request),
         response=encoder(response),
         error=lambda id, message: encode_error(id, travelling(message)),
-        decode=decode,
+        payload=lambda datum: dumps_between("", datum, "", dialect),
+        request_of=around(request),
+        response_of=around(response),
+        read=read,
+        read_in_pieces=read_in_pieces,
+        held=lambda: reader.held,
     )
 
 
-def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> None:
+def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> Generator[None, None, None]:
     """Lets nothing pass after a message but white space and comments."""
     try:
-        rest = skip_atmosphere(body, end, dialect=dialect, max_memory=memory)
+        rest = yield from skip_atmosphere_in_pieces(body, end, dialect=dialect, max_memory=memory)
     except ReadError as problem:
         raise RemoteProtocolError(f"after the message: {problem}") from None
     if rest != len(body):
@@ -122,14 +162,14 @@ def _check(message: Any, tags: dict[str, int]) -> tuple[int, int, Any]:
 
 def _decode_broken(
     body: bytes, problem: ReadError, begun: tuple[list[Any], int], tags: dict[str, int]
-) -> tuple[int, int, Unreadable]:
+) -> tuple[int, int, Unreadable, int]:
     """A message that does not read: only its request fails if it can be told which one that is, and where it ends."""
     elements, opened = begun
     # White space only: where a comment stands last, nothing says that the list ends before it.
     if len(elements) < 2 or body[opened : opened + 1] != b"(" or not body.rstrip(WHITE_SPACE).endswith(b")"):
         raise does_not_read(problem) from None
     kind, id = _check_head(elements[0], elements[1], tags)
-    return kind, id, Unreadable(str(problem))
+    return kind, id, Unreadable(str(problem)), 0
 
 
 def _check_head(tag: Any, id: Any, tags: dict[str, int]) -> tuple[int, int]:

@@ -47,8 +47,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
             return found
 
     class Machine(_datums.Machine):
-        def run(self, data: bytes, position: int, final: bool) -> Any:
-            value = super().run(data, position, final)
+        def run(self, data: bytes, position: int, final: bool, pause: int | None = None) -> Any:
+            value = super().run(data, position, final, pause)
             # What it has read, and a token that is not complete: that is looked at again once it is.
             work.bytes += (len(data) if value is _datums.NEED_MORE else self.position) - position
             return value

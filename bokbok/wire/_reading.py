@@ -1,0 +1,139 @@
+"""The half of a connection that takes bytes apart: packets, their boxes, their messages.
+
+What this module knows: the way from bytes to messages, and how to stop on it and go on. What a message means to the
+conversation is `_connection`'s. Nothing here is shared with whoever writes, so a front end with threads reads without
+the lock that its writers need: one thread at a time.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import cast
+
+from ..errors import RemoteProtocolError
+from ..sexpr import PIECE
+from .framing import PausingSplitter, Splitter
+from .messages import InPieces, MessageCodec, Read
+from .packets import Wrap
+
+__all__ = ["Batch", "Reading"]
+
+Batch = list["Read | RemoteProtocolError"]
+"""Messages in the order in which they came; an error, after which nothing is read, can only be the last."""
+
+_MESSAGE = 64
+"""What a message counts beside its bytes until the clock is looked at: about 60 small ones, 0.2 ms."""
+
+
+class Reading:
+    """Takes bytes, gives messages.
+
+    Attributes:
+        splitter: tells packets apart.
+        unwrap: makes a message's body of a packet; `None` for: as it is.
+        more: whether there may be anything to read without further bytes: reading has stopped since its time was over.
+    """
+
+    __slots__ = ("_codec", "_failed", "_pausing", "_pieces", "_size", "more", "splitter", "unwrap")
+
+    def __init__(self, splitter: Splitter, codec: MessageCodec) -> None:
+        self.splitter = splitter
+        self.unwrap: Wrap | None = None
+        self.more = False
+        self._codec = codec
+        self._pausing = cast(PausingSplitter, splitter) if hasattr(splitter, "piece") else None
+        self._pieces: InPieces | None = None  # the message that is being read
+        self._size = 0  # its bytes
+        self._failed = False
+
+    def read(self, seconds: float | None) -> Batch:
+        """Read messages.
+
+        Args:
+            seconds: stop about then; `None` for no limit. What is read at least is a small message, or a piece of a
+                long one.
+        """
+        batch: Batch = []
+        if self._failed:
+            return batch
+        try:
+            if seconds is None:
+                self._read_all(batch)
+            else:
+                self._read_until(perf_counter() + seconds, batch)
+        except RemoteProtocolError as error:
+            self.drop()
+            batch.append(error)
+        return batch
+
+    def _read_all(self, batch: Batch) -> None:
+        if self._pieces is not None:
+            self._go_on(None, batch)
+        # What every message goes through, in one loop, by local names.
+        next_packet, unwrap, read = self.splitter.next, self.unwrap, self._codec.read
+        while (packet := next_packet()) is not None:
+            batch.append(read(packet if unwrap is None else unwrap(packet)))
+        self.more = False
+
+    def _read_until(self, deadline: float, batch: Batch) -> None:
+        # `_read_all`, with a look at the clock after some bytes, and long messages in pieces.
+        self.more = True
+        if self._pieces is not None and not self._go_on(deadline, batch):
+            return
+        pausing, unwrap, read = self._pausing, self.unwrap, self._codec.read
+        next_packet, now, left = self.splitter.next, perf_counter, PIECE
+        if pausing is not None:
+            pausing.piece = PIECE
+        try:
+            while True:
+                packet = next_packet()
+                if packet is None:
+                    if pausing is None or not pausing.paused:
+                        self.more = False
+                        return
+                    left = 0
+                else:
+                    size = len(packet)
+                    body = packet if unwrap is None else unwrap(packet)
+                    if size <= PIECE:
+                        batch.append(read(body))
+                        left -= size + _MESSAGE
+                        if left > 0:
+                            continue
+                    else:
+                        self._pieces, self._size = self._codec.read_in_pieces(body), size
+                        if now() >= deadline or not self._go_on(deadline, batch):
+                            return
+                if now() >= deadline:
+                    return
+                left = PIECE
+        finally:
+            if pausing is not None:
+                pausing.piece = 0
+
+    def _go_on(self, deadline: float | None, batch: Batch) -> bool:
+        """Read on in a long message. False if the time was over before it was whole."""
+        pieces = self._pieces
+        assert pieces is not None
+        try:
+            while True:
+                next(pieces)
+                if deadline is not None and perf_counter() >= deadline:
+                    return False
+        except StopIteration as end:
+            self._pieces, self._size = None, 0
+            batch.append(end.value)
+            return True
+
+    def drop(self) -> None:
+        """Read nothing more, and keep nothing of what has come."""
+        if self._pieces is not None:
+            self._pieces.close()
+        self._pieces, self._size = None, 0
+        self.splitter.rest()
+        self.more, self._failed = False, True
+
+    def held(self) -> int:
+        """Bytes of memory, estimated, of what has come and was not returned: parts of packets and of a message."""
+        held = self.splitter.held() + self._size
+        return held + self._codec.held() if self._pieces is not None else held

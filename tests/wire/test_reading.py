@@ -1,0 +1,247 @@
+"""Reading in slices, and the halves of a connection: what is done without the lock that writers need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bokbok.errors import LocalProtocolError, RemoteProtocolError, WriteError
+from bokbok.sexpr import PIECE, dumps
+from bokbok.wire import (
+    INFERRED_1,
+    Closed,
+    Connection,
+    HelloReceived,
+    Limits,
+    Opened,
+    Profile,
+    RequestReceived,
+    RequestUnreadable,
+    ResponseReceived,
+    passphrase_to_key,
+)
+from bokbok.wire.framing import Datums, IntegerLength, Lines
+from bokbok.wire.messages import BinaryHeader, Shapes
+from bokbok.wire.packets import PacketForm
+
+KEY = passphrase_to_key("mypassphrase")
+LONG = [[number, "a string", ["nested", [number]]] for number in range(2000)]
+"""Ten pieces and more."""
+
+PROFILES = [
+    INFERRED_1,
+    replace(INFERRED_1, name="datums", framing=Datums(), packets=PacketForm(encoding="blob")),
+    replace(INFERRED_1, name="lines", framing=Lines(), packets=PacketForm(encoding="hex")),
+    replace(INFERRED_1, name="vector", messages=Shapes("#(1 ID DATUM)", "#(2 ID DATUM)", "#(3 ID MESSAGE)")),
+    replace(INFERRED_1, name="nested", messages=Shapes(payload="string")),
+    replace(INFERRED_1, name="binary", messages=BinaryHeader()),
+    replace(INFERRED_1, name="varint", framing=IntegerLength(integer="leb128")),
+]
+
+
+def pair(profile: Profile = INFERRED_1, secure: bool = True, **kwargs: Any) -> tuple[Connection, Connection]:
+    if not secure or profile.framing in (Datums(), Lines()):  # the hello's raw box would not pass these
+        return Connection("client", profile=profile, **kwargs), Connection("server", profile=profile, **kwargs)
+    client = Connection("client", user="me", key=KEY, profile=profile, **kwargs)
+    server = Connection("server", secure=True, profile=profile, **kwargs)
+    (event,) = server.receive(client.data_to_send())
+    assert isinstance(event, HelloReceived)
+    assert server.authenticate(KEY) == [Opened("me")]
+    return client, server
+
+
+def in_slices(connection: Connection, data: bytes) -> tuple[list[Any], int]:
+    """Receives with no time at all; the events, and how often that had to go on."""
+    events, slices = list(connection.receive(data, seconds=0)), 1
+    while connection.more:
+        events += connection.receive(seconds=0)
+        slices += 1
+    return events, slices
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+@pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
+def test_a_long_message_is_read_in_slices(profile: Profile, secure: bool) -> None:
+    client, server = pair(profile, secure)
+    client.request(LONG)
+    client.request("short")
+    data = client.data_to_send()
+    events, slices = in_slices(server, data)
+    assert events == [RequestReceived(0, LONG), RequestReceived(1, "short")]
+    assert slices > len(dumps(LONG)) / PIECE / 2
+    assert not server.more
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_without_a_limit_everything_is_read_at_once(profile: Profile) -> None:
+    client, server = pair(profile)
+    client.request(LONG)
+    client.request("short")
+    assert server.receive(client.data_to_send()) == [RequestReceived(0, LONG), RequestReceived(1, "short")]
+    assert not server.more
+
+
+def test_many_short_messages_are_read_in_slices() -> None:
+    client, server = pair()
+    for number in range(1000):
+        client.request(["ping", number])
+    events, slices = in_slices(server, client.data_to_send())
+    assert events == [RequestReceived(number, ["ping", number]) for number in range(1000)]
+    assert 10 < slices < 100  # the clock is not looked at for each of them
+
+
+def test_while_there_is_time_reading_goes_on() -> None:
+    client, server = pair()
+    client.request(LONG)
+    client.request("short")
+    events = server.receive(client.data_to_send(), seconds=3600)
+    assert [type(event) for event in events] == [RequestReceived, RequestReceived]
+    assert not server.more
+
+
+def test_a_slice_can_go_on_without_a_limit() -> None:
+    client, server = pair()
+    client.request(LONG)
+    client.request("short")
+    assert server.receive(client.data_to_send(), seconds=0) == []
+    assert server.more
+    assert server.receive() == [RequestReceived(0, LONG), RequestReceived(1, "short")]
+
+
+def test_what_comes_behind_a_hello_is_read_in_slices_too() -> None:
+    client = Connection("client", user="me", key=KEY)
+    client.request(LONG)
+    server = Connection("server", secure=True)
+    assert [type(event) for event in server.receive(client.data_to_send(), seconds=0)] == [HelloReceived]
+    assert not server.more
+    assert server.authenticate(KEY, seconds=0) == [Opened("me")]
+    assert server.more
+    assert in_slices(server, b"")[0] == [RequestReceived(0, LONG)]
+
+
+def test_an_error_comes_behind_what_was_read_before_it() -> None:
+    client, server = pair(secure=False)
+    client.request("good")
+    data = client.data_to_send() + b"\0\0\0\3bad"
+    good, bad = in_slices(server, data)[0]
+    assert good == RequestReceived(0, "good")
+    assert isinstance(bad, Closed)
+    assert server.receive(data, seconds=0) == []
+    assert not server.more
+
+
+def test_a_long_message_that_does_not_read_costs_its_request_alone() -> None:
+    client, server = pair(secure=False)
+    body = b"(request 0 (" + b"(a b) " * 5000 + b"#<thread>))"
+    events, slices = in_slices(server, len(body).to_bytes(4, "big") + body)
+    assert slices > 5
+    assert [type(event) for event in events] == [RequestUnreadable]
+    client.request("x")
+    assert server.state == "open"
+
+
+def test_a_long_comment_behind_a_message_is_read_in_slices() -> None:
+    _, server = pair(secure=False)
+    body = b"(request 0 x) #;(" + b"(a b) " * 5000 + b")"
+    events, slices = in_slices(server, len(body).to_bytes(4, "big") + body)
+    assert slices > 5
+    assert [type(event) for event in events] == [RequestReceived]
+
+
+def test_what_was_read_in_part_is_counted_and_given_up_with_the_connection() -> None:
+    client, server = pair()
+    client.request(LONG)
+    client.request("short")
+    data = client.data_to_send()
+    assert server.held == 0
+    server.receive(data, seconds=0)
+    while server.more and server.held < 2 * len(data):
+        server.receive(seconds=0)
+    assert server.more  # the datum takes more memory than its text, and is counted before it is whole
+    server.close()
+    assert server.read(seconds=0) == []
+    assert not server.more
+    assert server.held == 0
+
+
+def test_reading_touches_nothing_that_writers_need() -> None:
+    client, server = pair()
+    client.request("x")
+    before = (server.unanswered, server.state)
+    batch = server.read(client.data_to_send())
+    assert (server.unanswered, server.state) == before
+    id = server.request("meanwhile")
+    assert server.take(batch) == [RequestReceived(0, "x")]
+    assert client.receive(server.data_to_send()) == [RequestReceived(id, "meanwhile")]
+
+
+def test_what_was_read_before_a_close_is_not_taken_after_it() -> None:
+    client, server = pair()
+    client.request("x")
+    batch = server.read(client.data_to_send())
+    server.close()
+    assert server.take(batch) == []
+
+
+def test_a_broken_packet_is_told_when_it_is_taken() -> None:
+    _, server = pair(secure=False)
+    batch = server.read(b"\0\0\0\3bad")
+    assert server.state == "open"
+    assert [type(message) for message in batch] == [RemoteProtocolError]
+    assert [type(event) for event in server.take(batch)] == [Closed]
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+@pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
+def test_what_was_encoded_before_travels_as_what_was_not(profile: Profile, secure: bool) -> None:
+    client, server = pair(profile, secure)
+    encoded = client.encode(["a", 1])
+    assert client.request_encoded(encoded) == 0
+    assert client.request(["a", 1]) == 1
+    events = server.receive(client.sealed(client.take_out()))
+    assert events == [RequestReceived(0, ["a", 1]), RequestReceived(1, ["a", 1])]
+    assert server.respond_encoded(1, server.encode("answer")) is None
+    assert client.receive(server.data_to_send()) == [ResponseReceived(1, "answer")]
+
+
+def test_what_cannot_travel_is_told_by_encoding() -> None:
+    client, server = pair(limits=Limits(packet=100))
+    with pytest.raises(WriteError):
+        client.encode(object())
+    encoded = client.encode("x" * 100)
+    with pytest.raises(WriteError, match="needs a packet of"):
+        client.request_encoded(encoded)
+    assert client.request("x") == 0
+    server.receive(client.data_to_send())
+    assert isinstance(server.respond_encoded(0, encoded), WriteError)
+
+
+def test_an_answer_is_encoded_for_a_request_that_waits() -> None:
+    client, server = pair()
+    client.request("x")
+    server.receive(client.data_to_send())
+    with pytest.raises(LocalProtocolError):
+        server.respond_encoded(1, server.encode("x"))
+
+
+def test_what_is_taken_out_is_sealed_in_its_order() -> None:
+    client, server = pair()
+    client.request("first")
+    first = client.take_out()
+    client.request("second")
+    assert client.unsent > 0
+    second = client.take_out()
+    assert client.unsent == 0
+    assert client.take_out() == []
+    data = client.sealed(first) + client.sealed(second)
+    assert server.receive(data) == [RequestReceived(0, "first"), RequestReceived(1, "second")]
+
+
+def test_the_unsent_bytes_are_those_that_are_sent() -> None:
+    client = Connection("client", user="me", key=KEY)
+    client.data_to_send()
+    for text in ("x", "y" * 1000):
+        client.request(text)
+        assert client.unsent == len(client.data_to_send())
