@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -267,6 +269,29 @@ for number, verb, line in lines():
             await asyncio.sleep(0.02)
         else:
             pytest.fail("a process that left its puppet's group outlived the run")
+
+
+KILLED_WHILE_A_PUPPET_STANDS_STILL = """
+import asyncio, os, signal, sys
+from bokbok_interop.peers.local import LocalPeer
+PUPPET = "import sys; up = open(sys.argv[1], 'w'); print('up', file=up); print('up', flush=True); sys.stdin.read()"
+async def main():
+    running = await LocalPeer("still", [sys.executable, "-I", "-S", "-c", PUPPET, sys.argv[1]]).start()
+    await running.receive()
+    await running.pause()
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_puppet_that_stands_still_goes_on_and_ends_where_the_runner_is_killed(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    words = [sys.executable, "-c", KILLED_WHILE_A_PUPPET_STANDS_STILL, str(alive)]
+    with subprocess.Popen(words, env={**os.environ, "TMPDIR": str(tmp_path)}) as runner:
+        assert alive.read_text() == "up\n"  # and its end, which comes once nobody has it open any more
+        assert runner.wait() == -signal.SIGKILL
 
 
 async def test_who_answers_nothing_is_given_up_and_those_that_wait_for_it_are_cut_short(

@@ -27,6 +27,9 @@ _READ = 256 * 1024
 _POLL = 0.01  # seconds between two looks whether a process is gone, where nothing tells
 MARK = "BOKBOK_INTEROP_RUN"
 """Environment variable by which what a puppet has started is found, even if it has left the puppet's group."""
+_WAKE = 'read -r _; kill -s CONT -- "-$0"'
+"""A shell's words that let a process group go on once standard input ends: with the runner, whatever ends it. A group
+that stands still takes no other signal than SIGKILL, and sees no end of its own standard input."""
 MAX_PARENT = 60
 """Length of a folder's name in which there is room for a socket's path of 107 bytes, ours and those of the cases."""
 
@@ -44,6 +47,7 @@ class LocalRunning(Running):
         self.flooded = False
         self._exit = asyncio.Event()
         self._errors = asyncio.ensure_future(self._read_log())
+        self._waker: asyncio.subprocess.Process | None = None
         self._watch()
 
     def _watch(self) -> None:
@@ -109,6 +113,7 @@ class LocalRunning(Running):
         self._signal(signal.SIGKILL)
         await self._gone()
         self._signal(signal.SIGKILL)  # what it started and left behind in its group
+        await self._dismiss_waker()
         self._errors.cancel()
         await asyncio.gather(self._errors, return_exceptions=True)
         # asyncio keeps a pipe's transport as long as a grandchild holds its other end.
@@ -140,6 +145,10 @@ class LocalRunning(Running):
 
     async def pause(self) -> None:
         """See `Running.pause`. Returns once every thread stands still: a signal takes its time."""
+        if self._waker is None:
+            words = ("/bin/sh", "-c", _WAKE, str(self.process.pid))
+            pipe = asyncio.subprocess.PIPE
+            self._waker = await asyncio.create_subprocess_exec(*words, stdin=pipe, start_new_session=True)
         self._signal(signal.SIGSTOP)
         while self.process.returncode is None and not self._stands_still():
             await asyncio.sleep(0.005)
@@ -157,6 +166,14 @@ class LocalRunning(Running):
     async def resume(self) -> None:
         """See `Running.resume`."""
         self._signal(signal.SIGCONT)
+        await self._dismiss_waker()
+
+    async def _dismiss_waker(self) -> None:
+        if self._waker is not None:
+            waker, self._waker = self._waker, None
+            assert waker.stdin is not None
+            waker.stdin.close()
+            await waker.wait()
 
     async def listen_address(self, transport: str, name: str, client: Running | None = None) -> Address:
         """See `Running.listen_address`: a puppet of this machine listens wherever the runner itself would."""

@@ -34,6 +34,8 @@ from .forms import address_datum, parse, refusal, start_logging, users_table, wr
 
 __all__ = ["main"]
 
+GRACE = 2.0
+"""Seconds that a puppet has at the end of its standard input."""
 _HEAD = re.compile(rb"\((\d+) ([a-z]+)")
 _NOT_CLAIMED = ("profile", "hardening", "profiles")
 """Kinds of case that quote the bytes of a profile or of this library's guards: they are about a peer, not a bridge; and
@@ -114,7 +116,10 @@ class _Bridged:
         """End the puppet inside, then the bridges."""
         assert self._inner.stdin is not None
         self._inner.stdin.close()
-        await self._inner.wait()
+        try:
+            await asyncio.wait_for(self._inner.wait(), GRACE)
+        except asyncio.TimeoutError:
+            self._inner.kill()
         bridges = [*self._servers.values(), *(each.result() for each in self._clients.values() if each.done())]
         for bridge in bridges:
             await bridge.stop()
