@@ -117,7 +117,7 @@ class _Leg(Connection):
         early, self._early, target._early = self._early or [], None, None
         _log.debug("%r: joined to %r", self, target)
         self._take_in(early)
-        if target._writable is None:
+        if not target._full:
             self._read_on()
 
     # What comes.
@@ -195,7 +195,7 @@ class _Leg(Connection):
 
     def _resume_writing(self) -> None:
         super()._resume_writing()
-        if self._other is not None and self._writable is None:
+        if self._other is not None and not self._full:
             self._other._read_on()
 
     def _read_on(self) -> None:
@@ -233,7 +233,7 @@ class _Leg(Connection):
         other = self._other
         if other is None or self._early is not None or self._life.ended or other._life.ended:
             return
-        if self._writable is not None or other._writable is not None:
+        if self._full or other._full:
             return
         if self._wire.state == "peer-finished" and not other._asked:
             self._end(ConnectionClosed(_ORDINARY_END))

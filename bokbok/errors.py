@@ -14,6 +14,7 @@ still does the right thing.
     │   └── WriteError                             a value that has no external representation
     ├── RemoteError                                the handler at the other end failed
     │   └── UnreadableAnswer                       … or answered with something that cannot be read
+    ├── Overloaded              (RuntimeError)     this end does too much at once already
     ├── LocalProtocolError      (RuntimeError)     this program asked for what the protocol's state forbids
     ├── RequestTimeout          (TimeoutError)     `request(..., timeout=)` ran out
     └── NetworkError            (ConnectionError)  "networky reasons", as the API reference has it
@@ -36,6 +37,7 @@ __all__ = [
     "KeyFileError",
     "LocalProtocolError",
     "NetworkError",
+    "Overloaded",
     "ProfileError",
     "ProtocolError",
     "ReadError",
@@ -128,6 +130,10 @@ class UnreadableAnswer(RemoteError):
 
 class RequestTimeout(BokbokError, TimeoutError):
     """A request was not answered in the time that its caller allowed. A late answer is dropped."""
+
+
+class Overloaded(BokbokError, RuntimeError):
+    """This end does so much at once already that it asks for nothing more: a limit of its own. Nothing was sent."""
 
 
 class LocalProtocolError(BokbokError, RuntimeError):

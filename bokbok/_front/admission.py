@@ -1,7 +1,7 @@
 """Which request may start its handler now, which waits, which is turned away: pure bookkeeping for both front ends.
 
-What this module knows: numbers of running and waiting requests. A front end with threads holds its own lock around each
-call.
+What this module knows: numbers of running and waiting requests of one connection; those of the whole server are in
+`slots`. A front end with threads holds its own lock around each call.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import deque
 from typing import Any
 
 from ..errors import RemoteError
+from .slots import Share, Slots
 
 __all__ = ["NO_HANDLER", "STOPPING", "Admission", "Job", "error_text"]
 
@@ -25,50 +26,90 @@ class Admission:
     A connection with an open handler starts `held`: "the open handler has returned before the first request handler
     starts". Beyond `running` handlers requests wait; beyond `waiting` ones they are turned away. Once it drains, none
     is admitted any more.
+
+    Args:
+        running: handlers that run at once.
+        waiting: requests that wait at once.
+        held: whether there is an open handler.
+        share: the connection's part of the slots of its server; without it, only the limits here count.
+
+    Attributes:
+        running: handlers that run.
+        parked: handlers that wait for answers to requests of their own. They do not count as running: what they wait
+            for may have to run here.
+        held: whether the open handler has not returned yet.
+        congested: whether the other end does not take its answers. No handler starts meanwhile, so that those which
+            have finished give their slots back at once, and their answers are all that piles up.
+        draining: whether no request is admitted any more.
+        share: as it was given.
     """
 
-    __slots__ = ("_max_running", "_max_waiting", "_queue", "draining", "held", "running")
+    __slots__ = (
+        "_max_running",
+        "_max_waiting",
+        "_queue",
+        "congested",
+        "draining",
+        "held",
+        "parked",
+        "running",
+        "share",
+    )
 
-    def __init__(self, running: int, waiting: int, *, held: bool) -> None:
+    def __init__(self, running: int, waiting: int, *, held: bool, share: Share | None = None) -> None:
         self._max_running = running
         self._max_waiting = waiting
         self._queue: deque[Job] = deque()
         self.running = 0
+        self.parked = 0
         self.held = held
+        self.congested = False
         self.draining = False
+        self.share = share if share is not None else Slots(running, running).share(lambda: None)
 
     @property
     def idle(self) -> bool:
         """Whether no handler, the open handler among them, runs or is to run."""
-        return not (self.running or self.held or self._queue)
+        return not (self.running or self.parked or self.held or self._queue)
 
     @property
     def ready(self) -> bool:
-        """Whether `start` would return a request."""
-        return bool(self._queue) and not self.held and self.running < self._max_running
+        """Whether to call `start`: for a request, for a place in the line, or to give back what cannot be used."""
+        return bool(self.share.kept) or (self._may_start and not self.share.waiting)
+
+    @property
+    def _may_start(self) -> bool:
+        return bool(self._queue) and self.running < self._max_running and not (self.held or self.congested)
 
     def queue(self, id: int, message: Any) -> str | None:
         """A request came. `None`: it is admitted; a text: answer it with this error."""
         if self.draining:
             return STOPPING
         # What could start now does not wait, though nobody may have had the time to start it.
-        waiting = len(self._queue) - (0 if self.held else self._max_running - self.running)
+        stays = self.held or self.congested or self.share.waiting
+        running = self.running if stays else max(self.running, self._max_running)
+        waiting = len(self._queue) - (running - self.running)
         if waiting < self._max_waiting:
             self._queue.append((id, message))
             return None
-        running = self.running if self.held else self._max_running  # or is about to
         return f"too many requests: {running} handlers are running and {max(0, waiting)} requests waiting"
 
     def start(self) -> Job | None:
-        """The next request whose handler may start now; it counts as running from here on."""
-        if self._queue and not self.held and self.running < self._max_running:
+        """The next request whose handler may start now; it counts as running from here on.
+
+        `None` also where the server does not have a slot for it: the share's `wake` is called when it has.
+        """
+        if not self._may_start:
+            if self.share.kept:
+                self.share.leave()
+        elif self.share.take():
             self.running += 1
             return self._queue.popleft()
         return None
 
     def start_alone(self) -> bool:
         """`queue` and `start` in one, for a request that comes while nothing else runs or waits; false otherwise."""
-        if self.running or self.held or self.draining or self._queue:
+        if self.running or self.held or self.congested or self.draining or self._queue or not self.share.take():
             return False
         self.running = 1
         return True
@@ -76,14 +117,35 @@ class Admission:
     def finish(self) -> None:
         """A handler has finished."""
         self.running -= 1
+        self.share.give()
+
+    def park(self) -> bool:
+        """A handler is about to wait for an answer. False: too many do, and it may not."""
+        if not self.share.park():
+            return False
+        self.running -= 1
+        self.parked += 1
+        return True
+
+    def unpark(self) -> None:
+        """A handler goes on that was parked."""
+        self.parked -= 1
+        self.running += 1
+        self.share.unpark()
 
     def drain(self) -> list[int]:
         """Admit no more; the IDs of the requests that were waiting, to be answered with `STOPPING`."""
         self.draining = True
-        return self.clear()
+        self.share.leave()
+        return self.forget()
 
-    def clear(self) -> list[int]:
-        """Forget the requests that wait; their IDs."""
+    def close(self) -> None:
+        """The connection is over: forget the requests that wait."""
+        self.forget()
+        self.share.close()
+
+    def forget(self) -> list[int]:
+        """Forget the requests that wait, and leave it at that; their IDs."""
         ids = [id for id, _ in self._queue]
         self._queue.clear()
         return ids

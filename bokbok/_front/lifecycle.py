@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from ..errors import ConnectionClosed, RemoteError, UnreadableAnswer
 from ..keys import Key
 from .admission import NO_HANDLER, STOPPING, Admission, error_text
 from .settings import Settings
+from .slots import Slots
 
 __all__ = ["Ending", "Lifecycle", "Public", "checked_key", "remote_error"]
 
@@ -35,6 +37,12 @@ class Ending:
 class Lifecycle(Generic[_W]):
     """The life of one connection.
 
+    Args:
+        protocol: the protocol object.
+        settings: what this end was told.
+        slots: those of the server; a client's connection has its own.
+        wake: called when a slot is kept for this connection (`slots` says how).
+
     Attributes:
         wire: the protocol object.
         admission: which request may start its handler.
@@ -55,11 +63,18 @@ class Lifecycle(Generic[_W]):
         "wire",
     )
 
-    def __init__(self, protocol: wire.Connection, settings: Settings) -> None:
+    def __init__(
+        self,
+        protocol: wire.Connection,
+        settings: Settings,
+        slots: Slots | None = None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self.wire = protocol
         self.settings = settings
         limits = settings.limits
-        self.admission = Admission(limits.running, limits.waiting, held=settings.on_open is not None)
+        share = (slots or settings.slots()).share(wake)
+        self.admission = Admission(limits.running, limits.waiting, held=settings.on_open is not None, share=share)
         self.waiters: dict[int, _W] = {}
         self.was_open = False
         self.ended = False
@@ -68,11 +83,19 @@ class Lifecycle(Generic[_W]):
 
     # The beginning.
 
-    def open(self) -> bool:
-        """The connection is open. True: call the open handler now; requests wait until `open_handler_returned`."""
+    def open(self, source: Hashable = None) -> bool:
+        """The connection is open. True: call the open handler now; requests wait until `open_handler_returned`.
+
+        Args:
+            source: where an insecure client comes from, if that counts: connections of one source, as those of one
+                user, share what one of them would get of the server's slots.
+        """
         if self.was_open or self.wire.state == "closed":
             return False
         self.was_open = True
+        key = ("user", self.wire.user) if self.wire.user is not None else source
+        if key is not None:
+            self.admission.share.join(key)
         return self.settings.on_open is not None
 
     def open_handler_returned(self) -> bool:
@@ -138,7 +161,7 @@ class Lifecycle(Generic[_W]):
             return None
         self.ended = True
         self.wire.close(error.reason)
-        self.admission.clear()
+        self.admission.close()
         return self.wire.error or error
 
     def announce_end(self) -> tuple[list[_W], bool]:
@@ -179,7 +202,7 @@ class Lifecycle(Generic[_W]):
         self.ended = self._announced = True
         self.wire.close(REASON)
         self.waiters.clear()
-        self.admission.clear()
+        self.admission.forget()
 
 
 _STOPPED = "the server was stopped"

@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar
 
 from .._sockets import Listener
 from ..address import Address, format_address
+from .slots import Slots
+from .statistics import Statistics
 
 __all__ = ["ACCEPT_PAUSE", "PublicServer", "Roster"]
 
@@ -65,11 +67,22 @@ class PublicServer:
 
     _listener: Listener
     _roster: Roster[Any]
+    _slots: Slots
 
     @property
     def address(self) -> Address:
         """The address that the server is bound to: as asked for, with the port that was chosen."""
         return self._listener.address
+
+    def statistics(self) -> Statistics:
+        """What the server does now, and has done: a value, which does not change afterwards."""
+        slots = self._slots
+        return Statistics(
+            connections=len(self._roster.connections),
+            running=slots.running,
+            parked=slots.parked,
+            waiting=slots.waiting,
+        )
 
     def __repr__(self) -> str:
         kind = type(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..address import Address, format_address
-from ..errors import ConnectionClosed, ConnectTimeout, RequestTimeout
+from ..errors import ConnectionClosed, ConnectTimeout, Overloaded, RequestTimeout
 from .admission import error_text
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "no_connection",
     "no_hello",
     "open_handler_failed",
+    "too_many_parked",
     "took_nothing",
 ]
 
@@ -42,6 +43,13 @@ WAITS_FOR_ITSELF = "a handler cannot wait for its own server: the server waits f
 def no_answer(timeout: float | None) -> RequestTimeout:
     """A request whose time is over."""
     return RequestTimeout(f"no answer within {timeout} s; the request may still be handled, and its answer is dropped")
+
+
+def too_many_parked(limit: int) -> Overloaded:
+    """A handler's request that would be one too many."""
+    return Overloaded(
+        f"the request is not sent: {limit} handlers of this end wait for answers already, which is the limit (parked)"
+    )
 
 
 def no_connection(place: Address, timeout: float | None) -> ConnectTimeout:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import errno
 import inspect
 import logging
@@ -64,6 +65,47 @@ _FLUSH_AT = 8
 """Messages that are sent together at the most. Measured: fewer cost system calls, more leave the other end idle."""
 
 
+class _Handling:
+    """One request that is being handled: its handler is parked while it, or a task of its own, waits for an answer."""
+
+    __slots__ = ("_asking", "_connection", "_over")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._asking = 0
+        self._over = False
+
+    def park(self) -> None:
+        """It asks.
+
+        Raises:
+            Overloaded: too many do already.
+        """
+        connection = self._connection
+        if not self._asking and not self._over:
+            if not connection._admission.park():
+                raise texts.too_many_parked(connection._limits.parked)
+            if connection._admission.ready:
+                connection._loop.call_soon(connection._start_handlers)
+        self._asking += 1
+
+    def unpark(self) -> None:
+        """It has been answered, or waits no longer."""
+        self._asking -= 1
+        if not self._asking and not self._over:
+            self._connection._admission.unpark()
+
+    def finish(self) -> None:
+        """Its handler has returned; a task that it has left behind may still be waiting."""
+        if self._asking:
+            self._connection._admission.unpark()
+        self._over = True
+
+
+_handling: contextvars.ContextVar[_Handling | None] = contextvars.ContextVar("bokbok_handling", default=None)
+"""What the current task, or the handler that has started it, handles. Tasks inherit it."""
+
+
 class Connection(Public["asyncio.Future[Any]"]):
     """One end of a connection; the other end looks the same (API reference: "connections are symmetrical").
 
@@ -85,7 +127,8 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._limits = settings.limits
         self._server = server
 
-        self._life = life = Lifecycle["asyncio.Future[Any]"](protocol, settings)
+        slots = server._slots if server is not None else None
+        self._life = life = Lifecycle["asyncio.Future[Any]"](protocol, settings, slots, self._slot_kept)
         self._wire = protocol
         self._admission = life.admission
         self._waiters = life.waiters
@@ -93,7 +136,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._address: Address | None = None
         self._flush_scheduled = False
         self._unflushed = 0  # messages since the last flush
-        self._writable: asyncio.Event | None = None  # made when the transport asks to pause
+        self._full = False  # the transport has asked to pause
         self._timer: asyncio.TimerHandle | None = None  # hello, lingering: one at a time
         self._send_timer: asyncio.TimerHandle | None = None
         self._written = 0  # bytes given to the transport, ever
@@ -125,7 +168,18 @@ class Connection(Public["asyncio.Future[Any]"]):
                 will be dropped.
             ConnectionClosed: the connection is over, or ended before the answer came; `.reason` says why.
             WriteError: the message cannot travel. Nothing was sent.
+            Overloaded: called by a handler, while too many wait for answers already. Nothing was sent.
         """
+        handling = _handling.get()
+        if handling is None:
+            return await self._request(message, timeout)
+        handling.park()
+        try:
+            return await self._request(message, timeout)
+        finally:
+            handling.unpark()
+
+    async def _request(self, message: Any, timeout: float | None) -> Any:
         limit = seconds(timeout)
         id = self._wire.request(message)
         self._flush_soon(alone=not self._waiters)
@@ -187,7 +241,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _flush(self) -> None:
         # While the transport is full, what there is waits here, where it is cheap to count.
-        if self._writable is None:
+        if not self._full:
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -200,20 +254,19 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _pause_writing(self) -> None:
         assert self._transport is not None
-        self._writable = asyncio.Event()
+        self._full = self._admission.congested = True
         self._taken = self._written - self._transport.get_write_buffer_size()
         self._send_timer = self._loop.call_later(self._limits.send_timeout, self._check_sending)
 
     def _resume_writing(self) -> None:
-        self._let_writers_go()
+        self._not_full()
         self._flush()
         # Not at once: a transport must not be closed while it is calling from where it writes.
+        self._loop.call_soon(self._start_handlers)
         self._loop.call_soon(self._close_if_idle)
 
-    def _let_writers_go(self) -> None:
-        if self._writable is not None:
-            self._writable.set()
-            self._writable = None
+    def _not_full(self) -> None:
+        self._full = self._admission.congested = False
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
@@ -230,11 +283,6 @@ class Connection(Public["asyncio.Future[Any]"]):
             return
         self._taken = taken
         self._send_timer = self._loop.call_later(self._limits.send_timeout, self._check_sending)
-
-    async def _await_drained(self) -> None:
-        """Wait until a slow peer has taken what was sent: what holds a handler back from answering without end."""
-        while self._writable is not None and not self._life.ended:
-            await self._writable.wait()
 
     # Reading.
 
@@ -355,7 +403,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _check_unsent(self) -> None:
         """Answers that no handler made pile up when the peer does not read: reading goes on, so that has a bound."""
-        if self._writable is None or self._transport is None:
+        if not self._full or self._transport is None:
             return
         ending = self._life.too_much_unsent(self._wire.unsent + self._transport.get_write_buffer_size())
         if ending is not None:
@@ -421,6 +469,10 @@ class Connection(Public["asyncio.Future[Any]"]):
                 self._start(self._run_on_close())
             self._close_if_idle()
 
+    def _slot_kept(self) -> None:
+        """The server has kept a slot for this connection."""
+        self._loop.call_soon(self._start_handlers)
+
     def _start_handlers(self) -> None:
         while (job := self._admission.start()) is not None:
             self._run_handler(*job)
@@ -443,10 +495,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                 self._start_handler(id, self._handle(id, message, answer))
                 return
             self._answer(id, answer)
-        if self._writable is None:
-            self._handled()
-        else:
-            self._start(self._finish())
+        self._handled()
 
     async def _handle(self, id: int, message: Any, answer: Awaitable[Any] | None = None) -> None:
         assert self._on_request is not None
@@ -455,29 +504,24 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._tasks[task] = None  # it has begun: from here on it answers, whatever happens
         else:
             self._keep(task)
+        handling = _Handling(self)
+        _handling.set(handling)
         try:
             result = await (self._on_request(self, message) if answer is None else answer)
         except BaseException as error:
+            handling.finish()
             self._answer_failure(id, error)
             if isinstance(error, _OF_THE_LOOP):
                 self._handled()
                 raise
         else:
+            handling.finish()
             self._answer(id, result)
-        if self._writable is None:
-            self._handled()
-        else:
-            await self._finish()
+        self._handled()
         # What `_task_done` would do, a turn of the event loop earlier.
         task.remove_done_callback(self._task_done)
         del self._tasks[task]
         self._maybe_finished()
-
-    async def _finish(self) -> None:
-        try:
-            await self._await_drained()
-        finally:
-            self._handled()
 
     def _answer(self, id: int, answer: Any) -> None:
         problem = self._life.answer(id, answer)
@@ -509,7 +553,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
-        ending = self._life.idle() if self._writable is None else None
+        ending = self._life.idle() if not self._full else None
         if ending is not None:
             if ending.linger:
                 self._lingering = True
@@ -537,8 +581,6 @@ class Connection(Public["asyncio.Future[Any]"]):
         if abort:
             transport.abort()
             return
-        if self._writable is not None:
-            self._writable.set()  # handlers that wait for a slow peer need not any more
         if self._lingering and not transport.is_closing():
             try:
                 transport.write_eof()
@@ -582,7 +624,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _lost(self, error: Exception | None) -> None:
         """The transport is closed."""
-        self._let_writers_go()
+        self._not_full()
         self._stop_timer()
         if not self._life.ended:
             if isinstance(error, ConnectionError):

@@ -42,6 +42,7 @@ class Server(PublicServer):
         self._listener = listener
         self._settings = settings
         self._roster = Roster[Connection](settings.limits.connections)
+        self._slots = settings.slots()
         self._setting_up: set[asyncio.Task[Any]] = set()
         self._accepting = False
         self._resume: asyncio.TimerHandle | None = None

@@ -90,7 +90,8 @@ _MOST_QUICK = 300
 _STILL = 20
 """Looks of the watchdog without anything having moved, after which it looks elsewhere."""
 
-handler_of = threading.local()  # `.server`: whose handler this thread runs now
+handler_of = threading.local()
+"""Whose handler this thread runs now: `.server`, and of a request handler `.connection`."""
 
 
 class _Waiter:
@@ -147,7 +148,8 @@ class Connection(Public[_Waiter]):
 
         # Guards everything below it, and the protocol object. Never held while blocking.
         self._lock = threading.Lock()
-        self._life = life = Lifecycle[_Waiter](protocol, settings)
+        slots = server._slots if server is not None else None
+        self._life = life = Lifecycle[_Waiter](protocol, settings, slots, self._slot_kept)
         self._wire = protocol
         self._admission = life.admission
         self._waiters = life.waiters
@@ -196,7 +198,18 @@ class Connection(Public[_Waiter]):
                 will be dropped.
             ConnectionClosed: the connection is over, or ended before the answer came; `.reason` says why.
             WriteError: the message cannot travel. Nothing was sent.
+            Overloaded: called by a handler, while too many wait for answers already. Nothing was sent.
         """
+        handling: Connection | None = getattr(handler_of, "connection", None)
+        if handling is None:
+            return self._request(message, timeout)
+        handling._park()
+        try:
+            return self._request(message, timeout)
+        finally:
+            handling._unpark()
+
+    def _request(self, message: Any, timeout: float | None) -> Any:
         remaining = seconds(timeout)
         deadline = None if remaining is None else time.monotonic() + remaining
         waiter = _Waiter()
@@ -864,11 +877,37 @@ class Connection(Public[_Waiter]):
         """Call the request handler: its answer, or what to tell the other end of its failure; and when it began."""
         assert self._on_request is not None
         started = time.monotonic()
+        handler_of.connection = self
         try:
             return self._on_request(self, message), None, started
         except BaseException as error:
             _log.error(texts.HANDLER_FAILED, self, exc_info=True)
             return None, error_text(error), started
+        finally:
+            handler_of.connection = None
+
+    def _park(self) -> None:
+        """A handler of this connection is about to wait for an answer: what that waits for may have to run here."""
+        with self._lock:
+            if not self._admission.park():
+                raise texts.too_many_parked(self._limits.parked)
+            call = self._admission.ready and self._needs_worker()
+        if call:
+            self._start(self._worker)
+
+    def _unpark(self) -> None:
+        with self._lock:
+            self._admission.unpark()
+
+    def _slot_kept(self) -> None:
+        """The server has kept a slot for this connection. Another connection's lock may be held now: not this one's."""
+        run_in_thread(self._come_for_slot)
+
+    def _come_for_slot(self) -> None:
+        with self._lock:
+            call = self._needs_worker()
+        if call:
+            self._start(self._worker)
 
     def _answer(self, id: int, answer: Any, failure: str | None, started: float) -> Exception | None:
         """With the lock held: put an answer on its way, and note how quick the handler was.

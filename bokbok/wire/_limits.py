@@ -20,6 +20,12 @@ With the packet itself, and what a long string takes while it is decoded, a mess
 its bytes. Lists of numbers or of short strings fit up to 5 to 12 MiB of text, strings and blobs up to 16."""
 DEFAULT_RUNNING = 1024
 """Handlers running at once per connection: with threads, about what a process bears (8 MiB of *virtual* stack each)."""
+DEFAULT_SERVER_RUNNING = 2048
+"""Handlers running at once on all connections of a server: twice what one may have. One connection, user or source
+alone gets eight ninths of them, so that whoever comes next finds a free one (`_front.slots`)."""
+DEFAULT_PARKED = 2048
+"""Handlers of a server that wait at once for answers to requests of their own. With threads, each keeps one. They do
+not count as running, since what they wait for may have to run here; without a bound they would be without number."""
 DEFAULT_WAITING = 4096
 """Requests waiting for a handler per connection: beyond them, an error now is kinder than an answer much later."""
 DEFAULT_HELLO_TIMEOUT = 10.0
@@ -42,6 +48,10 @@ class Limits:
         depth: nesting of one datum that is read.
         message_memory: bytes of memory of one message that is read, by an estimate (`docs/sexpr.md` has it).
         running: request handlers that run at once on one connection.
+        server_running: request handlers that run at once on all connections of a server; the others wait for their
+            turn.
+        parked: handlers of a server that wait at once for answers to requests of their own, which do not count as
+            running. Beyond it such a request is refused with `Overloaded`.
         waiting: requests that wait for a handler on one connection; more are answered with an error.
         hello_timeout: seconds a server waits for a whole hello.
         send_timeout: seconds a peer may take nothing of what is sent to it before the connection ends.
@@ -53,6 +63,8 @@ class Limits:
     depth: int = DEFAULT_DEPTH
     message_memory: int = DEFAULT_MESSAGE_MEMORY
     running: int = DEFAULT_RUNNING
+    server_running: int = DEFAULT_SERVER_RUNNING
+    parked: int = DEFAULT_PARKED
     waiting: int = DEFAULT_WAITING
     hello_timeout: float = DEFAULT_HELLO_TIMEOUT
     send_timeout: float = DEFAULT_SEND_TIMEOUT
@@ -61,11 +73,14 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name == "waiting":  # none may have to wait
+            if name in _FROM_ZERO:
                 if value < 0:
-                    raise ValueError(f"limit waiting: expected a number from 0 up, got {value!r}")
+                    raise ValueError(f"limit {name}: expected a number from 0 up, got {value!r}")
             elif not value > 0:
                 raise ValueError(f"limit {name}: expected a number above 0, got {value!r}")
 
+
+_FROM_ZERO = ("waiting", "parked")
+"""None may have to wait; and handlers may be forbidden to ask."""
 
 DEFAULT_LIMITS = Limits()

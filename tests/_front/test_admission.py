@@ -3,6 +3,7 @@
 import pytest
 
 from bokbok._front.admission import STOPPING, Admission, error_text
+from bokbok._front.slots import Slots
 from bokbok.errors import RemoteError
 
 
@@ -99,8 +100,82 @@ def test_draining_admits_no_more_and_names_those_that_waited():
 def test_forgetting_those_that_wait_leaves_it_open():
     admission = Admission(1, 5, held=False)
     admission.queue(0, None)
-    assert admission.clear() == [0]
+    assert admission.forget() == [0]
     assert admission.queue(2, None) is None
+
+
+def test_a_request_that_the_server_has_no_slot_for_waits_and_may_start_once_one_is_kept():
+    slots = Slots(1, 1)
+    other = slots.share(lambda: None)
+    woken = []
+    admission = Admission(5, 1, held=False, share=slots.share(lambda: woken.append(admission.start())))
+    assert other.take()
+    assert admission.queue(0, "a") is None
+    assert admission.ready
+    assert admission.start() is None
+    assert not admission.ready  # whoever gives a slot back will say so
+    assert admission.queue(1, "b") == "too many requests: 0 handlers are running and 1 requests waiting"
+    other.give()
+    assert woken == [(0, "a")]
+    assert admission.running == 1
+
+
+def test_a_parked_handler_does_not_count_as_running_but_the_connection_is_not_idle():
+    admission = Admission(1, 5, held=False, share=Slots(1, 1).share(lambda: None))
+    admission.queue(0, "a")
+    admission.queue(1, "b")
+    assert admission.start() == (0, "a")
+    assert admission.park()
+    assert admission.start() == (1, "b")
+    assert not admission.park()
+    admission.finish()
+    assert not admission.idle
+    admission.unpark()
+    admission.finish()
+    assert admission.idle
+
+
+def test_a_connection_that_is_over_gives_back_the_slot_that_was_kept_for_it():
+    slots = Slots(1, 1)
+    other = slots.share(lambda: None)
+    admission = Admission(5, 5, held=False, share=slots.share(lambda: None))
+    other.take()
+    admission.queue(0, "a")
+    admission.start()
+    other.give()
+    assert not other.take()
+    admission.close()
+    assert other.take()
+
+
+def test_nothing_starts_while_the_other_end_does_not_take_its_answers():
+    admission = Admission(2, 1, held=False)
+    admission.congested = True
+    assert not admission.start_alone()
+    assert admission.queue(0, "a") is None
+    assert not admission.ready
+    assert admission.start() is None
+    assert isinstance(admission.queue(1, "b"), str)
+    admission.congested = False
+    assert admission.start() == (0, "a")
+
+
+def test_a_slot_that_was_kept_for_a_connection_that_cannot_use_it_is_given_back():
+    slots = Slots(1, 1)
+    other = slots.share(lambda: None)
+    admission = Admission(5, 5, held=False, share=slots.share(lambda: None))
+    other.take()
+    admission.queue(0, "a")
+    admission.start()
+    admission.congested = True
+    other.give()
+    assert admission.ready
+    assert admission.start() is None
+    assert not admission.ready
+    assert other.take()
+    other.give()
+    admission.congested = False
+    assert admission.start() == (0, "a")
 
 
 class _Mute(Exception):

@@ -11,6 +11,7 @@ import pytest
 
 from bokbok.wire import DEFAULT_LIMITS, Limits
 
+FROM_ZERO = ("waiting", "parked")
 ROW = re.compile(r"\| `(\w+)` \| ([\d,]+)(?: (MiB|s))?\b")
 UNITS = {"MiB": 1024 * 1024, "s": 1, "": 1}
 DOCUMENTED = {
@@ -23,17 +24,18 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert dataclasses.asdict(DEFAULT_LIMITS) == DOCUMENTED
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits) if field.name != "waiting"])
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits) if field.name not in FROM_ZERO])
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_a_limit_is_above_0(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"limit {name}: expected a number above 0, got {value!r}"):
         Limits(**{name: value})
 
 
-def test_nothing_may_wait() -> None:
-    assert Limits(waiting=0).waiting == 0
-    with pytest.raises(ValueError, match="limit waiting: expected a number from 0 up, got -1"):
-        Limits(waiting=-1)
+@pytest.mark.parametrize("name", FROM_ZERO)
+def test_what_may_be_forbidden_is_not_below_0(name: str) -> None:
+    assert getattr(Limits(**{name: 0}), name) == 0
+    with pytest.raises(ValueError, match=f"limit {name}: expected a number from 0 up, got -1"):
+        Limits(**{name: -1})
 
 
 def test_limits_cannot_be_changed_under_way() -> None:

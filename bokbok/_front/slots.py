@@ -1,0 +1,316 @@
+"""Which connection may run a handler next: the slots of a whole server, shared fairly.
+
+What this module knows: numbers of running and parked handlers, and who waits in line. `admission` asks it, once a
+connection's own limits would let a request start.
+
+**How a front end uses it.** A server has one `Slots`, a client's connection one of its own. Each connection has a
+`Share` of it, made with a function `wake`, and given to its `Admission`. From there on `Admission` does the rest:
+
+* `Admission.start()` returns `None` also where no slot is free. The connection is in line then, and `wake()` is called
+  once, from whichever thread has given a slot back, when one is kept for it: call `Admission.start()` then. `wake` may
+  be called while another connection's lock is held, so it must not take a lock of a connection, nor block: it has
+  somebody else do that. It may raise `RuntimeError` where that cannot be done: the next slot is tried again then.
+* `Admission.park()` before a handler waits for an answer to a request of its own, on whatever connection, and
+  `Admission.unpark()` when it goes on. A parked handler does not hold a slot, so that what it waits for can run. After
+  `park` more may be ready to start.
+* `Admission.clear()` when the connection is over.
+
+With threads, each of these is called under the lock of the connection that the `Admission` belongs to. The lock in here
+is taken last, and held for a few steps only.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["Share", "Slots"]
+
+_EAGERNESS = 8
+"""A group may take a slot while it has fewer handlers running than this many times the number of free slots. So one
+group alone gets eight ninths of them, two get eight seventeenths each, and whoever comes next finds a free one: the
+dynamic threshold with which switches share their buffers (Choudhury and Hahne, 1998)."""
+
+
+class _Countable(Protocol):
+    running: int
+
+
+_M = TypeVar("_M", bound=_Countable)
+
+
+class _Line(Generic[_M]):
+    """Who waits: whoever has the fewest handlers running comes first, among equals whoever has waited longest."""
+
+    __slots__ = ("_entries", "_heap")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, _M]] = []  # some of them old: the one in `_entries` counts
+        self._entries: dict[_M, tuple[int, int, _M]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, member: _M) -> bool:
+        return member in self._entries
+
+    def add(self, member: _M) -> None:
+        """Put somebody at the end of those who have as many running."""
+        self._push(member, next(_arrivals))
+
+    def recount(self, member: _M) -> None:
+        """How many somebody has running has changed."""
+        entry = self._entries.get(member)
+        if entry is not None and entry[0] != member.running:
+            self._push(member, entry[1])
+
+    def remove(self, member: _M) -> None:
+        """Somebody does not wait any more."""
+        self._entries.pop(member, None)
+
+    def first(self) -> _M | None:
+        """Whose turn it is."""
+        while self._heap:
+            entry = self._heap[0]
+            if self._entries.get(entry[2]) is entry:
+                return entry[2]
+            heapq.heappop(self._heap)
+        return None
+
+    def _push(self, member: _M, arrival: int) -> None:
+        entry = (member.running, arrival, member)
+        self._entries[member] = entry
+        if len(self._heap) > 2 * len(self._entries) + 16:  # mostly old ones
+            self._heap = list(self._entries.values())
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, entry)
+
+
+_arrivals = itertools.count()
+
+
+class _Group:
+    """The connections of one user, or of one source: they share what one of them would get."""
+
+    __slots__ = ("line", "members", "running")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.members = 0
+        self.line: _Line[Share] = _Line()
+
+
+class Slots:
+    """The slots in which the handlers of one server run.
+
+    Args:
+        running: handlers that run at once. One that goes on after it was parked may be one more.
+        parked: handlers that wait at once for answers to requests of their own.
+
+    Attributes:
+        running: how many run now, with the slots that are kept for connections which are about to start one.
+        parked: how many wait now for answers.
+        waiting: how many connections are in line for a slot.
+    """
+
+    def __init__(self, running: int, parked: int) -> None:
+        self._most_running = running
+        self._most_parked = parked
+        self.running = 0
+        self.parked = 0
+        self.waiting = 0
+        self._line: _Line[_Group] = _Line()
+        self._groups: dict[Hashable, _Group] = {}
+        self._lock = threading.Lock()
+
+    def share(self, wake: Callable[[], None]) -> Share:
+        """What one connection has of it.
+
+        Args:
+            wake: called when a slot is kept for it; see this module's text.
+        """
+        return Share(self, wake)
+
+    def limit(self, running: int, parked: int) -> None:
+        """Other limits from now on. What runs already goes on."""
+        with self._lock:
+            self._most_running, self._most_parked = running, parked
+            woken = self._hand_out()
+        _wake(woken)
+
+    def _may_take(self, group: _Group) -> bool:
+        free = self._most_running - self.running
+        return free > 0 and group.running < _EAGERNESS * free
+
+    def _count(self, share: Share, change: int) -> None:
+        self.running += change
+        share.running += change
+        group = share.group
+        group.running += change
+        group.line.recount(share)
+        self._line.recount(group)
+
+    def _hand_out(self) -> list[Share]:
+        """Keep what is free for those whose turn it is; who they are."""
+        woken = []
+        # Whose turn it is has the fewest running, so if they may not take one, nobody may.
+        while (group := self._line.first()) is not None and self._may_take(group):
+            share = group.line.first()
+            assert share is not None
+            group.line.remove(share)
+            self._line.remove(group)
+            self._count(share, 1)
+            share.kept += 1
+            share.waiting = False
+            self.waiting -= 1
+            if group.line:
+                self._line.add(group)  # behind the others: connections take turns, and so do groups
+            woken.append(share)
+        return woken
+
+    def _line_up(self, share: Share) -> None:
+        share.waiting = True
+        self.waiting += 1
+        share.group.line.add(share)
+        if share.group not in self._line:
+            self._line.add(share.group)
+
+    def _leave_line(self, share: Share) -> None:
+        if share.waiting:
+            share.waiting = False
+            self.waiting -= 1
+            share.group.line.remove(share)
+            if not share.group.line:
+                self._line.remove(share.group)
+
+
+class Share:
+    """What one connection has of a server's slots.
+
+    Attributes:
+        running: its handlers that run, and slots that are kept for it.
+        parked: its handlers that wait for answers.
+        kept: slots that are kept for it: `take` will find them.
+        waiting: whether it is in line: its `wake` will be called.
+        group: whose connection it is.
+    """
+
+    __slots__ = ("_closed", "_key", "_slots", "group", "kept", "parked", "running", "waiting", "wake")
+
+    def __init__(self, slots: Slots, wake: Callable[[], None]) -> None:
+        self._slots = slots
+        self.wake = wake
+        self.running = 0
+        self.parked = 0
+        self.kept = 0
+        self.waiting = False
+        self._closed = False
+        self._key: Hashable = None
+        self.group = _Group()
+
+    def join(self, key: Hashable) -> None:
+        """Share from now on with all connections of the same key: those of a user, or of a source.
+
+        Called at most once, before the first `take`. A connection that joins none is a group of its own.
+        """
+        slots = self._slots
+        with slots._lock:
+            self._key = key
+            self.group = slots._groups.setdefault(key, self.group)
+            self.group.members += 1
+
+    def take(self) -> bool:
+        """Take a slot for a handler. False: none is to be had, and this connection is in line for one."""
+        slots = self._slots
+        with slots._lock:
+            if self.kept:
+                self.kept -= 1
+                return True
+            if self.waiting:
+                return False
+            if slots._may_take(self.group):
+                slots._count(self, 1)
+                return True
+            slots._line_up(self)
+            return False
+
+    def give(self) -> None:
+        """A handler has finished."""
+        slots = self._slots
+        with slots._lock:
+            slots._count(self, -1)
+            woken = slots._hand_out() if slots.waiting else None
+            if self._closed:
+                self._forget()
+        if woken:
+            _wake(woken)
+
+    def park(self) -> bool:
+        """A handler is about to wait for an answer: it gives its slot up. False: too many do, and it may not."""
+        slots = self._slots
+        with slots._lock:
+            if slots.parked >= slots._most_parked:
+                return False
+            slots.parked += 1
+            self.parked += 1
+            slots._count(self, -1)
+            woken = slots._hand_out() if slots.waiting else None
+        if woken:
+            _wake(woken)
+        return True
+
+    def unpark(self) -> None:
+        """A handler goes on. It does not wait for a slot: others might wait for it."""
+        slots = self._slots
+        with slots._lock:
+            slots.parked -= 1
+            self.parked -= 1
+            slots._count(self, 1)
+
+    def leave(self) -> None:
+        """Nothing of this connection waits any more: what is kept for it is for others."""
+        slots = self._slots
+        with slots._lock:
+            slots._leave_line(self)
+            if not self.kept:
+                return
+            slots._count(self, -self.kept)
+            self.kept = 0
+            woken = slots._hand_out()
+        _wake(woken)
+
+    def close(self) -> None:
+        """The connection is over: `leave`, and once its last handler has finished, its group does without it."""
+        self.leave()
+        with self._slots._lock:
+            self._closed = True
+            self._forget()
+
+    def _forget(self) -> None:
+        # Not before: whoever connects anew must not find the slots of handlers free that still run.
+        if self._key is None or self.running or self.parked:
+            return
+        key, self._key = self._key, None
+        self.group.members -= 1
+        if not self.group.members:
+            del self._slots._groups[key]
+
+
+def _wake(shares: Iterable[Share]) -> None:
+    for share in shares:
+        try:
+            share.wake()
+        except RuntimeError:  # no more threads: whoever runs now gives a slot back later, and tries again
+            slots = share._slots
+            with slots._lock:
+                if share.kept:
+                    share.kept -= 1
+                    slots._count(share, -1)
+                    slots._line_up(share)
