@@ -34,7 +34,7 @@ from .play import Play, Silent, Unsupported
 from .proof import prove
 from .spoken import Spoken
 
-__all__ = ["Observer", "Runner", "Settings"]
+__all__ = ["Observer", "Runner", "Settings", "Shared"]
 
 LOG_SHOWN = 8_000
 """Characters of its log that the failed start of a puppet shows."""
@@ -114,7 +114,7 @@ class Observer:
 
 
 @dataclass
-class _Shared:
+class Shared:
     """The puppets of a group, by role, and who is using them."""
 
     puppets: dict[str, Puppet] = field(default_factory=dict)
@@ -207,7 +207,7 @@ class Runner:
         self.observer.planned(len(order) * (1 if self.settings.until_failure else self.settings.repeat))
         watch = asyncio.ensure_future(self._machine.watch())
         try:
-            await self._prepare([*preflight, *groups])
+            await self._prepare({name for group in (*preflight, *groups) for name in (group.client, group.server)})
             if preflight:
                 await self._played_round(preflight)
                 failed = any(result.outcome is Outcome.FAILED for result in self.results)
@@ -227,9 +227,11 @@ class Runner:
             self.results.sort(key=lambda result: (result.round, order[result.cell]))
         return self.results
 
-    async def _prepare(self, groups: Iterable[Group]) -> None:
-        names = {name for group in groups for name in (group.client, group.server)} - {RUNNER}
+    def describe(self, name: str) -> dict[str, Any]:
+        """What a peer says of itself, as `Peer.describe`."""
+        return self.peers[name].describe()
 
+    async def _prepare(self, names: Iterable[str]) -> None:
         async def one(name: str) -> None:
             self.peers[name].note = self.observer.note
             try:
@@ -241,7 +243,7 @@ class Runner:
             if name in self.absent:
                 self.observer.note(f"{name} is absent: {self.absent[name]}")
 
-        await asyncio.gather(*(one(name) for name in sorted(names)))
+        await asyncio.gather(*(one(name) for name in sorted(set(names) - {RUNNER})))
 
     async def _played_round(self, groups: Sequence[Group]) -> None:
         try:
@@ -283,7 +285,7 @@ class Runner:
             group, case, first = self._late[0]
             pair = (group.client, group.server)
             if failed[pair] < BELIEVED:
-                shared = _Shared()
+                shared = Shared()
                 try:
                     again = await self._cell(group, case, shared, alone=True, again=True)
                 finally:
@@ -319,8 +321,14 @@ class Runner:
 
     # -- one group
 
+    def _puppets_for(self, group: Group) -> Shared:
+        return Shared()
+
+    async def _done_with(self, group: Group, shared: Shared) -> None:
+        await self._retire(*shared.puppets.values())
+
     async def _group(self, group: Group) -> None:
-        shared = _Shared()
+        shared = self._puppets_for(group)
         suspects: list[tuple[Case, Result]] = []
         before: dict[Case, Result] = {}
 
@@ -359,10 +367,10 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._retire(*shared.puppets.values())
+            await self._done_with(group, shared)
 
     async def _blame(
-        self, group: Group, suspects: list[tuple[Case, Result]], before: Mapping[Case, Result], shared: _Shared
+        self, group: Group, suspects: list[tuple[Case, Result]], before: Mapping[Case, Result], shared: Shared
     ) -> None:
         """If no suspect broke the puppet again alone, find out who did.
 
@@ -402,14 +410,13 @@ class Runner:
 
     # -- one cell
 
-    async def _cell(self, group: Group, case: Case, shared: _Shared, *, alone: bool, again: bool = False) -> Result:
+    async def _cell(self, group: Group, case: Case, shared: Shared, *, alone: bool, again: bool = False) -> Result:
         cell = group.cell(case)
         self.observer.playing(cell)
         names = {"client": group.client, "server": group.server}
         start = time.monotonic()
-        for name in names.values():
-            if name in self.absent:
-                return Result(cell, Outcome.ABSENT, f"{name} is not available here: {self.absent[name]}")
+        if (missing := self._absent(cell)) is not None:
+            return missing
         own: list[Puppet] = []
         puppets: dict[str, Puppet] = {}
         try:
@@ -446,6 +453,12 @@ class Runner:
         finally:
             await self._retire(*own)
 
+    def _absent(self, cell: Cell) -> Result | None:
+        for name in (cell.client, cell.server):
+            if name in self.absent:
+                return Result(cell, Outcome.ABSENT, f"{name} is not available here: {self.absent[name]}")
+        return None
+
     def _result_of(self, error: Exception, cell: Cell, start: float) -> Result:
         """The result of a cell of which nothing could be played."""
         took = time.monotonic() - start
@@ -476,7 +489,7 @@ class Runner:
         cell: Cell,
         case: Case,
         puppets: Mapping[str, Puppet],
-        shared: _Shared,
+        shared: Shared,
         another: Callable[[str], Awaitable[Puppet]],
         *,
         again: bool,
@@ -568,7 +581,7 @@ class Runner:
                 result.outcome, result.reason = Outcome.FAILED, "spoke another profile than it claims"
             result.actual = "; ".join(filter(None, (result.actual, proof.problem)))
 
-    def _broken(self, puppets: Mapping[str, Puppet], shared: _Shared, result: Result) -> bool:
+    def _broken(self, puppets: Mapping[str, Puppet], shared: Shared, result: Result) -> bool:
         """A puppet that is broken fails the case; returns whether it served other cases meanwhile."""
         suspect = False
         for puppet in puppets.values():
@@ -662,7 +675,7 @@ class Runner:
                 self.observer.note(f"warning: {name}: {warning}")
         return puppet
 
-    async def _shared_puppet(self, shared: _Shared, role: str, name: str, transport: str) -> Puppet:
+    async def _shared_puppet(self, shared: Shared, role: str, name: str, transport: str) -> Puppet:
         async with shared.lock:
             puppet = shared.puppets.get(role)
             if puppet is not None and puppet.fault is None:

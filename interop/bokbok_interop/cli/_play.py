@@ -157,8 +157,20 @@ def execute(
     quiet: bool = False,
     shard_text: str = "",
     preflight: Sequence[Group] = (),
+    runner: Runner | None = None,
 ) -> Played:
     """Play, and write the reports; the preflight, if there is one, comes first.
+
+    Args:
+        peers: by name, in the order in which they are shown.
+        groups: what is played.
+        selection: what was asked for.
+        settings: how.
+        reports: what is written.
+        quiet: no progress is shown.
+        shard_text: `K/N`, or empty.
+        preflight: what is played first.
+        runner: who plays; one of this process, if not given.
 
     Raises:
         click.UsageError: the journal cannot be written.
@@ -175,7 +187,7 @@ def execute(
     played_first = {case for group in preflight for case in group.cases}
     wanted = select_cases(all_cases(), selection)
     cases = [case for case in all_cases() if case in played_first or case in wanted]
-    runner = Runner(peers, settings)
+    runner = runner or Runner(peers, settings)
     played = Played()
 
     def document(results: list[Result]) -> dict[str, Any]:
@@ -213,7 +225,7 @@ def execute(
 
 
 def _described(peer: Peer, runner: Runner) -> dict[str, Any]:
-    entry = peer.describe()
+    entry = runner.describe(peer.name)
     if peer.given:
         entry["given"] = True
     if peer.name in runner.absent:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -467,3 +468,7 @@ class DockerPeer(Peer):
         """See `Peer.describe`."""
         about = {"name": self.name, "command": shlex.join(["docker:" + self.image, *self.command])}
         return about | ({"image": self._id} if self._id else {})
+
+    def fingerprint(self) -> str:
+        """See `Peer.fingerprint`: of the image's id and the words of the command."""
+        return hashlib.sha256("\0".join((self._id, *self.command)).encode()).hexdigest()

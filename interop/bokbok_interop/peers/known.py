@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from .base import Peer, Unavailable
@@ -35,6 +37,14 @@ def find_root() -> Path | None:
         if (folder / "chicken-reference").is_dir():
             return folder
     return None
+
+
+@contextlib.asynccontextmanager
+async def _locked(folder: Path) -> AsyncIterator[None]:
+    """While no other process builds there: workers of one machine may share a checkout."""
+    with open(folder / "Makefile", "rb") as file:
+        await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+        yield  # closing the file gives the lock back
 
 
 class ChickenPeer(LocalPeer):
@@ -78,7 +88,9 @@ class ChickenPeer(LocalPeer):
             raise Unavailable(f"{self.compiler} is not installed: {self.hint}")
         if shutil.which("make") is None:
             raise Unavailable("make is not installed: apt-get install make")
-        await self._build(folder)
+        async with _locked(folder):
+            if not puppet.exists() or _older(puppet, folder):  # somebody else may have built it meanwhile
+                await self._build(folder)
         if not puppet.exists():
             raise Unavailable(f"`make -C {folder} {self.target}` succeeded and left no {self.built}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shlex
@@ -267,6 +268,18 @@ class LocalPeer(Peer):
     def describe(self) -> dict[str, Any]:
         """See `Peer.describe`."""
         return {"name": self.name, "command": shlex.join(self.command)}
+
+    def fingerprint(self) -> str:
+        """See `Peer.fingerprint`: of the words of its command, where one is a file, of the file's bytes."""
+        whole = hashlib.sha256()
+        for place, word in enumerate(self.command):
+            path = shutil.which(word) if place == 0 else word
+            try:
+                content = Path(path or word).read_bytes()
+            except OSError:
+                content = word.encode(errors="surrogateescape")
+            whole.update(hashlib.sha256(content).digest())
+        return whole.hexdigest()
 
 
 def _marked(mark: str) -> Iterator[int]:

@@ -1,0 +1,183 @@
+"""Plays shares on a worker: a runner that stays between them, and keeps the puppets of a few groups.
+
+What this module knows: what of a run must hold for the worker as a whole: its peers are prepared once, and a cell that
+ran out of time on a busy machine is played again while nothing else is played here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import tempfile
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+from bokbok.wire.profile import load_strategies, read_profile
+
+from ..cases import all_cases
+from ..matrix import Group
+from ..peers.base import Peer
+from ..runner import Observer, Runner, Shared
+from ..spoken import Spoken
+from .share import Announcement, Plan, Played, Share, suite_digest
+
+__all__ = ["Player", "Turns", "spoken_of"]
+
+HELD = 4
+"""Groups whose puppets are kept for the next share, on one worker."""
+IDLE = 30.0
+"""Seconds without a share after which they are kept no longer: whoever gave out the shares may have been killed."""
+
+
+def spoken_of(plan: Plan) -> Spoken:
+    """The format of a plan; runs its files of strategies, which the user named by an option.
+
+    Raises:
+        ProfileError: it cannot be read here.
+    """
+    with tempfile.TemporaryDirectory(prefix="bokbok-") as folder:
+        paths = []
+        for number, (name, text) in enumerate(plan.strategies):
+            path = Path(folder, f"{number}-{Path(name).name}")
+            path.write_text(text, encoding="utf-8", errors="surrogateescape")
+            paths.append(path)
+        load_strategies(paths)
+    return Spoken(read_profile(plan.profile), plan.strategies)
+
+
+class Turns:
+    """Much beside one another, or one thing alone."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._alone = False
+        self._changed = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """While others do something, too."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._alone)
+            self._running += 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """While nobody else does anything: whoever has begun ends first."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._alone)
+            self._alone = True
+            try:
+                await self._changed.wait_for(lambda: not self._running)
+            except BaseException:
+                self._alone = False
+                self._changed.notify_all()
+                raise
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._alone = False
+                self._changed.notify_all()
+
+
+class _Noting(Observer):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Player(Runner):
+    """A runner for shares.
+
+    Args:
+        plan: of the run.
+        choose: makes the peers, by name: of the names of known ones, and of the command line's.
+    """
+
+    def __init__(self, plan: Plan, choose: Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, Peer]]) -> None:
+        # When to stop is the affair of whoever gives out the shares.
+        settings = dataclasses.replace(
+            plan.settings, spoken=spoken_of(plan), repeat=1, until_failure=False, fail_fast=False
+        )
+        self._noting = _Noting()
+        super().__init__(choose(plan.known, plan.given), settings, self._noting)
+        self._cases = {case.id: case for case in all_cases()}
+        self._turns = Turns()
+        self._held: OrderedDict[tuple[str, str, str, str], Shared] = OrderedDict()
+        self._watching: asyncio.Future[None] | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._letting_go: asyncio.Future[None] | None = None
+
+    async def begin(self) -> Announcement:
+        """Prepare every peer, and say which can be played here."""
+        self._watching = asyncio.ensure_future(self._machine.watch())
+        await self._prepare(self.peers)
+        here = [name for name in self.peers if name not in self.absent]
+        return Announcement(
+            suite=suite_digest(),
+            peers={name: self.peers[name].fingerprint() for name in here},
+            about={name: self.peers[name].describe() for name in here},
+            absent=dict(self.absent),
+        )
+
+    async def play(self, share: Share) -> Played:
+        """Play the cells of a share; those that must be are played again before this returns."""
+        self._round = share.round  # rounds do not overlap
+        cases = [self._cases[case] for case in share.cases]
+        group = Group(share.client, share.server, share.transport, share.security, cases)
+        cells = set(share.cells())
+        async with self._turns.beside():
+            await self._group(group)
+        if any(result.cell in cells for _, _, result in self._late):
+            async with self._turns.alone():
+                try:
+                    await self._play_late_again()
+                finally:
+                    self._finish_late()
+        by_cell = {result.cell: result for result in self.results}
+        mine = [by_cell[cell] for cell in share.cells() if cell in by_cell]
+        self.results = [result for result in self.results if result.cell not in cells]
+        notes, self._noting.notes = self._noting.notes, []
+        return Played(share, mine, dict(self.about), notes)
+
+    async def end(self) -> None:
+        """End every puppet, and give back what the peers took."""
+        self.stopping = True
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._idle is not None:
+            self._idle.cancel()
+        await self._end_everything()
+
+    def _puppets_for(self, group: Group) -> Shared:
+        kept = self._held.pop((group.client, group.server, group.transport, group.security), None)
+        return kept or super()._puppets_for(group)
+
+    async def _done_with(self, group: Group, shared: Shared) -> None:
+        # What has passed was told, and cannot be taken back.
+        shared.passed.clear()
+        key = (group.client, group.server, group.transport, group.security)
+        surplus = [] if self._held.setdefault(key, shared) is shared else [shared]
+        self._held.move_to_end(key)
+        while len(self._held) > HELD:
+            surplus.append(self._held.popitem(last=False)[1])
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE, self._let_go)
+        for each in surplus:
+            await self._retire(*each.puppets.values())
+
+    def _let_go(self) -> None:
+        held = [puppet for shared in self._held.values() for puppet in shared.puppets.values()]
+        self._held.clear()
+        self._letting_go = asyncio.ensure_future(self._retire(*held))

@@ -1,0 +1,323 @@
+"""A run whose cells are played by the workers of a Dask scheduler.
+
+What this module knows: Dask. A share of cells is a task; it goes to a worker that has both of its peers, and is played
+again elsewhere when that worker is lost, which Dask does. A scheduler runs whatever it is sent, and so do its workers:
+beyond this machine it must be reached by TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from distributed import Client, LocalCluster
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.worker import get_worker
+
+from bokbok.wire.profile import dump_profile
+
+from ..matrix import Group
+from ..model import RUNNER, Outcome, Result
+from ..peers.base import Peer
+from ..runner import Runner, Settings
+from ..spoken import Spoken
+from .player import Player
+from .share import Announcement, Plan, Played, Share, shares, suite_digest
+from .where import FleetError, Where
+
+__all__ = ["Fleet"]
+
+_T = TypeVar("_T")
+
+CONNECT_SECONDS = 15.0
+"""Until a scheduler answers, and a worker is connected to it."""
+AHEAD = 2
+"""Shares that are given out for each thread of the workers: one is played, and the next is there already."""
+PATIENCE = 30.0
+"""Seconds without any result after which a share ends that no worker can play any more."""
+LOST = "the worker that played it was lost"
+_MANY = 1e9
+"""How often a worker has a peer: as often as it is asked."""
+_LOCAL_THREADS = 4
+
+
+def _choose(known: tuple[str, ...], given: tuple[str, ...]) -> Mapping[str, Peer]:
+    from ..peers.known import known_peers, peer_from_option
+
+    there = known_peers()
+    return {name: there[name] for name in known} | {(peer := peer_from_option(text)).name: peer for text in given}
+
+
+def _resource(peer: str, fingerprint: str, suite: str) -> str:
+    """The name under which a worker says that it has this very peer, and this very suite."""
+    return "bokbok-" + hashlib.sha256(f"{suite} {fingerprint} {peer}".encode()).hexdigest()[:24]
+
+
+class _Playing(WorkerPlugin):
+    """Stays at a worker as long as the run does: its peers, its puppets, and an event loop for them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.name = plan.run
+
+    async def setup(self, worker: Any) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="bokbok-player", daemon=True)
+        self.thread.start()
+        self.problem = ""
+        self.announcement = Announcement(suite_digest())
+        try:
+            self.player = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._made(), self.loop))
+            self.announcement = await asyncio.wrap_future(self._there(self.player.begin()))
+        except Exception as error:  # Dask would take the worker down
+            self.problem = f"{type(error).__name__}: {error}"
+            return
+        suite = self.announcement.suite
+        await worker.set_resources(
+            **{_resource(peer, mark, suite): _MANY for peer, mark in self.announcement.peers.items()}
+        )
+
+    async def _made(self) -> Player:
+        return Player(self.plan, _choose)
+
+    def _there(self, work: Coroutine[Any, Any, _T]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def play(self, share: Share) -> Played:
+        """Play a share; called in one of the worker's threads."""
+        played: Played = self._there(self.player.play(share)).result()
+        return played
+
+    async def teardown(self, worker: Any) -> None:
+        if not self.problem:
+            await asyncio.wrap_future(self._there(self.player.end()))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+
+def _announcement(run: str, dask_worker: Any) -> tuple[Announcement, str]:
+    plugin = dask_worker.plugins.get(run)
+    return (plugin.announcement, plugin.problem) if plugin is not None else (Announcement(""), "")
+
+
+def _play(run: str, share: Share) -> Played:
+    worker = get_worker()
+    worker.log_event(run, (share.round, share.number, worker.address))
+    plugin: Any = worker.plugins[run]
+    played: Played = plugin.play(share)
+    return played
+
+
+class Fleet(Runner):
+    """A runner that gives its cells to workers.
+
+    Args:
+        peers: by name, as the command line chose them.
+        settings: how; `jobs` is for each worker.
+        where: the scheduler.
+        given: the peers of the command line among them, `NAME=COMMAND`.
+    """
+
+    def __init__(self, peers: Mapping[str, Peer], settings: Settings, where: Where, given: Sequence[str] = ()) -> None:
+        super().__init__(peers, settings)
+        self._where = where
+        self._given = {text.partition("=")[0]: text for text in given}
+        self._run = f"bokbok-{secrets.token_hex(8)}"
+        self._cluster: Any = None
+        self._client: Any = None
+        self._marks: dict[str, str] = {}
+        self._described: dict[str, dict[str, Any]] = {}
+        self._begun: Counter[tuple[int, int]] = Counter()
+        self._together: list[frozenset[str]] = []
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """See `Runner.describe`: as a worker has it."""
+        return self._described.get(name) or super().describe(name)
+
+    # -- the beginning
+
+    async def _prepare(self, names: Any) -> None:
+        wanted = sorted(set(names) - {RUNNER})
+        await self._connect()
+        plan = Plan(
+            run=self._run,
+            known=tuple(name for name in wanted if name not in self._given),
+            given=tuple(self._given[name] for name in wanted if name in self._given),
+            settings=dataclasses.replace(self.settings, spoken=Spoken()),
+            profile=dump_profile(self.settings.spoken.profile),
+            strategies=self.settings.spoken.strategies,
+        )
+        await self._client.register_plugin(_Playing(plan))
+        self._client.subscribe_topic(self._run, self._told)
+        found = await self._client.run(_announcement, self._run)
+        there = self._usable(found)
+        for name in wanted:
+            self._look_for(name, there)
+        self._together = [frozenset(announced.peers) for announced in there.values()]
+        threads = await self._threads()
+        self.observer.note(f"{len(there)} workers with {threads} threads play")
+
+    async def _connect(self) -> None:
+        try:
+            if self._where.workers:
+                local: Any = LocalCluster
+                self._cluster = await local(
+                    n_workers=self._where.workers,
+                    threads_per_worker=_LOCAL_THREADS,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    asynchronous=True,
+                    memory_limit=0,
+                    silence_logs=50,
+                )
+            address = self._cluster or self._where.address
+            client: Any = Client
+            self._client = await client(address, asynchronous=True, timeout=CONNECT_SECONDS, set_as_default=False)
+            await self._client.wait_for_workers(self._where.workers or 1, timeout=CONNECT_SECONDS)
+        except (OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
+            where = self._where.address or "local processes"
+            what = "no worker is connected to it" if self._client is not None else f"it cannot be reached: {error}"
+            raise FleetError(f"the scheduler {where}: {what}") from error
+
+    def _usable(self, found: Mapping[str, tuple[Announcement, str]]) -> dict[str, Announcement]:
+        for address, (announced, problem) in found.items():
+            if problem:
+                raise FleetError(f"the worker {address} cannot play: {problem}")
+            if announced.suite != suite_digest():
+                raise FleetError(
+                    f"the worker {address} has another version of the suite ({announced.suite[:12]}, here "
+                    f"{suite_digest()[:12]}): install the same one"
+                )
+        return {address: announced for address, (announced, _) in found.items()}
+
+    def _look_for(self, name: str, there: Mapping[str, Announcement]) -> None:
+        marks = {address: each.peers[name] for address, each in there.items() if name in each.peers}
+        if len(set(marks.values())) > 1:
+            told = ", ".join(f"{mark[:12]} on {address}" for address, mark in sorted(marks.items()))
+            raise FleetError(f"{name} is not the same on every worker: {told}")
+        if not marks:
+            reasons = sorted({each.absent[name] for each in there.values()})
+            self.absent[name] = "; ".join(reasons)
+            self.observer.note(f"{name} is absent: {self.absent[name]}")
+            return
+        self._marks[name] = next(iter(marks.values()))
+        self._described[name] = next(each.about[name] for each in there.values() if name in each.about)
+
+    # -- shares
+
+    async def _threads(self) -> int:
+        counts = await self._client.scheduler.ncores()
+        return sum(counts.values())
+
+    def _told(self, event: tuple[Any, tuple[int, int, str]]) -> None:
+        """A worker has begun a share."""
+        round_, number, _ = event[1]
+        self._begun[round_, number] += 1
+
+    def _needs(self, share: Share) -> dict[str, int]:
+        names = {share.client, share.server} - {RUNNER}
+        return {_resource(name, self._marks[name], suite_digest()): 1 for name in names}
+
+    async def _round_of(self, groups: Sequence[Group]) -> None:
+        waiting = shares(groups, self._round)
+        under_way: dict[asyncio.Future[Any], tuple[Share, Any]] = {}
+        heard = time.monotonic()
+        try:
+            while True:
+                room = AHEAD * max(1, await self._threads()) - len(under_way)
+                for _ in range(room):
+                    share = None if self.stopping else next(waiting, None)
+                    if share is None:
+                        break
+                    if self._is_absent(share):
+                        continue
+                    future = self._client.submit(
+                        _play, self._run, share, key=f"{self._run}-{share.round}-{share.number}",
+                        resources=self._needs(share), pure=False,
+                    )  # fmt: skip
+                    under_way[asyncio.ensure_future(_result(future))] = (share, future)
+                if not under_way:
+                    return
+                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=2.0)
+                for task in done:
+                    share, _ = under_way.pop(task)
+                    self._take(share, task)
+                    heard = time.monotonic()
+                if time.monotonic() - heard > PATIENCE:
+                    heard = time.monotonic()
+                    await self._give_up_what_nobody_plays(under_way)
+        finally:
+            for task, (_, future) in under_way.items():
+                task.cancel()
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(future.cancel(), 1.0)
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _give_up_what_nobody_plays(self, under_way: dict[asyncio.Future[Any], tuple[Share, Any]]) -> None:
+        """Shares whose workers are all gone have failed: they would wait for ever."""
+        found = await self._client.run(_announcement, self._run)
+        there = [announced.peers for announced, _ in found.values()]
+        for task, (share, future) in list(under_way.items()):
+            names = {share.client, share.server} - {RUNNER}
+            if any(all(peers.get(name) == self._marks[name] for name in names) for peers in there):
+                continue
+            del under_way[task]
+            task.cancel()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(future.cancel(), 1.0)
+            reason = f"no worker is left that has {' and '.join(sorted(names))}"
+            for cell in share.cells():
+                self._finish(Result(cell, Outcome.FAILED, reason))
+
+    def _is_absent(self, share: Share) -> bool:
+        """Whether nobody can play it; then its cells have their outcome."""
+        names = {share.client, share.server} - {RUNNER}
+        missing = [result for cell in share.cells() if (result := self._absent(cell)) is not None]
+        if not missing and not any(names <= peers for peers in self._together):
+            reason = f"no worker has both {' and '.join(sorted(names))}"
+            missing = [Result(cell, Outcome.ABSENT, reason) for cell in share.cells()]
+        for result in missing:
+            self._finish(result)
+        return bool(missing)
+
+    def _take(self, share: Share, task: asyncio.Future[Any]) -> None:
+        tries = max(1, self._begun.pop((share.round, share.number), 1))
+        if (error := task.exception()) is not None:
+            reason = f"no worker could play it: {type(error).__name__}: {error}"
+            for cell in share.cells():
+                self._finish(Result(cell, Outcome.FAILED, reason, attempts=tries))
+            return
+        played: Played = task.result()
+        for name, about in played.about.items():
+            self.about.setdefault(name, about)
+        for note in played.notes:
+            self.observer.note(note)
+        for result in played.results:
+            if tries > 1:
+                result.attempts += tries - 1
+                result.again = result.again or f"{LOST} ({tries - 1} times)"
+            self._finish(result)
+
+    # -- the end
+
+    async def _end_everything(self) -> None:
+        async def quietly(work: Awaitable[Any]) -> None:
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await work
+
+        if self._client is not None:
+            await quietly(self._client.unregister_worker_plugin(self._run))
+            await quietly(self._client.close())
+        if self._cluster is not None:
+            await quietly(self._cluster.close())
+
+
+async def _result(future: Any) -> Any:
+    return await future.result()

@@ -1,0 +1,140 @@
+"""What is sent to a worker and what comes back: plain values, which mean the same on every machine.
+
+Cases go by their ids and peers by their names, since a worker has the same suite: `suite_digest` shows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from bokbok import __version__
+
+from ..matrix import Group
+from ..model import Cell, Result
+from ..runner import Settings
+
+__all__ = ["Announcement", "Plan", "Played", "Share", "shares", "suite_digest"]
+
+CELLS = 16
+"""Cells of a share: results are seen when all of it has been played, and a share that is lost is played again whole."""
+LONG = 5.0
+"""Seconds beside its time limit that a case asks for, from which it is a share of its own."""
+_PACKAGES = ("bokbok", "bokbok_interop")
+
+
+@functools.cache
+def suite_digest() -> str:
+    """SHA-256 of the Python files of the library and the suite: two machines with the same one play the same cases."""
+    whole = hashlib.sha256(__version__.encode())
+    for package in _PACKAGES:
+        root = resources.files(package)
+        for name, content in sorted(_files(root, package)):
+            whole.update(name.encode() + hashlib.sha256(content).digest())
+    return whole.hexdigest()
+
+
+def _files(folder: Any, name: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        path = f"{name}/{entry.name}"
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _files(entry, path)
+        elif entry.name.endswith(".py"):
+            yield path, entry.read_bytes()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker needs to know of a run before it plays anything.
+
+    Attributes:
+        run: the run's name.
+        known: peers of the project, by name.
+        given: peers of the command line, `NAME=COMMAND`.
+        settings: how to play; its `spoken` is the default, since a profile of a user's own is sent as text.
+        profile: the TOML text of the profile that all speak.
+        strategies: files of a user's own strategies: names and texts.
+    """
+
+    run: str
+    known: tuple[str, ...]
+    given: tuple[str, ...]
+    settings: Settings
+    profile: str
+    strategies: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Share:
+    """Some cells of one group, which are played together.
+
+    Attributes:
+        number: in its round.
+        round: of the run.
+        client, server, transport, security: of the group.
+        cases: ids.
+    """
+
+    number: int
+    round: int
+    client: str
+    server: str
+    transport: str
+    security: str
+    cases: tuple[str, ...]
+
+    def cells(self) -> list[Cell]:
+        """The cells of this share."""
+        return [Cell(self.client, self.server, self.transport, self.security, case) for case in self.cases]
+
+
+def shares(groups: Iterable[Group], round_: int) -> Iterator[Share]:
+    """Every cell of these groups, in shares; those that wait long come first and alone."""
+    queue: list[tuple[float, Group, tuple[str, ...]]] = []
+    for group in groups:
+        long = [case for case in group.cases if case.timeout >= LONG]
+        short = [case.id for case in group.cases if case.timeout < LONG]
+        queue += [(-case.timeout, group, (case.id,)) for case in long]
+        queue += [(0.0, group, tuple(short[at : at + CELLS])) for at in range(0, len(short), CELLS)]
+    queue.sort(key=lambda entry: entry[0])  # stable: groups stay together
+    for number, (_, group, cases) in enumerate(queue):
+        yield Share(number, round_, group.client, group.server, group.transport, group.security, cases)
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a worker has.
+
+    Attributes:
+        suite: the digest of its suite.
+        peers: the fingerprint of each peer that can be played there, by name.
+        about: what each of those says of itself, as `Peer.describe`.
+        absent: why a peer cannot be played there, by name.
+    """
+
+    suite: str
+    peers: dict[str, str] = field(default_factory=dict)
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Played:
+    """What came of a share.
+
+    Attributes:
+        share: which.
+        results: one for each of its cells.
+        about: what puppets said of themselves, by peer.
+        notes: what a person may want to know.
+    """
+
+    share: Share
+    results: list[Result]
+    about: dict[str, dict[str, Any]]
+    notes: list[str]

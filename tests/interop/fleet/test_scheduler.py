@@ -1,0 +1,201 @@
+"""A run by the workers of a real scheduler on this machine, through the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.leaks import eventually
+
+pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
+
+FEW = ["--peers", "minimal", "--case", "sexpr.*", "--case", "request.e*", "--security", "insecure"]
+COMMAND = [sys.executable, "-m", "bokbok_interop", "run"]
+
+
+def cells(path: Path) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    document = json.loads(path.read_text())
+    found: dict[tuple[str, ...], tuple[Any, ...]] = {}
+    for cell in document["cells"]:
+        key = (
+            *(cell[name] for name in ("client", "server", "transport", "security", "case")),
+            str(cell.get("round", 1)),
+        )
+        assert key not in found, "counted twice"
+        found[key] = (cell["outcome"], cell.get("reason"), tuple(cell.get("shown", ())))
+    assert document["planned"] == len({key[:5] for key in found})
+    return found
+
+
+def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, **more)
+
+
+class Cluster:
+    """A scheduler and its workers, as processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[subprocess.Popen[str]] = []
+        self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
+        self.address = self.line(self.scheduler, r"Scheduler at:\s+(tcp://\S+)")
+
+    def start(self, what: str, *words: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", what, *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=os.environ | environment, cwd=self.folder,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def line(self, process: subprocess.Popen[str], pattern: str) -> str:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            if found := re.search(pattern, line):
+                return found[1] if found.re.groups else found[0]
+        raise AssertionError("".join(told))
+
+    def worker(self, **environment: str) -> subprocess.Popen[str]:
+        process = self.start(
+            "worker", self.address, "--no-nanny", "--nthreads", "2", "--no-dashboard", "--host", "127.0.0.1",
+            "--local-directory", str(self.folder), "--memory-limit", "0", **environment,
+        )  # fmt: skip
+        self.line(process, "Registered to")
+        return process
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            process.stderr.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        made = Cluster(tmp_path)
+        stack.callback(made.end)
+        yield made
+
+
+def puppets() -> set[int]:
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"minimal/puppet.py" in (folder / "cmdline").read_bytes():
+                found.add(int(folder.name))
+    return found
+
+
+def test_processes_of_this_machine_come_to_the_same_verdicts_as_one(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone.json", tmp_path / "together.json"
+    assert run(*FEW, "--json", str(alone)).returncode == 0
+    done = run(*FEW, "--json", str(together), "--scheduler", "local:2")
+    assert done.returncode == 0, done.stderr
+    assert "2 workers with 8 threads play" in done.stdout
+    assert cells(together) == cells(alone)
+
+
+def test_a_worker_that_is_killed_costs_its_cells_a_second_try(cluster: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    # It begins its shares and never ends one, so that some are surely under way when it is killed.
+    hanging = tmp_path / "hanging"
+    hanging.mkdir()
+    (hanging / "sitecustomize.py").write_text(
+        "import asyncio\nfrom bokbok_interop.fleet.player import Player\n"
+        "Player.play = lambda self, share: asyncio.sleep(3600)\n"
+    )
+    first = cluster.worker(PYTHONPATH=os.pathsep.join([str(hanging), *sys.path]))
+    cluster.worker()
+    running = subprocess.Popen(
+        [*COMMAND, *FEW, "--json", str(path), "--scheduler", cluster.address],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    told = []
+    for line in running.stdout:
+        told.append(line)
+        if re.match(r"\d+ of \d+ cells", line) and first.returncode is None:
+            first.kill()
+            first.wait()
+    assert running.wait() == 0, "".join(told)
+    running.stdout.close()
+    document = json.loads(path.read_text())
+    again = [
+        cell for cell in document["cells"] if cell.get("again", "").startswith("the worker that played it was lost")
+    ]
+    assert again
+    assert {cell["attempts"] for cell in again} == {2}
+    assert {outcome for outcome, _, _ in cells(path).values()} == {"passed"}
+
+
+def test_ctrl_c_leaves_nothing_on_a_worker(cluster: Cluster, tmp_path: Path) -> None:
+    before = puppets()
+    cluster.worker()
+    running = subprocess.Popen(
+        [*COMMAND, *FEW, "--repeat", "15", "--scheduler", cluster.address],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    next(line for line in running.stdout if re.match(r"\d+ of \d+ cells", line))
+    running.send_signal(signal.SIGINT)
+    running.stdout.read()
+    running.stdout.close()
+    assert running.wait() == 130
+    eventually(lambda: puppets() <= before, "the worker's puppets are gone")
+
+
+def test_another_suite_on_a_worker_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "sitecustomize.py").write_text(
+        "import bokbok_interop.fleet.share as share\nshare.suite_digest = lambda: '0' * 64\n"
+    )
+    path = os.pathsep.join([str(other), *sys.path])
+    cluster.worker(PYTHONPATH=path)
+    done = run(*FEW, "--scheduler", cluster.address)
+    assert done.returncode == 2
+    assert "has another version of the suite (000000000000" in done.stderr
+
+
+def test_a_peer_that_is_not_the_same_on_every_worker_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    programs = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        program = folder / "puppet"
+        program.write_text(f"#!/bin/sh\n# {name}\n")
+        program.chmod(0o755)
+        programs.append(str(folder))
+        cluster.worker(PATH=f"{folder}:{os.environ['PATH']}")
+    done = run("--peers", "", "--peer", "it=puppet", "--scheduler", cluster.address)
+    assert done.returncode == 2
+    assert re.search(r"it is not the same on every worker: \w{12} on tcp://\S+, \w{12} on tcp://", done.stderr)
+
+
+def test_a_scheduler_that_does_not_answer_is_said(unused_tcp_port: int) -> None:
+    done = run(*FEW, "--scheduler", f"tcp://127.0.0.1:{unused_tcp_port}")
+    assert done.returncode == 2
+    assert f"the scheduler tcp://127.0.0.1:{unused_tcp_port}: it cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("where", ["tcp://192.0.2.1:8786", "local:0"])
+def test_a_wrong_scheduler_is_a_wrong_command_line(where: str) -> None:
+    done = run(*FEW, "--scheduler", where)
+    assert done.returncode == 2
+    assert "--scheduler" in done.stderr
