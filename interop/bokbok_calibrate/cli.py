@@ -6,12 +6,13 @@ What this module knows: options, exit statuses, which report goes where.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import json
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ import click
 from bokbok.address import parse_address
 from bokbok.cli._secrets import read_user_secret, user_options
 from bokbok.errors import AddressError, BokbokError, ReadError
-from bokbok_traffic.capture import Capture, CaptureError
+from bokbok_traffic.capture import Capture, CaptureError, RecordingWriter
 from bokbok_traffic.recording import Recorded, from_capture, load_recording
 
 from .clock import PATIENCE
@@ -221,15 +222,26 @@ def _check_outputs(*paths: str | None) -> None:
             raise click.UsageError(f"{path!r} cannot be written: it is a folder")
 
 
-def _keep(capture: Capture, path: str | None) -> None:
-    if path is not None:
-        try:
-            capture.write(path)
-        except OSError as error:
-            raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
+@contextlib.contextmanager
+def _recording(path: str | None, address: Any) -> Iterator[RecordingWriter | None]:
+    """The file of `--record`, begun before there is anything to record: a conversation cannot be had twice."""
+    if path is None:
+        yield None
+        return
+    try:
+        writer = RecordingWriter(path, str(address[0]))
+    except OSError as error:
+        raise click.UsageError(f"{path!r} cannot be written: {error.strerror}") from None
+    with contextlib.closing(writer):
+        yield writer
 
 
-_record_option = click.option("--record", metavar="FILE", help="Keep the recording too.")
+def _tell_unwritten(capture: Capture, path: str | None) -> None:
+    if capture.unwritten:
+        _say(f"{path!r} is not whole: {capture.unwritten}")
+
+
+_record_option = click.option("--record", metavar="FILE", help="Keep the recording too, as it comes.")
 _connections_option = click.option(
     "--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many."
 )
@@ -270,8 +282,13 @@ def script() -> None:
 @_common
 def proxy(address: str, upstream: str, record: str | None, connections: int, common: Common) -> None:
     """Stand at ADDRESS between a client and the server at UPSTREAM, record, then reason. Ctrl-C ends early."""
-    capture = _run(run_proxy(_address(address), _address(upstream), connections, _say), address)
-    _keep(capture, record)
+    here = _address(address)
+    capture = Capture(str(here[0]))
+    with _recording(record, here) as writer:
+        if writer is not None:
+            capture.keep(writer)
+        _run(run_proxy(here, _address(upstream), connections, _say, capture=capture), address)
+    _tell_unwritten(capture, record)
     recorded = from_capture(capture)
     common.finish(common.solved(recorded), recorded)
 
@@ -284,8 +301,12 @@ def proxy(address: str, upstream: str, record: str | None, connections: int, com
 def listen(address: str, record: str | None, connections: int, common: Common) -> None:
     """Wait at ADDRESS for a real client; answer it in whatever format has been understood so far. Ctrl-C ends early."""
     listener = Listener(common.secrets, common.known, _say, patience=common.patience)
-    answer = _run(listener.run(_address(address), connections), address)
-    _keep(listener.capture, record)
+    here = _address(address)
+    with _recording(record, here) as writer:
+        if writer is not None:
+            listener.capture.keep(writer)
+        answer = _run(listener.run(here, connections), address)
+    _tell_unwritten(listener.capture, record)
     common.finish(answer, listener.recorded())
 
 
@@ -297,9 +318,12 @@ def listen(address: str, record: str | None, connections: int, common: Common) -
 @_common
 def probe(address: str, record: str | None, pause: float, most: int, common: Common) -> None:
     """Only a server is at hand: speak to it in one profile after another, the likely ones first, until one answers."""
+    there = _address(address)
     prober = Probe(common.secrets, _say)
-    capture = _run(prober.run(_address(address), pause, most), address)
-    _keep(capture, record)
+    with _recording(record, there) as writer:
+        prober.record = None if writer is None else writer.anew
+        capture = _run(prober.run(there, pause, most), address)
+    _tell_unwritten(capture, record)
     recorded = from_capture(capture)
     answer = common.solved(recorded) if recorded else Answer()
     answer.steps[:0] = [Step("probe", note, "likely") for note in prober.notes()]

@@ -74,12 +74,15 @@ class Capture:
         size: bytes that are kept.
         dropped: bytes that came behind the end of their direction's recording.
         marks: of each direction whose recording ended early: the chunk that says so.
+        unwritten: why not all of it is in the file of `keep`, or empty.
     """
 
     def __init__(self, transport: str, *, limit: int | None = None) -> None:
         self.transport = transport
         self.limit = limit
         self.size = self.dropped = 0
+        self.unwritten = ""
+        self._writer: RecordingWriter | None = None
         self.marks: dict[tuple[int, str], Chunk] = {}
         self._lengths: dict[tuple[int, str], int] = {}
         self._ended: set[tuple[int, str]] = set()
@@ -99,6 +102,7 @@ class Capture:
             return
         if lost:
             self.marks[direction] = Chunk(t, conn, source, None, lost)
+            self._write(self.marks[direction])
             return
         room = len(data or b"") if self.limit is None else self.limit - self.size
         kept = None if data is None else data[:room]
@@ -116,6 +120,24 @@ class Capture:
             self.marks.setdefault(
                 direction, Chunk(t, conn, source, None, f"the recording is limited to {self.limit} bytes")
             )
+        if kept != b"":
+            self._write(Chunk(t, conn, source, kept))
+        if direction in self.marks:
+            self._write(self.marks[direction])
+
+    def keep(self, writer: RecordingWriter) -> None:
+        """Write what was recorded to a file, and what comes as it comes. Where that fails `unwritten` says why."""
+        self._writer = writer
+        for chunk in self.chunks:
+            self._write(chunk)
+
+    def _write(self, chunk: Chunk) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.add(chunk)
+            except OSError as error:
+                self.unwritten = error.strerror or str(error)
+                self._writer = None
 
     def take(self, chunks: Iterable[Chunk]) -> None:
         """Record chunks as a reader gives them."""
@@ -203,7 +225,15 @@ class RecordingWriter:
             return os.open(name, flags, 0o600)
 
         self._file = open(path, "w", encoding="ascii", opener=private)  # noqa: SIM115 (it lasts as long as we do)
+        self._transport = transport
         self._line(_header(transport))
+
+    def anew(self) -> RecordingWriter:
+        """Begin the file again, for another recording; the writer itself."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._line(_header(self._transport))
+        return self
 
     def add(self, chunk: Chunk) -> None:
         """Write one chunk. Raises `OSError`: the disk is full, for instance."""

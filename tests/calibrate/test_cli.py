@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import re
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from bokbok.wire import INFERRED_1, get_profile, passphrase_to_key
 from bokbok.wire.framing import IntegerLength
 from bokbok.wire.packets import PacketForm
 from bokbok_interop.cli import main
+from bokbok_traffic.recording import load_recording
 from tests.support.calibrating import recording, saved
 
 OTHER = dataclasses.replace(INFERRED_1, framing=IntegerLength("u16-le"), packets=PacketForm("hex", b"!", b"?"))
@@ -157,3 +160,39 @@ def test_a_server_that_is_probed_from_the_command_line_is_recorded(
     assert result.exit_code == 0, result.output
     assert "default profile, exact" in result.output
     assert calibrate("read", tmp_path / "probed.jsonl").exit_code == 0
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(100):
+        writer.write(data)
+    writer.close()
+
+
+async def test_what_passed_is_in_the_file_before_it_comes_back_whatever_ends_the_recording(tmp_path: Path) -> None:
+    up, here, file = (str(tmp_path / name) for name in ("up", "here", "r.jsonl"))
+    words = [sys.executable, "-m", "bokbok_interop", "calibrate", "proxy", here, up, "--record", file, "--insecure"]
+    async with await asyncio.start_unix_server(_echo, up):
+        proxy = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+        assert proxy.stderr is not None
+        await proxy.stderr.readuntil(b"listening at")
+        reader, writer = await asyncio.open_unix_connection(here)
+        for piece in (b"said", b"and said"):
+            writer.write(piece)
+            await reader.readexactly(len(piece))
+        proxy.kill()
+        await proxy.wait()
+        writer.close()
+    (recorded,) = load_recording(file).connections
+    assert (recorded.client, recorded.server) == (b"saidand said", b"saidand said")
+    assert Path(file).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("command", [["listen", "{tmp}/s"], ["probe", "{tmp}/s"], ["proxy", "{tmp}/s", "{tmp}/up"]])
+def test_a_recording_that_cannot_be_written_is_said_before_the_conversation(
+    calibrate: Callable[..., Result], tmp_path: Path, command: list[str]
+) -> None:
+    words = [word.replace("{tmp}", str(tmp_path)) for word in command]
+    result = calibrate(*words, "--record", tmp_path / "pass" / "r.jsonl")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert "listening" not in result.stderr

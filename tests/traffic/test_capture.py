@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
 import random
@@ -13,7 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bokbok_traffic.capture import PIECE, Capture, CaptureError, RecordingReader, read_capture
+from bokbok_traffic.capture import (
+    PIECE,
+    Capture,
+    CaptureError,
+    Chunk,
+    RecordingReader,
+    RecordingWriter,
+    read_capture,
+)
 
 
 def recorded() -> Capture:
@@ -179,3 +189,32 @@ def test_whatever_is_read_is_a_recording_or_the_documented_error(data: st.DataOb
 
     whole = read([bytes(text)])
     assert whole == read(bytes(text[a:b]) for a, b in itertools.pairwise([0, *cuts, len(text)]))
+
+
+def test_what_is_recorded_is_kept_in_a_file_as_it_comes(tmp_path: Path) -> None:
+    capture = Capture("unix", limit=6)
+    capture.add(0.1, 1, "client", b"abc")
+    with contextlib.closing(RecordingWriter(tmp_path / "r.jsonl", "unix")) as writer:
+        capture.keep(writer)
+        capture.add(0.2, 1, "server", b"defg")
+        capture.add(0.3, 1, "client", None)
+        written = (tmp_path / "r.jsonl").read_text()
+    again = read_capture(written.splitlines())
+    assert list(again.chunks) == list(capture.chunks)
+    assert again.stream(1, "server") == b"def"
+
+
+def test_a_file_that_cannot_be_written_any_more_does_not_end_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: RecordingWriter, chunk: Chunk) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    capture = Capture("unix")
+    with contextlib.closing(RecordingWriter(tmp_path / "r.jsonl", "unix")) as writer:
+        capture.keep(writer)
+        monkeypatch.setattr(RecordingWriter, "add", full)
+        capture.add(0.1, 1, "client", b"abc")
+        capture.add(0.2, 1, "client", b"def")
+    assert capture.unwritten == "No space left on device"
+    assert capture.stream(1, "client") == b"abcdef"

@@ -24,7 +24,7 @@ from bokbok.wire.framing import Datums, IntegerLength, Lines, TextLength
 from bokbok.wire.hello import Field, Template, TemplateHello
 from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
-from bokbok_traffic.capture import CLIENT, SERVER, Capture
+from bokbok_traffic.capture import CLIENT, SERVER, Capture, RecordingWriter
 from bokbok_traffic.streams import open_stream
 
 from ..conversation import connection, serve_one
@@ -173,6 +173,8 @@ class Probe:
     Args:
         secrets: what is known of the client that is played.
         say: takes progress.
+        record: makes the file, anew, that keeps the recording of the connection on which the server said something
+            last; it is called when it does.
 
     Attributes:
         capture: the recording of the connection that was answered; an empty one if none was.
@@ -184,6 +186,7 @@ class Probe:
 
     secrets: Secrets
     say: Callable[[str], None]
+    record: Callable[[], RecordingWriter] | None = None
     capture: Capture = field(default_factory=lambda: Capture("tcp"))
     tried: int = 0
     ways: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -302,6 +305,8 @@ class Probe:
             except ConnectionError:
                 return b""
             if data:
+                if self.record is not None and not capture.length(1, SERVER):
+                    capture.keep(self.record())
                 capture.add(time.monotonic() - begin, 1, SERVER, data)
             return data
 

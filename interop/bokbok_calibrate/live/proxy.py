@@ -26,6 +26,7 @@ async def run_proxy(
     say: Callable[[str], None],
     *,
     ready: Callable[[Any], None] | None = None,
+    capture: Capture | None = None,
 ) -> Capture:
     """Record so many connections between a client and a server.
 
@@ -35,11 +36,12 @@ async def run_proxy(
         connections: how many to wait for.
         say: takes progress.
         ready: is told the address as bound.
+        capture: takes the recording.
 
     Raises:
         OSError: the server cannot be reached, and nothing was recorded before.
     """
-    relay = await Relay(address, upstream).start()
+    relay = await Relay(address, upstream, capture).start()
     say(
         f"listening at {format_address(relay.address)}, passing on to {format_address(upstream)}; "
         f"{connections} connection{'s are' if connections > 1 else ' is'} recorded"
