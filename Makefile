@@ -6,11 +6,12 @@ export VENV PYTHON
 BIN := $(VENV)/bin
 # The Scheme side. Without these the project works, and says which peers are absent.
 CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
-# The page of results is tested in a real browser. Without it those tests are skipped, and say so.
-TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium
+# The page of results is tested in a real browser, and the recipe for HAProxy with it. Without them those tests are
+# skipped, and say so.
+TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test coverage lint chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-dev clean
+.PHONY: help interop test coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-dev setup-docs clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -28,6 +29,14 @@ lint: setup-dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+SITE := .build/site
+
+docs: setup-docs ## build the documentation site in .build/site, and follow every link of it
+	rm -rf $(SITE)
+	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -c docs . $(SITE)
+	$(BIN)/python docs/_site/check_links.py $(SITE)
+	@echo "open $(SITE)/index.html"
 
 chicken5: ## build our egg and its puppet with the CHICKEN 5 that is installed
 	$(MAKE) -C chicken-reference
@@ -81,6 +90,9 @@ setup-test:
 
 setup-dev:
 	@tools/setup dev
+
+setup-docs:
+	@tools/setup docs
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov

@@ -1,24 +1,33 @@
-"""The examples of `docs/`, page by page, from top to bottom: each prints what the comment behind its `print` says."""
+"""The examples of `docs/`, page by page, from top to bottom: each prints what the page says (`tests.support.pages`)."""
 
-import pathlib
-import re
+import shutil
+from pathlib import Path
 
 import pytest
 
-DOCS = pathlib.Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
+from tests.support.pages import play
+
+DOCS = Path(__file__).parents[2] / "docs"
+TUTORIAL = ("service", "secure", "callbacks", "tested")
 
 
 @pytest.mark.parametrize(("page", "least"), [("python.md", 11), ("bridge.md", 1)])
-def test_every_example_prints_what_it_says(tmp_path, monkeypatch, capsys, page, least):
+def test_every_example_prints_what_it_says(tmp_path, monkeypatch, page, least):
     monkeypatch.chdir(tmp_path)
-    text = (DOCS / page).read_text(encoding="utf-8")
-    namespace = {}
-    blocks = list(BLOCK.finditer(text))
-    assert len(blocks) >= least
-    for block in blocks:
-        line = text[: block.start(1)].count("\n")  # so that an error names its line in the text
-        exec(compile("\n" * line + block[1], f"docs/{page}", "exec"), namespace)
-        assert capsys.readouterr().out.splitlines() == PRINTED.findall(block[1]), f"docs/{page}, line {line + 1}"
+    assert play(tmp_path, [DOCS / page]) >= least
     assert not list(tmp_path.iterdir())  # every socket's file is gone
+
+
+def test_the_readme_prints_what_it_says(tmp_path):
+    assert play(tmp_path, [DOCS.parent / "README.md"], ports=[8000]) == 1
+
+
+@pytest.mark.parametrize("page", ["chicken4-service", "haproxy", "profile"])
+def test_a_recipe_does_what_it_says(tmp_path, page):
+    if page == "haproxy" and shutil.which("haproxy") is None:
+        pytest.skip("haproxy is not installed")
+    assert play(tmp_path, [DOCS / "howto" / f"{page}.md"], ports=[4444, 8000, 8001, 8002]) >= 3
+
+
+def test_the_tutorial_does_what_it_says(tmp_path):
+    assert play(tmp_path, [DOCS / "tutorial" / f"{name}.md" for name in TUTORIAL], ports=[8000]) >= 20

@@ -1,0 +1,1 @@
+"""What the documentation site needs beside Sphinx, MyST and the theme: one extension for each module."""
