@@ -1,7 +1,7 @@
 """Draw `docs/pictures/matrix.svg` from the results of a real run:
 
-    bokbok-interop run --json results.json
-    python docs/_site/matrix_picture.py results.json docs/pictures/matrix.svg
+bokbok-interop run --json results.json
+python docs/_site/matrix_picture.py results.json docs/pictures/matrix.svg
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def draw(results: dict[str, Any]) -> str:
             color = "#b3261e" if found["failed"] else "#2e7d32" if played else "none"
             body += (
                 f'<rect x="{x + 2}" y="{y + 2}" width="{WIDTH - 4}" height="{HEIGHT - 4}" rx="5" fill="{color}" '
-                f'fill-opacity=".16" stroke="{color if played else "currentColor"}" stroke-opacity="{1 if played else 0.2}"/>\n'
+                f'fill-opacity=".16" stroke="{color if played else "currentColor"}" '
+                f'stroke-opacity="{1 if played else 0.2}"/>\n'
             )
             middle = x + WIDTH / 2
             if found["failed"]:
