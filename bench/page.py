@@ -38,11 +38,11 @@ def write(document: dict[str, Any], folder: Path) -> str:
 
 
 def _about(part: dict[str, Any]) -> str:
-    about, plan = part["about"], part["plan"]
+    about = part["about"]
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     return (
         f"{about['date']}; {about['machine']}; {about['python']}; {packages}. Load of the machine when this began and "
-        f"when it ended: {about['load'][0]} and {about['load'][1]}. {plan['rounds']} rounds."
+        f"when it ended: {about['load'][0]} and {about['load'][1]}. {about['rounds']} rounds."
     )
 
 

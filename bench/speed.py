@@ -313,7 +313,8 @@ def main() -> None:
                 told = about()
                 tables = measure(plan)
                 told["load"].append(round(os.getloadavg()[0], 1))
-                document[part] = {"about": told, "plan": dataclasses.asdict(plan), "tables": tables}
+                told["rounds"] = plan.starts if part == "start" else plan.rounds
+                document[part] = {"about": told, "tables": tables}
                 # After each part: what has been measured outlives what comes after it.
                 figures.write_text(json.dumps(document, default=_as_json, indent=1, ensure_ascii=False) + "\n")
         import page
