@@ -28,6 +28,7 @@ __all__ = [
     "listen",
     "peer_address",
     "seconds",
+    "tcp_address",
     "tune",
     "why_broken",
 ]

@@ -27,6 +27,7 @@ from typing import Any, cast
 from . import wire
 from ._front.admission import STOPPING, error_text
 from ._front.settings import Settings
+from ._front.shared import Visit
 from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, Listener, listen, seconds
 from .address import Address, AddressLike, format_address, parse_address
 from .asyncio.connection import Connection, KeyLookup, reach
@@ -50,9 +51,15 @@ class _Leg(Connection):
     """One of the two connections of a pair. What comes on it goes to the other one."""
 
     def __init__(
-        self, bridge: Bridge, side: str, protocol: wire.Connection, settings: Settings, server: Server | None = None
+        self,
+        bridge: Bridge,
+        side: str,
+        protocol: wire.Connection,
+        settings: Settings,
+        server: Server | None = None,
+        visit: Visit | None = None,
     ) -> None:
-        super().__init__(protocol, settings, server)
+        super().__init__(protocol, settings, server, visit)
         self._bridge = bridge
         self._side = side
         self._dialect = settings.profile.dialect
@@ -73,6 +80,10 @@ class _Leg(Connection):
     # The beginning.
 
     def _opened(self) -> None:
+        if (ending := self._life.admit(self)) is not None:
+            self._linger()
+            self._end(ending.error)
+            return
         self._life.open()
         if self._other is not None:  # this is the target's
             self._other._join()
@@ -310,8 +321,8 @@ class Bridge(Server):
         state = "stopped" if self._roster.stopping else "running"
         return f"<bokbok.bridge.Bridge {format_address(self.address)} to {format_address(self.target)}, {state}>"
 
-    def _connection(self) -> Connection:
-        return _Leg(self, "client", self._settings.server_protocol(), self._settings, server=self)
+    def _connection(self, visit: Visit) -> Connection:
+        return _Leg(self, "client", self._settings.server_protocol(), self._settings, self, visit)
 
     async def _log_in(self, user: str | None) -> Login | None:
         if self._user_to_login is None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from .. import wire
 from .._fork import REASON
 from ..address import Address, format_address
-from ..errors import ConnectionClosed, RemoteError, UnreadableAnswer
+from ..errors import ConnectionClosed, RemoteError, RemoteProtocolError, UnreadableAnswer
 from ..keys import Key
+from . import texts
 from .admission import NO_HANDLER, STOPPING, Admission, error_text
+from .notices import bounded, shown
 from .settings import Settings
+from .shared import Visit
 from .slots import Slots
 
 __all__ = ["Ending", "Lifecycle", "Public", "checked_key", "remote_error"]
@@ -40,12 +44,14 @@ class Lifecycle(Generic[_W]):
     Args:
         protocol: the protocol object.
         settings: what this end was told.
+        visit: as its server counts it; a client's connection has none.
         slots: those of the server; a client's connection has its own.
         wake: called when a slot is kept for this connection (`slots` says how).
 
     Attributes:
         wire: the protocol object.
         admission: which request may start its handler.
+        visit: as it was given.
         waiters: who waits for an answer, by the request's ID.
         was_open: whether it has ever been open. The end of a connection that never was concerns nobody.
         ended: whether it is over for good.
@@ -58,6 +64,7 @@ class Lifecycle(Generic[_W]):
         "admission",
         "ended",
         "settings",
+        "visit",
         "waiters",
         "was_open",
         "wire",
@@ -67,14 +74,16 @@ class Lifecycle(Generic[_W]):
         self,
         protocol: wire.Connection,
         settings: Settings,
+        visit: Visit | None = None,
         slots: Slots | None = None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.wire = protocol
         self.settings = settings
         limits = settings.limits
-        share = (slots or settings.slots()).share(wake)
+        share = (slots or Slots(limits.server_running, limits.parked)).share(wake)
         self.admission = Admission(limits.running, limits.waiting, held=settings.on_open is not None, share=share)
+        self.visit = visit
         self.waiters: dict[int, _W] = {}
         self.was_open = False
         self.ended = False
@@ -83,19 +92,29 @@ class Lifecycle(Generic[_W]):
 
     # The beginning.
 
-    def open(self, source: Hashable = None) -> bool:
-        """The connection is open. True: call the open handler now; requests wait until `open_handler_returned`.
+    def admit(self, connection: object) -> Ending | None:
+        """The connection is about to open: how it ends instead, where a limit of the server's says so.
+
+        Not to be called with a lock held: it may write to the log.
 
         Args:
-            source: where an insecure client comes from, if that counts: connections of one source, as those of one
-                user, share what one of them would get of the server's slots.
+            connection: what the log calls it.
         """
+        if self.visit is None or self.was_open or self.ended:
+            return None
+        refusal = self.visit.opened(self.wire.user, connection)
+        return None if refusal is None else Ending(ConnectionClosed(f"refused: {refusal}"), linger=True)
+
+    def open(self) -> bool:
+        """The connection is open. True: call the open handler now; requests wait until `open_handler_returned`."""
         if self.was_open or self.wire.state == "closed":
             return False
         self.was_open = True
-        key = ("user", self.wire.user) if self.wire.user is not None else source
-        if key is not None:
-            self.admission.share.join(key)
+        # Connections of one user, or of one source, share what one of them would get of the server's slots.
+        if self.wire.user is not None:
+            self.admission.share.join(("user", self.wire.user))
+        elif self.visit is not None and not self.visit.source.near:
+            self.admission.share.join(self.visit.source)
         return self.settings.on_open is not None
 
     def open_handler_returned(self) -> bool:
@@ -151,6 +170,32 @@ class Lifecycle(Generic[_W]):
         self._asked_to_close = True
         return ConnectionClosed("closed by this end")
 
+    def refused(self, error: ConnectionClosed, connection: object, log: logging.Logger) -> None:
+        """The other end is at fault: that is told, counted and remembered, and the connection is about to end.
+
+        Not to be called with a lock held.
+
+        Args:
+            error: what it did.
+            connection: what the log calls it.
+            log: for a connection that no server counts.
+        """
+        if self.visit is None:
+            log.warning("%s", bounded(f"{connection!r}: {error.reason}"))
+        elif self.was_open:
+            self.visit.refused("protocol", error, connection)
+        elif self.wire.state in ("hello", "lookup"):
+            self.visit.refused("hello_timeout", error, connection)
+        else:
+            self.visit.refused("hello" if isinstance(error, RemoteProtocolError) else "left", error, connection)
+
+    def unreadable(self, problem: str, connection: object, log: logging.Logger) -> None:
+        """A request has come that does not read: as `refused`, but that the connection goes on."""
+        if self.visit is None:
+            log.warning("%s", bounded(texts.UNREADABLE_REQUEST % (connection, problem)))
+        else:
+            self.visit.unreadable(problem, connection)
+
     def end(self, error: ConnectionClosed) -> ConnectionClosed | None:
         """The connection is over.
 
@@ -162,6 +207,8 @@ class Lifecycle(Generic[_W]):
         self.ended = True
         self.wire.close(error.reason)
         self.admission.close()
+        if self.visit is not None:
+            self.visit.greeted()
         return self.wire.error or error
 
     def announce_end(self) -> tuple[list[_W], bool]:
@@ -239,7 +286,7 @@ class Public(Generic[_W]):
     def __repr__(self) -> str:
         kind = type(self)
         place = format_address(self._address) if self._address is not None else "not connected"
-        user = f" as {self.user!r}" if self.user is not None else ""
+        user = f" as {shown(self.user)}" if self.user is not None else ""
         package = kind.__module__.rpartition(".")[0]
         return f"<{package}.{kind.__name__} {place}{user}{', closed' if self.closed else ''}>"
 

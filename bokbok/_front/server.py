@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from .._sockets import Listener
 from ..address import Address, format_address
-from .slots import Slots
+from .shared import Shared
 from .statistics import Statistics
 
 __all__ = ["ACCEPT_PAUSE", "PublicServer", "Roster"]
@@ -24,10 +24,12 @@ class Roster(Generic[_C]):
         connections: those of which anything is left, be it a handler that runs.
         stopping: whether the server was asked to stop.
         listening: whether somebody may still connect.
+        given_up: whether the time is over in which handlers may go on after a stop, and some still do.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.given_up = False
         self.connections: set[_C] = set()
         self.stopping = False
         self.listening = True
@@ -67,7 +69,7 @@ class PublicServer:
 
     _listener: Listener
     _roster: Roster[Any]
-    _slots: Slots
+    _shared: Shared
 
     @property
     def address(self) -> Address:
@@ -76,13 +78,16 @@ class PublicServer:
 
     def statistics(self) -> Statistics:
         """What the server does now, and has done: a value, which does not change afterwards."""
-        slots = self._slots
-        return Statistics(
-            connections=len(self._roster.connections),
-            running=slots.running,
-            parked=slots.parked,
-            waiting=slots.waiting,
-        )
+        return self._shared.statistics(len(self._roster.connections))
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """What keeps the server from having stopped: a text for each connection that is left."""
+        found = []
+        for connection in list(self._roster.connections):
+            handlers = connection._admission.running + connection._admission.parked
+            found.append(f"{connection!r}: {handlers} handler{'s' * (handlers != 1)}")
+        return tuple(sorted(found))
 
     def __repr__(self) -> str:
         kind = type(self)

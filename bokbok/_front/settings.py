@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import wire
 from ..keys import Key
-from .slots import Slots
 
 __all__ = ["Settings"]
 
@@ -38,10 +37,6 @@ class Settings:
         """
         if self.user_to_key is not None:
             wire.check_cryptography(self.profile, self.guards)
-
-    def slots(self) -> Slots:
-        """The slots of a server, or of a client's connection."""
-        return Slots(self.limits.server_running, self.limits.parked)
 
     def server_protocol(self) -> wire.Connection:
         """The protocol object of a connection that a server has accepted."""

@@ -118,6 +118,7 @@ class Slots:
         running: how many run now, with the slots that are kept for connections which are about to start one.
         parked: how many wait now for answers.
         waiting: how many connections are in line for a slot.
+        started: how many handlers were started, ever.
     """
 
     def __init__(self, running: int, parked: int) -> None:
@@ -126,6 +127,7 @@ class Slots:
         self.running = 0
         self.parked = 0
         self.waiting = 0
+        self.started = 0
         self._line: _Line[_Group] = _Line()
         self._groups: dict[Hashable, _Group] = {}
         self._lock = threading.Lock()
@@ -144,6 +146,10 @@ class Slots:
             self._most_running, self._most_parked = running, parked
             woken = self._hand_out()
         _wake(woken)
+
+    def forked(self) -> None:
+        """In a forked child: whoever held the lock is not there."""
+        self._lock = threading.Lock()
 
     def _may_take(self, group: _Group) -> bool:
         free = self._most_running - self.running
@@ -232,11 +238,13 @@ class Share:
         with slots._lock:
             if self.kept:
                 self.kept -= 1
+                slots.started += 1
                 return True
             if self.waiting:
                 return False
             if slots._may_take(self.group):
                 slots._count(self, 1)
+                slots.started += 1
                 return True
             slots._line_up(self)
             return False

@@ -17,6 +17,7 @@ __all__ = [
     "OPEN_HANDLER_FAILED",
     "UNREADABLE_REQUEST",
     "WAITS_FOR_ITSELF",
+    "drained",
     "internal_error",
     "no_answer",
     "no_connection",
@@ -60,6 +61,11 @@ def no_connection(place: Address, timeout: float | None) -> ConnectTimeout:
 def took_nothing(seconds: float) -> ConnectionClosed:
     """The end of a connection whose peer does not read."""
     return ConnectionClosed(f"the other end took nothing for {seconds} s of what was sent to it")
+
+
+def drained(seconds: float) -> ConnectionClosed:
+    """The end of a connection that a stopped server does not wait for any longer."""
+    return ConnectionClosed(f"the server was stopped, and waited no longer than {seconds:g} s for handlers to finish")
 
 
 def no_hello(seconds: float) -> ConnectionClosed:

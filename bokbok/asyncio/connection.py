@@ -24,6 +24,7 @@ from .._front import texts
 from .._front.admission import error_text
 from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
+from .._front.shared import Visit
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
@@ -118,6 +119,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         protocol: wire.Connection,
         settings: Settings,
         server: Server | None = None,
+        visit: Visit | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_request: RequestHandler | None = settings.on_request
@@ -127,8 +129,8 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._limits = settings.limits
         self._server = server
 
-        slots = server._slots if server is not None else None
-        self._life = life = Lifecycle["asyncio.Future[Any]"](protocol, settings, slots, self._slot_kept)
+        slots = server._shared.slots if server is not None else None
+        self._life = life = Lifecycle["asyncio.Future[Any]"](protocol, settings, visit, slots, self._slot_kept)
         self._wire = protocol
         self._admission = life.admission
         self._waiters = life.waiters
@@ -342,12 +344,14 @@ class Connection(Public["asyncio.Future[Any]"]):
                 self._fail_waiter(event.id, remote_error(event))
             elif kind is wire.RequestUnreadable:
                 event = cast(wire.RequestUnreadable, event)
-                _log.warning(texts.UNREADABLE_REQUEST, self, event.problem)
+                self._life.unreadable(event.problem, self, _log)
                 self._flush_soon()
                 self._check_unsent()
             elif kind is wire.HelloReceived:
                 event = cast(wire.HelloReceived, event)
                 assert self._transport is not None
+                if self._life.visit is not None:
+                    self._life.visit.claimed = event.user
                 self._stop_timer()
                 self._transport.pause_reading()  # until the key is there
                 self._start(self._authenticate(event.user))
@@ -379,6 +383,8 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._transport.resume_reading()
         if isinstance(events[0], wire.Opened):
             self._opened()
+            if self._life.ended:
+                return
             events = events[1:]
         self._take_in(events)
 
@@ -449,6 +455,10 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _opened(self) -> None:
         """The connection is open: tell the open handler, once."""
+        if (ending := self._life.admit(self)) is not None:
+            self._lingering = True
+            self._end(ending.error)
+            return
         if self._life.open():
             self._start(self._run_on_open())
 
@@ -547,7 +557,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _refuse(self, error: ConnectionClosed) -> None:
         """End a connection that is not as it should be, with nothing left unread: that would make the close a reset."""
-        _log.warning("%r: %s", self, error.reason)
+        self._life.refused(error, self, _log)
         self._lingering = True
         self._end(error)
 

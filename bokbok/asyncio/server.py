@@ -13,7 +13,8 @@ from .. import wire
 from .._front import texts
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
 from .._front.settings import Settings
-from .._sockets import DEFAULT_BACKLOG, Listener, listen, seconds
+from .._front.shared import Shared, Visit
+from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address
 from ..address import AddressLike, parse_address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
 
@@ -42,11 +43,12 @@ class Server(PublicServer):
         self._listener = listener
         self._settings = settings
         self._roster = Roster[Connection](settings.limits.connections)
-        self._slots = settings.slots()
+        self._shared = Shared(settings.limits, _log)
         self._setting_up: set[asyncio.Task[Any]] = set()
         self._accepting = False
         self._resume: asyncio.TimerHandle | None = None
         self._stopped = self._loop.create_future()
+        self._end_of_drain: asyncio.TimerHandle | None = None
         self._listen()
 
     async def stop(self) -> None:
@@ -54,7 +56,8 @@ class Server(PublicServer):
 
         Returns once nobody can connect any more. Connections close when their running handlers have finished; until
         then, new requests are answered with an error, and answers to requests of this end are still taken. Close
-        handlers of this end do not run. Stopping twice does nothing.
+        handlers of this end do not run. After `Limits.drain_timeout` connections are closed all the same.
+        Stopping twice does nothing.
         """
         if not self._roster.stop():
             return
@@ -63,7 +66,22 @@ class Server(PublicServer):
         self._roster.listening = False
         for connection in list(self._roster.connections):
             connection._drain()
+        if self._roster.connections:
+            self._end_of_drain = self._loop.call_later(
+                min(self._settings.limits.drain_timeout, ENDLESS), self._stop_draining
+            )
         self._maybe_stopped()
+
+    def _stop_draining(self) -> None:
+        """The time for handlers is over: close the connections that are left."""
+        for connection in list(self._roster.connections):
+            connection._end(texts.drained(self._settings.limits.drain_timeout))
+        self._end_of_drain = self._loop.call_later(LINGER_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._stopped.done():
+            self._roster.given_up = True
+            self._stopped.set_result(None)
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped (API reference: `wait-until-server-stopped`).
@@ -74,7 +92,8 @@ class Server(PublicServer):
             timeout: seconds; `None` waits for as long as it takes.
 
         Returns:
-            Whether it has stopped.
+            Whether it has stopped. False, too, once connections were closed after `Limits.drain_timeout` and handlers
+            go on all the same: `unfinished` names them.
 
         Raises:
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
@@ -85,7 +104,7 @@ class Server(PublicServer):
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
         # Not `wait_for`, which would cancel what others wait for too.
         done, _ = await asyncio.wait([self._stopped], timeout=None if limit is None else max(0.0, limit))
-        return bool(done)
+        return bool(done) and self._roster.stopped
 
     async def __aenter__(self) -> Server:
         return self
@@ -117,10 +136,11 @@ class Server(PublicServer):
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_BURST):
             if self._roster.full:
+                self._shared.full(self, len(self._roster.connections))
                 self._pause()  # until a connection is over
                 return
             try:
-                sock, _ = listening.accept()
+                sock, place = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -129,19 +149,24 @@ class Server(PublicServer):
                 self._pause()
                 self._resume = self._loop.call_later(ACCEPT_PAUSE, self._listen)
                 return
-            self._serve(sock)
+            address = tcp_address(*place[:2]) if self.address[0] == "tcp" else self.address
+            visit = self._shared.arrive(address, self, hello=self._settings.user_to_key is not None)
+            if visit is None:
+                sock.close()
+            else:
+                self._serve(sock, visit)
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, visit: Visit) -> None:
         sock.setblocking(False)
-        connection = self._connection()
+        connection = self._connection(visit)
         self._roster.add(connection)
         task = self._loop.create_task(self._set_up(connection, sock))
         self._setting_up.add(task)
         task.add_done_callback(self._setting_up.discard)
 
-    def _connection(self) -> Connection:
+    def _connection(self, visit: Visit) -> Connection:
         """What serves a connection that was accepted; a bridge has its own."""
-        return Connection(self._settings.server_protocol(), self._settings, server=self)
+        return Connection(self._settings.server_protocol(), self._settings, self, visit)
 
     async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -156,6 +181,8 @@ class Server(PublicServer):
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""
         self._roster.remove(connection)
+        if connection._life.visit is not None:
+            connection._life.visit.over()
         if not self._roster.stopping and self._resume is None:
             self._listen()
         self._maybe_stopped()
@@ -163,6 +190,8 @@ class Server(PublicServer):
     def _maybe_stopped(self) -> None:
         if self._roster.stopped and not self._stopped.done():
             self._stopped.set_result(None)
+            if self._end_of_drain is not None:
+                self._end_of_drain.cancel()
 
 
 class Starting(Generic[_S]):

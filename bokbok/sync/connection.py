@@ -41,6 +41,7 @@ from .._front import texts
 from .._front.admission import Job, error_text
 from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
+from .._front.shared import Visit
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
@@ -138,6 +139,7 @@ class Connection(Public[_Waiter]):
         address: Address,
         settings: Settings,
         server: Server | None = None,
+        visit: Visit | None = None,
     ) -> None:
         self._socket = sock
         self._address = address
@@ -148,8 +150,8 @@ class Connection(Public[_Waiter]):
 
         # Guards everything below it, and the protocol object. Never held while blocking.
         self._lock = threading.Lock()
-        slots = server._slots if server is not None else None
-        self._life = life = Lifecycle[_Waiter](protocol, settings, slots, self._slot_kept)
+        slots = server._shared.slots if server is not None else None
+        self._life = life = Lifecycle[_Waiter](protocol, settings, visit, slots, self._slot_kept)
         self._wire = protocol
         self._admission = life.admission
         self._waiters = life.waiters
@@ -731,13 +733,13 @@ class Connection(Public[_Waiter]):
 
     def _take_in_rare(self, event: wire.Event) -> None:
         if isinstance(event, RequestUnreadable):
-            _log.warning(texts.UNREADABLE_REQUEST, self, event.problem)
+            self._life.unreadable(event.problem, self, _log)
         elif isinstance(event, wire.PeerFinished):
             # "The receiver's own waiting requests fail and its close handler starts, both at once."
             self._announce_end(event.error)
             self._close_if_idle()
         elif isinstance(event, wire.Closed):
-            _log.warning("%r: %s", self, event.error.reason)
+            self._life.refused(event.error, self, _log)
             self._end(event.error, linger=True)
 
     # The hello.
@@ -761,7 +763,7 @@ class Connection(Public[_Waiter]):
                 data = self._socket.recv(_READ)
             except TimeoutError:
                 error = texts.no_hello(self._limits.hello_timeout)
-                _log.warning("%r: %s", self, error.reason)
+                self._life.refused(error, self, _log)
                 self._end(error, linger=True)
                 return False
             except OSError as error:
@@ -772,6 +774,8 @@ class Connection(Public[_Waiter]):
                     return False
                 events = self._wire.receive(data) if data else self._wire.receive_eof()
             if events and isinstance(events[0], wire.HelloReceived):
+                if self._life.visit is not None:
+                    self._life.visit.claimed = events[0].user
                 key, problem = self._look_up(events[0].user)
                 with self._lock:
                     events = self._wire.authenticate(key) if self._wire.state == "lookup" else []
@@ -786,6 +790,8 @@ class Connection(Public[_Waiter]):
         if closed:
             return False
         self._opened()
+        if self._life.ended:
+            return False
         with self._lock:
             self._take_in(events)
         return True
@@ -830,6 +836,9 @@ class Connection(Public[_Waiter]):
 
     def _opened(self) -> None:
         """The connection is open: tell the open handler, once."""
+        if (ending := self._life.admit(self)) is not None:
+            self._end(ending.error, linger=ending.linger)
+            return
         with self._lock:
             run_on_open = self._life.open()
         if run_on_open:

@@ -16,8 +16,9 @@ from .._fork import track
 from .._front import texts
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
 from .._front.settings import Settings
-from .._sockets import DEFAULT_BACKLOG, Listener, listen, peer_address, seconds, tune
-from ..address import AddressLike, parse_address
+from .._front.shared import Shared, Visit
+from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address, tune
+from ..address import Address, AddressLike, parse_address
 from ..keys import Key
 from .connection import Connection, ConnectionHandler, RequestHandler, handler_of
 from .threads import run_in_thread
@@ -41,7 +42,7 @@ class Server(PublicServer):
         self._listener = listener
         self._settings = settings
         self._roster = Roster[Connection](settings.limits.connections)
-        self._slots = settings.slots()
+        self._shared = Shared(settings.limits, _log)
 
         # Taken last: a connection may hold its own lock when it asks for this one, never the other way round.
         self._changed = threading.Condition()
@@ -54,7 +55,8 @@ class Server(PublicServer):
 
         Returns once nobody can connect any more. Connections close when their running handlers have finished; until
         then, new requests are answered with an error, and answers to requests of this end are still taken. Close
-        handlers of this end do not run. Stopping twice does nothing.
+        handlers of this end do not run. After `Limits.drain_timeout` connections are closed all the same.
+        Stopping twice does nothing.
         """
         with self._changed:
             first = self._roster.stop()
@@ -67,6 +69,25 @@ class Server(PublicServer):
             connections = list(self._roster.connections) if first else []
         for connection in connections:
             connection._drain()
+        if connections:
+            try:
+                run_in_thread(self._end_of_drain)
+            except RuntimeError as error:  # no more threads
+                _log.error("%r: cannot end connections in time: %s", self, error)
+
+    def _end_of_drain(self) -> None:
+        """In a thread of its own: close the connections that are left when the time for handlers is over."""
+        seconds = self._settings.limits.drain_timeout
+        with self._changed:
+            if self._changed.wait_for(lambda: self._roster.stopped, min(seconds, ENDLESS)):
+                return
+            connections = list(self._roster.connections)
+        for connection in connections:
+            connection._end(texts.drained(seconds))
+        with self._changed:
+            self._changed.wait_for(lambda: self._roster.stopped, LINGER_SECONDS)
+            self._roster.given_up = not self._roster.stopped
+            self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped (API reference: `wait-until-server-stopped`).
@@ -77,7 +98,8 @@ class Server(PublicServer):
             timeout: seconds; `None` waits for as long as it takes.
 
         Returns:
-            Whether it has stopped.
+            Whether it has stopped. False, too, once connections were closed after `Limits.drain_timeout` and handlers
+            go on all the same, since a thread cannot be ended from outside: `unfinished` names them.
 
         Raises:
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
@@ -86,7 +108,8 @@ class Server(PublicServer):
         if getattr(handler_of, "server", None) is self:
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
         with self._changed:
-            return self._changed.wait_for(lambda: self._roster.stopped, limit)
+            self._changed.wait_for(lambda: self._roster.stopped or self._roster.given_up, limit)
+            return self._roster.stopped
 
     def __enter__(self) -> Server:
         return self
@@ -123,7 +146,7 @@ class Server(PublicServer):
 
     def _accept_one(self, listening: socket.socket) -> None:
         try:
-            sock, _ = listening.accept()
+            sock, place = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # gone again before it was accepted
         except OSError as error:
@@ -131,13 +154,21 @@ class Server(PublicServer):
             _log.error(texts.CANNOT_ACCEPT, self, error.strerror or error)
             self._pause(ACCEPT_PAUSE)
             return
+        address = tcp_address(*place[:2]) if self.address[0] == "tcp" else self.address
+        visit = self._shared.arrive(address, self, hello=self._settings.user_to_key is not None)
+        if visit is None:
+            sock.close()
+            return
         try:
-            self._serve(sock)
+            self._serve(sock, address, visit)
         except Exception:
             _log.exception(texts.NOT_SERVED, self)
             sock.close()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._roster.full or self._roster.stopping)
+            visit.over()
+        if self._roster.full:
+            self._shared.full(self, len(self._roster.connections))
+            with self._changed:
+                self._changed.wait_for(lambda: not self._roster.full or self._roster.stopping)
 
     def _pause(self, seconds: float) -> None:
         """Do not spin, but stop at once if asked to."""
@@ -146,11 +177,10 @@ class Server(PublicServer):
             while not self._roster.stopping and (remaining := deadline - time.monotonic()) > 0:
                 self._changed.wait(remaining)
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, address: Address, visit: Visit) -> None:
         sock.setblocking(True)
         tune(sock)
-        protocol = self._settings.server_protocol()
-        connection = Connection(sock, protocol, peer_address(sock, self.address), self._settings, server=self)
+        connection = Connection(sock, self._settings.server_protocol(), address, self._settings, self, visit)
         with self._changed:
             self._roster.add(connection)
         connection._start_worker()
@@ -159,11 +189,14 @@ class Server(PublicServer):
         """See `_fork`."""
         self._changed = threading.Condition()
         self._roster.forked()
+        self._shared.forked()
         for sock in (*self._listener.sockets, self._wake, self._waker):
             sock.close()  # the file of a Unix socket stays: it is the parent's
 
     def _finished(self, connection: Connection) -> None:
         """Nothing of this connection is left."""
+        if connection._life.visit is not None:
+            connection._life.visit.over()
         with self._changed:
             self._roster.remove(connection)
             self._changed.notify_all()

@@ -36,6 +36,19 @@ DEFAULT_UNSENT = 32 * 1024 * 1024
 """Bytes of answers that pile up for a peer which sends but does not read: two of the largest packets."""
 DEFAULT_CONNECTIONS = 4096
 """Connections of one server; more wait in the listen backlog. With threads, each costs one even when idle."""
+DEFAULT_HELLOS = 512
+"""Hellos under way from which on some new connections are refused: a hello is one packet or two, sent at once, so that
+many at once are a flood, or a network that stands still. OpenSSH has 10, for logins that take seconds."""
+DEFAULT_HELLOS_DROP = 30
+"""Per cent of new connections that are refused then, rising to all of them (OpenSSH: `MaxStartups 10:30:100`)."""
+DEFAULT_HELLOS_FULL = 2048
+"""Hellos under way from which on every new connection is refused: half of the connections."""
+DEFAULT_PENALTY_FROM = 15.0
+"""Seconds of penalty from which on it is in force: three refusals at once are a mistake in a script, and may pass."""
+DEFAULT_PENALTY_MOST = 600.0
+"""Seconds that a penalty lasts at the most (both as OpenSSH's `PerSourcePenalties` has them)."""
+DEFAULT_DRAIN_TIMEOUT = 30.0
+"""Seconds that handlers may go on after a stop: systemd kills after 90, container engines after 10 to 30."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,18 @@ class Limits:
         send_timeout: seconds a peer may take nothing of what is sent to it before the connection ends.
         unsent: bytes of answers that may pile up for a peer that does not read.
         connections: connections of one server at once.
+        connections_per_address: those of one source (an IPv4 address, 64 bits of an IPv6 one) at once. `None`: 1,024,
+            and as many as there is room for from this machine itself.
+        connections_per_user: those of one user at once. `None`: as many as there is room for.
+        hellos: connections that have not said who they are, from which on some new ones are refused at random.
+        hellos_drop: how many of them, per cent, at first.
+        hellos_full: connections that have not said who they are, from which on all new ones are refused.
+        hellos_per_address: those of one source at once. `None`: 64, and any number from this machine itself.
+        penalty: seconds that each hello or connection which is refused by its own fault counts against its source.
+            `None`: 5, and none for this machine itself. 0 turns it off.
+        penalty_from: seconds of penalty from which on new connections of the source are refused, until it is over.
+        penalty_most: seconds that a penalty lasts at the most.
+        drain_timeout: seconds that handlers may go on after the server was asked to stop; then connections are closed.
     """
 
     packet: int = DEFAULT_PACKET
@@ -70,17 +95,31 @@ class Limits:
     send_timeout: float = DEFAULT_SEND_TIMEOUT
     unsent: int = DEFAULT_UNSENT
     connections: int = DEFAULT_CONNECTIONS
+    connections_per_address: int | None = None
+    connections_per_user: int | None = None
+    hellos: int = DEFAULT_HELLOS
+    hellos_drop: int = DEFAULT_HELLOS_DROP
+    hellos_full: int = DEFAULT_HELLOS_FULL
+    hellos_per_address: int | None = None
+    penalty: float | None = None
+    penalty_from: float = DEFAULT_PENALTY_FROM
+    penalty_most: float = DEFAULT_PENALTY_MOST
+    drain_timeout: float = DEFAULT_DRAIN_TIMEOUT
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
+            if value is None and name in _OPEN:
+                continue
             if name in _FROM_ZERO:
-                if value < 0:
+                if not value >= 0:
                     raise ValueError(f"limit {name}: expected a number from 0 up, got {value!r}")
             elif not value > 0:
                 raise ValueError(f"limit {name}: expected a number above 0, got {value!r}")
 
 
-_FROM_ZERO = ("waiting", "parked")
-"""None may have to wait; and handlers may be forbidden to ask."""
+_FROM_ZERO = ("waiting", "parked", "penalty")
+"""None may have to wait, handlers may be forbidden to ask, and refusals may be forgotten at once."""
+_OPEN = ("connections_per_address", "connections_per_user", "hellos_per_address", "penalty")
+"""What need not be set: the limits per source hold for this machine itself only where they are."""
 
 DEFAULT_LIMITS = Limits()

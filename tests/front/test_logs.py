@@ -75,6 +75,7 @@ def test_what_a_peer_sends_cannot_forge_lines_of_the_log(
     serve: Any, raw: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     evil = "\nERROR\x1b[31m\r\0\x9b\u2028"
+    caplog.set_level(logging.DEBUG)
     server = serve(user_to_key={evil: KEY}.get)
     for body in (
         f"(request 0 {evil}#<{evil}>)",

@@ -57,14 +57,13 @@ def test_a_connection_that_cannot_be_served_disturbs_nobody(
     serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(at="127.0.0.1:0")
-    getpeername = socket.socket.getpeername
     failures = iter([ZeroDivisionError("on purpose")])
 
     class Accepted(socket.socket):
-        def getpeername(self) -> Any:
+        def setblocking(self, flag: bool) -> None:
             for failure in failures:
                 raise failure
-            return getpeername(self)
+            super().setblocking(flag)
 
     accept = socket.socket.accept
 

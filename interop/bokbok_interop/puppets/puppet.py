@@ -15,12 +15,17 @@ from typing import Any
 
 from bokbok import passphrase_to_key
 from bokbok.sexpr import Symbol
-from bokbok.wire import INFERRED_1, Guards, Profile
+from bokbok.wire import DEFAULT_LIMITS, INFERRED_1, Guards, Limits, Profile
 
 from .forms import address_datum, hello, parse, refusal, told_profile, users_table, write_line
 from .rendezvous import Rendezvous
 
 __all__ = ["Front", "Puppet"]
+
+_LIMITS = Limits(
+    connections_per_address=DEFAULT_LIMITS.connections, hellos_per_address=DEFAULT_LIMITS.connections, penalty=0
+)
+"""The runner is the only peer there is, at one address, and it is refused on purpose all the time."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ class Puppet:
             on_open=on_open,
             on_close=lambda connection: self._say_closed(self._accepted[connection]),
             backlog=backlog,
+            limits=_LIMITS,
             **self._format(),
         )
         self._servers[handle] = server

@@ -1,0 +1,190 @@
+"""Who may come in: connections by source and user, hellos under way, and sources that were refused a moment ago.
+
+What this module knows: numbers, names of sources, and points in time that it is told. It does not know sockets, clocks
+or locks: `shared` has them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..address import Address
+from ..wire import Limits
+
+__all__ = ["Gate", "Source", "source_of"]
+
+IPV6_SOURCE = 64
+"""Bits of an IPv6 address that name a source: the rest of it is its owner's to choose."""
+MOST_PENALTIES = 65_536
+"""Sources whose refusals are remembered at once (OpenSSH: `PerSourcePenalties max-sources`). The oldest are forgotten
+first: a table that is full of strangers must not keep others out."""
+
+_K = TypeVar("_K")
+
+# Without a value of their own, limits per source have these for sources that are neither loopback nor Unix.
+CONNECTIONS_PER_ADDRESS = 1024
+HELLOS_PER_ADDRESS = 64
+PENALTY = 5.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a connection comes from.
+
+    Attributes:
+        name: an IPv4 address, an IPv6 network of 64 bits, or `unix`.
+        near: whether it is this machine. Limits per source hold for it only where they were set.
+    """
+
+    name: str
+    near: bool
+
+
+def source_of(address: Address) -> Source:
+    """The source that the address of a peer counts for."""
+    if address[0] == "unix":
+        return Source("unix", True)
+    host = address[1] or ""
+    try:
+        found = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:  # not numeric: it is gone already, and this is what the server listens at
+        return Source(host, False)
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        elif not found.is_loopback:
+            return Source(str(ipaddress.ip_network((found, IPV6_SOURCE), strict=False)), False)
+    return Source(str(found), found.is_loopback)
+
+
+@dataclass
+class _Penalty:
+    until: float
+    in_force: bool = False
+
+
+class Gate:
+    """Lets connections in, one after the other, and counts them until they are over.
+
+    Args:
+        limits: `connections_per_address`, `connections_per_user`, and those of hellos and penalties.
+        draw: a number from 0 up to 1, each time another: only tests give their own.
+    """
+
+    def __init__(self, limits: Limits, draw: Callable[[], float]) -> None:
+        self.limits = limits
+        self._draw = draw
+        self.hellos = 0
+        self._by_source: Counter[Source] = Counter()
+        self._hellos_by_source: Counter[Source] = Counter()
+        self._by_user: Counter[str] = Counter()
+        self._penalties: dict[Source, _Penalty] = {}  # those that were added to last come last
+
+    @property
+    def penalised(self) -> int:
+        """How many sources have refusals that are remembered."""
+        return len(self._penalties)
+
+    def arrive(self, source: Source, now: float, *, hello: bool) -> tuple[str, str] | None:
+        """Somebody connects. `None`: it is let in, and counted until `leave`; else the limit's name, and why not.
+
+        Args:
+            source: where it comes from.
+            now: seconds, on any clock that only goes forward.
+            hello: whether it has to say who it is: then that counts until `greeted`.
+        """
+        refusal = self._penalty(source, now) or self._too_many(source)
+        if refusal is None and hello:
+            refusal = self._too_many_hellos(source)
+        if refusal is not None:
+            return refusal
+        self._by_source[source] += 1
+        if hello:
+            self.hellos += 1
+            self._hellos_by_source[source] += 1
+        return None
+
+    def _for(self, source: Source, limit: float | None, otherwise: float) -> float | None:
+        """What a limit per source is for this one; `None` where it does not hold."""
+        if limit is None:
+            return None if source.near else otherwise
+        return limit
+
+    def _too_many(self, source: Source) -> tuple[str, str] | None:
+        most = self._for(source, self.limits.connections_per_address, CONNECTIONS_PER_ADDRESS)
+        if most is None or self._by_source[source] < most:
+            return None
+        return "connections_per_address", f"{most} connections of this source are there already"
+
+    def _too_many_hellos(self, source: Source) -> tuple[str, str] | None:
+        limits = self.limits
+        most = self._for(source, limits.hellos_per_address, HELLOS_PER_ADDRESS)
+        if most is not None and self._hellos_by_source[source] >= most:
+            return "hellos_per_address", f"{most} hellos of this source are under way already"
+        over = self.hellos - limits.hellos
+        if over < 0:
+            return None
+        # As OpenSSH's MaxStartups START:RATE:FULL: some, so that a flood does not keep everybody else out.
+        between = max(1, limits.hellos_full - limits.hellos)
+        share = limits.hellos_drop + (100 - limits.hellos_drop) * over / between
+        if self.hellos < limits.hellos_full and self._draw() * 100 >= share:
+            return None
+        return "hellos", f"{self.hellos} hellos are under way already, so {min(100, round(share))} % are refused"
+
+    def _penalty(self, source: Source, now: float) -> tuple[str, str] | None:
+        penalty = self._penalties.get(source)
+        if penalty is None:
+            return None
+        if now >= penalty.until:
+            del self._penalties[source]
+            return None
+        if not penalty.in_force:
+            return None
+        return "penalty", f"this source was refused too often; another {penalty.until - now:.0f} s"
+
+    def greeted(self, source: Source) -> None:
+        """A hello that was under way is over, one way or the other."""
+        self.hellos -= 1
+        _less(self._hellos_by_source, source)
+
+    def enter(self, user: str) -> tuple[str, str] | None:
+        """Somebody has proved to be this user. `None`: that is counted until `leave`; else why it may not stay."""
+        most = self.limits.connections_per_user
+        if most is not None and self._by_user[user] >= most:
+            return "connections_per_user", f"{most} connections of this user are there already"
+        self._by_user[user] += 1
+        return None
+
+    def leave(self, source: Source, user: str | None) -> None:
+        """Nothing of a connection is left; `user` as it has entered."""
+        _less(self._by_source, source)
+        if user is not None:
+            _less(self._by_user, user)
+
+    def penalise(self, source: Source, now: float) -> None:
+        """Somebody of this source was refused by its own fault.
+
+        From `penalty_from` seconds on, its penalty is in force until it is over; several ones add up.
+        """
+        seconds = self._for(source, self.limits.penalty, PENALTY)
+        if not seconds:
+            return
+        penalty = self._penalties.pop(source, None)
+        if penalty is None or now >= penalty.until:
+            penalty = _Penalty(now)
+        penalty.until = min(penalty.until + seconds, now + self.limits.penalty_most)
+        penalty.in_force |= penalty.until - now >= self.limits.penalty_from
+        while len(self._penalties) >= MOST_PENALTIES:
+            del self._penalties[next(iter(self._penalties))]
+        self._penalties[source] = penalty
+
+
+def _less(counts: Counter[_K], key: _K) -> None:
+    """One less; what is not there any more takes no memory."""
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]

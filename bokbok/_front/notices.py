@@ -1,0 +1,56 @@
+"""What is worth a line in the log, where a stranger could cause any number of lines.
+
+What this module knows: kinds of events, from whom they come, and points in time that it is told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+__all__ = ["Notices", "bounded", "shown"]
+
+INTERVAL = 60.0
+"""Seconds in which something of one kind and source is told once."""
+MOST_TOLD = 256
+"""Lines in this time at the most, whatever happens: a kibibyte each is some 22 MiB a day of an attack."""
+MOST_SHOWN = 80
+"""Characters of a name that a stranger has chosen."""
+MOST_LINE = 1000
+"""Characters of a line of the log."""
+
+
+class Notices:
+    """Counts every event by its kind, and says which of them are to be told."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._told: set[tuple[str, str]] = set()
+        self._untold: Counter[str] = Counter()
+        self._until = float("-inf")
+
+    def note(self, kind: str, source: str, now: float) -> int | None:
+        """Something has happened.
+
+        Returns:
+            `None`: it is not to be told. Else: how many of this kind, from anywhere, were not told since the last one
+            that was.
+        """
+        self.counts[kind] += 1
+        if now >= self._until:
+            self._told.clear()
+            self._until = now + INTERVAL
+        if (kind, source) in self._told or len(self._told) >= MOST_TOLD:
+            self._untold[kind] += 1
+            return None
+        self._told.add((kind, source))
+        return self._untold.pop(kind, 0)
+
+
+def shown(name: str) -> str:
+    """A name that a stranger has chosen, escaped and cut."""
+    return repr(name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…")
+
+
+def bounded(line: str) -> str:
+    """A line of the log, cut where it is too long."""
+    return line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]}… ({len(line)} characters)"
