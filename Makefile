@@ -11,7 +11,7 @@ CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-dev setup-docs clean
+.PHONY: help interop test bench coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -21,6 +21,9 @@ interop: setup-interop ## play every peer against every other, and show the matr
 
 test: setup-test ## pass the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup-bench ## measure the speed beside other libraries, and write docs/speed.md (ARGS=--quick: only that it works)
+	$(BIN)/python bench/speed.py $(ARGS)
 
 coverage: setup-test ## the tests, with the coverage of each file
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
@@ -87,6 +90,9 @@ setup-interop:
 
 setup-test:
 	@tools/setup test $(TEST_PACKAGES)
+
+setup-bench:
+	@tools/setup bench gcc libc6-dev libsodium-dev
 
 setup-dev:
 	@tools/setup dev

@@ -10,32 +10,40 @@ The blocking API of `bokbok.sync` is here under its own names; `bokbok.asyncio` 
 Bytes that the egg's documentation does not state are inferred: docs/protocol.md says which.
 """
 
-from .address import format_address, parse_address
-from .errors import (
-    AddressError,
-    BokbokError,
-    ConnectFailed,
-    ConnectionClosed,
-    ConnectTimeout,
-    IncompleteError,
-    KeyFileError,
-    LocalProtocolError,
-    NetworkError,
-    Overloaded,
-    ProfileError,
-    ProtocolError,
-    ReadError,
-    RemoteError,
-    RemoteProtocolError,
-    RequestTimeout,
-    SexprError,
-    UnreadableAnswer,
-    WriteError,
-)
-from .keys import Key, read_key_file, read_passphrase_file, write_key_file
-from .sexpr import EOF, Char, Dotted, Keyword, Symbol
-from .sync import Connection, Server, open_connection, start_server
-from .wire import INFERRED_1, Guards, Limits, Profile, get_profile, passphrase_to_key
+from __future__ import annotations
+
+import importlib
+
+TYPE_CHECKING = False  # for type checkers it is true; `typing` itself would be a third of what is imported here
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .address import format_address, parse_address
+    from .errors import (
+        AddressError,
+        BokbokError,
+        ConnectFailed,
+        ConnectionClosed,
+        ConnectTimeout,
+        IncompleteError,
+        KeyFileError,
+        LocalProtocolError,
+        NetworkError,
+        Overloaded,
+        ProfileError,
+        ProtocolError,
+        ReadError,
+        RemoteError,
+        RemoteProtocolError,
+        RequestTimeout,
+        SexprError,
+        UnreadableAnswer,
+        WriteError,
+    )
+    from .keys import Key, read_key_file, read_passphrase_file, write_key_file
+    from .sexpr import EOF, Char, Dotted, Keyword, Symbol
+    from .sync import Connection, Server, open_connection, start_server
+    from .wire import INFERRED_1, Guards, Limits, Profile, get_profile, passphrase_to_key
 
 __version__ = "0.1.0"
 
@@ -82,3 +90,28 @@ __all__ = [
     "start_server",
     "write_key_file",
 ]
+
+# Each name is imported when it is first asked for: a program that speaks asyncio does not pay for threads, nor one that
+# makes a key for the protocol.
+_WHERE = {
+    "address": ("format_address", "parse_address"),
+    "keys": ("Key", "read_key_file", "read_passphrase_file", "write_key_file"),
+    "sexpr": ("EOF", "Char", "Dotted", "Keyword", "Symbol"),
+    "sync": ("Connection", "Server", "open_connection", "start_server"),
+    "wire": ("INFERRED_1", "Guards", "Limits", "Profile", "get_profile", "passphrase_to_key"),
+}
+_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE or name == "errors":
+        return importlib.import_module(f".{name}", __name__)
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_MODULES.get(name, 'errors')}", __name__)
+    found = globals()[name] = getattr(module, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +107,18 @@ def test_an_import_that_points_up_is_found(tmp_path: Path, line: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(line)
     assert list(wrong([path], tmp_path, LIBRARY | {"bokbok_calibrate.message"}))
+
+
+def test_importing_the_library_imports_nothing_of_it_before_it_is_asked_for() -> None:
+    code = "import sys, bokbok; sys.exit(any(name.startswith('bokbok.') for name in sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["address", "errors", "keys", "sexpr", "sync", "wire", *bokbok.__all__])
+def test_each_public_name_and_module_is_there_when_it_is_asked_for(name: str) -> None:
+    assert getattr(bokbok, name) is not None
+
+
+def test_a_name_that_is_not_public_is_refused_with_the_name() -> None:
+    with pytest.raises(AttributeError, match="module 'bokbok' has no attribute 'nothing'"):
+        bokbok.nothing  # noqa: B018 - looking is what is tested

@@ -11,7 +11,6 @@ here: whoever has it installed has announced the commands by entry points.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 import warnings
 from collections.abc import Sequence
@@ -41,6 +40,8 @@ class _Elsewhere(click.Command):
         return self._load(parent).make_context(info_name, args, parent, **extra)
 
     def _load(self, context: click.Context | None) -> click.Command:
+        import importlib.metadata  # with a parser of e-mail, which takes longer than a request
+
         problem = "it is not installed"
         for entry_point in importlib.metadata.entry_points(group="bokbok.commands", name=str(self.name)):
             try:

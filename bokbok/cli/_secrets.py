@@ -24,11 +24,6 @@ from ..wire import Profile
 from ._exit import warn
 from ._options import username
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
-
 __all__ = [
     "UserSecret",
     "ask_passphrase",
@@ -234,6 +229,11 @@ def read_logins(path: str, profile: Profile) -> dict[str, tuple[str, Key]]:
 
 
 def _read_table(path: str, what: str, expected: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):  # here: most commands read no users file
+        import tomllib
+    else:
+        import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
     data = read_private_file(path, what)
     try:
         table: dict[str, Any] = tomllib.loads(data.decode("utf-8"))

@@ -15,8 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,6 +31,9 @@ from ._logs import configure_logging
 from ._options import ADDRESS, SECONDS, guard_option, guards, handler_option, profile_option
 from ._secrets import read_user_secret, user_options
 from ._text import pretty as pretty_text
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["call"]
 
@@ -178,6 +180,12 @@ class _Printer:
         write_out(data + b"\n")
 
 
+def _threads(number: int) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # most calls need none
+
+    return ThreadPoolExecutor(number)
+
+
 class _Caller:
     """Sends requests and prints their answers, in order, whatever becomes of each."""
 
@@ -201,7 +209,7 @@ class _Caller:
         self._numbered = numbered
         self._number = 0
         self._status: int = Status.OK
-        self._pool = ThreadPoolExecutor(parallel) if parallel > 1 else None
+        self._pool = _threads(parallel) if parallel > 1 else None
         self._pending: deque[tuple[str | None, Future[Any]]] = deque()
 
     def run(self, sources: list[Any], dialect: Dialect) -> int:

@@ -65,7 +65,14 @@ class TemplateHello(Hello):
         base = boxes.base if boxes is not None else b""
         box = seal(self.content.write({"key": session_key, "nonce": base, "user": user}))
         field = self.key_field.write({"key": box, "nonce": base})
-        return [packet.write({"user": user, "key": field, "nonce": base}) for packet in self.packets]
+        packets = [packet.write({"user": user, "key": field, "nonce": base}) for packet in self.packets]
+        sizes = {"nonce": len(base), "key": len(field)}
+        for template, packet in zip(self.packets, packets, strict=True):
+            if "user" in template.fields() and not template.says("user", user, packet, sizes):
+                raise ValueError(
+                    f"this username cannot be sent in the form {template.words()}: it would read otherwise"
+                )
+        return packets
 
     def server(self, boxes: BoxMaker | None = None) -> ServerHello:
         """See `Hello.server`."""

@@ -123,6 +123,13 @@ class Template:
             return {self._bare: data}
         return self._walk(data, sizes, what)[0]
 
+    def says(self, name: str, value: bytes, data: bytes, sizes: Mapping[str, int]) -> bool:
+        """Whether bytes that were written read as this value of a field: a value that ends at NUL holds none, say."""
+        try:
+            return self.read(data, sizes).get(name) == value
+        except RemoteProtocolError:
+            return False
+
     def spans(self, data: bytes, sizes: Mapping[str, int]) -> list[Span]:
         """What its bytes are, by the names of the fields; `literal` for the others. Raises as `read` does."""
         return self._walk(data, sizes, "the packet")[1]

@@ -23,7 +23,10 @@ BOB, BOBS = "bob", "tr0ub4dor & 3"
 
 
 async def _refused(t: Play, served: Served, user: str | None, passphrase: str | None, why: str) -> None:
-    """A client that connects so, and asks, gets a network error; no handler ever ran for it."""
+    """A client that connects so, and asks, gets a network error; no handler ever ran for it.
+
+    A client may also refuse what the profile cannot say, such as a NUL in a name that ends at one.
+    """
     await t.server.settle()  # the event of an earlier one may be on its way
     before = len(served.connections)
     conn: Conn | None = None
@@ -34,7 +37,7 @@ async def _refused(t: Play, served: Served, user: str | None, passphrase: str | 
             await t.fails(first, NetworkFailed, why=why)
         finally:
             first.cancel()
-    except NetworkFailed:
+    except (NetworkFailed, Invalid):
         pass  # already at the connecting: as good
     await t.server.settle()
     t.check(

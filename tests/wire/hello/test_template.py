@@ -115,6 +115,18 @@ def test_a_username_that_is_too_long_is_refused_whatever_its_form() -> None:
     assert isinstance(event, Closed)
 
 
+@pytest.mark.parametrize(
+    ("template", "user"),
+    [
+        (Template((Field("user", "nul"), BOX)), "al\0ice"),
+        (Template((Field("user", "nul"), BOX)), "alice\0"),
+    ],
+)
+def test_a_username_that_would_read_as_another_is_refused(template: Template, user: str) -> None:
+    with pytest.raises(ValueError, match="this username cannot be sent in the form <user: nul>"):
+        Connection("client", user=user, key=KEY, profile=profile(template))
+
+
 def test_a_username_whose_form_may_be_longer_than_its_bytes_is_measured_in_bytes() -> None:
     escaped = profile(Template((Field("user", "string-hex"), BOX)), max_username=4)
     server = Connection("server", secure=True, profile=escaped)

@@ -1,4 +1,7 @@
-"""Bare encrypted streams, which bench/rpc.py holds the library against: one box a packet, no codec, no matching.
+"""Bare encrypted streams as contestants: one box a packet, no codec, no matching of answers.
+
+    python bare.py serve plain|tight CELL FOLDER
+    python bare.py ask plain|tight CELL ADDRESS
 
 A packet is `length: u32 big-endian || nonce(24) || box`, an answer the same bytes in a box of their own. Two of each
 kind, since "bare" can mean two things:
@@ -15,15 +18,20 @@ Without `key` the same streams go unencrypted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import json
 import os
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import steered
+from cell import Cell, read
 from nacl.bindings import crypto_secretbox_easy, crypto_secretbox_open_easy
 
 _u32 = struct.Struct(">I")
@@ -266,3 +274,40 @@ class _Asking(asyncio.Protocol):
             self._sent += len(packets)
         elif self._done == self._sent:
             self._over.set_result(None)
+
+
+# The two processes.
+
+
+def _key(cell: Cell) -> bytes | None:
+    return bytes(range(32)) if cell.secure else None
+
+
+def serve(kind: str, cell: Cell, folder: str) -> None:
+    if cell.transport == "tcp":
+        listening = socket.create_server(("127.0.0.1", 0))
+    else:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(f"{folder}/{kind}")
+        listening.listen()
+    steered.serving(json.dumps([listening.family, listening.getsockname()]))
+    if cell.front == "sync":
+        serve_blocking(listening, _key(cell), kind == "tight")
+    else:
+        asyncio.run(serve_asyncio(listening, _key(cell), kind == "tight"))
+
+
+def ask(kind: str, cell: Cell, server: str) -> None:
+    family, target = json.loads(server)
+    place = (family, tuple(target) if isinstance(target, list) else target)
+    if cell.front == "sync":
+        steered.ask(BlockingClient(place, _key(cell), kind == "tight", cell.body, cell.in_flight).run)
+        return
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        client = AsyncioClient(_key(cell), kind == "tight", cell.body, cell.in_flight)
+        loop.run_until_complete(client.connect(place))
+        steered.ask(lambda seconds: loop.run_until_complete(client.run(seconds)))
+
+
+if __name__ == "__main__":
+    {"serve": serve, "ask": ask}[sys.argv[1]](sys.argv[2], read(sys.argv[3]), sys.argv[4])

@@ -1,0 +1,331 @@
+"""`make bench`: the library beside what a user would take instead, and beside the limit.
+
+    python bench/speed.py                   everything: about ten minutes; writes docs/speed.md and its charts
+    python bench/speed.py --quick           that it works: two short slices, nothing is written but to --out
+    python bench/speed.py --only codec      one of: requests, codec, start
+
+Every competitor is started here: a C program with libsodium, compiled on the spot (programs/limit.c), pyzmq with CURVE
+and msgpack, Pyro5; sexpdata and `json` for the codec. What is missing is named and left out. The library runs twice
+where its accelerator is installed: with it, and without it (BOKBOK_NATIVE=0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+
+from cell import Cell
+from contest import (
+    PROGRAMS,
+    Contestant,
+    Results,
+    Spread,
+    cores_awake,
+    program,
+    ratio,
+    spread,
+    take_turns,
+)
+
+ROOT = Path(__file__).parent.parent
+LIMIT, CURVE, PYRO = "C, libsodium", "pyzmq, CURVE", "Pyro5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to measure."""
+
+    rounds: int
+    seconds: float
+    codec_sizes: tuple[int, ...]
+    starts: int
+
+
+FULL = Plan(11, 0.2, (60, 1_000, 30_000, 1_000_000), 15)
+QUICK = Plan(1, 0.02, (60, 1_000), 1)
+
+
+def variants() -> dict[str, dict[str, str]]:
+    """The library with and without its accelerator: what the table calls it, and the environment that makes it so."""
+    found = {"pure": {"BOKBOK_NATIVE": "0"}}
+    if importlib.util.find_spec("bokbok_native") is not None:
+        found["native"] = {"BOKBOK_NATIVE": "1"}
+    return found
+
+
+@contextlib.contextmanager
+def limit() -> Iterator[Path | None]:
+    """The C program, compiled; `None` where that cannot be done."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "limit")
+        compiler = shutil.which("gcc") or shutil.which("cc")
+        if compiler is None:
+            say("without the limit: there is no C compiler")
+            yield None
+            return
+        done = subprocess.run(
+            [compiler, "-O2", "-o", str(target), str(PROGRAMS / "limit.c"), "-lsodium", "-lpthread"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            say(f"without the limit, which does not compile (is libsodium-dev installed?):\n{done.stderr}")
+        yield None if done.returncode else target
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# Requests.
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One table of the page: who takes part, and against whom ratios are made."""
+
+    title: str
+    message: str
+    opponent: str
+    others: tuple[str, ...]
+    fronts: tuple[tuple[str, str, int], ...]
+    """The library's: front end, event loop, requests in flight."""
+    in_flight: int = 1
+
+
+ASYNCIO, UVLOOP, SYNC = ("asyncio", "asyncio"), ("asyncio", "uvloop"), ("sync", "asyncio")
+ROWS = (
+    Row("60 bytes, one at a time", "60", LIMIT, (LIMIT, CURVE, PYRO), ((*ASYNCIO, 1), (*UVLOOP, 1), (*SYNC, 1))),
+    Row("60 bytes, 64 in flight", "60", CURVE, (LIMIT, CURVE), ((*ASYNCIO, 64), (*UVLOOP, 64)), 64),
+    Row("60 bytes, 8 threads", "60", PYRO, (PYRO,), ((*SYNC, 8),), 8),
+    Row("1 MiB, one at a time", "1M", LIMIT, (LIMIT, CURVE, PYRO), ((*ASYNCIO, 1), (*UVLOOP, 1), (*SYNC, 1))),
+)
+
+
+def contestants(row: Row, limit_program: Path | None) -> list[Contestant]:
+    """Whoever of the row's can take part here."""
+    cell = Cell("", row.message, row.in_flight)
+    found = []
+    for name in row.others:
+        if name == LIMIT and limit_program is not None:
+            body = len(cell.body)
+            ask = [str(limit_program), "ask", str(body), str(row.in_flight)]
+            found.append(Contestant(name, ask, [str(limit_program), "serve", str(body)]))
+        elif name == CURVE and all(map(importlib.util.find_spec, ("zmq", "msgpack"))):
+            found.append(Contestant(name, program("curve", "ask", cell), program("curve", "serve")))
+        elif name == PYRO and importlib.util.find_spec("Pyro5"):
+            found.append(Contestant(name, program("pyro", "ask", cell), program("pyro", "serve")))
+    for front, loop, in_flight in row.fronts:
+        if loop == "uvloop" and not importlib.util.find_spec("uvloop"):
+            continue
+        ours = dataclasses.replace(cell, front=front, loop=loop, in_flight=in_flight)
+        for variant, environment in variants().items():
+            name = f"bokbok.{front}{' on uvloop' if loop == 'uvloop' else ''}, {variant}"
+            serve = program("ours", "serve", ours, "{folder}")
+            found.append(Contestant(name, program("ours", "ask", ours), serve, environment=environment))
+    return found
+
+
+def summary(results: dict[str, Results], opponents: Sequence[str]) -> list[dict[str, Any]]:
+    """One entry for each contestant, as the page and the chart take them."""
+    entries = []
+    for name, mine in results.items():
+        entry: dict[str, Any] = {"name": name, "rate": spread(mine.rates), "processor": spread(mine.processor)}
+        for opponent in opponents:
+            if opponent in results and opponent != name:
+                theirs = results[opponent]
+                entry.setdefault("against", {})[opponent] = {
+                    "rate": ratio(mine.rates, theirs.rates),
+                    "processor": ratio(mine.processor, theirs.processor),
+                }
+        entries.append(entry)
+    return entries
+
+
+def requests(plan: Plan) -> list[dict[str, Any]]:
+    found = []
+    with limit() as limit_program:
+        for row in ROWS:
+            taking_part = contestants(row, limit_program)
+            missing = set(row.others) - {each.name for each in taking_part}
+            for name in sorted(missing - {LIMIT}):
+                say(f"without {name}, which is not installed: make setup-bench")
+            table: dict[str, Any] = {"title": row.title, "opponent": row.opponent}
+            for cores, keeping in (("awake", cores_awake), ("as they are", contextlib.nullcontext)):
+                say(f"{row.title}, cores {cores}: {', '.join(each.name for each in taking_part)}")
+                with keeping():
+                    table[cores] = summary(take_turns(taking_part, plan.rounds, plan.seconds), [row.opponent])
+            found.append(table)
+    return found
+
+
+# The codec.
+
+
+def codec(plan: Plan) -> list[dict[str, Any]]:
+    found = []
+    for bytes_ in plan.codec_sizes:
+        for direction in ("read", "write"):
+            taking_part = [
+                Contestant(f"bokbok.sexpr, {variant}", program("codec", "ours", direction, bytes_), environment=changed)
+                for variant, changed in variants().items()
+            ]
+            for name in ("sexpdata", "json"):
+                taking_part.append(Contestant(name, program("codec", name, direction, bytes_)))
+            say(f"codec: {direction} {bytes_:,} bytes")
+            results = take_turns(taking_part, plan.rounds, min(plan.seconds, 0.1))
+            entries = summary(results, ["sexpdata", "json"])
+            found.append({"title": f"{direction} {bytes_:,} bytes", "entries": entries})
+    return found
+
+
+# Whole processes.
+
+
+def start(plan: Plan) -> list[dict[str, Any]]:
+    """What it costs to start: seconds and processor seconds of whole processes, taking turns."""
+    found = []
+    for variant, changed in variants().items():
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            # As where it is installed: modules are compiled already. The first turn, which does not count, does that.
+            environment = {**os.environ, **changed, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
+            commands = {
+                "python -c pass": [sys.executable, "-c", "pass"],
+                "import bokbok": [sys.executable, "-c", "import bokbok"],
+            }
+            for name, secure in (("insecure", False), ("secure", True)):
+                login = ["--user", "bench", "--key-file", _key_file(folder)] if secure else []
+                command = [str(Path(sys.executable).with_name("bokbok")), "call", *login]
+                commands[f"bokbok call, {name}"] = [*command, stack.enter_context(_server(secure)), "60"]
+            results = {name: Results() for name in commands}
+            say(f"start, {variant}: {', '.join(commands)}")
+            for turn in range(plan.starts + 1):
+                for name, command in commands.items():
+                    elapsed, processor = _run(command, environment)
+                    if turn:  # the first ones fill the caches
+                        results[name].rates.append(elapsed)
+                        results[name].processor.append(processor)
+            entries = summary(results, ["python -c pass"])
+            found.append({"title": f"start, {variant}", "entries": entries})
+    return found
+
+
+def _key_file(folder: str) -> str:
+    import bokbok
+
+    path = Path(folder, "key")
+    if not path.exists():
+        bokbok.write_key_file(path, bokbok.passphrase_to_key("bench"))
+    return str(path)
+
+
+@contextlib.contextmanager
+def _server(secure: bool) -> Iterator[str]:
+    import bokbok
+
+    key = bokbok.passphrase_to_key("bench")
+    with bokbok.start_server(
+        "127.0.0.1:0", lambda _, message: message, user_to_key=(lambda _: key) if secure else None
+    ) as server:
+        yield bokbok.format_address(server.address)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    elapsed = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command!r} ended with status {process.returncode}")
+    return elapsed, usage.ru_utime + usage.ru_stime
+
+
+# What is told beside the figures.
+
+
+def about() -> dict[str, Any]:
+    """The machine, the versions, the date, and how busy the machine was."""
+    packages = {}
+    for name in ("bokbok", "bokbok-native", "PyNaCl", "uvloop", "pyzmq", "msgpack", "Pyro5", "sexpdata"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            packages[name] = importlib.metadata.version(name)
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%-d %B %Y, %H:%M UTC"),
+        "machine": f"{len(os.sched_getaffinity(0))} cores of {_processor()}, Linux {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": packages,
+        "load": [round(os.getloadavg()[0], 1)],
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+PARTS = {"requests": requests, "codec": codec, "start": start}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="that it works; figures mean nothing")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure this part only, and keep the others'")
+    parser.add_argument("--rounds", type=int, help=f"slices of each contestant (default: {FULL.rounds})")
+    parser.add_argument("--seconds", type=float, help=f"of each slice (default: {FULL.seconds})")
+    parser.add_argument(
+        "--out", type=Path, help="a folder for the page and its charts (default: docs; with --quick: none)"
+    )
+    parser.add_argument("--draw", action="store_true", help="measure nothing: draw the page of the last figures anew")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    plan = dataclasses.replace(plan, rounds=options.rounds or plan.rounds, seconds=options.seconds or plan.seconds)
+    out = options.out or (None if options.quick else ROOT / "docs")
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = out or Path(folder)
+        figures = out / "speed.json"
+        document = json.loads(figures.read_text()) if figures.exists() and (options.only or options.draw) else {}
+        out.mkdir(parents=True, exist_ok=True)
+        for part, measure in PARTS.items():
+            if not options.draw and (options.only is None or part in options.only):
+                told = about()
+                tables = measure(plan)
+                told["load"].append(round(os.getloadavg()[0], 1))
+                told["rounds"] = plan.starts if part == "start" else plan.rounds
+                document[part] = {"about": told, "tables": tables}
+                # After each part: what has been measured outlives what comes after it.
+                figures.write_text(json.dumps(document, default=_as_json, indent=1, ensure_ascii=False) + "\n")
+        import page
+
+        print(page.write(json.loads(figures.read_text()), out))
+
+
+def _as_json(value: Any) -> Any:
+    assert isinstance(value, Spread)
+    return [float(f"{number:.5g}") for number in (value.median, value.low, value.high)]
+
+
+if __name__ == "__main__":
+    main()
