@@ -313,7 +313,7 @@ def _parse(text: str, where: str) -> Any:
 def _from_journal(path: Path, text: str) -> dict[str, Any]:
     """The document of a journal: what was played until the run was killed. Its last line may be cut off."""
     lines = text.split("\n")
-    header, *cells = (_parse(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1))
+    header, *cells = (_parse(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1] or lines, 1))
     if not isinstance(header, dict) or not all(isinstance(cell, dict) for cell in cells):
         raise DocumentError(f"{path} is not a journal: expected an object in each line")
     last = {tuple(str(cell.get(part)) for part in (*_KEY, "round")): cell for cell in cells}

@@ -1,0 +1,216 @@
+"""What whatever a peer sends costs: processor time and memory, held against the bounds that the project sets itself.
+
+    python bench/hostile.py                        every syntax, 1 MiB each, and the streams of a hostile peer
+    python bench/hostile.py --size 16M --only "'(a . "
+    python bench/hostile.py --all                  every line of the table, not the worst twenty alone
+
+The bounds: 64 MiB and 4 times its bytes of memory for a message; 1.5 us a byte, 50 us a message and 500 us a connection
+of processor time. A line is a stream of bytes, given to a server's `bokbok.wire.Connection` in pieces of 256 KiB, as
+the front ends do, each in a process of its own: memory is what its resident set grew by at the most. Time is the least
+of three rounds, since a busy machine adds to it and takes nothing away. The status is 1 if a bound does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bokbok.wire import Connection, HelloMemory, HelloReceived, RequestReceived, passphrase_to_key
+from tests.support.peers import framed, hello
+from tests.support.syntaxes import CLOSED, all_syntaxes
+
+PIECE = 256 * 1024
+KEY = passphrase_to_key("mypassphrase")
+MEMORY, MEMORY_PER_BYTE = 64 << 20, 4
+PER_BYTE, PER_MESSAGE, PER_CONNECTION = 1.5e-6, 50e-6, 500e-6
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One line: connections, each with the same stream of so many messages."""
+
+    name: str
+    make: Callable[[int], tuple[bytes, int]]
+    secure: bool = False
+    connections: int = 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    bytes: int
+    messages: int
+    connections: int
+    seconds: float
+    memory: int
+
+    @property
+    def of_time(self) -> float:
+        bound = PER_BYTE * self.bytes + PER_MESSAGE * self.messages + PER_CONNECTION * self.connections
+        return self.seconds / bound
+
+    @property
+    def of_memory(self) -> float:
+        return self.memory / (MEMORY + MEMORY_PER_BYTE * self.bytes)
+
+    @property
+    def holds(self) -> bool:
+        return self.of_time <= 1 and self.of_memory <= 1
+
+
+def _message(text: Callable[[int], bytes], whole: bool) -> Callable[[int], tuple[bytes, int]]:
+    def make(size: int) -> tuple[bytes, int]:
+        body = b"(request 0 " + text(size)
+        return framed(body + b")" if whole else body[: -max(1, len(body) // 10)]), 1
+
+    return make
+
+
+def _many(*bodies: bytes) -> Callable[[int], tuple[bytes, int]]:
+    """Messages without end; `%d` in one stands for its number."""
+
+    def make(size: int) -> tuple[bytes, int]:
+        packets: list[bytes] = []
+        total = 0
+        while total < size:
+            body = bodies[len(packets) % len(bodies)]
+            packets.append(framed(body % len(packets) if b"%d" in body else body))
+            total += len(packets[-1])
+        return b"".join(packets), len(packets)
+
+    return make
+
+
+def _once(data: bytes) -> Callable[[int], tuple[bytes, int]]:
+    return lambda size: (data, 0)
+
+
+def attacks() -> Iterator[Attack]:
+    """Every syntax, whole and cut; then streams of messages, and connections."""
+    for name, text in all_syntaxes():
+        for how, whole in CLOSED.items():
+            yield Attack(f"{name}, {how}", _message(text, whole))
+    yield Attack("requests of a few bytes", _many(b"(request %d 1)"))
+    yield Attack("requests that do not read", _many(b"(request %d #<x>)"))
+    yield Attack("requests that do not end", _many(b"(request %d (a)"))
+    yield Attack("requests of many symbols", _many(b"(request %d (a b c d e f g h i j k l m n o p q r s t u v w x))"))
+    yield Attack("requests of lists in lists", _many(b"(request %d ((((((((((((((((a)))))))))))))))))"))
+    yield Attack("requests with white space in front", _many(b"   \n\t (request %d 1)"))
+    yield Attack("requests with comments", _many(b"#|c|#(request #;x %d 1);c"))
+    yield Attack("a packet of 16 MiB without its end", _once(framed(bytes(1 << 24))[: 1 << 24]))
+    yield Attack("nothing", _once(b""), connections=1000)
+    yield Attack("a length over the limit", _once(b"\xff\xff\xff\xff"), connections=1000)
+    yield Attack("a hello of an unknown user", _once(hello("nobody", KEY, bytes(32))), secure=True, connections=1000)
+    yield Attack(
+        "a hello with a wrong key",
+        _once(hello("myuser", passphrase_to_key("x"), bytes(32))),
+        secure=True,
+        connections=1000,
+    )
+    yield Attack("a hello again and again", _once(hello("myuser", KEY, bytes(32))), secure=True, connections=1000)
+    yield Attack("half a hello", _once(framed(b"myuser")), secure=True, connections=1000)
+
+
+def _receive(connection: Connection, piece: bytes) -> None:
+    """One piece, to its end, as a front end does whose handlers answer at once."""
+    events = connection.receive(piece)
+    while True:
+        for event in events:
+            if isinstance(event, HelloReceived):
+                connection.authenticate(KEY if event.user == "myuser" else None)
+            elif isinstance(event, RequestReceived):
+                connection.respond(event.id, 0)
+        connection.data_to_send()
+        if not getattr(connection, "more", False):
+            return
+        events = connection.receive(b"")
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise LookupError(name)
+
+
+def _measure(attack: Attack, size: int, pipe: Any) -> None:
+    data, messages = attack.make(size)
+    pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
+    del data
+    hellos = HelloMemory()
+    warm = Connection("server")
+    _receive(warm, framed(b'(request 0 (a "b" 1.5 #u8(1)))'))
+    Path("/proc/self/clear_refs").write_text("5")  # the most that was resident begins anew
+    before = _status("VmRSS")
+    began = time.process_time()
+    for _ in range(attack.connections):
+        connection = Connection("server", secure=attack.secure, hellos=hellos)
+        for piece in pieces:
+            _receive(connection, piece)
+        connection.receive_eof()
+    seconds = time.process_time() - began
+    memory = max(0, _status("VmHWM") - before)
+    total = sum(map(len, pieces)) * attack.connections
+    pipe.send(Cost(total, messages * attack.connections, attack.connections, seconds, memory))
+
+
+def measure(attack: Attack, size: int, rounds: int) -> Cost:
+    """What it costs: the least time, the most memory."""
+    context = multiprocessing.get_context("fork")
+    costs = []
+    for _ in range(rounds):
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_measure, args=(attack, size, theirs))
+        process.start()
+        theirs.close()
+        costs.append(ours.recv())
+        process.join()
+        ours.close()
+        if costs[-1].of_time < 0.5:
+            break  # another round could only lessen it
+    first = costs[0]
+    seconds, memory = min(cost.seconds for cost in costs), max(cost.memory for cost in costs)
+    return Cost(first.bytes, first.messages, first.connections, seconds, memory)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--size", default="1M", help="bytes of a stream, such as 64K or 16M (at most 16M)")
+    parser.add_argument("--only", default="", help="lines whose name holds this")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--all", action="store_true", help="show every line")
+    arguments = parser.parse_args()
+    unit = {"K": 1 << 10, "M": 1 << 20}.get(arguments.size[-1], 1)
+    size = min(int(arguments.size.rstrip("KM")) * unit, (1 << 24) - 4096)
+    lines = []
+    for attack in attacks():
+        if arguments.only in attack.name:
+            lines.append((attack.name, measure(attack, size, arguments.rounds)))
+            if sys.stderr.isatty():
+                print(f"\r{len(lines)} {attack.name[:60]:60}", end="", file=sys.stderr)
+    lines.sort(key=lambda line: -max(line[1].of_time, line[1].of_memory))
+    broken = [line for line in lines if not line[1].holds]
+    shown = lines if arguments.all else lines[: max(20, len(broken))]
+    load = os.getloadavg()[0]
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {load:.1f}, {size:,} bytes a stream")
+    print(f"{len(lines)} lines, {len(broken)} over a bound; of the bound: 100 % is all of it\n")
+    print("| what is sent | bytes | messages | connections | time | of the bound | memory | of the bound |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, cost in shown:
+        print(
+            f"| {name[:70]} | {cost.bytes:,} | {cost.messages:,} | {cost.connections:,} | {cost.seconds * 1e3:,.1f} ms "
+            f"| {cost.of_time:.0%} | {cost.memory >> 20} MiB | {cost.of_memory:.0%} |"
+        )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
