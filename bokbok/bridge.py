@@ -30,7 +30,7 @@ from ._front.settings import Settings
 from ._front.shared import Visit
 from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, Listener, listen, seconds
 from .address import Address, AddressLike, format_address, parse_address
-from .asyncio.connection import Connection, KeyLookup, reach
+from .asyncio.connection import OTHER_LEG, Connection, KeyLookup, reach
 from .asyncio.server import Server, Starting
 from .errors import BokbokError, ConnectionClosed, WriteError
 from .keys import Key
@@ -94,8 +94,7 @@ class _Leg(Connection):
 
     def _wait_for_other(self) -> None:
         if self._early is not None and not self._life.ended:
-            assert self._transport is not None
-            self._transport.pause_reading()
+            self._stop_reading(OTHER_LEG)
 
     async def _reach_target(self) -> None:
         bridge = self._bridge
@@ -129,7 +128,7 @@ class _Leg(Connection):
         _log.debug("%r: joined to %r", self, target)
         self._take_in(early)
         if not target._full:
-            self._read_on()
+            self._read_on(OTHER_LEG)
 
     # What comes.
 
@@ -201,17 +200,13 @@ class _Leg(Connection):
     def _pause_writing(self) -> None:
         super()._pause_writing()
         other = self._other
-        if other is not None and other._transport is not None and not other._life.ended:
-            other._transport.pause_reading()
+        if other is not None and not other._life.ended:
+            other._stop_reading(OTHER_LEG)
 
     def _resume_writing(self) -> None:
         super()._resume_writing()
-        if self._other is not None and not self._full:
-            self._other._read_on()
-
-    def _read_on(self) -> None:
-        if self._transport is not None and self._early is None and not self._life.ended:
-            self._transport.resume_reading()
+        if self._other is not None and not self._full and self._early is None:
+            self._other._read_on(OTHER_LEG)
 
     # The end.
 

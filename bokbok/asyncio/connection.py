@@ -14,6 +14,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,7 @@ from .._front.admission import error_text
 from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
 from .._front.shared import Visit
+from .._front.turns import FIRST, QUANTUM
 from .._sockets import (
     BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
@@ -42,6 +44,7 @@ from ..errors import (
     ConnectionClosed,
 )
 from ..keys import Key
+from .turns import line_up
 
 if TYPE_CHECKING:
     from .server import Server
@@ -60,6 +63,9 @@ KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
 
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's own streams do."""
+_LOOK_UP, _TURNS, OTHER_LEG = 1, 2, 4
+"""Why nothing is read from the transport: the user is being looked up; what was read waits for its turn; the other leg
+of a bridge does not take it. Bits: each reason comes and goes by itself."""
 _OF_THE_LOOP = (asyncio.CancelledError, SystemExit, KeyboardInterrupt)
 """What a task passes on to the event loop, beside its answer."""
 _FLUSH_AT = 8
@@ -144,6 +150,11 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._written = 0  # bytes given to the transport, ever
         self._taken = 0  # bytes that the peer had taken of them when this was last looked at
         self._lingering = False  # what still comes is read and dropped
+        self._not_reading = 0  # why: bits
+        self._in_line = False  # for a turn to read what has come
+        self._starting = False  # handlers that could start wait for the next turn of the event loop
+        self._loss: tuple[Exception | None] | None = None  # how the transport was lost, while the rest is being read
+        self._rest: socket.socket | None = None  # where the rest is read from
         self._tasks: dict[asyncio.Task[None], int | None] = {}  # with the request that nobody has begun to handle
         self._transport_closed = self._loop.create_future()
         track(self)
@@ -307,10 +318,49 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _received(self, data: bytes) -> None:
         if self._life.ended:
             return  # while it lingers
-        events = self._wire.receive(data)
+        self._take_slice(self._wire.receive(data, seconds=FIRST))
+
+    def _take_slice(self, events: list[wire.Event]) -> None:
+        """Act on what was read; what was not takes turns with other connections, and nothing more is read meanwhile."""
         if not self._life.was_open:
             self._maybe_opened(events)
         self._take_in(events)
+        if self._wire.more:
+            self._line_up()
+
+    def _line_up(self) -> None:
+        if not self._in_line:
+            self._in_line = True
+            self._stop_reading(_TURNS)
+            line_up(self._take_turn)
+
+    def _take_turn(self) -> bool:
+        """Read on for a moment. True if that is not all."""
+        try:
+            if not self._life.ended:
+                if self._wire.more:
+                    self._take_slice(self._wire.receive(seconds=QUANTUM))
+                elif self._rest is not None:
+                    self._read_rest(self._rest)
+                if (self._wire.more or self._rest is not None) and not self._life.ended:
+                    return True
+        except Exception as error:
+            self._internal_error(error)
+        self._in_line = False
+        self._read_on(_TURNS)
+        if self._loss is not None:
+            self._lost_for_good(self._loss[0])
+        return False
+
+    def _stop_reading(self, why: int) -> None:
+        self._not_reading |= why
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _read_on(self, why: int) -> None:
+        self._not_reading &= ~why
+        if self._transport is not None and not self._not_reading and not self._life.ended:
+            self._transport.resume_reading()
 
     def _maybe_opened(self, events: list[wire.Event]) -> None:
         """Whether a hello that needs no key (some profiles have an insecure client announce itself) is over."""
@@ -329,11 +379,12 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _take_in(self, events: list[wire.Event]) -> None:
         """Act on what has come, then send what there is to say to it, at once."""
+        came = False  # a request that is to be handled
         for event in events:
             kind = type(event)
             if kind is wire.RequestReceived:
                 event = cast(wire.RequestReceived, event)
-                self._take_request(event.id, event.message)
+                came |= self._take_request(event.id, event.message)
             elif kind is wire.ResponseReceived:
                 event = cast(wire.ResponseReceived, event)
                 waiter = self._waiters.pop(event.id, None)
@@ -349,20 +400,25 @@ class Connection(Public["asyncio.Future[Any]"]):
                 self._check_unsent()
             elif kind is wire.HelloReceived:
                 event = cast(wire.HelloReceived, event)
-                assert self._transport is not None
                 if self._life.visit is not None:
                     self._life.visit.claimed = event.user
                 self._stop_timer()
-                self._transport.pause_reading()  # until the key is there
+                self._stop_reading(_LOOK_UP)  # until the key is there
                 self._start(self._authenticate(event.user))
             elif kind is wire.PeerFinished:
                 event = cast(wire.PeerFinished, event)
+                if came:
+                    self._start_handlers()
                 # "The receiver's own waiting requests fail and its close handler starts, both at once."
                 self._announce_end(event.error)
                 self._close_if_idle()
             elif kind is wire.Closed:
                 event = cast(wire.Closed, event)
+                if came:
+                    self._start_handlers()
                 self._refuse(event.error)
+        if came:
+            self._start_handlers()
 
     def _fail_waiter(self, id: int, error: Exception) -> None:
         waiter = self._waiters.pop(id, None)
@@ -378,15 +434,14 @@ class Connection(Public["asyncio.Future[Any]"]):
             _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
 
     def _authenticated(self, key: Key | None) -> None:
-        assert self._transport is not None
-        events = self._wire.authenticate(key)
-        self._transport.resume_reading()
+        events = self._wire.authenticate(key, seconds=FIRST)
+        self._read_on(_LOOK_UP)
         if isinstance(events[0], wire.Opened):
             self._opened()
             if self._life.ended:
                 return
             events = events[1:]
-        self._take_in(events)
+        self._take_slice(events)
 
     async def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
         """A user's key; `None` with the reason if the look-up has failed."""
@@ -400,12 +455,13 @@ class Connection(Public["asyncio.Future[Any]"]):
         except BaseException as error:
             return None, error
 
-    def _take_request(self, id: int, message: Any) -> None:
+    def _take_request(self, id: int, message: Any) -> bool:
+        """Whether there is a request more to be handled; it was refused otherwise."""
         if self._life.take_request(id, message):
-            self._start_handlers()
-        else:
-            self._flush_soon()
-            self._check_unsent()
+            return True
+        self._flush_soon()
+        self._check_unsent()
+        return False
 
     def _check_unsent(self) -> None:
         """Answers that no handler made pile up when the peer does not read: reading goes on, so that has a bound."""
@@ -484,8 +540,24 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._loop.call_soon(self._start_handlers)
 
     def _start_handlers(self) -> None:
+        """Start the handlers that may start now, as many as fit a moment: a plain one holds up everybody else."""
+        until = 0.0
         while (job := self._admission.start()) is not None:
             self._run_handler(*job)
+            if not self._admission.ready:
+                continue
+            now = time.perf_counter()
+            if not until:
+                until = now + QUANTUM
+            elif now >= until:
+                if not self._starting:
+                    self._starting = True
+                    self._loop.call_soon(self._start_more)
+                return
+
+    def _start_more(self) -> None:
+        self._starting = False
+        self._start_handlers()
 
     def _run_handler(self, id: int, message: Any) -> None:
         assert self._on_request is not None
@@ -584,6 +656,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             return
         self._hand_over()
         self._announce_end(self._life.end(error) or error)
+        self._wire.read()  # lets go of what was read in part
         self._stop_timer()
         transport = self._transport
         if transport is None:
@@ -624,21 +697,42 @@ class Connection(Public["asyncio.Future[Any]"]):
         """See `_fork`. The transport is left alone: what it would tell the selector, the parent's would hear."""
         self._life.forked()
 
-    def _read_rest(self) -> None:
+    def _read_rest(self, sock: socket.socket) -> None:
         """Sending has failed, and the transport reads no more; but the other end may have answered before it went."""
-        assert self._transport is not None
-        with contextlib.suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
-            sock.setblocking(False)
-            while self._wire.state == "open" and (data := sock.recv(_READ)):
-                self._take_in(self._wire.receive(data))
+        data = b""
+        if self._wire.state == "open":
+            with contextlib.suppress(OSError):
+                data = sock.recv(_READ)
+        if data:
+            self._take_slice(self._wire.receive(data, seconds=QUANTUM))
+        else:
+            self._forget_rest()
+
+    def _forget_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.close()
+            self._rest = None
 
     def _lost(self, error: Exception | None) -> None:
-        """The transport is closed."""
+        """The transport is closed; what has come before it was is read first."""
         self._not_full()
         self._stop_timer()
-        if not self._life.ended:
+        if not self._life.ended and self._wire.state == "open":
             if isinstance(error, ConnectionError):
-                self._read_rest()
+                assert self._transport is not None
+                with contextlib.suppress(OSError):
+                    self._rest = self._transport.get_extra_info("socket").dup()
+                    self._rest.setblocking(False)
+            if self._in_line or self._rest is not None:
+                self._loss = (error,)
+                self._line_up()
+                return
+        self._lost_for_good(error)
+
+    def _lost_for_good(self, error: Exception | None) -> None:
+        self._loss = None
+        self._forget_rest()
+        if not self._life.ended:
             self._end(self._wire.lost("connection lost" if error is None else why_broken(error)))
         if not self._transport_closed.done():
             self._transport_closed.set_result(None)

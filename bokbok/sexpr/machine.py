@@ -282,7 +282,7 @@ class Machine(Lexer):
         value: Any
         while True:
             if position >= stop < size:
-                if position >= last:
+                if position >= last < size:
                     self.position, self.left = position, edge - position
                     return PAUSED
                 edge = position + self._window()

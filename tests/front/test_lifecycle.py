@@ -594,7 +594,7 @@ def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
 ) -> None:
     connection, peer = met()
 
-    def faulty(*data: bytes) -> Any:
+    def faulty(*data: bytes, **how: Any) -> Any:
         raise ZeroDivisionError("on purpose")
 
     setattr(connection._wire, where, faulty)

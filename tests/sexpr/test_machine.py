@@ -21,7 +21,7 @@ from bokbok.sexpr import (
     parse,
 )
 from bokbok.sexpr.frames import BRACKETS, LIST
-from bokbok.sexpr.machine import NEED_MORE, Machine
+from bokbok.sexpr.machine import NEED_MORE, PAUSED, Machine
 from tests.support.tagged import same
 
 both = pytest.mark.parametrize("dialect", [CHICKEN_4, CHICKEN_5], ids=str)
@@ -328,3 +328,13 @@ def test_a_list_behind_a_dot_goes_on_in_the_list_before_it_so_that_nothing_is_co
     assert machine.items is machine.stack[1][0]
     lists = {id(items) for items, kind, _ in machine.stack if kind in (LIST, BRACKETS)}
     assert len(lists) == 1
+
+
+def test_a_token_that_reaches_over_the_pause_and_the_next_look_at_the_memory_does_not_keep_it_from_going_on() -> None:
+    machine = Machine(CHICKEN_4, 100, 2_000_000)
+    text = b"(a ;" + b"c" * 20_000 + b"\n)"
+    position, pauses = 0, 0
+    while (value := machine.run(text, position, True, position + 10)) is PAUSED and pauses < 10:
+        position = machine.position
+        pauses += 1
+    assert value == [A]

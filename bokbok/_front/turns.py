@@ -1,0 +1,65 @@
+"""Whose turn it is, where several connections have more to do at once than fits a moment: deficit round robin.
+
+What this module knows: the line, and the time that each has used. What is done in a turn is told by whoever lines up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["FIRST", "QUANTUM", "Turns"]
+
+QUANTUM = 0.001
+"""Seconds of a turn: short beside what a network takes, and long beside what it costs to change."""
+FIRST = 0.0005
+"""Seconds of the turn that bytes which have just come get at once, before they line up: time for a hundred small
+messages, and half a turn, since as many connections may get it in a row as have sent something at the same moment."""
+
+Step = Callable[[], bool]
+"""Does what fits a turn. True: there is more to do."""
+
+
+class _Place:
+    __slots__ = ("credit", "step")
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.credit = 0.0
+
+
+class Turns:
+    """The line (Shreedhar and Varghese, 1995). Whoever has used more than a turn, since a piece of work could not be
+    stopped earlier, lets the others go first until that is made up for.
+
+    Args:
+        clock: seconds, from any moment on.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._line: deque[_Place] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._line)
+
+    def join(self, step: Step) -> None:
+        """Line up. `step` is called again and again until it returns false, or raises."""
+        self._line.append(_Place(step))
+
+    def take(self) -> None:
+        """Somebody's turn, if there is anybody."""
+        line = self._line
+        if not line:
+            return
+        while True:
+            place = line[0]
+            place.credit = min(place.credit + QUANTUM, QUANTUM)
+            if place.credit > 0:
+                break
+            line.rotate(-1)
+        line.popleft()
+        began = self._clock()
+        if place.step():
+            place.credit -= self._clock() - began
+            line.append(place)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bokbok._front.turns import QUANTUM, Turns
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def worker(clock: Clock, done: list[str], name: str, cost: float, times: int) -> Callable[[], bool]:
+    """Works so many times, each of that many quanta."""
+    left = iter(range(times - 1, -1, -1))
+
+    def step() -> bool:
+        clock.now += cost * QUANTUM
+        done.append(name)
+        return next(left) > 0
+
+    return step
+
+
+def all_taken(turns: Turns) -> None:
+    while turns:
+        turns.take()
+
+
+def test_everybody_has_a_turn_in_the_order_of_the_line() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+    for name in "abc":
+        turns.join(worker(clock, done, name, 1, 2))
+    all_taken(turns)
+    assert done == list("abcabc")
+
+
+def test_who_takes_longer_than_a_turn_lets_the_others_go_first_until_that_is_made_up_for() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+    turns.join(worker(clock, done, "slow", 3, 3))
+    turns.join(worker(clock, done, "quick", 1, 9))
+    all_taken(turns)
+    assert done[:8] == ["slow", "quick", "quick", "quick", "slow", "quick", "quick", "quick"]
+
+
+def test_who_takes_less_than_a_turn_saves_nothing_up() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+    turns.join(worker(clock, done, "a", 0.1, 50))
+    turns.join(worker(clock, done, "b", 0.1, 50))
+    all_taken(turns)
+    assert done == ["a", "b"] * 50
+
+
+def test_who_is_alone_goes_on_however_long_it_takes() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+    turns.join(worker(clock, done, "a", 1000, 3))
+    all_taken(turns)
+    assert done == list("aaa")
+
+
+def test_nobody_in_line_is_no_turn() -> None:
+    turns = Turns(Clock())
+    turns.take()
+    assert not turns
+
+
+def test_who_raises_has_left_the_line() -> None:
+    turns = Turns(Clock())
+
+    def fails() -> bool:
+        raise ZeroDivisionError
+
+    turns.join(fails)
+    with pytest.raises(ZeroDivisionError):
+        turns.take()
+    assert not turns

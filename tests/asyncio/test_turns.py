@@ -1,0 +1,117 @@
+"""Connections take turns on the event loop: nobody waits for what one of them has to read, or to handle."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bokbok.asyncio import connection as module
+from tests.support.leaks import soon
+
+LONG = b"(" + b"(a) " * 50_000 + b")"
+"""Takes some fifty pieces, and comes in one read."""
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn is over as soon as something was done in it, so that their number does not depend on the machine."""
+    monkeypatch.setattr(module, "FIRST", 0)
+    monkeypatch.setattr(module, "QUANTUM", 0)
+
+
+async def test_neighbours_are_served_while_a_long_message_is_read(serve: Any, connect: Any, raw: Any) -> None:
+    handled: list[Any] = []
+
+    async def handler(connection: Any, message: Any) -> str:
+        handled.append(message if isinstance(message, str) else "long")
+        return "done"
+
+    server = await serve(handler)
+    neighbour, peer = await connect(server), await raw(server)
+    await peer.send_message(b"(request 0 %b)" % LONG)
+    for _ in range(5):
+        await soon(neighbour.request("short"))
+    assert handled == ["short"] * 5
+    assert await soon(peer.receive()) == b'(response 0 "done")'
+    assert handled == [*["short"] * 5, "long"]
+
+
+async def test_a_connection_is_closed_while_a_long_message_is_read(met: Any) -> None:
+    connection, peer = await met()
+    await peer.send_message(b"(request 0 %b)" % LONG)
+    while not connection._wire.more:
+        await asyncio.sleep(0)
+    await soon(connection.close())
+    assert not connection._wire.more
+    assert connection._wire.held == 0
+
+
+async def test_a_server_stops_while_a_long_message_is_read(serve: Any, raw: Any) -> None:
+    server = await serve()
+    peer = await raw(server)
+    await peer.send_message(b"(request 0 %b)" % LONG)
+    while not any(connection._wire.more for connection in server._roster.connections):
+        await asyncio.sleep(0)
+    await soon(server.stop())
+    await peer.close()
+    assert await soon(server.wait())
+
+
+async def test_a_request_times_out_while_its_long_answer_is_read(met: Any, spawn: Any) -> None:
+    connection, peer = await met()
+    asking = spawn(connection.request, "x", timeout=3600)
+    assert await peer.receive() == b'(request 0 "x")'
+    await peer.send_message(b"(response 0 %b)" % LONG)
+    while not connection._wire.more:
+        await asyncio.sleep(0)
+    connection._expire(0, 3600)  # what the event loop calls when it is time
+    with pytest.raises(TimeoutError):
+        await soon(asking)
+    assert connection._wire.more
+
+
+async def test_what_came_before_the_connection_was_lost_is_read(met: Any, spawn: Any) -> None:
+    connection, peer = await met()
+    asking = spawn(connection.request, "x")
+    assert await peer.receive() == b'(request 0 "x")'
+    await peer.send_message(b"(response 0 %b)" % LONG)
+    while not connection._wire.more:
+        await asyncio.sleep(0)
+    connection._transport._fatal_error(ConnectionResetError("on purpose"))
+    assert len(await soon(asking)) == 50_000
+    await soon(connection._transport_closed)
+    assert connection.closed
+
+
+async def test_plain_handlers_let_others_have_their_turn(serve: Any, connect: Any, raw: Any) -> None:
+    handled: list[str] = []
+
+    def handler(connection: Any, message: str) -> str:
+        handled.append(message)
+        return "done"
+
+    server = await serve(handler)
+    neighbour, peer = await connect(server), await raw(server)
+    await peer.send_message(*(b'(request %d "many")' % number for number in range(500)))
+    await soon(neighbour.request("one"))
+    assert handled.count("many") < 500
+    for _ in range(500):
+        await soon(peer.receive())
+    assert handled.count("many") == 500
+
+
+async def test_what_is_read_in_turns_comes_in_its_order(serve: Any, raw: Any) -> None:
+    order: list[Any] = []
+
+    async def handler(connection: Any, message: Any) -> str:
+        order.append(message if isinstance(message, int) else "long")
+        return "done"
+
+    server = await serve(handler)
+    peer = await raw(server)
+    await peer.send_message(b"(request 0 0)", b"(request 1 %b)" % LONG, *(b"(request %d %d)" % (n, n) for n in (2, 3)))
+    for _ in range(4):
+        await soon(peer.receive())
+    assert order == [0, "long", 2, 3]
