@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import ipaddress
 import os
 import socket
 import stat
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from .address import Address, TcpAddress, UnixAddress, format_address
@@ -54,6 +57,10 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT)  # what says that IPv6 is not to be had here
 _PORT_ATTEMPTS = 10
 """How often another port is tried where the system's choice for one address of a host is taken on another."""
+_LOCK_SECONDS = 5.0
+"""How long another process's lock on the folder of a Unix socket is waited for. It is held for a moment, unless
+somebody means harm: any user who can read the folder can lock it."""
+_LOCK_RETRY = 0.005
 _UNIX_PATH_LIMIT = 107  # bytes in `sun_path` on Linux, less its NUL
 
 
@@ -76,20 +83,21 @@ def seconds(timeout: float | None, name: str = "timeout") -> float | None:
 class Listener:
     """Listening sockets of one server: one, or one for each address of a host name; and a Unix socket's file."""
 
-    def __init__(self, sockets: list[socket.socket], address: Address, file: tuple[int, int] | None = None) -> None:
+    def __init__(self, sockets: list[socket.socket], address: Address, file: str | None = None) -> None:
         self.sockets = sockets
         self.address = address
-        self._file = file
+        # Whole: the program may change its current folder, and the file is to be found all the same.
+        self._path = file
+        self._file = _identity(file) if file is not None else None
 
     def remove_file(self) -> None:
         """Remove the Unix socket's file, if it is still ours."""
-        if self._file is None or self.address[0] != "unix":
+        if self._path is None:
             return
         with contextlib.suppress(OSError):
-            status = os.stat(self.address[1])
-            if (status.st_dev, status.st_ino) == self._file:
-                os.unlink(self.address[1])
-        self._file = None
+            if _identity(self._path) == self._file:
+                os.unlink(self._path)
+        self._path = None
 
     def close(self) -> None:
         """Stop listening, and remove the Unix socket's file."""
@@ -98,20 +106,29 @@ class Listener:
             sock.close()
 
 
-def listen(address: Address, backlog: int) -> Listener:
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def listen(
+    address: Address, backlog: int, *, mode: int | None = None, owner: tuple[int, int] | None = None
+) -> Listener:
     """Bind and listen; the sockets do not block.
 
     Args:
         address: TCP, where the host `None` means all addresses (IPv4 and IPv6) and port 0 lets the system choose; or
             Unix, where a file that a dead server left behind is replaced.
         backlog: connections that the system holds until they are accepted.
+        mode: of a Unix socket's file, from before anybody can connect; `None` leaves it to the process's umask.
+        owner: user and group of a Unix socket's file, -1 for one that is to stay as it is.
 
     Raises:
         ConnectFailed: it cannot be bound (in use, not allowed, no such host).
         AddressError: a Unix path too long for the system.
     """
     if address[0] == "unix":
-        return _listen_unix(address, backlog)
+        return _listen_unix(address, backlog, mode, owner)
     _, host, port = address
     sockets: list[socket.socket] = []
     try:
@@ -200,22 +217,32 @@ def _bind_tcp(family: int, place: tuple[Any, ...]) -> socket.socket:
     return sock
 
 
-def _listen_unix(address: UnixAddress, backlog: int) -> Listener:
-    path = address[1]
-    _check_unix_path(path)
+def _listen_unix(
+    address: UnixAddress, backlog: int, mode: int | None = None, owner: tuple[int, int] | None = None
+) -> Listener:
+    _check_unix_path(address[1])
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener = Listener([sock], address)
     try:
-        try:
-            sock.bind(path)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _is_stale(path):
-                raise
-            os.unlink(path)
-            sock.bind(path)
-        status = os.stat(path)
-        listener = Listener([sock], address, (status.st_dev, status.st_ino))
-        sock.listen(backlog)
+        path = os.path.abspath(address[1])
+        # From the look at the file that is there to the moment when this one can be connected to: of servers that start
+        # at once, one takes a stale file's place, and the others see that it is there.
+        with _folder_locked(path):
+            # By the path as it was given, which may be short enough for the system where the whole one is not.
+            try:
+                sock.bind(address[1])
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not _is_stale(address[1]):
+                    raise
+                os.unlink(path)
+                sock.bind(address[1])
+            listener = Listener([sock], address, path)
+            # Nobody can connect yet.
+            if owner is not None:
+                os.chown(path, *owner)
+            if mode is not None:
+                os.chmod(path, mode)
+            sock.listen(backlog)
         sock.setblocking(False)
     except OSError as error:
         listener.close()
@@ -224,6 +251,43 @@ def _listen_unix(address: UnixAddress, backlog: int) -> Listener:
         listener.close()
         raise
     return listener
+
+
+@contextlib.contextmanager
+def _folder_locked(path: str) -> Iterator[None]:
+    """Hold the lock on a file's folder that each server takes which binds there. It leaves no file behind.
+
+    Raises:
+        OSError: somebody else holds it all the time.
+    """
+    try:
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        folder = None  # a folder that may be entered and not read cannot be locked
+    try:
+        if folder is not None:
+            _lock(folder)
+        yield
+    finally:
+        if folder is not None:
+            os.close(folder)  # which ends the lock
+
+
+def _lock(descriptor: int) -> None:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError("another process holds a lock on its folder") from None
+            time.sleep(_LOCK_RETRY)
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            return  # a file system without locks of folders
+        else:
+            return
 
 
 def _is_stale(path: str) -> bool:

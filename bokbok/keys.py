@@ -124,7 +124,7 @@ def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], byte
 
 
 def _read_private(path: PathLike, what: str, limit: int) -> bytes:
-    """The bytes of a regular file that only its owner may read; else `KeyFileError`."""
+    """The bytes of a regular file that is this user's, or root's, and only its owner may read; else `KeyFileError`."""
     with _explained(path, what):
         # Without O_NONBLOCK, opening a FIFO would wait for a writer before its kind can be seen.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -133,6 +133,12 @@ def _read_private(path: PathLike, what: str, limit: int) -> bytes:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise KeyFileError(f"{what} {os.fspath(path)!r}: not a regular file")
+            if status.st_uid not in (os.geteuid(), 0):
+                # Whoever owns it may change it, and its mode, at any time.
+                raise KeyFileError(
+                    f"{what} {os.fspath(path)!r}: it belongs to another user (number {status.st_uid}); "
+                    f"expected this one (number {os.geteuid()}) or root"
+                )
             if status.st_mode & 0o077:
                 mode = stat.S_IMODE(status.st_mode)
                 raise KeyFileError(
@@ -171,7 +177,7 @@ def read_private_file(path: PathLike, what: str) -> bytes:
         what: what it is called in an error, such as `"users file"`.
 
     Raises:
-        KeyFileError: it cannot be read, is not a regular file, or others have access.
+        KeyFileError: it cannot be read, is not a regular file, belongs to another user, or others have access.
     """
     return _read_private(path, what, _PASSPHRASE_FILE_LIMIT)
 
@@ -180,7 +186,8 @@ def read_key_file(path: PathLike) -> Key:
     """Read a key file: one line of 64 hexadecimal digits, which nobody but its owner may read.
 
     Raises:
-        KeyFileError: it cannot be read, others have access, or it holds anything else. Never quotes its content.
+        KeyFileError: it cannot be read, belongs to another user, others have access, or it holds anything else. Never
+            quotes its content.
     """
     data = _read_private(path, "key file", 4096)
     if _KEY_FILE.match(data) is None:

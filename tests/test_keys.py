@@ -175,6 +175,21 @@ def test_anything_else_is_no_key_file_and_is_not_quoted(key_file, content):
     assert HEX[:8] not in str(raised.value)
 
 
+def test_a_file_of_another_user_is_refused_and_one_of_root_is_not(key_file, monkeypatch):
+    path = key_file(HEX.encode())
+    if os.geteuid() == 0:
+        assert read_key_file(path) == Key.from_hex(HEX)
+        os.chown(path, 65534, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(
+        KeyFileError, match=r"^key file '.*': it belongs to another user \(number \d+\); expected this one"
+    ):
+        read_key_file(path)
+    with pytest.raises(KeyFileError, match="it belongs to another user"):
+        read_private_file(path, "users file")
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644, 0o666])
 def test_a_key_file_that_others_have_access_to_is_refused_and_the_remedy_named(key_file, mode):
     path = key_file(HEX.encode(), mode, name="it's mine.key")

@@ -1,10 +1,15 @@
 """`bokbok._sockets`: where to listen, where to connect, who is at the other end."""
 
 import errno
+import fcntl
 import gc
 import os
 import socket
 import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -482,3 +487,108 @@ def test_a_timeout_that_no_call_of_the_system_takes_never_runs_out(given):
 def test_what_is_no_number_of_seconds_is_refused_by_name(given, raises, kind):
     with pytest.raises(raises, match=f"^connect_timeout: expected seconds or None, got {kind}$"):
         seconds(given, "connect_timeout")
+
+
+# Of a Unix socket's file.
+
+
+RACE = """
+import sys
+from bokbok._sockets import listen
+print("ready", flush=True)
+while sys.stdin.readline():
+    listener = None
+    try:
+        listener = listen(("unix", sys.argv[1]), 5)
+        print("yes", flush=True)
+    except Exception as error:
+        print("no", error, flush=True)
+    sys.stdin.readline()
+    if listener is not None:
+        listener.close()
+    print("closed", flush=True)
+"""
+
+
+def test_of_servers_that_start_at_once_on_one_path_exactly_one_succeeds(tmp_path: Path) -> None:
+    rounds = 40
+    path = str(tmp_path / "s")
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACE, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+
+    def ask_all() -> list[str]:
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("\n")
+            racer.stdin.flush()
+        return [racer.stdout.readline().strip() for racer in racers if racer.stdout is not None]
+
+    try:
+        assert [racer.stdout.readline() for racer in racers if racer.stdout is not None] == ["ready\n"] * 3
+        for number in range(rounds):
+            if number % 2:  # over what a dead server has left behind
+                with socket.socket(socket.AF_UNIX) as dead:
+                    dead.bind(path)
+            answers = ask_all()
+            assert sorted(answer[:3] for answer in answers) == ["no ", "no ", "yes"], answers
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)  # somebody is there
+            assert ask_all() == ["closed"] * 3
+            assert not os.path.exists(path)
+    finally:
+        for racer in racers:
+            racer.communicate()
+
+
+def test_a_folder_that_somebody_keeps_locked_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: Any
+) -> None:
+    monkeypatch.setattr(_sockets, "_LOCK_SECONDS", 0.05)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(ConnectFailed, match="another process holds a lock on its folder"):
+            listen(("unix", str(tmp_path / "s")), 5)
+    finally:
+        os.close(folder)
+    assert os.listdir(tmp_path) == []
+    listening(("unix", str(tmp_path / "s")))
+
+
+def test_the_file_is_removed_though_the_current_folder_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    listener = listen(("unix", "s"), 5)
+    monkeypatch.chdir(tmp_path / "other")
+    Path("s").touch()
+    listener.close()
+    assert os.listdir(tmp_path) == ["other"]
+    assert os.listdir(tmp_path / "other") == ["s"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_the_file_has_the_mode_that_was_asked_for_whatever_the_umask_is(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "s"
+    before = os.umask(0o177)
+    try:
+        listener = listen(("unix", str(path)), 5, mode=mode)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o7777 == mode
+    listener.close()
+
+
+def test_the_file_has_the_owner_that_was_asked_for_or_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    if os.geteuid() == 0:
+        listener = listen(("unix", str(path)), 5, owner=(-1, 65534))
+        assert (path.stat().st_uid, path.stat().st_gid) == (0, 65534)
+        listener.close()
+    else:
+        with pytest.raises(ConnectFailed, match="Operation not permitted"):
+            listen(("unix", str(path)), 5, owner=(0, -1))
+    assert os.listdir(tmp_path) == []

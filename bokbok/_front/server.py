@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Generic, TypeVar
 
+from .. import wire
 from .._sockets import Listener
 from ..address import Address, format_address
+from .settings import Settings
 from .shared import Shared
 from .statistics import Statistics
 
@@ -21,6 +24,7 @@ class Roster(Generic[_C]):
     """The connections of one server.
 
     Attributes:
+        most: how many may be there.
         connections: those of which anything is left, be it a handler that runs.
         stopping: whether the server was asked to stop.
         listening: whether somebody may still connect.
@@ -28,7 +32,7 @@ class Roster(Generic[_C]):
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self.given_up = False
         self.connections: set[_C] = set()
         self.stopping = False
@@ -37,7 +41,7 @@ class Roster(Generic[_C]):
     @property
     def full(self) -> bool:
         """Whether there is no room for another connection."""
-        return len(self.connections) >= self._most
+        return len(self.connections) >= self.most
 
     @property
     def stopped(self) -> bool:
@@ -69,6 +73,7 @@ class PublicServer:
 
     _listener: Listener
     _roster: Roster[Any]
+    _settings: Settings
     _shared: Shared
 
     @property
@@ -79,6 +84,15 @@ class PublicServer:
     def statistics(self) -> Statistics:
         """What the server does now, and has done: a value, which does not change afterwards."""
         return self._shared.statistics(len(self._roster.connections))
+
+    def change_limits(self, limits: wire.Limits) -> None:
+        """Have other limits from now on: those of the whole server at once, those of a connection for new ones.
+
+        Whoever is connected stays, and handlers that run go on, though they may be more than the limits allow now.
+        """
+        self._settings = dataclasses.replace(self._settings, limits=limits)
+        self._roster.most = limits.connections
+        self._shared.limit(limits)
 
     @property
     def unfinished(self) -> tuple[str, ...]:

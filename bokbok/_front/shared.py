@@ -64,6 +64,10 @@ class Visit:
     def refused(self, kind: str, error: ConnectionClosed, connection: object) -> None:
         """The connection ends by its other end's fault."""
         shared = self._shared
+        if kind == "left":
+            # A health check does that all day.
+            shared.tell(kind, self.source, "%r: %s", connection, error.reason, level=logging.DEBUG)
+            return
         if isinstance(error, RemoteProtocolError) or kind == "hello_timeout":
             with shared._lock:
                 shared.gate.penalise(self.source, shared._clock())
@@ -141,13 +145,13 @@ class Shared:
             "connections", None, "%r: %d connections are there; further ones wait in the backlog", server, connections
         )
 
-    def tell(self, kind: str, source: Source | None, text: str, *args: Any) -> None:
+    def tell(self, kind: str, source: Source | None, text: str, *args: Any, level: int = logging.WARNING) -> None:
         """Count something that was refused, and write it to the log if it is not one of many."""
         with self._lock:
             untold = self.notices.note(kind, source.name if source is not None else "", self._clock())
         if untold is not None:
             more = f" ({untold} more of this kind were not told)" if untold else ""
-            self._log.warning("%s", bounded(text % args) + more)
+            self._log.log(level, "%s", bounded(text % args) + more)
         elif self._log.isEnabledFor(logging.DEBUG):  # whoever asks for all of it gets all of it
             self._log.debug("%s", bounded(text % args))
 

@@ -53,6 +53,7 @@ class Status(enum.IntEnum):
     DATUM = 5
     TIMEOUT = 6
     FILE = 7
+    UNFINISHED = 8
     INTERRUPTED = 130  # as a shell shows the end by SIGINT
     BROKEN_PIPE = 141  # as a shell shows the end by SIGPIPE
 
@@ -70,6 +71,7 @@ Exit status:
     5  bad datum: it does not read, or cannot be sent
     6  time-out: no answer came within --timeout
     7  file error: a file cannot be used, or others can read its secret
+    8  a server was stopped, and handlers went on all the same
   130  interrupted
   141  standard output was closed (`bokbok call ... | head -1`)
 """
@@ -82,6 +84,7 @@ _KINDS = {
     Status.DATUM: "bad datum",
     Status.TIMEOUT: "timeout",
     Status.FILE: "file error",
+    Status.UNFINISHED: "unfinished",
 }
 
 

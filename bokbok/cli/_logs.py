@@ -14,6 +14,10 @@ from ._text import printable
 __all__ = ["configure_logging"]
 
 
+_LONGEST = 2000
+"""Characters of a line."""
+
+
 class _Formatter(logging.Formatter):
     """Time, level and message on one line.
 
@@ -36,7 +40,12 @@ class _Formatter(logging.Formatter):
             else:
                 lines[0] += ": " + "".join(traceback.format_exception_only(*record.exc_info[:2])).strip()
         # A peer has its say in many a message: its control characters are not to reach a terminal.
-        return "\n".join(map(printable, lines))
+        return "\n".join(map(_shortened, map(printable, lines)))
+
+
+def _shortened(line: str) -> str:
+    # A peer may make a handler raise a text of its own, of any length.
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}… ({len(line)} characters)"
 
 
 def configure_logging(level: int, *, tracebacks: bool = False) -> None:

@@ -19,7 +19,15 @@ from ..address import Address, format_address
 from ._exit import write_out
 from ._logs import configure_logging
 
-__all__ = ["Signals", "announce", "backlog_option", "check_announceable", "log_options", "start_logging"]
+__all__ = [
+    "Signals",
+    "announce",
+    "backlog_option",
+    "check_announceable",
+    "has_terminal",
+    "log_options",
+    "start_logging",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -69,10 +77,25 @@ def announce(address: Address) -> str:
     return shown
 
 
-class Signals:
-    """The signals that end the server: the first one is waited for, a second one ends the process at once."""
+def has_terminal() -> bool:
+    """Whether this process has a terminal that may hang up. A service does not: SIGHUP has another meaning there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
-    def __init__(self) -> None:
+
+class Signals:
+    """The signals that end the server: the first one is waited for, a second one ends the process at once.
+
+    Args:
+        reloads: whether SIGHUP ends nothing: it is waited for as well, any number of times.
+    """
+
+    def __init__(self, *, reloads: bool = False) -> None:
+        self._reloads = reloads
+        self._reload = False
         self._numbers = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup(1) has it
             self._numbers.append(signal.SIGHUP)
@@ -97,13 +120,19 @@ class Signals:
         os.close(self._writing)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._reloads and number == signal.SIGHUP:
+            self._reload = True
+            return
         if self._received is not None:
             os._exit(128 + number)
         self._received = number
 
     def wait(self) -> str:
-        """Wait for the first; its name."""
+        """Wait for the first; its name. With `reloads`, `"SIGHUP"` says that there may be others."""
         while self._received is None:  # other signals wake as well
+            if self._reload:
+                self._reload = False
+                return "SIGHUP"
             os.read(self._reading, 1)
         return signal.Signals(self._received).name
 

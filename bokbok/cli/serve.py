@@ -5,24 +5,66 @@ What this module knows: what is served, to whom, and how the command ends.
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import logging
-from typing import Any
+import pwd
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..address import Address
-from ..errors import AddressError
-from ..sync import Connection, start_server
+from ..address import Address, format_address
+from ..errors import AddressError, BokbokError
+from ..keys import Key
+from ..sync import Connection, Server, start_server
 from ..wire import Profile
-from ._exit import CONTEXT, EPILOG
+from ._exit import CONTEXT, EPILOG, Failure, Status
 from ._handler import load_handler
+from ._limits import LimitsError, limits_options, read_limits
 from ._options import ADDRESS, guard_option, guards, handler_option, profile_option
 from ._secrets import read_users
-from ._serving import Signals, announce, backlog_option, check_announceable, log_options, start_logging
+from ._serving import (
+    Signals,
+    announce,
+    backlog_option,
+    check_announceable,
+    has_terminal,
+    log_options,
+    start_logging,
+)
 
 __all__ = ["serve"]
 
 _log = logging.getLogger("bokbok.cli")
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic only in newer versions
+
+
+class _Mode(_ParamType):
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, str) and 3 <= len(value) <= 4 and not value.strip("01234567") and int(value, 8) <= 0o777:
+            return int(value, 8)
+        self.fail(f"{value!r}: expected three octal digits, such as 660", param, ctx)
+
+
+class _Owner(_ParamType):
+    name = "owner"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        user, _, group = str(value).partition(":")
+        try:
+            return (
+                (int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid) if user else -1,
+                (int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid) if group else -1,
+            )
+        except KeyError as error:
+            self.fail(str(error.args[0]), param, ctx)
 
 
 @click.command(short_help="Answer requests.", epilog=EPILOG, context_settings=CONTEXT)
@@ -34,6 +76,24 @@ _log = logging.getLogger("bokbok.cli")
 )
 @handler_option
 @backlog_option
+@limits_options
+@click.option(
+    "--socket-mode",
+    type=_Mode(),
+    help="The mode of a Unix socket's file, in octal: who may write to it may connect.  [default: as the umask has it]",
+)
+@click.option(
+    "--socket-owner",
+    type=_Owner(),
+    metavar="[USER][:GROUP]",
+    help="Whom a Unix socket's file belongs to.",
+)
+@click.option(
+    "--metrics",
+    type=ADDRESS,
+    metavar="ADDRESS",
+    help="Answer Prometheus at this address, of loopback or of a Unix socket (needs bokbok[metrics]).",
+)
 @guard_option("hello-replay", "request-replay", "reflection", "nonce-reuse")
 @profile_option
 @log_options
@@ -42,6 +102,11 @@ def serve(
     users: str | None,
     handler: str | None,
     backlog: int,
+    limits_file: str | None,
+    limits_given: tuple[str, ...],
+    socket_mode: int | None,
+    socket_owner: tuple[int, int] | None,
+    metrics: Address | None,
     guards_off: tuple[str, ...],
     profile: Profile,
     verbose: bool,
@@ -58,8 +123,9 @@ def serve(
     it raises is sent back as the request's error. The connection that it is given can be asked too:
     connection.request(message).
 
-    SIGTERM, SIGHUP or Ctrl-C stops the server: nobody can connect any more, requests that are being handled are
-    answered, then it ends with status 0. A second one ends it at once.
+    SIGTERM or Ctrl-C stops the server: nobody can connect any more, requests that are being handled are answered, then
+    it ends with status 0. Where they take longer than the limit drain-timeout, it ends with status 8. A second one ends
+    it at once. SIGHUP reads the files of --users and --limits again; on a terminal it stops the server.
 
     \b
     The file of --users:
@@ -71,40 +137,105 @@ def serve(
     Examples:
       bokbok serve localhost:8000
       bokbok serve :0 --users users.toml
-      bokbok serve ./my.socket --handler mypackage.handlers:answer
+      bokbok serve ./my.socket --handler mypackage.handlers:answer --socket-mode 660
+      bokbok serve :8000 --users users.toml --limits limits.toml --metrics localhost:9100
     """
     start_logging(verbose, quiet)
     check_announceable(address, "ADDRESS")
+    if address[0] != "unix" and (socket_mode is not None or socket_owner is not None):
+        raise click.UsageError("--socket-mode and --socket-owner need the path of a Unix socket as ADDRESS.")
     on_request = load_handler(handler) if handler is not None else _conformance_service()
-    keys = read_users(users, profile) if users is not None else None
-    if keys is not None and not keys:
-        _log.warning("the users file does not hold a user: every connection will be refused")
-    with Signals() as signals:
+    try:
+        files = _Files(users, profile, limits_file, limits_given)
+    except LimitsError as error:
+        raise Failure(Status.USAGE, str(error)) from None
+    reloads = not has_terminal()
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals(reloads=reloads))
         try:
             server = start_server(
                 address,
                 on_request,
-                user_to_key=keys.get if keys is not None else None,
+                user_to_key=files.key if users is not None else None,
                 on_open=_opened if verbose else None,
                 on_close=_closed if verbose else None,
                 backlog=backlog,
+                socket_mode=socket_mode,
+                socket_owner=socket_owner,
                 profile=profile,
+                limits=files.limits,
                 guards=guards(guards_off),
             )
         except AddressError as error:
             raise click.BadParameter(str(error), param_hint="'ADDRESS'") from None
         try:
+            if metrics is not None:
+                stack.enter_context(_metrics(metrics, server))
             shown = announce(server.address)
-            what = (
-                "insecure: anybody may connect" if keys is None else f"secure: {len(keys)} user{'s' * (len(keys) != 1)}"
-            )
-            _log.info("serving at %s, %s", shown, what)
-            name = signals.wait()
+            _log.info("serving at %s, %s", shown, files)
+            while (name := signals.wait()) == "SIGHUP" and reloads:
+                files.reload(server)
             _log.info("%s: stopping; waiting for requests that are being handled (once more: ending at once)", name)
         finally:
             server.stop()
-        server.wait()
+        if not server.wait():
+            for text in server.unfinished:
+                _log.error("goes on all the same: %s", text)
+            raise Failure(
+                Status.UNFINISHED,
+                f"handlers of {len(server.unfinished)} connections went on after the drain-timeout",
+            )
         _log.info("stopped")
+
+
+class _Files:
+    """What SIGHUP reads again: who may connect, and the limits."""
+
+    def __init__(self, users: str | None, profile: Profile, limits: str | None, given: tuple[str, ...]) -> None:
+        self._users, self._profile, self._limits, self._given = users, profile, limits, given
+        self._keys: dict[str, Key] = {}
+        self._read()
+
+    def _read(self) -> None:
+        limits = read_limits(self._limits, self._given)
+        keys = read_users(self._users, self._profile) if self._users is not None else {}
+        self.limits, self._keys = limits, keys  # both, or none of them
+        if self._users is not None and not keys:
+            _log.warning("the users file does not hold a user: every connection will be refused")
+
+    def key(self, user: str) -> Key | None:
+        """The key of a user, as the file has it now."""
+        return self._keys.get(user)
+
+    def reload(self, server: Server) -> None:
+        """Read them again; where that fails, what was read before goes on to hold."""
+        try:
+            self._read()
+        except BokbokError as error:
+            _log.error("SIGHUP: nothing has changed: %s", error)
+            return
+        server.change_limits(self.limits)
+        _log.info("SIGHUP: read again: %s", self)
+
+    def __str__(self) -> str:
+        if self._users is None:
+            return "insecure: anybody may connect"
+        return f"secure: {len(self._keys)} user{'s' * (len(self._keys) != 1)}"
+
+
+@contextlib.contextmanager
+def _metrics(address: Address, server: Server) -> Iterator[None]:
+    try:
+        from ._metrics import check_metrics_address, metrics_served
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"--metrics: the Python package {str(error.name).partition('.')[0]!r} is not installed: "
+            "pip install 'bokbok[metrics]'"
+        ) from None
+    check_metrics_address(address)
+    with metrics_served(address, server.statistics) as bound:
+        _log.info("metrics at %s", format_address(bound))
+        yield
 
 
 def _conformance_service() -> Any:

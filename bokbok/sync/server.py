@@ -210,6 +210,8 @@ def start_server(
     on_open: ConnectionHandler | None = None,
     on_close: ConnectionHandler | None = None,
     backlog: int = DEFAULT_BACKLOG,
+    socket_mode: int | None = None,
+    socket_owner: tuple[int, int] | None = None,
     profile: wire.ProfileLike = None,
     limits: wire.Limits = wire.DEFAULT_LIMITS,
     guards: wire.Guards = wire.DEFAULT_GUARDS,
@@ -229,6 +231,9 @@ def start_server(
         on_close: `on_close(connection)`, called in a thread when a connection ends that was open, unless this end
             closed it.
         backlog: connections that the system holds until they are accepted.
+        socket_mode: the mode of a Unix socket's file, such as `0o660`: who may write to it may connect. `None` leaves
+            it to the process's umask.
+        socket_owner: the numbers of the user and the group that it belongs to, -1 for one that is to stay as it is.
         profile: the wire format, or its name; the default is `inferred-1`.
         limits: what the other ends may ask of this one at the most.
         guards: what is refused although it is well formed.
@@ -241,7 +246,7 @@ def start_server(
     """
     settings = Settings(on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards)
     settings.check_cryptography()  # before anything listens
-    server = Server(listen(parse_address(address), backlog), settings)
+    server = Server(listen(parse_address(address), backlog, mode=socket_mode, owner=socket_owner), settings)
     try:
         run_in_thread(server._accept)
     except BaseException:  # no more threads

@@ -5,14 +5,17 @@ import queue
 import signal
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from bokbok import (
     ConnectFailed,
     ConnectionClosed,
     RemoteError,
+    RequestTimeout,
     open_connection,
     parse_address,
     passphrase_to_key,
@@ -257,7 +260,7 @@ def test_a_fault_in_a_thread_is_logged_as_one_line(bokbok, monkeypatch, tmp_path
 # How it ends.
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly(served, tmp_path, number):
     process = served(tmp_path / "s")
     process.send_signal(number)
@@ -274,6 +277,57 @@ def test_ctrl_c_on_its_terminal_stops_it_cleanly(terminal, tmp_path):
     on.type(b"\x03")
     assert on.end() == 0
     assert b"Traceback" not in on.shown
+
+
+def test_a_hangup_of_its_terminal_stops_it_cleanly(terminal, tmp_path):
+    on = terminal("serve", tmp_path / "s")
+    on.wait_for(b"serving at")
+    on.process.send_signal(signal.SIGHUP)
+    assert on.end() == 0
+    assert b"SIGHUP: stopping" in on.shown
+
+
+def log_until(process, text):
+    """The lines of the log up to one that holds a text."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line.decode())
+        if text in lines[-1]:
+            return "".join(lines)
+    raise AssertionError("".join(lines))
+
+
+def test_without_a_terminal_a_hangup_reads_users_and_limits_again(served, users, tmp_path):
+    limits = tmp_path / "limits.toml"
+    limits.write_text("packet = 100_000\n")
+    process = served(tmp_path / "s", "--users", users, "--limits", limits, start_new_session=True)
+    alice, carol = passphrase_to_key("alice's"), passphrase_to_key("carol's")
+    with open_connection(process.address, "alice", alice) as before:
+        assert before.request(["echo", "x" * 10_000]) == "x" * 10_000
+        users.write_text('carol = "carol\'s"\n')
+        limits.write_text("packet = 1000\n")
+        process.send_signal(signal.SIGHUP)
+        assert "secure: 1 user" in log_until(process, "read again")
+        assert ask(process, ["whoami"], user="carol", key=carol) == "carol"
+        with pytest.raises(ConnectionClosed):
+            ask(process, ["whoami"], user="alice", key=alice)
+        with pytest.raises(ConnectionClosed):
+            ask(process, ["echo", "x" * 10_000], user="carol", key=carol)
+        assert before.request(["echo", "x" * 10_000]) == "x" * 10_000  # who is there stays, with the limits it had
+    assert stop(process)[0] == 0
+
+
+@pytest.mark.parametrize("broken", ["users", "limits"])
+def test_files_that_cannot_be_read_again_change_nothing(served, users, tmp_path, broken):
+    limits = tmp_path / "limits.toml"
+    limits.write_text("packet = 100_000\n")
+    process = served(tmp_path / "s", "--users", users, "--limits", limits, start_new_session=True)
+    (users if broken == "users" else limits).write_text("=\n")
+    process.send_signal(signal.SIGHUP)
+    assert "ERROR SIGHUP: nothing has changed: " in log_until(process, "SIGHUP")
+    alice = passphrase_to_key("alice's")
+    assert ask(process, ["echo", "x" * 10_000], user="alice", key=alice) == "x" * 10_000
+    assert stop(process)[0] == 0
 
 
 def test_a_hangup_is_ignored_where_it_is_ignored_already(tmp_path):
@@ -362,3 +416,159 @@ def test_the_signals_are_given_back(monkeypatch, tmp_path, bokbok):
     monkeypatch.setattr(serve_module, "start_server", start_server)
     assert bokbok("serve", tmp_path / "s").status == Status.CONNECTION
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_handlers_that_go_on_after_the_time_for_it_end_it_with_a_status_of_its_own(served, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import threading\ndef answer(connection, message):\n    threading.Event().wait()\n"
+    )
+    process = served("s", "--handler", "mine:answer", "--limit", "drain-timeout=0.1", cwd=tmp_path)
+    with open_connection(str(tmp_path / "s")) as connection:
+        with pytest.raises(RequestTimeout):
+            connection.request("x", timeout=0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == Status.UNFINISHED
+    log = process.stderr.read().decode()
+    assert "goes on all the same: <bokbok.sync.Connection s, closed>: 1 handler\n" in log
+    assert log.endswith("unfinished: handlers of 1 connections went on after the drain-timeout\n")
+
+
+# Limits.
+
+
+def test_a_limit_is_given_in_a_file_or_by_itself_which_goes_before(served, tmp_path):
+    limits = tmp_path / "limits.toml"
+    limits.write_text("connections-per-address = 1\npacket = 1000\n")
+    process = served("127.0.0.1:0", "--limits", limits, "--limit", "packet=2000")
+    with open_connection(process.address) as connection:
+        assert connection.request(["echo", "x" * 1500]) == "x" * 1500
+        with pytest.raises(ConnectionClosed):  # while the first one is there
+            ask(process, ["whoami"])
+        with pytest.raises(ConnectionClosed):
+            connection.request(["echo", "x" * 2000])
+    log = stop(process)[1]
+    assert "a connection from 127.0.0.1 is refused: 1 connections of this source are there already" in log
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("=", "unknown limit ''"),
+        ("packets=1", "unknown limit 'packets' (known: packet, depth, "),
+        ("packet=1.5", "limit packet: expected a whole number, got 1.5"),
+        ("packet=many", "limit packet: expected a whole number, got 'many'"),
+        ("hello-timeout=nan", "limit hello-timeout: expected a number of seconds, got nan"),
+        ("packet=0", "limit packet: expected a number above 0, got 0"),
+    ],
+)
+def test_a_limit_that_is_not_one_is_wrong_usage(bokbok, tmp_path, given, problem):
+    result = bokbok("serve", tmp_path / "s", "--limit", given)
+    assert result.status == Status.USAGE
+    assert problem in result.err
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file or directory"),
+        (b"\xff", "not TOML: "),
+        (b"packet = ", "not TOML: "),
+        (b"packet = true", "limit packet: expected a whole number, got True"),
+        (b'packet = "1"', "limit packet: expected a whole number, got '1'"),
+        (b"[limits]\npacket = 1", "unknown limit 'limits'"),
+    ],
+)
+def test_a_limits_file_that_cannot_be_used_is_wrong_usage(bokbok, tmp_path, content, problem):
+    path = tmp_path / "limits.toml"
+    if content is not None:
+        path.write_bytes(content)
+    result = bokbok("serve", tmp_path / "s", "--limits", path)
+    assert result.status == Status.USAGE
+    assert f"limits file '{path}': " in result.err
+    assert problem in result.err
+
+
+# A Unix socket's file.
+
+
+def test_the_sockets_file_has_the_mode_and_the_owner_that_were_asked_for(served, tmp_path):
+    group = os.getgid()
+    served(tmp_path / "s", "--socket-mode", "660", "--socket-owner", f":{group}", umask=0o077)
+    status = (tmp_path / "s").stat()
+    assert (status.st_mode & 0o777, status.st_gid) == (0o660, group)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--socket-mode", "9"), ("--socket-mode", "1777"), ("--socket-mode", "rw"), ("--socket-owner", "no such user")],
+)
+def test_a_mode_or_an_owner_that_is_not_one_is_wrong_usage(bokbok, tmp_path, option, value):
+    assert bokbok("serve", tmp_path / "s", option, value).status == Status.USAGE
+
+
+def test_a_mode_needs_a_file(bokbok):
+    result = bokbok("serve", "localhost:0", "--socket-mode", "660")
+    assert result.status == Status.USAGE
+    assert "need the path of a Unix socket" in result.err
+
+
+# Metrics.
+
+
+def scrape(address):
+    """What Prometheus would get: the value of each metric."""
+    family, place = (socket.AF_UNIX, address[1]) if address[0] == "unix" else (socket.AF_INET, address[1:])
+    with socket.socket(family) as sock:
+        sock.connect(place)
+        sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 200 " in head.splitlines()[0]
+    assert b"text/plain" in head
+    return {
+        f"{sample.name}{sorted(sample.labels.items()) or ''}": sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("at", ["127.0.0.1:0", "m"])
+def test_prometheus_is_told_what_the_server_does_and_what_it_refused(served, users, tmp_path, at):
+    process = served("s", "--users", users, "--metrics", at, cwd=tmp_path)
+    place = log_until(process, "metrics at ").splitlines()[-1].rpartition(" at ")[2]
+    place = parse_address(str(tmp_path / place) if at == "m" else place)
+    with open_connection(str(tmp_path / "s"), "alice", passphrase_to_key("alice's")) as connection:
+        for _ in range(3):
+            connection.request(["whoami"])
+        with (
+            open_connection(str(tmp_path / "s"), "alice", passphrase_to_key("x")) as refused,
+            pytest.raises(ConnectionClosed),
+        ):
+            refused.request(["whoami"])
+        found = scrape(place)
+    assert found["bokbok_connections"] >= 1
+    assert found["bokbok_accepted_total"] == 2
+    assert found["bokbok_handled_total"] == 3
+    assert found["bokbok_refused_total[('kind', 'hello')]"] == 1
+    assert found["bokbok_refused_total[('kind', 'penalty')]"] == 0
+    assert found["process_open_fds"] > 0
+    assert stop(process)[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["bob.key", "users.toml"]
+
+
+@pytest.mark.parametrize("address", [":9100", "0.0.0.0:9100", "example.org:9100", "192.0.2.1:0"])
+def test_metrics_are_for_this_machine_alone(bokbok, tmp_path, address):
+    result = bokbok("serve", tmp_path / "s", "--metrics", address)
+    assert result.status == Status.USAGE
+    assert "expected a loopback address" in result.err
+    assert os.listdir(tmp_path) == []
+
+
+def test_metrics_without_their_package_are_wrong_usage(bokbok, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "bokbok.cli._metrics", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    result = bokbok("serve", tmp_path / "s", "--metrics", "localhost:0")
+    assert result.status == Status.USAGE
+    assert "pip install 'bokbok[metrics]'" in result.err
