@@ -11,7 +11,7 @@ CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test bench coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs clean fuzz
+.PHONY: help interop test bench coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs clean fuzz soak
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -30,6 +30,9 @@ coverage: setup-test ## the tests, with the coverage of each file
 
 fuzz: setup-test ## let a fuzzer choose bytes for every reader (SECONDS=600 of each; ARGS="--keep": keep what reaches new code)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+
+soak: setup-test ## good clients beside a hostile crowd, both front ends (SECONDS=600 of each; ARGS="--crowd 2000")
+	$(BIN)/python bench/soak.py --seconds $(or $(SECONDS),600) $(ARGS)
 
 lint: setup-dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -4,4 +4,4 @@ The runner itself plays the bad side, with raw sockets and the pieces of the pro
 server, or a bad server that the peer's client connects to.
 """
 
-from . import messages, answers, datums, lengths, boxes, hellos, replays, ends, floods  # noqa: F401, I001 (in the order of the report)
+from . import messages, answers, datums, lengths, boxes, hellos, replays, ends, floods, apart  # noqa: F401, I001 (in the order of the report)

@@ -134,7 +134,7 @@ async def server_floods(t: Play) -> None:
     await _floods(t)
 
 
-async def _fill(t: Play, victim: Victim) -> tuple[Conn, Raw, list[int]]:
+async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, list[int]]:
     """As many handlers as may run at once on one connection, each of which waits for an answer of the runner's.
 
     Returns:
@@ -160,8 +160,8 @@ async def _fill(t: Play, victim: Victim) -> tuple[Conn, Raw, list[int]]:
     return conn, bad, asked
 
 
-async def _release(bad: Raw, asked: list[int]) -> None:
-    """Answer what the handlers of `_fill` asked."""
+async def release(bad: Raw, asked: list[int]) -> None:
+    """Answer what the handlers of `fill` asked."""
     await bad.send(b"".join(bad.packet(b"(response %d 0)" % number) for number in asked))
 
 
@@ -176,17 +176,17 @@ async def _queued(t: Play, bad: Raw, datum: object) -> int:
 
 async def _running_limit(t: Play) -> None:
     async with attacked(t) as victim:
-        _, bad, asked = await _fill(t, victim)
+        _, bad, asked = await fill(t, victim)
         number = await bad.ask(["echo", "next"])
         await bad.stays_open(f"more than {len(asked):,} handlers run at once", 0.5)
-        await _release(bad, asked[:1])
+        await release(bad, asked[:1])
         kinds = sorted([(kind, answered == number) for kind, answered, _ in [await bad.hear(), await bad.hear()]])
         t.check(
             kinds == [("response", False), ("response", True)],
             "the request that waited for a handler was not handled when one had finished",
             actual=str(kinds),
         )
-        await _release(bad, asked[1:])
+        await release(bad, asked[1:])
         for _ in asked[1:]:
             await bad.hear()
         await is_served(bad, "the same connection, after as many handlers as may run")
@@ -206,7 +206,7 @@ async def server_fills_handlers(t: Play) -> None:
 
 async def _waiting_limit(t: Play) -> None:
     async with attacked(t) as victim:
-        _, bad, asked = await _fill(t, victim)
+        _, bad, asked = await fill(t, victim)
         most, first = DEFAULT_LIMITS.waiting, bad.ids
         bad.ids += most + 1
         await bad.send(b"".join(bad.packet(b'(request %d ("echo" 0))' % n) for n in range(first, bad.ids)))
@@ -217,7 +217,7 @@ async def _waiting_limit(t: Play) -> None:
             expected=f"an error for the request beyond {most:,} that wait",
             actual=f"{kind} for the {number - first + 1:,}th that had to wait",
         )
-        await _release(bad, asked)
+        await release(bad, asked)
         answers = [await bad.hear(30) for _ in range(len(asked) + most)]
         failed = [number for kind, number, _ in answers if kind != "response"]
         t.check(not failed, "requests that could wait for a handler were turned away", actual=f"{len(failed):,}")
@@ -237,7 +237,7 @@ async def server_fills_the_queue(t: Play) -> None:
 
 async def _end_of_queue(t: Play) -> None:
     async with attacked(t) as victim:
-        conn, bad, asked = await _fill(t, victim)
+        conn, bad, asked = await fill(t, victim)
         number = await _queued(t, bad, ["echo", "queued"])
         bad.end()
         await conn.closed()
@@ -266,7 +266,7 @@ async def server_half_closes_with_a_queue(t: Play) -> None:
 
 async def _end_drops(t: Play) -> None:
     async with attacked(t) as victim:
-        conn, bad, _ = await _fill(t, victim)
+        conn, bad, _ = await fill(t, victim)
         name = t.new_name()
         await _queued(t, bad, ["count", name])
         await bad.say(b"nonsense")
@@ -292,7 +292,7 @@ async def stop_with_a_queue(t: Play) -> None:
     other = await t.server.listen()
     served = await t.server.listen()
     victim = at_the_server(t, served)
-    _, bad, asked = await _fill(t, victim)
+    _, bad, asked = await fill(t, victim)
     name = t.new_name()
     number = await _queued(t, bad, ["count", name])
     await served.stop()
@@ -303,7 +303,7 @@ async def stop_with_a_queue(t: Play) -> None:
         expected=f"(error {number} ...)",
         actual=f"{kind} {answered}",
     )
-    await _release(bad, asked)
+    await release(bad, asked)
     for _ in asked:
         t.equal((await bad.hear())[0], "response", "the kind of answer of a handler that ran at the stop")
     await bad.must_end("a server that has stopped keeps a connection on which nothing runs")

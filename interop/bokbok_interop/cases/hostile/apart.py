@@ -1,0 +1,116 @@
+"""One connection holds up no other: slow packets, handlers that wait, answers that are not read, a stop meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ...play import Play
+from ...raw import Raw
+from .floods import fill, release
+from .neighbours import at_client, at_server, at_the_server, attacked, attacked_server, is_served
+
+PAUSE = 0.02
+"""Seconds between two bytes of a slow packet: it takes about a second and a half."""
+SLOW = 10
+"""Connections that send slowly at once."""
+UNREAD = 8
+"""Connections that do not read."""
+
+
+async def _drip(t: Play, bad: Raw, halfway: asyncio.Event, go_on: asyncio.Event) -> None:
+    """One request, byte by byte, with a pause in its middle, and its answer."""
+    number = bad.ids
+    bad.ids += 1
+    packet = bad.packet(b'(request %d ("echo" "slow"))' % number)
+    for at in range(len(packet)):
+        if at == len(packet) // 2:
+            halfway.set()
+            await go_on.wait()
+        await bad.send(packet[at : at + 1])
+        await asyncio.sleep(PAUSE)
+    t.equal(list(await bad.hear()), ["response", number, "slow"], "the answer to a request that came byte by byte")
+
+
+async def _slow_packets(t: Play) -> None:
+    async with attacked(t) as victim:
+        slow = [(await victim.meet())[1] for _ in range(SLOW)]
+        halfway, go_on = [asyncio.Event() for _ in slow], asyncio.Event()
+        drips = [_drip(t, bad, half, go_on) for bad, half in zip(slow, halfway, strict=True)]
+        async with t.beside(*drips) as dripping:
+            for half in halfway:
+                await t.within(20, half.wait(), "the sending of half a packet")
+            for index in range(3):
+                _, other = await victim.meet()
+                await is_served(other, f"beside packets that come byte by byte, {index}")
+            go_on.set()
+            await t.within(60, asyncio.gather(*dripping), "the answers to requests that came byte by byte")
+
+
+@at_server("guards.slow-packets", timeout=30)
+async def slow_packets(t: Play) -> None:
+    """A server answers requests that come byte by byte, and serves others meanwhile."""
+    await _slow_packets(t)
+
+
+@at_client("guards.slow-packets", timeout=30)
+async def server_sends_slowly(t: Play) -> None:
+    """A client answers a server's requests that come byte by byte, and those of others meanwhile."""
+    await _slow_packets(t)
+
+
+async def _handlers_full(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad, asked = await fill(t, victim)
+        for index in range(3):
+            _, other = await victim.meet()
+            await is_served(other, f"beside a connection whose handlers all wait, {index}")
+        await release(bad, asked)
+        for _ in asked:
+            await bad.hear(30)
+
+
+@at_server("guards.apart", transport="unix", fresh=("server",), timeout=30)
+async def handlers_full_beside_others(t: Play) -> None:
+    """While as many handlers as may run on one connection of a server wait, other connections are served."""
+    await _handlers_full(t)
+
+
+@at_client("guards.apart", transport="unix", fresh=("client",), timeout=30)
+async def server_fills_handlers_beside_others(t: Play) -> None:
+    """While as many handlers as may run on one connection of a client wait, its other connections are served."""
+    await _handlers_full(t)
+
+
+@at_server("guards.apart", "guards.survives", fresh=("server",), timeout=30)
+async def unread_answers_beside_others(t: Play) -> None:
+    """Eight clients that read none of their answers, a megabyte each, hold up nobody but themselves."""
+    async with attacked_server(t) as served:
+        victim = at_the_server(t, served)
+        unread = [(await victim.meet())[1] for _ in range(UNREAD)]
+        text = "x" * 250_000
+
+        async def ask(bad: Raw) -> None:
+            for _ in range(4):
+                await bad.ask(["echo", text])
+
+        async with t.beside(*(ask(bad) for bad in unread)):
+            for index in range(3):
+                _, other = await victim.meet()
+                await is_served(other, f"beside answers that are not read, {index}")
+        for bad in unread:
+            bad.reset()
+
+
+@at_server("guards.gone", "profile.wait", fresh=("server",), timeout=30)
+async def stop_with_an_unanswered_callback(t: Play) -> None:
+    """A question that its client never answered does not keep a server from stopping once that client is gone."""
+    served = await t.server.listen()
+    victim = at_the_server(t, served)
+    _, bad = await victim.meet()
+    _, idle = await victim.meet()
+    await bad.ask(["callback", 1, 1])
+    await victim.asks(bad)
+    await served.stop()
+    await idle.must_end("a connection on which nothing runs is open after its server was stopped")
+    bad.reset()
+    await served.wait(timeout=20)
