@@ -28,6 +28,7 @@ __all__ = [
     "Listener",
     "connect_candidates",
     "connect_failed",
+    "is_numeric",
     "listen",
     "peer_address",
     "seconds",
@@ -337,6 +338,15 @@ def connect_candidates(address: Address) -> list[tuple[int, Any]]:
         raise connect_failed(address, error) from None
     except UnicodeError:
         raise _no_host_name(address) from None
+
+
+def is_numeric(host: str | None) -> bool:
+    """Whether a host is an address and not a name that has to be looked up."""
+    try:
+        ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _no_host_name(address: TcpAddress) -> AddressError:

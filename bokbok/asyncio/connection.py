@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import errno
 import inspect
 import logging
 import socket
@@ -28,22 +27,17 @@ from .._front.settings import Settings
 from .._front.shared import Visit
 from .._front.turns import FIRST, QUANTUM
 from .._sockets import (
-    BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
     LINGER_SECONDS,
-    connect_candidates,
-    connect_failed,
     peer_address,
     seconds,
     tune,
     why_broken,
 )
 from ..address import Address, AddressLike, parse_address
-from ..errors import (
-    ConnectFailed,
-    ConnectionClosed,
-)
+from ..errors import ConnectionClosed
 from ..keys import Key
+from .connecting import connect
 from .turns import line_up
 
 if TYPE_CHECKING:
@@ -886,7 +880,7 @@ async def reach(connection: Connection, place: Address, limit: float | None) -> 
         ConnectTimeout: it took too long.
     """
     try:
-        sock = await asyncio.wait_for(_connect(place), limit)
+        sock = await asyncio.wait_for(connect(place), limit)
     except (asyncio.TimeoutError, TimeoutError):
         raise texts.no_connection(place, limit) from None
     loop = asyncio.get_running_loop()
@@ -896,36 +890,3 @@ async def reach(connection: Connection, place: Address, limit: float | None) -> 
         connection._life.ask_to_close()  # nobody has it, so nobody is told of its end
         sock.close()
         raise
-
-
-async def _connect(place: Address) -> socket.socket:
-    """A connected socket that does not block."""
-    loop = asyncio.get_running_loop()
-    # In a thread: resolving a name blocks.
-    candidates = await loop.run_in_executor(None, connect_candidates, place) if place[0] == "tcp" else None
-    failure: ConnectFailed | None = None
-    for family, target in candidates if candidates is not None else connect_candidates(place):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        try:
-            while True:
-                try:
-                    if family == socket.AF_UNIX:
-                        sock.connect(target)  # at once, or not at all
-                    else:
-                        await loop.sock_connect(sock, target)
-                except OSError as error:
-                    # A Unix socket whose backlog is full says EAGAIN, at once, where TCP would make us wait.
-                    if error.errno != errno.EAGAIN or family != socket.AF_UNIX:
-                        raise
-                    await asyncio.sleep(BACKLOG_RETRY)
-                else:
-                    return sock
-        except OSError as error:
-            sock.close()
-            failure = connect_failed(place, error)
-        except BaseException:
-            sock.close()
-            raise
-    assert failure is not None  # there is at least one candidate
-    raise failure

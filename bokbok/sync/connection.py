@@ -23,7 +23,6 @@ another costs more than all the rest of a small request, so here reading is a ro
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import mmap
 import select
@@ -43,24 +42,19 @@ from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
 from .._front.shared import Visit
 from .._sockets import (
-    BACKLOG_RETRY,
     DEFAULT_CONNECT_TIMEOUT,
     ENDLESS,
     LINGER_SECONDS,
-    connect_candidates,
-    connect_failed,
     peer_address,
     seconds,
     tune,
     why_broken,
 )
 from ..address import Address, AddressLike, parse_address
-from ..errors import (
-    ConnectFailed,
-    ConnectionClosed,
-)
+from ..errors import ConnectionClosed
 from ..keys import Key
 from ..wire import AnswerUnreadable, ErrorReceived, RequestReceived, RequestUnreadable, ResponseReceived
+from .connecting import connect
 from .threads import run_in_thread, watch
 
 if TYPE_CHECKING:
@@ -1093,45 +1087,10 @@ def open_connection(
         on_request=on_request, on_close=on_close, profile=wire.get_profile(profile), limits=limits, guards=guards
     )
     protocol = settings.client_protocol(user, key)
-    sock = _connect(place, connect_timeout)
+    sock = connect(place, connect_timeout)
     tune(sock)
     connection = Connection(sock, protocol, peer_address(sock, place), settings)
     connection._opened()  # whatever becomes of it from here on is its end
     connection._send_now()  # the hello
     connection._start_worker()
     return connection
-
-
-def _connect(place: Address, timeout: float | None) -> socket.socket:
-    """A connected, blocking socket."""
-    limit = seconds(timeout, "connect_timeout")
-    deadline = None if limit is None else time.monotonic() + limit
-    failure: ConnectFailed | None = None
-    for family, target in connect_candidates(place):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            while True:
-                remaining = None if deadline is None else deadline - time.monotonic()
-                if remaining is not None and remaining <= 0:
-                    raise TimeoutError
-                try:
-                    sock.settimeout(remaining)
-                    sock.connect(target)
-                except OSError as error:
-                    # A Unix socket whose backlog is full says EAGAIN, at once, where TCP would make us wait.
-                    if error.errno != errno.EAGAIN or family != socket.AF_UNIX:
-                        raise
-                    time.sleep(BACKLOG_RETRY)
-                else:
-                    sock.settimeout(None)
-                    return sock
-        except OSError as error:
-            sock.close()
-            if isinstance(error, TimeoutError) and error.errno is None:  # ours, not the system's (`ETIMEDOUT`)
-                raise texts.no_connection(place, timeout) from None
-            failure = connect_failed(place, error)
-        except BaseException:
-            sock.close()
-            raise
-    assert failure is not None  # there is at least one candidate
-    raise failure

@@ -322,3 +322,67 @@ def test_a_connect_timeout_that_is_no_number_is_refused_at_once(front: Any, tmp_
     for timeout, raises in ((float("nan"), ValueError), ("1", TypeError)):
         with pytest.raises(raises, match="connect_timeout: expected seconds or None"):
             front.open_connection(str(tmp_path / "nowhere"), connect_timeout=timeout)  # type: ignore[arg-type]
+
+
+# Names of which an address does not answer, and look-ups that do not end.
+
+
+def test_an_address_that_does_not_answer_takes_no_time_from_one_that_does(
+    front: Any, serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(at="127.0.0.1:0")
+    dead = RawListener(("tcp", "127.0.0.2", server.address[2]), backlog=0)
+    try:
+        dead.fill()
+        both_addresses(monkeypatch)
+        connection = connect(("tcp", "two.example", server.address[2]), connect_timeout=SOON)
+        assert connection.request("x") == "x"
+        assert connection.address == server.address
+    finally:
+        dead.close()
+
+
+def test_where_no_address_of_a_name_answers_in_time_nothing_is_left_open(
+    front: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = [RawListener(("tcp", "127.0.0.1", 0), backlog=0)]
+    port = dead[0].address[2]
+    dead.append(RawListener(("tcp", "127.0.0.2", port), backlog=0))
+    try:
+        for each in dead:
+            each.fill()
+        both_addresses(monkeypatch)
+        before = open_sockets()
+        with pytest.raises(ConnectTimeout, match=r"no answer within 0\.4 s"):
+            front.open_connection(("tcp", "two.example", port), connect_timeout=0.4)
+        assert open_sockets() == before
+    finally:
+        for each in dead:
+            each.close()
+
+
+def test_where_every_address_of_a_name_refuses_that_is_told(
+    front: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = RawListener(("tcp", "127.0.0.1", 0))
+    gone.close()
+    both_addresses(monkeypatch)
+    with pytest.raises(ConnectFailed, match="Connection refused"):
+        front.open_connection(("tcp", "two.example", gone.address[2]))
+
+
+def test_a_look_up_that_does_not_end_is_a_timeout(front: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, ended = threading.Event(), threading.Event()
+
+    def getaddrinfo(*args: Any, **options: Any) -> Any:
+        assert may_end.wait(SOON)
+        ended.set()
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        with pytest.raises(ConnectTimeout, match=r"cannot connect to slow\.example:80: no answer within 0\.05 s"):
+            front.open_connection("slow.example:80", connect_timeout=0.05)
+    finally:
+        may_end.set()
+    assert ended.wait(SOON)
