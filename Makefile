@@ -11,7 +11,7 @@ CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test bench coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs clean fuzz soak
+.PHONY: help interop test bench coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs clean fuzz soak native
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -106,6 +106,9 @@ setup-dev:
 setup-docs:
 	@tools/setup docs
 
+native: setup-test ## pass the accelerator's own tests; setup-test has compiled it into the virtual environment
+	cargo test --locked --manifest-path native/Cargo.toml
+
 clean: ## remove what was built
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+	rm -rf $(VENV) build dist native/target .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
 	$(MAKE) -C chicken-reference clean

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.__all__)}
 
-BASE = {"bokbok.errors", "bokbok.sexpr"}
+BASE = {"bokbok._native", "bokbok.errors", "bokbok.sexpr"}
 WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
 FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
 LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "bokbok.service"}
@@ -24,7 +24,7 @@ LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "
 PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop", "bokbok_meet")
 
 BELOW: dict[str, set[str]] = {
-    "bokbok/sexpr": {"bokbok.errors"},
+    "bokbok/sexpr": {"bokbok._native", "bokbok.errors"},
     "bokbok/wire": WIRE,
     "bokbok/_front": FRONT,
     "bokbok/sync": FRONT,

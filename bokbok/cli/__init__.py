@@ -73,8 +73,19 @@ class _Lazy(click.Group):
         return command
 
 
+_VERSION_HELP = "Show the version, and which implementation of the codec runs."
+
+
+def _tell_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from .._native import description
+
+        click.echo(f"bokbok, version {__version__}, codec: {description()}")
+        ctx.exit()
+
+
 @click.command(cls=_Lazy, epilog=EPILOG, context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="bokbok")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help=_VERSION_HELP)
 def cli() -> None:
     """Speak with bokbok peers: secure, symmetrical s-expression RPC, as CHICKEN Scheme's bokbok egg has it.
 

@@ -24,12 +24,19 @@ class Dialect:
             read back (flonums lose digits). If not, it prints as many digits as a flonum needs, and puts bars round
             every symbol that either CHICKEN would read as something else.
         keyword_style: how keywords are written, `suffix` for `foo:` and `hash` for `#:foo`. Both are always read.
+        code: a number that follows from the others, for the accelerator.
     """
 
     name: str
     version: Literal[4, 5]
     exact: bool
     keyword_style: Literal["suffix", "hash"]
+    code: int = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # What tells how it is spelt, as one number for the compiled writer, which is called for every message.
+        code = (1 if self.exact else 0) | (2 if self.keyword_style == "hash" else 0) | (4 if self.version == 5 else 0)
+        object.__setattr__(self, "code", code)
 
     def __str__(self) -> str:
         return self.name

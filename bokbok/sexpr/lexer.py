@@ -58,7 +58,7 @@ _VECTOR_TAG_STARTS: Final = frozenset(b"usfUSF")
 _RADIXES: Final = {ord("x"): 16, ord("d"): 10, ord("o"): 8, ord("b"): 2}
 PREFIXES: Final = {b"'": Symbol("quote"), b"`": Symbol("quasiquote"), b",": Symbol("unquote")}
 """The symbols for which one character stands, by it."""
-_UNQUOTE_SPLICING: Final = Symbol("unquote-splicing")
+UNQUOTE_SPLICING: Final = Symbol("unquote-splicing")
 _QUASISYNTAX: Final = Symbol("quasisyntax")
 _LOCATION: Final = Symbol("location")
 _EXACTNESS: Final[dict[int, Exactness]] = {ord("e"): "e", ord("i"): "i"}
@@ -142,7 +142,7 @@ class Lexer:
             if position + 1 == len(data) and not final:
                 return MORE, position, ANY
             if data[position + 1 : position + 2] == b"@":
-                return WAIT, position + 2, (PREFIX, _UNQUOTE_SPLICING)
+                return WAIT, position + 2, (PREFIX, UNQUOTE_SPLICING)
             return WAIT, position + 1, (PREFIX, PREFIXES[b","])
         if byte == 0x5B:
             return OPEN, position + 1, BRACKETS

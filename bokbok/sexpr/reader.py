@@ -17,6 +17,7 @@ from bokbok.sexpr.dialect import CHICKEN_4, Dialect
 from bokbok.sexpr.frames import SKIP, WAITING_FOR
 from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, PAUSED, SPACE, Machine
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost_of_plain
+from bokbok.sexpr.native import Compiled
 from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
@@ -65,6 +66,8 @@ def parse(
     """
     if type(data) is not bytes:
         data = _as_bytes(data)
+    if (found := Compiled(dialect, max_depth, max_memory).read(data, offset)) is not None:
+        return found[:2]
     machine = Machine(dialect, max_depth, max_memory)
     value = machine.run(data, offset, True)
     if value is NO_DATUM:
@@ -84,6 +87,7 @@ class Parser:
         max_memory: how many bytes of memory a datum may take, by an estimate.
 
     Attributes:
+        compiled: the accelerator with the same limits.
         begun: after an error, the first elements of the list that was being read, as far as they stand before a dot,
             and the offset where it was opened; so a receiver finds out whom a message is for that does not read, and
             need not read it again. The list is empty if the datum was not a list.
@@ -99,6 +103,7 @@ class Parser:
     ) -> None:
         self._limits = (dialect, max_depth, max_memory, True)
         self._machine = Machine(*self._limits)
+        self.compiled = Compiled(dialect, max_depth, max_memory)
         self.begun: tuple[list[Any], int] = ([], 0)
         self.spent = 0
 
@@ -115,15 +120,21 @@ class Parser:
         Raises:
             ReadError: as `parse`.
         """
-        plain = read_plain_list(data, offset)
-        if plain is not None:  # one level deep and small, which every limit allows
+        if self.compiled.available:
+            if (found := self.compiled.read(data, offset)) is not None:
+                value, end, self.spent = found
+                return value, end
+        elif (plain := read_plain_list(data, offset)) is not None:  # one level deep and small: every limit allows it
             self.spent = cost_of_plain(plain[0], plain[1] - offset)
             return plain
         return self._run(data, offset)
 
     def datum_in_pieces(self, data: bytes, offset: int) -> Generator[None, None, tuple[Any, int]]:
         """`datum` as a generator, which stops every `PIECE` bytes and goes on when it is asked to."""
-        return self._run_in_pieces(data, offset)
+        if (found := (yield from self.compiled.read_in_pieces(data, offset, PIECE))) is not None:
+            value, end, self.spent = found
+            return value, end
+        return (yield from self._run_in_pieces(data, offset))
 
     def rest_of_list(self, data: bytes, offset: int, items: list[Any], opened: int) -> tuple[list[Any], int]:
         """Reads on in a list whose first elements the caller has read, and are small.
@@ -158,7 +169,7 @@ class Parser:
     @property
     def held(self) -> int:
         """What the datum takes in memory, in bytes, that a generator of this parser is in the middle of."""
-        return self._machine.held
+        return self._machine.held + self.compiled.held
 
     def _run(self, data: bytes, offset: int) -> tuple[Any, int]:
         machine = self._machine
@@ -336,11 +347,14 @@ def loads(
             raise problems.LONE_SURROGATE.at(where, code=ord(text[error.start])) from None
     elif type(data) is not bytes:
         data = _as_bytes(data)
-    machine = Machine(dialect, max_depth, max_memory)
-    value = machine.run(data, 0, True)
-    if value is NO_DATUM:
-        raise problems.NO_DATUM.at(len(data))
-    position = machine.position
+    if (found := Compiled(dialect, max_depth, max_memory).read(data, 0)) is not None:
+        value, position = found[:2]
+    else:
+        machine = Machine(dialect, max_depth, max_memory)
+        value = machine.run(data, 0, True)
+        if value is NO_DATUM:
+            raise problems.NO_DATUM.at(len(data))
+        position = machine.position
     if position < len(data):
         position = skip_atmosphere(data, position, dialect=dialect, max_memory=max_memory)
         if position < len(data):
@@ -395,6 +409,7 @@ class Reader:
         max_memory: int = DEFAULT_MAX_MEMORY,
     ) -> None:
         self._machine = Machine(dialect, max_depth, max_memory)
+        self._compiled = Compiled(dialect, max_depth, max_memory)
         self._max_size = max_size
         self._tail = bytearray()
         self._failure: ReadError | None = None
@@ -448,10 +463,15 @@ class Reader:
             tail.clear()
         position = 0
         try:
-            while (value := machine.run(data, position, final)) is not NEED_MORE and value is not NO_DATUM:
-                datums.append(value)
+            while True:
+                # The machine keeps what is begun; so the compiled reader is for datums that lie whole in the data.
+                if self._compiled.available and not machine.stack and not machine.spent:
+                    position = self._read_whole(data, position, final, datums)
+                value = machine.run(data, position, final)
                 position = machine.position
-            position = machine.position
+                if value is NEED_MORE or value is NO_DATUM:
+                    break
+                datums.append(value)
             machine.base += position
             if value is NEED_MORE:
                 machine.ending.shift(position)
@@ -462,6 +482,13 @@ class Reader:
             if not datums:
                 raise
         return datums
+
+    def _read_whole(self, data: bytes, position: int, final: bool, datums: list[Any]) -> int:
+        """Reads datums as long as the compiled reader takes them; where it stopped."""
+        while (found := self._compiled.read(data, position, final)) is not None:
+            datums.append(found[0])
+            position = found[1]
+        return position
 
     def _check_size(self) -> None:
         since = self._machine.open_since

@@ -9,6 +9,7 @@ at the end. What is open is kept on a stack; the writer does not recurse.
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import re
 from array import array
@@ -19,7 +20,8 @@ from typing import IO, Any, Final
 from sexpdata import Brackets, Delimiters, Parens, Quoted
 
 from bokbok.errors import WriteError
-from bokbok.sexpr.dialect import CHICKEN_4, Dialect
+from bokbok.sexpr.dialect import CHICKEN_4, DIALECTS, Dialect
+from bokbok.sexpr.native import make_writer
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, MAX_DIGITS, flonum_text, is_number
 from bokbok.sexpr.text import CHAR_NAMES, decode, encode
 from bokbok.sexpr.types import Char, Dotted, EofType, Keyword, Symbol
@@ -99,6 +101,8 @@ def dumps_between(before: str, value: Any, after: str, dialect: Dialect) -> byte
     Raises:
         WriteError: as `dumps`.
     """
+    if _WRITE is not None and (written := _WRITE(before, value, after, dialect.code)) is not None:
+        return written
     try:
         if type(value) is str:
             if len(value) >= _LONG or _ESCAPED.search(value):
@@ -435,3 +439,24 @@ def _step(container: Any, elements: Iterator[Any]) -> str:
     if isinstance(tail, Parens):
         return f"{path}.I[{index}]"
     return f"{path}[{index}]" if isinstance(tail, list) else path
+
+
+def _native_text(item: Any, code: int) -> bytes | None:
+    """A rare atom's bytes, for the compiled writer; `None` for what is not an atom, or cannot be written."""
+    try:
+        text = _text_or_elements(item, _DIALECTS[code])[0]
+        return None if text is None else encode(text)
+    except (_Refusal, UnicodeEncodeError):
+        return None
+
+
+_DIALECTS: Final = {
+    dialect.code: dialect
+    for base in DIALECTS.values()
+    for exact in (False, True)
+    for dialect in (
+        dataclasses.replace(base, exact=exact, keyword_style="suffix"),
+        dataclasses.replace(base, exact=exact, keyword_style="hash"),
+    )
+}
+_WRITE: Final = make_writer(_native_text)

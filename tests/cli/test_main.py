@@ -13,6 +13,7 @@ import pytest
 
 import bokbok as library
 from bokbok import cli, errors
+from bokbok._native import description
 from bokbok.cli._exit import Status, failure, run
 from bokbok_interop.cli.decode import decode
 from bokbok_traffic.capture import Capture
@@ -27,7 +28,14 @@ def test_the_console_script_is_main():
 @pytest.mark.parametrize("module", ["bokbok", "bokbok.cli"])
 def test_it_runs_as_a_module_too(module):
     done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"bokbok, version {library.__version__}\n"
+    assert done.stdout == f"bokbok, version {library.__version__}, codec: {description()}\n"
+
+
+def test_the_version_says_that_the_accelerator_is_left_aside():
+    environment = {**os.environ, "BOKBOK_NATIVE": "0"}
+    command = [sys.executable, "-m", "bokbok", "--version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(", codec: pure Python (bokbok-native left aside by BOKBOK_NATIVE=0)\n")
 
 
 def test_main_ends_the_process_with_the_status(capsys):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import (
+    PIECE,
     Dialect,
     Parser,
     Symbol,
@@ -18,6 +19,7 @@ from ...sexpr import (
     read_plain_list,
     skip_atmosphere_in_pieces,
 )
+from ...sexpr.native import Compiled, Found
 from ._strategy import (
     ERROR,
     MAX_ID,
@@ -40,6 +42,8 @@ __all__ = ["tagged_codec"]
 
 STRING_COST = 128
 """What a message that is a string takes in memory beyond its text: the string, the packet's place in lists."""
+_HEAD_MEMORY = 256
+"""Of a message's memory, what its head takes at the most: a list of three with a tag and an ID."""
 
 
 @functools.cache
@@ -70,12 +74,22 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     usual = _usual_head(tuple(kinds))
     symbols = {tag.encode(): Symbol(tag) for tag in tags}
     # The message is one level above its datum, which may be `depth` levels deep.
+    compiled = Compiled(dialect, depth, memory - _HEAD_MEMORY)
     reader = Parser(dialect=dialect, max_depth=depth + 1, max_memory=memory)
+
+    def is_whole(body: bytes, kind: int, found: Found) -> bool:
+        """Whether a message ends plainly behind its datum; an error's is a string."""
+        datum, end, _ = found
+        return body[end:] == b")" and (kind != ERROR or type(datum) is str)
 
     def read(body: bytes) -> Read:
         head = usual(body)
         if head is not None:
             start = head.end()
+            if compiled.available:
+                found = compiled.read(body, start)
+                if found is not None and is_whole(body, kinds[head[1]], found):
+                    return kinds[head[1]], int(head[2]), found[0], found[2] + _HEAD_MEMORY
             # A string in which nothing is escaped, and nothing else: an error's text always, much else often.
             if (
                 body.find(b'"', start, start + 1) == start
@@ -103,6 +117,10 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     def read_in_pieces(body: bytes) -> InPieces:
         """The same for a long message; there is no short way to take."""
         head = usual(body)
+        if head is not None:
+            found = yield from compiled.read_in_pieces(body, head.end(), PIECE)
+            if found is not None and is_whole(body, kinds[head[1]], found):
+                return kinds[head[1]], int(head[2]), found[0], found[2] + _HEAD_MEMORY
         try:
             if head is not None:
                 begun = [symbols[head[1]], int(head[2])]
@@ -133,7 +151,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         response_of=around(response),
         read=read,
         read_in_pieces=read_in_pieces,
-        held=lambda: reader.held,
+        held=lambda: reader.held + compiled.held,
     )
 
 

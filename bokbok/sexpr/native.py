@@ -1,0 +1,116 @@
+"""The compiled reader and writer, bound to the values of this package, where there are any.
+
+The compiled reader takes what nearly all input consists of. It answers `None` where it meets anything else: what does
+not read, what is near a limit, rare syntax. The same bytes are then read once more by `machine`, which knows it all; so
+errors are made in one place, and whatever is accepted here is accepted there. The writer does the same.
+
+A single rare token, or atom, does not give up the whole datum: it is handed to `lexer`, or `writer`, by a call.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+from bokbok._native import NATIVE
+from bokbok.errors import ReadError
+from bokbok.sexpr.dialect import Dialect
+from bokbok.sexpr.frames import VALUE
+from bokbok.sexpr.lexer import PREFIXES, UNQUOTE_SPLICING, Lexer
+from bokbok.sexpr.memory import cost
+from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol, adopt
+
+__all__ = ["Compiled", "Found", "make_writer"]
+
+Found = tuple[Any, int, int]
+"""A datum, the offset behind it, and what it takes in memory."""
+Write = Callable[[str, Any, str, int], bytes | None]
+
+
+def _lexer(version: int) -> Lexer:
+    lexer = Lexer()
+    lexer.version, lexer.base, lexer.fold = version, 0, False
+    return lexer
+
+
+_LEXERS: Final = {version: _lexer(version) for version in (4, 5)}
+
+
+def _token(data: bytes, position: int, version: int, dots: bool) -> tuple[Any, int, int] | None:
+    """The atom at an offset, where it ends and what it costs in memory; `None` for what is not an atom."""
+    try:
+        code, end, value = _LEXERS[version].lex(data, position, True, dots)
+    except ReadError:
+        return None
+    return (value, end, cost(value)) if code == VALUE else None
+
+
+def _make_reader() -> Any:
+    if NATIVE is None:
+        return None
+    prefixes = [*(PREFIXES[character] for character in (b"'", b"`", b",")), UNQUOTE_SPLICING]
+    return NATIVE.Reader(Symbol, Keyword, Char, adopt, prefixes, _token)
+
+
+_READER: Final = _make_reader()
+
+
+class Compiled:
+    """The compiled reader with limits. Where there is none, or it does not take what is there, it finds nothing.
+
+    Args:
+        dialect: whose syntax.
+        max_depth: how deep a datum may nest.
+        max_memory: how many bytes of memory it may take.
+
+    Attributes:
+        available: whether there is an accelerator.
+    """
+
+    __slots__ = ("_limits", "_pieces", "available")
+
+    def __init__(self, dialect: Dialect, max_depth: int, max_memory: int) -> None:
+        self.available = _READER is not None
+        self._limits = (dialect.version, max_depth, max_memory)
+        self._pieces: Any = None
+
+    def read(self, data: bytes, offset: int, finished: bool = True) -> Found | None:
+        """Reads a datum, if it is plain.
+
+        Args:
+            data: the bytes.
+            offset: where to begin.
+            finished: whether nothing comes behind the data.
+        """
+        return _READER.read(data, offset, *self._limits, finished) if _READER is not None else None
+
+    def read_in_pieces(self, data: bytes, offset: int, size: int) -> Generator[None, None, Found | None]:
+        """The same as a generator, which stops every `size` bytes and goes on when it is asked to."""
+        if _READER is None:
+            return None
+        self._pieces = pieces = _READER.begin(data, offset, *self._limits, True)
+        try:
+            found: Any = None
+            while pieces is not None and (found := _READER.step(pieces, data, size)) is False:
+                yield
+            return found
+        finally:
+            self._pieces = None
+
+    @property
+    def held(self) -> int:
+        """What the datum takes in memory so far that is read in pieces."""
+        return self._pieces.spent if self._pieces is not None else 0
+
+
+def make_writer(text: Callable[[Any, int], bytes | None]) -> Write | None:
+    """The compiled writer, where there is one: `(before, value, after, dialect.code)` to bytes, or `None`.
+
+    Args:
+        text: writes an atom that is rare, in the dialect of that code; `None` for what is not an atom.
+    """
+    if NATIVE is None:
+        return None
+    write: Write = NATIVE.Writer(Symbol, Keyword, Char, Dotted, array, text).write
+    return write
