@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Generator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bokbok._native import NATIVE
 from bokbok.errors import ReadError
@@ -83,7 +83,10 @@ class Compiled:
             offset: where to begin.
             finished: whether nothing comes behind the data.
         """
-        return _READER.read(data, offset, *self._limits, finished) if _READER is not None else None
+        if _READER is None:
+            return None
+        found: Found | None = _READER.read(data, offset, *self._limits, finished)
+        return found
 
     def read_in_pieces(self, data: bytes, offset: int, size: int) -> Generator[None, None, Found | None]:
         """The same as a generator, which stops every `size` bytes and goes on when it is asked to."""
@@ -91,10 +94,10 @@ class Compiled:
             return None
         self._pieces = pieces = _READER.begin(data, offset, *self._limits, True)
         try:
-            found: Any = None
+            found: Found | Literal[False] | None = None
             while pieces is not None and (found := _READER.step(pieces, data, size)) is False:
                 yield
-            return found
+            return found or None
         finally:
             self._pieces = None
 
