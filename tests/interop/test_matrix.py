@@ -71,10 +71,8 @@ def test_every_case_quotes_a_requirement_of_its_kind() -> None:
 
 
 # A sentence whose first case is still to be written. `list --coverage` shows NONE beside each.
-NO_CASE_YET = {
-    "profile.limit-connections",
-    "profile.limit-refusals",
-}
+# Refusals: it takes half a million of them until 32 MiB are unsent, and a peer may read no further meanwhile.
+NO_CASE_YET = {"profile.limit-refusals"}
 
 
 def test_every_sentence_that_promises_something_has_a_case_or_a_reason() -> None:

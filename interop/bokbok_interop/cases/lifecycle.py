@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from bokbok.wire import DEFAULT_LIMITS
 from bokbok_traffic.capture import CLIENT, SERVER
 
 from ..model import Late
@@ -597,17 +598,29 @@ async def stop_refuses_requests(t: Play) -> None:
     await _ends_in_order(t, raw, "stopping server")
 
 
-@case("profile.stop-hello", security="secure", opponent="client")
+@case("profile.stop-hello", security="secure", opponent="client", timeout=15)
 async def stop_ends_hellos(t: Play) -> None:
     """A stop closes connections whose hello has not opened, at once: it does not wait for their time to run out."""
-    served = await t.server.listen()
+    other, served = await t.server.listen(), await t.server.listen()
+    patient = await attack(t, other, hello=False)
     silent = await attack(t, served, hello=False)
     half = await attack(t, served, hello=False)
     await half.send(half.frame(USER.encode()))
     await (await attack(t, served)).request(["echo", "so that the others are accepted"])
     await served.stop()
+    # A silent connection of another server has to wait for its time to run out: nobody else does so long.
+    why, most = "a silent connection is kept", DEFAULT_LIMITS.hello_timeout + 8
+    until = t.spawn(patient.must_end(why, most))
     for raw, what in ((silent, "nothing was said"), (half, "only the username was said")):
-        await raw.must_end(f"a connection on which {what} is open after its server was stopped", 5)
+        ending = t.spawn(raw.must_end(f"a connection on which {what} is open after its server was stopped", 5))
+        await asyncio.wait([ending, until], return_when=asyncio.FIRST_COMPLETED)
+        t.check(
+            ending.done(),
+            f"a connection on which {what} is open after its server was stopped",
+            expected="its end at once",
+            actual="a silent connection of another server, which had to wait for its time, ended first",
+        )
+        await ending
     await served.wait(timeout=5)
 
 

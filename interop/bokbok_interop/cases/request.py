@@ -333,6 +333,32 @@ async def box_counts(t: Play) -> None:
     opponent="client",
     fresh=("server",),
     transport="unix",
+    security="secure",
+    timeout=60,
+    only=("nonces", "packets", "messages", "framing"),
+)
+async def answer_box_counts(t: Play) -> None:
+    """An answer that fits into the packet limit, and with its box does not, becomes that request's error."""
+    raw = await attack(t, await t.server.listen())
+    # The request fits with its box. Its control bytes, one each as they come, are four or five as they are written.
+    text = b"\x01" * 9 + b"x" * (DEFAULT_LIMITS.packet - 40 - len('(request 0 ("echo" ""))') - 9)
+    await raw.say(b'(request 0 ("echo" "%b"))' % text)
+    kind, value = await raw.answer_to(0, 60)
+    t.check(
+        kind == "error",
+        "an answer of some 20 bytes less than the limit was sent, though its box has 40",
+        expected="an error",
+        actual=f"({kind} 0 {show(value, 60)})",
+    )
+    raw.ids = 1
+    t.equal(await raw.request(["echo", "still there"]), "still there", "the answer to the next request")
+
+
+@case(
+    "profile.own-limit",
+    opponent="client",
+    fresh=("server",),
+    transport="unix",
     security="insecure",
     timeout=60,
     only=("messages", "packets"),

@@ -340,6 +340,7 @@ async def any_passphrase(t: Play) -> None:
         "unicode": "Grüße, 日本語, \U0001f600",
         "bytes": "\udcff\udcfe\udc80",
         "quotes": 'say "\\"',
+        "decomposed": "Zoe\u0308",
     }
     served = await t.serve(users=phrases)
     for user, phrase in phrases.items():

@@ -127,6 +127,21 @@ def client_handles_while_it_reads() -> None:
     C.request_came = came
 
 
+@mutant("request.answer-box-counts")
+def answers_forget_the_box() -> None:
+    """Forgets the box when it looks whether an answer fits."""
+    real = C.answer
+
+    def answer(self: Any, number: int, value: Any, **k: Any) -> None:
+        P.MAX_PACKET += 90
+        try:
+            real(self, number, value, **k)
+        finally:
+            P.MAX_PACKET -= 90
+
+    C.answer = answer
+
+
 @mutant("request.box-counts", role="client")
 def forgets_the_box() -> None:
     """A client that forgets the box when it looks whether a message fits."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,18 @@ from ._mutant import C, around, mutant
 def accepts_any_user() -> None:
     """Takes the key of a known user where the user is unknown or denied."""
     _lookup(lambda get, user: get(user) or get("alice"))
+
+
+@mutant("secure.any-passphrase", role="client")
+def normalizes_passphrases() -> None:
+    """Normalizes passphrases as Unicode has it."""
+
+    def normal(text: str) -> str:
+        with contextlib.suppress(UnicodeError):
+            text = unicodedata.normalize("NFC", text.encode("latin-1").decode()).encode().decode("latin-1")
+        return text
+
+    around(U, "passphrase_to_key", lambda real: lambda text: real(normal(text)))
 
 
 @mutant("secure.two-users", "secure.other-users-key", "hostile.hello-for-other-user")

@@ -6,7 +6,7 @@ import asyncio
 
 from ...play import Play
 from ...raw import Raw
-from .floods import fill, release
+from .floods import fill
 from .neighbours import at_client, at_server, at_the_server, attacked, attacked_server, is_served
 
 PAUSE = 0.02
@@ -60,12 +60,12 @@ async def server_sends_slowly(t: Play) -> None:
 
 async def _handlers_full(t: Play) -> None:
     async with attacked(t) as victim:
-        _, bad, asked = await fill(t, victim)
+        _, bad, held = await fill(t, victim)
         for index in range(3):
             _, other = await victim.meet()
             await is_served(other, f"beside a connection whose handlers all wait, {index}")
-        await release(bad, asked)
-        for _ in asked:
+        await held.release()
+        for _ in range(held.count):
             await bad.hear(30)
 
 

@@ -96,11 +96,13 @@ async def plain_after_hello(t: Play) -> None:
 
 @at_server("profile.any-nonce", security="secure", only=("nonces",))
 async def any_nonce(t: Play) -> None:
-    """A receiver takes any nonce: random ones, zero, in any order."""
+    """A receiver takes any nonce: random ones, zero, one that came before, in any order."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         source = random.Random(t.seed)
-        for number, nonce in enumerate((source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24))):
+        for number, nonce in enumerate(
+            (source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24), bytes(24))
+        ):
             assert bad.session is not None
             await bad.send(bad.wrap(bad.seal(b'(request %d ("echo" %d))' % (number, number), bad.session, nonce)))
             t.equal(

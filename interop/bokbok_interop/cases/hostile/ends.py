@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ...model import Late
-from ...play import PATIENCE, USER, NetworkFailed, Play, Served, show
+from ...play import PATIENCE, USER, NetworkFailed, Play, Served, same, show
 from ...raw import attack
 from .neighbours import (
     at_client,
@@ -154,6 +154,38 @@ async def half_close_in_a_packet(t: Play) -> None:
 async def server_half_closes_in_a_packet(t: Play) -> None:
     """A server that ends its direction within a packet still gets the answers of the client's handlers that run."""
     await _half_closes(t, PIECE)
+
+
+async def _unread_answers(t: Play) -> None:
+    """Answers of eight megabytes are on their way when the direction ends, and are read late."""
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        ids = [await bad.ask(["echo", [number, "x" * MUCH]]) for number in range(2)]
+        await bad.hear_beginning()
+        bad.end()
+        await conn.closed()
+        # What is on its way cannot be seen to be lost before it is read.
+        for number in ids:
+            kind, answered, datum = await bad.hear()
+            t.check(
+                (kind, answered) == ("response", number) and same(datum, [ids.index(number), "x" * MUCH]),
+                f"an answer of the {victim.side.role} that was on its way at the end of file came otherwise",
+                expected=f"(response {number} ...) of {MUCH} bytes",
+                actual=f"({kind} {answered} {show(datum, 60)})",
+            )
+        await bad.must_end("the connection stays open after the last answer")
+
+
+@at_server("profile.half-close", "profile.limit-unsent", timeout=20, only=("packets",))
+async def half_close_with_answers_unread(t: Play) -> None:
+    """A client that ends its direction, and reads late, still gets answers of megabytes that were on their way."""
+    await _unread_answers(t)
+
+
+@at_client("profile.half-close", "profile.limit-unsent", timeout=20, only=("packets",))
+async def server_half_closes_with_answers_unread(t: Play) -> None:
+    """A server that ends its direction, and reads late, still gets the client's answers of megabytes."""
+    await _unread_answers(t)
 
 
 @at_server("guards.survives", "start.close-handler")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from bokbok.sexpr import dumps
 from bokbok.wire import DEFAULT_LIMITS
 
 from ...model import Failure
 from ...play import Conn, NetworkFailed, Play, show
 from ...raw import Raw, attack, good_server
+from ...rendezvous import Rendezvous
 from .neighbours import (
     Victim,
     at_client,
@@ -100,14 +102,21 @@ async def flood_of_requests(t: Play) -> None:
     await _floods(t)
 
 
-@at_server("guards.survives", "start.open-handler", transport="unix")
+_SLEEP = 4_000
+"""Milliseconds that handlers sleep where they cannot wait: time to have as many of them as may run."""
+
+MANY_SILENT = 500
+"""Connections: half of the descriptors that a process has where nobody gave it more."""
+
+
+@at_server("profile.limit-connections", "guards.survives", transport="unix", fresh=("server",), timeout=20)
 async def many_silent_connections(t: Play) -> None:
-    """A hundred connections that say nothing leave room for those that do."""
+    """Five hundred connections that say nothing leave room for those that do."""
     async with attacked_server(t) as served:
-        silent = [await attack(t, served, hello=False) for _ in range(100)]
+        silent = [await attack(t, served, hello=False) for _ in range(MANY_SILENT)]
         for index in range(3):
             other = await attack(t, served)
-            await is_served(other, f"beside a hundred silent connections, {index}")
+            await is_served(other, f"beside {MANY_SILENT} silent connections, {index}")
         for bad in silent:
             bad.reset()
 
@@ -134,35 +143,42 @@ async def server_floods(t: Play) -> None:
     await _floods(t)
 
 
-async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, list[int]]:
-    """As many handlers as may run at once on one connection, each of which waits for an answer of the runner's.
+class Held:
+    """The handlers of `fill`: one, and all others, which go on once they are released."""
+
+    def __init__(self, one: Rendezvous, others: Rendezvous, count: int) -> None:
+        self._both, self.count = (one, others), count
+
+    async def release_one(self) -> None:
+        """Let one of them go on."""
+        await self._both[0].release()
+
+    async def release(self) -> None:
+        """Let all of them go on."""
+        for here in self._both:
+            await here.release()
+
+
+async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, Held]:
+    """As many handlers as may run at once on one connection, each of which waits until the runner releases it.
+
+    None of them waits for a request of its own: such a handler need not count as one that runs.
 
     Returns:
-        The victim's end, the runner's, and the IDs of what the handlers ask.
+        The victim's end, the runner's, and the handlers.
     """
     conn, bad = await victim.meet()
     most, first = DEFAULT_LIMITS.running, bad.ids
     bad.ids += most
-    pour = t.spawn(
-        bad.send(b"".join(bad.packet(b'(request %d ("callback" 1 0))' % n) for n in range(first, first + most)))
-    )
-    asked: list[int] = []
-    while len(asked) < most:
-        try:
-            asked.append(await victim.asks(bad))
-        except Failure as failure:
-            raise Failure(
-                f"too few handlers run at once: {failure.problem}",
-                expected=f"{most:,} handlers of one connection",
-                actual=f"{len(asked):,}, then {failure.actual or 'nothing'}",
-            ) from None
+    one, others = t.rendezvous(milliseconds=_SLEEP), t.rendezvous(milliseconds=_SLEEP)
+    requests = [dumps(one.request), *[dumps(others.request)] * (most - 1)]
+    packets = (bad.packet(b"(request %d %b)" % (first + index, datum)) for index, datum in enumerate(requests))
+    pour = t.spawn(bad.send(b"".join(packets)))
+    problem = f"too few handlers of one connection run at once: {most:,} are allowed"
+    await one.arrived(1, problem=problem)
+    await others.arrived(most - 1, problem=problem)
     await pour
-    return conn, bad, asked
-
-
-async def release(bad: Raw, asked: list[int]) -> None:
-    """Answer what the handlers of `fill` asked."""
-    await bad.send(b"".join(bad.packet(b"(response %d 0)" % number) for number in asked))
+    return conn, bad, Held(one, others, most)
 
 
 async def _queued(t: Play, bad: Raw, datum: object) -> int:
@@ -176,18 +192,18 @@ async def _queued(t: Play, bad: Raw, datum: object) -> int:
 
 async def _running_limit(t: Play) -> None:
     async with attacked(t) as victim:
-        _, bad, asked = await fill(t, victim)
+        _, bad, held = await fill(t, victim)
         number = await bad.ask(["echo", "next"])
-        await bad.stays_open(f"more than {len(asked):,} handlers run at once", 0.5)
-        await release(bad, asked[:1])
+        await bad.stays_open(f"more than {held.count:,} handlers run at once", 0.5)
+        await held.release_one()
         kinds = sorted([(kind, answered == number) for kind, answered, _ in [await bad.hear(), await bad.hear()]])
         t.check(
             kinds == [("response", False), ("response", True)],
             "the request that waited for a handler was not handled when one had finished",
             actual=str(kinds),
         )
-        await release(bad, asked[1:])
-        for _ in asked[1:]:
+        await held.release()
+        for _ in range(held.count - 1):
             await bad.hear()
         await is_served(bad, "the same connection, after as many handlers as may run")
 
@@ -206,7 +222,7 @@ async def server_fills_handlers(t: Play) -> None:
 
 async def _waiting_limit(t: Play) -> None:
     async with attacked(t) as victim:
-        _, bad, asked = await fill(t, victim)
+        _, bad, held = await fill(t, victim)
         most, first = DEFAULT_LIMITS.waiting, bad.ids
         bad.ids += most + 1
         await bad.send(b"".join(bad.packet(b'(request %d ("echo" 0))' % n) for n in range(first, bad.ids)))
@@ -217,8 +233,8 @@ async def _waiting_limit(t: Play) -> None:
             expected=f"an error for the request beyond {most:,} that wait",
             actual=f"{kind} for the {number - first + 1:,}th that had to wait",
         )
-        await release(bad, asked)
-        answers = [await bad.hear(30) for _ in range(len(asked) + most)]
+        await held.release()
+        answers = [await bad.hear(30) for _ in range(held.count + most)]
         failed = [number for kind, number, _ in answers if kind != "response"]
         t.check(not failed, "requests that could wait for a handler were turned away", actual=f"{len(failed):,}")
 
@@ -237,11 +253,12 @@ async def server_fills_the_queue(t: Play) -> None:
 
 async def _end_of_queue(t: Play) -> None:
     async with attacked(t) as victim:
-        conn, bad, asked = await fill(t, victim)
+        conn, bad, held = await fill(t, victim)
         number = await _queued(t, bad, ["echo", "queued"])
         bad.end()
         await conn.closed()
-        heard = [await bad.hear() for _ in range(len(asked) + 1)]
+        await held.release()
+        heard = [await bad.hear() for _ in range(held.count + 1)]
         answers = {answered: (kind, datum) for kind, answered, datum in heard}
         t.check(
             answers.get(number) == ("response", "queued"),
@@ -252,13 +269,17 @@ async def _end_of_queue(t: Play) -> None:
         await bad.must_end("the connection stays open after the last answer")
 
 
-@at_server("profile.end-of-queue", "profile.half-close", transport="unix", fresh=("server",), timeout=30)
+@at_server(
+    "profile.end-of-queue", "profile.half-close", transport="unix", fresh=("server",), timeout=30, only=("counted",)
+)
 async def half_close_with_a_queue(t: Play) -> None:
     """A request that waits for a handler when its client ends its direction is still handled and answered."""
     await _end_of_queue(t)
 
 
-@at_client("profile.end-of-queue", "profile.half-close", transport="unix", fresh=("client",), timeout=30)
+@at_client(
+    "profile.end-of-queue", "profile.half-close", transport="unix", fresh=("client",), timeout=30, only=("counted",)
+)
 async def server_half_closes_with_a_queue(t: Play) -> None:
     """A request that waits for a client's handler when the server ends its direction is still handled and answered."""
     await _end_of_queue(t)
@@ -266,33 +287,34 @@ async def server_half_closes_with_a_queue(t: Play) -> None:
 
 async def _end_drops(t: Play) -> None:
     async with attacked(t) as victim:
-        conn, bad, _ = await fill(t, victim)
+        conn, bad, held = await fill(t, victim)
         name = t.new_name()
         await _queued(t, bad, ["count", name])
         await bad.say(b"nonsense")
         await victim.ends(conn, bad, None, "nonsense while requests wait for a handler")
+        await held.release()
         t.equal(await victim.count_runs(name), 0, "how often a request ran that waited at a protocol error")
 
 
-@at_server("profile.end-drops", transport="unix", fresh=("server",), timeout=30)
+@at_server("profile.end-drops", transport="unix", fresh=("server",), timeout=30, only=("counted",))
 async def protocol_error_drops_the_queue(t: Play) -> None:
     """A request that waits for a handler when a protocol error comes is not handled."""
     await _end_drops(t)
 
 
-@at_client("profile.end-drops", transport="unix", fresh=("client",), timeout=30)
+@at_client("profile.end-drops", transport="unix", fresh=("client",), timeout=30, only=("counted",))
 async def servers_error_drops_the_queue(t: Play) -> None:
     """A server's request that waits for a handler of the client when a protocol error comes is not handled."""
     await _end_drops(t)
 
 
-@at_server("profile.stop-queue", "profile.stop", transport="unix", fresh=("server",), timeout=30)
+@at_server("profile.stop-queue", "profile.stop", transport="unix", fresh=("server",), timeout=30, only=("counted",))
 async def stop_with_a_queue(t: Play) -> None:
     """Requests that wait for a handler when a server is asked to stop are answered with an error, and not handled."""
     other = await t.server.listen()
     served = await t.server.listen()
     victim = at_the_server(t, served)
-    _, bad, asked = await fill(t, victim)
+    _, bad, held = await fill(t, victim)
     name = t.new_name()
     number = await _queued(t, bad, ["count", name])
     await served.stop()
@@ -303,8 +325,8 @@ async def stop_with_a_queue(t: Play) -> None:
         expected=f"(error {number} ...)",
         actual=f"{kind} {answered}",
     )
-    await release(bad, asked)
-    for _ in asked:
+    await held.release()
+    for _ in range(held.count):
         t.equal((await bad.hear())[0], "response", "the kind of answer of a handler that ran at the stop")
     await bad.must_end("a server that has stopped keeps a connection on which nothing runs")
     t.equal(await count_runs(t, other, name), 0, "how often a request ran that waited at a stop")

@@ -43,6 +43,18 @@ async def hello_cut_after_name(t: Play) -> None:
             t.check(len(served.connections) == bad.opened_before, "the open handler ran for half a hello")
 
 
+@at_server("profile.boxes", "profile.protocol-error", security="secure")
+async def second_hello(t: Play) -> None:
+    """A second hello of the same user, with another session key, ends a connection that is open."""
+    async with attacked_server(t) as served:
+        bad = await attack(t, served)
+        await is_served(bad, "good so far")
+        again = await attack(t, served, hello=False)
+        await bad.send(again.hello())
+        rest = await bad.must_end("a second hello did not end the connection")
+        t.check(not rest, "a second hello was answered")
+
+
 @at_server("profile.hello-key", security="secure", only=("hello",))
 async def hello_bad_session_key(t: Play) -> None:
     """A boxed session key of 31 or 33 bytes, or of none, is not a hello."""
@@ -145,6 +157,29 @@ async def hello_drip_fed(t: Play) -> None:
             await is_served(other, "beside a slow hello")
             await bad.stays_open("a slow hello was shown out before a neighbour was served", 0.01)
             await bad.must_end("a hello of a byte a second is awaited without end", DEFAULT_LIMITS.hello_timeout + 10)
+
+
+@at_server("guards.hello-timeout", security="secure", timeout=20, only=("hello",))
+async def hello_late_name(t: Play) -> None:
+    """A username that comes late does not buy the session key more time."""
+    third = DEFAULT_LIMITS.hello_timeout / 3
+    async with attacked_server(t) as served:
+        late = await attack(t, served, hello=False)
+        await asyncio.sleep(third)
+        silent = await attack(t, served, hello=False)
+        await asyncio.sleep(third)
+        await late.send(late.frame(USER.encode()))
+        # Which ends first is what counts: a clock would have to be patient.
+        why, most = "a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + 8
+        ends = [t.spawn(bad.must_end(why, most)) for bad in (late, silent)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        t.check(
+            ends[0].done(),
+            "a client whose username came late was kept longer than its time",
+            expected="its end before that of a silent one which came a third of that time later",
+            actual="that one ended first",
+        )
+        await asyncio.gather(*ends)
 
 
 @at_server("profile.hello-key", security="secure")

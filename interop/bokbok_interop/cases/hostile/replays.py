@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from typing import Any
 
 from bokbok.sexpr import dumps
 from bokbok.wire import DEFAULT_WINDOW
 
+from ...model import Late
 from ...play import PASSPHRASE, USER, Play
 from ...raw import attack
 from .neighbours import (
@@ -125,6 +128,31 @@ async def _reflects_a_request(t: Play) -> None:
         t.equal(await victim.count_runs(name), 0, "how often the reflected request was served")
 
 
+async def _reflects_an_early_request(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        name = t.new_name()
+
+        async def answered(datum: list[Any]) -> bytes | None:
+            asked = t.spawn(conn.request(datum))
+            packet = await bad.hear_packet()
+            await bad.say(b"(response %d 1)" % next(ids))
+            await asked
+            return packet
+
+        ids = itertools.count()
+        # Some more before it, so that its ID is new to the victim as a receiver, too.
+        for _ in range(4):
+            await answered(["echo", 1])
+        early = await answered(["count", name])
+        for _ in range(100):
+            await answered(["echo", 1])
+        await bad.send(bad.frame(early or b""))
+        rest = await victim.ends(conn, bad, None, "a request that was sent back to its sender a hundred requests later")
+        t.check(not rest, f"the {victim.side.role} answered its own request")
+        t.equal(await victim.count_runs(name), 0, "how often the reflected request was served")
+
+
 async def _reflects_a_response(t: Play) -> None:
     async with attacked(t) as victim:
         conn, bad = await victim.meet()
@@ -133,6 +161,21 @@ async def _reflects_a_response(t: Play) -> None:
         t.check(packet is not None, f"the {victim.side.role}'s response")
         await bad.send(bad.frame(packet or b""))
         await victim.ends(conn, bad, None, "a response that was sent back to its sender")
+
+
+@at_server("guards.hello", "profile.no-reset", security="secure")
+async def hello_replayed_is_no_reset(t: Play) -> None:
+    """The refusal of a hello that was seen before is an end of file, whatever stands behind it."""
+    async with attacked_server(t) as served:
+        first = await attack(t, served, hello=False)
+        hello = first.hello()
+        await first.send(hello)
+        await is_served(first, "the first time")
+        again = await attack(t, served, hello=False)
+        await again.send(hello + b"x" * 600_000)
+        await again.must_end("a hello that was seen before opened again")
+        if again.ended_how != "eof":  # the server lingers for a while by its own clock
+            raise Late("the refusal of a replayed hello was a reset", expected="an end of file", actual=again.ended_how)
 
 
 @at_server("guards.hello-memory", "guards.hello", security="secure")
@@ -217,19 +260,19 @@ async def _unreadable_id_is_used(t: Play) -> None:
         t.equal(await victim.count_runs(name), 0, "how often a request under a used ID was served")
 
 
-@at_server("guards.request-id", "profile.unreadable-id")
+@at_server("guards.request-id", "profile.unreadable-id", only=("counted",))
 async def unreadable_id_is_used(t: Play) -> None:
     """A request that does not read has used its ID: another one under it ends the connection."""
     await _unreadable_id_is_used(t)
 
 
-@at_client("guards.request-id", "profile.unreadable-id")
+@at_client("guards.request-id", "profile.unreadable-id", only=("counted",))
 async def server_uses_unreadable_id(t: Play) -> None:
     """A server's request that does not read has used its ID: another one under it ends the client's connection."""
     await _unreadable_id_is_used(t)
 
 
-@at_server("guards.window", "guards.request-id")
+@at_server("guards.window", "guards.request-id", only=("messages",))
 async def window_edge(t: Play) -> None:
     """The last ID of a window leaves the first one new; the ID behind the window makes it count as used."""
     async with attacked_server(t) as served:
@@ -274,6 +317,12 @@ async def reflected_request(t: Play) -> None:
     await _reflects_a_request(t)
 
 
+@at_server("guards.reflection", security="secure")
+async def reflected_late(t: Play) -> None:
+    """The peer's own request, sent back to it a hundred requests later, is not served either."""
+    await _reflects_an_early_request(t)
+
+
 @at_server("profile.protocol-error")
 async def reflected_response(t: Play) -> None:
     """The peer's own response, sent back to it, answers no question of its: the connection ends."""
@@ -284,6 +333,12 @@ async def reflected_response(t: Play) -> None:
 async def server_reflects(t: Play) -> None:
     """The client's own request, sent back to it, is neither served nor an answer: the connection ends."""
     await _reflects_a_request(t)
+
+
+@at_client("guards.reflection", security="secure")
+async def server_reflects_late(t: Play) -> None:
+    """The client's own request, sent back to it a hundred requests later, is neither served nor an answer."""
+    await _reflects_an_early_request(t)
 
 
 @at_client("guards.request-id")

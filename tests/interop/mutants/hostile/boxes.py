@@ -12,6 +12,23 @@ from .._changes import _open_unchecked
 from .._mutant import C, around, mutant
 
 
+@mutant("hostile.any-nonce")
+def refuses_a_nonce_twice() -> None:
+    """Refuses a nonce that came before."""
+
+    def came(real: Any) -> Any:
+        def run(self: Any, packet: bytes) -> None:
+            seen = self.__dict__.setdefault("seen_nonces", set())
+            if self.box and packet[:24] in seen:
+                raise P.ProtocolError("a nonce that came before")
+            seen.add(packet[:24])
+            real(self, packet)
+
+        return run
+
+    around(C, "packet_came", came)
+
+
 @mutant("hostile.tampered", "hostile.other-key")
 def skips_the_tag() -> None:
     """Opens every box, without looking at its tag."""

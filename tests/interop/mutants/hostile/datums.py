@@ -26,6 +26,22 @@ def unreadable_requests_close() -> None:
     )
 
 
+@mutant("hostile.unreadable-request", "hostile.unreadable-answer")
+def any_bracket_closes() -> None:
+    """Takes any bracket for the one that closes what is open."""
+    real = S.read
+
+    def read(text: str, at: int = 0) -> tuple[Any, int]:
+        try:
+            return real(text, at)
+        except S.ReadError:
+            if '"' in text.replace('"echo"', ""):
+                raise
+            return real(text.translate(str.maketrans("[]{}", "()()")), at)
+
+    S.read = read
+
+
 @mutant("hostile.unreadable-answer", "hostile.server-sends-unreadable-answer", role="client")
 def unreadable_answers_close() -> None:
     """Closes where one answer's datum does not read."""

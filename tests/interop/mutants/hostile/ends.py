@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from typing import Any
 
@@ -86,6 +87,40 @@ def resets_after_a_protocol_error() -> None:
 def client_resets_after_a_protocol_error() -> None:
     """A client that closes after a protocol error with bytes still unread."""
     _shuts_down_at_once()
+
+
+def _does_not_wait_for_what_it_sends() -> None:
+    """Large answers are sent beside the handlers, whose end is all that the end of a connection waits for."""
+
+    def send(real: Any) -> Any:
+        def run(self: Any, text: str) -> None:
+            if len(text) < 100_000:
+                real(self, text)
+                return
+            body = text.encode("latin-1")
+            body = self.seal(self.box, body) if self.box else body
+
+            def work() -> None:
+                with self.__dict__.setdefault("sending", threading.Lock()), contextlib.suppress(OSError):
+                    self.sock.sendall(struct.pack(">I", len(body)) + body)
+
+            threading.Thread(target=work, daemon=True).start()
+
+        return run
+
+    around(C, "send", send)
+
+
+@mutant("hostile.half-close-with-answers-unread")
+def loses_unsent_answers_at_the_end() -> None:
+    """Closes at an end of file once its handlers have returned, whether their answers are sent or not."""
+    _does_not_wait_for_what_it_sends()
+
+
+@mutant("hostile.server-half-closes-with-answers-unread", role="client")
+def client_loses_unsent_answers_at_the_end() -> None:
+    """A client that closes at an end of file once its handlers have returned, whether their answers are sent or not."""
+    _does_not_wait_for_what_it_sends()
 
 
 @mutant("hostile.answer-before-a-protocol-error")

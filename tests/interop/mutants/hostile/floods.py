@@ -18,6 +18,26 @@ def one_lock_for_all_writing() -> None:
     around(C, "__init__", lambda real: lambda self, *a: (real(self, *a), setattr(self, "write_lock", lock))[0])
 
 
+@mutant("hostile.many-silent-connections", security="insecure")
+def three_hundred_connections_at_most() -> None:
+    """Serves three hundred connections, and closes any more."""
+
+    def welcome(real: Any) -> Any:
+        def run(self: Any, sock: Any, name: Any) -> None:
+            with self.lock:
+                room = len(self.connections) < 300
+                if not room:
+                    self.pending.discard(sock)
+            if room:
+                real(self, sock, name)
+            else:
+                sock.close()
+
+        return run
+
+    around(P.Server, "welcome", welcome)
+
+
 @mutant("hostile.server-never-reads", role="client")
 def client_one_lock_for_all_writing() -> None:
     """A client that has one lock for the writing of all its connections."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
+import threading
 from typing import Any
 
 import peer as P
+from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from .._changes import _lookup, _open_unchecked
-from .._mutant import claim, mutant
+from .._mutant import C, around, claim, mutant
 
 
 @mutant("hostile.hello-tampered", "secure.wrong-key", "secure.unknown-user", "secure.other-users-key")
@@ -83,6 +87,55 @@ def no_hello_timeout() -> None:
 def hello_timeout_per_byte() -> None:
     """Gives every byte of a hello ten seconds of its own."""
     claim("hardening")  # the example's own timeout is one for each read already
+
+
+@mutant("hostile.second-hello")
+def takes_a_second_hello() -> None:
+    """Takes another hello on a connection that is open, and goes on under its session key."""
+    known: dict[Any, tuple[str, bytes]] = {}
+
+    def hello(real: Any) -> Any:
+        def run(self: Any, sock: Any, user_to_key: Any) -> Any:
+            user, session = real(self, sock, user_to_key)
+            known[sock] = user, user_to_key(user)
+            return user, session
+
+        return run
+
+    def came(real: Any) -> Any:
+        def run(self: Any, packet: bytes) -> None:
+            user, key = known[self.sock]
+            if packet == user.encode("latin-1"):
+                return
+            if len(packet) == P.BOXED_KEY:
+                with contextlib.suppress(CryptoError):
+                    self.box = SecretBox(SecretBox(key).decrypt(packet))
+                    return
+            real(self, packet)
+
+        return run
+
+    around(P.Server, "hello", hello)
+    around(C, "packet_came", came)
+
+
+@mutant("hostile.hello-late-name")
+def hello_timeout_per_packet() -> None:
+    """Gives every packet of a hello ten seconds of its own."""
+    claim("hardening")
+    real = P.read_packet
+
+    def read_packet(sock: Any, limit: int) -> bytes | None:
+        if limit == P.MAX_PACKET:
+            return real(sock, limit)
+        watch = threading.Timer(P.HELLO_SECONDS, sock.shutdown, (socket.SHUT_RD,))
+        watch.start()
+        try:
+            return real(sock, limit)
+        finally:
+            watch.cancel()
+
+    P.read_packet = read_packet
 
 
 @mutant("hostile.slow-but-good-hello", "hostile.packet-in-pieces")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +54,80 @@ def wants_ids_in_order() -> None:
 def client_ignores_unasked_answers() -> None:
     """A client that ignores an answer to a question that it never asked."""
     ignores_unasked_answers()
+
+
+@mutant("hostile.reflected-request")
+def guards_without_reflection() -> None:
+    """Has the guards of IDs and hellos, and none against its own packets."""
+    _window_of(1_024)
+    _remembers_hellos(1_000)
+
+
+@mutant("hostile.server-reflects", role="client")
+def client_guards_without_reflection() -> None:
+    """A client that has the guard of IDs, and none against its own packets."""
+    _window_of(1_024)
+
+
+def _knows_its_last(most: int) -> None:
+    """Guard against reflection: the nonces of the last packets are remembered."""
+    claim("hardening")
+    mine: list[bytes] = []
+
+    def seal(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> bytes:
+            packet: bytes = real(self, *a)
+            mine.append(packet[:24])
+            del mine[:-most]
+            return packet
+
+        return run
+
+    def came(real: Any) -> Any:
+        def run(self: Any, packet: bytes) -> None:
+            if packet[:24] in mine:
+                raise P.ProtocolError("its own packet")
+            real(self, packet)
+
+        return run
+
+    around(C, "seal", seal)
+    around(C, "packet_came", came)
+
+
+@mutant("hostile.reflected-late")
+def knows_its_last_ten_packets() -> None:
+    """Remembers its last ten packets alone, when it looks whether one comes back."""
+    _window_of(1_024)
+    _knows_its_last(10)
+
+
+@mutant("hostile.server-reflects-late", role="client")
+def client_knows_its_last_ten_packets() -> None:
+    """A client that remembers its last ten packets alone, when it looks whether one comes back."""
+    _window_of(1_024)
+    _knows_its_last(10)
+
+
+@mutant("hostile.hello-replayed-is-no-reset", transport="tcp")
+def resets_replayed_hellos() -> None:
+    """Resets a connection whose hello was seen before."""
+    claim("hardening")
+    seen: list[bytes] = []
+
+    def hello(real: Any) -> Any:
+        def run(self: Any, sock: Any, *a: Any) -> Any:
+            user, session = real(self, sock, *a)
+            if session in seen:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+                raise P.ProtocolError("a hello that was seen before")
+            seen.append(session)
+            return user, session
+
+        return run
+
+    around(P.Server, "hello", hello)
 
 
 def _remembers_hellos(most: int) -> list[bytes]:
