@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from .. import wire
 from .._fork import REASON
 from ..address import Address, format_address
-from ..errors import ConnectionClosed, RemoteError, RemoteProtocolError, UnreadableAnswer
+from ..errors import ConnectionClosed, RemoteError, RemoteProtocolError, UnreadableAnswer, WriteError
 from ..keys import Key
 from . import texts
 from .admission import NO_HANDLER, STOPPING, Admission, error_text
@@ -146,6 +146,23 @@ class Lifecycle(Generic[_W]):
         except Exception as error:  # an object of the handler's whose own methods fail while it is written
             self.wire.fail(id, f"the answer cannot be written: {error_text(error)}")
             return None
+
+    def written(self, answer: Any) -> tuple[bytes, str | None, Exception | None]:
+        """Write what a request handler has returned, for `answer_written`: what takes long, and needs no lock.
+
+        Returns:
+            The answer; or, where it cannot travel, what to tell the other end by `fail`; and why, for the log.
+        """
+        try:
+            return self.wire.encode(answer), None, None
+        except WriteError as error:
+            return b"", f"the answer cannot travel: {error}", error
+        except Exception as error:  # an object of the handler's whose own methods fail while it is written
+            return b"", f"the answer cannot be written: {error_text(error)}", None
+
+    def answer_written(self, id: int, written: bytes) -> Exception | None:
+        """The same as `answer`, for what `written` has returned."""
+        return self.wire.respond_encoded(id, written) if self.wire.state != "closed" else None
 
     def fail(self, id: int, failure: str) -> None:
         """A request handler has failed: put its error on its way."""

@@ -17,6 +17,7 @@ __all__ = [
     "OPEN_HANDLER_FAILED",
     "UNREADABLE_REQUEST",
     "WAITS_FOR_ITSELF",
+    "cannot_start_thread",
     "drained",
     "internal_error",
     "no_answer",
@@ -71,6 +72,11 @@ def drained(seconds: float) -> ConnectionClosed:
 def no_hello(seconds: float) -> ConnectionClosed:
     """The end of a connection whose client has not said who it is."""
     return ConnectionClosed(f"no hello came within {seconds} s; the client may be insecure, and the server is not")
+
+
+def cannot_start_thread(error: BaseException) -> ConnectionClosed:
+    """The end of a connection that nobody could serve."""
+    return ConnectionClosed(f"cannot start a thread: {error}")
 
 
 def open_handler_failed(error: BaseException) -> ConnectionClosed:

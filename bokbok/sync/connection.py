@@ -1,46 +1,41 @@
-"""A connection on a blocking socket: any thread may ask, each handler has a thread of its own.
+"""A connection on a socket: any thread may ask, each handler has a thread of its own while it runs.
 
-This module knows sockets, threads and locks; `bokbok.wire` knows the bytes, `bokbok._front` what a connection decides.
+This module knows sockets, threads and locks; `bokbok.wire` knows the bytes, `bokbok._front` what a connection decides,
+`handover` who reads, `turns` whose turn it is to parse, `poller` how to wait without a thread.
 
-**Who reads.** The plain design has one thread per connection that reads for all others. Switching from one thread to
-another costs more than all the rest of a small request, so here reading is a role that one thread has at a time
-(`_reading`). These are the rules by which it changes hands:
-
-* A connection's *workers* are threads that do what there is to do: run a request's handler, or else read, or else end.
-  A worker serves the request that it has read, and reads on afterwards. Where nothing else goes on it does so in as
-  few steps as can be (`_serve_alone`). So does a thread that asks while no other does (`_read_for`).
-* A handler may take for ever, so somebody must see to it that reading goes on and the next handler starts. Handlers are
-  *quick* as long as they return within `_QUICK_SECONDS`. While they are, the *watchdog* does it: one thread for all
-  connections (`threads.watch`), which looks every few milliseconds whether something has moved (`_moves`), and starts a
-  worker where nothing has. Once a handler was not quick, another worker is started before each handler (a *successor*),
-  until many in a row were quick.
-* A thread that asks, and is the only one, reads for its own answer. Where it stops and nobody else reads, the watchdog
-  notices, and starts a worker.
-* An answer may wait a moment to be sent together with the next ones, where requests are there already. Whoever is
-  started sends what it finds before it does anything else.
+* **Workers** are threads of the pool (`threads`). One is called where bytes have come or a handler is to be started. It
+  runs handlers, reads on as long as there is something to read, and goes back.
+* **A thread that asks**, and is the only one, reads for its own answer: nobody has to be woken then.
+* **The lock** guards what is short: the conversation (`wire.Connection.take`), who waits, who reads, who sends. While
+  it is held, nothing is parsed, opened, sealed, encoded, sent or received, and no handler runs. So whoever needs it has
+  it at once, whatever the peer sends.
+* **Sending** is one thread's at a time, which takes along what others leave. What a slow peer does not take waits for
+  the poller, and no new handler starts meanwhile.
+* **Answers** may wait a moment for each other, where the next request is there already; if its handler is slow, the
+  poller's look (`handover`) has them sent.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import mmap
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import wire
 from .._fork import track
 from .._front import texts
-from .._front.admission import Job, error_text
-from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
+from .._front.admission import error_text
+from .._front.lifecycle import Ending, Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
 from .._front.shared import Visit
+from .._front.turns import QUANTUM
 from .._sockets import (
     DEFAULT_CONNECT_TIMEOUT,
     ENDLESS,
@@ -55,7 +50,10 @@ from ..errors import ConnectionClosed
 from ..keys import Key
 from ..wire import AnswerUnreadable, ErrorReceived, RequestReceived, RequestUnreadable, ResponseReceived
 from .connecting import connect
-from .threads import run_in_thread, watch
+from .handover import CALLER, PARKED, Pace, Role
+from .poller import READ, WRITE, Timer, poller
+from .threads import run_in_thread
+from .turns import lingering, reading
 
 if TYPE_CHECKING:
     from .server import Server
@@ -69,21 +67,21 @@ RequestHandler = Callable[["Connection", Any], Any]
 ConnectionHandler = Callable[["Connection"], object]
 """`on_open(connection)`, `on_close(connection)`"""
 
-_READ = 256 * 1024
-"""Bytes read at once: as asyncio's transports do."""
+_READ_LEAST, _READ_MOST = 4096, 256 * 1024
+"""Bytes read at once: at most as asyncio's transports do; few where few came, since memory is set aside for all."""
+_STAY_SECONDS = 0.02
+"""How long a worker waits for more before it leaves that to the poller: longer than a conversation's usual pauses."""
+_STAY = struct.pack("ll", int(_STAY_SECONDS), int(_STAY_SECONDS % 1 * 1e6))  # a `timeval`
 _BUNCH = 8
-"""Answers that wait for each other at the most, to be sent together while a successor is on its way."""
+"""Answers that wait for each other at the most. Measured: more leave the other end idle."""
+_BUNCH_BYTES = 16 * 1024
+"""An answer that is longer waits for no other."""
 _PILE = 256 * 1024
-"""Bytes of answers that may wait for whoever is sending; beyond them, handlers wait as well."""
-_QUICK_SECONDS = 0.0005
-"""A handler that takes longer is not quick: others should have started meanwhile."""
-_QUICK_AGAIN = 100
-"""Quick handlers after which the next ones are taken to be quick, too; one that is not costs as many. On a busy machine
-a quick handler is sometimes interrupted in the middle: if that is rarer, it changes nothing."""
-_MOST_QUICK = 300
-"""Quick handlers that count at the most."""
+"""Bytes of answers that may wait for whoever is sending while further handlers start."""
+_LONELY = 16
+"""Answers in a row, each for the only thread that waited, after which threads read for themselves again."""
 _STILL = 20
-"""Looks of the watchdog without anything having moved, after which it looks elsewhere."""
+"""Looks without anything having moved, after which the poller looks elsewhere."""
 
 handler_of = threading.local()
 """Whose handler this thread runs now: `.server`, and of a request handler `.connection`."""
@@ -92,14 +90,13 @@ handler_of = threading.local()
 class _Waiter:
     """One thread waiting for one answer. Set once, then read once."""
 
-    __slots__ = ("_lock", "done", "error", "message", "reads")
+    __slots__ = ("_lock", "done", "error", "message")
 
     def __init__(self) -> None:
         # A bare lock is the cheapest thing that one thread can wait on and another set.
         self._lock = threading.Lock()
         self._lock.acquire()
         self.done = False
-        self.reads = False  # it has the role of the one who reads
         self.error: Exception | None = None
         self.message: Any = None
 
@@ -135,14 +132,17 @@ class Connection(Public[_Waiter]):
         server: Server | None = None,
         visit: Visit | None = None,
     ) -> None:
+        sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STAY)
         self._socket = sock
+        self._number = sock.fileno()
         self._address = address
         self._on_request: RequestHandler | None = settings.on_request
         self._settings = settings
         self._limits = settings.limits
         self._server = server
 
-        # Guards everything below it, and the protocol object. Never held while blocking.
+        # Guards everything below it, and the protocol object's conversation. Never held while anything takes long.
         self._lock = threading.Lock()
         slots = server._shared.slots if server is not None else None
         self._life = life = Lifecycle[_Waiter](protocol, settings, visit, slots, self._slot_kept)
@@ -151,26 +151,32 @@ class Connection(Public[_Waiter]):
         self._waiters = life.waiters
         self._tasks = 0  # threads that do anything for this connection; a server waits for them
         self._socket_closed = threading.Event()
-        # Sending.
-        self._sending = False  # some thread owns the socket's sending side
-        self._congested = False  # … and does not get on, as the peer is slow: handlers wait
-        self._drained = threading.Condition(self._lock)
+        self._polled = 0  # what the poller waits for
+        self._timer: Timer | None = None  # hello, lingering: one at a time
+        self._ending: Literal["", "flush", "linger"] = ""  # what is still to be done before the socket is closed
+        # Sending: whoever has set `_sending` owns that side of the socket.
+        self._sending = False
+        self._rest = memoryview(b"")  # what the peer has not taken, while nobody but the poller waits for room
+        self._took = 0.0  # when it took something last
+        self._send_timer: Timer | None = None
         self._bunch = 0  # answers that are not sent yet, on purpose
         self._broken: Exception | None = None  # why sending failed, if that is more than that the other end has closed
-        # Reading.
-        self._reading = False  # some thread has the role
-        self._poll: select.poll | None = None  # used by whoever has it
-        # A mapping: pages that no message needs are never there, and most connections are idle most of the time.
-        self._buffer = memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-        self._lingering = False  # a thread reads and drops what still comes
-        self._successor = False  # a worker was called for that has not looked around yet
-        self._yielding = False  # workers leave reading to callers
-        self._quick = _MOST_QUICK  # quick handlers, less what those cost that were not
-        self._watched = False
+        # Reading: whoever has the role, and is a worker or a caller, owns these, that side of the socket, `wire.read`.
+        self._role = Role()
+        self._reader: _Waiter | None = None  # the caller who has the role
+        self._size = _READ_LEAST
+        self._unread = b""  # what was received, while it is not this connection's turn
+        self._poll: select.poll | None = None
+        # Workers.
+        self._pace = Pace()
+        self._called = False  # a worker was called for handlers that has not looked around yet
+        self._awake = False  # whoever reads is awake, and sends what there is before it waits
+        self._lonely = 0  # answers in a row, each for the only thread that waited
+        self._looked_after = False
         self._moves = 0  # changes whenever something has got on
-        self._moves_seen = 0  # what the watchdog has seen of it
+        self._moves_seen = 0  # what the poller has seen of it
         self._still = 0
-        self._was_late = False  # the watchdog, when nothing had moved
+        self._was_late = False  # the poller, when nothing had moved
         track(self)
 
     # What a user sees.
@@ -209,29 +215,24 @@ class Connection(Public[_Waiter]):
         remaining = seconds(timeout)
         deadline = None if remaining is None else time.monotonic() + remaining
         waiter = _Waiter()
-        id, data = -1, b""
-        rest: Callable[[], None] | None = None
+        id = -1
         try:
+            encoded = self._wire.encode(message)
             try:
                 with self._lock:
-                    id = self._wire.request(message)
-                    waiter.reads = self._watched and not (self._reading or self._successor or self._waiters)
+                    id = self._wire.request_encoded(encoded)
+                    if not self._waiters:
+                        self._ask_to_read(waiter)
                     self._waiters[id] = waiter
-                    if waiter.reads:
-                        self._reading = True
-                        rest = self._send_in_passing()
-                    else:
-                        data = self._take()
-                if data:
-                    self._transmit(data)
-                if rest is not None:
-                    rest()
-                if waiter.reads and self._read_for(id, waiter, deadline):
-                    return waiter.message
+                    outgoing = None if self._awake else self._take()
+                if outgoing:
+                    self._transmit(outgoing)
+                if self._reader is waiter:
+                    self._read_for(id, waiter, deadline)
             finally:
-                if waiter.reads:
+                if self._reader is waiter:
                     self._stop_reading_for(waiter)
-            in_time = waiter.wait(deadline)
+            in_time = waiter.done or waiter.wait(deadline)
         except BaseException:  # KeyboardInterrupt: nobody waits any more
             with self._lock:
                 self._waiters.pop(id, None)
@@ -267,112 +268,214 @@ class Connection(Public[_Waiter]):
     ) -> None:
         self.close()
 
+    # The poller.
+
+    def _begin(self) -> None:
+        """Have the poller wait for what comes, and for a hello for so long."""
+        try:
+            if self._wire.state in ("hello", "lookup") and self._limits.hello_timeout < ENDLESS:
+                self._timer = poller.call_at(time.monotonic() + self._limits.hello_timeout, self._hello_is_late)
+            with self._lock:
+                self._await(READ)
+                self._role.park()
+        except (RuntimeError, OSError) as error:
+            self._end(texts.cannot_start_thread(error))
+
+    def _await(self, events: int) -> None:
+        """With the lock held: have the poller wait for these events, and no others."""
+        before, self._polled = self._polled, events
+        if before != events:
+            poller.change(self._number, self, before, events)
+
+    def _ready(self, events: int) -> None:
+        """As the poller: there are bytes, or there is room, which workers see to."""
+        read = write = drop = False
+        with self._lock:
+            if events & WRITE and self._polled & WRITE:
+                self._await(self._polled & ~WRITE)
+                write = True
+            if events & READ and self._polled & READ:
+                if self._life.ended:
+                    drop = True
+                else:
+                    self._await(self._polled & ~READ)
+                    read = self._role.bytes_came()
+        if write:
+            self._start(self._send_on)
+        if read:
+            self._line_up()
+        if drop:
+            self._drop()
+
+    def _look(self, late: bool) -> bool:
+        """As the poller, every few milliseconds: whether anything has got on. True if it is to come again."""
+        line_up = call = False
+        with self._lock:
+            if self._moves != self._moves_seen or (late and not self._was_late):
+                # A poller that comes late was kept from running, as this connection's threads may have been: once.
+                self._was_late = late and self._moves == self._moves_seen
+                self._moves_seen = self._moves
+                self._still = 0
+                return True
+            self._was_late = False
+            if self._admission.running:
+                self._pace.stands_still()
+            if self._role.is_stray:
+                line_up = self._pass_on()
+            call = not self._called and (self._admission.ready or (bool(self._bunch) and not self._sending))
+            self._called |= call
+            self._still += 1
+            again = self._looked_after = self._still < _STILL and self._wire.state == "open"
+        if call:
+            self._start(self._worker)
+        if line_up:
+            self._line_up()
+        return again
+
+    def _be_looked_after(self) -> None:
+        """With the lock held: something is left to the next look."""
+        if not self._looked_after:
+            self._looked_after = True
+            self._moves_seen = self._moves
+            self._still = 0
+            self._was_late = False
+            poller.look_after(self._look)
+
     # Sending. One thread at a time owns the sending side (`_sending`), and takes along what others leave.
 
-    def _take(self) -> bytes:
+    def _take(self) -> list[bytes] | None:
         """With the lock held: what is to be sent by this thread now; nothing, if another is sending already."""
         if self._sending:
-            return b""
-        self._bunch = 0
-        data = self._wire.data_to_send()
-        self._sending = bool(data)
-        return data
-
-    def _send_in_passing(self) -> Callable[[], None] | None:
-        """With the lock held: send what there is as far as that does not block; returns what is left to do without it.
-
-        `_take` and `_transmit` in one, for a thread that is the only one to want the lock: it is taken once less.
-        """
-        data = self._take()
-        if not data:
             return None
-        try:
-            sent = self._socket.send(data, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            return partial(self._send_failed, error)
-        except BaseException as error:  # KeyboardInterrupt: nobody knows how much was sent
-            return partial(self._interrupted, error)
-        if sent < len(data):
-            return partial(self._leave_to_thread, data, sent)
-        self._sending = False
-        return None
+        self._bunch = 0
+        outgoing = self._wire.take_out()
+        self._sending = bool(outgoing)
+        return outgoing
 
-    def _interrupted(self, error: BaseException) -> None:
-        """As the one who sends: end the connection, whose peer may have got half a packet."""
-        self._end(ConnectionClosed("interrupted while sending"))
-        with self._lock:
-            self._stop_sending()
-        raise error
+    def _take_more(self) -> tuple[list[bytes], bool]:
+        """With the lock held, by the one who sends: what is to be sent next; or `_stop_sending`, and what that says."""
+        self._bunch = 0
+        outgoing = self._wire.take_out()
+        return outgoing, not outgoing and self._stop_sending()
 
-    def _transmit(self, data: bytes) -> None:
-        """Send without blocking; what the peer does not take at once is left to a thread of its own."""
+    def _transmit(self, outgoing: list[bytes]) -> None:
+        """Send what `_take` has given, as far as the peer takes it; the rest is left to the poller."""
+        rest = memoryview(b"")
+        over = False
         try:
-            send = self._socket.send
-            while True:
-                try:
-                    sent = send(data, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    sent = 0
-                except OSError as error:
-                    self._send_failed(error)
-                    return
+            while outgoing:
+                data = self._wire.sealed(outgoing)
+                sent = self._socket_send(data)
                 if sent < len(data):
-                    self._leave_to_thread(data, sent)
-                    return
+                    with self._lock:
+                        self._admission.congested = True  # no new handler starts
+                    rest = self._push(memoryview(data)[sent:])
+                    if rest:
+                        break
                 with self._lock:
-                    data = self._wire.data_to_send()
-                    over = not data and self._stop_sending()
-                if not data:
-                    if over:
-                        self._close_if_idle()
-                    return
-        except BaseException as error:  # KeyboardInterrupt: nobody knows how much was sent
-            self._interrupted(error)
-
-    def _leave_to_thread(self, data: bytes, sent: int) -> None:
-        with self._lock:
-            self._congested = True
-        if not self._start(self._transmit_slowly, data, sent):
+                    congested = self._admission.congested
+                    outgoing, over = self._take_more()
+                    call = congested and self._call_worker()
+                if call:
+                    self._start(self._worker)
+        except OSError as error:
+            self._send_failed(error)
+        except BaseException:  # KeyboardInterrupt: nobody knows how much was sent
+            self._end(ConnectionClosed("interrupted while sending"))
             with self._lock:
                 self._stop_sending()
+            raise
+        else:
+            if rest:
+                self._leave_to_poller(rest)
+            elif over:
+                self._sent_all()
 
-    def _transmit_slowly(self, data: bytes, sent: int) -> None:
-        """Send the rest, and what comes after it, at the peer's speed."""
-        sock = self._socket
-        poll = select.poll()
+    def _socket_send(self, data: bytes | memoryview) -> int:
         try:
-            poll.register(sock, select.POLLOUT)
-            while True:
-                view = memoryview(data)
-                while sent < len(view):
-                    if not poll.poll(min(self._limits.send_timeout, ENDLESS) * 1000):
-                        raise TimeoutError(texts.took_nothing(self._limits.send_timeout).reason)
-                    try:
-                        sent += sock.send(view[sent:], socket.MSG_DONTWAIT)
-                    except BlockingIOError:
-                        continue
-                with self._lock:
-                    data, sent = self._wire.data_to_send(), 0
-                    if not data:
-                        over = self._stop_sending()
-                if not data:
-                    if over:
-                        self._close_if_idle()
-                    return
-        except (OSError, ValueError) as error:  # ValueError: the socket is closed, and has no descriptor any more
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
+    def _push(self, rest: memoryview) -> memoryview:
+        """Send on for as long as the peer takes some every few milliseconds; what is left then."""
+        if not lingering.take():
+            return rest
+        try:
+            poll = select.poll()
+            poll.register(self._number, select.POLLOUT)
+            while rest and not self._life.ended and poll.poll(_STAY_SECONDS * 1000):
+                rest = rest[self._socket_send(rest) :]
+                self._took = time.monotonic()
+            return rest
+        finally:
+            lingering.give()
+
+    def _leave_to_poller(self, rest: memoryview) -> None:
+        """The peer does not get on: no new handler starts, and a worker sends on when there is room."""
+        with self._lock:
+            self._rest = rest
+            if not self._ending or self._timer is not None:
+                self._admission.congested = True
+                self._took = self._took or time.monotonic()
+                self._await(self._polled | WRITE)
+                if self._send_timer is None and self._limits.send_timeout < ENDLESS:
+                    self._send_timer = poller.call_at(self._took + self._limits.send_timeout, self._check_sending)
+                return
+            self._stop_sending()  # the end does not wait for it
+
+    def _send_on(self) -> None:
+        """As a worker: there is room."""
+        with self._lock:
+            rest, self._rest = self._rest, memoryview(b"")
+        if not rest:  # the connection has ended meanwhile
+            return
+        try:
+            sent = self._socket_send(rest)
+            if sent:
+                self._took = time.monotonic()
+            rest = self._push(rest[sent:])
+        except OSError as error:
             self._send_failed(error)
+            return
+        if rest:
+            self._leave_to_poller(rest)
+            return
+        with self._lock:
+            outgoing, over = self._take_more()
+        if outgoing:
+            self._transmit(outgoing)
+        elif over:
+            self._sent_all()
+        self._worker()  # handlers may start again
+
+    def _check_sending(self) -> None:
+        """As the poller: whether the peer has taken anything lately."""
+        with self._lock:
+            self._send_timer = None
+            if not self._admission.congested:
+                return
+            due = self._took + self._limits.send_timeout
+            late = due <= time.monotonic()
+            if not late:
+                self._send_timer = poller.call_at(due, self._check_sending)
+        if late:
+            self._start(self._end, texts.took_nothing(self._limits.send_timeout))
 
     def _stop_sending(self) -> bool:
         """With the lock held: nobody owns the sending side any more. True if that may be what the end waited for."""
         self._sending = False
-        if self._congested or self._life.ended:
-            self._congested = False
-            self._drained.notify_all()
+        self._took = 0.0
+        self._admission.congested = False
         if self._life.ended:
             self._maybe_close_socket()
-        return self._wire.state == "peer-finished" or self._admission.draining
+        return bool(self._ending) or self._wire.state == "peer-finished" or self._admission.draining
+
+    def _sent_all(self) -> None:
+        if self._ending:
+            self._flushed()
+        else:
+            self._close_if_idle()
 
     def _send_failed(self, error: Exception) -> None:
         with self._lock:
@@ -386,309 +489,317 @@ class Connection(Public[_Waiter]):
         else:
             self._end(self._lost(error))
         with self._lock:
-            self._wire.data_to_send()  # nobody will take it
+            self._wire.take_out()  # nobody will take it
             over = self._stop_sending()
         if over:
-            self._close_if_idle()
+            self._sent_all()
 
     def _send_now(self) -> None:
         """Send what the protocol object has, if nobody does already."""
         with self._lock:
-            data = self._take()
-        if data:
-            self._transmit(data)
+            outgoing = self._take()
+        if outgoing:
+            self._transmit(outgoing)
 
-    def _await_drained(self) -> None:
-        """Wait until a slow peer has taken what was sent: what holds a handler back from answering without end."""
-        with self._lock:
-            while self._congested and not self._life.ended:
-                self._drained.wait()
+    # Workers.
 
-    # The workers, and who reads.
+    def _worker(self, *, reads: bool = False, turn: bool = False) -> None:
+        """Do what there is to do: run a handler, or else send, or else read, or else leave.
 
-    def _start_worker(self) -> None:
-        self._reading = True  # nobody else can have this connection yet
-        if not self._start(self._first_worker):
+        Args:
+            reads: it was called to read.
+            turn: … and it is this connection's turn.
+        """
+        if reads:
             with self._lock:
-                self._stop_reading()
-
-    def _first_worker(self) -> None:
-        """The first worker: a server's connection may begin with a hello."""
-        is_open = False
-        try:
-            is_open = self._wire.state != "hello" or self._read_hello()
-        finally:
-            if is_open:
-                self._opened()
-            with self._lock:
-                self._stop_reading()
-        if is_open:
-            self._worker()
-
-    def _worker(self) -> None:
-        """Do what there is to do: run a handler, or else read, or else leave."""
-        job: Job | None = None
-        called = True
+                reads = self._role.come()
+            if reads:
+                reads = self._read(turn)
+            elif turn:
+                reading.leave()
         while True:
-            call = read = over = False
+            line_up = call = False
+            outgoing: list[bytes] | None = None
             with self._lock:
-                if called:
-                    self._successor = called = False
-                    data = self._take()  # what somebody has left who is busy now
-                else:
-                    data = b""
-                if job is not None:
-                    self._admission.finish()
-                    over = self._wire.state != "open" or self._admission.draining
+                self._awake = self._called = False
                 job = self._admission.start()
-                if job is not None:
-                    call = self._cover()
+                if job is None:
+                    outgoing = self._take()
+                elif self._pace.is_quick:
+                    reads = reads and self._role.lend()
+                    self._be_looked_after()
                 else:
-                    data = data or self._take()
-                    if not over and not (
-                        self._reading
-                        or self._wire.state != "open"
-                        or (
-                            ((self._yielding and not self._waiters) or (self._admission.running and self._is_quick))
-                            and self._be_watched()
-                        )
-                    ):
-                        self._reading = read = True
-            if data:
-                self._transmit(data)
-            if over:
-                self._close_if_idle()
+                    line_up = reads and self._pass_on()
+                    reads = False
+                    call = self._called = self._admission.ready
+            if outgoing:
+                self._transmit(outgoing)
+            if line_up:
+                self._line_up()
             if call:
                 self._start(self._worker)
             if job is not None:
-                self._handle(*job)
-            elif read:
-                self._read()
-            elif not over:
+                reads = self._handle(*job, reads)
+            elif not reads:
                 return
-
-    @property
-    def _is_quick(self) -> bool:
-        return self._quick >= _QUICK_AGAIN
-
-    def _cover(self) -> bool:
-        """With the lock held, by a thread that is about to run a handler: whether to call a successor."""
-        if self._successor or not (self._admission.ready or (not self._reading and self._wire.state == "open")):
-            return False
-        if self._is_quick and self._be_watched():
-            return False
-        self._successor = True
-        return True
-
-    def _needs_worker(self) -> bool:
-        """With the lock held, by a thread that is not a worker: whether to call one."""
-        if self._successor or not (self._admission.ready or (not self._reading and self._wire.state == "open")):
-            return False
-        self._successor = True
-        return True
-
-    def _be_watched(self) -> bool:
-        """With the lock held: have the watchdog look after this connection. False if there is none."""
-        if not self._watched:
-            self._moves_seen = self._moves
-            self._still = 0
-            self._was_late = False
-            self._watched = watch(self._look_after)
-        return self._watched
-
-    def _look_after(self, late: bool) -> bool:
-        """What the watchdog does, every few milliseconds. True if it is to come again."""
-        with self._lock:
-            if self._moves != self._moves_seen or (late and not self._was_late):
-                # A watchdog that comes late was kept from running, as this connection's threads may have been: once.
-                self._was_late = late and self._moves == self._moves_seen
-                self._moves_seen = self._moves
-                self._still = 0
-                return True
-            self._was_late = False
-            call = self._needs_worker()
-            if call:
-                self._yielding = False
-                if self._admission.running:
-                    self._quick = 0
             else:
-                self._still += 1
-                if self._still < _STILL and self._wire.state == "open":
-                    return True
-            self._watched = False
-        if call:
-            self._start(self._worker)
+                reads = self._read()
+
+    def _line_up(self) -> None:
+        """Have a worker read once it is this connection's turn."""
+        if reading.enter(self) and not self._turn_came():
+            reading.leave()
+
+    def _turn_came(self) -> bool:
+        """See `turns`."""
+        return self._start(self._worker, reads=True, turn=True)
+
+    def _pass_on(self) -> bool:
+        """With the lock held: who reads has something else to do. True: there is something to read, so `_line_up`."""
+        if self._unread or self._wire.more:
+            return self._role.call()
+        if self._role.park():
+            self._await(self._polled | READ)
         return False
 
-    def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> bool:
-        """As a caller who has the role: read until the answer is there, or it is too late.
+    def _call_worker(self) -> bool:
+        """With the lock held: whether to start a worker for handlers that could run."""
+        if self._called or not self._admission.ready:
+            return False
+        self._called = True
+        return True
 
-        True if there is nothing more to do: the answer came alone, and the role was given back.
-        """
-        poll = None
+    # Reading.
+
+    def _ask_to_read(self, waiter: _Waiter) -> None:
+        """With the lock held, as the only thread that waits for an answer: read for it, unless somebody reads."""
+        role = self._role
+        if role.is_stray or role.state == PARKED:
+            self._reader = waiter
+            role.ask()
+            if self._polled & READ:
+                self._await(self._polled & ~READ)
+
+    def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> None:
+        """As a caller who has the role: read until the answer is there, or it is too late."""
         # Only the main thread can be interrupted (KeyboardInterrupt). While it waits here, nothing gets lost by that.
-        if deadline is not None or threading.get_ident() == threading.main_thread().ident:
-            poll = self._poll
-            if poll is None:
-                poll = self._poll = select.poll()
-                poll.register(self._socket, select.POLLIN)
+        polls = deadline is not None or threading.get_ident() == threading.main_thread().ident
         taking = False
+        protocol = self._wire
         try:
             while not waiter.done:
-                if poll is not None:
-                    remaining = None if deadline is None else (deadline - time.monotonic()) * 1000
-                    if remaining is not None and remaining <= 0:
-                        return False
-                    if not poll.poll(remaining):
-                        return False
+                data = self._unread
+                if data or protocol.more:
+                    if deadline is not None and deadline <= time.monotonic():
+                        return
+                    self._unread = b""
+                else:
+                    if polls and not self._poll_for_bytes(deadline):
+                        return
+                    taking = True
+                    received = self._receive()
+                    if received is None:
+                        taking = False
+                        if self._life.ended:
+                            return
+                        continue
+                    if not received:
+                        self._received_end()
+                        return
+                    data = received
                 taking = True
-                size = self._receive_bytes()
+                batch = protocol.read(data, seconds=QUANTUM)
                 with self._lock:
-                    events = self._taken(size)
+                    self._moves += 1
+                    events = protocol.take(batch)
                     if (
                         len(events) == 1
                         and type(events[0]) is ResponseReceived
                         and events[0].id == id
-                        and len(self._waiters) == 1
-                        and self._watched
                         and self._waiters.pop(id, None) is not None
                     ):
+                        # What `_take_in` and `_stop_reading_for` would do, in fewer steps.
                         waiter.message = events[0].message
-                        waiter.reads = False
-                        self._moves += 1
-                        self._yielding = False
-                        self._stop_reading()
-                        return True
-                    self._take_in(events, by_caller=True)
-                if not size:
-                    return False
+                        waiter.done = True
+                        if not self._waiters and not protocol.more and not self._life.ended:
+                            self._reader = None
+                            self._role.leave()
+                            self._be_looked_after()
+                        return
+                    rest = self._take_in(events)
                 taking = False
+                if rest is not None:
+                    rest()
         except OSError as error:
             self._end(self._lost(error))
-        except BaseException:
+        except Exception as error:
+            self._fail(error)
+        except BaseException:  # KeyboardInterrupt
             if taking:  # nobody knows what was read
                 self._end(ConnectionClosed("interrupted while reading"))
             raise
-        return False
+
+    def _poll_for_bytes(self, deadline: float | None) -> bool:
+        """Wait for bytes or an end. False: it is too late."""
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = select.poll()
+            poll.register(self._number, select.POLLIN)
+        if deadline is None:
+            poll.poll()
+            return True
+        remaining = deadline - time.monotonic()
+        return remaining > 0 and bool(poll.poll(remaining * 1000))
 
     def _stop_reading_for(self, waiter: _Waiter) -> None:
         """As a caller who has the role: give it back, and see to it that somebody takes it where that cannot wait."""
+        call = False
         with self._lock:
-            waiter.reads = False
+            self._reader = None
+            if self._role.state != CALLER:
+                return
             self._moves += 1
-            self._stop_reading()
-            call = (not self._watched or bool(self._waiters)) and self._needs_worker()
+            if self._life.ended:
+                self._stop_reading()
+            elif self._waiters or self._unread or self._wire.more:
+                call = self._role.call()
+            else:
+                self._role.leave()
+                self._be_looked_after()
         if call:
-            self._start(self._worker)
+            self._start(self._worker, reads=True)
 
-    def _read(self) -> None:
-        """As a worker who has the role: take in what comes, until there is something better to do."""
-        has_role = True
+    def _read(self, turn: bool = False) -> bool:
+        """As a worker who has the role: take in a slice of what comes. False: it has given the role back.
+
+        Args:
+            turn: it is this connection's turn.
+        """
         try:
-            while has_role:
-                size = self._receive_bytes()
+            data, self._unread = self._unread, b""
+            if not data and not self._wire.more:
+                received = self._receive_staying() if not turn else self._receive(socket.MSG_DONTWAIT)
+                if not received:
+                    if received is None:
+                        self._leave_reading_to_poller()
+                    else:
+                        self._received_end()
+                    return False
+                data = received
+            if not turn and not reading.try_to_enter():
+                self._unread = data
                 with self._lock:
-                    events = self._taken(size)
-                    request = self._start_alone(events)
-                    if request is None:
-                        self._take_in(events)
-                if request is not None:
-                    has_role = False
-                    has_role = self._serve_alone(request)
-                elif self._yielding or self._admission.ready or self._wire.state != "open":
-                    return
+                    call = self._role.call()
+                if call:
+                    self._line_up()
+                return False
+            turn = True
+            if not self._life.was_open:
+                reading.leave()
+                turn = False
+                return self._read_hello(data)
+            batch = self._wire.read(data, seconds=QUANTUM)
+            reading.leave()
+            turn = False
+            return self._take_in_as_worker(batch)
         except OSError as error:
             self._end(self._lost(error))
         except Exception as error:  # a fault of ours must not leave requests waiting for ever
-            _log.exception("%r: reading failed", self)
-            self._end(texts.internal_error(error))
+            self._fail(error)
         finally:
-            if has_role:
-                with self._lock:
-                    self._stop_reading()
-
-    def _start_alone(self, events: list[wire.Event]) -> RequestReceived | None:
-        """With the lock held, by a worker who has the role: if this is one request, whether to serve it at once.
-
-        That is what `_take_in` and `_worker` would do, in fewer steps: nothing else goes on here, handlers have been
-        quick, and the watchdog sees to it that somebody reads. If so, the request is returned, and the role given back.
-        """
-        if len(events) != 1 or not self._is_quick or self._successor or self._on_request is None:
-            return None
-        event = events[0]
-        if type(event) is not RequestReceived or not self._be_watched() or not self._admission.start_alone():
-            return None
-        self._moves += 1
-        self._yielding = False
-        self._stop_reading()
-        return event
-
-    def _serve_alone(self, request: RequestReceived) -> bool:
-        """Run the request's handler, and answer. True if this thread has the role again, and is to read on."""
-        answer, failure, started = self._run_handler(request.message)
-        rest: Callable[[], None] | None = None
+            if turn:
+                reading.leave()
         with self._lock:
-            problem = self._answer(request.id, answer, failure, started)
-            self._admission.finish()
-            if problem is None:
-                rest = self._send_in_passing()
-            elif data := self._take():
-                rest = partial(self._transmit, data)  # what went wrong is in the log before anybody hears of it
-            if rest is None and self._sending and self._wire.unsent > _PILE:
-                self._congested = True  # whoever is sending does not get on: nobody adds to that
-            over = self._wire.state != "open" or self._admission.draining
-            has_role = not (
-                over
-                or rest is not None
-                or self._congested
-                or self._reading
-                or self._successor
-                or self._yielding
-                or self._admission.ready
-                or self._admission.running
-            )
-            if has_role:
-                self._reading = True
-        if problem is not None:
-            _log.error(texts.CANNOT_TRAVEL, self, problem)
-        if rest is not None:
-            rest()
-        if self._congested:
-            self._await_drained()
-        if over:
-            self._close_if_idle()
-        return has_role
+            self._stop_reading()
+        return False
 
-    def _stop_reading(self) -> None:
-        """With the lock held: give the role back."""
-        self._reading = False
-        if self._life.ended:
-            self._maybe_close_socket()
-
-    def _receive_bytes(self) -> int:
-        """As the one who reads: wait for what comes, and put it into the buffer. How much it is; nothing at the end."""
-        # A buffer of our own: a fresh one of this size costs a mapping and a page fault each time.
-        size = self._socket.recv_into(self._buffer)
+    def _receive(self, flags: int = 0) -> bytes | None:
+        """As the one who reads: what has come, nothing at the end, `None` where nothing came for `_STAY_SECONDS`."""
+        try:
+            data = self._socket.recv(self._size, flags)
+        except BlockingIOError:
+            return None
+        size = len(data)
+        if size == self._size:
+            self._size = min(size * 8, _READ_MOST)
+        elif self._size > _READ_LEAST and size < self._size // 8:
+            self._size = _READ_LEAST
         if not size and self._broken is not None:
             raise self._broken
-        return size
+        return data
 
-    def _taken(self, size: int) -> list[wire.Event]:
-        """With the lock held, as the one who reads: what the bytes in the buffer mean."""
-        return self._wire.receive(self._buffer[:size].tobytes()) if size else self._wire.receive_eof()
+    def _receive_staying(self) -> bytes | None:
+        """`_receive`, for a worker: it stays for a moment if there is a place."""
+        if not lingering.take():
+            return self._receive(socket.MSG_DONTWAIT)
+        try:
+            return self._receive()
+        finally:
+            lingering.give()
 
-    def _take_in(self, events: list[wire.Event], *, by_caller: bool = False) -> None:
-        """With the lock held, and given up for a while in between: act on what has come."""
+    def _received_end(self) -> None:
+        """As the one who reads: the end has come."""
+        with self._lock:
+            rest = self._take_in(self._wire.receive_eof())
+            self._stop_reading()
+        if rest is not None:
+            rest()
+
+    def _leave_reading_to_poller(self) -> None:
+        """As a worker who has the role: nothing has come for a while."""
+        with self._lock:
+            if self._life.ended:
+                self._stop_reading()
+            else:
+                self._role.park()
+                self._await(self._polled | READ)
+
+    def _stop_reading(self) -> None:
+        """With the lock held, as the one who reads: nobody does any more."""
+        self._role.stop()
+        if self._life.ended:
+            if self._ending == "linger":
+                self._await(self._polled | READ)
+            self._maybe_close_socket()
+
+    def _take_in_as_worker(self, batch: list[Any]) -> bool:
+        """As a worker who has the role: act on what has come. False: it has given the role back."""
+        with self._lock:
+            waited = len(self._waiters)
+            rest = self._take_in(self._wire.take(batch))
+            answered = waited - len(self._waiters)
+            if answered:
+                self._lonely = self._lonely + 1 if waited == 1 else 0
+                self._awake = answered > 1
+            goes_on = self._wire.state == "open" and not self._life.ended
+            if not goes_on:
+                self._stop_reading()
+            elif self._lonely >= _LONELY and not (self._waiters or self._wire.more or self._admission.ready):
+                self._lonely = 0
+                self._role.leave()
+                self._be_looked_after()
+                goes_on = False
+        if rest is not None:
+            rest()
+        if answered > 1:
+            time.sleep(0)  # those who have got an answer run now, and what they ask next is sent together
+        return goes_on
+
+    def _take_in(self, events: list[wire.Event]) -> Callable[[], None] | None:
+        """With the lock held, as the one who reads: act on what has come.
+
+        Returns:
+            What is left to do without the lock.
+        """
         self._moves += 1
         waiters = self._waiters
-        rare: list[wire.Event] | None = None
-        asked = refused = answered = False
+        rare: list[wire.Event] = []
+        asked = refused = False
         for event in events:
             if type(event) is ResponseReceived:
                 waiter = waiters.pop(event.id, None)  # None: its caller has given up
                 if waiter is not None:
                     waiter.succeed(event.message)
-                answered = True
             elif type(event) is RequestReceived:
                 asked = True
                 if not self._life.take_request(event.id, event.message):
@@ -697,33 +808,36 @@ class Connection(Public[_Waiter]):
                 waiter = waiters.pop(event.id, None)
                 if waiter is not None:
                     waiter.fail(remote_error(event))
-                answered = True
             else:
-                rare = rare or []
                 rare.append(event)
                 refused |= type(event) is RequestUnreadable
-        # Whoever has got the only answer will ask again, and may read for itself then.
-        self._yielding = answered and not waiters and not by_caller and not self._admission.ready
-        call = asked and by_caller and self._needs_worker()
+        call = asked and self._role.state == CALLER and self._call_worker()
         if not (call or refused or rare):
-            return
-        data, overflow = b"", None
+            return None
+        overflow: Ending | None = None
+        outgoing: list[bytes] | None = None
         if refused:
             # Answers that no handler made. Reading never waits for the peer to take them, so there is a bound.
-            overflow = self._life.too_much_unsent(self._wire.unsent)
-            data = self._take()
-        self._lock.release()
-        try:
+            outgoing = self._take()
+            overflow = self._too_much_unsent()
+
+        def rest() -> None:
             if call:
                 self._start(self._worker)
-            if data:
-                self._transmit(data)
+            if outgoing:
+                self._transmit(outgoing)
             if overflow is not None:
                 self._end(overflow.error)
-            for event in rare or ():
+            for event in rare:
                 self._take_in_rare(event)
-        finally:
-            self._lock.acquire()
+
+        return rest
+
+    def _too_much_unsent(self) -> Ending | None:
+        """With the lock held: how the connection ends if answers pile up for a peer that does not take them."""
+        if not self._admission.congested:
+            return None
+        return self._life.too_much_unsent(self._wire.unsent + len(self._rest))
 
     def _take_in_rare(self, event: wire.Event) -> None:
         if isinstance(event, RequestUnreadable):
@@ -738,57 +852,41 @@ class Connection(Public[_Waiter]):
 
     # The hello.
 
-    def _read_hello(self) -> bool:
-        """Server: wait for a hello, and look its user up. True once it has opened."""
-        deadline = time.monotonic() + self._limits.hello_timeout
-        events: list[wire.Event] = []
+    def _read_hello(self, data: bytes) -> bool:
+        """As a worker who has the role, on a server: take in a part of the hello. False: it has given the role back."""
         problem: BaseException | None = None
+        rest: Callable[[], None] | None = None
+        with self._lock:
+            events = self._wire.receive(data, seconds=QUANTUM)
         closed = False
-
-        def hello_is_over() -> bool:
-            return self._wire.state != "hello"  # some profiles have an insecure client announce itself, without a key
-
-        while not events and not hello_is_over():
-            try:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    raise TimeoutError
-                self._socket.settimeout(min(remaining, ENDLESS))
-                data = self._socket.recv(_READ)
-            except TimeoutError:
-                error = texts.no_hello(self._limits.hello_timeout)
-                self._life.refused(error, self, _log)
-                self._end(error, linger=True)
-                return False
-            except OSError as error:
-                self._end(self._lost(error))
-                return False
+        if events and isinstance(events[0], wire.HelloReceived):
+            self._cancel_timer()
+            if self._life.visit is not None:
+                self._life.visit.claimed = events[0].user
+            key, problem = self._look_up(events[0].user)
             with self._lock:
-                if self._life.ended:  # the server was stopped, which is what ended the waiting
-                    return False
-                events = self._wire.receive(data) if data else self._wire.receive_eof()
-            if events and isinstance(events[0], wire.HelloReceived):
-                if self._life.visit is not None:
-                    self._life.visit.claimed = events[0].user
-                key, problem = self._look_up(events[0].user)
-                with self._lock:
-                    events = self._wire.authenticate(key) if self._wire.state == "lookup" else []
-                    closed = not events  # meanwhile
-        self._socket.settimeout(None)
+                events = self._wire.authenticate(key, seconds=QUANTUM) if self._wire.state == "lookup" else []
+                closed = not events  # meanwhile
+        # Some profiles have an insecure client announce itself, without a key.
+        is_open = not closed and self._wire.state not in ("hello", "lookup") and not self._life.ended
         if events and isinstance(events[0], wire.Closed):
+            is_open = False
             self._take_in_rare(events[0])
-            closed = True
         if problem is not None:
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
             _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
-        if closed:
-            return False
-        self._opened()
-        if self._life.ended:
-            return False
+        if is_open:
+            self._cancel_timer()  # some hellos need no look-up
+            self._opened()
         with self._lock:
-            self._take_in(events)
-        return True
+            if is_open and not self._life.ended:
+                rest = self._take_in(events)
+            goes_on = not self._life.ended and self._wire.state in ("hello", "open")
+            if not goes_on:
+                self._stop_reading()
+        if rest is not None:
+            rest()
+        return goes_on
 
     def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
         """A user's key; `None` with the reason if the look-up has failed."""
@@ -798,30 +896,50 @@ class Connection(Public[_Waiter]):
         except BaseException as error:
             return None, error
 
+    def _hello_is_late(self) -> None:
+        """As the poller."""
+        if not self._life.was_open:
+            self._start(self._refuse, texts.no_hello(self._limits.hello_timeout))
+
+    def _refuse(self, error: ConnectionClosed) -> None:
+        if not (self._life.was_open or self._life.ended):
+            self._life.refused(error, self, _log)
+            self._end(error, linger=True)
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
     # Handlers.
 
-    def _start(self, function: Callable[..., None], *args: Any) -> bool:
+    def _start(self, function: Callable[..., None], *args: Any, **options: Any) -> bool:
         """Run something of this connection's in a thread; a server that is waited for waits for it too."""
         with self._lock:
             self._tasks += 1
         try:
-            run_in_thread(self._task, function, args)
+            run_in_thread(self._task, function, args, options)
         except RuntimeError as error:  # no more threads
-            self._end(ConnectionClosed(f"cannot start a thread: {error}"))
+            self._end(texts.cannot_start_thread(error))
             self._task_done()
             return False
         return True
 
-    def _task(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def _task(self, function: Callable[..., None], args: tuple[Any, ...], options: dict[str, Any]) -> None:
         handler_of.server = self._server
         try:
-            function(*args)
+            function(*args, **options)
         except BaseException as error:  # a fault of ours, or of a profile's; handlers' are caught where they belong
-            _log.exception(texts.INTERNAL_ERROR, self)
-            self._end(texts.internal_error(error))
+            self._fail(error)
         finally:
             handler_of.server = None
             self._task_done()
+
+    def _fail(self, error: BaseException) -> None:
+        """End the connection by a fault of ours. First of all: where memory is short, writing the log may fail."""
+        self._end(texts.internal_error(error))
+        with contextlib.suppress(Exception):
+            _log.error(texts.INTERNAL_ERROR, self, exc_info=error)
 
     def _task_done(self) -> None:
         with self._lock:
@@ -848,33 +966,49 @@ class Connection(Public[_Waiter]):
             self._end(texts.open_handler_failed(error), flush=True)
         with self._lock:
             run_on_close = self._life.open_handler_returned()
-            call = self._needs_worker()
+            call = self._call_worker()
         if call:
             self._start(self._worker)
         if run_on_close:
             self._run_on_close()
         self._close_if_idle()
 
-    def _handle(self, id: int, message: Any) -> None:
-        """Run the request handler, and answer."""
+    def _handle(self, id: int, message: Any, reads: bool) -> bool:
+        """As a worker: run the request handler, and answer. True if this thread reads on."""
         answer, failure, started = self._run_handler(message)
-        data = b""
+        problem: Exception | None = None
+        written = b""
+        if failure is None:
+            written, failure, problem = self._life.written(answer)
+        overflow = outgoing = None
         with self._lock:
-            problem = self._answer(id, answer, failure, started)
-            if self._wire.state != "closed":
-                self._bunch += 1
-                if self._bunch >= _BUNCH or not (self._admission.ready and (self._successor or self._watched)):
-                    data = self._take()
-                if not data and self._wire.unsent > _PILE:
-                    data = self._take()  # too much to wait for company
-                    if not data:  # whoever is sending does not get on: nobody adds to that
-                        self._congested = True
+            if failure is None:
+                problem = self._life.answer_written(id, written)
+            else:
+                self._life.fail(id, failure)
+            self._admission.finish()
+            self._pace.took(time.monotonic() - started)
+            self._moves += 1
+            if reads:
+                reads = self._role.resume()
+            self._bunch += 1
+            # This worker runs the next handler; if that is slow, the poller's look has the answers sent.
+            is_full = self._bunch >= _BUNCH or len(written) > _BUNCH_BYTES
+            if is_full or not (self._admission.ready and self._looked_after):
+                outgoing = self._take()
+            if self._sending and not outgoing and self._wire.unsent > _PILE:
+                self._admission.congested = True  # whoever is sending does not get on: no new handler adds to that
+                overflow = self._too_much_unsent()
+            over = self._wire.state != "open" or self._admission.draining
         if problem is not None:
             _log.error(texts.CANNOT_TRAVEL, self, problem)
-        if data:
-            self._transmit(data)
-        if self._congested:
-            self._await_drained()
+        if outgoing:
+            self._transmit(outgoing)
+        if overflow is not None:
+            self._end(overflow.error)
+        if over:
+            self._close_if_idle()
+        return reads
 
     def _run_handler(self, message: Any) -> tuple[Any, str | None, float]:
         """Call the request handler: its answer, or what to tell the other end of its failure; and when it began."""
@@ -894,7 +1028,7 @@ class Connection(Public[_Waiter]):
         with self._lock:
             if not self._admission.park():
                 raise texts.too_many_parked(self._limits.parked)
-            call = self._admission.ready and self._needs_worker()
+            call = self._call_worker()
         if call:
             self._start(self._worker)
 
@@ -908,27 +1042,8 @@ class Connection(Public[_Waiter]):
 
     def _come_for_slot(self) -> None:
         with self._lock:
-            call = self._needs_worker()
-        if call:
-            self._start(self._worker)
-
-    def _answer(self, id: int, answer: Any, failure: str | None, started: float) -> Exception | None:
-        """With the lock held: put an answer on its way, and note how quick the handler was.
-
-        Returns:
-            Why the answer cannot travel; it is an error's text then.
-        """
-        problem = None
-        if failure is None:
-            problem = self._life.answer(id, answer)
-        else:
-            self._life.fail(id, failure)
-        if time.monotonic() - started >= _QUICK_SECONDS:
-            self._quick = max(0, self._quick - _QUICK_AGAIN)
-        elif self._quick < _MOST_QUICK:
-            self._quick += 1
-        self._moves += 1
-        return problem
+            self._tasks += 1
+        self._task(self._worker, (), {})
 
     # The end.
 
@@ -939,7 +1054,7 @@ class Connection(Public[_Waiter]):
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
         with self._lock:
-            ending = self._life.idle() if not self._sending else None
+            ending = self._life.idle() if not (self._sending or self._bunch) else None
         if ending is not None:
             self._end(ending.error, linger=ending.linger)
 
@@ -959,50 +1074,62 @@ class Connection(Public[_Waiter]):
         Args:
             error: why: what waiting requests fail with.
             flush: what was written before is still sent, as far as the peer takes it in time.
-            linger: the same, and what the peer still sends is read and dropped.
+            linger: the same, and what the peer still sends is read and dropped: with anything left unread, the close
+                would turn into a reset.
         """
         with self._lock:
             first = self._life.end(error)
             if first is None:
                 return
-            self._lingering = flush or linger  # keeps the socket open
-            self._drained.notify_all()
+            self._ending = "linger" if linger else "flush" if flush else ""
+            outgoing = self._take() if self._ending else None
         self._announce_end(first)
-        if flush or linger:
-            self._send_now()
-            if linger and not self._sending:
-                # At once: the thread below would wait for whatever this one does next, such as writing a log.
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_WR)
-            # Most ends have nothing left to send, and need no thread.
-            if (linger or self._sending) and self._start(self._linger, linger):
-                return
-        self._shut_down()
+        if self._ending:
+            self._cancel_timer()
+            with contextlib.suppress(RuntimeError, OSError):
+                self._timer = poller.call_at(time.monotonic() + LINGER_SECONDS, self._shut_down)
+        if outgoing:
+            self._transmit(outgoing)
+            return
+        if not self._ending:
+            self._shut_down()
+        elif not self._sending:
+            self._flushed()
 
-    def _linger(self, read: bool) -> None:
-        """Send what there is, end this direction, then read and drop until the peer closes or its time is up.
-
-        With anything left unread, the close would turn into a reset.
-        """
-        deadline = time.monotonic() + LINGER_SECONDS
-        try:
+    def _flushed(self) -> None:
+        """The connection has ended, and everything is sent."""
+        if self._ending == "linger":
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
             with self._lock:
-                while self._sending and (remaining := deadline - time.monotonic()) > 0:
-                    self._drained.wait(remaining)
-            self._socket.shutdown(socket.SHUT_WR)
-            while read and (remaining := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(remaining)
-                if not self._socket.recv(_READ):
-                    break
-        except OSError:
-            pass  # the peer is gone, which is all that was wanted
+                if self._role.end() and self._ending and self._timer is not None:
+                    self._await(self._polled | READ)
+                    return
+                if self._role.in_use and self._timer is not None:
+                    return  # whoever reads sees to the rest
         self._shut_down()
+
+    def _drop(self) -> None:
+        """As the poller, while it lingers: read and drop."""
+        try:
+            over = self._socket.recv(_READ_MOST, socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return
+        except OSError:
+            over = True  # the peer is gone, which is all that was wanted
+        if over:
+            self._shut_down()
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # not connected any more
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever reads or sends
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever reads
+        self._cancel_timer()
         with self._lock:
-            self._lingering = False
+            self._ending = ""
+            if self._rest:  # the poller's
+                self._rest = memoryview(b"")
+                self._stop_sending()
+            self._role.end()
             self._maybe_close_socket()
 
     def _announce_end(self, error: ConnectionClosed) -> None:
@@ -1026,17 +1153,22 @@ class Connection(Public[_Waiter]):
 
         Not before: its number may be somebody else's a moment later.
         """
-        if not self._life.ended or self._reading or self._sending or self._lingering or self._socket_closed.is_set():
+        if not self._life.ended or self._role.in_use or self._sending or self._ending or self._socket_closed.is_set():
             return
+        self._await(0)
+        self._role.end()
         self._socket.close()
+        self._unread = b""
+        with contextlib.suppress(Exception):  # a profile's fault; memory may be what is missing
+            self._wire.read()  # lets go of what was read in part
         self._socket_closed.set()
         self._maybe_finished()
 
     def _forked(self) -> None:
         """See `_fork`."""
         self._lock = threading.Lock()
-        self._drained = threading.Condition(self._lock)
         self._life.forked()
+        self._role.stop()
         self._socket.close()  # this process's descriptor only: no `shutdown`, which would end the parent's connection
         self._socket_closed = threading.Event()
         self._socket_closed.set()
@@ -1092,5 +1224,5 @@ def open_connection(
     connection = Connection(sock, protocol, peer_address(sock, place), settings)
     connection._opened()  # whatever becomes of it from here on is its end
     connection._send_now()  # the hello
-    connection._start_worker()
+    connection._begin()
     return connection

@@ -178,12 +178,14 @@ class Server(PublicServer):
                 self._changed.wait(remaining)
 
     def _serve(self, sock: socket.socket, address: Address, visit: Visit) -> None:
-        sock.setblocking(True)
         tune(sock)
-        connection = Connection(sock, self._settings.server_protocol(), address, self._settings, self, visit)
+        protocol = self._settings.server_protocol()
+        connection = Connection(sock, protocol, address, self._settings, self, visit)
         with self._changed:
             self._roster.add(connection)
-        connection._start_worker()
+        if protocol.state == "open":
+            connection._opened()
+        connection._begin()
 
     def _forked(self) -> None:
         """See `_fork`."""

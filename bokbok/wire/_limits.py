@@ -35,7 +35,7 @@ DEFAULT_SEND_TIMEOUT = 60.0
 DEFAULT_UNSENT = 32 * 1024 * 1024
 """Bytes of answers that pile up for a peer which sends but does not read: two of the largest packets."""
 DEFAULT_CONNECTIONS = 4096
-"""Connections of one server; more wait in the listen backlog. With threads, each costs one even when idle."""
+"""Connections of one server; more wait in the listen backlog. An idle one costs memory, not a thread."""
 DEFAULT_HELLOS = 512
 """Hellos under way from which on some new connections are refused: a hello is one packet or two, sent at once, so that
 many at once are a flood, or a network that stands still. OpenSSH has 10, for logins that take seconds."""

@@ -588,19 +588,20 @@ def test_a_server_that_vanishes_in_the_middle_of_a_lively_conversation_is_a_conn
     listening.close()
 
 
-@pytest.mark.parametrize("where", ["receive", "receive_eof"])
+@pytest.mark.parametrize("where", [["receive", "read"], ["receive_eof"]])
 def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
-    met: Any, spawn: Any, caplog: pytest.LogCaptureFixture, where: str
+    met: Any, spawn: Any, caplog: pytest.LogCaptureFixture, where: list[str]
 ) -> None:
     connection, peer = met()
 
-    def faulty(*data: bytes, **how: Any) -> Any:
+    def faulty(*data: bytes, **options: Any) -> Any:
         raise ZeroDivisionError("on purpose")
 
-    setattr(connection._wire, where, faulty)
+    for method in where:
+        setattr(connection._wire, method, faulty)
     asking = spawn(connection.request, "x")
     peer.receive()
-    if where == "receive":
+    if "receive" in where:
         peer.send_message(b"(response 0 y)")
     else:
         peer.finish()

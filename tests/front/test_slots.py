@@ -139,11 +139,7 @@ def test_a_slot_that_was_kept_for_a_connection_which_ends_is_for_others(serve: A
     assert connect(server).request("x", timeout=SOON) == "x"
 
 
-def test_a_peer_that_takes_no_answers_holds_no_slot_that_another_needs(
-    front: Any, serve: Any, raw: Any, connect: Any
-) -> None:
-    if front.name == "sync":
-        pytest.skip("with threads a handler still waits until its answer is taken")
+def test_a_peer_that_takes_no_answers_holds_no_slot_that_another_needs(serve: Any, raw: Any, connect: Any) -> None:
     server = serve(lambda connection, message: "x" * 1_000_000, limits=Limits(server_running=2))
     deaf = [raw(server) for _ in range(5)]
     for peer in deaf:

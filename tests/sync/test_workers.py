@@ -1,0 +1,219 @@
+"""What threads do for connections: how many there are, and that nothing that a peer sends holds others up."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from bokbok import Limits
+from bokbok.errors import ConnectionClosed, RequestTimeout
+from bokbok.sync import poller
+from tests.front.test_limits import requests
+from tests.support.leaks import eventually
+from tests.support.peers import KEY, SOON, USERS
+
+DEEP = b"(request 0 " + b"(a . " * 9_000 + b"(" + b"b " * 1_000_000 + b")" + b")" * 9_000 + b")"
+"""A packet that takes longer to read than any test here waits for."""
+
+
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("bokbok-")}
+
+
+def test_idle_connections_cost_no_thread(serve: Any, connect: Any) -> None:
+    server = serve(user_to_key=USERS.get)
+    connections = [connect(server, secure=True) for _ in range(50)]
+    for connection in connections:
+        assert connection.request("x") == "x"
+    # One accepts, one waits for all; the others go when they have had nothing to do for a while.
+    eventually(lambda: all(each._role.state == "parked" for each in connections), "nobody reads any more")
+    eventually(
+        lambda: not any(each._tasks for each in (*connections, *server._roster.connections)), "no worker is left"
+    )
+    for connection in connections:
+        assert connection.request("y") == "y"
+
+
+def test_many_connections_that_send_a_little_all_the_time_take_few_threads(serve: Any, raw: Any) -> None:
+    server = serve()
+    peers = [raw(server) for _ in range(100)]
+    before = threads()
+    most = 0
+    for i in range(20):
+        for peer in peers:
+            peer.send_message(*requests(1, i))
+        most = max(most, len(threads() - before))
+        for peer in peers:
+            peer.receive()
+    assert most <= 2 + 32 + 8  # those whose turn it is, those that stay for a moment, a handler or two each
+
+
+@pytest.mark.parametrize("ending", ["stop", "close"])
+def test_an_end_is_not_held_up_by_a_packet_that_takes_long_to_read(serve: Any, raw: Any, ending: str) -> None:
+    opened: queue.Queue[Any] = queue.Queue()
+    server = serve(on_open=opened.put, limits=Limits(message_memory=10**12, drain_timeout=0.01))
+    peer = raw(server)
+    peer.send_message(DEEP)
+    connection = opened.get(timeout=SOON)
+    eventually(lambda: connection._wire.more, "the packet is being read")
+    if ending == "stop":
+        server.stop()
+        assert server.wait(SOON)
+    else:
+        connection.close()
+    assert connection._socket_closed.is_set()
+
+
+def test_a_request_times_out_while_a_packet_is_read_that_takes_long(met: Any) -> None:
+    connection, peer = met(on_request=lambda connection, message: None, limits=Limits(message_memory=10**12))
+    with pytest.raises(RequestTimeout):
+        connection.request("x", timeout=0.01)
+    peer.receive()
+    peer.send_message(DEEP)
+    eventually(lambda: connection._wire.more, "the packet is being read")
+    started = time.monotonic()
+    with pytest.raises(RequestTimeout):
+        connection.request("y", timeout=0.05)
+    assert connection._wire.more  # … and still is
+    assert time.monotonic() - started < SOON
+
+
+def test_a_caller_that_reads_gives_the_role_back_in_the_middle_of_a_packet(met: Any, spawn: Any) -> None:
+    connection, peer = met(on_request=lambda connection, message: None, limits=Limits(message_memory=10**12))
+    asking = spawn(connection.request, "x", timeout=0.3)
+    peer.receive()
+    peer.send_message(DEEP)
+    with pytest.raises(RequestTimeout):
+        asking.result(SOON)
+    # Somebody else reads it to its end.
+    assert peer.receive().startswith(b"(")
+
+
+def test_neighbours_get_their_answers_while_a_packet_is_read_that_takes_long(
+    serve: Any, raw: Any, connect: Any
+) -> None:
+    server = serve(limits=Limits(message_memory=10**12))
+    hostile = [raw(server) for _ in range(4)]
+    good = connect(server)
+    for peer in hostile:
+        peer.send_message(DEEP)
+    eventually(lambda: sum(each._wire.more for each in server._roster.connections) >= 2, "packets are being read")
+    for number in range(20):
+        assert good.request(number, timeout=SOON) == number
+
+
+@pytest.mark.parametrize("reader", ["a worker", "a caller"])
+def test_memory_that_is_short_while_reading_ends_the_connection_and_leaves_nobody_waiting(
+    met: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    closed: queue.Queue[Any] = queue.Queue()
+    connection, peer = met(on_close=closed.put)
+
+    def short(*args: Any, **options: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(connection._wire, "read", short)
+    monkeypatch.setattr("bokbok.sync.connection._log.error", short)  # as it was seen: the log needs memory as well
+    if reader == "a caller":
+        asking = spawn(connection.request, "x")
+        peer.receive()
+    peer.send_message(b"(request 0 x)")
+    assert closed.get(timeout=SOON) is connection
+    if reader == "a caller":
+        with pytest.raises(ConnectionClosed, match="an internal error: MemoryError"):
+            asking.result(SOON)
+    assert connection._socket_closed.wait(SOON)
+    assert connection.close_reason.startswith("an internal error: MemoryError")
+
+
+def test_a_handler_that_sleeps_holds_nobody_up_where_the_poller_is_always_late(
+    serve: Any, connect: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_LATE_SECONDS", -1.0)
+    woken = threading.Event()
+
+    def handle(connection: Any, message: Any) -> Any:
+        return woken.wait(SOON) if message == "sleep" else message
+
+    connection = connect(serve(handle))
+    for number in range(20):
+        assert connection.request(number) == number
+    sleeping = spawn(connection.request, "sleep")
+    assert spawn(connection.request, "x").result(SOON) == "x"
+    woken.set()
+    assert sleeping.result(SOON) is True
+
+
+def test_an_answer_that_waits_for_the_next_one_is_sent_where_that_takes_long(serve: Any, raw: Any) -> None:
+    may_answer = threading.Event()
+
+    def handle(connection: Any, message: Any) -> Any:
+        return may_answer.wait(SOON) if message == 1 else message
+
+    peer = raw(serve(handle))
+    for i in (2, 3):  # the poller looks after the connection from here on
+        peer.send_message(b"(request %d x)" % i)
+        peer.receive()
+    peer.send_message(b"(request 4 0)", b"(request 5 1)")
+    assert peer.receive() == b"(response 4 0)"
+    may_answer.set()
+    assert peer.receive() == b"(response 5 #t)"
+
+
+def test_answers_that_nobody_takes_pile_up_neither_threads_nor_memory(serve: Any, raw: Any, connect: Any) -> None:
+    ran: list[Any] = []
+    answer = "x" * 1_000_000
+
+    def handle(connection: Any, message: Any) -> Any:
+        ran.append(message)
+        return answer if message != "good" else message
+
+    server = serve(handle, user_to_key=lambda user: KEY)
+    peer = raw(server)
+    peer.say_hello("myuser", KEY)
+    before = threads()
+    peer.send_message(*requests(1_000))
+    eventually(lambda: ran, "a handler has run")
+    good = connect(server, secure=True)
+    for _ in range(20):
+        assert good.request("good") == "good"
+    (deaf,) = [each for each in server._roster.connections if each._admission.congested]
+    assert len(ran) - 20 < 100
+    assert deaf._wire.unsent + len(deaf._rest) < 30_000_000
+    assert len(threads() - before) < 20
+
+
+def test_a_connection_that_gets_no_thread_ends_with_that_reason(
+    met: Any, connect: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, peer = met(on_request=lambda connection, message: message)
+
+    def no_more(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("bokbok.sync.connection.run_in_thread", no_more)
+    peer.send_message(b"(request 0 x)")
+    eventually(lambda: connection.closed, "the connection is over")
+    monkeypatch.undo()
+    assert connection.close_reason == "cannot start a thread: can't start new thread"
+    assert connect(serve()).request("x") == "x"
+
+
+def test_a_slow_peer_for_whom_there_is_no_thread_ends_the_connection(
+    met: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, peer = met()
+    asking = spawn(connection.request, "x" * 10_000_000)
+    eventually(lambda: len(connection._rest), "the poller waits for room")
+
+    def no_more(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("bokbok.sync.connection.run_in_thread", no_more)
+    peer.receive_some(5_000_000)
+    with pytest.raises(ConnectionClosed, match="cannot start a thread"):
+        asking.result(SOON)
