@@ -29,6 +29,7 @@ BELOW: dict[str, set[str]] = {
     "bokbok/_front": FRONT,
     "bokbok/sync": FRONT,
     "bokbok/asyncio": FRONT,
+    "bokbok/reconnecting": FRONT | {"bokbok.sync", "bokbok.asyncio"},
     "bokbok/cli": LIBRARY,
     "interop/bokbok_traffic": LIBRARY,
     "interop/bokbok_calibrate": LIBRARY | {"bokbok.cli", "bokbok_traffic"},

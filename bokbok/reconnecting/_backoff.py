@@ -1,0 +1,76 @@
+"""When a connection is tried again: what both front ends decide alike."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tenacity
+
+from ..address import Address, AddressLike, parse_address
+from ..errors import ConnectFailed, NetworkError
+
+__all__ = ["Addresses", "Backoff", "Silent", "addresses_of"]
+
+Addresses = AddressLike | Sequence[AddressLike]
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to wait before all addresses are tried again.
+
+    The wait is drawn anew each time, between 0 and a bound that doubles with each round in which nothing came of it
+    (full jitter), so that the clients of a server that starts again do not all come at once. A connection over which
+    something was answered makes the bound small again; one that ended without a word does not: it counts as a failure.
+
+    Attributes:
+        initial: seconds, the first bound.
+        most: seconds, the largest bound.
+        rounds: in a row without success, after which it is given up; `None` goes on for ever.
+    """
+
+    initial: float = 0.1
+    most: float = 30.0
+    rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.initial <= self.most:
+            raise ValueError(f"expected 0 < initial <= most; got {self.initial!r} and {self.most!r}")
+        if self.rounds is not None and self.rounds < 1:
+            raise ValueError(f"rounds: expected a number from 1 up, or None; got {self.rounds!r}")
+
+    def retrying(self) -> dict[str, Any]:
+        """What tenacity is told: when to wait how long, what is worth it, and when to give up."""
+        return {
+            "wait": tenacity.wait_random_exponential(multiplier=self.initial, max=self.most),
+            "retry": tenacity.retry_if_exception_type(NetworkError),
+            "stop": tenacity.stop_never if self.rounds is None else tenacity.stop_after_attempt(self.rounds),
+            "reraise": True,
+        }
+
+    def pause(self) -> float:
+        """Seconds before the first round after a connection that had worked."""
+        return random.uniform(0, self.initial)
+
+
+class Silent(ConnectFailed):
+    """A connection came about and ended without a message from the other end: a wrong key, or a server that refuses."""
+
+
+def addresses_of(given: Addresses) -> list[Address]:
+    """One address, or several.
+
+    Raises:
+        AddressError: one is in none of the forms.
+        ValueError: there is none.
+    """
+    several: Sequence[Any] = [given]
+    if not isinstance(given, (str, os.PathLike)) and not (given and given[0] in ("tcp", "unix")):
+        several = given
+    addresses = [parse_address(each) for each in several]
+    if not addresses:
+        raise ValueError("no address: expected one or more")
+    return addresses

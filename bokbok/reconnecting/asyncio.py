@@ -1,0 +1,259 @@
+"""The connection that is opened again, on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import tenacity
+
+from .. import asyncio as front
+from ..address import Address
+from ..errors import BokbokError, ConnectFailed, ConnectionClosed, NetworkError, RemoteError, RequestTimeout
+from ..keys import Key
+from ._backoff import Addresses, Backoff, Silent, addresses_of
+
+__all__ = ["Connection", "open_connection"]
+
+_log = logging.getLogger("bokbok.reconnecting")
+
+Handler = Callable[[front.Connection], Awaitable[object]]
+RequestHandler = Callable[[front.Connection, Any], Awaitable[Any]]
+
+
+class Connection:
+    """A client's connection that is opened again whenever it has ended, until `close`.
+
+    It connects in a task of its own, from `async with` or the first `request` or `wait_open` on, and whether anybody
+    asks or not, since the server may ask as well.
+
+    Args:
+        addresses: one address, or several that are tried in turn, each as `bokbok.asyncio.open_connection` takes it.
+        user, key, on_request: as of `bokbok.asyncio.open_connection`.
+        on_open: `await on_open(connection)`, called with each `bokbok.asyncio.Connection` before any request goes over
+            it but the handler's own. Where it raises, that connection is closed and the next one is tried.
+        on_close: `await on_close(connection)`, called when one has ended, unless `close` ended it.
+        backoff: how long to wait in between.
+        options: of `bokbok.asyncio.open_connection`.
+
+    Raises:
+        AddressError, ValueError: the arguments do not fit; nothing was connected.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        user: str | None = None,
+        key: Key | None = None,
+        on_request: RequestHandler | None = None,
+        on_open: Handler | None = None,
+        on_close: Handler | None = None,
+        *,
+        backoff: Backoff | None = None,
+        **options: Any,
+    ) -> None:
+        self._addresses = addresses_of(addresses)
+        self._options = {"user": user, "key": key, "on_request": self._hearing(on_request), **options}
+        self._on_open, self._on_close = on_open, on_close
+        self._backoff = backoff if backoff is not None else Backoff()
+        self._changed = asyncio.Condition()
+        self._current: front.Connection | None = None
+        self._ended = asyncio.Event()
+        self._closing = False
+        self._error: BaseException | None = None
+        self._heard = False
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def request(self, message: Any, *, timeout: float | None = None, repeat: bool = False) -> Any:
+        """Ask the other end, once there is a connection.
+
+        Args:
+            message: any datum that has an external representation.
+            timeout: seconds in all, the waiting for a connection included; `None` waits for as long as it takes.
+            repeat: whether the request may be asked again when the connection ends before its answer, and so be handled
+                twice.
+
+        Returns:
+            The answer.
+
+        Raises:
+            ConnectionClosed: the connection ended before the answer, and `repeat` is false: it may have been handled or
+                not. Or `close` was called.
+            ConnectFailed: it was given up, after `Backoff.rounds`.
+            RequestTimeout, RemoteError, WriteError: as of `bokbok.asyncio.Connection.request`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            connection = await self.wait_open(_left(deadline))
+            try:
+                answer = await connection.request(message, timeout=_left(deadline))
+            except ConnectionClosed:
+                if self._current is connection:
+                    self._current = None
+                    self._ended.set()
+                if not repeat or self._closing:
+                    raise
+            except RemoteError:
+                self._heard = True
+                raise
+            else:
+                self._heard = True
+                return answer
+
+    async def wait_open(self, timeout: float | None = None) -> front.Connection:
+        """Wait until there is a connection.
+
+        Returns:
+            It: the next one will be another.
+
+        Raises:
+            RequestTimeout: there is none after so many seconds.
+            ConnectionClosed: `close` was called.
+            ConnectFailed: it was given up.
+        """
+        self._start()
+        try:
+            await asyncio.wait_for(self._open(), timeout)
+        except asyncio.TimeoutError:
+            raise RequestTimeout(
+                f"no connection within {timeout} s; none of {len(self._addresses)} addresses serves"
+            ) from None
+        if self._closing:
+            raise ConnectionClosed("closed by this side")
+        if self._current is not None:
+            return self._current
+        raise ConnectFailed(f"given up: {self._error}") from self._error
+
+    @property
+    def connection(self) -> front.Connection | None:
+        """The connection that there is now, if any."""
+        return self._current
+
+    @property
+    def address(self) -> Address | None:
+        """The other end of the connection that there is now, if any."""
+        return None if self._current is None else self._current.address
+
+    async def close(self) -> None:
+        """Close the connection, and open no other. Requests that wait fail; the close handler does not run."""
+        self._closing = True
+        connection, self._current = self._current, None
+        await self._notify()
+        keeper = self._keeper
+        if keeper is not None and keeper is not asyncio.current_task():
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+        if connection is not None:
+            await connection.close()
+
+    async def __aenter__(self) -> Connection:
+        self._start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    def _start(self) -> None:
+        if self._keeper is None and not self._closing:
+            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+
+    async def _open(self) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._current or self._error or self._closing)
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _keep(self) -> None:
+        retrying = tenacity.AsyncRetrying(**self._backoff.retrying(), sleep=asyncio.sleep, before_sleep=self._tell)
+        try:
+            while not self._closing:
+                await retrying(self._session)
+                await asyncio.sleep(self._backoff.pause())
+        except Exception as error:  # whatever it is, those who wait are told
+            _log.warning("given up: %s", error)
+            self._error = error
+            await self._notify()
+
+    async def _session(self) -> None:
+        """One connection, from its beginning to its end; raises if nothing came of it."""
+        connection = await self._connected()
+        try:
+            try:
+                if self._on_open is not None:
+                    await self._on_open(connection)
+            except Exception as error:
+                if not isinstance(error, BokbokError):
+                    _log.exception("the open handler failed")
+                raise Silent(f"the open handler failed: {error}") from error
+            self._current = connection
+            await self._notify()
+            await self._ended.wait()
+            self._current = None
+        finally:
+            await connection.close()
+        if self._on_close is not None:
+            try:
+                await self._on_close(connection)
+            except Exception:
+                _log.exception("the close handler failed")
+        if not self._heard:
+            raise Silent(f"{connection.address}: the connection ended before any message had come")
+
+    async def _connected(self) -> front.Connection:
+        """A connection to the first address that takes one."""
+        failure: NetworkError | None = None
+        for address in self._addresses:
+            ended = self._ended = asyncio.Event()
+            self._heard = False
+
+            async def over(connection: front.Connection, ended: asyncio.Event = ended) -> None:
+                ended.set()
+
+            try:
+                return await front.open_connection(address, on_close=over, **self._options)
+            except NetworkError as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    def _hearing(self, on_request: RequestHandler | None) -> RequestHandler | None:
+        if on_request is None:
+            return None
+
+        async def hear(connection: front.Connection, message: Any) -> Any:
+            self._heard = True
+            return await on_request(connection, message)
+
+        return hear
+
+    async def _tell(self, state: tenacity.RetryCallState) -> None:
+        assert state.outcome is not None
+        assert state.next_action is not None
+        _log.info("%s; next try in %.1f s", state.outcome.exception(), state.next_action.sleep)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+async def open_connection(*args: Any, timeout: float | None = None, **options: Any) -> Connection:
+    """A `Connection` that is open: its arguments, and how many seconds to wait for the first one.
+
+    Raises:
+        RequestTimeout: there is none after so many seconds; nothing goes on.
+        ConnectFailed: it was given up, after `Backoff.rounds`.
+    """
+    connection = Connection(*args, **options)
+    try:
+        await connection.wait_open(timeout)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

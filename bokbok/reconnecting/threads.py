@@ -1,0 +1,261 @@
+"""The connection that is opened again, with threads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tenacity
+
+from .. import sync
+from ..address import Address
+from ..errors import BokbokError, ConnectFailed, ConnectionClosed, NetworkError, RemoteError, RequestTimeout
+from ..keys import Key
+from ._backoff import Addresses, Backoff, Silent, addresses_of
+
+__all__ = ["Connection", "open_connection"]
+
+_log = logging.getLogger("bokbok.reconnecting")
+
+Handler = Callable[[sync.Connection], object]
+
+
+class Connection:
+    """A client's connection that is opened again whenever it has ended, until `close`.
+
+    It connects in a thread of its own, at once, and whether anybody asks or not, since the server may ask as well.
+
+    Args:
+        addresses: one address, or several that are tried in turn, each as `bokbok.open_connection` takes it.
+        user, key, on_request: as of `bokbok.open_connection`.
+        on_open: `on_open(connection)`, called with each `bokbok.Connection` before any request goes over it but the
+            handler's own. Where it raises, that connection is closed and the next one is tried.
+        on_close: `on_close(connection)`, called when one has ended, unless `close` ended it.
+        backoff: how long to wait in between.
+        options: of `bokbok.open_connection`: `connect_timeout` (for each address), `profile`, `limits`, `guards`.
+
+    Raises:
+        AddressError, ValueError: the arguments do not fit; nothing was connected.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        user: str | None = None,
+        key: Key | None = None,
+        on_request: sync.RequestHandler | None = None,
+        on_open: Handler | None = None,
+        on_close: Handler | None = None,
+        *,
+        backoff: Backoff | None = None,
+        **options: Any,
+    ) -> None:
+        self._addresses = addresses_of(addresses)
+        self._options = {"user": user, "key": key, "on_request": self._hearing(on_request), **options}
+        self._on_open, self._on_close = on_open, on_close
+        self._backoff = backoff if backoff is not None else Backoff()
+        self._changed = threading.Condition()
+        self._current: sync.Connection | None = None
+        self._ended = threading.Event()  # of the connection that there is
+        self._closing = threading.Event()
+        self._error: BaseException | None = None  # why it was given up
+        self._heard = False  # whether a message came over the connection that there is
+        self._keeper = threading.Thread(target=self._keep, name="bokbok-reconnecting", daemon=True)
+        self._keeper.start()
+
+    # What its user does.
+
+    def request(self, message: Any, *, timeout: float | None = None, repeat: bool = False) -> Any:
+        """Ask the other end, once there is a connection.
+
+        Args:
+            message: any datum that has an external representation.
+            timeout: seconds in all, the waiting for a connection included; `None` waits for as long as it takes.
+            repeat: whether the request may be asked again when the connection ends before its answer, and so be handled
+                twice.
+
+        Returns:
+            The answer.
+
+        Raises:
+            ConnectionClosed: the connection ended before the answer, and `repeat` is false: it may have been handled or
+                not. Or `close` was called.
+            ConnectFailed: it was given up, after `Backoff.rounds`.
+            RequestTimeout, RemoteError, WriteError: as of `bokbok.Connection.request`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            connection = self.wait_open(_left(deadline))
+            try:
+                answer = connection.request(message, timeout=_left(deadline))
+            except ConnectionClosed:
+                self._lost(connection)
+                if not repeat or self._closing.is_set():
+                    raise
+            except RemoteError:
+                self._heard = True
+                raise
+            else:
+                self._heard = True
+                return answer
+
+    def wait_open(self, timeout: float | None = None) -> sync.Connection:
+        """Wait until there is a connection.
+
+        Returns:
+            It: the next one will be another.
+
+        Raises:
+            RequestTimeout: there is none after so many seconds.
+            ConnectionClosed: `close` was called.
+            ConnectFailed: it was given up.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._current or self._error or self._closing.is_set(), timeout):
+                raise RequestTimeout(
+                    f"no connection within {timeout} s; none of {len(self._addresses)} addresses serves"
+                )
+            if self._closing.is_set():
+                raise ConnectionClosed("closed by this side")
+            if self._current is not None:
+                return self._current
+            raise ConnectFailed(f"given up: {self._error}") from self._error
+
+    @property
+    def connection(self) -> sync.Connection | None:
+        """The connection that there is now, if any."""
+        return self._current
+
+    @property
+    def address(self) -> Address | None:
+        """The other end of the connection that there is now, if any."""
+        connection = self._current
+        return None if connection is None else connection.address
+
+    def close(self) -> None:
+        """Close the connection, and open no other. Requests that wait fail; the close handler does not run."""
+        with self._changed:
+            self._closing.set()
+            connection, self._current = self._current, None
+            self._changed.notify_all()
+        self._ended.set()
+        if connection is not None:
+            connection.close()
+        if threading.current_thread() is not self._keeper:
+            self._keeper.join()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # What its thread does.
+
+    def _keep(self) -> None:
+        retrying = tenacity.Retrying(
+            **self._backoff.retrying(), sleep=tenacity.sleep_using_event(self._closing), before_sleep=self._tell
+        )
+        try:
+            while not self._closing.is_set():
+                retrying(self._session)
+                self._closing.wait(self._backoff.pause())
+        except BaseException as error:  # whatever it is, those who wait are told
+            if not self._closing.is_set():
+                _log.warning("given up: %s", error)
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _session(self) -> None:
+        """One connection, from its beginning to its end; raises if nothing came of it."""
+        connection = self._connected()
+        if connection is None:
+            return
+        try:
+            if self._on_open is not None:
+                self._on_open(connection)
+        except Exception as error:
+            connection.close()
+            if not isinstance(error, BokbokError):
+                _log.exception("the open handler failed")
+            raise Silent(f"the open handler failed: {error}") from error
+        with self._changed:
+            if self._closing.is_set():
+                connection.close()
+                return
+            self._current = connection
+            self._changed.notify_all()
+        self._ended.wait()
+        with self._changed:
+            self._current = None
+            if self._closing.is_set():
+                return
+        connection.close()
+        if self._on_close is not None:
+            try:
+                self._on_close(connection)
+            except Exception:
+                _log.exception("the close handler failed")
+        if not self._heard:
+            raise Silent(f"{connection.address}: the connection ended before any message had come")
+
+    def _connected(self) -> sync.Connection | None:
+        """A connection to the first address that takes one; `None` once it is to be closed."""
+        failure: NetworkError | None = None
+        for address in self._addresses:
+            if self._closing.is_set():
+                return None
+            ended = self._ended = threading.Event()
+            self._heard = False
+            try:
+                return sync.open_connection(address, on_close=lambda connection: ended.set(), **self._options)  # noqa: B023
+            except NetworkError as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    def _hearing(self, on_request: sync.RequestHandler | None) -> sync.RequestHandler | None:
+        if on_request is None:
+            return None
+
+        def hear(connection: sync.Connection, message: Any) -> Any:
+            self._heard = True
+            return on_request(connection, message)
+
+        return hear
+
+    def _lost(self, connection: sync.Connection) -> None:
+        """A request has found that this connection is over: the next one must not be asked over it."""
+        with self._changed:
+            if self._current is connection:
+                self._current = None
+                self._ended.set()
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        assert state.outcome is not None
+        assert state.next_action is not None
+        _log.info("%s; next try in %.1f s", state.outcome.exception(), state.next_action.sleep)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def open_connection(*args: Any, timeout: float | None = None, **options: Any) -> Connection:
+    """A `Connection` that is open: its arguments, and how many seconds to wait for the first one.
+
+    Raises:
+        RequestTimeout: there is none after so many seconds; nothing goes on.
+        ConnectFailed: it was given up, after `Backoff.rounds`.
+    """
+    connection = Connection(*args, **options)
+    try:
+        connection.wait_open(timeout)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
