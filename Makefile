@@ -11,7 +11,7 @@ CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test bench coverage lint docs chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs clean fuzz soak native
+.PHONY: help interop test bench coverage lint docs release-check chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs setup-release clean fuzz soak native
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,9 @@ docs: setup-docs ## build the documentation site in .build/site, and follow ever
 	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -c docs . $(SITE)
 	$(BIN)/python docs/_site/check_links.py $(SITE)
 	@echo "open $(SITE)/index.html"
+
+release-check: setup-release ## build the wheel and the sdist, check them, and try the wheel with each Python that is here
+	tools/check-release $(ARGS)
 
 chicken5: ## build our egg and its puppet with the CHICKEN 5 that is installed
 	$(MAKE) -C chicken-reference

@@ -13,19 +13,6 @@ import pytest
 
 from tests.chicken.conftest import ROOT, find_chicken
 
-PROGRAM = """
-(cond-expand
-  (chicken-5 (import scheme (chicken base) (chicken format) bokbok bokbok-threads))
-  (else (use extras bokbok)))
-(define server
-  (start-server "127.0.0.1:0" 5 (lambda (user) (passphrase->key "p")) #f (lambda (con x) (list (quote got) x)) #f))
-(define con (open-connection! (server-addr server) "me" (passphrase->key "p") #f #f))
-(printf "~S" (request! con '(1 "two" three)))
-(close-connection! con)
-(stop-server! server)
-(wait-until-server-stopped server)
-"""
-
 
 @dataclass
 class Installed:
@@ -75,9 +62,9 @@ def test_it_compiles_without_a_warning(installed: Installed) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_it_is_usable_once_it_is_installed(installed: Installed, tmp_path: Path) -> None:
-    (tmp_path / "use.scm").write_text(PROGRAM)
-    assert installed.run("csi", "-q", "-s", "use.scm", folder=tmp_path) == '(got (1 "two" three))'
+def test_the_installed_egg_passes_the_tests_that_it_brings_along(installed: Installed, tmp_path: Path) -> None:
+    said = installed.run("csi", "-q", "-s", ROOT / "tests" / "run.scm", folder=tmp_path)
+    assert said.count("ok: ") == 9
 
 
 @pytest.mark.timeout(600)

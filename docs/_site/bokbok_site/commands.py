@@ -7,18 +7,36 @@ import re
 import click
 from sphinx.application import Sphinx
 
-_MARKUP = re.compile(r"\s*(\.\. .*|:[\w-]+:.*|\| ?)?")
-"""What sphinx-click writes itself: directives, their options, the marks of line blocks."""
+_MARKUP = re.compile(r"\s*(\.\. .*|:[\w-]+:.*)?")
+"""What sphinx-click writes itself: directives and their options."""
 
 
 def _escape(app: Sphinx, context: click.Context, lines: list[str]) -> None:
-    for number, line in enumerate(lines):
+    out: list[str] = []
+    for line in lines:
+        if line.startswith("|"):  # a block that click must not wrap: examples, tables
+            if out and out[-1].strip() and not out[-1].startswith("    "):
+                out.append("")
+            if not out or not out[-1].startswith("    "):
+                out += [".. code-block:: none", ""]
+            out.append("    " + line[1:].removeprefix(" "))
+            continue
+        if out and out[-1].startswith("    ") and line.strip():
+            out.append("")
         end = _MARKUP.match(line).end()  # type: ignore[union-attr]  # it matches nothing at all, too
+        out.append(line[:end] + re.sub(r"([*`|]|_\b)", r"\\\1", line[end:]))
+    lines[:] = out
+
+
+def _options(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    for number, line in enumerate(lines):
+        end = _MARKUP.match(line).end()  # type: ignore[union-attr]
         lines[number] = line[:end] + re.sub(r"([*`|]|_\b)", r"\\\1", line[end:])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the step."""
-    for part in ("description", "options", "epilog"):
-        app.connect(f"sphinx-click-process-{part}", _escape)
+    """Register the steps."""
+    app.connect("sphinx-click-process-description", _escape)
+    app.connect("sphinx-click-process-epilog", _escape)
+    app.connect("sphinx-click-process-options", _options)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,6 +37,7 @@ class Name(SphinxRole):
             reftarget=text.removesuffix("()"),
             refexplicit=False,
             refwarn=False,
+            refspecific=True,  # wherever the reference has it
             refdoc=self.env.docname,
         )
         reference["py:module"] = self.env.ref_context.get("py:module")
@@ -78,8 +79,16 @@ def _in_field(lines: list[str]) -> bool:
     return False
 
 
+def _dashes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Between a parameter and what is said of it, Sphinx writes two hyphens."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the role."""
     app.add_role("name", Name())
+    app.connect("doctree-resolved", _dashes)
     app.connect("autodoc-process-docstring", _sections, priority=900)  # after napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
