@@ -109,6 +109,9 @@ setup-dev:
 setup-docs:
 	@tools/setup docs
 
+setup-release:
+	@tools/setup release
+
 native: setup-test ## pass the accelerator's own tests; setup-test has compiled it into the virtual environment
 	cargo test --locked --manifest-path native/Cargo.toml
 

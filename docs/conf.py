@@ -43,6 +43,7 @@ extensions = [
     "sphinx_click",
     "bokbok_site.anchors",
     "bokbok_site.commands",
+    "bokbok_site.folders",
     "bokbok_site.generated",
     "bokbok_site.navigation",
     "bokbok_site.pictures",
