@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import json
+import math
 import re
 import struct
 from functools import cache, lru_cache
@@ -160,7 +161,7 @@ def dialect_of(side: Side) -> str | None:
 
 async def _through(t: Play, *kinds: str) -> None:
     """Send every vector of these types through the client and the server, and look at the bytes of both."""
-    client, server = dialect_of(t.client), dialect_of(t.server)
+    client, server = dialect_of(t.client) or "chicken-4", dialect_of(t.server) or "chicken-4"
     vectors = plan(kinds, client or "chicken-4", server or "chicken-4")
     if not vectors:
         raise Failure(f"no vectors of the types {', '.join(kinds)}")
@@ -264,28 +265,22 @@ async def blobs_and_numeric_vectors(t: Play) -> None:
     await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
 
 
-def _sure(kinds: tuple[str, ...], client: str | None, server: str | None) -> list[tuple[Any, bytes, Any, bytes]]:
-    """`plan`, without flonums of more than 15 digits where a peer has not said whose digits it writes."""
-    found = plan(kinds, client or "chicken-4", server or "chicken-4")
-    if client and server:
-        return found
-    return [one for one in found if written(one[0], "chicken-4") == written(one[0], "chicken-4-exact")]
-
-
 @case("request.message", "about.symmetry")
 async def from_server(t: Play) -> None:
     """The same values as the server's requests: its writer and the client's reader."""
-    client, server = dialect_of(t.client), dialect_of(t.server)
+    client, server = dialect_of(t.client) or "chicken-4", dialect_of(t.server) or "chicken-4"
     _, theirs = await t.pair()
     for kinds in (("string",), ("symbol", "keyword"), ("fixnum", "flonum", "char"), ("list", "vector", "dotted")):
-        vectors = _sure(kinds, server, client)
+        vectors = plan(kinds, server, client)
         for start in range(0, len(vectors), 200):
             batch = vectors[start : start + 200]
             answer = await theirs.request(["echo", [value for value, *_ in batch]])
             if not isinstance(answer, list) or len(answer) != len(batch):
                 raise Failure("an echo of a list came back as something else", actual=show(answer))
             for (value, sent, _, _), back in zip(batch, answer, strict=True):
-                if not _close(back, value):
+                # CHICKEN's own `read` may miss a flonum by its last bit, and so the fifteenth digit of what it prints.
+                near = isinstance(back, float) and isinstance(value, float) and math.isclose(back, value, rel_tol=1e-14)
+                if not near and not _close(back, value):
                     raise Failure("a value came back changed", expected=readable(sent), actual=show(back))
 
 
