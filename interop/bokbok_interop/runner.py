@@ -301,7 +301,10 @@ class Runner:
             self._finish(first)
 
     def _finish_late(self) -> None:
-        """What was not played again counts as it is."""
+        """What was not played again counts as it is, unless another failure has ended the run."""
+        if self._late and self.stopping and (self.settings.fail_fast or self.settings.until_failure):
+            self.observer.note(f"{len(self._late)} cells do not count, and were not played again: {OUT_OF_TIME}")
+            self._late.clear()
         for _, _, result in self._late:
             result.again = ""
             self._finish(result)

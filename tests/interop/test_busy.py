@@ -100,6 +100,22 @@ async def test_a_failure_that_no_clock_told_counts_at_once(fake_peer: Callable[.
     assert (result.outcome, result.attempts) == (Outcome.FAILED, 1)
 
 
+async def test_where_another_failure_ends_the_run_it_does_not_count(fake_peer: Callable[..., LocalPeer]) -> None:
+    async def wrong(t: Play) -> None:
+        raise Failure("a wrong answer")
+
+    cases = [make_case("late", late(9)), make_case("wrong", wrong)]
+    results = await play(fake_peer(ANSWERS), *cases, jobs=1, fail_fast=True)
+    assert {name: result.reason for name, result in results.items()} == {"wrong": "a wrong answer"}
+
+
+async def test_where_it_alone_fails_it_ends_the_run_once_it_was_played_again(
+    fake_peer: Callable[..., LocalPeer],
+) -> None:
+    results = await play(fake_peer(ANSWERS), make_case("late", late(9)), make_case("b", nothing), fail_fast=True)
+    assert (results["late"].outcome, results["late"].attempts) == (Outcome.FAILED, 2)
+
+
 async def test_nothing_else_is_played_beside_it(fake_peer: Callable[..., LocalPeer]) -> None:
     running: set[str] = set()
     beside: list[set[str]] = []
@@ -119,6 +135,41 @@ async def test_nothing_else_is_played_beside_it(fake_peer: Callable[..., LocalPe
     assert results["late"].outcome is Outcome.PASSED
     assert beside[-1] == set()
     assert {result.outcome for result in results.values()} == {Outcome.PASSED}
+
+
+async def test_how_slow_the_puppets_of_others_are_is_nothing_to_a_cell(
+    fake_peer: Callable[..., LocalPeer], tmp_path: Path
+) -> None:
+    measured = tmp_path / "measured"
+    slow = fake_peer(
+        f"""
+asked = 0
+for number, verb, line in lines():
+    asked += verb == "hello"
+    while asked > 1 and not os.path.exists({str(measured)!r}): time.sleep(0.01)
+    hello(number)
+""",
+        "slow",
+    )
+
+    async def beside_it(t: Play) -> None:
+        await t.slowness()
+        measured.touch()
+
+    async def itself(t: Play) -> None:
+        await t.slowness()
+        assert measured.exists()
+
+    peers = {"slow": slow, "other": fake_peer(ANSWERS, "other")}
+    groups = [
+        Group(name, name, "unix", "insecure", [make_case(name, case)])
+        for name, case in (("slow", itself), ("other", beside_it))
+    ]
+    results = await Runner(peers, Settings(timeout=20.0)).run(groups)
+    assert [(result.cell.client, result.outcome) for result in results] == [
+        ("slow", Outcome.PASSED),
+        ("other", Outcome.PASSED),
+    ]
 
 
 async def test_a_pair_that_fails_alone_as_well_is_believed(

@@ -21,6 +21,7 @@ from bokbok_interop.cli import main
 from bokbok_interop.model import Cell, Outcome, Result
 from bokbok_interop.report import document as documents
 from bokbok_interop.report import html, junit, terminal
+from bokbok_interop.report.causes import failures
 from bokbok_interop.report.compare import compare
 
 CASES = [case for case in all_cases() if case.chapter == "errors"]
@@ -286,6 +287,21 @@ def test_the_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
     assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z/]""", text)
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert text.count("<script") == 3
+
+
+def test_the_page_has_the_same_failures_as_the_terminal_in_the_same_order() -> None:
+    alike = [_failed(case.id, f"request {number} was not answered") for number, case in enumerate(CASES[:3])]
+    document = make(results=[*alike, _failed(CASES[3].id, "something else")])
+    for cell in document["cells"]:
+        cell["requirement"] = documents.sentence(REQUIREMENTS["request.message"])
+    page = html.render(document).decode()
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
+    groups: dict[int, set[str]] = {}
+    for cell in data["cells"]:
+        groups.setdefault(cell[9]["failure"], set()).add(data["cases"][cell[4]]["id"])
+    shown = [{cell["case"] for cell in cells} for cells in failures(document)]
+    assert [groups[number] for number in sorted(groups)] == shown
+    assert [len(cases) for cases in shown] == [3, 1]
 
 
 def test_nothing_in_a_result_can_leave_its_place_in_the_page() -> None:

@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..cases.requirements import document_texts
+from .causes import failures
 from .document import DocumentError, pack, without_verdict
 
 __all__ = ["render"]
@@ -43,6 +44,8 @@ def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     cells: list[list[Any]] = []
     evidence: list[str] = []
     described = list(document["cases"])
+    # The same failures in the same order as in the terminal.
+    failure = {id(cell): number for number, alike in enumerate(failures(document)) for cell in alike}
     for cell in document["cells"]:
         if cell["case"] not in cases:
             cases[cell["case"]] = len(described)
@@ -68,6 +71,8 @@ def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             evidence.append(packed)
             index = len(evidence)
         extra = {k: cell[k] for k in ("expected", "actual", "requirement", "attempts", "again", "round") if cell.get(k)}
+        if id(cell) in failure:
+            extra["failure"] = failure[id(cell)]
         cells.append(
             [
                 names.setdefault(cell["client"], len(names)),

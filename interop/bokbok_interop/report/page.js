@@ -20,7 +20,7 @@ const counted = (n, word) => n.toLocaleString("en") + " " + word + (n === 1 ? ""
 // Failures first, then the order of the run.
 const order = D.cells.map((_, i) => i).sort((a, b) => (D.cells[b][5] === 1) - (D.cells[a][5] === 1) || a - b);
 
-const FRESH = () => ({ text: "", outcomes: [true, true, true, true], chapter: "", kind: "", transport: "", security: "", pair: null, sentence: "" });
+const FRESH = () => ({ text: "", outcomes: [true, true, true, true], chapter: "", kind: "", transport: "", security: "", pair: null, failure: "" });
 let state = FRESH(), view = [], selected = -1;
 
 function filter() {
@@ -33,7 +33,7 @@ function filter() {
     if (state.transport !== "" && c[2] !== +state.transport) return false;
     if (state.security !== "" && c[3] !== +state.security) return false;
     if (state.pair && (state.pair[0] !== c[0] || state.pair[1] !== c[1])) return false;
-    if (state.sentence && (c[5] !== 1 || !sentenceOf(c) || sentenceOf(c).name !== state.sentence)) return false;
+    if (state.failure !== "" && (c[5] !== 1 || c[9].failure !== +state.failure)) return false;
     return words.every(s => s.c[c[4]] || s.r[c[6]] || s.n[c[0]] || s.n[c[1]] || OUT[c[5]] === s.w);
   });
   selected = view.indexOf(kept);
@@ -95,24 +95,25 @@ function matrix() {
   $("tiles-legend").textContent = "tiles: " + CHAPTERS.join(" · ");
 }
 
-// Which sentences are broken, by how many cases and cells: what an implementer mends next.
+// What failed: the cells of one failure together, the likeliest cause first, as the terminal has them (causes.py).
 function broken() {
-  const found = new Map();
-  for (const c of D.cells) if (c[5] === 1) {
-    const s = sentenceOf(c); if (!s) continue;
-    let f = found.get(s.name); if (!f) found.set(s.name, f = { s, cells: 0, cases: new Set() });
+  const found = [];
+  D.cells.forEach(c => {
+    if (c[5] !== 1) return;
+    const f = found[c[9].failure] = found[c[9].failure] || { first: c, cells: 0, cases: new Set() };
     f.cells++; f.cases.add(c[4]);
-  }
-  if (!found.size) return;
+  });
+  if (!found.length) return;
   $("broken-section").hidden = false;
-  [...found.values()].sort((a, b) => b.cells - a.cells).forEach((f, i) => {
-    const li = el("li"), b = el("button"), text = el("span"); b.dataset.sentence = f.s.name;
-    text.append("“" + f.s.text + "” ", el("span", "dim", f.s.document + ", " + f.s.section));
+  found.forEach((f, i) => {
+    const li = el("li"), b = el("button"), text = el("span"), s = sentenceOf(f.first); b.dataset.failure = i;
+    text.append(el("span", "", D.reasons[f.first[6]]), " ");
+    if (s) text.append("“" + s.text + "” ", el("span", "dim", s.document + ", " + s.section));
     b.append(el("span", "failed", "✗ " + counted(f.cases.size, "case") + ", " + counted(f.cells, "cell")), text);
-    b.onclick = () => { state.sentence = state.sentence === f.s.name ? "" : f.s.name; pressed(); filter(); };
+    b.onclick = () => { state.failure = state.failure === String(i) ? "" : String(i); pressed(); filter(); };
     li.append(b); li.hidden = i >= 8; $("broken").append(li);
   });
-  if (found.size > 8) { const more = el("button", "", "all " + found.size + " broken sentences"); more.onclick = () => { $("broken").querySelectorAll("li").forEach(li => li.hidden = false); more.remove(); }; $("broken").after(more); }
+  if (found.length > 8) { const more = el("button", "", "all " + found.length + " failures"); more.onclick = () => { $("broken").querySelectorAll("li").forEach(li => li.hidden = false); more.remove(); }; $("broken").after(more); }
 }
 
 function pressed() {
@@ -120,7 +121,7 @@ function pressed() {
   document.querySelectorAll("[data-pair]").forEach(b => pair ? b.setAttribute("aria-pressed", b.dataset.pair === pair && !state.chapter) : b.removeAttribute("aria-pressed"));
   document.querySelectorAll("[data-tile]").forEach(b => b.setAttribute("aria-pressed", !!pair && b.dataset.tile === pair + "/" + state.chapter));
   document.querySelectorAll("[data-outcome]").forEach(b => b.setAttribute("aria-pressed", state.outcomes[+b.dataset.outcome]));
-  document.querySelectorAll("[data-sentence]").forEach(b => b.setAttribute("aria-pressed", b.dataset.sentence === state.sentence));
+  document.querySelectorAll("[data-failure]").forEach(b => b.setAttribute("aria-pressed", b.dataset.failure === state.failure));
   for (const id of ["chapter", "kind", "transport", "security"]) $(id).value = state[id];
   if ($("search").value !== state.text) $("search").value = state.text;
 }
@@ -196,7 +197,7 @@ let remembering = 0;
 function remember() {
   clearTimeout(remembering); remembering = setTimeout(() => {
     const p = new URLSearchParams();
-    for (const id of ["text", "chapter", "kind", "transport", "security", "sentence"]) if (state[id]) p.set(id, state[id]);
+    for (const id of ["text", "chapter", "kind", "transport", "security", "failure"]) if (state[id]) p.set(id, state[id]);
     const off = OUT.filter((_, i) => !state.outcomes[i]); if (off.length) p.set("without", off.join(","));
     if (state.pair) p.set("pair", state.pair.map(i => D.names[i]).join("/"));
     if (selected >= 0 && document.body.classList.contains("open")) p.set("cell", view[selected]);
@@ -205,7 +206,8 @@ function remember() {
 }
 function recall() {
   const p = new URLSearchParams(location.hash.slice(1));
-  for (const id of ["text", "chapter", "kind", "transport", "security", "sentence"]) state[id] = p.get(id) || "";
+  for (const id of ["text", "chapter", "kind", "transport", "security", "failure"]) state[id] = p.get(id) || "";
+  if (!/^\d*$/.test(state.failure)) state.failure = "";
   if (p.get("without")) for (const o of p.get("without").split(",")) if (OUT.includes(o)) state.outcomes[OUT.indexOf(o)] = false;
   const pair = (p.get("pair") || "").split("/").map(n => D.names.indexOf(n)); if (pair.length === 2 && pair.every(i => i >= 0)) state.pair = pair;
   pressed(); filter();
