@@ -160,8 +160,9 @@ class Slots:
         share.running += change
         group = share.group
         group.running += change
-        group.line.recount(share)
-        self._line.recount(group)
+        if self.waiting:  # otherwise nobody is in a line
+            group.line.recount(share)
+            self._line.recount(group)
 
     def _hand_out(self) -> list[Share]:
         """Keep what is free for those whose turn it is; who they are."""

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import wire
 from .._fork import track
 from .._front import texts
-from .._front.admission import error_text
+from .._front.admission import Job, error_text
 from .._front.lifecycle import Ending, Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
 from .._front.shared import Visit
@@ -50,7 +50,7 @@ from ..errors import ConnectionClosed
 from ..keys import Key
 from ..wire import AnswerUnreadable, ErrorReceived, RequestReceived, RequestUnreadable, ResponseReceived
 from .connecting import connect
-from .handover import CALLER, PARKED, Pace, Role
+from .handover import CALLER, LEFT, LENT, PARKED, Pace, Role
 from .poller import READ, WRITE, Timer, poller
 from .threads import run_in_thread
 from .turns import lingering, reading
@@ -160,6 +160,7 @@ class Connection(Public[_Waiter]):
         self._took = 0.0  # when it took something last
         self._send_timer: Timer | None = None
         self._bunch = 0  # answers that are not sent yet, on purpose
+        self._winding_down = False  # the connection may be waiting for the last answer to end
         self._broken: Exception | None = None  # why sending failed, if that is more than that the other end has closed
         # Reading: whoever has the role, and is a worker or a caller, owns these, that side of the socket, `wire.read`.
         self._role = Role()
@@ -352,20 +353,17 @@ class Connection(Public[_Waiter]):
         self._sending = bool(outgoing)
         return outgoing
 
-    def _take_more(self) -> tuple[list[bytes], bool]:
-        """With the lock held, by the one who sends: what is to be sent next; or `_stop_sending`, and what that says."""
-        self._bunch = 0
-        outgoing = self._wire.take_out()
-        return outgoing, not outgoing and self._stop_sending()
-
     def _transmit(self, outgoing: list[bytes]) -> None:
         """Send what `_take` has given, as far as the peer takes it; the rest is left to the poller."""
-        rest = memoryview(b"")
-        over = False
+        rest: memoryview | None = None
+        call = over = False
         try:
             while outgoing:
                 data = self._wire.sealed(outgoing)
-                sent = self._socket_send(data)
+                try:
+                    sent = self._socket.send(data, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    sent = 0
                 if sent < len(data):
                     with self._lock:
                         self._admission.congested = True  # no new handler starts
@@ -373,23 +371,24 @@ class Connection(Public[_Waiter]):
                     if rest:
                         break
                 with self._lock:
-                    congested = self._admission.congested
-                    outgoing, over = self._take_more()
-                    call = congested and self._call_worker()
-                if call:
-                    self._start(self._worker)
+                    self._bunch = 0
+                    outgoing = self._wire.take_out()
+                    if not outgoing:
+                        self._sending = False
+                        if self._winding_down or self._admission.congested:
+                            call, over = self._stop_sending()
         except OSError as error:
             self._send_failed(error)
+            return
         except BaseException:  # KeyboardInterrupt: nobody knows how much was sent
             self._end(ConnectionClosed("interrupted while sending"))
             with self._lock:
                 self._stop_sending()
             raise
-        else:
-            if rest:
-                self._leave_to_poller(rest)
-            elif over:
-                self._sent_all()
+        if rest:
+            self._leave_to_poller(rest)
+        elif call or over:
+            self._sent_all(call, over)
 
     def _socket_send(self, data: bytes | memoryview) -> int:
         try:
@@ -441,13 +440,16 @@ class Connection(Public[_Waiter]):
         if rest:
             self._leave_to_poller(rest)
             return
+        call = over = False
         with self._lock:
-            outgoing, over = self._take_more()
+            self._bunch = 0
+            outgoing = self._wire.take_out()
+            if not outgoing:
+                call, over = self._stop_sending()
         if outgoing:
             self._transmit(outgoing)
-        elif over:
-            self._sent_all()
-        self._worker()  # handlers may start again
+        else:
+            self._sent_all(call, over)
 
     def _check_sending(self) -> None:
         """As the poller: whether the peer has taken anything lately."""
@@ -462,20 +464,23 @@ class Connection(Public[_Waiter]):
         if late:
             self._start(self._end, texts.took_nothing(self._limits.send_timeout))
 
-    def _stop_sending(self) -> bool:
-        """With the lock held: nobody owns the sending side any more. True if that may be what the end waited for."""
-        self._sending = False
+    def _stop_sending(self) -> tuple[bool, bool]:
+        """With the lock held: nobody owns the sending side any more; what `_sent_all` is to do."""
+        self._sending = self._admission.congested = False
         self._took = 0.0
-        self._admission.congested = False
         if self._life.ended:
             self._maybe_close_socket()
-        return bool(self._ending) or self._wire.state == "peer-finished" or self._admission.draining
+        return self._call_worker(), self._winding_down
 
-    def _sent_all(self) -> None:
-        if self._ending:
-            self._flushed()
-        else:
-            self._close_if_idle()
+    def _sent_all(self, call: bool, over: bool) -> None:
+        """Everything is sent: start handlers that have waited for that; it may be what the end has waited for."""
+        if call:
+            self._start(self._worker)
+        if over:
+            if self._ending:
+                self._flushed()
+            else:
+                self._close_if_idle()
 
     def _send_failed(self, error: Exception) -> None:
         with self._lock:
@@ -490,9 +495,8 @@ class Connection(Public[_Waiter]):
             self._end(self._lost(error))
         with self._lock:
             self._wire.take_out()  # nobody will take it
-            over = self._stop_sending()
-        if over:
-            self._sent_all()
+            call, over = self._stop_sending()
+        self._sent_all(call, over)
 
     def _send_now(self) -> None:
         """Send what the protocol object has, if nobody does already."""
@@ -504,51 +508,69 @@ class Connection(Public[_Waiter]):
     # Workers.
 
     def _worker(self, *, reads: bool = False, turn: bool = False) -> None:
-        """Do what there is to do: run a handler, or else send, or else read, or else leave.
+        """Do what there is to do: run handlers, send what is left over, read, or else leave.
 
         Args:
             reads: it was called to read.
             turn: … and it is this connection's turn.
         """
-        if reads:
-            with self._lock:
-                reads = self._role.come()
-            if reads:
-                reads = self._read(turn)
-            elif turn:
-                reading.leave()
-        while True:
-            line_up = call = False
-            outgoing: list[bytes] | None = None
-            with self._lock:
-                self._awake = self._called = False
-                job = self._admission.start()
+        job: Job | None = None
+        rest: Callable[[], None] | None = None
+        outgoing: list[bytes] | None = None
+        with self._lock:
+            self._called = False
+            reads = reads and self._role.come()
+            if not reads:
+                job, reads, rest = self._next_job(reads)
                 if job is None:
                     outgoing = self._take()
-                elif self._pace.is_quick:
-                    reads = reads and self._role.lend()
-                    self._be_looked_after()
-                else:
-                    line_up = reads and self._pass_on()
-                    reads = False
-                    call = self._called = self._admission.ready
-            if outgoing:
-                self._transmit(outgoing)
+        if turn and not reads:
+            reading.leave()
+        if outgoing:
+            self._transmit(outgoing)
+        if rest is not None:
+            rest()
+        while job is not None or reads:
+            if job is not None:
+                job, reads = self._handle(*job, reads)
+            else:
+                job, reads = self._read(turn)
+                turn = False
+
+    def _next_job(self, reads: bool) -> tuple[Job | None, bool, Callable[[], None] | None]:
+        """With the lock held, as a worker: the next handler to run.
+
+        Args:
+            reads: it has the role.
+
+        Returns:
+            The request; whether the worker still has the role, or has lent it; what is left to do without the lock.
+        """
+        job = self._admission.start()
+        if job is None:
+            return None, reads, None
+        if self._pace.is_quick:
+            if reads:
+                self._role.lend()
+            if not self._looked_after:
+                self._be_looked_after()
+            return job, reads, None
+        line_up = reads and self._pass_on()
+        call = self._call_worker()
+        if not (line_up or call):
+            return job, False, None
+
+        def rest() -> None:
             if line_up:
                 self._line_up()
             if call:
                 self._start(self._worker)
-            if job is not None:
-                reads = self._handle(*job, reads)
-            elif not reads:
-                return
-            else:
-                reads = self._read()
+
+        return job, False, rest
 
     def _line_up(self) -> None:
         """Have a worker read once it is this connection's turn."""
-        if reading.enter(self) and not self._turn_came():
-            reading.leave()
+        reading.enter(self)
 
     def _turn_came(self) -> bool:
         """See `turns`."""
@@ -574,7 +596,8 @@ class Connection(Public[_Waiter]):
     def _ask_to_read(self, waiter: _Waiter) -> None:
         """With the lock held, as the only thread that waits for an answer: read for it, unless somebody reads."""
         role = self._role
-        if role.is_stray or role.state == PARKED:
+        state = role.state
+        if state in (LEFT, PARKED, LENT):
             self._reader = waiter
             role.ask()
             if self._polled & READ:
@@ -624,7 +647,8 @@ class Connection(Public[_Waiter]):
                         if not self._waiters and not protocol.more and not self._life.ended:
                             self._reader = None
                             self._role.leave()
-                            self._be_looked_after()
+                            if not self._looked_after:
+                                self._be_looked_after()
                         return
                     rest = self._take_in(events)
                 taking = False
@@ -669,22 +693,25 @@ class Connection(Public[_Waiter]):
         if call:
             self._start(self._worker, reads=True)
 
-    def _read(self, turn: bool = False) -> bool:
-        """As a worker who has the role: take in a slice of what comes. False: it has given the role back.
+    def _read(self, turn: bool) -> tuple[Job | None, bool]:
+        """As a worker who has the role: take in a slice of what comes.
 
         Args:
             turn: it is this connection's turn.
+
+        Returns:
+            See `_next_job`.
         """
         try:
             data, self._unread = self._unread, b""
             if not data and not self._wire.more:
-                received = self._receive_staying() if not turn else self._receive(socket.MSG_DONTWAIT)
+                received = self._receive(socket.MSG_DONTWAIT) if turn else self._receive_staying()
                 if not received:
                     if received is None:
                         self._leave_reading_to_poller()
                     else:
                         self._received_end()
-                    return False
+                    return None, False
                 data = received
             if not turn and not reading.try_to_enter():
                 self._unread = data
@@ -692,7 +719,7 @@ class Connection(Public[_Waiter]):
                     call = self._role.call()
                 if call:
                     self._line_up()
-                return False
+                return None, False
             turn = True
             if not self._life.was_open:
                 reading.leave()
@@ -711,7 +738,7 @@ class Connection(Public[_Waiter]):
                 reading.leave()
         with self._lock:
             self._stop_reading()
-        return False
+        return None, False
 
     def _receive(self, flags: int = 0) -> bytes | None:
         """As the one who reads: what has come, nothing at the end, `None` where nothing came for `_STAY_SECONDS`."""
@@ -740,6 +767,7 @@ class Connection(Public[_Waiter]):
     def _received_end(self) -> None:
         """As the one who reads: the end has come."""
         with self._lock:
+            self._winding_down = True
             rest = self._take_in(self._wire.receive_eof())
             self._stop_reading()
         if rest is not None:
@@ -762,28 +790,58 @@ class Connection(Public[_Waiter]):
                 self._await(self._polled | READ)
             self._maybe_close_socket()
 
-    def _take_in_as_worker(self, batch: list[Any]) -> bool:
-        """As a worker who has the role: act on what has come. False: it has given the role back."""
+    def _take_in_as_worker(self, batch: list[Any]) -> tuple[Job | None, bool]:
+        """As a worker who has the role: act on what has come. Returns what `_next_job` does."""
+        job: Job | None = None
+        rest: Callable[[], None] | None = None
+        others: Callable[[], None] | None = None
+        outgoing: list[bytes] | None = None
+        reads = True
         with self._lock:
+            events = self._wire.take(batch)
+            if len(events) == 1 and type(event := events[0]) is RequestReceived and self._serves_alone():
+                # The plain version is below, and in `_next_job`: this is what most batches are.
+                self._moves += 1
+                self._role.lend()
+                if not self._looked_after:
+                    self._be_looked_after()
+                return (event.id, event.message), True
             waited = len(self._waiters)
-            rest = self._take_in(self._wire.take(batch))
+            rest = self._take_in(events)
             answered = waited - len(self._waiters)
             if answered:
                 self._lonely = self._lonely + 1 if waited == 1 else 0
-                self._awake = answered > 1
-            goes_on = self._wire.state == "open" and not self._life.ended
-            if not goes_on:
+            if self._winding_down and (self._life.ended or self._wire.state != "open"):
                 self._stop_reading()
-            elif self._lonely >= _LONELY and not (self._waiters or self._wire.more or self._admission.ready):
-                self._lonely = 0
-                self._role.leave()
-                self._be_looked_after()
-                goes_on = False
+                reads = False
+            job, reads, others = self._next_job(reads)
+            if job is None:
+                self._awake = answered > 1
+                if not self._awake:
+                    outgoing = self._take()
+                if reads and self._lonely >= _LONELY and not (self._waiters or self._wire.more):
+                    self._lonely = 0
+                    self._role.leave()
+                    self._be_looked_after()
+                    reads = False
+        if outgoing:
+            self._transmit(outgoing)
         if rest is not None:
             rest()
-        if answered > 1:
+        if others is not None:
+            others()
+        if job is None and answered > 1:
             time.sleep(0)  # those who have got an answer run now, and what they ask next is sent together
-        return goes_on
+            with self._lock:
+                self._awake = False
+                outgoing = self._take()
+            if outgoing:
+                self._transmit(outgoing)
+        return job, reads
+
+    def _serves_alone(self) -> bool:
+        """With the lock held: whether a request that has come alone may be served at once; it is running then."""
+        return self._on_request is not None and self._pace.is_quick and self._admission.start_alone()
 
     def _take_in(self, events: list[wire.Event]) -> Callable[[], None] | None:
         """With the lock held, as the one who reads: act on what has come.
@@ -852,8 +910,8 @@ class Connection(Public[_Waiter]):
 
     # The hello.
 
-    def _read_hello(self, data: bytes) -> bool:
-        """As a worker who has the role, on a server: take in a part of the hello. False: it has given the role back."""
+    def _read_hello(self, data: bytes) -> tuple[Job | None, bool]:
+        """As a worker who has the role, on a server: take in a part of the hello. Returns what `_next_job` does."""
         problem: BaseException | None = None
         rest: Callable[[], None] | None = None
         with self._lock:
@@ -878,15 +936,25 @@ class Connection(Public[_Waiter]):
         if is_open:
             self._cancel_timer()  # some hellos need no look-up
             self._opened()
+        job: Job | None = None
+        others: Callable[[], None] | None = None
+        outgoing: list[bytes] | None = None
         with self._lock:
             if is_open and not self._life.ended:
                 rest = self._take_in(events)
-            goes_on = not self._life.ended and self._wire.state in ("hello", "open")
-            if not goes_on:
+            reads = not self._life.ended and self._wire.state in ("hello", "open")
+            if not reads:
                 self._stop_reading()
+            job, reads, others = self._next_job(reads)
+            if job is None:
+                outgoing = self._take()
+        if outgoing:
+            self._transmit(outgoing)
         if rest is not None:
             rest()
-        return goes_on
+        if others is not None:
+            others()
+        return job, reads
 
     def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
         """A user's key; `None` with the reason if the look-up has failed."""
@@ -973,8 +1041,14 @@ class Connection(Public[_Waiter]):
             self._run_on_close()
         self._close_if_idle()
 
-    def _handle(self, id: int, message: Any, reads: bool) -> bool:
-        """As a worker: run the request handler, and answer. True if this thread reads on."""
+    def _handle(self, id: int, message: Any, reads: bool) -> tuple[Job | None, bool]:
+        """As a worker: run the request handler, and answer. Returns what `_next_job` does.
+
+        Args:
+            id: the request's.
+            message: the request.
+            reads: the worker has lent the role.
+        """
         answer, failure, started = self._run_handler(message)
         problem: Exception | None = None
         written = b""
@@ -991,24 +1065,26 @@ class Connection(Public[_Waiter]):
             self._moves += 1
             if reads:
                 reads = self._role.resume()
+            job, reads, others = self._next_job(reads)
             self._bunch += 1
             # This worker runs the next handler; if that is slow, the poller's look has the answers sent.
-            is_full = self._bunch >= _BUNCH or len(written) > _BUNCH_BYTES
-            if is_full or not (self._admission.ready and self._looked_after):
-                outgoing = self._take()
-            if self._sending and not outgoing and self._wire.unsent > _PILE:
-                self._admission.congested = True  # whoever is sending does not get on: no new handler adds to that
-                overflow = self._too_much_unsent()
-            over = self._wire.state != "open" or self._admission.draining
+            if job is None or self._bunch >= _BUNCH or len(written) > _BUNCH_BYTES or not self._looked_after:
+                if not self._sending:
+                    outgoing = self._take()
+                elif self._wire.unsent > _PILE:
+                    self._admission.congested = True  # whoever is sending does not get on: nobody adds to that
+                    overflow = self._too_much_unsent()
         if problem is not None:
             _log.error(texts.CANNOT_TRAVEL, self, problem)
         if outgoing:
             self._transmit(outgoing)
         if overflow is not None:
             self._end(overflow.error)
-        if over:
+        if others is not None:
+            others()
+        if self._winding_down:
             self._close_if_idle()
-        return reads
+        return job, reads
 
     def _run_handler(self, message: Any) -> tuple[Any, str | None, float]:
         """Call the request handler: its answer, or what to tell the other end of its failure; and when it began."""
@@ -1061,6 +1137,7 @@ class Connection(Public[_Waiter]):
     def _drain(self) -> None:
         """The server stops: no new requests; close when the running handlers have finished."""
         with self._lock:
+            self._winding_down = True
             ending = self._life.drain()
         if ending is not None:
             self._end(ending.error)
@@ -1081,6 +1158,7 @@ class Connection(Public[_Waiter]):
             first = self._life.end(error)
             if first is None:
                 return
+            self._winding_down = True
             self._ending = "linger" if linger else "flush" if flush else ""
             outgoing = self._take() if self._ending else None
         self._announce_end(first)
