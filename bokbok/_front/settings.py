@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import wire
 from ..keys import Key
+from .proxy import Proxies
 
 __all__ = ["Settings"]
 
@@ -17,6 +18,7 @@ class Settings:
     """The arguments of `open_connection` or `start_server` that every connection of theirs shares.
 
     Attributes:
+        proxies: who is trusted to say, in front of a connection, whose it is.
         hellos: the hellos that a server has seen: one memory for all connections, since a replay comes on another one.
     """
 
@@ -27,6 +29,7 @@ class Settings:
     profile: wire.Profile = wire.INFERRED_1
     limits: wire.Limits = wire.DEFAULT_LIMITS
     guards: wire.Guards = wire.DEFAULT_GUARDS
+    proxies: Proxies = field(default_factory=Proxies)
     hellos: wire.HelloMemory = field(default_factory=wire.HelloMemory)
 
     def check_cryptography(self) -> None:

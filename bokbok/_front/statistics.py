@@ -8,6 +8,7 @@ from dataclasses import dataclass
 __all__ = ["REFUSALS", "Statistics"]
 
 REFUSALS = {
+    "accept": "No connection could be accepted, for want of descriptors or memory.",
     "connections": "The server was found full; further connections wait in the backlog.",
     "connections_per_address": "A connection was one too many of its source.",
     "connections_per_user": "A connection was one too many of its user.",
@@ -18,6 +19,7 @@ REFUSALS = {
     "left": "A connection ended before its hello had opened.",
     "penalty": "A connection came from a source that was refused too often.",
     "protocol": "A connection broke the rules of the protocol.",
+    "proxy": "A connection of a trusted proxy did not begin with the PROXY protocol's header.",
     "unreadable": "A request did not read, and was answered with an error.",
 }
 """The kinds of refusal that `Statistics.refused` counts, and what each means."""

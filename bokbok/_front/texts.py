@@ -7,6 +7,7 @@ from ..errors import ConnectionClosed, ConnectTimeout, Overloaded, RequestTimeou
 from .admission import error_text
 
 __all__ = [
+    "BAD_PROXY",
     "CANNOT_ACCEPT",
     "CANNOT_TRAVEL",
     "CLOSE_HANDLER_FAILED",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 # For the log, with the connection or server in front.
+BAD_PROXY = "%r: a connection of the proxy at %s is refused: %s"
 CANNOT_ACCEPT = "%r: cannot accept: %s; trying again"
 CANNOT_TRAVEL = "%r: the request handler's answer cannot travel: %s"
 CLOSE_HANDLER_FAILED = "%r: the close handler failed"

@@ -734,11 +734,18 @@ class Connection(Public["asyncio.Future[Any]"]):
 
 
 class StreamProtocol(asyncio.BufferedProtocol):
-    """What a transport calls; keeps those names out of the public class."""
+    """What a transport calls; keeps those names out of the public class.
 
-    def __init__(self, connection: Connection, asked: Address) -> None:
+    Args:
+        connection: what it belongs to.
+        address: that of the other end; or, where it is not `known`, the one that was asked for.
+        known: whether it is: a proxy may have told it.
+    """
+
+    def __init__(self, connection: Connection, address: Address, *, known: bool = False) -> None:
         self._connection = connection
-        self._asked = asked
+        self._address = address
+        self._known = known
         # One for all: what is in it is copied before another connection of this event loop reads.
         self._buffer = _buffer_of_this_thread()
         self.pause_writing = connection._pause_writing  # type: ignore[method-assign]
@@ -748,7 +755,8 @@ class StreamProtocol(asyncio.BufferedProtocol):
         """See `asyncio.BaseProtocol`."""
         sock: socket.socket = transport.get_extra_info("socket")
         tune(sock)
-        self._connection._made(cast(asyncio.Transport, transport), peer_address(sock, self._asked))
+        address = self._address if self._known else peer_address(sock, self._address)
+        self._connection._made(cast(asyncio.Transport, transport), address)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See `asyncio.BufferedProtocol`."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from .. import wire
 from .._front import texts
+from .._front.gate import source_of
+from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
 from .._front.settings import Settings
 from .._front.shared import Shared, Visit
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address
-from ..address import AddressLike, parse_address
+from ..address import Address, AddressLike, format_address, parse_address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
 
 __all__ = ["Server", "start_server"]
@@ -45,6 +47,7 @@ class Server(PublicServer):
         self._roster = Roster[Connection](settings.limits.connections)
         self._shared = Shared(settings.limits, _log)
         self._setting_up: set[asyncio.Task[Any]] = set()
+        self._meeting: set[asyncio.Task[Any]] = set()  # proxies' connections that have not said yet whose they are
         self._accepting = False
         self._resume: asyncio.TimerHandle | None = None
         self._stopped = self._loop.create_future()
@@ -64,6 +67,8 @@ class Server(PublicServer):
         self._pause()
         self._listener.close()
         self._roster.listening = False
+        for task in self._meeting:
+            task.cancel()
         for connection in list(self._roster.connections):
             connection._drain()
         if self._roster.connections:
@@ -145,22 +150,72 @@ class Server(PublicServer):
                 return
             except OSError as error:
                 # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts.
-                _log.error(texts.CANNOT_ACCEPT, self, error.strerror or error)
+                self._shared.tell(
+                    "accept", None, texts.CANNOT_ACCEPT, self, error.strerror or error, level=logging.ERROR
+                )
                 self._pause()
                 self._resume = self._loop.call_later(ACCEPT_PAUSE, self._listen)
                 return
             address = tcp_address(*place[:2]) if self.address[0] == "tcp" else self.address
-            visit = self._shared.arrive(address, self, hello=self._settings.user_to_key is not None)
-            if visit is None:
-                sock.close()
+            sock.setblocking(False)
+            if self._settings.proxies.trusts(address):
+                self._meet(sock, address)
             else:
-                self._serve(sock, visit)
+                self._arrived(sock, address)
 
-    def _serve(self, sock: socket.socket, visit: Visit) -> None:
-        sock.setblocking(False)
+    def _meet(self, sock: socket.socket, proxy: Address) -> None:
+        """Have a proxy say whose a connection is: that may take a while."""
+        if len(self._meeting) >= MOST_MEETING:
+            self._refuse_proxy(sock, proxy, f"{MOST_MEETING} others have not said whose they are")
+            return
+        task = self._loop.create_task(self._read_header(sock, proxy))
+        self._meeting.add(task)
+        task.add_done_callback(self._meeting.discard)
+
+    def _refuse_proxy(self, sock: socket.socket, proxy: Address, problem: object) -> None:
+        self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), problem)
+        sock.close()
+
+    async def _read_header(self, sock: socket.socket, proxy: Address) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        limit = min(self._settings.limits.hello_timeout, ENDLESS)
+        timer = self._loop.call_later(limit, self._stop_waiting, task, proxy)
+        reading = header()
+        missing, data = next(reading), b""
+        try:
+            while True:
+                piece = await self._loop.sock_recv(sock, missing - len(data))
+                if not piece:
+                    raise ProxyError("it ended in the middle of the header")
+                data += piece
+                if len(data) == missing:
+                    missing, data = reading.send(data), b""
+        except StopIteration as end:
+            self._arrived(sock, end.value or proxy)
+        except (OSError, ProxyError) as error:
+            self._refuse_proxy(sock, proxy, error)
+        except BaseException:  # cancelled: the server stops, or the time is over
+            sock.close()
+            raise
+        finally:
+            timer.cancel()
+
+    def _stop_waiting(self, task: asyncio.Task[Any], proxy: Address) -> None:
+        task.cancel()
+        self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), "no header came")
+
+    def _arrived(self, sock: socket.socket, address: Address) -> None:
+        visit = self._shared.arrive(address, self, hello=self._settings.user_to_key is not None)
+        if visit is None:
+            sock.close()
+        else:
+            self._serve(sock, address, visit)
+
+    def _serve(self, sock: socket.socket, address: Address, visit: Visit) -> None:
         connection = self._connection(visit)
         self._roster.add(connection)
-        task = self._loop.create_task(self._set_up(connection, sock))
+        task = self._loop.create_task(self._set_up(connection, sock, address))
         self._setting_up.add(task)
         task.add_done_callback(self._setting_up.discard)
 
@@ -168,9 +223,9 @@ class Server(PublicServer):
         """What serves a connection that was accepted; a bridge has its own."""
         return Connection(self._settings.server_protocol(), self._settings, self, visit)
 
-    async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
+    async def _set_up(self, connection: Connection, sock: socket.socket, address: Address) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: StreamProtocol(connection, self.address), sock)
+            await self._loop.connect_accepted_socket(lambda: StreamProtocol(connection, address, known=True), sock)
         except BaseException as error:
             sock.close()
             self._finished(connection)
@@ -225,6 +280,7 @@ def start_server(
     backlog: int = DEFAULT_BACKLOG,
     socket_mode: int | None = None,
     socket_owner: tuple[int, int] | None = None,
+    proxies: Iterable[str] = (),
     profile: wire.ProfileLike = None,
     limits: wire.Limits = wire.DEFAULT_LIMITS,
     guards: wire.Guards = wire.DEFAULT_GUARDS,
@@ -246,18 +302,23 @@ def start_server(
         socket_mode: the mode of a Unix socket's file, such as `0o660`: who may write to it may connect. `None` leaves
             it to the process's umask.
         socket_owner: the numbers of the user and the group that it belongs to, -1 for one that is to stay as it is.
+        proxies: addresses and networks, such as `"10.0.0.0/8"`, and `"unix"`, whose connections begin with the PROXY
+            protocol's header (version 2): then `connection.address` and the limits per source are about the client
+            that it names. Connections from elsewhere begin as ever.
         profile: the wire format, or its name; the default is `inferred-1`.
         limits: what the other ends may ask of this one at the most.
         guards: what is refused although it is well formed.
 
     Raises:
         ConnectFailed: it cannot listen there.
-        AddressError: `address` is in none of the forms.
+        AddressError: `address` is in none of the forms, or one of `proxies` is not an address or a network.
         ProfileError: the profile is unknown, or the guards refuse it.
     """
 
     async def start() -> Server:
-        settings = Settings(on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards)
+        settings = Settings(
+            on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards, Proxies(proxies)
+        )
         settings.check_cryptography()  # before anything listens
         # Resolving a host's name to listen on may block; it happens once, before anybody is served.
         return Server(listen(parse_address(address), backlog, mode=socket_mode, owner=socket_owner), settings)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._front.proxy import Proxies
 from ..address import Address, format_address
 from ..errors import AddressError, BokbokError
 from ..keys import Key
@@ -67,6 +68,14 @@ class _Owner(_ParamType):
             self.fail(str(error.args[0]), param, ctx)
 
 
+def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Proxies(given)
+    except AddressError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return given
+
+
 @click.command(short_help="Answer requests.", epilog=EPILOG, context_settings=CONTEXT)
 @click.argument("address", type=ADDRESS)
 @click.option(
@@ -89,6 +98,15 @@ class _Owner(_ParamType):
     help="Whom a Unix socket's file belongs to.",
 )
 @click.option(
+    "--proxy-protocol",
+    "proxies",
+    multiple=True,
+    metavar="NETWORK",
+    callback=_check_proxies,
+    help="Connections from this address or network (unix: over a Unix socket) are a proxy's, and begin with the header "
+    "of the PROXY protocol, version 2. May be given several times.",
+)
+@click.option(
     "--metrics",
     type=ADDRESS,
     metavar="ADDRESS",
@@ -106,6 +124,7 @@ def serve(
     limits_given: tuple[str, ...],
     socket_mode: int | None,
     socket_owner: tuple[int, int] | None,
+    proxies: tuple[str, ...],
     metrics: Address | None,
     guards_off: tuple[str, ...],
     profile: Profile,
@@ -162,6 +181,7 @@ def serve(
                 backlog=backlog,
                 socket_mode=socket_mode,
                 socket_owner=socket_owner,
+                proxies=proxies,
                 profile=profile,
                 limits=files.limits,
                 guards=guards(guards_off),

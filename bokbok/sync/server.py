@@ -8,17 +8,19 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 from .. import wire
 from .._fork import track
 from .._front import texts
+from .._front.gate import source_of
+from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
 from .._front.settings import Settings
 from .._front.shared import Shared, Visit
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address, tune
-from ..address import Address, AddressLike, parse_address
+from ..address import Address, AddressLike, format_address, parse_address
 from ..keys import Key
 from .connection import Connection, ConnectionHandler, RequestHandler, handler_of
 from .threads import run_in_thread
@@ -44,6 +46,8 @@ class Server(PublicServer):
         self._roster = Roster[Connection](settings.limits.connections)
         self._shared = Shared(settings.limits, _log)
 
+        self._meeting: set[socket.socket] = set()  # proxies' connections that have not said yet whose they are
+
         # Taken last: a connection may hold its own lock when it asks for this one, never the other way round.
         self._changed = threading.Condition()
         self._wake, self._waker = socket.socketpair()
@@ -64,7 +68,10 @@ class Server(PublicServer):
                 self._changed.notify_all()  # the accepting thread may be waiting for room
                 with contextlib.suppress(OSError):
                     self._waker.send(b"\0")
-            while self._roster.listening:
+                for sock in self._meeting:
+                    with contextlib.suppress(OSError):  # gone already
+                        sock.shutdown(socket.SHUT_RDWR)
+            while self._roster.listening or self._meeting:
                 self._changed.wait()
             connections = list(self._roster.connections) if first else []
         for connection in connections:
@@ -151,10 +158,64 @@ class Server(PublicServer):
             return  # gone again before it was accepted
         except OSError as error:
             # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts: they pass.
-            _log.error(texts.CANNOT_ACCEPT, self, error.strerror or error)
+            self._shared.tell("accept", None, texts.CANNOT_ACCEPT, self, error.strerror or error, level=logging.ERROR)
             self._pause(ACCEPT_PAUSE)
             return
         address = tcp_address(*place[:2]) if self.address[0] == "tcp" else self.address
+        if self._settings.proxies.trusts(address):
+            self._meet(sock, address)
+        else:
+            self._arrived(sock, address)
+        if self._roster.full:
+            self._shared.full(self, len(self._roster.connections))
+            with self._changed:
+                self._changed.wait_for(lambda: not self._roster.full or self._roster.stopping)
+
+    def _meet(self, sock: socket.socket, proxy: Address) -> None:
+        """Have a proxy say whose a connection is: that may take a while, and nobody else is to wait for it."""
+        with self._changed:
+            if len(self._meeting) < MOST_MEETING:
+                self._meeting.add(sock)
+        try:
+            if sock in self._meeting:
+                run_in_thread(self._read_header, sock, proxy)
+                return
+            problem = f"{MOST_MEETING} others have not said whose they are"
+        except RuntimeError as error:
+            problem = str(error)
+            self._met(sock)
+        self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), problem)
+        sock.close()
+
+    def _met(self, sock: socket.socket) -> None:
+        with self._changed:
+            self._meeting.discard(sock)
+            self._changed.notify_all()
+
+    def _read_header(self, sock: socket.socket, proxy: Address) -> None:
+        """In a thread of its own."""
+        deadline = time.monotonic() + min(self._settings.limits.hello_timeout, ENDLESS)
+        reading = header()
+        missing, data = next(reading), b""
+        try:
+            while True:
+                sock.settimeout(max(0.001, deadline - time.monotonic()))
+                piece = sock.recv(missing - len(data))
+                if not piece:
+                    raise ProxyError("it ended in the middle of the header")
+                data += piece
+                if len(data) == missing:
+                    missing, data = reading.send(data), b""
+        except StopIteration as end:
+            sock.settimeout(None)
+            self._arrived(sock, end.value or proxy)
+        except (OSError, ProxyError) as error:
+            self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), error)
+            sock.close()
+        finally:
+            self._met(sock)
+
+    def _arrived(self, sock: socket.socket, address: Address) -> None:
         visit = self._shared.arrive(address, self, hello=self._settings.user_to_key is not None)
         if visit is None:
             sock.close()
@@ -165,10 +226,6 @@ class Server(PublicServer):
             _log.exception(texts.NOT_SERVED, self)
             sock.close()
             visit.over()
-        if self._roster.full:
-            self._shared.full(self, len(self._roster.connections))
-            with self._changed:
-                self._changed.wait_for(lambda: not self._roster.full or self._roster.stopping)
 
     def _pause(self, seconds: float) -> None:
         """Do not spin, but stop at once if asked to."""
@@ -214,6 +271,7 @@ def start_server(
     backlog: int = DEFAULT_BACKLOG,
     socket_mode: int | None = None,
     socket_owner: tuple[int, int] | None = None,
+    proxies: Iterable[str] = (),
     profile: wire.ProfileLike = None,
     limits: wire.Limits = wire.DEFAULT_LIMITS,
     guards: wire.Guards = wire.DEFAULT_GUARDS,
@@ -236,17 +294,22 @@ def start_server(
         socket_mode: the mode of a Unix socket's file, such as `0o660`: who may write to it may connect. `None` leaves
             it to the process's umask.
         socket_owner: the numbers of the user and the group that it belongs to, -1 for one that is to stay as it is.
+        proxies: addresses and networks, such as `"10.0.0.0/8"`, and `"unix"`, whose connections begin with the PROXY
+            protocol's header (version 2): then `connection.address` and the limits per source are about the client
+            that it names. Connections from elsewhere begin as ever.
         profile: the wire format, or its name; the default is `inferred-1`.
         limits: what the other ends may ask of this one at the most.
         guards: what is refused although it is well formed.
 
     Raises:
         ConnectFailed: it cannot listen there.
-        AddressError: `address` is in none of the forms.
+        AddressError: `address` is in none of the forms, or one of `proxies` is not an address or a network.
         ProfileError: the profile is unknown, or the guards refuse it.
         RuntimeError: the system has no more threads.
     """
-    settings = Settings(on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards)
+    settings = Settings(
+        on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards, Proxies(proxies)
+    )
     settings.check_cryptography()  # before anything listens
     server = Server(listen(parse_address(address), backlog, mode=socket_mode, owner=socket_owner), settings)
     try:

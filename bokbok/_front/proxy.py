@@ -1,0 +1,100 @@
+"""The PROXY protocol, version 2: what a proxy writes in front of a connection, to say whose it is.
+
+What this module knows: the bytes of the header, as HAProxy's `proxy-protocol.txt` (section 2.2) has them, and which
+addresses are trusted to write it. Nothing of it is authenticated, so it is read from trusted ones alone. Nothing behind
+the header is read, and its length is bounded.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import struct
+from collections.abc import Generator, Iterable
+
+from .._sockets import tcp_address
+from ..address import Address
+from ..errors import AddressError
+
+__all__ = ["MOST_MEETING", "Proxies", "ProxyError", "header"]
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_HEAD = struct.Struct(">12sBBH")
+_MOST = 2048
+"""Bytes after the fixed head: the longest addresses (of Unix sockets) take 216, the rest is for what proxies add."""
+MOST_MEETING = 256
+"""Connections at once of which the header has not come yet: a proxy sends it at once, with the connection."""
+
+_LOCAL, _PROXY = 0x20, 0x21
+_TCP4, _TCP6, _UNIX = 0x11, 0x21, 0x31
+_UNIX_PATH = 108  # bytes of a path, padded with NULs
+
+
+class ProxyError(Exception):
+    """What has come is not such a header."""
+
+
+class Proxies:
+    """Who is trusted to say whose a connection is.
+
+    Args:
+        trusted: addresses and networks, such as `192.0.2.7`, `10.0.0.0/8`; and `unix`, for all that comes over a Unix
+            socket.
+
+    Raises:
+        AddressError: one of them is not such a thing.
+    """
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        self._unix = False
+        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        for each in trusted:
+            if each == "unix":
+                self._unix = True
+            else:
+                try:
+                    self._networks.append(ipaddress.ip_network(each))
+                except ValueError as error:
+                    raise AddressError(f"proxy {each!r}: {error}") from None
+
+    def trusts(self, address: Address) -> bool:
+        """Whether the header is expected of a connection from there."""
+        if address[0] == "unix":
+            return self._unix
+        if not self._networks:
+            return False
+        try:
+            found = ipaddress.ip_address((address[1] or "").partition("%")[0])
+        except ValueError:
+            return False
+        return any(found.version == network.version and found in network for network in self._networks)
+
+
+def header() -> Generator[int, bytes, Address | None]:
+    """Read a header: a generator that yields how many bytes it needs next, is sent them, and returns whose it is.
+
+    Returns:
+        The client's address; `None` where the proxy speaks for itself, as in a health check.
+
+    Raises:
+        ProxyError: it is not one.
+    """
+    signature, command, family, length = _HEAD.unpack((yield _HEAD.size))
+    if signature != SIGNATURE:
+        raise ProxyError("it does not begin as the PROXY protocol, version 2, does; the proxy may speak version 1")
+    if command not in (_LOCAL, _PROXY):
+        raise ProxyError(f"version and command {command:#04x}; expected 0x20 or 0x21")
+    if length > _MOST:
+        raise ProxyError(f"{length} bytes of addresses; the limit is {_MOST}")
+    rest = (yield length) if length else b""
+    if command == _LOCAL:
+        return None
+    if family == _TCP4 and length >= 12:
+        return tcp_address(str(ipaddress.IPv4Address(rest[:4])), *struct.unpack_from(">H", rest, 8))
+    if family == _TCP6 and length >= 36:
+        return tcp_address(str(ipaddress.IPv6Address(rest[:16])), *struct.unpack_from(">H", rest, 32))
+    if family == _UNIX and length >= 2 * _UNIX_PATH:
+        return ("unix", os.fsdecode(rest[:_UNIX_PATH].rstrip(b"\0")))
+    if family == 0:  # unspecified: the proxy does not know
+        return None
+    raise ProxyError(f"family {family:#04x} with {length} bytes of addresses")
