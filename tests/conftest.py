@@ -1,6 +1,6 @@
 """What holds for all tests, wherever they are run.
 
-Hypothesis waits as long as it takes, since a busy machine is no fault of the code. Ctrl-C interrupts what the tests
+Hypothesis waits as long as it takes, since a busy machine is not the code's fault. Ctrl-C interrupts what the tests
 start also where a shell has started them in the background, and with that ignored SIGINT.
 
 Every run says at its top which implementation of the codec it tries.

@@ -186,7 +186,7 @@ class Machine(Lexer):
         ending: after `NEED_MORE`, the search for the end of the token that was not complete.
         left: how many bytes to read before the next look at the memory.
         limit: how long the stack may get now: `max_depth`, and one more for every frame on it that adds no level.
-        commented: the items of a list and how many there were when a comment came, behind which a dot is no dot.
+        commented: the items of a list and how many there were when a comment came, behind which a dot does not count.
         free: how many bytes of input cannot reach the limit on memory, whatever they are.
         opened: where in the stream the list began that was closed last.
         charging: whether memory is counted: not for input so short that no datum in it could reach the limit. `None`

@@ -281,7 +281,7 @@ def _to_float(value: Number) -> float:
 
 
 def _exact_by_zero(parts: list[bytes]) -> bool:
-    """Whether a number of CHICKEN 5 is exact and divides by zero in one of its parts, so that it is no number."""
+    """Whether a number of CHICKEN 5 is exact and divides by zero in one of its parts, so that it is not a number."""
     ratios = [_RATIO.fullmatch(part) for part in parts]
     exact = all(
         not (ratio[2] or ratio[4]) if ratio else _INTEGER.fullmatch(part) or part in (b"+", b"-")

@@ -3,8 +3,8 @@
 What this module knows: the spelling of every value in every dialect, and which values have none. Nothing is returned
 unless the whole value can be written.
 
-The text is gathered as a `str` in which a byte that is no UTF-8 stands as `surrogateescape` has it, and is encoded once
-at the end. What is open is kept on a stack; the writer does not recurse.
+The text is gathered as a `str`, in which `surrogateescape` stands for bytes that are not valid UTF-8, and is encoded
+once at the end. What is open is kept on a stack; the writer does not recurse.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def _integer_text(value: int, bignums: bool) -> str:
 
 
 def _text_or_elements(item: Any, dialect: Dialect) -> tuple[str | None, str, Sequence[Any]]:
-    """What is no plain `str`, `int`, `Symbol` or `list`: its text; or how it opens, and its elements."""
+    """What is not a plain `str`, `int`, `Symbol` or `list`: its text; or how it opens, and its elements."""
     if item is None:
         return "()", "", ()
     if item is True:

@@ -65,7 +65,7 @@
 
   (define (play)
     (case scene
-      ;; An open handler that fails is no reason not to serve.
+      ;; A failed open handler does not keep the server from serving.
       ((open-fails)
        (start-server address 5 #f (lambda (con) (error "no welcome" 1)) echo #f)
        (let ((con (connect)))
@@ -91,12 +91,12 @@
          (stop-server! server)
          (wait-until-server-stopped server)
          (say 'over)))
-      ;; user->key may fail, or return what is no key: that user is refused, others are served.
+      ;; user->key may fail, or return something that is not a key: that user is refused, others are served.
       ((user->key-fails)
        (start-server address 5
                      (lambda (user)
                        (cond ((string=? user "raises") (error "no database"))
-                             ((string=? user "text") "a passphrase is no key")
+                             ((string=? user "text") "a passphrase is not a key")
                              ((string=? user "nobody") #f)
                              (else (passphrase->key "secret"))))
                      #f echo #f)
@@ -177,7 +177,7 @@
          (say 'native-fails (pair? (outcome con 'native)))
          (say 'long-is-cut (string-length (cadr (outcome con 'long))))
          (ask con 'fine)))
-      ;; What a client cannot send, and what is no connection.
+      ;; What a client cannot send, and what is not a connection.
       ((refused-arguments)
        (let ((server (start-server address 5 #f #f echo #f)) (con (connect)))
          (for-each (lambda (x) (ask con x))
@@ -269,7 +269,7 @@
          (list (string->number "+nan.0") 0 -1 'soon #f)))
       (else (error "no such scene" scene))))
 
-  ;; `raise` of an object that is no condition.
+  ;; `raise` of an object that is not a condition.
   (define (raise-it x) (abort x))
 
   (play)

@@ -1,4 +1,4 @@
-"""The proof: whatever differs by a byte is no explanation."""
+"""The proof: what differs by a byte does not explain anything."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_an_answer_is_one_line_whatever_is_in_it(bokbok, address):
 
 
 def test_every_byte_goes_there_and_back(bokbok, address):
-    # An argument holds any bytes but NUL; what is no UTF-8 comes as surrogates from the system.
+    # An argument holds any bytes but NUL; what is not valid UTF-8 comes as surrogates from the system.
     text = bytes(set(range(1, 256)) - set(b'"\\'))
     argument = os.fsdecode(b'("echo" "' + text + b'")')
     result = bokbok("call", address, argument)

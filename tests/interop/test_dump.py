@@ -127,7 +127,7 @@ def test_decode_opens_a_recording_with_a_passphrase_file(tmp_path: Path) -> None
     assert 'says (request 1 ("echo" "hello"))' in opened.output
     assert SECRETS["alice"] not in opened.output
     assert json.loads(run("--user", "alice", "--passphrase-file", str(secret), "--json").output)[0]["from"] == "client"
-    assert run().exit_code == 1  # without a key it is no insecure conversation
+    assert run().exit_code == 1  # without a key it is not an insecure conversation
     assert run("--user", "alice").exit_code == 2
     recording.write_text("nonsense\n")
     refused = run()

@@ -1,7 +1,6 @@
 """Recordings for the tests of calibration, and what comes of them.
 
-What this module knows: short scripts that pin down a format as the long one does, in a tenth of the time. What it
-refuses to know: what calibration ought to find.
+What this module knows: short scripts that pin down a format as the long one does, in a tenth of the time.
 """
 
 from __future__ import annotations

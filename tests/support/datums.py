@@ -48,7 +48,7 @@ def chicken_bytes(max_size: int = 20) -> st.SearchStrategy[bytes]:
 
 
 def strings(max_size: int = 20) -> st.SearchStrategy[str]:
-    """Any CHICKEN string: text, and bytes that are no UTF-8."""
+    """Any CHICKEN string: text, and bytes that are not valid UTF-8."""
     text = st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
     return text | chicken_bytes(max_size).map(decode)
 
@@ -132,7 +132,7 @@ def _nested(dialect: Dialect, max_leaves: int) -> st.SearchStrategy[Any]:
     def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         lists = st.lists(inner, max_size=5)
         vectors = lists.map(tuple)
-        # A tail is no list, and no dotted one: those would make one longer list.
+        # A tail is not a list, and not a dotted one: those would make one longer list.
         dotted = st.builds(Dotted, st.lists(inner, min_size=1, max_size=4), atoms(dialect) | vectors)
         return lists | vectors | dotted
 

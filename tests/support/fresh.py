@@ -2,7 +2,7 @@
 
 What this module knows: how to take a foreign recording for the calibrator, and how to have the library's own front end,
 with a profile that was found, talk to a live foreign server and to a live foreign client about things that no recording
-held. What it refuses to know: how profiles are found.
+held.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def values() -> list[Tagged]:
     """Every value of the file, once, in its order: the recorded ones, then the others."""
     recorded = [line["value"] for release in RELEASES for line in load_lines(release, "write")]
     unique = {json.dumps(value): value for value in recorded + VALUES}
-    # Integers that are no fixnums, and fractions; CHICKEN 5 has them.
+    # Integers that are not fixnums, and fractions; CHICKEN 5 has them.
     return [value for value in unique.values() if value["t"] != "othernum"]
 
 

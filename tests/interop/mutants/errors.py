@@ -91,7 +91,7 @@ def errors_to_the_oldest() -> None:
 
 @mutant("errors.non-condition")
 def hides_raised_objects() -> None:
-    """Says "uncaught exception" of an object that is no condition, and not which."""
+    """Says "uncaught exception" of an object that is not a condition, and not which."""
     _on_failure(
         lambda real, self, n, text: real(
             self, n, "uncaught exception" if text.startswith("uncaught:") else text, failed=True

@@ -85,7 +85,7 @@ def counts_from_one() -> None:
 
 @mutant("request.bytes-in-strings", "sexpr.strings", role="client")
 def strings_as_utf8() -> None:
-    """Replaces in strings what is no UTF-8."""
+    """Replaces in strings what is not valid UTF-8."""
 
     def atom(real: Any) -> Any:
         def run(value: Any) -> str:

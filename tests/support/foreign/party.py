@@ -235,7 +235,7 @@ class Party:
             except Failed as why:
                 self._handled(number, None, str(why), later)
                 return
-            except Exception as why:  # a handler's own mistake, such as a count that is no number
+            except Exception as why:  # a handler's own mistake, such as a count that is not a number
                 self._handled(number, None, f"{type(why).__name__}: {why}", later)
                 return
             value = None

@@ -55,7 +55,7 @@ class Capture:
         """
         header, *records = [json.loads(line) for line in pathlib.Path(path).read_text(encoding="ascii").splitlines()]
         if header.get("bokbok-capture") != 1:
-            raise ValueError(f"{path} is no recording")
+            raise ValueError(f"{path} is not a recording")
         for record in records:
             if record["from"] not in (CLIENT, SERVER) or not (record.get("eof") or bytes.fromhex(record["data"])):
                 raise ValueError(f"{path}: a record that is none: {record}")

@@ -45,7 +45,7 @@ DIALECTS = (CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5)
 
 
 class BadDatum(ValueError):
-    """These bytes are no datum."""
+    """These bytes are not a datum."""
 
 
 class Incomplete(BadDatum):
@@ -182,7 +182,7 @@ def _write(value: Any, dialect: str, out: list[bytes]) -> None:
         out.append(b"#t" if value else b"#f")
     elif isinstance(value, int):
         if dialect != CHICKEN_5 and value not in FIXNUM:
-            raise Unwritable(f"{value} is no fixnum of CHICKEN 4")
+            raise Unwritable(f"{value} is not a fixnum of CHICKEN 4")
         out.append(b"%d" % value)
     elif isinstance(value, float):
         out.append(_flonum(value, dialect))

@@ -128,7 +128,7 @@ async def log_is_clean(t: Play) -> None:
 
 @at_server("guards.hello-timeout", security="secure", timeout=20, only=("hello",))
 async def hello_withheld(t: Play) -> None:
-    """A client that never says hello is shown out, and holds nobody up meanwhile."""
+    """A client that never says hello is disconnected, and does not hold up others meanwhile."""
     async with attacked_server(t) as served:
         silent = await attack(t, served, hello=False)
         half = await attack(t, served, hello=False)
@@ -136,7 +136,7 @@ async def hello_withheld(t: Play) -> None:
         other = await attack(t, served)
         await is_served(other, "beside silent clients")
         for bad in (silent, half):  # which came first is what counts: a clock would have to be patient
-            await bad.stays_open("a client that withholds its hello was shown out before a neighbour was served", 0.01)
+            await bad.stays_open("a client that withholds its hello was cut off before a neighbour was served", 0.01)
         for bad in (silent, half):
             await bad.must_end("a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + 8)
 
@@ -155,7 +155,7 @@ async def hello_drip_fed(t: Play) -> None:
         async with t.beside(drip(bad.hello())):
             other = await attack(t, served)
             await is_served(other, "beside a slow hello")
-            await bad.stays_open("a slow hello was shown out before a neighbour was served", 0.01)
+            await bad.stays_open("a slow hello was cut off before a neighbour was served", 0.01)
             await bad.must_end("a hello of a byte a second is awaited without end", DEFAULT_LIMITS.hello_timeout + 10)
 
 

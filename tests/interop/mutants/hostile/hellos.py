@@ -51,7 +51,7 @@ def any_session_key_length() -> None:
 
 @mutant("hostile.hello-strange-names")
 def strange_names_kill() -> None:
-    """Dies of a username that is no UTF-8."""
+    """Dies of a username that is not valid UTF-8."""
     _lookup(lambda get, user: get(user) if _is_utf8(user) else os._exit(70))
 
 

@@ -63,7 +63,7 @@ class BoxEncoding(Strategy):
         """The box.
 
         Raises:
-            Nonsense: this is no box in this encoding.
+            Nonsense: this is not a box in this encoding.
         """
         raise NotImplementedError
 

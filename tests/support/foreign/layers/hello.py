@@ -256,7 +256,7 @@ def username_of(datum: Datum, form: str) -> str:
         return datum
     if form == AS_SYMBOL and isinstance(datum, Symbol):
         return datum.name
-    raise Nonsense(f"a username that is no {form}")
+    raise Nonsense(f"a username that is not a {form}")
 
 
 # --- the forms -------------------------------------------------------------------------------------------------------

@@ -81,9 +81,9 @@ def draw_numbering(rng: Random, most: int = 10_000) -> dict[str, int]:
 def natural(number: Datum) -> int:
     """A number ≥ 0, as an id has to be."""
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise Nonsense("an id that is no fixnum from 0 upwards")
+        raise Nonsense("an id that is not a fixnum from 0 upwards")
     if number >= 2**62:
-        raise Nonsense("an id that is no fixnum")
+        raise Nonsense("an id that is not a fixnum")
     return number
 
 
@@ -109,7 +109,7 @@ class Payloads(Envelope):
         """The payload out of the envelope."""
         if self.payload_as != DATUM and not (kind == ERROR and self.error_as == "string"):
             if not isinstance(value, str):
-                raise Nonsense("a payload that is no string")
+                raise Nonsense("a payload that is not a string")
             value = read_one(to_bytes(value))
         if kind == ERROR and not isinstance(value, str):
             raise Nonsense("an error without a message")
@@ -234,7 +234,7 @@ class DatumEnvelope(Tagged):
         """Undoes `write_id`."""
         if self.id_as == STRING:
             if not isinstance(datum, str) or not datum.isascii() or not datum.isdigit():
-                raise Nonsense("an id that is no string of digits")
+                raise Nonsense("an id that is not a string of digits")
             return int(datum)
         return natural(datum)
 

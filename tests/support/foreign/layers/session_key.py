@@ -119,7 +119,7 @@ class TrailingMaterial(SessionKey):
         elif self.form:
             both = read_one(plaintext)
             if not isinstance(both, list):
-                raise Nonsense("a session key and a base that are no list")
+                raise Nonsense("a session key and a base that are not a list")
             plaintext = b"".join(from_literal(one, self.form) for one in both)
         key, behind = plaintext[:KEY_SIZE], plaintext[KEY_SIZE:]
         expected = len(to_bytes(state.user or "")) if self.trailing == "user" else self.size

@@ -234,7 +234,7 @@ class UsernameLine(Framing):
         if not isinstance(hello, TwoPackets) or hello.username == "length byte" or "\n" in hello.literal:
             yield "a line holds text"
         if fmt.nonce.base_packet:
-            yield "a base is no line"
+            yield "a base is not a line"
         if fmt.packet_type.kind == "symbol" and getattr(fmt.packet_type, "between", "") == "\n":
             yield "a type that ends a line would end this one"
 

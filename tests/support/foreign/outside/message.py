@@ -1,4 +1,4 @@
-"""Messages that are no s-expressions, and a hello that carries no session key."""
+"""Messages that are not s-expressions, and a hello that carries no session key."""
 
 from __future__ import annotations
 
