@@ -12,6 +12,8 @@ import ipaddress
 import os
 import socket
 import stat
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +32,7 @@ __all__ = [
     "connect_failed",
     "is_numeric",
     "listen",
+    "not_taken",
     "peer_address",
     "seconds",
     "tcp_address",
@@ -389,6 +392,18 @@ def tune(sock: socket.socket) -> None:
             option = getattr(socket, name, None)  # not every system has every one
             if option is not None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def not_taken(sock: socket.socket) -> int:
+    """Bytes that were given to the system and that the other end has not taken; 0 where that cannot be known.
+
+    By TCP those that its system has not acknowledged (SIOCOUTQ), which stops once its buffer is full and it does not
+    read; on a Unix socket those that it has not read.
+    """
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder, signed=True)
+    except (OSError, ValueError):
+        return 0
 
 
 def peer_address(sock: socket.socket, asked: Address) -> Address:

@@ -139,10 +139,11 @@ class Admission:
         self.share.leave()
         return self.forget()
 
-    def close(self) -> None:
-        """The connection is over: forget the requests that wait."""
-        self.forget()
+    def close(self) -> list[int]:
+        """The connection is over: forget the requests that wait; their IDs."""
+        ids = self.forget()
         self.share.close()
+        return ids
 
     def forget(self) -> list[int]:
         """Forget the requests that wait, and leave it at that; their IDs."""

@@ -14,6 +14,8 @@ from ..errors import ConnectionClosed, RemoteError, RemoteProtocolError, Unreada
 from ..keys import Key
 from . import texts
 from .admission import NO_HANDLER, STOPPING, Admission, error_text
+from .budget import Budget
+from .clocks import PacketClock
 from .notices import bounded, shown
 from .settings import Settings
 from .shared import Visit
@@ -61,6 +63,7 @@ class Lifecycle(Generic[_W]):
         "_announced",
         "_asked_to_close",
         "_on_close",
+        "account",
         "admission",
         "ended",
         "settings",
@@ -83,6 +86,8 @@ class Lifecycle(Generic[_W]):
         limits = settings.limits
         share = (slots or Slots(limits.server_running, limits.parked)).share(wake)
         self.admission = Admission(limits.running, limits.waiting, held=settings.on_open is not None, share=share)
+        budget = visit.budget if visit is not None else Budget(limits.server_memory)
+        self.account = budget.account(limits.memory)
         self.visit = visit
         self.waiters: dict[int, _W] = {}
         self.was_open = False
@@ -124,11 +129,23 @@ class Lifecycle(Generic[_W]):
 
     # Requests of the other end.
 
-    def take_request(self, id: int, message: Any) -> bool:
-        """A request came. False: it was refused with an error, which is to be sent."""
-        refusal = NO_HANDLER if self.settings.on_request is None else self.admission.queue(id, message)
-        if refusal is None:
+    def take_request(self, id: int, message: Any, cost: int = 0) -> bool:
+        """A request came. False: it was refused with an error, which is to be sent.
+
+        Args:
+            id: the request's.
+            message: what it asks.
+            cost: bytes of memory that the message takes.
+        """
+        if self.settings.on_request is None:
+            refusal = NO_HANDLER
+        elif not self.account.admit(id, cost):
+            refusal = texts.TOO_MUCH_MEMORY % self.account.held
+        elif (too_many := self.admission.queue(id, message)) is None:
             return True
+        else:
+            self.account.done(id)
+            refusal = too_many
         if self.wire.state != "closed":
             self.wire.fail(id, refusal)
         return False
@@ -139,13 +156,45 @@ class Lifecycle(Generic[_W]):
         Returns:
             Why it cannot travel, for the log; an error was put on its way instead.
         """
+        if not self.account.unsent:  # what the other end takes at once needs no room
+            self.account.done(id)
+            if self.wire.state == "closed":
+                return None
+            try:
+                return self.wire.respond(id, answer)
+            except Exception as error:  # an object of the handler's whose own methods fail while it is written
+                self.wire.fail(id, f"the answer cannot be written: {error_text(error)}")
+                return None
+        encoded = self.encode(answer)
+        return self.answer_encoded(id, encoded, isinstance(encoded, str) or self.account.may_send(len(encoded)))
+
+    def encode(self, answer: Any) -> bytes | str:
+        """An answer, written; or the error that is sent instead. No lock needs to be held."""
+        try:
+            return self.wire.encode(answer)
+        except WriteError as error:
+            return f"the answer cannot travel: {error}"
+        except Exception as error:
+            return f"the answer cannot be written: {error_text(error)}"
+
+    def answer_encoded(self, id: int, encoded: bytes | str, room: bool) -> Exception | None:
+        """The same as `answer`, of what `encode` has returned.
+
+        Args:
+            id: the request's.
+            encoded: the answer.
+            room: whether there is room for it beside what the other end has not taken.
+        """
+        self.account.done(id)
         if self.wire.state == "closed":
             return None
-        try:
-            return self.wire.respond(id, answer)
-        except Exception as error:  # an object of the handler's whose own methods fail while it is written
-            self.wire.fail(id, f"the answer cannot be written: {error_text(error)}")
+        if isinstance(encoded, str):
+            self.wire.fail(id, encoded)
+            return WriteError(encoded)
+        if not room:
+            self.wire.fail(id, texts.TOO_MUCH_UNSENT % (len(encoded), self.account.unsent))
             return None
+        return self.wire.respond_encoded(id, encoded)
 
     def written(self, answer: Any) -> tuple[bytes, str | None, Exception | None]:
         """Write what a request handler has returned, for `answer_written`: what takes long, and needs no lock.
@@ -166,8 +215,29 @@ class Lifecycle(Generic[_W]):
 
     def fail(self, id: int, failure: str) -> None:
         """A request handler has failed: put its error on its way."""
+        self.account.done(id)
         if self.wire.state != "closed":
             self.wire.fail(id, failure)
+
+    def too_late(self, packet: PacketClock) -> Ending:
+        """A packet has not come in its time."""
+        limits = self.settings.limits
+        return Ending(
+            ConnectionClosed(
+                f"a packet of which {packet.bytes} bytes came takes too long: {limits.packet_timeout} s are allowed, "
+                f"and one more for each {limits.packet_rate:g} bytes"
+            ),
+            linger=True,
+        )
+
+    def idle_too_long(self) -> Ending:
+        """Nothing has happened for so long that the connection ends."""
+        return Ending(ConnectionClosed(f"nothing came for {self.settings.limits.idle_timeout} s"), linger=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way: a request of either end, or bytes that were not sent."""
+        return bool(self.wire.unanswered or self.wire.outstanding or self.account.unsent)
 
     def too_much_unsent(self, unsent: int) -> Ending | None:
         """Reading never waits for the other end to take its answers, so their bytes have a bound."""
@@ -223,7 +293,9 @@ class Lifecycle(Generic[_W]):
             return None
         self.ended = True
         self.wire.close(error.reason)
-        self.admission.close()
+        for id in self.admission.close():
+            self.account.done(id)
+        self.account.close()
         if self.visit is not None:
             self.visit.greeted()
         return self.wire.error or error
@@ -246,6 +318,8 @@ class Lifecycle(Generic[_W]):
         """The server stops: no new requests. What was refused is to be sent, unless the connection ends at once."""
         self._asked_to_close = True
         refused = self.admission.drain()
+        for id in refused:
+            self.account.done(id)
         if self.wire.state in ("hello", "lookup"):
             return Ending(ConnectionClosed(_STOPPED))
         if self.wire.state != "closed":

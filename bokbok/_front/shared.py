@@ -18,6 +18,7 @@ from ..address import Address
 from ..errors import ConnectionClosed, RemoteProtocolError
 from ..wire import Limits
 from . import texts
+from .budget import Budget
 from .gate import Gate, Source, source_of
 from .notices import Notices, bounded, shown
 from .slots import Slots
@@ -44,6 +45,11 @@ class Visit:
         self.source = source
         self.user: str | None = None
         self.claimed: str | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The memory of the server."""
+        return self._shared.budget
 
     def opened(self, user: str | None, connection: object) -> str | None:
         """The connection is open. `None`: it may stay; else why not, which was told."""
@@ -120,6 +126,7 @@ class Shared:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.slots = Slots(limits.server_running, limits.parked)
+        self.budget = Budget(limits.server_memory)
         self.gate = Gate(limits, draw)
         self.notices = Notices()
         self.accepted = 0
@@ -159,6 +166,7 @@ class Shared:
         """Other limits from now on. Whoever is in already stays."""
         with self._lock:
             self.gate.limits = limits
+            self.budget.most = limits.server_memory
         self.slots.limit(limits.server_running, limits.parked)
 
     def statistics(self, connections: int) -> Statistics:
@@ -181,3 +189,4 @@ class Shared:
         """In a forked child: whoever held the lock is not there."""
         self._lock = threading.Lock()
         self.slots.forked()
+        self.budget.forked()

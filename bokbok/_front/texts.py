@@ -16,6 +16,8 @@ __all__ = [
     "LOOK_UP_FAILED",
     "NOT_SERVED",
     "OPEN_HANDLER_FAILED",
+    "TOO_MUCH_MEMORY",
+    "TOO_MUCH_UNSENT",
     "UNREADABLE_REQUEST",
     "WAITS_FOR_ITSELF",
     "cannot_start_thread",
@@ -24,6 +26,8 @@ __all__ = [
     "no_answer",
     "no_connection",
     "no_hello",
+    "no_key",
+    "not_sent",
     "open_handler_failed",
     "too_many_parked",
     "took_nothing",
@@ -41,12 +45,21 @@ NOT_SERVED = "%r: a connection could not be served"
 OPEN_HANDLER_FAILED = "%r: the open handler failed"
 UNREADABLE_REQUEST = "%r: a request that cannot be read: %s"
 
+TOO_MUCH_MEMORY = (
+    "too much at once: requests that are not answered and answers that are not read take %d bytes of memory here"
+)
+TOO_MUCH_UNSENT = "the answer of %d bytes is not sent: %d bytes wait that this end does not read"
 WAITS_FOR_ITSELF = "a handler cannot wait for its own server: the server waits for its handlers"
 
 
 def no_answer(timeout: float | None) -> RequestTimeout:
     """A request whose time is over."""
     return RequestTimeout(f"no answer within {timeout} s; the request may still be handled, and its answer is dropped")
+
+
+def not_sent(timeout: float | None) -> RequestTimeout:
+    """A request whose time was over before it could be sent."""
+    return RequestTimeout(f"not sent within {timeout} s: the other end does not take what was sent before")
 
 
 def too_many_parked(limit: int) -> Overloaded:
@@ -79,6 +92,11 @@ def no_hello(seconds: float) -> ConnectionClosed:
 def cannot_start_thread(error: BaseException) -> ConnectionClosed:
     """The end of a connection that nobody could serve."""
     return ConnectionClosed(f"cannot start a thread: {error}")
+
+
+def no_key(seconds: float) -> ConnectionClosed:
+    """The end of a connection whose user is still being looked up."""
+    return ConnectionClosed(f"the look-up of the user (user_to_key) took longer than the hello may take, {seconds} s")
 
 
 def open_handler_failed(error: BaseException) -> ConnectionClosed:

@@ -22,13 +22,16 @@ from .. import wire
 from .._fork import track
 from .._front import texts
 from .._front.admission import error_text
+from .._front.clocks import IdleClock, PacketClock, SendClock
 from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings
 from .._front.shared import Visit
 from .._front.turns import FIRST, QUANTUM
 from .._sockets import (
     DEFAULT_CONNECT_TIMEOUT,
+    ENDLESS,
     LINGER_SECONDS,
+    not_taken,
     peer_address,
     seconds,
     tune,
@@ -57,9 +60,11 @@ KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
 
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's own streams do."""
-_LOOK_UP, _TURNS, OTHER_LEG = 1, 2, 4
+_PATIENCE = 1.0
+"""Seconds in which the other end must take something, while answers wait that there is no room for."""
+_LOOK_UP, _TURNS, OTHER_LEG, _MEMORY = 1, 2, 4, 8
 """Why nothing is read from the transport: the user is being looked up; what was read waits for its turn; the other leg
-of a bridge does not take it. Bits: each reason comes and goes by itself."""
+of a bridge does not take it; too much is held. Bits: each reason comes and goes by itself."""
 _OF_THE_LOOP = (asyncio.CancelledError, SystemExit, KeyboardInterrupt)
 """What a task passes on to the event loop, beside its answer."""
 _FLUSH_AT = 8
@@ -133,6 +138,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._life = life = Lifecycle["asyncio.Future[Any]"](protocol, settings, visit, slots, self._slot_kept)
         self._wire = protocol
         self._admission = life.admission
+        self._account = life.account
         self._waiters = life.waiters
         self._transport: asyncio.Transport | None = None
         self._address: Address | None = None
@@ -142,7 +148,12 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._timer: asyncio.TimerHandle | None = None  # hello, lingering: one at a time
         self._send_timer: asyncio.TimerHandle | None = None
         self._written = 0  # bytes given to the transport, ever
-        self._taken = 0  # bytes that the peer had taken of them when this was last looked at
+        self._send_clock = SendClock(settings.limits.send_timeout)
+        self._room: asyncio.Future[None] | None = None  # for requests, while too many bytes wait to be sent
+        self._packet_clock = PacketClock(settings.limits.packet_timeout, settings.limits.packet_rate)
+        self._packet_timer: asyncio.TimerHandle | None = None
+        self._idle_clock = IdleClock(settings.limits.idle_timeout)
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._lingering = False  # what still comes is read and dropped
         self._not_reading = 0  # why: bits
         self._in_line = False  # for a turn to read what has come
@@ -188,7 +199,11 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     async def _request(self, message: Any, timeout: float | None) -> Any:
         limit = seconds(timeout)
+        if self._full:
+            limit = await self._await_room(limit, timeout)
         id = self._wire.request(message)
+        if self._not_reading & _MEMORY:  # whatever is held: the answer must come in
+            self._read_on(_MEMORY)
         self._flush_soon(alone=not self._waiters)
         waiter: asyncio.Future[Any] = self._loop.create_future()
         self._waiters[id] = waiter
@@ -203,6 +218,20 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._waiters.pop(id, None)
             if timer is not None:
                 timer.cancel()
+
+    async def _await_room(self, limit: float | None, timeout: float | None) -> float | None:
+        """Wait while too many bytes wait for the other end to take them, so that requests do not pile up without bound.
+
+        Returns:
+            The seconds that are left.
+        """
+        until = None if limit is None else self._loop.time() + limit
+        while self._full and not self._life.ended and self._note_unsent() > self._limits.unsent:
+            left = None if until is None else until - self._loop.time()
+            if left is not None and left <= 0:
+                raise texts.not_sent(timeout)
+            await asyncio.wait([self._next_room()], timeout=left)
+        return None if until is None else max(0.0, until - self._loop.time())
 
     def _expire(self, id: int, timeout: float | None) -> None:
         waiter = self._waiters.pop(id, None)
@@ -262,8 +291,10 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _pause_writing(self) -> None:
         assert self._transport is not None
         self._full = self._admission.congested = True
-        self._taken = self._written - self._transport.get_write_buffer_size()
-        self._send_timer = self._loop.call_later(self._limits.send_timeout, self._check_sending)
+        self._note_unsent()
+        now = self._loop.time()
+        self._send_clock.start(now, self._taken())
+        self._send_timer = self._loop.call_later(min(self._limits.send_timeout, ENDLESS), self._check_sending)
 
     def _resume_writing(self) -> None:
         self._not_full()
@@ -274,22 +305,36 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _not_full(self) -> None:
         self._full = self._admission.congested = False
+        self._account.note(unsent=0)
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
 
+    def _note_unsent(self) -> int:
+        """Bytes that wait here for the other end, while the transport is full."""
+        unsent = self._wire.unsent
+        if self._transport is not None:
+            unsent += self._transport.get_write_buffer_size()
+        self._account.note(unsent=unsent)
+        return unsent
+
+    def _taken(self) -> int:
+        """Bytes that the other end has taken, of all that were given to the transport."""
+        assert self._transport is not None
+        sock = self._transport.get_extra_info("socket")
+        return self._written - self._transport.get_write_buffer_size() - not_taken(sock)
+
     def _check_sending(self) -> None:
         """The transport has been full for a while: has the peer taken anything at all of it?"""
-        assert self._transport is not None
-        taken = self._written - self._transport.get_write_buffer_size()
-        if taken == self._taken:
-            self._end(
-                texts.took_nothing(self._limits.send_timeout),
-                abort=True,
-            )
+        self._note_unsent()
+        left = self._send_clock.left(self._loop.time(), self._taken())
+        if left <= 0:
+            self._end(texts.took_nothing(self._limits.send_timeout), abort=True)
             return
-        self._taken = taken
-        self._send_timer = self._loop.call_later(self._limits.send_timeout, self._check_sending)
+        self._send_timer = self._loop.call_later(min(left, ENDLESS), self._check_sending)
 
     # Reading.
 
@@ -307,20 +352,69 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._opened()
 
     def _hello_timed_out(self) -> None:
-        self._refuse(texts.no_hello(self._limits.hello_timeout))
+        limit = self._limits.hello_timeout
+        self._refuse(texts.no_key(limit) if self._wire.state == "lookup" else texts.no_hello(limit))
 
     def _received(self, data: bytes) -> None:
         if self._life.ended:
             return  # while it lingers
+        if self._idle_timer is not None:
+            self._idle_clock.note(self._loop.time())
         self._take_slice(self._wire.receive(data, seconds=FIRST))
 
     def _take_slice(self, events: list[wire.Event]) -> None:
         """Act on what was read; what was not takes turns with other connections, and nothing more is read meanwhile."""
+        held = self._wire.held
+        if held or self._account.partial:  # before requests are looked at: what they hold is not held in part any more
+            self._account.note(partial=held)
         if not self._life.was_open:
             self._maybe_opened(events)
         self._take_in(events)
         if self._wire.more:
             self._line_up()
+        elif not self._life.ended:
+            self._weigh(held, bool(events))
+
+    def _weigh(self, held: int, whole: bool) -> None:
+        """All that has come was read: since when a packet has been coming, and whether to read on."""
+        begun = (held or self._packet_timer is not None) and self._packet_clock.note(self._loop.time(), held, whole)
+        if begun and self._packet_timer is None:
+            self._packet_timer = self._loop.call_later(min(self._limits.packet_timeout, ENDLESS), self._check_packet)
+        if self._account.over and not self._wire.outstanding:
+            self._stop_reading(_MEMORY)
+            self._account.wait(self._memory_freed)
+        elif self._not_reading & _MEMORY:
+            self._read_on(_MEMORY)
+
+    def _memory_freed(self) -> None:
+        self._loop.call_soon(self._weigh_again)
+
+    def _weigh_again(self) -> None:
+        if not self._life.ended and self._not_reading & _MEMORY:
+            self._weigh(self._account.partial, False)
+
+    def _check_packet(self) -> None:
+        """Some time has gone since a packet began: is it too late?"""
+        self._packet_timer = None
+        left = self._packet_clock.left(self._loop.time())
+        if left is None or self._life.ended:
+            return
+        if left > 0 or self._wire.more:  # what it waits for may be its turn
+            self._packet_timer = self._loop.call_later(min(max(left, QUANTUM), ENDLESS), self._check_packet)
+            return
+        self._refuse(self._life.too_late(self._packet_clock).error)
+
+    def _check_idle(self) -> None:
+        """Some time has gone since anything came: is the connection still of any use?"""
+        now = self._loop.time()
+        if self._life.busy or self._wire.more:
+            self._idle_clock.note(now)
+        left = self._idle_clock.left(now)
+        if left > 0:
+            self._idle_timer = self._loop.call_later(min(left, ENDLESS), self._check_idle)
+            return
+        self._lingering = True
+        self._end(self._life.idle_too_long().error)
 
     def _line_up(self) -> None:
         if not self._in_line:
@@ -378,7 +472,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             kind = type(event)
             if kind is wire.RequestReceived:
                 event = cast(wire.RequestReceived, event)
-                came |= self._take_request(event.id, event.message)
+                came |= self._take_request(event.id, event.message, event.cost)
             elif kind is wire.ResponseReceived:
                 event = cast(wire.ResponseReceived, event)
                 waiter = self._waiters.pop(event.id, None)
@@ -396,7 +490,6 @@ class Connection(Public["asyncio.Future[Any]"]):
                 event = cast(wire.HelloReceived, event)
                 if self._life.visit is not None:
                     self._life.visit.claimed = event.user
-                self._stop_timer()
                 self._stop_reading(_LOOK_UP)  # until the key is there
                 self._start(self._authenticate(event.user))
             elif kind is wire.PeerFinished:
@@ -428,6 +521,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
 
     def _authenticated(self, key: Key | None) -> None:
+        self._stop_timer()
         events = self._wire.authenticate(key, seconds=FIRST)
         self._read_on(_LOOK_UP)
         if isinstance(events[0], wire.Opened):
@@ -449,9 +543,9 @@ class Connection(Public["asyncio.Future[Any]"]):
         except BaseException as error:
             return None, error
 
-    def _take_request(self, id: int, message: Any) -> bool:
+    def _take_request(self, id: int, message: Any, cost: int) -> bool:
         """Whether there is a request more to be handled; it was refused otherwise."""
-        if self._life.take_request(id, message):
+        if self._life.take_request(id, message, cost):
             return True
         self._flush_soon()
         self._check_unsent()
@@ -461,7 +555,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         """Answers that no handler made pile up when the peer does not read: reading goes on, so that has a bound."""
         if not self._full or self._transport is None:
             return
-        ending = self._life.too_much_unsent(self._wire.unsent + self._transport.get_write_buffer_size())
+        ending = self._life.too_much_unsent(self._note_unsent())
         if ending is not None:
             self._end(ending.error, abort=True)
 
@@ -509,6 +603,9 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._lingering = True
             self._end(ending.error)
             return
+        if self._idle_clock.timeout is not None:
+            self._idle_clock.note(self._loop.time())
+            self._check_idle()
         if self._life.open():
             self._start(self._run_on_open())
 
@@ -592,18 +689,48 @@ class Connection(Public["asyncio.Future[Any]"]):
                 raise
         else:
             handling.finish()
-            self._answer(id, result)
+            if self._full:
+                await self._answer_when_there_is_room(id, result)
+            else:
+                self._answer(id, result)
         self._handled()
         # What `_task_done` would do, a turn of the event loop earlier.
         task.remove_done_callback(self._task_done)
         del self._tasks[task]
         self._maybe_finished()
 
+    async def _answer_when_there_is_room(self, id: int, answer: Any) -> None:
+        """Answer, where the other end does not take all at once: as long as it takes any, this one waits for room."""
+        encoded = self._life.encode(answer)
+        del answer
+        room = True
+        try:
+            while room and self._full and not self._life.ended and not self._account.may_send(len(encoded)):
+                taken = self._taken()
+                await asyncio.wait([self._next_room()], timeout=_PATIENCE)
+                room = not self._full or self._taken() > taken
+                self._note_unsent()
+        except BaseException as error:
+            self._answer_failure(id, error)
+            self._handled()
+            raise
+        self._answered(self._life.answer_encoded(id, encoded, room))
+
+    def _next_room(self) -> asyncio.Future[None]:
+        """Done once the other end has taken all that was given to the transport."""
+        if self._room is None:
+            self._room = self._loop.create_future()
+        return self._room
+
     def _answer(self, id: int, answer: Any) -> None:
-        problem = self._life.answer(id, answer)
+        self._answered(self._life.answer(id, answer))
+
+    def _answered(self, problem: Exception | None) -> None:
         if problem is not None:
             _log.error(texts.CANNOT_TRAVEL, self, problem)
         self._flush_soon(alone=self._admission.running == 1)
+        if self._full:
+            self._note_unsent()
 
     def _answer_failure(self, id: int, error: BaseException) -> None:
         _log.error(texts.HANDLER_FAILED, self, exc_info=error)
@@ -652,6 +779,9 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._announce_end(self._life.end(error) or error)
         self._wire.read()  # lets go of what was read in part
         self._stop_timer()
+        for timer in (self._packet_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
         transport = self._transport
         if transport is None:
             return

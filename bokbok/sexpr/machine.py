@@ -188,6 +188,7 @@ class Machine(Lexer):
         limit: how long the stack may get now: `max_depth`, and one more for every frame on it that adds no level.
         commented: the items of a list and how many there were when a comment came, behind which a dot does not count.
         free: how many bytes of input cannot reach the limit on memory, whatever they are.
+        open: items of lists that were open at the last look at the memory.
         opened: where in the stream the list began that was closed last.
         charging: whether memory is counted: not for input so short that no datum in it could reach the limit. `None`
             before a datum.
@@ -198,7 +199,7 @@ class Machine(Lexer):
 
     __slots__ = (
         "charging", "commented", "counts", "ending", "free", "items", "kind", "left", "limit", "max_depth",
-        "max_memory", "opened", "position", "spent", "stack", "start", "took",
+        "max_memory", "open", "opened", "position", "spent", "stack", "start", "took",
     )  # fmt: skip
 
     def __init__(
@@ -218,14 +219,14 @@ class Machine(Lexer):
         self.kind = TOP
         self.start = 0
         self.opened = 0
-        self.spent = self.left = self.took = 0
+        self.spent = self.left = self.took = self.open = 0
         self.charging: bool | None = None
         self.counts = counts
 
     @property
     def held(self) -> int:
-        """What the datum costs so far that is being read."""
-        return self.spent + ITEM * self._items_open()
+        """What the datum costs so far that is being read: as of the last look, and the innermost list as it is now."""
+        return self.spent + ITEM * max(self.open, len(self.items) if self.kind < TOP else 0)
 
     @property
     def open_since(self) -> int | None:
@@ -568,6 +569,7 @@ class Machine(Lexer):
         self.limit, self.fold, self.took, self.spent = self.max_depth, False, self.spent, 0
         self.commented = _NO_COMMENT
         self.charging = None
+        self.open = 0
         return value
 
     def _unfinished(self, end: int) -> ReadError:
@@ -589,7 +591,8 @@ class Machine(Lexer):
         Returns:
             How many bytes to read before the next look: so many that the limit cannot be reached before.
         """
-        left = self.max_memory - self.spent - ITEM * self._items_open()
+        self.open = self._items_open()
+        left = self.max_memory - self.spent - ITEM * self.open
         if left < 0:
             raise self._too_much(self.open_since)
         return max(left // WORST, _MIN_WINDOW)

@@ -262,6 +262,11 @@ class Connection:
         return sum(self._unanswered.values())
 
     @property
+    def outstanding(self) -> int:
+        """How many of this side's requests were not answered yet."""
+        return len(self._outstanding)
+
+    @property
     def unsent(self) -> int:
         """Bytes that `data_to_send` would return; about so many, where lengths have no fixed size."""
         # Only what is new since the last look: this is asked for each answer to a peer that does not read.

@@ -18,6 +18,17 @@ DEFAULT_MESSAGE_MEMORY = 64 * 1024 * 1024
 """Bytes of memory of one datum that is read. Python's objects are large: 16 MiB of `'a'a'a…` took 1.3 GB, and 50 s.
 With the packet itself, and what a long string takes while it is decoded, a message costs at most 64 MiB and four times
 its bytes. Lists of numbers or of short strings fit up to 5 to 12 MiB of text, strings and blobs up to 16."""
+DEFAULT_MEMORY = 128 * 1024 * 1024
+"""Bytes of memory that one connection may hold for its other end: twice the largest message, so that one can be handled
+while another comes."""
+DEFAULT_SERVER_MEMORY = 512 * 1024 * 1024
+"""Bytes of memory that a server may hold for all other ends: a quarter of a small machine. Four connections fill it at
+the most; then each may hold less (`_front.budget`)."""
+DEFAULT_PACKET_TIMEOUT = 30.0
+"""Seconds for a packet, from its first byte, beside the time that `packet_rate` gives: a network that stands still for
+longer has mostly lost the connection (Apache's `RequestReadTimeout` has 20)."""
+DEFAULT_PACKET_RATE = 1000
+"""Bytes a second at which a packet comes at the least: slower than any modem of the last thirty years."""
 DEFAULT_RUNNING = 1024
 """Handlers running at once per connection: with threads, about what a process bears (8 MiB of *virtual* stack each)."""
 DEFAULT_SERVER_RUNNING = 2048
@@ -60,13 +71,20 @@ class Limits:
             connection; a message that would need one is refused before it is sent.
         depth: nesting of one datum that is read.
         message_memory: bytes of memory of one message that is read, by an estimate (`docs/sexpr.md` has it).
+        memory: bytes of memory that one connection may hold for its other end, by the same estimate: packets that have
+            come in part, requests that wait or are handled, answers and requests that were not sent. Beyond it
+            requests are answered with an error.
+        server_memory: the same for all connections of a server. Requests of those which hold most are refused first.
+        packet_timeout: seconds for a packet to come, from its first byte, before the connection ends ...
+        packet_rate: ... and one second more for every so many bytes of it that have come.
+        idle_timeout: seconds in which nothing comes and nothing is under way, before the connection ends. `None`: any.
         running: request handlers that run at once on one connection.
         server_running: request handlers that run at once on all connections of a server; the others wait for their
             turn.
         parked: handlers of a server that wait at once for answers to requests of their own, which do not count as
             running. Beyond it such a request is refused with `Overloaded`.
         waiting: requests that wait for a handler on one connection; more are answered with an error.
-        hello_timeout: seconds a server waits for a whole hello.
+        hello_timeout: seconds for a hello in all, from the connection to the end of the look-up of its user.
         send_timeout: seconds a peer may take nothing of what is sent to it before the connection ends.
         unsent: bytes of answers that may pile up for a peer that does not read.
         connections: connections of one server at once.
@@ -87,6 +105,11 @@ class Limits:
     packet: int = DEFAULT_PACKET
     depth: int = DEFAULT_DEPTH
     message_memory: int = DEFAULT_MESSAGE_MEMORY
+    memory: int = DEFAULT_MEMORY
+    server_memory: int = DEFAULT_SERVER_MEMORY
+    packet_timeout: float = DEFAULT_PACKET_TIMEOUT
+    packet_rate: float = DEFAULT_PACKET_RATE
+    idle_timeout: float | None = None
     running: int = DEFAULT_RUNNING
     server_running: int = DEFAULT_SERVER_RUNNING
     parked: int = DEFAULT_PARKED
@@ -119,7 +142,7 @@ class Limits:
 
 _FROM_ZERO = ("waiting", "parked", "penalty")
 """None may have to wait, handlers may be forbidden to ask, and refusals may be forgotten at once."""
-_OPEN = ("connections_per_address", "connections_per_user", "hellos_per_address", "penalty")
+_OPEN = ("idle_timeout", "connections_per_address", "connections_per_user", "hellos_per_address", "penalty")
 """What need not be set: the limits per source hold for this machine itself only where they are."""
 
 DEFAULT_LIMITS = Limits()

@@ -1,0 +1,145 @@
+"""Memory that is held for other ends: of each connection, and of all connections of a server together.
+
+What this module knows: sums of bytes, estimated as `Limits.message_memory` has it, and whose are too many. What is held
+is found out, and what is refused is told, by others.
+
+**Who is refused first.** Whoever holds most: a connection may hold as much as `_EAGERNESS` times what the server has
+left. So the more is held in all, the less may one hold, and who holds little is refused last: the dynamic threshold of
+Choudhury and Hahne (1998), as in `slots`. The server's budget is never exceeded by what is asked for here.
+
+An `Account` belongs to one connection, and is used under its lock; the lock of the `Budget` is taken last, for a few
+steps, once in some kilobytes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["REQUEST", "Account", "Budget"]
+
+REQUEST = 2048
+"""Bytes of a request beside its message, while it waits or is handled: an event, a place in a line, a task."""
+_GRAIN = 16 * 1024
+"""Bytes that an account keeps to itself: it tells the budget when what it holds has changed by more."""
+_EAGERNESS = 8
+
+
+class Budget:
+    """What a server may hold for all its connections.
+
+    Args:
+        most: bytes.
+
+    Attributes:
+        held: bytes that are held now; less what accounts keep to themselves.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+        self._lock = threading.Lock()
+        self._waiting: dict[Account, Callable[[], None]] = {}
+
+    def account(self, most: int) -> Account:
+        """The account of one connection, which may hold so many bytes."""
+        return Account(self, most)
+
+    @property
+    def left(self) -> int:
+        """Bytes that are not held."""
+        return self.most - self.held
+
+    def forked(self) -> None:
+        """In a forked child: whoever held the lock is not there."""
+        self._lock = threading.Lock()
+
+
+class Account:
+    """What is held for the other end of one connection.
+
+    Attributes:
+        held: bytes, in all.
+        partial: those of packets and messages that have come in part.
+        unsent: those of answers and requests that the other end has not taken.
+    """
+
+    __slots__ = ("_budget", "_costs", "_most", "_told", "held", "partial", "unsent")
+
+    def __init__(self, budget: Budget, most: int) -> None:
+        self._budget = budget
+        self._most = most
+        self._told = 0
+        self._costs: dict[int, int] = {}
+        self.held = self.partial = self.unsent = 0
+
+    def admit(self, id: int, cost: int) -> bool:
+        """A request came that takes so many bytes: whether there is room for it. If so, it is held until `done`."""
+        cost += REQUEST
+        held = self.held + cost
+        if held > _GRAIN and not self._may_hold(held, cost):
+            return False
+        self._costs[id] = self._costs.get(id, 0) + cost  # twice the same only where that guard is off
+        self.held = held
+        if held - self._told > _GRAIN:
+            self._tell()
+        return True
+
+    def done(self, id: int) -> None:
+        """That request was answered."""
+        cost = self._costs.pop(id, 0)  # nothing, for one that was never admitted
+        self.held -= cost
+        if self._told - self.held > _GRAIN:
+            self._tell()
+
+    def may_send(self, size: int) -> bool:
+        """Whether there is room for so many bytes that the other end is to take."""
+        held = self.held + size
+        return held <= _GRAIN or self._may_hold(held, size)
+
+    def note(self, *, partial: int | None = None, unsent: int | None = None) -> None:
+        """What is held now of what has come in part, or of what was not sent."""
+        if partial is not None:
+            self.held += partial - self.partial
+            self.partial = partial
+        if unsent is not None:
+            self.held += unsent - self.unsent
+            self.unsent = unsent
+        if abs(self.held - self._told) > _GRAIN:
+            self._tell()
+
+    @property
+    def over(self) -> bool:
+        """Whether so much is held that nothing more should be read, unless answers are to come."""
+        return self.held > _GRAIN and not self._may_hold(self.held, 0)
+
+    def wait(self, wake: Callable[[], None]) -> None:
+        """Have something called once others have let go of something, or this connection of its own.
+
+        It may be called from any thread, with another connection's lock held: it must not take such a lock, nor block.
+        """
+        with self._budget._lock:
+            self._budget._waiting[self] = wake
+
+    def close(self) -> None:
+        """The connection is over. What handlers hold that still run, they hold on to until they are `done`."""
+        with self._budget._lock:
+            self._budget._waiting.pop(self, None)
+        self.note(partial=0, unsent=0)
+
+    def _may_hold(self, held: int, more: int) -> bool:
+        left = self._budget.left
+        return held <= self._most and more <= left and held <= _EAGERNESS * left
+
+    def _tell(self) -> None:
+        budget = self._budget
+        woken: list[Callable[[], None]] = []
+        with budget._lock:
+            change = self.held - self._told
+            budget.held += change
+            self._told = self.held
+            if change < 0 and budget._waiting:
+                woken = list(budget._waiting.values())
+                budget._waiting.clear()  # who still may not read waits again
+        for wake in woken:
+            wake()

@@ -1,0 +1,108 @@
+"""What has a time: packets that come, bytes that are sent, and connections on which nothing happens.
+
+What this module knows: points in time that it is told, in seconds on a clock that only goes forward, and when each of
+these things is too late. Who looks at a clock, and how to wait for a moment, is the front ends' affair.
+"""
+
+from __future__ import annotations
+
+__all__ = ["IdleClock", "PacketClock", "SendClock"]
+
+
+class PacketClock:
+    """The time that a packet has to come: so much from its first byte, and more for each byte that comes.
+
+    So who is slow but steady passes, however long the packet, as long as its bytes come at the least rate (Apache's
+    `RequestReadTimeout` has the same rule, with 500 bytes a second).
+
+    Args:
+        timeout: seconds.
+        rate: bytes of a packet for each of which there is more time, a second.
+    """
+
+    __slots__ = ("_rate", "_since", "_timeout", "bytes")
+
+    def __init__(self, timeout: float, rate: float) -> None:
+        self._timeout = timeout
+        self._rate = rate
+        self._since: float | None = None
+        self.bytes = 0
+
+    def note(self, now: float, held: int, whole: bool) -> bool:
+        """Bytes were read, and all packets that were whole.
+
+        Args:
+            now: when.
+            held: how many bytes there are of a packet that is not whole.
+            whole: whether a packet has become whole.
+
+        Returns:
+            Whether the time of a packet has begun: look at `left` when it may be over.
+        """
+        self.bytes = held
+        if not held:
+            self._since = None
+            return False
+        if self._since is not None and not whole:
+            return False
+        self._since = now
+        return True
+
+    def left(self, now: float) -> float | None:
+        """Seconds until the packet is too late, if nothing more comes; 0 or less: it is. `None`: there is none."""
+        if self._since is None:
+            return None
+        return self._since + self._timeout + self.bytes / self._rate - now
+
+
+class SendClock:
+    """The time in which the other end must take something of what is sent to it.
+
+    Args:
+        timeout: seconds.
+    """
+
+    __slots__ = ("_since", "_taken", "_timeout")
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._since = 0.0
+        self._taken = -1
+
+    def start(self, now: float, taken: int) -> None:
+        """From now on something waits to be taken; so many bytes were taken before."""
+        self._since, self._taken = now, taken
+
+    def left(self, now: float, taken: int) -> float:
+        """Seconds until it is too late; 0 or less: it is.
+
+        Args:
+            now: when.
+            taken: bytes that the other end has taken, ever: not those that wait in this process or in its system.
+        """
+        if taken > self._taken:
+            self._since, self._taken = now, taken
+        return self._since + self._timeout - now
+
+
+class IdleClock:
+    """The time in which something must come, where nothing is to be done.
+
+    Args:
+        timeout: seconds; `None` for no end.
+    """
+
+    __slots__ = ("_since", "timeout")
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+        self._since = 0.0
+
+    def note(self, now: float) -> None:
+        """Something came, or was done."""
+        self._since = now
+
+    def left(self, now: float) -> float:
+        """Seconds until the connection has been idle for too long; 0 or less: it has."""
+        assert self.timeout is not None
+        return self._since + self.timeout - now

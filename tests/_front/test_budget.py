@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from bokbok._front.budget import REQUEST, Budget
+
+MIB = 1024 * 1024
+
+
+def test_a_request_is_held_until_it_is_done() -> None:
+    budget = Budget(100 * MIB)
+    account = budget.account(50 * MIB)
+    assert account.admit(0, MIB)
+    assert account.held == MIB + REQUEST
+    assert budget.held == MIB + REQUEST
+    account.done(0)
+    assert account.held == 0
+    assert budget.held == 0
+
+
+def test_what_is_done_was_admitted_once() -> None:
+    account = Budget(100 * MIB).account(50 * MIB)
+    account.admit(0, MIB)
+    account.done(1)
+    account.done(0)
+    account.done(0)
+    assert account.held == 0
+
+
+def test_a_connection_holds_no_more_than_it_may() -> None:
+    account = Budget(1000 * MIB).account(10 * MIB)
+    admitted = [id for id in range(20) if account.admit(id, MIB)]
+    assert admitted == list(range(9))  # each request takes a little more than its message
+    assert not account.over
+    account.note(partial=2 * MIB)
+    assert account.over
+    account.note(partial=0)
+    account.done(0)
+    assert account.admit(20, MIB)
+
+
+def test_all_connections_hold_no_more_than_the_server_may() -> None:
+    budget = Budget(64 * MIB)
+    accounts = [budget.account(64 * MIB) for _ in range(10)]
+    for id in range(100):
+        for account in accounts:
+            account.admit(id, MIB)
+    assert budget.held <= budget.most
+    assert budget.held > 0.8 * budget.most
+    shares = [account.held for account in accounts]
+    assert max(shares) - min(shares) <= 2 * MIB
+
+
+def test_who_holds_most_is_refused_first() -> None:
+    budget = Budget(64 * MIB)
+    heavy, light = budget.account(64 * MIB), budget.account(64 * MIB)
+    id = 0
+    while heavy.admit(id, MIB):
+        id += 1
+    assert heavy.held > 50 * MIB
+    assert light.admit(0, MIB)
+    assert not heavy.admit(id, MIB)
+
+
+def test_little_is_never_too_much() -> None:
+    budget = Budget(MIB)
+    full, little = budget.account(64 * MIB), budget.account(64 * MIB)
+    full.note(partial=2 * MIB)
+    assert budget.left < 0
+    assert little.admit(0, 100)
+    assert little.may_send(100)
+    assert not little.over
+    assert not little.admit(1, 100_000)
+
+
+def test_an_answer_needs_room_beside_those_that_wait() -> None:
+    account = Budget(1000 * MIB).account(10 * MIB)
+    account.note(unsent=9 * MIB)
+    assert account.may_send(MIB)
+    assert not account.may_send(2 * MIB)
+    account.note(unsent=0)
+    assert account.may_send(2 * MIB)
+
+
+def test_who_waits_is_called_once_something_is_let_go() -> None:
+    budget = Budget(10 * MIB)
+    one, other = budget.account(10 * MIB), budget.account(10 * MIB)
+    woken: list[str] = []
+    one.note(partial=9 * MIB)
+    other.note(partial=MIB)
+    assert other.over
+    other.wait(lambda: woken.append("other"))
+    one.note(partial=9 * MIB + 1)
+    assert woken == []
+    one.note(partial=0)
+    assert woken == ["other"]
+    assert not other.over
+    one.note(partial=MIB)
+    one.note(partial=0)
+    assert woken == ["other"]
+
+
+def test_a_connection_that_is_over_holds_what_its_handlers_still_hold() -> None:
+    budget = Budget(100 * MIB)
+    account = budget.account(50 * MIB)
+    account.admit(0, MIB)
+    account.note(partial=MIB, unsent=MIB)
+    woken: list[str] = []
+    account.wait(lambda: woken.append("itself"))
+    account.close()
+    assert budget.held == MIB + REQUEST
+    account.done(0)
+    assert budget.held == 0
+    assert woken == []

@@ -1,0 +1,244 @@
+"""What one end holds for the other, and how long it waits for it, seen from the other end."""
+
+from __future__ import annotations
+
+import queue
+import select
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import bokbok.asyncio.connection
+from bokbok import Limits
+from bokbok.errors import ConnectionClosed
+from tests.support.leaks import eventually
+from tests.support.peers import KEY, SOON, framed
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def asyncio_alone(front: Any) -> None:
+    if front.name == "sync":
+        pytest.skip("with threads these budgets are not kept yet")
+
+
+class Held:
+    """A request handler that answers only once it may."""
+
+    def __init__(self, answer: Any = "done") -> None:
+        self.started: queue.Queue[Any] = queue.Queue()
+        self.may_answer = threading.Event()
+        self.answer = answer
+
+    def __call__(self, connection: Any, message: Any) -> Any:
+        self.started.put(message)
+        assert self.may_answer.wait(SOON)
+        return self.answer
+
+
+def ends(peer: Any) -> bool:
+    """Whether the other end closes, before anything else comes."""
+    try:
+        peer.receive()
+    except (EOFError, ConnectionError):
+        return True
+    return False
+
+
+def readable(peer: Any) -> bool:
+    """Whether something has come."""
+    return bool(select.select([peer.sock], [], [], 0)[0])
+
+
+# Memory.
+
+
+def test_requests_are_refused_while_those_that_are_handled_take_too_much_memory(serve: Any, raw: Any) -> None:
+    held = Held()
+    peer = raw(serve(held, limits=Limits(memory=300_000)))
+    peer.send_message(*(b'(request %d "%b")' % (id, b"x" * 100_000) for id in range(4)))
+    refusals = [peer.receive(), peer.receive()]
+    assert [text[:8] for text in refusals] == [b"(error 2", b"(error 3"]
+    assert b"too much at once" in refusals[0]
+    held.may_answer.set()
+    assert {peer.receive() for _ in range(2)} == {b'(response 0 "done")', b'(response 1 "done")'}
+    peer.send_message(b'(request 4 "%b")' % (b"x" * 100_000))
+    assert peer.receive() == b'(response 4 "done")'
+
+
+def test_what_a_message_takes_in_memory_counts_and_not_its_bytes(serve: Any, raw: Any) -> None:
+    held = Held()
+    peer = raw(serve(held, limits=Limits(memory=1_000_000)))
+    peer.send_message(b"(request 0 (%b))" % (b"() " * 10_000))
+    held.started.get(timeout=SOON)
+    peer.send_message(b'(request 1 "%b")' % (b"x" * 200_000))
+    assert peer.receive().startswith(b"(error 1 ")
+    held.may_answer.set()
+    assert peer.receive() == b'(response 0 "done")'
+
+
+def test_a_server_refuses_whoever_holds_most_and_serves_the_others(serve: Any, raw: Any) -> None:
+    held = Held()
+    server = serve(held, limits=Limits(server_memory=3_000_000))
+    heavy, light = raw(server), raw(server)
+    id = 0
+    while True:  # one after the other, until one is refused
+        heavy.send_message(b'(request %d "%b")' % (id, b"x" * 100_000))
+        eventually(lambda n=id: held.started.qsize() > n or readable(heavy), "it is handled, or refused")  # type: ignore[misc]
+        if readable(heavy):
+            break
+        id += 1
+    assert id > 10
+    assert b"too much at once" in heavy.receive()
+    light.send_message(b'(request 0 "%b")' % (b"x" * 100_000))
+    eventually(lambda: held.started.qsize() > id, "it is handled")
+    held.may_answer.set()
+    assert light.receive() == b'(response 0 "done")'
+
+
+def test_answers_that_are_not_read_do_not_pile_up(
+    front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bokbok.asyncio.connection, "_PATIENCE", 0.01)
+    held = Held("x" * 1_000_000)
+    server = serve(held, limits=Limits(memory=5_000_000))
+    peer = raw(server)
+    peer.send_message(*(b"(request %d x)" % id for id in range(50)))
+    for _ in range(50):
+        held.started.get(timeout=SOON)
+    held.may_answer.set()
+    eventually(lambda: server.statistics().running == 0, "all have answered")
+    answers = [peer.receive() for _ in range(50)]
+    refused = [text for text in answers if text.startswith(b"(error ")]
+    assert len(refused) > 30
+    assert all(b"the answer of 1000002 bytes is not sent" in text for text in refused)
+    peer.send_message(b"(request 50 x)")
+    assert len(peer.receive()) > 1_000_000
+
+
+def test_who_reads_gets_all_answers_however_many(serve: Any, raw: Any) -> None:
+    async def handler(connection: Any, message: Any) -> str:
+        return "x" * 1_000_000
+
+    peer = raw(serve(handler, limits=Limits(memory=5_000_000)))
+    peer.send_message(*(b"(request %d x)" % id for id in range(50)))
+    assert [len(peer.receive()) > 1_000_000 for _ in range(50)] == [True] * 50
+
+
+def test_reading_stops_while_a_packet_takes_more_memory_than_a_connection_may(serve: Any, raw: Any) -> None:
+    server = serve(limits=Limits(memory=500_000, packet_timeout=3600))
+    peer = raw(server)
+    packet = framed(b'(request 0 "%b")' % (b"x" * 8_000_000))
+    sent = peer.send_what_fits(packet)
+    eventually(lambda: peer.send_what_fits(b"x") == 0, "the other end reads no more")
+    assert sent < 5_000_000
+
+
+def test_reading_goes_on_while_an_answer_is_to_come(serve: Any, raw: Any) -> None:
+    got: queue.Queue[Any] = queue.Queue()
+    server = serve(
+        lambda connection, message: got.put(len(connection.request("and you?"))), limits=Limits(memory=500_000)
+    )
+    peer = raw(server)
+    peer.send_message(b"(request 0 x)")
+    assert peer.receive() == b'(request 0 "and you?")'
+    peer.send_message(b'(response 0 "%b")' % (b"x" * 8_000_000))
+    assert got.get(timeout=SOON) == 8_000_000
+
+
+def test_requests_wait_while_the_other_end_does_not_take_them(met: Any, spawn: Any) -> None:
+    connection, peer = met(limits=Limits(unsent=MIB))
+    asking = [spawn(connection.request, "x" * MIB) for _ in range(10)]
+    seen: set[bytes] = set()
+    wire = connection._connection._wire if hasattr(connection, "_connection") else connection._wire
+    eventually(lambda: wire.unsent > 0 or connection._full, "the transport is full")
+    assert wire.outstanding < 10
+    for _ in range(10):
+        id = peer.receive().split()[1]
+        seen.add(id)
+        peer.send_message(b'(response %b "y")' % id)
+    assert len(seen) == 10
+    assert [one.result(SOON) for one in asking] == ["y"] * 10
+
+
+# Time.
+
+
+def test_a_packet_that_takes_too_long_ends_the_connection(serve: Any, raw: Any, caplog: Any) -> None:
+    peer = raw(serve(limits=Limits(packet_timeout=0.1, packet_rate=1_000_000)))
+    peer.send(framed(b"(request 0 x)")[:10])
+    assert ends(peer)
+    assert "a packet of which 10 bytes came takes too long" in caplog.text
+
+
+def test_a_packet_that_comes_slowly_but_steadily_is_served(serve: Any, raw: Any) -> None:
+    peer = raw(serve(lambda connection, message: message, limits=Limits(packet_timeout=0.05, packet_rate=1)))
+    data = framed(b'(request 0 "xyz")')
+    peer.send(data[:10])  # which give it ten seconds more
+    time.sleep(0.2)
+    peer.send(data[10:])
+    assert peer.receive() == b'(response 0 "xyz")'
+
+
+def test_between_packets_there_is_time_without_end(serve: Any, raw: Any) -> None:
+    peer = raw(serve(lambda connection, message: message, limits=Limits(packet_timeout=0.05, packet_rate=1_000_000)))
+    data = framed(b"(request 0 x)") + framed(b"(request 1 y)")
+    peer.send(data[:5])
+    peer.send(data[5:])
+    assert peer.receive() == b"(response 0 x)"
+    assert peer.receive() == b"(response 1 y)"
+    time.sleep(0.2)
+    peer.send_message(b"(request 2 z)")
+    assert peer.receive() == b"(response 2 z)"
+
+
+def test_a_connection_on_which_nothing_happens_ends_where_that_is_asked_for(serve: Any, raw: Any, connect: Any) -> None:
+    server = serve(limits=Limits(idle_timeout=0.1))
+    assert ends(raw(server))
+    connection = connect(server)
+    eventually(lambda: connection.closed, "the connection has ended")
+    with pytest.raises(ConnectionClosed):
+        connection.request("x")
+
+
+def test_a_connection_is_not_idle_while_a_request_is_handled(serve: Any, raw: Any) -> None:
+    held = Held()
+    peer = raw(serve(held, limits=Limits(idle_timeout=0.05)))
+    peer.send_message(b"(request 0 x)")
+    held.started.get(timeout=SOON)
+    time.sleep(0.2)
+    held.may_answer.set()
+    assert peer.receive() == b'(response 0 "done")'
+    assert ends(peer)
+
+
+def test_the_look_up_of_a_user_is_part_of_the_time_of_a_hello(serve: Any, raw: Any, caplog: Any) -> None:
+    looked_up = threading.Event()
+
+    def user_to_key(user: str) -> Any:
+        looked_up.wait(SOON)
+        return KEY
+
+    peer = raw(serve(user_to_key=user_to_key, limits=Limits(hello_timeout=0.2)))
+    peer.say_hello("myuser", KEY)
+    try:
+        assert ends(peer)
+    finally:
+        looked_up.set()
+    assert "the look-up of the user (user_to_key) took longer" in caplog.text
+
+
+def test_who_reads_slowly_is_not_cut_off(serve: Any, raw: Any) -> None:
+    peer = raw(serve(lambda connection, message: "x" * 4_000_000, limits=Limits(send_timeout=0.5)))
+    peer.send_message(b"(request 0 x)")
+    taken = 0
+    for _ in range(20):  # longer than that in all
+        taken += len(peer.sock.recv(10_000))
+        time.sleep(0.05)
+    while taken < 4_000_000:
+        data = peer.sock.recv(1_000_000)
+        assert data
+        taken += len(data)
