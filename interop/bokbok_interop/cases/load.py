@@ -7,8 +7,12 @@ here only tells slow from stuck.
 from __future__ import annotations
 
 import asyncio
+import resource
 
-from ..play import Play, RemoteFailed, show
+from bokbok.wire import DEFAULT_LIMITS
+
+from ..play import Play, RemoteFailed, Unsupported, show
+from ..raw import BadServer, Raw, attack
 from .base import case
 
 
@@ -122,3 +126,76 @@ async def long_soak(t: Play) -> None:
 
     counts = await asyncio.gather(*(one(seed) for seed in range(20)))
     t.check(min(counts) > 0, "one of twenty threads was never served")
+
+
+BOXES = (1 << 16) + 500
+"""Boxes of one side: more than a counter of two bytes counts."""
+
+
+async def _counts_on(t: Play, raw: Raw) -> None:
+    """See that a side's nonces are one sequence over so many boxes."""
+    heard = 0
+    before: bytes | None = None
+    while heard < BOXES:
+        batch = min(500, BOXES - heard)
+        await raw.send(b"".join(raw.packet(b'(request %d ("ping" "x"))' % n) for n in range(heard, heard + batch)))
+        for _ in range(batch):
+            packet = await raw.hear_packet(60)
+            nonce = (packet or b"")[:24]
+            wanted = (
+                nonce if before is None else before[:16] + (int.from_bytes(before[16:], "big") + 1).to_bytes(8, "big")
+            )
+            t.check(
+                packet is not None and nonce == wanted,
+                f"the nonces of the {raw.other} are not one sequence",
+                expected=f"{wanted.hex()} for box {heard + 1:,}",
+                actual=nonce.hex() or raw.ended_how,
+            )
+            before, heard = nonce, heard + 1
+
+
+@case(
+    "profile.nonce",
+    opponent="client",
+    security="secure",
+    transport="unix",
+    timeout=280,
+    long=True,
+    only=("nonces", "packets", "messages"),
+)
+async def long_nonces(t: Play) -> None:
+    """A server's nonces go on counting beyond 65,536 boxes."""
+    await _counts_on(t, await attack(t, await t.server.listen()))
+
+
+@case(
+    "profile.nonce",
+    opponent="server",
+    security="secure",
+    transport="unix",
+    timeout=280,
+    long=True,
+    only=("nonces", "packets", "messages"),
+)
+async def long_nonces_of_a_client(t: Play) -> None:
+    """A client's nonces go on counting beyond 65,536 boxes."""
+    _, raw = await (await BadServer(t).start()).connected()
+    await _counts_on(t, raw)
+
+
+@case("profile.limit-connections", opponent="client", security="insecure", transport="unix", timeout=280, long=True)
+async def long_all_connections(t: Play) -> None:
+    """As many connections as a server must serve at once are served."""
+    most = DEFAULT_LIMITS.connections
+    files = most + 1_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != hard < files:
+        raise Unsupported(f"{files:,} open files are needed, and this system allows {hard:,}")
+    if resource.RLIM_INFINITY != soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    # Another puppet, which is started with as many.
+    served = await (await t.another("server")).listen(backlog=128)
+    for number in range(most):
+        with t.trying(where=f"with {number:,} connections beside it"):
+            raw = await attack(t, served)
+            t.equal(await raw.request(["echo", number], 60), number, "the answer over a new connection")
