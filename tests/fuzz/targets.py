@@ -19,6 +19,7 @@ from nacl.secret import SecretBox
 
 from bokbok.errors import ProfileError, ReadError, RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4_EXACT, DIALECTS, Parser, Reader, dumps, loads, parse, skip_atmosphere
+from bokbok.sexpr.machine import Machine
 from bokbok.wire import INFERRED_1, Profile
 from bokbok.wire.framing import Datums
 from bokbok.wire.profile import dump_profile, read_profile
@@ -105,7 +106,14 @@ def reader(data: bytes) -> None:
     assert same(whole[0], pieces[0]), (whole, pieces)
     assert whole[1] == pieces[1], (whole, pieces)
     parser = Parser(dialect=dialect, max_depth=DEPTH)
-    for read in (lambda data, at: parse(data, at, dialect=dialect, max_depth=DEPTH), parser.datum):
+
+    def in_python(data: bytes, at: int) -> tuple[Any, int]:
+        """Without the accelerator, which the others take where it is installed."""
+        machine = Machine(dialect, DEPTH)
+        value = machine.run(data, at, True)
+        return value, machine.position
+
+    for read in (lambda data, at: parse(data, at, dialect=dialect, max_depth=DEPTH), parser.datum, in_python):
         values, problem = _at_once(data, read, dialect=dialect)
         assert same(values, whole[0]), (values, whole)
         assert bool(problem) == bool(whole[1]), (problem, whole)
