@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .. import wire
 from ..keys import Key
 from .proxy import Proxies
 
-__all__ = ["Settings"]
+__all__ = ["AsyncSharedHellos", "Settings", "SharedHellos"]
+
+
+class SharedHellos(Protocol):
+    """A memory of hellos that the servers of a fleet share, for threads."""
+
+    def remember(self, digest: bytes) -> bool:
+        """Remember a hello, by its digest of 32 bytes, in one step. False if it was remembered before.
+
+        It may wait. What it raises refuses the hello.
+        """
+
+
+class AsyncSharedHellos(Protocol):
+    """A memory of hellos that the servers of a fleet share, for an event loop."""
+
+    async def remember(self, digest: bytes) -> bool:
+        """As that of `SharedHellos`."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +37,7 @@ class Settings:
     Attributes:
         proxies: who is trusted to say, in front of a connection, whose it is.
         hellos: the hellos that a server has seen: one memory for all connections, since a replay comes on another one.
+        shared_hellos: a memory that other servers share, whose `remember(digest)` tells whether a hello is new.
     """
 
     on_request: Callable[..., Any] | None = None
@@ -31,6 +49,7 @@ class Settings:
     guards: wire.Guards = wire.DEFAULT_GUARDS
     proxies: Proxies = field(default_factory=Proxies)
     hellos: wire.HelloMemory = field(default_factory=wire.HelloMemory)
+    shared_hellos: SharedHellos | AsyncSharedHellos | None = None
 
     def check_cryptography(self) -> None:
         """Refuse a secure server whose profile does not keep its secrets.
@@ -50,6 +69,7 @@ class Settings:
             limits=self.limits,
             guards=self.guards,
             hellos=self.hellos,
+            confirm_hellos=self.shared_hellos is not None,
         )
 
     def client_protocol(self, user: str | None, key: Key | None) -> wire.Connection:

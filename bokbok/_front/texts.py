@@ -12,8 +12,10 @@ __all__ = [
     "CANNOT_TRAVEL",
     "CLOSE_HANDLER_FAILED",
     "HANDLER_FAILED",
+    "HELLOS_FAILED",
     "INTERNAL_ERROR",
     "LOOK_UP_FAILED",
+    "NOT_REMEMBERED",
     "NOT_SERVED",
     "OPEN_HANDLER_FAILED",
     "TOO_MUCH_MEMORY",
@@ -39,6 +41,7 @@ CANNOT_ACCEPT = "%r: cannot accept: %s; trying again"
 CANNOT_TRAVEL = "%r: the request handler's answer cannot travel: %s"
 CLOSE_HANDLER_FAILED = "%r: the close handler failed"
 HANDLER_FAILED = "%r: the request handler failed"
+HELLOS_FAILED = "%r: the shared memory of hellos failed, so a hello is refused"
 INTERNAL_ERROR = "%r: internal error"
 LOOK_UP_FAILED = "%r: user_to_key failed; the user is refused"
 NOT_SERVED = "%r: a connection could not be served"
@@ -49,6 +52,7 @@ TOO_MUCH_MEMORY = (
     "too much at once: requests that are not answered and answers that are not read take %d bytes of memory here"
 )
 TOO_MUCH_UNSENT = "the answer of %d bytes is not sent: %d bytes wait that this end does not read"
+NOT_REMEMBERED = "whether the hello is a replay could not be found out"
 WAITS_FOR_ITSELF = "a handler cannot wait for its own server: the server waits for its handlers"
 
 

@@ -24,7 +24,7 @@ from .._front import texts
 from .._front.admission import error_text
 from .._front.clocks import IdleClock, PacketClock, SendClock
 from .._front.lifecycle import Lifecycle, Public, checked_key, remote_error
-from .._front.settings import Settings
+from .._front.settings import AsyncSharedHellos, Settings
 from .._front.shared import Visit
 from .._front.turns import FIRST, QUANTUM
 from .._sockets import (
@@ -515,14 +515,30 @@ class Connection(Public["asyncio.Future[Any]"]):
     async def _authenticate(self, user: str) -> None:
         key, problem = await self._look_up(user)
         if self._wire.state == "lookup":  # not closed meanwhile
-            self._authenticated(key)
+            events = self._wire.authenticate(key, seconds=FIRST)
+            if isinstance(events[0], wire.HelloOpened):
+                refusal = await self._ask_others(events[0].digest)
+                events = self._wire.admit(refusal, seconds=FIRST) if self._wire.state == "lookup" else []
+            if events:
+                self._authenticated(events)
         if problem is not None:
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
             _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
 
-    def _authenticated(self, key: Key | None) -> None:
+    async def _ask_others(self, digest: bytes) -> str | None:
+        """Why a hello is refused that has opened; `None` if no other server of the fleet has seen it."""
+        memory = cast(AsyncSharedHellos, self._settings.shared_hellos)
+        try:
+            return None if await memory.remember(digest) else wire.REPLAYED_HELLO
+        except _OF_THE_LOOP:
+            self._end(ConnectionClosed("the look-up of the hello was given up"))
+            raise
+        except Exception:
+            _log.error(texts.HELLOS_FAILED, self, exc_info=True)
+            return texts.NOT_REMEMBERED
+
+    def _authenticated(self, events: list[wire.Event]) -> None:
         self._stop_timer()
-        events = self._wire.authenticate(key, seconds=FIRST)
         self._read_on(_LOOK_UP)
         if isinstance(events[0], wire.Opened):
             self._opened()

@@ -14,7 +14,7 @@ from .._front import texts
 from .._front.gate import source_of
 from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
-from .._front.settings import Settings
+from .._front.settings import AsyncSharedHellos, Settings
 from .._front.shared import Shared, Visit
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address
 from ..address import Address, AddressLike, format_address, parse_address
@@ -284,6 +284,7 @@ def start_server(
     profile: wire.ProfileLike = None,
     limits: wire.Limits = wire.DEFAULT_LIMITS,
     guards: wire.Guards = wire.DEFAULT_GUARDS,
+    shared_hellos: AsyncSharedHellos | None = None,
 ) -> Starting[Server]:
     """Start a server on this event loop (API reference: `start-server`): `await` it, or enter it with `async with`.
 
@@ -308,6 +309,8 @@ def start_server(
         profile: the wire format, or its name; the default is `inferred-1`.
         limits: what the other ends may ask of this one at the most.
         guards: what is refused although it is well formed.
+        shared_hellos: a memory of hellos that other servers with the same keys share, such as
+            `bokbok.hellos.AsyncRedisHellos`; without one, a hello can be replayed to each of them.
 
     Raises:
         ConnectFailed: it cannot listen there.
@@ -317,7 +320,15 @@ def start_server(
 
     async def start() -> Server:
         settings = Settings(
-            on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards, Proxies(proxies)
+            on_request,
+            user_to_key,
+            on_open,
+            on_close,
+            wire.get_profile(profile),
+            limits,
+            guards,
+            Proxies(proxies),
+            shared_hellos=shared_hellos,
         )
         settings.check_cryptography()  # before anything listens
         # Resolving a host's name to listen on may block; it happens once, before anybody is served.

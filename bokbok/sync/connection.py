@@ -26,14 +26,14 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .. import wire
 from .._fork import track
 from .._front import texts
 from .._front.admission import Job, error_text
 from .._front.lifecycle import Ending, Lifecycle, Public, checked_key, remote_error
-from .._front.settings import Settings
+from .._front.settings import Settings, SharedHellos
 from .._front.shared import Visit
 from .._front.turns import QUANTUM
 from .._sockets import (
@@ -924,7 +924,11 @@ class Connection(Public[_Waiter]):
             key, problem = self._look_up(events[0].user)
             with self._lock:
                 events = self._wire.authenticate(key, seconds=QUANTUM) if self._wire.state == "lookup" else []
-                closed = not events  # meanwhile
+            if events and isinstance(events[0], wire.HelloOpened):
+                refusal = self._ask_others(events[0].digest)
+                with self._lock:
+                    events = self._wire.admit(refusal, seconds=QUANTUM) if self._wire.state == "lookup" else []
+            closed = not events  # meanwhile
         # Some profiles have an insecure client announce itself, without a key.
         is_open = not closed and self._wire.state not in ("hello", "lookup") and not self._life.ended
         if events and isinstance(events[0], wire.Closed):
@@ -963,6 +967,15 @@ class Connection(Public[_Waiter]):
             return checked_key(self._settings.user_to_key(user)), None
         except BaseException as error:
             return None, error
+
+    def _ask_others(self, digest: bytes) -> str | None:
+        """Why a hello is refused that has opened; `None` if no other server of the fleet has seen it."""
+        memory = cast(SharedHellos, self._settings.shared_hellos)
+        try:
+            return None if memory.remember(digest) else wire.REPLAYED_HELLO
+        except Exception:
+            _log.error(texts.HELLOS_FAILED, self, exc_info=True)
+            return texts.NOT_REMEMBERED
 
     def _hello_is_late(self) -> None:
         """As the poller."""

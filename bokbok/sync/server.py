@@ -17,7 +17,7 @@ from .._front import texts
 from .._front.gate import source_of
 from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
-from .._front.settings import Settings
+from .._front.settings import Settings, SharedHellos
 from .._front.shared import Shared, Visit
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address, tune
 from ..address import Address, AddressLike, format_address, parse_address
@@ -275,6 +275,7 @@ def start_server(
     profile: wire.ProfileLike = None,
     limits: wire.Limits = wire.DEFAULT_LIMITS,
     guards: wire.Guards = wire.DEFAULT_GUARDS,
+    shared_hellos: SharedHellos | None = None,
 ) -> Server:
     """Start a server, in threads of its own (API reference: `start-server`).
 
@@ -300,6 +301,8 @@ def start_server(
         profile: the wire format, or its name; the default is `inferred-1`.
         limits: what the other ends may ask of this one at the most.
         guards: what is refused although it is well formed.
+        shared_hellos: a memory of hellos that other servers with the same keys share, such as
+            `bokbok.hellos.RedisHellos`; without one, a hello can be replayed to each of them.
 
     Raises:
         ConnectFailed: it cannot listen there.
@@ -308,7 +311,15 @@ def start_server(
         RuntimeError: the system has no more threads.
     """
     settings = Settings(
-        on_request, user_to_key, on_open, on_close, wire.get_profile(profile), limits, guards, Proxies(proxies)
+        on_request,
+        user_to_key,
+        on_open,
+        on_close,
+        wire.get_profile(profile),
+        limits,
+        guards,
+        Proxies(proxies),
+        shared_hellos=shared_hellos,
     )
     settings.check_cryptography()  # before anything listens
     server = Server(listen(parse_address(address), backlog, mode=socket_mode, owner=socket_owner), settings)

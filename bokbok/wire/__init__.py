@@ -26,12 +26,13 @@ Public are this module and the following; what is underscored is nobody else's:
 | `bokbok.wire.transcript` | the passive reader: a conversation's bytes to packets with named ranges |
 """
 
-from ._connection import Connection, State, check_cryptography
+from ._connection import REPLAYED_HELLO, Connection, State, check_cryptography
 from ._events import (
     AnswerUnreadable,
     Closed,
     ErrorReceived,
     Event,
+    HelloOpened,
     HelloReceived,
     Opened,
     PeerFinished,
@@ -50,6 +51,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "DEFAULT_WINDOW",
     "INFERRED_1",
+    "REPLAYED_HELLO",
     "AnswerUnreadable",
     "BrokenCryptographyWarning",
     "Closed",
@@ -58,6 +60,7 @@ __all__ = [
     "Event",
     "Guards",
     "HelloMemory",
+    "HelloOpened",
     "HelloReceived",
     "Limits",
     "Opened",

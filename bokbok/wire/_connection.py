@@ -26,10 +26,11 @@ a length and a box are sealed when they are put, under the lock: what their fram
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..errors import BokbokError, ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
 from ..keys import Key
@@ -38,6 +39,7 @@ from ._events import (
     Closed,
     ErrorReceived,
     Event,
+    HelloOpened,
     HelloReceived,
     Opened,
     PeerFinished,
@@ -61,7 +63,13 @@ from .framing import Preamble
 from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
 from .profile import Profile, ProfileLike, get_profile
 
-__all__ = ["Connection", "State", "check_cryptography"]
+__all__ = ["REPLAYED_HELLO", "Connection", "State", "check_cryptography"]
+
+REPLAYED_HELLO: Final = (
+    "the hello is a copy of one that came before: a replay, or a client whose random source starts "
+    "anew at each start of its program (then turn the guard hello_replay off)"
+)
+"""Why a hello is refused that was remembered."""
 
 Wrap = Callable[[bytes], bytes]
 Put = Callable[[bytes], None]
@@ -152,6 +160,7 @@ class Connection:
         guards: what is refused although it is well formed.
         hellos: server: the hellos seen before, shared by all connections of the server; without it (or with the
             guard off) a replayed hello is served.
+        confirm_hellos: server: whether a hello that has opened waits for `admit`, since others remember hellos too.
         draw: source of randomness, how many bytes to those bytes; only tests give another than the default.
 
     Raises:
@@ -170,6 +179,7 @@ class Connection:
         limits: Limits = DEFAULT_LIMITS,
         guards: Guards = DEFAULT_GUARDS,
         hellos: HelloMemory | None = None,
+        confirm_hellos: bool = False,
         draw: Draw = os.urandom,
     ) -> None:
         # In one piece, since most of it is the list of what a connection's state consists of, each with its meaning.
@@ -179,6 +189,8 @@ class Connection:
         self._profile = get_profile(profile)
         self._guards = guards
         self._hellos = hellos if guards.hello_replay else None
+        self._confirm_hellos = confirm_hellos and guards.hello_replay
+        self._pending: bytes | None = None  # the session key of a hello that waits for `admit`
         self._draw = draw
 
         if secure:
@@ -403,12 +415,13 @@ class Connection:
 
         Returns:
             `Opened` and what has come behind the hello, or `Closed`, which tells the two cases (an unknown user, a
-            hello that does not open) apart by nothing: not by its bytes, and not by the work done.
+            hello that does not open) apart by nothing: not by its bytes, and not by the work done. With
+            `confirm_hellos`, `HelloOpened` instead of `Opened`, alone.
 
         Raises:
             LocalProtocolError: no hello waits for its key.
         """
-        if self._state != "lookup":
+        if self._state != "lookup" or self._pending is not None:
             raise LocalProtocolError(
                 f"no hello waits for its key: the connection's state is {self._state!r}; expected 'lookup'"
             )
@@ -418,13 +431,44 @@ class Connection:
         try:
             session_key = self._hello.session_key(self._boxes.key_opener(user_key))
             if self._hellos is not None and not self._hellos.remember(self._hello.box):
-                raise RemoteProtocolError(
-                    "the hello is a copy of one that came before: a replay, or a client whose random source starts "
-                    "anew at each start of its program (then turn the guard hello_replay off)"
-                )
+                raise RemoteProtocolError(REPLAYED_HELLO)
         except RemoteProtocolError as error:
             self._close(error, events)
             return events
+        if self._confirm_hellos:
+            self._pending = session_key
+            user = self._hello.user.decode("utf-8", "surrogateescape")
+            return [HelloOpened(user, hashlib.sha256(self._hello.box).digest())]
+        return self._welcome(session_key, seconds)
+
+    def admit(self, refusal: str | None = None, *, seconds: float | None = None) -> list[Event]:
+        """Server: answer a `HelloOpened`.
+
+        Args:
+            refusal: why the hello is refused, such as `REPLAYED_HELLO`; `None` admits it.
+            seconds: how long to read what has come behind the hello; see `receive`.
+
+        Returns:
+            `Opened` and what has come behind the hello, or `Closed`.
+
+        Raises:
+            LocalProtocolError: no hello waits to be admitted.
+        """
+        session_key, self._pending = self._pending, None
+        if self._state != "lookup" or session_key is None:
+            raise LocalProtocolError(
+                f"no hello waits to be admitted: the connection's state is {self._state!r}; expected 'lookup', behind "
+                "a HelloOpened"
+            )
+        if refusal is not None:
+            events: list[Event] = []
+            self._close(RemoteProtocolError(refusal), events)
+            return events
+        return self._welcome(session_key, seconds)
+
+    def _welcome(self, session_key: bytes, seconds: float | None) -> list[Event]:
+        """A hello is over, and the connection open."""
+        events: list[Event] = []
         self._bind_packets(session_key)
         self._user = self._hello.user.decode("utf-8", "surrogateescape")
         self._hello_is_over()

@@ -16,6 +16,7 @@ __all__ = [
     "Closed",
     "ErrorReceived",
     "Event",
+    "HelloOpened",
     "HelloReceived",
     "Opened",
     "PeerFinished",
@@ -34,6 +35,19 @@ class HelloReceived:
     """
 
     user: str
+
+
+@dataclass(slots=True)
+class HelloOpened:
+    """Server, with `confirm_hellos`: a hello has opened and is new here. Call `Connection.admit`, which goes on.
+
+    Attributes:
+        user: the username; the peer knows the user's key.
+        digest: of the hello's box, 32 bytes: the same for the same hello. It tells nothing of any key.
+    """
+
+    user: str
+    digest: bytes
 
 
 @dataclass(slots=True)
@@ -138,6 +152,7 @@ class Closed:
 
 Event = (
     HelloReceived
+    | HelloOpened
     | Opened
     | RequestReceived
     | RequestUnreadable

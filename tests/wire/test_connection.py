@@ -12,12 +12,14 @@ from bokbok.keys import Key
 from bokbok.sexpr import Symbol
 from bokbok.wire import (
     INFERRED_1,
+    REPLAYED_HELLO,
     AnswerUnreadable,
     Closed,
     Connection,
     ErrorReceived,
     Guards,
     HelloMemory,
+    HelloOpened,
     HelloReceived,
     Limits,
     Opened,
@@ -436,6 +438,63 @@ def test_a_replayed_hello_is_served_with_the_guard_off() -> None:
         server = Connection("server", secure=True, hellos=hellos, guards=Guards(hello_replay=False))
         server.receive(data)
         assert server.authenticate(KEY) == [Opened("me")]
+
+
+def held(hellos: HelloMemory | None = None) -> tuple[Connection, Connection, bytes]:
+    """A client, a server whose hello has opened and waits to be admitted, and the hello's digest."""
+    client = Connection("client", user="me", key=KEY)
+    server = Connection("server", secure=True, hellos=hellos, confirm_hellos=True)
+    client.request("early")
+    server.receive(client.data_to_send())
+    (event,) = server.authenticate(KEY)
+    assert isinstance(event, HelloOpened)
+    assert event.user == "me"
+    return client, server, event.digest
+
+
+def test_a_hello_that_others_remember_waits_until_it_is_admitted() -> None:
+    client, server, _ = held()
+    assert server.state == "lookup"
+    client.request("later")
+    assert server.receive(client.data_to_send()) == []
+    assert server.admit() == [Opened("me"), RequestReceived(0, "early"), RequestReceived(1, "later")]
+    assert server.user == "me"
+
+
+def test_a_hello_that_is_not_admitted_is_refused_like_any_other() -> None:
+    _, server, _ = held()
+    (event,) = server.admit(REPLAYED_HELLO)
+    assert isinstance(event, Closed)
+    assert "hello_replay" in str(event.error)
+    assert server.data_to_send() == b""
+    assert server.user is None
+
+
+def test_the_digest_of_a_hello_is_that_of_its_box_alone() -> None:
+    (_, _, one), (_, _, other) = held(), held()
+    assert len(one) == len(other) == 32
+    assert one != other
+
+
+def test_a_hello_that_does_not_open_or_is_known_here_is_not_asked_for() -> None:
+    hellos = HelloMemory()
+    data = Connection("client", user="me", key=KEY).data_to_send()
+    for key, kind in ((passphrase_to_key("another"), Closed), (KEY, HelloOpened), (KEY, Closed)):
+        server = Connection("server", secure=True, hellos=hellos, confirm_hellos=True)
+        server.receive(data)
+        (event,) = server.authenticate(key)
+        assert isinstance(event, kind)
+
+
+def test_a_hello_is_admitted_once_and_behind_its_opening() -> None:
+    with pytest.raises(LocalProtocolError, match="no hello waits to be admitted"):
+        Connection("server", secure=True, confirm_hellos=True).admit()
+    _, server, _ = held()
+    with pytest.raises(LocalProtocolError, match="no hello waits for its key"):
+        server.authenticate(KEY)
+    server.admit()
+    with pytest.raises(LocalProtocolError, match="no hello waits to be admitted"):
+        server.admit()
 
 
 def test_only_a_hello_is_answered_with_a_key() -> None:
