@@ -47,7 +47,7 @@ DEFAULT_CONNECT_TIMEOUT = 30.0
 """Seconds to connect: more than Linux needs to find a host unreachable, less than its two minutes of silence."""
 
 ENDLESS = 2_000_000.0
-"""Seconds from which on a time-out is none: `poll` takes 24 days at the most."""
+"""Seconds from which on a time-out is none: `poll` takes 24 days at most."""
 
 BACKLOG_RETRY = 0.01
 """Seconds until a Unix socket whose backlog is full is tried again."""

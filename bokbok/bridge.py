@@ -368,7 +368,7 @@ def start_bridge(
         target_profile: that of the target.
         backlog: connections that the system holds until they are accepted.
         connect_timeout: seconds for a connection to the target to come about; `None` for as long as the system takes.
-        limits: what the other ends may ask of this one at the most, on both sides. `running` and `waiting` together
+        limits: what the other ends may ask of this one at most, on both sides. `running` and `waiting` together
             are the requests of one peer that may wait for their answers; more are answered with an error.
         guards: what is refused on the listening side although it is well formed.
         target_guards: the same on the target's side.

@@ -245,7 +245,7 @@ def _move_to_new(temporary: str, target: str) -> None:
 
 
 def read_passphrase_file(path: PathLike) -> bytes:
-    """Read a passphrase file: all of its bytes, but for one newline at the end.
+    """Read a passphrase file: all of its bytes, except for one newline at the end.
 
     Pipes and `/dev/fd/N` will do. Unlike a key file it may be readable by others; the command line warns of it.
 

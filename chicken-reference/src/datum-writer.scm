@@ -1,4 +1,4 @@
-;;;; Writes datums as bytes, exactly as this CHICKEN's own `write` prints them, but for what must travel.
+;;;; Writes datums as bytes, exactly as this CHICKEN's own `write` prints them, except for what must travel.
 ;;;
 ;;; It differs from `write` in this: a keyword is `foo:` in every CHICKEN; the unspecified value is `()`; a value
 ;;; that no `read` takes (a procedure, a record, a cycle; a complex number, which CHICKEN 4 takes for a symbol) is

@@ -314,7 +314,7 @@ def listen(address: str, record: str | None, connections: int, common: Common) -
 @click.argument("address")
 @_record_option
 @click.option("--pause", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds between connections.")
-@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="Connections at the most.")
+@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="At most so many connections.")
 @_common
 def probe(address: str, record: str | None, pause: float, most: int, common: Common) -> None:
     """Only a server is at hand: speak to it in one profile after another, the likely ones first, until one answers."""

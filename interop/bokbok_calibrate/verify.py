@@ -275,7 +275,7 @@ _MARK = "bokbok-mark-of-a-datum"
 
 
 def _is_enveloped(codec: MessageCodec, kind: int, id: int, datum: Any, body: bytes) -> bool:
-    """Whether a message is written as the codec writes it, but for what stands in the place of its datum."""
+    """Whether a message is written as the codec writes it, except for what stands in the place of its datum."""
     if kind == ERROR:
         marks: list[Any] = [_MARK]
     elif isinstance(datum, list) and datum:

@@ -63,7 +63,7 @@ MOST_RECORDED = 64 << 20
 """Bytes of one cell's recording, far more than a case that is about bytes needs. A direction that goes on ends there,
 with a mark."""
 SLOWEST = 8.0
-"""How many times as long at the most."""
+"""How many times as long at most."""
 
 _USE_DEFAULT: Any = object()
 _CLOSE_HANDLERS = {"client": "open.close-handler", "server": "start.close-handler"}

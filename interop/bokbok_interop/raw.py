@@ -123,7 +123,7 @@ class Raw:
 
         Args:
             text: as `inferred-1` has it, with IDs from 0 by one: `(request 0 DATUM)`. The datum's text stays as it is.
-                What has not this form is not changed.
+                What does not have this form is not changed.
         """
         found = _MESSAGE.fullmatch(text)
         if found is None or self.profile.messages == INFERRED_1.messages:

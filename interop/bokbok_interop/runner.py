@@ -238,7 +238,7 @@ class Runner:
                 await self.peers[name].prepare()
             except Unavailable as error:
                 self.absent[name] = str(error)
-            except Exception as error:  # whatever it is, it is this peer's affair alone
+            except Exception as error:  # whatever it is, it concerns this peer alone
                 self.absent[name] = f"it cannot be prepared: {type(error).__name__}: {error}"
             if name in self.absent:
                 self.observer.note(f"{name} is absent: {self.absent[name]}")

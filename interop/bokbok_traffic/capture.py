@@ -171,7 +171,7 @@ class Capture:
         return (conn, source) in self._ended
 
     def pieces(self, conn: int, source: str) -> Iterator[bytes]:
-        """The bytes of one direction of one connection, in pieces of a megabyte at the most."""
+        """The bytes of one direction of one connection, in pieces of a megabyte at most."""
         rows = self._rows.execute(
             "SELECT data FROM chunk WHERE conn = ? AND source = ? AND data NOT NULL ORDER BY id", (conn, source)
         )
@@ -213,7 +213,7 @@ class RecordingWriter:
     """Writes a recording's file as chunks come: what came is in the file, however the program ends.
 
     Args:
-        path: the file, which only its owner can read; it is written anew.
+        path: the file, which only its owner can read; it is written again.
         transport: `tcp` or `unix`.
 
     Raises:

@@ -73,7 +73,7 @@ def fill_backlog(path: str, most: int) -> list[socket.socket]:
 
     Args:
         path: of the socket; no symbolic link (see `open_stream`).
-        most: connections at the most.
+        most: at most so many connections.
 
     Returns:
         Those that the system holds.

@@ -1,4 +1,4 @@
-"""The reference cases pass through a bridge, but for those that are listed: a sample of `tests.bridge.conformance`."""
+"""The reference cases pass through a bridge, except for a list: a sample of `tests.bridge.conformance`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The recorded sessions of docs/vectors.md, replayed byte for byte by the egg with fixed random bytes, as either side.
 
-What a session has a side do that the egg's API cannot (send bytes that no program of good will sends, end one
+What a session has a side do that the egg's API cannot (send bytes that no well-behaved program sends, end one
 direction alone) is done by the test, so that a session is played by the egg's side up to there.
 """
 

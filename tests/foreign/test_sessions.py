@@ -18,7 +18,7 @@ NOT_OF_THE_FORMAT = {
     "unreadable-answer": "a foreign peer closes where a datum does not read",
     "secure-unreadable-request": "the same",
 }
-"""Sessions of which only the bytes are compared: what the receiver makes of them is its own affair."""
+"""Sessions of which only the bytes are compared: what the receiver makes of them is not fixed."""
 
 
 def sessions() -> list[Any]:

@@ -1,4 +1,4 @@
-"""What one end may ask of the other at the most, and that nobody else pays for who asks more."""
+"""What one end may ask of the other at most, and that nobody else pays for who asks more."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_a_peer_that_takes_a_little_now_and_then_is_not_given_up(serve: Any, raw
     peer = raw(serve(lambda connection, message: answer, limits=Limits(send_timeout=1.0)))
     peer.send_message(b"(request 0 x)")
     got = 0
-    until = time.monotonic() + 1.3  # longer than the limit, which each little bit begins anew
+    until = time.monotonic() + 1.3  # longer than the limit, which each little bit begins again
     while time.monotonic() < until:
         got += peer.receive_some(1_000_000)
         assert not peer.ended_within(0.3)

@@ -97,7 +97,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"which: {', '.join(NAMES)} (all)")
     parser.add_argument("--seconds", type=int, default=60, help="of each target")
-    parser.add_argument("--runs", type=int, default=-1, help="of each target, at the most")
+    parser.add_argument("--runs", type=int, default=-1, help="of each target, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the fuzzer's choices (0: any)")
     parser.add_argument("--seeds", action="store_true", help="begin from the examples of valid inputs as well")
     parser.add_argument("--keep", action="store_true", help="write what was found to the corpora in the repository")

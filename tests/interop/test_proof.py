@@ -98,7 +98,7 @@ def test_without_a_dialect_the_spelling_is_not_compared() -> None:
 
 @pytest.mark.parametrize("dialect", [CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5])
 def test_a_message_is_spelt_as_its_peers_dialect_has_it(dialect: Dialect) -> None:
-    # ... but for keywords, which the profile fixes
+    # ... except for keywords, which the profile fixes
     written = dataclasses.replace(dialect, keyword_style="suffix")
     capture = talk(dataclasses.replace(INFERRED_1, dialect=written), datum=[1e21, 0.1 + 0.2, Keyword("k")])
     assert read(capture, INFERRED_1, dialect=dialect) == Proof({CLIENT, SERVER})

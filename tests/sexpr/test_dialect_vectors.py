@@ -1,4 +1,4 @@
-"""The vectors of the dialect `CHICKEN_4`: what the library writes, and 4.13.0 but for what is named; all reads back."""
+"""The vectors of the dialect `CHICKEN_4`: what the library writes, and 4.13.0, with its exceptions; all reads back."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Single tokens, as `read` takes them; where the versions differ, both are said.
 
-The expectations were taken from CHICKEN 4.13.0 and 5.3.0 themselves, but for those that `docs/sexpr.md` lists.
+The expectations were taken from CHICKEN 4.13.0 and 5.3.0 themselves, except for those that `docs/sexpr.md` lists.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Session:
         self.line(who, "raw", data, events, why=why, **more)
 
     def raw_body(self, who: str, why: str, body: bytes, events: list[dict[str, Any]], **more: Any) -> None:
-        """A body that no program of good will sends, in a packet that is as it should be."""
+        """A body that no well-behaved program sends, in a packet that is as it should be."""
         self.raw(who, why, self.side(who).write(body), events, **more)
 
     def eof(self, who: str, event: str = "finished") -> None:

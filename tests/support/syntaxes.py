@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 __all__ = ["CLOSED", "DEPTH", "all_syntaxes"]
 
 DEPTH = 9_990
-"""How deep nests are at the most: nearly as deep as the default limit allows."""
+"""How deep nests are at most: nearly as deep as the default limit allows."""
 
 _UNITS = [
     b"()",

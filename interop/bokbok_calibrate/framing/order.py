@@ -31,4 +31,4 @@ def cuts_in(recorded: list[Recorded], user: bytes, clock: Clock) -> Iterator[tup
         yield f"cut the streams behind {found[0].preamble!r} of the client's", found
     yield "cut the streams behind a hello that is framed otherwise", behind_hellos(recorded, suiting, clock)
     # A framing that is not the right one loses its way early.
-    yield "cut the streams, but for a rest", sorted((cut for cut in cuts if cut.left), key=lambda cut: cut.left)
+    yield "cut the streams, except for a rest", sorted((cut for cut in cuts if cut.left), key=lambda cut: cut.left)

@@ -199,7 +199,7 @@ class Probe:
         Args:
             address: of the server.
             pause: seconds between two connections.
-            most: connections at the most.
+            most: at most so many connections.
 
         Raises:
             OSError: the server cannot be reached at all.

@@ -112,7 +112,7 @@ async def connection_survives(t: Play) -> None:
 
 @case("request.errors", "request.parallel")
 async def while_others_wait(t: Play) -> None:
-    """An error is the affair of its own request: others that wait get their answers."""
+    """An error concerns only its own request: others that wait get their answers."""
     for conn in await t.pair():
         here = t.rendezvous(conn, 700)
         waiting = [await here.hold(conn) for _ in range(3)]

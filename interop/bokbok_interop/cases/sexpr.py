@@ -107,7 +107,7 @@ def written(value: Any, dialect: str, key: str | None = None) -> bytes:
 
 
 def _close(one: Any, other: Any) -> bool:
-    """The same but for the digits of flonums that a 15-digit writer drops."""
+    """The same except for the digits of flonums that a 15-digit writer drops."""
     try:
         return bool(dumps(one, dialect=CHICKEN_4_EXACT) == dumps(other, dialect=CHICKEN_4_EXACT))
     except SexprError:

@@ -105,7 +105,7 @@ class Player(Runner):
     """
 
     def __init__(self, plan: Plan, choose: Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, Peer]]) -> None:
-        # When to stop is the affair of whoever gives out the shares.
+        # Whoever gives out the shares says when to stop.
         settings = dataclasses.replace(
             plan.settings, spoken=spoken_of(plan), repeat=1, until_failure=False, fail_fast=False
         )

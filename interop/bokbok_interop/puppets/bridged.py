@@ -127,7 +127,7 @@ class _Bridged:
     # Commands that a bridge has a part in.
 
     async def do_hello(self, number: int) -> bytes:
-        """The same features, but for profile and dialect, and for the kinds of case that are not claimed."""
+        """The same features, except for profile and dialect, and for the kinds of case that are not claimed."""
         line = await self._ask(number, Symbol("hello"))
         _, tag, *rest = loads(line, dialect=CHICKEN_5)
         if tag != Symbol("ok"):

@@ -1,6 +1,6 @@
 """The puppet of a front end of this library: the puppet protocol's commands as calls of its public API.
 
-This module knows the commands. How one of them waits, and what runs beside it, is a `Front`'s affair.
+This module knows the commands. A `Front` knows how one of them waits, and what runs beside it.
 """
 
 from __future__ import annotations

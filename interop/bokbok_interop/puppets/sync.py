@@ -1,4 +1,4 @@
-"""The puppet of `bokbok.sync`: a thread for each command, since a request may take as long as it likes."""
+"""The puppet of `bokbok.sync`: a thread for each command, since a request may take any time."""
 
 from __future__ import annotations
 

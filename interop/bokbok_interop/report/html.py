@@ -103,7 +103,7 @@ def _script(value: Any) -> str:
 
 
 def _with_anchors(text: str) -> Markup:
-    """A document's text as it is, but for its anchors, which the page can jump to."""
+    """A document's text as it is, except for its anchors, which the page can jump to."""
     return Markup(re.sub(r"&lt;a id=&#34;([^&]+)&#34;&gt;&lt;/a&gt;", r'<b id="rule:\1">▸</b>', str(escape(text))))
 
 

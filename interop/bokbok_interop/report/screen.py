@@ -67,7 +67,7 @@ class Screen(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As `Console` has it, but for characters that a terminal would not show as they are."""
+        """As `Console` has it, except for characters that a terminal would not show as they are."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.replace("\n", "").isprintable():
                 yield segment

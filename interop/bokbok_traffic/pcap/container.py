@@ -1,6 +1,6 @@
 """The containers of packet captures, pcap and pcapng: bytes in, frames out.
 
-It takes the file in pieces of any size and holds one frame at the most. Formats: draft-ietf-opsawg-pcap and
+It takes the file in pieces of any size and holds one frame at most. Formats: draft-ietf-opsawg-pcap and
 draft-ietf-opsawg-pcapng. (`dpkt` and `scapy` read both, too, but from a file object that blocks, and as many
 bytes at once as the file says.)
 """

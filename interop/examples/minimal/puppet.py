@@ -2,7 +2,7 @@
 """The puppet of the minimal peer: steered by `bokbok-interop` over standard input and output.
 
 What it knows: the puppet protocol and the conformance service.
-One command is one line; each runs in a thread of its own, since a request may take as long as it likes.
+One command is one line; each runs in a thread of its own, since a request may take any time.
 """
 
 from __future__ import annotations

@@ -388,7 +388,7 @@ def _nonces(bytes_of: Callable[[int], bytes]) -> None:
 
 @mutant("secure.nonces-of-many", role="both")
 def counts_nonces_in_one_byte() -> None:
-    """Begins its nonces anew after 256 boxes."""
+    """Begins its nonces again after 256 boxes."""
     _nonces(lambda count: struct.pack(">Q", count & 0xFF))
 
 

@@ -1,6 +1,6 @@
 """One side of a connection in some format: bytes in, messages out, and the other way round. No sockets, no time.
 
-It runs the layers in their order and knows nothing of what they do. What a message asks for is `party`'s affair.
+It runs the layers in their order and knows nothing of what they do. `party` knows what a message asks for.
 """
 
 from __future__ import annotations

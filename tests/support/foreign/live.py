@@ -1,7 +1,7 @@
 """Live peers: a client and a server of some format, on TCP or Unix sockets.
 
 Threads and blocking sockets: a connection has one thread that reads and acts, and one that writes, so that a peer
-that does not read never holds up what is to be read. What is said is `party`'s affair.
+that does not read never holds up what is to be read. `party` knows what is said.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class NonceScheme(Strategy):
 @strategy("nonce", "sent", weight=3)
 @dataclass(frozen=True)
 class Sent(NonceScheme):
-    """A nonce with every box; how the sender makes it up is its own affair."""
+    """A nonce with every box; how the sender makes it up is not fixed."""
 
     where: str = FRONT
     made: str = "random"
