@@ -21,7 +21,7 @@ from bokbok.sexpr.lexer import PREFIXES, UNQUOTE_SPLICING, Lexer
 from bokbok.sexpr.memory import cost
 from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol, adopt
 
-__all__ = ["Compiled", "Found", "make_writer"]
+__all__ = ["READER", "Compiled", "Found", "make_writer"]
 
 Found = tuple[Any, int, int]
 """A datum, the offset behind it, and what it takes in memory."""
@@ -53,7 +53,8 @@ def _make_reader() -> Any:
     return NATIVE.Reader(Symbol, Keyword, Char, adopt, prefixes, _token)
 
 
-_READER: Final = _make_reader()
+READER: Final = _make_reader()
+"""The compiled reader, without limits; `None` where there is no accelerator."""
 
 
 class Compiled:
@@ -71,7 +72,7 @@ class Compiled:
     __slots__ = ("_limits", "_pieces", "available")
 
     def __init__(self, dialect: Dialect, max_depth: int, max_memory: int) -> None:
-        self.available = _READER is not None
+        self.available = READER is not None
         self._limits = (dialect.version, max_depth, max_memory)
         self._pieces: Any = None
 
@@ -83,19 +84,19 @@ class Compiled:
             offset: where to begin.
             finished: whether nothing comes behind the data.
         """
-        if _READER is None:
+        if READER is None:
             return None
-        found: Found | None = _READER.read(data, offset, *self._limits, finished)
+        found: Found | None = READER.read(data, offset, *self._limits, finished)
         return found
 
     def read_in_pieces(self, data: bytes, offset: int, size: int) -> Generator[None, None, Found | None]:
         """The same as a generator, which stops every `size` bytes and goes on when it is asked to."""
-        if _READER is None:
+        if READER is None:
             return None
-        self._pieces = pieces = _READER.begin(data, offset, *self._limits, True)
+        self._pieces = pieces = READER.begin(data, offset, *self._limits, True)
         try:
             found: Found | Literal[False] | None = None
-            while pieces is not None and (found := _READER.step(pieces, data, size)) is False:
+            while pieces is not None and (found := READER.step(pieces, data, size)) is False:
                 yield
             return found or None
         finally:

@@ -120,11 +120,10 @@ class Parser:
         Raises:
             ReadError: as `parse`.
         """
-        if self.compiled.available:
-            if (found := self.compiled.read(data, offset)) is not None:
-                value, end, self.spent = found
-                return value, end
-        elif (plain := read_plain_list(data, offset)) is not None:  # one level deep and small: every limit allows it
+        if (found := self.compiled.read(data, offset)) is not None:
+            value, end, self.spent = found
+            return value, end
+        if (plain := read_plain_list(data, offset)) is not None:  # one level deep and small: every limit allows it
             self.spent = cost_of_plain(plain[0], plain[1] - offset)
             return plain
         return self._run(data, offset)

@@ -34,6 +34,7 @@ from typing import Any, Final, Literal
 
 from ..errors import BokbokError, ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
 from ..keys import Key
+from ..sexpr import PIECE
 from ._events import (
     AnswerUnreadable,
     Closed,
@@ -56,7 +57,8 @@ from ._guards import (
     RequestWindow,
 )
 from ._limits import DEFAULT_LIMITS, Limits
-from ._reading import Batch, Reading
+from ._native import bind, make_sealer, make_splitter
+from ._reading import MESSAGE, Batch, Reading
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
 from .framing import Preamble
@@ -204,7 +206,8 @@ class Connection:
         self._write_packet = framing.writer()
         most = framing.most()
         self._packet_limit = limits.packet if most is None else min(limits.packet, most)
-        self._splitter = framing.splitter(limits.packet)
+        self._splitter = make_splitter(framing, limits.packet)
+        self._codec = codec
         self._reading = Reading(self._splitter, codec)
         self._hello_splitter = self._splitter
         self._hello_packets = 0
@@ -221,6 +224,7 @@ class Connection:
 
         self._out: list[bytes] = []  # always the same list: functions are bound to it
         self._seal: Wrap | None = None  # what makes packets of it when it is sent; `None` where that was done already
+        self._seal_all: Callable[[list[bytes]], bytes] | None = None  # the same for all of it, compiled
         self._sealing = 0  # bytes that this adds to a packet, about
         self._counted = 0  # pieces of it whose bytes are counted in `_unsent`
         self._unsent = 0
@@ -499,6 +503,8 @@ class Connection:
 
     def sealed(self, outgoing: list[bytes]) -> bytes:
         """The bytes to be written to the transport, of what `take_out` has returned, in the same order."""
+        if self._seal_all is not None:
+            return self._seal_all(outgoing)
         seal = self._seal
         if seal is not None:
             outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
@@ -759,6 +765,10 @@ class Connection:
         # Where a packet is nothing but a box behind its length, both are made in one piece: asked of any framing.
         head = framing.head() if wraps == (None, None, None) else None
         seal: Wrap | None = None
+        if unwrap is None:
+            boxes = self._boxes if session_key is not None else None
+            reflection = self._guards.reflection
+            self._reading.batch = bind(self._splitter, self._codec, boxes, session_key, reflection, PIECE, MESSAGE)
         if session_key is not None:
             seal = self._boxes.sealer(session_key, head)
             open_box = self._boxes.opener(session_key, refuse_own=self._guards.reflection)
@@ -767,7 +777,9 @@ class Connection:
         self._reading.unwrap = unwrap
         # What puts the body of a request, a response, an error on its way.
         if head is not None and seal is not None:
+            assert session_key is not None
             self._seal, self._sealing = seal, len(head(0)) + self._boxes.overhead
+            self._seal_all = make_sealer(framing, self._boxes, session_key, seal)
             self._put_request = self._put_response = self._put_error = self._out.append
         else:
             self._put_request, self._put_response, self._put_error = (

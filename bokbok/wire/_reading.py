@@ -7,21 +7,25 @@ the lock that its writers need: one thread at a time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 from ..errors import RemoteProtocolError
 from ..sexpr import PIECE
+from ._native import ALL, TIME
 from .framing import PausingSplitter, Splitter
 from .messages import InPieces, MessageCodec, Read
 from .packets import Wrap
 
-__all__ = ["Batch", "Reading"]
+__all__ = ["MESSAGE", "Batch", "Reading"]
 
 Batch = list["Read | RemoteProtocolError"]
 """Messages in the order in which they came; an error, after which nothing is read, can only be the last."""
 
-_MESSAGE = 64
+_EVERYTHING = 1 << 62
+"""More bytes than there are."""
+MESSAGE = 64
 """What a message counts beside its bytes until the clock is looked at: about 60 small ones, 0.2 ms."""
 
 
@@ -31,14 +35,16 @@ class Reading:
     Attributes:
         splitter: tells packets apart.
         unwrap: makes a message's body of a packet; `None` for: as it is.
+        batch: the compiled way of the packets that come next, as far as it goes; `None` where there is none.
         more: whether there may be anything to read without further bytes: reading has stopped since its time was over.
     """
 
-    __slots__ = ("_codec", "_failed", "_pausing", "_pieces", "_size", "more", "splitter", "unwrap")
+    __slots__ = ("_codec", "_failed", "_pausing", "_pieces", "_size", "batch", "more", "splitter", "unwrap")
 
     def __init__(self, splitter: Splitter, codec: MessageCodec) -> None:
         self.splitter = splitter
         self.unwrap: Wrap | None = None
+        self.batch: Callable[[list[Any], int], int] | None = None
         self.more = False
         self._codec = codec
         self._pausing = cast(PausingSplitter, splitter) if hasattr(splitter, "piece") else None
@@ -70,8 +76,11 @@ class Reading:
         if self._pieces is not None:
             self._go_on(None, batch)
         # What every message goes through, in one loop, by local names.
-        next_packet, unwrap, read = self.splitter.next, self.unwrap, self._codec.read
-        while (packet := next_packet()) is not None:
+        next_packet, unwrap, read, compiled = self.splitter.next, self.unwrap, self._codec.read, self.batch
+        while compiled is None or compiled(batch, _EVERYTHING) != ALL:
+            packet = next_packet()
+            if packet is None:
+                break
             batch.append(read(packet if unwrap is None else unwrap(packet)))
         self.more = False
 
@@ -80,12 +89,22 @@ class Reading:
         self.more = True
         if self._pieces is not None and not self._go_on(deadline, batch):
             return
-        pausing, unwrap, read = self._pausing, self.unwrap, self._codec.read
+        pausing, unwrap, read, compiled = self._pausing, self.unwrap, self._codec.read, self.batch
         next_packet, now, left = self.splitter.next, perf_counter, PIECE
         if pausing is not None:
             pausing.piece = PIECE
         try:
             while True:
+                if compiled is not None:
+                    reason = compiled(batch, PIECE)
+                    if reason == ALL:
+                        self.more = False
+                        return
+                    if reason == TIME:
+                        if now() >= deadline:
+                            return
+                        continue
+                    left = 0  # what is rare is followed by a look at the clock
                 packet = next_packet()
                 if packet is None:
                     if pausing is None or not pausing.paused:
@@ -97,7 +116,7 @@ class Reading:
                     body = packet if unwrap is None else unwrap(packet)
                     if size <= PIECE:
                         batch.append(read(body))
-                        left -= size + _MESSAGE
+                        left -= size + MESSAGE
                         if left > 0:
                             continue
                     else:

@@ -5,8 +5,10 @@
 
 #![deny(unsafe_code)]
 
+pub mod boxes;
 pub mod bytes;
 mod names;
+mod packets;
 pub mod read;
 mod reader;
 pub mod spell;
@@ -15,12 +17,14 @@ mod writer;
 use pyo3::prelude::*;
 
 /// What `bokbok` looks at before it uses this package: raised when what it is called with changes.
-const INTERFACE: u32 = 1;
+const INTERFACE: u32 = 2;
 
 #[pymodule(gil_used = false)]
 fn bokbok_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("INTERFACE", INTERFACE)?;
     module.add_class::<reader::Reader>()?;
-    module.add_class::<writer::Writer>()
+    module.add_class::<writer::Writer>()?;
+    module.add_class::<packets::Splitter>()?;
+    module.add_class::<packets::Sealer>()
 }

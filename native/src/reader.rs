@@ -68,7 +68,7 @@ impl Reader {
         let Some(mut run) = begun(data, offset, depth, memory, finished) else {
             return Ok(None);
         };
-        Ok(match self.go_on(&mut run, data, version, usize::MAX)? {
+        Ok(match self.go_on(data.py(), &mut run, data.as_bytes(), Some(data), version, usize::MAX)? {
             Step::Done(value) => Some((value, run.at(), run.spent())),
             _ => None,
         })
@@ -105,7 +105,7 @@ impl Reader {
             return Ok(py.None().into_bound(py));
         };
         let until = run.at().saturating_add(size);
-        match self.go_on(&mut run, data, version, until)? {
+        match self.go_on(py, &mut run, data.as_bytes(), Some(data), version, until)? {
             Step::Done(value) => (value, run.at(), run.spent()).into_bound_py_any(py),
             Step::Odd => Ok(py.None().into_bound(py)),
             Step::Paused => {
@@ -153,18 +153,20 @@ pub enum Step {
 }
 
 impl Reader {
-    /// Reads on up to `until`.
-    pub fn go_on(
+    /// Reads on up to `until`. `object`: the data as Python's bytes, where they are those already.
+    pub fn go_on<'py>(
         &self,
+        py: Python<'py>,
         run: &mut Run<Py<PyAny>>,
-        data: &Bound<'_, PyBytes>,
+        data: &[u8],
+        object: Option<&Bound<'py, PyBytes>>,
         version: u8,
         until: usize,
     ) -> PyResult<Step> {
         let mut kept = self.take();
         let mut scratch = std::mem::take(&mut kept.scratch);
-        let mut builder = Values { reader: self, data, version, kept: &mut kept, error: None };
-        let result = run.run(&mut builder, data.as_bytes(), until, &mut scratch);
+        let mut builder = Values { py, reader: self, object: object.cloned(), version, kept: &mut kept, error: None };
+        let result = run.run(&mut builder, data, until, &mut scratch);
         let error = builder.error.take();
         if scratch.capacity() <= MOST_KEPT {
             kept.scratch = scratch;
@@ -190,8 +192,9 @@ impl Reader {
 }
 
 struct Values<'a, 'py> {
+    py: Python<'py>,
     reader: &'a Reader,
-    data: &'a Bound<'py, PyBytes>,
+    object: Option<Bound<'py, PyBytes>>,
     version: u8,
     kept: &'a mut Kept,
     /// What ended the read, if it was not the bytes: it is raised.
@@ -208,7 +211,7 @@ pub fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyStrin
 
 impl<'py> Values<'_, 'py> {
     fn py(&self) -> Python<'py> {
-        self.data.py()
+        self.py
     }
 
     fn check<T>(&mut self, result: PyResult<T>) -> Result<T, Odd> {
@@ -288,8 +291,10 @@ impl<'py> Builder for Values<'_, 'py> {
         Ok(self.check(dotted)?.unbind())
     }
 
-    fn token(&mut self, _: &[u8], at: usize, dots: bool) -> Result<(Self::Value, usize, u64), Odd> {
-        let found = self.reader.token.bind(self.py()).call1((self.data, at, self.version, dots));
+    fn token(&mut self, data: &[u8], at: usize, dots: bool) -> Result<(Self::Value, usize, u64), Odd> {
+        let py = self.py;
+        let object = self.object.get_or_insert_with(|| PyBytes::new(py, data)).clone();
+        let found = self.reader.token.bind(py).call1((object, at, self.version, dots));
         let found = self.check(found)?;
         if found.is_none() {
             return Err(Odd);

@@ -40,6 +40,7 @@ from bokbok.sexpr import (
 )
 from bokbok_interop.vectors import load_dialect, load_lines
 from tests.support.datums import TELLING_BYTES, datums
+from tests.support.pure import pure
 from tests.support.syntaxes import all_syntaxes
 from tests.support.tagged import same
 
@@ -67,17 +68,6 @@ TEXTS = (
 )
 
 
-class _Pure:
-    """Within it the codec is the one in Python."""
-
-    def __enter__(self) -> None:
-        self.kept = native._READER, writer._WRITE
-        native._READER, writer._WRITE = None, None  # type: ignore[misc]
-
-    def __exit__(self, *_: object) -> None:
-        native._READER, writer._WRITE = self.kept  # type: ignore[misc]
-
-
 def outcome(run: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, ...]:
     """What a call returns; or its error, to the letter."""
     try:
@@ -87,11 +77,11 @@ def outcome(run: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any
 
 
 def assert_one_behaviour(run: Callable[..., Any], *arguments: Any, **named: Any) -> None:
-    native = outcome(run, *arguments, **named)
-    with _Pure():
-        pure = outcome(run, *arguments, **named)
-    assert native[0] == pure[0], (native, pure)
-    assert same(native[1], pure[1]) if native[0] else native == pure
+    found = outcome(run, *arguments, **named)
+    with pure():
+        expected = outcome(run, *arguments, **named)
+    assert found[0] == expected[0], (found, expected)
+    assert same(found[1], expected[1]) if found[0] else found == expected
 
 
 def parse_to_list(*arguments: Any, **named: Any) -> list[Any]:
@@ -145,6 +135,8 @@ def test_texts_are_read_alike(dialect: Dialect, data: bytes) -> None:
 @given(TEXTS | mutations(), st.integers(0, 4), st.integers(0, 3000))
 def test_texts_are_read_alike_within_small_limits(data: bytes, depth: int, memory: int) -> None:
     assert_one_behaviour(lambda: loads(data, max_depth=depth, max_memory=memory))
+    if depth:
+        assert_one_behaviour(lambda: Parser(max_depth=depth, max_memory=memory).datum(data, 0))
 
 
 @given(datums(CHICKEN_5), st.integers(0, 4000))
@@ -282,8 +274,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
         return run
 
-    read = watched(native._READER.read)
-    monkeypatch.setattr(native, "_READER", types.SimpleNamespace(read=read))
+    read = watched(native.READER.read)
+    monkeypatch.setattr(native, "READER", types.SimpleNamespace(read=read))
     monkeypatch.setattr(writer, "_WRITE", watched(writer._WRITE))  # type: ignore[arg-type]
     return answers
 

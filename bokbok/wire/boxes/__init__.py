@@ -29,7 +29,7 @@ from ._box import (
     box_sealer,
 )
 from ._counted import Counted
-from ._sent import Sent
+from ._sent import Sent, SentMaker
 from ._strategy import BoxMaker, NonceScheme, Role
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "Role",
     "Seal",
     "Sent",
+    "SentMaker",
     "box_opener",
     "box_sealer",
 ]

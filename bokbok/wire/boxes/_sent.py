@@ -25,6 +25,7 @@ from ._wrappers import (
 
 __all__ = [
     "Sent",
+    "SentMaker",
 ]
 
 
@@ -60,10 +61,10 @@ class Sent(NonceScheme):
 
     def start(self, role: Role, draw: Draw) -> BoxMaker:
         """See `NonceScheme.start`."""
-        return _SentMaker(self, draw)
+        return SentMaker(self, draw)
 
 
-class _SentMaker:
+class SentMaker:
     base = b""
     base_size = 0
 
@@ -80,6 +81,11 @@ class _SentMaker:
         if self._begun is None:
             self._begun = self._scheme.choose.start(self._draw)
         return self._begun
+
+    def in_front(self) -> tuple[Callable[[], bytes], bytes | None] | None:
+        """Where each box is its nonce, tag and ciphertext, and nothing else: what makes this side's nonces, and what
+        they all begin with, if they do. `None` for any other form of boxes."""
+        return self._begin() if self._scheme.place == "front" and not self._scheme.zeros else None
 
     def key_sealer(self, key: bytes) -> Seal:
         if self._scheme.key == "zero":

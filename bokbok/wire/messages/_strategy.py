@@ -20,6 +20,7 @@ __all__ = [
     "REQUEST",
     "RESPONSE",
     "WHITE_SPACE",
+    "Form",
     "InPieces",
     "MessageCodec",
     "Messages",
@@ -115,6 +116,26 @@ InPieces = Generator[None, None, Read]
 """Reading of a message that stops now and then, so that others have their turn; it returns what was read."""
 
 
+class Form(NamedTuple):
+    """What the messages `(TAG ID DATUM)` of one connection are.
+
+    Attributes:
+        tags: of a request, a response and an error.
+        version: of CHICKEN, whose syntax it is.
+        depth: how deep a datum may nest.
+        memory: how many bytes of memory a message may take.
+        head: how many of them are its head's.
+        read: reads one in Python; the form says nothing of a codec that reads otherwise.
+    """
+
+    tags: tuple[bytes, bytes, bytes]
+    version: int
+    depth: int
+    memory: int
+    head: int
+    read: Callable[[bytes], Read]
+
+
 class MessageCodec(NamedTuple):
     """A message format bound to a dialect and limits: what one connection calls for every message.
 
@@ -131,6 +152,7 @@ class MessageCodec(NamedTuple):
             `RemoteProtocolError` where the message is.
         read_in_pieces: the same as a generator; to be run to its end, or closed, before anything else is read.
         held: what the message takes in memory, in bytes, that such a generator is in the middle of.
+        form: what the compiled way has to know of messages `(TAG ID DATUM)`; `None` for others.
     """
 
     request: Callable[[int, Any], bytes]
@@ -142,6 +164,7 @@ class MessageCodec(NamedTuple):
     read: Callable[[bytes], Read]
     read_in_pieces: Callable[[bytes], InPieces]
     held: Callable[[], int]
+    form: Form | None = None
 
     def decode(self, body: bytes) -> tuple[int, int, Any]:
         """The kind, ID and datum of a message, as `read` returns them."""

@@ -26,6 +26,7 @@ from ._strategy import (
     REQUEST,
     RESPONSE,
     WHITE_SPACE,
+    Form,
     InPieces,
     MessageCodec,
     Read,
@@ -152,6 +153,9 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         read=read,
         read_in_pieces=read_in_pieces,
         held=lambda: reader.held + compiled.held,
+        form=Form(
+            (request.encode(), response.encode(), error.encode()), dialect.version, depth, memory, _HEAD_MEMORY, read
+        ),
     )
 
 

@@ -1,0 +1,104 @@
+"""The compiled way of a batch, where there is one: packets behind a u32, boxes with their nonce in front, messages
+`(TAG ID DATUM)`.
+
+What this module knows: which profiles go that way, and how it is bound to one connection. Any other profile, and
+whatever is rare within these, goes the way of the other modules here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from .._native import NATIVE
+from ..sexpr.native import READER
+from .boxes import BoxMaker, Seal, SentMaker
+from .framing import Framing, IntegerLength, Splitter
+from .framing._strategy import too_long
+from .messages import MessageCodec
+
+__all__ = ["ALL", "TIME", "BatchSplitter", "bind", "make_sealer", "make_splitter"]
+
+ALL: Final = 0
+"""No whole packet is left."""
+TIME: Final = 1
+"""As much was read as was allowed."""
+# Anything else: the next packet is for Python.
+
+
+class BatchSplitter(Splitter, Protocol):
+    """A splitter that reads messages too, once it is bound."""
+
+    def batch(self, messages: list[Any], budget: int) -> int:
+        """Append messages until their bytes are more than `budget`; why it has stopped: `ALL`, `TIME`, or another."""
+
+
+def make_splitter(framing: Framing, limit: int) -> Splitter:
+    """The receiving side of a framing, compiled where there is such a one."""
+    if READER is not None and framing == IntegerLength():
+        return cast(Splitter, NATIVE.Splitter(limit, too_long))
+    return framing.splitter(limit)
+
+
+def bind(
+    splitter: Splitter,
+    codec: MessageCodec,
+    boxes: BoxMaker | None,
+    key: bytes | None,
+    guard: bool,
+    most: int,
+    each: int,
+) -> Callable[[list[Any], int], int] | None:
+    """Let a splitter read messages.
+
+    Args:
+        splitter: the connection's.
+        codec: of its messages.
+        boxes: its nonces; `None` where packets are messages.
+        key: of the boxes.
+        guard: whether this side's own boxes are to be refused.
+        most: bytes of the longest packet that is read at once.
+        each: what a message counts beside its bytes.
+
+    Returns:
+        `BatchSplitter.batch`; `None` where there is no compiled way.
+    """
+    form = codec.form
+    if READER is None or form is None or form.read is not codec.read or not isinstance(splitter, NATIVE.Splitter):
+        return None
+    own = None
+    if boxes is not None:
+        nonces = _in_front(boxes)
+        if nonces is None:
+            return None
+        own = nonces[1] if guard else None
+    memory = form.memory - form.head
+    if memory < 0:
+        return None
+    depth, memory = min(form.depth, _MOST), min(memory, _MOST)
+    splitter.bind(READER, key, own, form.tags, form.version, depth, memory, form.head, most, each)
+    return cast(BatchSplitter, splitter).batch
+
+
+_MOST: Final = (1 << 62) - 1
+
+
+def _in_front(boxes: BoxMaker) -> tuple[Callable[[], bytes], bytes | None] | None:
+    # The class itself: what a profile makes of it may go its own ways.
+    return boxes.in_front() if type(boxes) is SentMaker else None
+
+
+def make_sealer(framing: Framing, boxes: BoxMaker, key: bytes, seal: Seal) -> Callable[[list[bytes]], bytes] | None:
+    """What makes the bytes to be sent of a list of messages, and of what is sent as it is.
+
+    Args:
+        framing: the connection's.
+        boxes: its nonces.
+        key: the session key.
+        seal: makes the packet of one message.
+    """
+    nonces = _in_front(boxes)
+    if READER is None or nonces is None or framing != IntegerLength():
+        return None
+    sealed: Callable[[list[bytes]], bytes] = NATIVE.Sealer(key, nonces[0], seal).sealed
+    return sealed

@@ -1,0 +1,23 @@
+"""Within it, codec and wire are those in Python, where the accelerator is there too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bokbok.sexpr import native, writer
+from bokbok.wire import _native
+
+
+@contextmanager
+def pure() -> Iterator[None]:
+    modules: list[tuple[Any, str]] = [(native, "READER"), (writer, "_WRITE"), (_native, "READER")]
+    kept = [getattr(module, name) for module, name in modules]
+    for module, name in modules:
+        setattr(module, name, None)
+    try:
+        yield
+    finally:
+        for (module, name), value in zip(modules, kept, strict=True):
+            setattr(module, name, value)
