@@ -9,12 +9,13 @@ What this module knows: who is to be told of a fork.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["REASON", "Inherited", "on_fork", "track"]
+__all__ = ["REASON", "Inherited", "let_go", "on_fork", "track"]
 
 REASON = "this process was forked from the one that the connection belongs to"
 
@@ -36,6 +37,20 @@ _resets: list[Callable[[], None]] = []
 def track(inherited: Inherited) -> None:
     """Tell it when this process was forked, as long as it is there."""
     _live.add(inherited)
+
+
+def let_go(descriptor: int) -> None:
+    """Give up a child's copy of a descriptor: what it stood for is the parent's alone again.
+
+    The number is not closed, but stands for nothing from now on: whoever has it in an object would close somebody
+    else's descriptor of that number later.
+    """
+    with contextlib.suppress(OSError):  # no descriptor is left: then it is kept
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.dup2(nothing, descriptor, inheritable=False)
+        finally:
+            os.close(nothing)
 
 
 def on_fork(reset: Callable[[], None]) -> None:

@@ -170,3 +170,39 @@ asyncio.run(main())
 """,
         tmp_path,
     )
+
+
+def test_a_child_of_an_event_loop_keeps_neither_its_connections_nor_its_port(tmp_path: Path) -> None:
+    run(
+        """
+import socket
+import bokbok.asyncio
+
+async def main():
+    server = await bokbok.asyncio.start_server(("tcp", "127.0.0.1", 0), lambda connection, message: message)
+    peer = socket.create_connection(server.address[1:])
+    peer.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(peer, b"\\0\\0\\0\\x0d(request 0 x)")
+    assert await loop.sock_recv(peer, 100) == b"\\0\\0\\0\\x0e(response 0 x)"
+
+    ends, end = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(end)
+        os.read(ends, 1)  # until the parent is done
+        os._exit(0)
+    await server.stop()
+    assert await server.wait(10)
+    while await asyncio.wait_for(loop.sock_recv(peer, 100), 10):
+        pass
+    peer.close()
+    again = await bokbok.asyncio.start_server(server.address)
+    await again.stop()
+    os.close(end)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+asyncio.run(main())
+""",
+        tmp_path,
+    )

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import wire
-from .._fork import track
+from .._fork import let_go, track
 from .._front import texts
 from .._front.admission import error_text
 from .._front.clocks import IdleClock, PacketClock, SendClock
@@ -605,8 +605,10 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _internal_error(self, error: BaseException) -> None:
         """A fault of ours, or of a profile's: nobody must wait for what it has kept from happening."""
-        _log.error(texts.INTERNAL_ERROR, self, exc_info=error)
+        # The end first: where memory is short, it may free some, and writing to the log may fail.
         self._end(texts.internal_error(error))
+        with contextlib.suppress(MemoryError):
+            _log.error(texts.INTERNAL_ERROR, self, exc_info=error)
 
     def _maybe_finished(self) -> None:
         """Tell the server once nothing of this connection is left, not even a handler."""
@@ -834,8 +836,15 @@ class Connection(Public["asyncio.Future[Any]"]):
             _log.error(texts.CLOSE_HANDLER_FAILED, self, exc_info=True)
 
     def _forked(self) -> None:
-        """See `_fork`. The transport is left alone: what it would tell the selector, the parent's would hear."""
+        """See `_fork`.
+
+        The transport is left alone: what it would tell the selector, which both processes share, the parent's would
+        hear. But its socket is let go of, so that the other end notices when the parent closes it.
+        """
         self._life.forked()
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is not None and sock.fileno() >= 0:
+            let_go(sock.fileno())
 
     def _read_rest(self, sock: socket.socket) -> None:
         """Sending has failed, and the transport reads no more; but the other end may have answered before it went."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from .. import wire
+from .._fork import let_go, track
 from .._front import texts
 from .._front.gate import source_of
 from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
@@ -53,6 +54,15 @@ class Server(PublicServer):
         self._stopped = self._loop.create_future()
         self._end_of_drain: asyncio.TimerHandle | None = None
         self._listen()
+        track(self)
+
+    def _forked(self) -> None:
+        """See `_fork`. The listening sockets are let go of: the parent alone says how long the address is taken."""
+        self._roster.forked()
+        self._shared.forked()
+        for sock in self._listener.sockets:
+            if sock.fileno() >= 0:
+                let_go(sock.fileno())
 
     async def stop(self) -> None:
         """Ask the server to stop (API reference: `stop-server!`). A handler may call it.

@@ -52,3 +52,19 @@ async def test_a_transport_that_gives_up_ends_the_connection_with_its_reason(
     await soon(asking)
     connection._transport._force_close(error)  # as it does when the system says so
     assert await soon(closed.get()) == reason
+
+
+async def test_where_not_even_the_log_has_memory_the_connection_ends_all_the_same(
+    met: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, peer = await met()
+
+    def no_memory(*args: Any, **options: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(connection._wire, "receive", no_memory)
+    monkeypatch.setattr("bokbok.asyncio.connection._log.error", no_memory)
+    asking = spawn(connection.request, "x")
+    await peer.send_message(b"(response 0 x)")
+    with pytest.raises(ConnectionClosed, match="MemoryError"):
+        await soon(asking)
