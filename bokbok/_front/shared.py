@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
+from .._native import description
 from ..address import Address
 from ..errors import ConnectionClosed, RemoteProtocolError
 from ..wire import Limits
@@ -183,6 +184,7 @@ class Shared:
                 accepted=self.accepted,
                 handled=slots.started,
                 refused=MappingProxyType(dict(self.notices.counts)),
+                codec=description(),
             )
 
     def forked(self) -> None:

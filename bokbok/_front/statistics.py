@@ -39,6 +39,7 @@ class Statistics:
         accepted: connections that were let in, ever.
         handled: requests whose handler was started, ever.
         refused: what was refused, ever, by its kind. `REFUSALS` says what each is.
+        codec: which implementation of codec and packets runs: `native 0.1.0`, or `pure Python (…)` with the reason.
     """
 
     connections: int
@@ -50,3 +51,4 @@ class Statistics:
     accepted: int
     handled: int
     refused: Mapping[str, int]
+    codec: str

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bokbok import Key, Limits
+from bokbok._native import description
 from bokbok.errors import ConnectionClosed
 from bokbok.wire import passphrase_to_key
 from tests.front.test_limits import Held, requests
@@ -70,6 +71,7 @@ def test_connections_of_one_source_beyond_its_limit_are_closed_and_others_are_se
     eventually(lambda: server.statistics().connections == 3, "the connection is over")
     assert is_served(come(server, "127.0.0.2"))
     assert server.statistics().refused == {"connections_per_address": 1}
+    assert server.statistics().codec == description()
 
 
 def test_connections_of_one_user_beyond_its_limit_are_closed(
