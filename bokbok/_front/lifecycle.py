@@ -165,36 +165,11 @@ class Lifecycle(Generic[_W]):
             except Exception as error:  # an object of the handler's whose own methods fail while it is written
                 self.wire.fail(id, f"the answer cannot be written: {error_text(error)}")
                 return None
-        encoded = self.encode(answer)
-        return self.answer_encoded(id, encoded, isinstance(encoded, str) or self.account.may_send(len(encoded)))
-
-    def encode(self, answer: Any) -> bytes | str:
-        """An answer, written; or the error that is sent instead. No lock needs to be held."""
-        try:
-            return self.wire.encode(answer)
-        except WriteError as error:
-            return f"the answer cannot travel: {error}"
-        except Exception as error:
-            return f"the answer cannot be written: {error_text(error)}"
-
-    def answer_encoded(self, id: int, encoded: bytes | str, room: bool) -> Exception | None:
-        """The same as `answer`, of what `encode` has returned.
-
-        Args:
-            id: the request's.
-            encoded: the answer.
-            room: whether there is room for it beside what the other end has not taken.
-        """
-        self.account.done(id)
-        if self.wire.state == "closed":
-            return None
-        if isinstance(encoded, str):
-            self.wire.fail(id, encoded)
-            return WriteError(encoded)
-        if not room:
-            self.wire.fail(id, texts.TOO_MUCH_UNSENT % (len(encoded), self.account.unsent))
-            return None
-        return self.wire.respond_encoded(id, encoded)
+        written, failure, problem = self.written(answer)
+        if failure is None:
+            return self.answer_written(id, written)
+        self.fail(id, failure)
+        return problem
 
     def written(self, answer: Any) -> tuple[bytes, str | None, Exception | None]:
         """Write what a request handler has returned, for `answer_written`: what takes long, and needs no lock.
@@ -211,7 +186,17 @@ class Lifecycle(Generic[_W]):
 
     def answer_written(self, id: int, written: bytes) -> Exception | None:
         """The same as `answer`, for what `written` has returned."""
-        return self.wire.respond_encoded(id, written) if self.wire.state != "closed" else None
+        self.account.done(id)
+        if self.wire.state == "closed":
+            return None
+        if self.has_room(len(written)):
+            return self.wire.respond_encoded(id, written)
+        self.wire.fail(id, texts.TOO_MUCH_UNSENT % (len(written), self.account.unsent))
+        return None
+
+    def has_room(self, size: int) -> bool:
+        """Whether an answer of so many bytes may be kept, beside what the other end has not taken."""
+        return not self.account.unsent or self.account.may_send(size)
 
     def fail(self, id: int, failure: str) -> None:
         """A request handler has failed: put its error on its way."""

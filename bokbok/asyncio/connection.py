@@ -60,8 +60,9 @@ KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
 
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's own streams do."""
-_PATIENCE = 1.0
-"""Seconds in which the other end must take something, while answers wait that there is no room for."""
+_PATIENCE, _LOOKS = 1.0, 3
+"""Seconds in which the other end must take something, while answers wait that there is no room for; and how often it may
+fail to: a machine that stands still for a moment is not a peer that does."""
 _LOOK_UP, _TURNS, OTHER_LEG, _MEMORY = 1, 2, 4, 8
 """Why nothing is read from the transport: the user is being looked up; what was read waits for its turn; the other leg
 of a bridge does not take it; too much is held. Bits: each reason comes and goes by itself."""
@@ -719,20 +720,24 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     async def _answer_when_there_is_room(self, id: int, answer: Any) -> None:
         """Answer, where the other end does not take all at once: as long as it takes any, this one waits for room."""
-        encoded = self._life.encode(answer)
+        written, failure, problem = self._life.written(answer)
         del answer
-        room = True
+        still = 0
         try:
-            while room and self._full and not self._life.ended and not self._account.may_send(len(encoded)):
+            while still < _LOOKS and self._full and not self._life.ended and not self._life.has_room(len(written)):
                 taken = self._taken()
                 await asyncio.wait([self._next_room()], timeout=_PATIENCE)
-                room = not self._full or self._taken() > taken
+                still = still + 1 if self._full and self._taken() <= taken else 0
                 self._note_unsent()
         except BaseException as error:
             self._answer_failure(id, error)
             self._handled()
             raise
-        self._answered(self._life.answer_encoded(id, encoded, room))
+        if failure is None:
+            problem = self._life.answer_written(id, written)
+        else:
+            self._life.fail(id, failure)
+        self._answered(problem)
 
     def _next_room(self) -> asyncio.Future[None]:
         """Done once the other end has taken all that was given to the transport."""

@@ -416,6 +416,7 @@ class Connection(Public[_Waiter]):
             self._rest = rest
             if not self._ending or self._timer is not None:
                 self._admission.congested = True
+                self._note_unsent()
                 self._took = self._took or time.monotonic()
                 self._await(self._polled | WRITE)
                 if self._send_timer is None and self._limits.send_timeout < ENDLESS:
@@ -467,6 +468,7 @@ class Connection(Public[_Waiter]):
     def _stop_sending(self) -> tuple[bool, bool]:
         """With the lock held: nobody owns the sending side any more; what `_sent_all` is to do."""
         self._sending = self._admission.congested = False
+        self._life.account.note(unsent=0)
         self._took = 0.0
         if self._life.ended:
             self._maybe_close_socket()
@@ -860,7 +862,7 @@ class Connection(Public[_Waiter]):
                     waiter.succeed(event.message)
             elif type(event) is RequestReceived:
                 asked = True
-                if not self._life.take_request(event.id, event.message):
+                if not self._life.take_request(event.id, event.message, event.cost):
                     refused = True
             elif type(event) is ErrorReceived or type(event) is AnswerUnreadable:
                 waiter = waiters.pop(event.id, None)
@@ -895,7 +897,13 @@ class Connection(Public[_Waiter]):
         """With the lock held: how the connection ends if answers pile up for a peer that does not take them."""
         if not self._admission.congested:
             return None
-        return self._life.too_much_unsent(self._wire.unsent + len(self._rest))
+        return self._life.too_much_unsent(self._note_unsent())
+
+    def _note_unsent(self) -> int:
+        """With the lock held: bytes that wait here for the other end."""
+        unsent = self._wire.unsent + len(self._rest)
+        self._life.account.note(unsent=unsent)
+        return unsent
 
     def _take_in_rare(self, event: wire.Event) -> None:
         if isinstance(event, RequestUnreadable):
@@ -1086,6 +1094,7 @@ class Connection(Public[_Waiter]):
                     outgoing = self._take()
                 elif self._wire.unsent > _PILE:
                     self._admission.congested = True  # whoever is sending does not get on: nobody adds to that
+                    self._note_unsent()
                     overflow = self._too_much_unsent()
         if problem is not None:
             _log.error(texts.CANNOT_TRAVEL, self, problem)

@@ -19,10 +19,10 @@ from tests.support.peers import KEY, SOON, framed
 MIB = 1024 * 1024
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def asyncio_alone(front: Any) -> None:
     if front.name == "sync":
-        pytest.skip("with threads these budgets are not kept yet")
+        pytest.skip("with threads this budget is not kept yet")
 
 
 class Held:
@@ -69,6 +69,7 @@ def test_requests_are_refused_while_those_that_are_handled_take_too_much_memory(
     assert peer.receive() == b'(response 4 "done")'
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_what_a_message_takes_in_memory_counts_and_not_its_bytes(serve: Any, raw: Any) -> None:
     held = Held()
     peer = raw(serve(held, limits=Limits(memory=1_000_000)))
@@ -78,6 +79,19 @@ def test_what_a_message_takes_in_memory_counts_and_not_its_bytes(serve: Any, raw
     assert peer.receive().startswith(b"(error 1 ")
     held.may_answer.set()
     assert peer.receive() == b'(response 0 "done")'
+
+
+def test_a_request_that_was_answered_holds_nothing_any_more(serve: Any, raw: Any) -> None:
+    def handler(connection: Any, message: Any) -> Any:
+        if message[0] == 3:
+            raise ValueError
+        return object() if message[0] == 2 else message
+
+    peer = raw(serve(handler, limits=Limits(memory=100_000)))
+    for id in range(0, 2000, 20):
+        peer.send_message(*(b'(request %d (%d "%b"))' % (n, n % 4, b"x" * 100) for n in range(id, id + 20)))
+        for _ in range(20):
+            assert b"too much" not in peer.receive()
 
 
 def test_a_server_refuses_whoever_holds_most_and_serves_the_others(serve: Any, raw: Any) -> None:
@@ -99,6 +113,7 @@ def test_a_server_refuses_whoever_holds_most_and_serves_the_others(serve: Any, r
     assert light.receive() == b'(response 0 "done")'
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_answers_that_are_not_read_do_not_pile_up(
     front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +134,7 @@ def test_answers_that_are_not_read_do_not_pile_up(
     assert len(peer.receive()) > 1_000_000
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_who_reads_gets_all_answers_however_many(serve: Any, raw: Any) -> None:
     async def handler(connection: Any, message: Any) -> str:
         return "x" * 1_000_000
@@ -128,6 +144,7 @@ def test_who_reads_gets_all_answers_however_many(serve: Any, raw: Any) -> None:
     assert [len(peer.receive()) > 1_000_000 for _ in range(50)] == [True] * 50
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_reading_stops_while_a_packet_takes_more_memory_than_a_connection_may(serve: Any, raw: Any) -> None:
     server = serve(limits=Limits(memory=500_000, packet_timeout=3600))
     peer = raw(server)
@@ -149,6 +166,7 @@ def test_reading_goes_on_while_an_answer_is_to_come(serve: Any, raw: Any) -> Non
     assert got.get(timeout=SOON) == 8_000_000
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_requests_wait_while_the_other_end_does_not_take_them(met: Any, spawn: Any) -> None:
     connection, peer = met(limits=Limits(unsent=MIB))
     asking = [spawn(connection.request, "x" * MIB) for _ in range(10)]
@@ -167,6 +185,7 @@ def test_requests_wait_while_the_other_end_does_not_take_them(met: Any, spawn: A
 # Time.
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_a_packet_that_takes_too_long_ends_the_connection(serve: Any, raw: Any, caplog: Any) -> None:
     peer = raw(serve(limits=Limits(packet_timeout=0.1, packet_rate=1_000_000)))
     peer.send(framed(b"(request 0 x)")[:10])
@@ -188,13 +207,13 @@ def test_between_packets_there_is_time_without_end(serve: Any, raw: Any) -> None
     data = framed(b"(request 0 x)") + framed(b"(request 1 y)")
     peer.send(data[:5])
     peer.send(data[5:])
-    assert peer.receive() == b"(response 0 x)"
-    assert peer.receive() == b"(response 1 y)"
+    assert {peer.receive(), peer.receive()} == {b"(response 0 x)", b"(response 1 y)"}
     time.sleep(0.2)
     peer.send_message(b"(request 2 z)")
     assert peer.receive() == b"(response 2 z)"
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_a_connection_on_which_nothing_happens_ends_where_that_is_asked_for(serve: Any, raw: Any, connect: Any) -> None:
     server = serve(limits=Limits(idle_timeout=0.1))
     assert ends(raw(server))
@@ -204,6 +223,7 @@ def test_a_connection_on_which_nothing_happens_ends_where_that_is_asked_for(serv
         connection.request("x")
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_a_connection_is_not_idle_while_a_request_is_handled(serve: Any, raw: Any) -> None:
     held = Held()
     peer = raw(serve(held, limits=Limits(idle_timeout=0.05)))
@@ -215,6 +235,7 @@ def test_a_connection_is_not_idle_while_a_request_is_handled(serve: Any, raw: An
     assert ends(peer)
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_the_look_up_of_a_user_is_part_of_the_time_of_a_hello(serve: Any, raw: Any, caplog: Any) -> None:
     looked_up = threading.Event()
 
@@ -231,6 +252,7 @@ def test_the_look_up_of_a_user_is_part_of_the_time_of_a_hello(serve: Any, raw: A
     assert "the look-up of the user (user_to_key) took longer" in caplog.text
 
 
+@pytest.mark.usefixtures("asyncio_alone")
 def test_who_reads_slowly_is_not_cut_off(serve: Any, raw: Any) -> None:
     peer = raw(serve(lambda connection, message: "x" * 4_000_000, limits=Limits(send_timeout=0.5)))
     peer.send_message(b"(request 0 x)")
