@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -67,8 +69,8 @@ RequestHandler = Callable[["Connection", Any], Any]
 ConnectionHandler = Callable[["Connection"], object]
 """`on_open(connection)`, `on_close(connection)`"""
 
-_READ_LEAST, _READ_MOST = 4096, 256 * 1024
-"""Bytes read at once: at most as asyncio's transports do; few where few came, since memory is set aside for all."""
+_READ = 256 * 1024
+"""Bytes read at once: as asyncio's transports do."""
 _STAY_SECONDS = 0.02
 """How long a worker waits for more before it leaves that to the poller: longer than a conversation's usual pauses."""
 _STAY = struct.pack("ll", int(_STAY_SECONDS), int(_STAY_SECONDS % 1 * 1e6))  # a `timeval`
@@ -85,6 +87,19 @@ _STILL = 20
 
 handler_of = threading.local()
 """Whose handler this thread runs now: `.server`, and of a request handler `.connection`."""
+
+
+class _Buffer(threading.local):
+    """Where a thread receives: a fresh buffer of this size for each time costs a mapping and a page fault.
+
+    A mapping: pages that no message needs are never there.
+    """
+
+    def __init__(self) -> None:
+        self.view = memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+_buffer = _Buffer()
 
 
 class _Waiter:
@@ -165,7 +180,6 @@ class Connection(Public[_Waiter]):
         # Reading: whoever has the role, and is a worker or a caller, owns these, that side of the socket, `wire.read`.
         self._role = Role()
         self._reader: _Waiter | None = None  # the caller who has the role
-        self._size = _READ_LEAST
         self._unread = b""  # what was received, while it is not this connection's turn
         self._poll: select.poll | None = None
         # Workers.
@@ -319,12 +333,13 @@ class Connection(Public[_Waiter]):
                 self._still = 0
                 return True
             self._was_late = False
-            if self._admission.running:
-                self._pace.stands_still()
-            if self._role.is_stray:
+            stray = self._role.is_stray
+            if stray:
                 line_up = self._pass_on()
             call = not self._called and (self._admission.ready or (bool(self._bunch) and not self._sending))
             self._called |= call
+            if (stray or call) and self._admission.running:
+                self._pace.stands_still()
             self._still += 1
             again = self._looked_after = self._still < _STILL and self._wire.state == "open"
         if call:
@@ -517,7 +532,7 @@ class Connection(Public[_Waiter]):
             turn: … and it is this connection's turn.
         """
         job: Job | None = None
-        rest: Callable[[], None] | None = None
+        rest: Callable[[], object] | None = None
         outgoing: list[bytes] | None = None
         with self._lock:
             self._called = False
@@ -526,6 +541,8 @@ class Connection(Public[_Waiter]):
                 job, reads, rest = self._next_job(reads)
                 if job is None:
                     outgoing = self._take()
+            elif self._call_worker():
+                rest = partial(self._start, self._worker)
         if turn and not reads:
             reading.leave()
         if outgoing:
@@ -539,7 +556,7 @@ class Connection(Public[_Waiter]):
                 job, reads = self._read(turn)
                 turn = False
 
-    def _next_job(self, reads: bool) -> tuple[Job | None, bool, Callable[[], None] | None]:
+    def _next_job(self, reads: bool) -> tuple[Job | None, bool, Callable[[], object] | None]:
         """With the lock held, as a worker: the next handler to run.
 
         Args:
@@ -557,18 +574,12 @@ class Connection(Public[_Waiter]):
             if not self._looked_after:
                 self._be_looked_after()
             return job, reads, None
-        line_up = reads and self._pass_on()
-        call = self._call_worker()
-        if not (line_up or call):
+        # Not the poller: a worker that stays with the connection costs less for each message.
+        read = reads and self._role.call()
+        call = not read and self._call_worker()
+        if not (read or call):
             return job, False, None
-
-        def rest() -> None:
-            if line_up:
-                self._line_up()
-            if call:
-                self._start(self._worker)
-
-        return job, False, rest
+        return job, False, partial(self._start, self._worker, reads=read)
 
     def _line_up(self) -> None:
         """Have a worker read once it is this connection's turn."""
@@ -744,18 +755,14 @@ class Connection(Public[_Waiter]):
 
     def _receive(self, flags: int = 0) -> bytes | None:
         """As the one who reads: what has come, nothing at the end, `None` where nothing came for `_STAY_SECONDS`."""
+        view = _buffer.view
         try:
-            data = self._socket.recv(self._size, flags)
+            size = self._socket.recv_into(view, 0, flags)
         except BlockingIOError:
             return None
-        size = len(data)
-        if size == self._size:
-            self._size = min(size * 8, _READ_MOST)
-        elif self._size > _READ_LEAST and size < self._size // 8:
-            self._size = _READ_LEAST
         if not size and self._broken is not None:
             raise self._broken
-        return data
+        return view[:size].tobytes()
 
     def _receive_staying(self) -> bytes | None:
         """`_receive`, for a worker: it stays for a moment if there is a place."""
@@ -795,8 +802,8 @@ class Connection(Public[_Waiter]):
     def _take_in_as_worker(self, batch: list[Any]) -> tuple[Job | None, bool]:
         """As a worker who has the role: act on what has come. Returns what `_next_job` does."""
         job: Job | None = None
-        rest: Callable[[], None] | None = None
-        others: Callable[[], None] | None = None
+        rest: Callable[[], object] | None = None
+        others: Callable[[], object] | None = None
         outgoing: list[bytes] | None = None
         reads = True
         with self._lock:
@@ -845,7 +852,7 @@ class Connection(Public[_Waiter]):
         """With the lock held: whether a request that has come alone may be served at once; it is running then."""
         return self._on_request is not None and self._pace.is_quick and self._admission.start_alone()
 
-    def _take_in(self, events: list[wire.Event]) -> Callable[[], None] | None:
+    def _take_in(self, events: list[wire.Event]) -> Callable[[], object] | None:
         """With the lock held, as the one who reads: act on what has come.
 
         Returns:
@@ -921,7 +928,7 @@ class Connection(Public[_Waiter]):
     def _read_hello(self, data: bytes) -> tuple[Job | None, bool]:
         """As a worker who has the role, on a server: take in a part of the hello. Returns what `_next_job` does."""
         problem: BaseException | None = None
-        rest: Callable[[], None] | None = None
+        rest: Callable[[], object] | None = None
         with self._lock:
             events = self._wire.receive(data, seconds=QUANTUM)
         closed = False
@@ -949,7 +956,7 @@ class Connection(Public[_Waiter]):
             self._cancel_timer()  # some hellos need no look-up
             self._opened()
         job: Job | None = None
-        others: Callable[[], None] | None = None
+        others: Callable[[], object] | None = None
         outgoing: list[bytes] | None = None
         with self._lock:
             if is_open and not self._life.ended:
@@ -1212,7 +1219,7 @@ class Connection(Public[_Waiter]):
     def _drop(self) -> None:
         """As the poller, while it lingers: read and drop."""
         try:
-            over = self._socket.recv(_READ_MOST, socket.MSG_DONTWAIT) == b""
+            over = not self._socket.recv_into(_buffer.view, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
