@@ -10,19 +10,29 @@ import pytest
 from tests.support.instructions import count, missing
 from tests.support.syntaxes import all_syntaxes
 
-_WHY_NOT = missing()
+_MISSING = missing()
+_WHY_NOT = _MISSING
 if "BOKBOK_COUNT_INSTRUCTIONS" not in os.environ:
     _WHY_NOT = "it takes minutes: set BOKBOK_COUNT_INSTRUCTIONS=1 to count"
-pytestmark = [pytest.mark.skipif(_WHY_NOT is not None, reason=_WHY_NOT or ""), pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
+all_of_them = pytest.mark.skipif(_WHY_NOT is not None, reason=_WHY_NOT or "")
 
 _SIZES = (100, 400, 800, 1600)
 """The first one only makes what is made once."""
 _SETUP = """
 import array
 from bokbok.sexpr import CHICKEN_5, Dotted, ReadError, Reader, Symbol, dumps, from_sexpdata, loads, to_sexpdata
+from bokbok.wire import Connection
+from tests.support.peers import framed
 from tests.support.syntaxes import all_syntaxes
 
 SYNTAXES = dict(all_syntaxes())
+
+def received(name, size):
+    connection = Connection("server")
+    connection.receive(framed(b"(request 0 " + SYNTAXES[name](size) + b")"))
+    while connection.more:
+        connection.receive(b"")
 
 def whole(name, size):
     try:
@@ -91,17 +101,35 @@ def _assert_linear(function: str, names: list[str], folder: Path) -> None:
     assert not worse, "\n".join(worse)
 
 
+_QUADRATIC = ("b'(a . (b b))' nested", "b'(a . b b . c)' nested", "b'[a . (b b)]' nested", "b'()' side by side")
+_SAMPLE = [name for name, _ in all_syntaxes() if name in _QUADRATIC]
+"""What was quadratic once."""
+
+
+@pytest.mark.skipif(_MISSING is not None, reason=_MISSING or "")
+def test_receiving_a_message_is_linear_for_what_was_quadratic_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOKBOK_NATIVE", "0")  # the accelerator leaves to Python what it does not know
+    assert len(_SAMPLE) == len(_QUADRATIC)
+    _assert_linear("received", _SAMPLE, tmp_path)
+
+
+@all_of_them
 def test_reading_whole_input_is_linear_for_every_syntax(tmp_path: Path) -> None:
     _assert_linear("whole", [name for name, _ in all_syntaxes()], tmp_path)
 
 
+@all_of_them
 def test_reading_in_small_pieces_is_linear_for_every_syntax(tmp_path: Path) -> None:
     _assert_linear("fed", [name for name, _ in all_syntaxes()], tmp_path)
 
 
+@all_of_them
 def test_writing_is_linear_for_every_kind_of_value(tmp_path: Path) -> None:
     _assert_linear("written", _VALUES, tmp_path)
 
 
+@all_of_them
 def test_converting_to_sexpdata_and_back_is_linear_for_every_kind_of_value(tmp_path: Path) -> None:
     _assert_linear("converted", [name for name in _VALUES if not name.startswith("a symbol")], tmp_path)
