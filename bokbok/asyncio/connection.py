@@ -61,8 +61,8 @@ KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's own streams do."""
 _PATIENCE, _LOOKS = 1.0, 3
-"""Seconds in which the other end must take something, while answers wait that there is no room for; and how often it may
-fail to: a machine that stands still for a moment is not a peer that does."""
+"""Seconds in which the other end must take something, while answers wait that there is no room for; and how often it
+may fail to: a machine that stands still for a moment is not a peer that does."""
 _LOOK_UP, _TURNS, OTHER_LEG, _MEMORY = 1, 2, 4, 8
 """Why nothing is read from the transport: the user is being looked up; what was read waits for its turn; the other leg
 of a bridge does not take it; too much is held. Bits: each reason comes and goes by itself."""
