@@ -724,7 +724,12 @@ class Connection(Public["asyncio.Future[Any]"]):
         del answer
         still = 0
         try:
-            while still < _LOOKS and self._full and not self._life.ended and not self._life.has_room(len(written)):
+            while still < _LOOKS and not self._life.ended and not self._life.has_room(len(written)):
+                if not self._full:
+                    self._flush()  # what others have answered a moment ago
+                    if not self._full:
+                        self._account.note(unsent=0)
+                        break
                 taken = self._taken()
                 await asyncio.wait([self._next_room()], timeout=_PATIENCE)
                 still = still + 1 if self._full and self._taken() <= taken else 0

@@ -141,7 +141,8 @@ def test_who_reads_gets_all_answers_however_many(serve: Any, raw: Any) -> None:
 
     peer = raw(serve(handler, limits=Limits(memory=5_000_000)))
     peer.send_message(*(b"(request %d x)" % id for id in range(50)))
-    assert [len(peer.receive()) > 1_000_000 for _ in range(50)] == [True] * 50
+    answers = [peer.receive() for _ in range(50)]
+    assert [text[:200] for text in answers if len(text) < 1_000_000] == []
 
 
 @pytest.mark.usefixtures("asyncio_alone")
