@@ -1,0 +1,32 @@
+"""Codec and protocol take the instructions that were recorded for them: a clock would not show it on a busy machine."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from tests.support.instructions import missing
+from tests.support.recorded import VARIANTS, key, measure, recorded
+
+WITHIN = 0.02
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_instructions_are_those_on_record(variant: str) -> None:
+    why_not = missing()
+    if why_not is not None:
+        pytest.skip(why_not)
+    if variant == "native" and importlib.util.find_spec("bokbok_native") is None:
+        pytest.skip("bokbok-native is not installed")
+    record = recorded().get(key(), {}).get(variant)
+    if record is None:
+        pytest.skip(f"nothing is on record for {key()!r}: python -m tests.support.recorded")
+    counts = measure(variant)
+    wrong = [
+        f"{name}: {counts[name]:,}, {counts[name] / then - 1:+.1%} against {then:,} on record"
+        for name, then in record.items()
+        if abs(counts[name] / then - 1) > WITHIN
+    ]
+    assert not wrong, "\n".join([*wrong, "if that is meant: python -m tests.support.recorded"])
