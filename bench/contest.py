@@ -76,7 +76,7 @@ class _Running:
         environment = {**os.environ, **self._contestant.environment}
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self._processes.append(process)
-        self._stack.callback(_end, process)
+        self._stack.enter_context(ending(process))
         return self._read(process)
 
     def _read(self, process: subprocess.Popen[str]) -> str:
@@ -105,8 +105,11 @@ def processor_time(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a program at the end of the block: by the end of its standard input."""
     with process:
+        yield
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
@@ -161,5 +164,5 @@ def cores_awake() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for core in sorted(os.sched_getaffinity(0)):
             process = subprocess.Popen(program("spin", core), stdin=subprocess.PIPE, text=True)
-            stack.callback(_end, process)
+            stack.enter_context(ending(process))
         yield

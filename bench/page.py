@@ -1,4 +1,4 @@
-"""The page of `make bench`: tables and charts of the figures that bench/speed.py has measured."""
+"""The pages of speed and scale: tables and charts of what has been measured."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ from typing import Any
 
 import charts
 
-BEGIN, END = "<!-- made by `make bench`: do not edit by hand -->", "<!-- end of what `make bench` makes -->"
-INTRODUCTION = """# Speed
-
-`make bench` measures this page: it starts every competitor itself, and all of a table take turns in short slices.
-"""
+BEGIN, END = "<!-- made by a benchmark: do not edit by hand -->", "<!-- end of what it makes -->"
+INTRODUCTIONS = {
+    "speed": "# Speed\n\n`make bench` measures this page: it starts every competitor itself, and all of a table take "
+    "turns in short slices.\n",
+    "scale": "# Scale\n\n`python bench/scale.py` measures this page: how the library grows with connections, requests "
+    "in flight, bytes and threads.\n",
+}
 Figures = list[float]
 """A median and its quartiles."""
+Show = Callable[[dict[str, Any], Path], list[str]]
+"""Makes a part of a page of what has been measured, and draws its charts into a folder."""
 
 
-def write(document: dict[str, Any], folder: Path) -> str:
-    """Write speed.md and the charts beside it.
+def write(name: str, document: dict[str, Any], folder: Path) -> str:
+    """Write NAME.md and the charts beside it.
 
     Args:
-        document: what speed.py has measured; a part may be missing.
+        name: of the page.
+        document: what has been measured; a part may be missing.
         folder: where the page is, or will be. Text around the part that is made stays as it is.
 
     Returns:
         The part that was made.
     """
-    made = "\n\n".join(
-        line for part, show in PARTS.items() if part in document for line in show(document[part], folder)
-    )
-    path = folder / "speed.md"
-    text = path.read_text() if path.exists() else f"{INTRODUCTION}\n{BEGIN}\n{END}\n"
+    shows = PAGES[name]
+    made = "\n\n".join(line for part in shows if part in document for line in shows[part](document[part], folder))
+    path = folder / f"{name}.md"
+    text = path.read_text() if path.exists() else f"{INTRODUCTIONS[name]}\n{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     path.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{rest.partition(END)[2]}")
     return made
@@ -42,7 +46,8 @@ def _about(part: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     return (
         f"{about['date']}; {about['machine']}; {about['python']}; {packages}. Load of the machine when this began and "
-        f"when it ended: {about['load'][0]} and {about['load'][1]}. {about['rounds']} rounds."
+        f"when it ended: {about['load'][0]} and {about['load'][1]}."
+        + (f" {part['rounds']} rounds." if "rounds" in part else "")
     )
 
 
@@ -200,8 +205,65 @@ def _start(part: dict[str, Any], folder: Path) -> list[str]:
     return lines
 
 
-PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
-    "requests": _requests,
-    "codec": _codec,
-    "start": _start,
+# Scale.
+
+
+def _grows(title: str, text: str, name: str, curves: tuple[tuple[str, str], ...]) -> Show:
+    """What shows a part of scale.py: a chart for each curve named, and the points as a table."""
+
+    def show(part: dict[str, Any], folder: Path) -> list[str]:
+        points = part["points"]
+        grown, *measured = points[0]
+
+        def draw(figure: Any, theme: charts.Theme) -> None:
+            axes = figure.subplots(1, len(curves), squeeze=False)[0]
+            for axis, (what, kind) in zip(axes, curves, strict=True):
+                axis.plot(
+                    [p[grown] for p in points], [p[what] for p in points], "-o", markersize=3, color=theme["ours"]
+                )
+                axis.set_xscale("log")
+                axis.set_yscale(kind)
+                if kind == "linear":
+                    axis.set_ylim(bottom=0)
+                    axis.yaxis.set_major_formatter("{x:,g}")
+                axis.set_title(what, loc="left")
+                axis.set_xlabel(grown)
+                axis.grid()
+
+        rows = [[f"{point[grown]:,}", *(_number(point[what]) for what in measured)] for point in points]
+        chart = charts.save(draw, (4.5 * len(curves), 3), folder / "img", name)
+        return [f"## {title}", text, _about(part), chart, _table([grown, *measured], rows)]
+
+    return show
+
+
+SPEED: dict[str, Show] = {"requests": _requests, "codec": _codec, "start": _start}
+SCALE: dict[str, Show] = {
+    "connections": _grows(
+        "Connections",
+        "Idle secure connections on one `bokbok.asyncio` server, each of which has answered one request. Memory is "
+        "what the server's process alone holds, divided by the connections.",
+        "scale-connections",
+        (("bytes each", "linear"), ("hellos/s", "linear")),
+    ),
+    "in-flight": _grows(
+        "Requests in flight",
+        "Messages of 60 bytes on one secure connection, `bokbok.asyncio`.",
+        "scale-in-flight",
+        (("requests/s", "linear"), ("processor, µs", "linear")),
+    ),
+    "bytes": _grows(
+        "Bytes",
+        "A string and its echo on one secure connection, `bokbok.sync`: the time for both ways, and how far the "
+        "server's memory rose.",
+        "scale-bytes",
+        (("echo, ms", "log"), ("server's peak, times the bytes", "log")),
+    ),
+    "threads": _grows(
+        "Threads",
+        "Threads that ask on one secure connection, `bokbok.sync`, with messages of 60 bytes.",
+        "scale-threads",
+        (("requests/s", "linear"), ("processor, µs", "linear")),
+    ),
 }
+PAGES = {"speed": SPEED, "scale": SCALE}

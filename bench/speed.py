@@ -14,12 +14,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import datetime
-import importlib.metadata
 import importlib.util
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -36,15 +32,14 @@ from contest import (
     PROGRAMS,
     Contestant,
     Results,
-    Spread,
     cores_awake,
     program,
     ratio,
     spread,
     take_turns,
 )
+from figures import ROOT, make, say
 
-ROOT = Path(__file__).parent.parent
 LIMIT, CURVE, PYRO = "C, libsodium", "pyzmq, CURVE", "Pyro5"
 
 
@@ -89,10 +84,6 @@ def limit() -> Iterator[Path | None]:
         if done.returncode:
             say(f"without the limit, which does not compile (is libsodium-dev installed?):\n{done.stderr}")
         yield None if done.returncode else target
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # Requests.
@@ -259,32 +250,6 @@ def _run(command: list[str], environment: dict[str, str]) -> tuple[float, float]
     return elapsed, usage.ru_utime + usage.ru_stime
 
 
-# What is told beside the figures.
-
-
-def about() -> dict[str, Any]:
-    """The machine, the versions, the date, and how busy the machine was."""
-    packages = {}
-    for name in ("bokbok", "bokbok-native", "PyNaCl", "uvloop", "pyzmq", "msgpack", "Pyro5", "sexpdata"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            packages[name] = importlib.metadata.version(name)
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%-d %B %Y, %H:%M UTC"),
-        "machine": f"{len(os.sched_getaffinity(0))} cores of {_processor()}, Linux {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": packages,
-        "load": [round(os.getloadavg()[0], 1)],
-    }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
-
-
 PARTS = {"requests": requests, "codec": codec, "start": start}
 
 
@@ -301,30 +266,14 @@ def main() -> None:
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     plan = dataclasses.replace(plan, rounds=options.rounds or plan.rounds, seconds=options.seconds or plan.seconds)
-    out = options.out or (None if options.quick else ROOT / "docs")
+    given = None if options.quick else ROOT / "docs"
 
-    with tempfile.TemporaryDirectory() as folder:
-        out = out or Path(folder)
-        figures = out / "speed.json"
-        document = json.loads(figures.read_text()) if figures.exists() and (options.only or options.draw) else {}
-        out.mkdir(parents=True, exist_ok=True)
-        for part, measure in PARTS.items():
-            if not options.draw and (options.only is None or part in options.only):
-                told = about()
-                tables = measure(plan)
-                told["load"].append(round(os.getloadavg()[0], 1))
-                told["rounds"] = plan.starts if part == "start" else plan.rounds
-                document[part] = {"about": told, "tables": tables}
-                # After each part: what has been measured outlives what comes after it.
-                figures.write_text(json.dumps(document, default=_as_json, indent=1, ensure_ascii=False) + "\n")
-        import page
+    def measure(part: str) -> dict[str, Any]:
+        tables = PARTS[part](plan)
+        return {"tables": tables, "rounds": plan.starts if part == "start" else plan.rounds}
 
-        print(page.write(json.loads(figures.read_text()), out))
-
-
-def _as_json(value: Any) -> Any:
-    assert isinstance(value, Spread)
-    return [float(f"{number:.5g}") for number in (value.median, value.low, value.high)]
+    wanted = () if options.draw else options.only or PARTS
+    print(make("speed", measure, wanted, options.out or given, anew=not (options.draw or options.only)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -17,6 +17,7 @@ class Cell:
         in_flight: how many requests are under way at once: as many threads, or tasks.
         loop: asyncio's, or `uvloop`.
         transport: `tcp` or `unix`.
+        limits: those of `bokbok.Limits` that are not as usual, at both ends.
     """
 
     front: str
@@ -25,6 +26,7 @@ class Cell:
     loop: str = "asyncio"
     transport: str = "tcp"
     secure: bool = True
+    limits: dict[str, int] = field(default_factory=dict)
 
     @property
     def datum(self) -> Any:

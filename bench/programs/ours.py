@@ -41,7 +41,9 @@ def serve(cell: Cell, folder: str) -> None:
     address = _place(cell, folder, "server")
     user_to_key = (lambda _: KEY) if cell.secure else None
     if cell.front == "sync":
-        server = bokbok.start_server(address, lambda _, message: message, user_to_key=user_to_key)
+        server = bokbok.start_server(
+            address, lambda _, message: message, user_to_key=user_to_key, limits=bokbok.Limits(**cell.limits)
+        )
         steered.serving(json.dumps(server.address))
         server.wait()
         return
@@ -50,7 +52,9 @@ def serve(cell: Cell, folder: str) -> None:
         return message
 
     async def main() -> None:
-        async with bokbok.asyncio.start_server(address, echo, user_to_key=user_to_key) as server:
+        async with bokbok.asyncio.start_server(
+            address, echo, user_to_key=user_to_key, limits=bokbok.Limits(**cell.limits)
+        ) as server:
             steered.serving(json.dumps(server.address))
             await asyncio.Event().wait()
 
