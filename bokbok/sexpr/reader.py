@@ -17,7 +17,7 @@ from bokbok.sexpr.dialect import CHICKEN_4, Dialect
 from bokbok.sexpr.frames import SKIP, WAITING_FOR
 from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, PAUSED, SPACE, Machine
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost_of_plain
-from bokbok.sexpr.native import AVAILABLE, Compiled
+from bokbok.sexpr.native import READER, Compiled
 from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
@@ -66,7 +66,7 @@ def parse(
     """
     if type(data) is not bytes:
         data = _as_bytes(data)
-    if AVAILABLE and (found := Compiled(dialect, max_depth, max_memory).read(data, offset)) is not None:
+    if READER is not None and (found := Compiled(dialect, max_depth, max_memory).read(data, offset)) is not None:
         return found[:2]
     machine = Machine(dialect, max_depth, max_memory)
     value = machine.run(data, offset, True)
@@ -346,7 +346,7 @@ def loads(
             raise problems.LONE_SURROGATE.at(where, code=ord(text[error.start])) from None
     elif type(data) is not bytes:
         data = _as_bytes(data)
-    if AVAILABLE and (found := Compiled(dialect, max_depth, max_memory).read(data, 0)) is not None:
+    if READER is not None and (found := Compiled(dialect, max_depth, max_memory).read(data, 0)) is not None:
         value, position = found[:2]
     else:
         machine = Machine(dialect, max_depth, max_memory)
