@@ -18,6 +18,7 @@ TYPE_CHECKING = False  # for type checkers it is true; `typing` itself would be 
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._front.statistics import Statistics
     from .address import format_address, parse_address
     from .errors import (
         AddressError,
@@ -76,6 +77,7 @@ __all__ = [
     "RequestTimeout",
     "Server",
     "SexprError",
+    "Statistics",
     "Symbol",
     "UnreadableAnswer",
     "WriteError",
@@ -94,6 +96,7 @@ __all__ = [
 # Each name is imported when it is first asked for: a program that speaks asyncio does not pay for threads, nor one that
 # makes a key for the protocol.
 _WHERE = {
+    "_front.statistics": ("Statistics",),
     "address": ("format_address", "parse_address"),
     "keys": ("Key", "read_key_file", "read_passphrase_file", "write_key_file"),
     "sexpr": ("EOF", "Char", "Dotted", "Keyword", "Symbol"),

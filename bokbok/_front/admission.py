@@ -94,6 +94,10 @@ class Admission:
             return None
         return f"too many requests: {running} handlers are running and {max(0, waiting)} requests waiting"
 
+    def reserve(self) -> bool:
+        """`ready`, but that a slot is kept for who calls `start`: no thread is started for a request that has none."""
+        return bool(self.share.kept) or (self._may_start and self.share.reserve())
+
     def start(self) -> Job | None:
         """The next request whose handler may start now; it counts as running from here on.
 

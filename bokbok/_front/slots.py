@@ -250,6 +250,21 @@ class Share:
             slots._line_up(self)
             return False
 
+    def reserve(self) -> bool:
+        """Keep a slot for a `take` that is about to come. False: none is to be had, and this connection is in line."""
+        slots = self._slots
+        with slots._lock:
+            if self.kept:
+                return True
+            if self.waiting:
+                return False
+            if slots._may_take(self.group):
+                slots._count(self, 1)
+                self.kept += 1
+                return True
+            slots._line_up(self)
+            return False
+
     def give(self) -> None:
         """A handler has finished."""
         slots = self._slots

@@ -599,7 +599,7 @@ class Connection(Public[_Waiter]):
 
     def _call_worker(self) -> bool:
         """With the lock held: whether to start a worker for handlers that could run."""
-        if self._called or not self._admission.ready:
+        if self._called or not self._admission.reserve():
             return False
         self._called = True
         return True

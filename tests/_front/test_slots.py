@@ -157,6 +157,21 @@ def test_however_they_come_park_and_go_on_there_are_never_more_than_both_limits_
     assert most == 7
 
 
+def test_a_slot_that_is_reserved_is_nobody_elses() -> None:
+    slots = Slots(1, 0)
+    first, second = slots.share(lambda: None), slots.share(lambda: None)
+    assert first.reserve()
+    assert first.reserve()  # the same one
+    assert not second.reserve()
+    assert second.waiting
+    assert slots.running == 1
+    assert first.take()
+    first.give()
+    assert second.reserve()
+    second.leave()
+    assert slots.running == 0
+
+
 def test_who_leaves_gives_back_what_was_kept() -> None:
     slots = Slots(1, 0)
     first, second = Connection(slots, wants=1), Connection(slots)

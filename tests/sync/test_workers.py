@@ -12,7 +12,7 @@ import pytest
 from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RequestTimeout
 from bokbok.sync import poller
-from tests.front.test_limits import requests
+from tests.front.test_limits import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS
 
@@ -22,6 +22,23 @@ DEEP = b"(request 0 " + b"(a . " * 9_000 + b"(" + b"b " * 1_000_000 + b")" + b")
 
 def threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("bokbok-")}
+
+
+def test_a_servers_handlers_have_so_many_threads_however_many_connections_ask(serve: Any, raw: Any) -> None:
+    before = len(threads())
+    held = Held()
+    server = serve(held, at="127.0.0.1:0", limits=Limits(server_running=5))
+    peers = [raw(server) for _ in range(150)]
+    for peer in peers:
+        peer.send_message(*requests(10))
+    eventually(lambda: server.statistics().waiting == 150, "every connection is in line")
+    assert server.statistics().running == 5
+    # Beside the handlers: one accepts, one waits for all, two read, some stay with a connection for a moment.
+    assert len(threads()) - before <= 5 + 50
+    held.may_answer.set()
+    for peer in peers:
+        assert {peer.receive() for _ in range(10)} == {b"(response %d %d)" % (i, i) for i in range(10)}
+    assert held.most == 5
 
 
 def test_idle_connections_cost_no_thread(serve: Any, connect: Any) -> None:
