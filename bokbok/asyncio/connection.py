@@ -68,8 +68,9 @@ _LOOK_UP, _TURNS, OTHER_LEG, _MEMORY = 1, 2, 4, 8
 of a bridge does not take it; too much is held. Bits: each reason comes and goes by itself."""
 _OF_THE_LOOP = (asyncio.CancelledError, SystemExit, KeyboardInterrupt)
 """What a task passes on to the event loop, beside its answer."""
-_FLUSH_AT = 8
-"""Messages that are sent together at the most. Measured: fewer cost system calls, more leave the other end idle."""
+_FLUSH_AT = 16
+"""Messages that are sent together at the most. Fewer cost system calls: 8 cost a tenth more processor time for each,
+64 in flight with the accelerator. More leave the other end idle."""
 
 
 class _Handling:
@@ -159,6 +160,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._not_reading = 0  # why: bits
         self._in_line = False  # for a turn to read what has come
         self._starting = False  # handlers that could start wait for the next turn of the event loop
+        self._in_start_handlers = False  # they are being started
         self._loss: tuple[Exception | None] | None = None  # how the transport was lost, while the rest is being read
         self._rest: socket.socket | None = None  # where the rest is read from
         self._tasks: dict[asyncio.Task[None], int | None] = {}  # with the request that nobody has begun to handle
@@ -651,19 +653,31 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _start_handlers(self) -> None:
         """Start the handlers that may start now, as many as fit a moment: a plain one holds up everybody else."""
+        if self._in_start_handlers:
+            return  # whoever called this goes on there
         until = 0.0
-        while (job := self._admission.start()) is not None:
-            self._run_handler(*job)
-            if not self._admission.ready:
-                continue
-            now = time.perf_counter()
-            if not until:
-                until = now + QUANTUM
-            elif now >= until:
-                if not self._starting:
-                    self._starting = True
-                    self._loop.call_soon(self._start_more)
-                return
+        self._in_start_handlers = True
+        try:
+            while (job := self._admission.start()) is not None:
+                self._run_handler(*job)
+                if not self._admission.ready:
+                    continue
+                now = time.perf_counter()
+                if not until:
+                    until = now + QUANTUM
+                elif now >= until:
+                    break
+        finally:
+            self._in_start_handlers = False
+            if self._admission.ready:
+                self._start_soon()
+        if self._unflushed:
+            self._flush()  # the answers of handlers that did not wait
+
+    def _start_soon(self) -> None:
+        if not self._starting:
+            self._starting = True
+            self._loop.call_soon(self._start_more)
 
     def _start_more(self) -> None:
         self._starting = False
@@ -756,7 +770,7 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _answered(self, problem: Exception | None) -> None:
         if problem is not None:
             _log.error(texts.CANNOT_TRAVEL, self, problem)
-        self._flush_soon(alone=self._admission.running == 1)
+        self._flush_soon(alone=self._admission.running == 1 and not self._admission.ready)
         if self._full:
             self._note_unsent()
 
@@ -768,11 +782,11 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _handled(self) -> None:
         """A request has been answered: the next one's turn, or the end that waited for it."""
         self._admission.finish()
-        if self._admission.ready:
-            # Not at once: a thousand plain handlers in a row would be a thousand calls deep.
-            self._loop.call_soon(self._start_handlers)
-        else:
+        if not self._admission.ready:
             self._close_if_idle()
+        elif not self._in_start_handlers:
+            # Not at once: a thousand plain handlers in a row would be a thousand calls deep.
+            self._start_soon()
 
     # The end.
 
