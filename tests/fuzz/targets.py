@@ -20,14 +20,14 @@ from nacl.secret import SecretBox
 from bokbok.errors import ProfileError, ReadError, RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4_EXACT, DIALECTS, Parser, Reader, dumps, loads, parse, skip_atmosphere
 from bokbok.sexpr.machine import Machine
-from bokbok.wire import INFERRED_1, Profile
+from bokbok.wire import INFERRED_1, Connection, HelloReceived, Profile
 from bokbok.wire.framing import Datums
 from bokbok.wire.profile import dump_profile, read_profile
 from bokbok.wire.transcript import Packet, Transcript
 from bokbok_interop.report.document import DocumentError, load, merge
 from bokbok_traffic.capture import CaptureError, RecordingReader
 from bokbok_traffic.pcap import PcapReader
-from tests.support.peers import framed
+from tests.support.peers import KEY, framed
 from tests.support.profiles import random_profile
 from tests.support.tagged import same
 from tests.support.wire_ends import ENDS, LIMITS, SESSION_KEY, feed, opened_server
@@ -161,6 +161,21 @@ def _heard(events: list[Any]) -> list[tuple[Any, ...]]:
     return found
 
 
+def _in_slices(connection: Connection, pieces: Iterator[bytes]) -> list[Any]:
+    """The events where reading stops as often as it can, as front ends have it do."""
+    found: list[Any] = []
+    for piece in pieces:
+        come = connection.receive(piece, seconds=0.0)
+        while True:
+            if come and isinstance(come[-1], HelloReceived):
+                come = [*come, *connection.authenticate(KEY, seconds=0.0)]
+            found += come
+            if not connection.more:
+                break
+            come = connection.receive(b"", seconds=0.0)
+    return found + connection.receive_eof()
+
+
 def wire(data: bytes) -> None:
     """Both roles of a connection, insecure and secure, from the first byte on and opened; beside them a transcript."""
     if len(data) < 2:
@@ -176,6 +191,9 @@ def wire(data: bytes) -> None:
     cuts = [len(piece) for piece in _cut(data, seed)]
     connection = make()
     events = feed(connection, data, cuts)
+    sliced = _in_slices(make(), _cut(data, seed))
+    assert list(map(type, sliced)) == list(map(type, events)), (sliced, events)
+    assert same([list(each) for each in _heard(sliced)], [list(each) for each in _heard(events)]), (sliced, events)
     if make is not opened_server and not connection.secure:
         transcript = Transcript(INFERRED_1, secure=False, limit=LIMITS.packet, depth=LIMITS.depth)
         packets_read: list[Packet] = []
