@@ -296,6 +296,7 @@ async def crowd(
 ) -> collections.Counter[str]:
     """So many hostile clients for so long; how often each kind was played."""
     done: collections.Counter[str] = collections.Counter()
+    print("ready", flush=True)
     until = time.monotonic() + seconds
     clients = [
         _client(host, port, until, scale, random.Random(seed * 1_000_003 + number), done)

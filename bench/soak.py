@@ -182,18 +182,19 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
         port = int(server.stdout.readline())
         alone = json.loads(_ask(port, arguments.good, arguments.seconds * ALONE).communicate()[0])
         seconds = arguments.seconds * (1 - ALONE)
-        watch = Watch(server.pid)
-        watch.start()
         bad = subprocess.Popen(
             [sys.executable, crowd.__file__, "127.0.0.1", str(port), "--connections", str(arguments.crowd),
              "--seconds", str(seconds), "--scale", str(arguments.scale), "--seed", str(arguments.seed)],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        good = _ask(port, arguments.good, seconds)
-        beside = json.loads(good.communicate()[0])
-        told = json.loads(bad.communicate()[0])
+        assert bad.stdout is not None
+        bad.stdout.readline()  # it is ready: at nice 19 that may take a while
+        watch = Watch(server.pid)
+        watch.start()
+        beside = json.loads(_ask(port, arguments.good, seconds).communicate()[0])
         watch.over.set()
         watch.join()
+        told = json.loads(bad.communicate()[0])
         processor = sum(
             map(int, Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
         ) / os.sysconf("SC_CLK_TCK")
