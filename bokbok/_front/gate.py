@@ -27,8 +27,12 @@ _K = TypeVar("_K")
 
 # Without a value of their own, limits per source have these for sources that are neither loopback nor Unix.
 CONNECTIONS_PER_ADDRESS = 1024
+"""A quarter of the connections of a server: it takes four sources to fill it, and a network behind one address fits."""
 HELLOS_PER_ADDRESS = 64
+"""An eighth of what early drop begins at: a program that opens all its connections at once has fewer under way, since a
+hello is sent at once; one source alone does not bring early drop about."""
 PENALTY = 5.0
+"""Seconds, as OpenSSH's `PerSourcePenalties authfail:5s` has them: three in a quarter of a minute are in force."""
 
 
 @dataclass(frozen=True)

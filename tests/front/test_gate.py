@@ -210,6 +210,20 @@ def test_statistics_are_a_value(serve: Any, connect: Any) -> None:
         after.refused["hello"] = 1
 
 
+def test_other_limits_hold_for_the_server_at_once_and_for_connections_that_are_new(serve: Any, come: Any) -> None:
+    server = serve(at=AT)
+    before = come(server)
+    assert is_served(before)
+    server.change_limits(Limits(packet=100, connections_per_address=2))
+    after = come(server)
+    assert is_served(after)
+    assert is_closed(come(server))  # the third of its source
+    before.send_message(b'(request 1 "%b")' % (b"x" * 200))
+    assert len(before.receive()) > 200
+    after.send_message(b'(request 1 "%b")' % (b"x" * 200))
+    assert is_closed(after)
+
+
 # The end.
 
 
