@@ -60,7 +60,9 @@ def draw(results: dict[str, Any]) -> str:
                     body += _text(middle, y + 42, f"– {found['unsupported']} unsupported", more=small)
     height = TOP + HEIGHT * len(names) + 34
     said = ", ".join(f"{count:,} {outcome}" for outcome, count in total.most_common())
-    body += _text(LEFT, height - 10, f"{said} · {results['started'][:10]}", "start", small)
+    chapters = sorted({cell["case"].partition(".")[0] for cell in results["cells"]})
+    played = "all chapters" if len(chapters) > 8 else f"{', '.join(chapters)} alone"
+    body += _text(LEFT, height - 10, f"{said} ({played}) · {results['started'][:10]}", "start", small)
     title = f"The matrix of {len(names)} peers: {said}"
     return HEAD.format(w=LEFT + WIDTH * len(names) + 10, h=height, title=title) + body + "</svg>\n"
 
