@@ -66,8 +66,11 @@ def parse(
     """
     if type(data) is not bytes:
         data = _as_bytes(data)
-    if READER is not None and (found := Compiled(dialect, max_depth, max_memory).read(data, offset)) is not None:
-        return found[:2]
+    if (
+        READER is not None
+        and (found := READER.read(data, offset, dialect.version, max_depth, max_memory, True)) is not None
+    ):
+        return found[0], found[1]
     machine = Machine(dialect, max_depth, max_memory)
     value = machine.run(data, offset, True)
     if value is NO_DATUM:
@@ -346,7 +349,7 @@ def loads(
             raise problems.LONE_SURROGATE.at(where, code=ord(text[error.start])) from None
     elif type(data) is not bytes:
         data = _as_bytes(data)
-    if READER is not None and (found := Compiled(dialect, max_depth, max_memory).read(data, 0)) is not None:
+    if READER is not None and (found := READER.read(data, 0, dialect.version, max_depth, max_memory, True)) is not None:
         value, position = found[:2]
     else:
         machine = Machine(dialect, max_depth, max_memory)

@@ -36,6 +36,7 @@ from bokbok.sexpr import (
     loads,
     native,
     parse,
+    reader,
     writer,
 )
 from bokbok_interop.vectors import load_dialect, load_lines
@@ -275,7 +276,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return run
 
     read = watched(native.READER.read)
-    monkeypatch.setattr(native, "READER", types.SimpleNamespace(read=read))
+    for module in (native, reader):
+        monkeypatch.setattr(module, "READER", types.SimpleNamespace(read=read))
     monkeypatch.setattr(writer, "_WRITE", watched(writer._WRITE))  # type: ignore[arg-type]
     return answers
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bokbok.sexpr import native, writer
+from bokbok.sexpr import native, reader, writer
 from bokbok.wire import _native
 
 
 @contextmanager
 def pure() -> Iterator[None]:
-    modules: list[tuple[Any, str]] = [(native, "READER"), (writer, "_WRITE"), (_native, "READER")]
+    modules: list[tuple[Any, str]] = [(native, "READER"), (reader, "READER"), (writer, "_WRITE"), (_native, "READER")]
     kept = [getattr(module, name) for module, name in modules]
     for module, name in modules:
         setattr(module, name, None)
