@@ -112,6 +112,22 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
     metavar="ADDRESS",
     help="Answer Prometheus at this address, of loopback or of a Unix socket (needs bokbok[metrics]).",
 )
+@click.option(
+    "--shared-hellos",
+    metavar="URL",
+    envvar="BOKBOK_SHARED_HELLOS",
+    show_envvar=True,
+    help="A Redis in which servers with the same keys remember hellos, so that none can be replayed to another (needs "
+    "bokbok[redis]). Other users of the machine see options: where the URL holds a password, use the variable.",
+)
+@click.option(
+    "--shared-hellos-unreachable",
+    "unreachable",
+    type=click.Choice(["refuse", "serve"]),
+    default="refuse",
+    show_default=True,
+    help="What a hello gets while that Redis does not answer.",
+)
 @guard_option("hello-replay", "request-replay", "reflection", "nonce-reuse")
 @profile_option
 @log_options
@@ -126,6 +142,8 @@ def serve(
     socket_owner: tuple[int, int] | None,
     proxies: tuple[str, ...],
     metrics: Address | None,
+    shared_hellos: str | None,
+    unreachable: str,
     guards_off: tuple[str, ...],
     profile: Profile,
     verbose: bool,
@@ -185,6 +203,7 @@ def serve(
                 profile=profile,
                 limits=files.limits,
                 guards=guards(guards_off),
+                shared_hellos=_shared_hellos(shared_hellos, unreachable) if shared_hellos else None,
             )
         except AddressError as error:
             raise click.BadParameter(str(error), param_hint="'ADDRESS'") from None
@@ -241,6 +260,19 @@ class _Files:
         if self._users is None:
             return "insecure: anybody may connect"
         return f"secure: {len(self._keys)} user{'s' * (len(self._keys) != 1)}"
+
+
+def _shared_hellos(url: str, unreachable: str) -> Any:
+    try:
+        from ..hellos import RedisHellos
+    except ModuleNotFoundError:
+        raise click.UsageError(
+            "--shared-hellos: the Python package 'redis' is not installed: pip install 'bokbok[redis]'"
+        ) from None
+    try:
+        return RedisHellos(url, unreachable=unreachable)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise click.UsageError(f"--shared-hellos: {error}") from None
 
 
 @contextlib.contextmanager

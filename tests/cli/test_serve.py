@@ -1,5 +1,6 @@
 """`bokbok serve`: what is served, to whom, and how it ends."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -24,6 +25,8 @@ from bokbok import (
 from bokbok.cli import serve as serve_module
 from bokbok.cli._exit import Status
 from tests.cli.conftest import COMMAND, stop
+from tests.support.peers import RawPeer, hello
+from tests.support.redis_server import RedisServer, needs_redis
 
 
 def ask(process, message, **options):
@@ -572,3 +575,45 @@ def test_metrics_without_their_package_are_wrong_usage(bokbok, tmp_path, monkeyp
     result = bokbok("serve", tmp_path / "s", "--metrics", "localhost:0")
     assert result.status == Status.USAGE
     assert "pip install 'bokbok[metrics]'" in result.err
+
+
+# The memory of hellos.
+
+
+@needs_redis
+def test_servers_with_one_redis_refuse_what_another_has_seen(served, users, tmp_path):
+    memory = RedisServer(tmp_path)
+    memory.start()
+    try:
+        processes = [
+            served(name, "--users", users, "--shared-hellos", memory.url, cwd=tmp_path) for name in ("one", "two")
+        ]
+        session_key = bytes(32)
+        said = hello("alice", passphrase_to_key("alice's"), session_key)
+        answers = []
+        for name in ("one", "two"):
+            peer = RawPeer.connect(("unix", str(tmp_path / name)))
+            peer.send(said)
+            peer.begin(session_key)
+            peer.send_message(b'(request 0 ("ping" "x"))')
+            with contextlib.closing(peer):
+                answers.append(peer.receive() if name == "one" else peer.read_to_end())
+        assert answers == [b'(response 0 ("pong" "x"))', b""]
+        for process in processes:
+            stop(process)
+    finally:
+        memory.stop()
+
+
+def test_shared_hellos_without_their_package_are_wrong_usage(bokbok, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "bokbok.hellos", raising=False)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    result = bokbok("serve", tmp_path / "s", "--shared-hellos", "redis://localhost")
+    assert result.status == Status.USAGE
+    assert "pip install 'bokbok[redis]'" in result.err
+
+
+def test_a_url_that_cannot_be_is_wrong_usage(bokbok, tmp_path):
+    result = bokbok("serve", tmp_path / "s", "--shared-hellos", "gopher://localhost")
+    assert result.status == Status.USAGE
+    assert "--shared-hellos" in result.err

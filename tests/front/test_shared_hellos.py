@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,7 @@ import redis
 from bokbok import Guards
 from bokbok.hellos import AsyncRedisHellos, RedisHellos
 from tests.support.peers import KEY, SOON, USERS, RawPeer, hello
-
-REDIS = shutil.which("redis-server")
-needs_redis = pytest.mark.skipif(REDIS is None, reason="no redis-server (Debian: redis-server)")
+from tests.support.redis_server import RedisServer, needs_redis
 
 
 def shared(front: Any, remember: Callable[[bytes], bool]) -> Any:
@@ -118,37 +113,6 @@ def test_with_the_guard_off_nobody_is_asked(front: Any, serve: Any, raw: Any) ->
 
 
 # Redis.
-
-
-class RedisServer:
-    """A real one, on a Unix socket in a folder of its own, with a log that it writes at once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = folder / "redis.sock"
-        self.url = f"unix://{self.socket}"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        options = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
-        options += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
-        assert REDIS is not None
-        self._process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
-        with contextlib.closing(redis.Redis.from_url(self.url)) as client:
-            deadline = time.monotonic() + SOON
-            while True:
-                try:
-                    assert client.ping()
-                    return
-                except redis.ConnectionError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(SOON)
-            self._process = None
 
 
 @pytest.fixture
