@@ -31,7 +31,7 @@ def make(
     Args:
         name: of both.
         measure: measures one part.
-        parts: which ones. None: the page is drawn anew.
+        parts: which ones. None: the page is drawn again.
         out: the folder; `None` for one that is removed at the end.
         anew: whether what was measured before is forgotten. Otherwise the other parts stay.
 

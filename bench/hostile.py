@@ -6,7 +6,7 @@
 
 The bounds: 64 MiB and 4 times its bytes of memory for a message; 1.5 us a byte, 50 us a message and 500 us a connection
 of processor time. A line is a stream of bytes, given to a server's `bokbok.wire.Connection` in pieces of 256 KiB, as
-the front ends do, each in a process of its own: memory is what its resident set grew by at the most. Time is the least
+the front ends do, each in a process of its own: memory is what its resident set grew by at most. Time is the least
 of three rounds, since a busy machine adds to it and takes nothing away. The status is 1 if a bound does not hold.
 """
 
@@ -148,7 +148,7 @@ def _measure(attack: Attack, size: int, pipe: Any) -> None:
     hellos = HelloMemory()
     warm = Connection("server")
     _receive(warm, framed(b'(request 0 (a "b" 1.5 #u8(1)))'))
-    Path("/proc/self/clear_refs").write_text("5")  # the most that was resident begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # what was resident at most is counted again
     before = _status("VmRSS")
     began = time.process_time()
     for _ in range(attack.connections):

@@ -4,7 +4,7 @@
 
 Makes a document of as many cells as asked for (10,000) with evidence like a run's, its page, and opens that in a
 headless Chromium (`apt-get install chromium`) several times. Times are the browser's own: from the start of the
-navigation until the page is drawn, and from a key that was typed until the list is drawn anew.
+navigation until the page is drawn, and from a key that was typed until the list is drawn again.
 """
 
 from __future__ import annotations

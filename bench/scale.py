@@ -170,7 +170,7 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
         numbers = {**numbers, "connections": tuple(n for n in numbers["connections"] if 2 * n + 500 <= hard)}
-        say(f"this system allows {hard} open files: {numbers['connections']} connections at the most")
+        say(f"this system allows {hard} open files: {numbers['connections']} connections at most")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     def measure(part: str) -> dict[str, Any]:

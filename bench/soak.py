@@ -42,7 +42,7 @@ ALONE = 0.2
 """Of the time, without the crowd."""
 SIZES = (1, 10, 100, 1000, 10_000, 100_000)
 MEMORY_GROWTH, MEMORY_SLACK = 1.25, 32 << 20
-"""How much more the second half may take at its most than the first: that is flat, but for noise."""
+"""How much more the second half may take at its most than the first: that is flat, except for noise."""
 MOST_MEMORY = 1 << 30
 """Bytes that a server may take for this crowd."""
 FLAT_AFTER = 120.0
@@ -231,9 +231,7 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
         parts = f"median {_at(times, 0.5)}, 99th percentile {_at(times, 0.99)}, 99.9th {_at(times, 0.999)}"
         print(f"  {name}: {len(times):,} requests, {parts}, worst {_at(times, 1)}")
     for name, index, unit in (("MiB of memory", 0, 1 << 20), ("descriptors", 1, 1), ("threads", 2, 1)):
-        print(
-            f"  {name}: {first[index] // unit:,} at the most in the first half, {second[index] // unit:,} in the second"
-        )
+        print(f"  {name}: {first[index] // unit:,} at most in the first half, {second[index] // unit:,} in the second")
     played = told["done"]
     outside = played.pop(crowd.OUTSIDE, 0)
     print(f"  the crowd: {sum(played.values()):,} connections of {len(played)} kinds, {outside:,} more did not get in")

@@ -81,7 +81,7 @@ class RedisHellos(_Common):
         unreachable: what a hello gets while Redis does not answer: `"refuse"` (nobody gets in, nothing is replayed), or
             `"serve"` (each server knows its own hellos alone; a warning is logged).
         timeout: seconds for an answer.
-        connections: to Redis, at the most.
+        connections: to Redis, at most.
 
     Raises:
         ValueError: an argument does not fit. Nothing is connected before the first hello.

@@ -12,7 +12,7 @@ __all__ = ["Notices", "bounded", "shown"]
 INTERVAL = 60.0
 """Seconds in which something of one kind and source is told once."""
 MOST_TOLD = 256
-"""Lines in this time at the most, whatever happens: a kibibyte each is some 22 MiB a day of an attack."""
+"""Lines in this time at most, whatever happens: a kibibyte each is some 22 MiB a day of an attack."""
 MOST_SHOWN = 80
 """Characters of a name that a stranger has chosen."""
 MOST_LINE = 1000

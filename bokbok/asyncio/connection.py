@@ -69,7 +69,7 @@ of a bridge does not take it; too much is held. Bits: each reason comes and goes
 _OF_THE_LOOP = (asyncio.CancelledError, SystemExit, KeyboardInterrupt)
 """What a task passes on to the event loop, beside its answer."""
 _FLUSH_AT = 16
-"""Messages that are sent together at the most. Fewer cost system calls: 8 cost a tenth more processor time for each,
+"""Messages that are sent together at most. Fewer cost system calls: 8 cost a tenth more processor time for each,
 64 in flight with the accelerator. More leave the other end idle."""
 
 
@@ -1032,7 +1032,7 @@ def open_connection(
         on_close: `on_close(connection)`, when the connection ends, unless this end closed it.
         connect_timeout: seconds for the connection to come about; `None` for as long as the system takes.
         profile: the wire format, or its name; the default is `inferred-1`.
-        limits: what the other end may ask of this one at the most.
+        limits: what the other end may ask of this one at most.
         guards: what is refused although it is well formed.
 
     Raises:

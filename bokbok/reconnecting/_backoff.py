@@ -22,7 +22,7 @@ Addresses = AddressLike | Sequence[AddressLike]
 class Backoff:
     """How long to wait before all addresses are tried again.
 
-    The wait is drawn anew each time, between 0 and a bound that doubles with each round in which nothing came of it
+    The wait is drawn again each time, between 0 and a bound that doubles with each round in which nothing came of it
     (full jitter), so that the clients of a server that starts again do not all come at once. A connection over which
     something was answered makes the bound small again; one that ended without a word does not: it counts as a failure.
 

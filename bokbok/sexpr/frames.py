@@ -16,7 +16,7 @@ EXPANSION = 9  # behind #+ and its first datum; items: that datum
 CASE = 10  # behind #ci or #cs; items: whether case was folded outside
 NUMBERS = 11  # behind #u8 and its kin; items: (the tag, whether case was folded outside)
 HERE_DATUM = 12  # behind # in a #<# string; items: (whether in braces, whether case was folded outside)
-CLOSING = 13  # a dotted list is read, but for its closer; items: (items, tail, kind of the list, items before the dot)
+CLOSING = 13  # a dotted list lacks its closer; items: (items, tail, kind of the list, items before the dot)
 HERE_TEXT = 14  # in the text of a #<# string; items: the string's state
 
 TRANSPARENT: Final = {SKIP: 1, TAIL: 1, CASE: 1, NUMBERS: 2}

@@ -2,7 +2,7 @@
 
 It knows lists, vectors, dots, quotes, datum comments, and everything else that holds or takes datums, as frames on a
 stack; so there is no recursion, and reading can stop anywhere and go on: at the end of a piece of a stream, or after as
-many bytes as a caller allows at a time. The syntax of single tokens is `lexer`'s, but for the common ones, which one
+many bytes as a caller allows at a time. The syntax of single tokens is `lexer`'s, except for the common ones, which one
 regular expression takes at its own speed.
 
 Lists and vectors gather items. The other frames wait for one datum; when the list around them ends before it comes,
@@ -133,7 +133,7 @@ class HereText:
 
     Attributes:
         pieces: each embedded datum that is neither a string nor a character, with the text before it.
-        text: the text since the last of them, but for `current`.
+        text: the text since the last of them, except for `current`.
         current: the text since the last line end or embedded datum.
         last: what came last before `current`: how many bytes of `text`, or -1 for a datum in `pieces`; `None` if
             nothing did.
@@ -196,7 +196,7 @@ class Machine(Lexer):
         opened: where in the stream the list began that was closed last.
         charging: whether memory is counted: not for input so short that no datum in it could reach the limit. `None`
             before a datum.
-        spent: what the datum has cost so far, but for the items of lists that are open.
+        spent: what the datum has cost so far, except for the items of lists that are open.
         took: what the last datum has cost, if memory was counted.
         counts: whether memory is counted whatever the input's length, since somebody will ask for it.
     """

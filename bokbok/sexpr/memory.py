@@ -59,7 +59,7 @@ def cost(value: Any) -> int:
 
 
 def cost_of_plain(items: list[Any], size: int) -> int:
-    """What a list of plain atoms costs at the most, that was read from so many bytes (`read_plain_list`).
+    """What a list of plain atoms costs at most, that was read from so many bytes (`read_plain_list`).
 
     One character that is not of ASCII makes each of a string's take four bytes.
     """

@@ -61,7 +61,7 @@ def encode(text: str) -> bytes:
     """CHICKEN's bytes for a `str`.
 
     Raises:
-        UnicodeEncodeError: if it holds a lone surrogate that does not stand for a byte: U+D800 to U+DFFF, but for
+        UnicodeEncodeError: if it holds a lone surrogate that does not stand for a byte: U+D800 to U+DFFF, except for
             U+DC80 to U+DCFF.
     """
     return text.encode("utf-8", "surrogateescape")

@@ -75,7 +75,7 @@ _STAY_SECONDS = 0.02
 """How long a worker waits for more before it leaves that to the poller: longer than a conversation's usual pauses."""
 _STAY = struct.pack("ll", int(_STAY_SECONDS), int(_STAY_SECONDS % 1 * 1e6))  # a `timeval`
 _BUNCH = 8
-"""Answers that wait for each other at the most. Measured: more leave the other end idle."""
+"""Answers that wait for each other at most. Measured: more leave the other end idle."""
 _BUNCH_BYTES = 16 * 1024
 """An answer that is longer waits for no other."""
 _PILE = 256 * 1024
@@ -1312,7 +1312,7 @@ def open_connection(
         on_close: `on_close(connection)`, called in a thread when the connection ends, unless this end closed it.
         connect_timeout: seconds for the connection to come about; `None` for as long as the system takes.
         profile: the wire format, or its name; the default is `inferred-1`.
-        limits: what the other end may ask of this one at the most.
+        limits: what the other end may ask of this one at most.
         guards: what is refused although it is well formed.
 
     Raises:

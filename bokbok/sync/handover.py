@@ -129,7 +129,7 @@ _QUICK_AGAIN = 100
 """Quick handlers after which the next ones are taken to be quick, too; one that is not costs as many. On a busy machine
 a quick handler is sometimes interrupted in the middle: if that is rarer, it changes nothing."""
 _MOST_QUICK = 300
-"""Quick handlers that count at the most."""
+"""Quick handlers that count at most."""
 
 
 class Pace:

@@ -286,7 +286,7 @@ def start_server(
             it raises is sent back as the request's error.
         user_to_key: `user_to_key(user) -> Key | None`: the key of a user, `None` for one who is unknown or not
             allowed. Without it, the server is insecure. The time that it takes may tell a stranger whether a user is
-            known: that is its author's affair.
+            known: that is up to its author.
         on_open: `on_open(connection)`, called in a thread when a connection is open (a secure one: once its client
             has proved to know the key). Requests wait until it returns; if it raises, the connection is closed.
         on_close: `on_close(connection)`, called in a thread when a connection ends that was open, unless this end
@@ -299,7 +299,7 @@ def start_server(
             protocol's header (version 2): then `connection.address` and the limits per source are about the client
             that it names. Connections from elsewhere begin as ever.
         profile: the wire format, or its name; the default is `inferred-1`.
-        limits: what the other ends may ask of this one at the most.
+        limits: what the other ends may ask of this one at most.
         guards: what is refused although it is well formed.
         shared_hellos: a memory of hellos that other servers with the same keys share, such as
             `bokbok.hellos.RedisHellos`; without one, a hello can be replayed to each of them.

@@ -481,7 +481,7 @@ class Connection:
         return events
 
     def close(self, reason: str = "closed by this side") -> None:
-        """End the conversation: nothing more is taken in or sent, but for what `data_to_send` still has."""
+        """End the conversation: nothing more is taken in or sent, except for what `data_to_send` still has."""
         if self._state != "closed":
             self._state = "closed"
             self._error = self._error or ConnectionClosed(reason)
@@ -794,7 +794,7 @@ class Connection:
     def _send_error(self, id: int, text: str) -> None:
         body = self._encode_error(id, text)
         if len(body) > self._room:
-            # A byte becomes four at the most (`\xHH`); the rest is the message around the text.
+            # A byte becomes four at most (`\xHH`); the rest is the message around the text.
             room = max(0, (self._room - 64) // 4)
             cut = text.encode("utf-8", "replace")[: max(0, room - 32)].decode("utf-8", "ignore")
             body = self._encode_error(id, f"{cut} … (cut)")

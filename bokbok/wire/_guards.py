@@ -24,7 +24,7 @@ DEFAULT_WINDOW = 1024
 """IDs behind the highest that are still told apart. TCP keeps order, so a conforming peer needs none at all; IPsec's
 smallest window is 32, and its implementations use up to a few thousand."""
 DEFAULT_HELLOS = 65_536
-"""Hellos that a server remembers: about 10 MB at the most."""
+"""Hellos that a server remembers: about 10 MB at most."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class HelloMemory:
     Thread-safe. When it is full the oldest is forgotten, and could be replayed from then on.
 
     Args:
-        capacity: boxes remembered at the most.
+        capacity: boxes remembered at most.
     """
 
     def __init__(self, capacity: int = DEFAULT_HELLOS) -> None:

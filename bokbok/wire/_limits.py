@@ -1,4 +1,4 @@
-"""What a peer may ask of this side at the most: named limits, each with its reason.
+"""What a peer may ask of this side at most: named limits, each with its reason.
 
 What this module knows: numbers. The wire layer enforces those about bytes and datums, a front end those about time,
 threads and handlers.
@@ -57,7 +57,7 @@ DEFAULT_HELLOS_FULL = 2048
 DEFAULT_PENALTY_FROM = 15.0
 """Seconds of penalty from which on it is in force: three refusals at once are a mistake in a script, and may pass."""
 DEFAULT_PENALTY_MOST = 600.0
-"""Seconds that a penalty lasts at the most (both as OpenSSH's `PerSourcePenalties` has them)."""
+"""Seconds that a penalty lasts at most (both as OpenSSH's `PerSourcePenalties` has them)."""
 DEFAULT_DRAIN_TIMEOUT = 30.0
 """Seconds that handlers may go on after a stop: systemd kills after 90, container engines after 10 to 30."""
 
@@ -98,7 +98,7 @@ class Limits:
         penalty: seconds that each hello or connection which is refused by its own fault counts against its source.
             `None`: 5, and none for this machine itself. 0 turns it off.
         penalty_from: seconds of penalty from which on new connections of the source are refused, until it is over.
-        penalty_most: seconds that a penalty lasts at the most.
+        penalty_most: seconds that a penalty lasts at most.
         drain_timeout: seconds that handlers may go on after the server was asked to stop; then connections are closed.
     """
 

@@ -35,7 +35,7 @@ class Encoding:
         parse: data, where the form begins and where it ends if that is known from outside (else -1), to the bytes and
             the offset behind it. Raises `RemoteProtocolError`.
         size: how long the form of so many bytes is, where that does not depend on them; else `None`.
-        worst: how long it can be at the most.
+        worst: how long it can be at most.
         opening: how every instance begins; empty where nothing tells.
         delimited: whether the form shows its own end.
     """

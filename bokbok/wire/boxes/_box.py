@@ -34,7 +34,7 @@ BOX_OVERHEAD = NONCE_BYTES + TAG_BYTES
 """How much longer than its body a box is, with its nonce: 40 bytes."""
 
 Draw = Callable[[int], bytes]
-"""A source of randomness: how many bytes to those bytes. `os.urandom`, but for tests that replay a session."""
+"""A source of randomness: how many bytes to those bytes. `os.urandom`, except for tests that replay a session."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Nonces that are counted and do not travel, but for a base."""
+"""Nonces that are counted and do not travel, except for a base."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MOST = (1 << 8 * NONCE_BYTES) - 1
 
 @dataclass(frozen=True)
 class Counted(NonceScheme):
-    """Nonces are counted and do not travel, but for a base.
+    """Nonces are counted and do not travel, except for a base.
 
     Attributes:
         base: what is counted up from: `zero`; `hello` (24 random bytes, the hello's field `nonce`); `key` (the 24

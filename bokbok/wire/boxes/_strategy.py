@@ -24,7 +24,7 @@ class BoxMaker(Protocol):
         base: what the hello's field `nonce` carries; a server sets it before it opens anything.
         base_size: its length; 0 where the hello carries none.
         key_overhead: how much longer than its body the box of the session key is.
-        overhead: the same for the box of a message, at the most.
+        overhead: the same for the box of a message, at most.
     """
 
     base: bytes

@@ -120,7 +120,7 @@ class _Plan:
         sizes: bytes of the packets' fields, for those that always have as many.
         field_sizes: the same of the fields that are encoded with the session key's box; `None` where it is alone.
         fixed: bytes of each packet, where they are known.
-        limits: bytes of each packet at the most.
+        limits: bytes of each packet at most.
     """
 
     def __init__(self, hello: TemplateHello, key_overhead: int, base_size: int) -> None:

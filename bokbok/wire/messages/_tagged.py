@@ -44,7 +44,7 @@ __all__ = ["tagged_codec"]
 STRING_COST = 128
 """What a message that is a string takes in memory beyond its text: the string, the packet's place in lists."""
 _HEAD_MEMORY = 256
-"""Of a message's memory, what its head takes at the most: a list of three with a tag and an ID."""
+"""Of a message's memory, what its head takes at most: a list of three with a tag and an ID."""
 
 
 @functools.cache
