@@ -55,11 +55,11 @@ class BokbokError(Exception):
 
 
 class AddressError(BokbokError, ValueError):
-    """An address that is in none of the forms of the API reference."""
+    """An address has none of the forms of the API reference."""
 
 
 class KeyFileError(BokbokError, ValueError):
-    """A key, or a file that should hold a key or a passphrase, that cannot be used. Never quotes its content."""
+    """A key, a key file or a passphrase file cannot be used. The text never quotes its content."""
 
 
 class ProfileError(BokbokError, ValueError):

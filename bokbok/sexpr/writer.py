@@ -201,7 +201,7 @@ def _write(before: str, value: Any, after: str, dialect: Dialect, escaped: Calla
     except _Refusal as refusal:
         raise WriteError(str(refusal), _path([*stack, (container, elements)])) from None
     except UnicodeEncodeError as error:
-        problem = f"lone surrogate U+{ord(error.object[error.start]):04X} that escapes no byte"
+        problem = f"lone surrogate U+{ord(error.object[error.start]):04X} that does not stand for a byte"
         raise WriteError(problem, _path([*stack, (container, elements)])) from None
 
 
