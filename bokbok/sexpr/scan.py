@@ -24,6 +24,7 @@ _PLAIN_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}]")
 _COMMENT_MARK: Final = re.compile(rb"[|#]")
 _BAR: Final = 0x7C
 _BACKSLASH: Final = 0x5C
+_NEWLINE: Final = 0x0A
 
 
 class Ending:
@@ -206,16 +207,17 @@ class HereStringEnd(Ending):
     Attributes:
         text: the offset where the text begins, -1 until the first line is there.
         tag: the tag, once known.
+        terminator: the line of the tag, with the line ends on both sides.
         last: the offset of the line that ends the string, once found.
     """
 
-    __slots__ = ("last", "start", "tag", "text")
+    __slots__ = ("last", "start", "tag", "terminator", "text")
 
     def __init__(self, seek: int) -> None:
         super().__init__(seek)
         self.start = seek
         self.text = -1
-        self.tag = b""
+        self.tag = self.terminator = b""
         self.last = -1
 
     def find(self, buffer: Buffer) -> int:  # noqa: D102
@@ -228,12 +230,23 @@ class HereStringEnd(Ending):
             # The newline of the first line may be the one before the tag, if there is no text at all.
             self.text = newline + 1
             self.seek = newline
-        terminator = b"\n" + self.tag + b"\n"
+            self.terminator = b"\n" + self.tag + b"\n"
+        terminator, size = self.terminator, len(buffer)
+        # One that began in what was searched before: it ends at a line end that is near. To search all of that again
+        # would cost as much as the tag is long each time, and that may be millions of bytes.
+        near = self.seek + len(terminator) - 1
+        end = buffer.find(b"\n", self.seek, near) if self.seek >= self.text else -1
+        while end >= 0:
+            line = end - len(self.tag)
+            if line >= self.text - 1 and buffer[line - 1] == _NEWLINE and buffer.startswith(self.tag, line):
+                self.last = line
+                return end + 1
+            end = buffer.find(b"\n", end + 1, near)
         found = buffer.find(terminator, self.seek)
         if found >= 0:
             self.last = found + 1
             return found + len(terminator)
-        self.seek = max(self.seek, len(buffer) - len(terminator) + 1)
+        self.seek = max(self.seek, size)
         return -1
 
     def shift(self, count: int) -> None:  # noqa: D102

@@ -149,9 +149,32 @@ def _from_parts(value: Any) -> Parts | None:
         make = list
     else:
         return None
-    if len(value) > 2 and isinstance(value[-2], Symbol) and value[-2] == _DOT and make is list:
-        return [*value[:-2], value[-1]], _dotted
+    if make is list and _is_dotted(value):
+        return _flat(value), _dotted
     return value, make
+
+
+def _is_dotted(elements: Sequence[Any]) -> bool:
+    return len(elements) > 2 and isinstance(elements[-2], Symbol) and bool(elements[-2] == _DOT)
+
+
+def _flat(elements: Sequence[Any]) -> list[Any]:
+    """The items and the tail of a dotted list: those of dotted lists as its tail, `(a . (b . (c . d)))`, at once.
+
+    One within the other, each would copy all that are behind it once more.
+    """
+    items: list[Any] = []
+    seen: set[int] = set()
+    while True:
+        items += elements[:-2]
+        tail = elements[-1]
+        behind: Any = tail.I if isinstance(tail, Delimiters) and not isinstance(tail, (Brackets, Quoted)) else tail
+        if not isinstance(behind, (list, tuple)) or not _is_dotted(behind):
+            return [*items, tail]
+        if id(tail) in seen:
+            raise _Refusal("a cycle: this value is its own tail")
+        seen.add(id(tail))
+        elements = behind
 
 
 def _dotted(done: list[Any]) -> Any:

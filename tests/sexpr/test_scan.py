@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -119,3 +120,39 @@ def test_a_search_in_bytes_that_keep_arriving_takes_time_in_proportion() -> None
     assert looked_at <= 2 * len(buffer)
     buffer += b'"'
     assert ending.find(buffer) == len(buffer)
+
+
+def test_a_here_string_with_a_long_tag_is_searched_once_however_it_comes() -> None:
+    looked_at = 0
+
+    class Counting(bytearray):
+        def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+            nonlocal looked_at
+            stop = len(self) if end is None else min(end, len(self))
+            found = super().find(what, start, stop)
+            looked_at += (stop if found < 0 else found + len(what)) - start
+            return found
+
+    tag = b"T" * 10_000
+    text = tag + b"\n" + b"text\n" * 2_000 + tag + b"\n"
+    buffer, ending = Counting(), HereStringEnd(0)
+    found = -1
+    for start in range(0, len(text), 10):
+        assert found < 0
+        buffer += text[start : start + 10]
+        found = ending.find(buffer)
+    assert found == len(text)
+    assert looked_at < 5 * len(text)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("tag", [b"X", b"XX", b"X" * 300, b""])
+def test_a_here_string_ends_at_its_tag_wherever_it_is_cut(tag: bytes, step: int) -> None:
+    text = tag + b"\nab\nY" + tag + b"\n" + tag + b"Y\nc\n" + tag + b"\nrest\n"
+    whole = HereStringEnd(0)
+    end = whole.find(text)
+    cut, found, start = HereStringEnd(0), -1, 0
+    while found < 0 and start < len(text):
+        start += step
+        found = cut.find(text[:start])
+    assert (found, cut.last, cut.text) == (end, whole.last, whole.text)

@@ -10,6 +10,7 @@ from ...errors import ProfileError, ReadError
 from ...sexpr import CHICKEN_4
 from ...sexpr.machine import NEED_MORE, PAUSED, Machine
 from .._foreign import foreign
+from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, Integer, Span, key
 from ._strategy import Framing, Splitter, Write, too_long
 
@@ -70,6 +71,9 @@ class Datums(Framing):
 
 _SPACE = re.compile(rb"[ \t\n\v\f\r]*")
 _DEPTH = 1_000_000  # the codec behind has the limit that counts
+_MEMORY = 2 * DEFAULT_MESSAGE_MEMORY
+"""Bytes of memory of a datum whose end is looked for. A message over the codec's limit fails alone as long as its end
+is found; one over this ends the connection, since nobody knows where the next begins."""
 
 
 class _DatumSplitter:
@@ -85,7 +89,7 @@ class _DatumSplitter:
         self.piece = 0
         self.paused = False
         self._count = self._left = count
-        self._machine = Machine(CHICKEN_4, _DEPTH)
+        self._machine = Machine(CHICKEN_4, _DEPTH, max(_MEMORY, 4 * limit))
         self._fed: list[bytes] = []  # chunks that were not looked at
         self._chunk = b""
         self._at = 0  # how far the machine has read in the chunk
@@ -107,8 +111,8 @@ class _DatumSplitter:
             if not self._in_packet:
                 space = _SPACE.match(self._chunk, self._at)
                 assert space is not None
-                machine.base += space.end() - self._at
                 self._at = self._start = space.end()
+                machine.base = -self._start  # offsets count within the packet
                 if self._at == len(self._chunk):
                     continue
                 self._in_packet = True
@@ -116,7 +120,7 @@ class _DatumSplitter:
                 pause = self._at + self.piece if self.piece else None
                 value = machine.run(self._chunk, self._at, False, pause)
             except ReadError as error:
-                raise foreign(f"bytes that do not read as a datum: {error.problem}") from None
+                raise foreign(f"bytes that do not read as a datum: {error}") from None
             self._at = machine.position
             if value is PAUSED:
                 self.paused = True
@@ -159,6 +163,7 @@ class _DatumSplitter:
             self._token.clear()
             self._waiting = False
         self._chunk, self._at, self._start = data, 0, 0
+        self._machine.base = len(self._gathered)  # behind which this chunk goes on with the packet
         return bool(data)
 
     def _gather(self) -> None:

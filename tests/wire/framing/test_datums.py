@@ -83,3 +83,17 @@ def test_a_framing_that_cannot_be_is_refused(make: Any, problem: str) -> None:
 )
 def test_it_says_in_words_what_it_is(framing: Any, words: str) -> None:
     assert framing.words() == words
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("datum", "problem"),
+    [
+        (b"(second (one) #<thread>)", r"#<thread> .* at byte 14; "),
+        (b"(second (one]", r"in a list opened at byte 8 at byte 12; "),
+    ],
+)
+def test_an_offset_counts_within_the_packet_however_it_comes(datum: bytes, problem: str, step: int) -> None:
+    data = b"(first packet)\n  " + datum
+    with pytest.raises(RemoteProtocolError, match=problem):
+        split(Datums(), data, list(range(step, len(data), step)))
