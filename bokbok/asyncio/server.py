@@ -52,6 +52,7 @@ class Server(PublicServer):
         self._accepting = False
         self._resume: asyncio.TimerHandle | None = None
         self._stopped = self._loop.create_future()
+        self._given_up = self._loop.create_future()
         self._end_of_drain: asyncio.TimerHandle | None = None
         self._listen()
         track(self)
@@ -96,7 +97,7 @@ class Server(PublicServer):
     def _give_up(self) -> None:
         if not self._stopped.done():
             self._roster.given_up = True
-            self._stopped.set_result(None)
+            self._given_up.set_result(None)
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped (API reference: `wait-until-server-stopped`).
@@ -104,11 +105,11 @@ class Server(PublicServer):
         That is: `stop` was called, every connection is closed, and no handler runs any more.
 
         Args:
-            timeout: seconds; `None` waits for as long as it takes.
+            timeout: seconds; `None` waits for as long as it makes sense.
 
         Returns:
-            Whether it has stopped. False, too, once connections were closed after `Limits.drain_timeout` and handlers
-            go on all the same: `unfinished` names them.
+            Whether it has stopped. Without a time-out, false as soon as connections were closed after
+            `Limits.drain_timeout` and handlers go on all the same: `unfinished` names them.
 
         Raises:
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
@@ -118,8 +119,11 @@ class Server(PublicServer):
         if any(task in connection._tasks for connection in self._roster.connections):
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
         # Not `wait_for`, which would cancel what others wait for too.
-        done, _ = await asyncio.wait([self._stopped], timeout=None if limit is None else max(0.0, limit))
-        return bool(done) and self._roster.stopped
+        if limit is None:
+            await asyncio.wait([self._stopped, self._given_up], return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.wait([self._stopped], timeout=max(0.0, limit))
+        return self._stopped.done()
 
     async def __aenter__(self) -> Server:
         return self

@@ -102,11 +102,12 @@ class Server(PublicServer):
         That is: `stop` was called, every connection is closed, and no handler runs any more.
 
         Args:
-            timeout: seconds; `None` waits for as long as it takes.
+            timeout: seconds; `None` waits for as long as it makes sense.
 
         Returns:
-            Whether it has stopped. False, too, once connections were closed after `Limits.drain_timeout` and handlers
-            go on all the same, since a thread cannot be ended from outside: `unfinished` names them.
+            Whether it has stopped. Without a time-out, false as soon as connections were closed after
+            `Limits.drain_timeout` and handlers go on all the same, since a thread cannot be ended from outside:
+            `unfinished` names them.
 
         Raises:
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
@@ -115,7 +116,7 @@ class Server(PublicServer):
         if getattr(handler_of, "server", None) is self:
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
         with self._changed:
-            self._changed.wait_for(lambda: self._roster.stopped or self._roster.given_up, limit)
+            self._changed.wait_for(lambda: self._roster.stopped or (limit is None and self._roster.given_up), limit)
             return self._roster.stopped
 
     def __enter__(self) -> Server:
