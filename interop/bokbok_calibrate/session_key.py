@@ -215,7 +215,7 @@ class Oracle:
         starts = [start for start in sorted(likely) if start >= 0]
         starts += [start for start in range(size - 47 if wide else min(size - 47, 160)) if start not in likely]
         for start in starts:
-            ends = [size]
+            ends = [size, size - 24]  # a base of nonces may stand behind it
             if at >= start + 48:
                 ends += [at, *range(at - 1, max(start + 47, at - 9), -1)]
             if wide or start in likely:

@@ -502,6 +502,8 @@ class Side:
                 if rest <= 0 and (until := start + seconds * await self.play.slowness()) > time.monotonic():
                     continue
                 if rest <= 0:
+                    if (failure := self._opened_too_often()) is not None:
+                        raise failure
                     raise Late(
                         f"{what} did not run",
                         expected=f"an event from the {self.role} within {seconds:.3g} s",
@@ -512,6 +514,25 @@ class Side:
                 with contextlib.suppress(asyncio.TimeoutError):
                     # Not longer than a second, to notice a puppet that broke meanwhile.
                     await asyncio.wait_for(self.changed.wait(), min(rest, 1.0))
+
+    def waits_elsewhere(self, name: str) -> bool:
+        """Whether a handler waits here that is not of this rendezvous."""
+        return any(self.arrived[other] for other in self._held if other != name)
+
+    def _opened_too_often(self) -> Failure | None:
+        """What explains that an event does not come for a connection: the open handler had told it under two names."""
+        for server in self.servers.values():
+            made = 0 if server.relay is None else len(server.relay.links) + self.play.raw_count
+            if len(self.play.sides) == 1:
+                made = self.play.raw_count
+            if 0 < made < len(server.connections):
+                return Late(
+                    "the open handler ran more often than there were connections",
+                    expected=f"{made} at the most",
+                    actual=str(len(server.connections)),
+                    sentence="profile.open-handler",
+                )
+        return None
 
     async def settle(self) -> None:
         """Wait until the puppet has handled, and printed, whatever was under way: a round trip through it.

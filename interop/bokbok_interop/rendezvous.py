@@ -84,10 +84,16 @@ class Rendezvous:
                 sentence=_SENTENCES[side.role],
             )
         except Failure as failure:
+            sentence = failure.sentence
+            if not problem and (arrived[self.answer] or side.waits_elsewhere(self.answer)):
+                # One runs, and waits: that it does not end is why the next one does not begin.
+                problem = f"a request handler of the {side.role} did not run while another one ran"
+                sentence = "about.threads"
             if not problem:
                 raise
             came = f"{arrived[self.answer]} did"
-            raise Failure(problem, expected=f"{count} handlers that have begun", actual=came) from failure
+            wanted = f"{count} handlers that have begun"
+            raise Failure(problem, expected=wanted, actual=came, sentence=sentence) from failure
         if unless is not None and arrived[self.answer] < count:
             self._play.equal(await unless, self.answer, "the answer of a handler that was to wait")
             raise Failure("a handler that was to wait did not say so", expected=f'(event awaiting "{self.answer}")')

@@ -41,6 +41,13 @@ def test_a_base_of_nonces_is_found_wherever_it_stands(fmt: foreign.Format) -> No
     assert fresh_problems(answer.profiles[0], fmt, TALK[:4]) == []
 
 
+def test_a_base_behind_a_raw_box_is_found_whose_session_key_is_a_text() -> None:
+    fmt = foreign.random_format(random.Random(91_026), secure=True, readings=True)
+    answer = solve(recorded_foreign(fmt, random.Random(1), script=SHORT[:5]), SECRETS, KNOWN)
+    assert answer.status == 0, answer.apart + answer.open
+    assert fresh_problems(answer.profiles[0], fmt, TALK[:4]) == []
+
+
 @pytest.mark.parametrize("kind", OUTSIDE_KINDS, ids=lambda kind: f"{kind.layer}-{kind.kind}")
 def test_a_format_that_is_in_no_table_is_never_claimed(kind: type) -> None:
     fmt = foreign.foreign_format(random.Random(3), kind)

@@ -55,7 +55,7 @@ async def second_hello(t: Play) -> None:
         t.check(not rest, "a second hello was answered")
 
 
-@at_server("profile.hello-key", security="secure", only=("hello",))
+@at_server("profile.hello-key", security="secure", only=("hello", "nonces"))
 async def hello_bad_session_key(t: Play) -> None:
     """A boxed session key of 31 or 33 bytes, or of none, is not a hello."""
     async with attacked_server(t) as served:

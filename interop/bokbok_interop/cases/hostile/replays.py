@@ -311,13 +311,13 @@ async def id_below_window(t: Play) -> None:
         await bad.must_end("an ID far below the window did not end the connection")
 
 
-@at_server("guards.reflection", security="secure")
+@at_server("guards.reflection", security="secure", only=("nonces",))
 async def reflected_request(t: Play) -> None:
     """The peer's own request, sent back to it, is not served: the connection ends and the request fails."""
     await _reflects_a_request(t)
 
 
-@at_server("guards.reflection", security="secure")
+@at_server("guards.reflection", security="secure", only=("nonces",))
 async def reflected_late(t: Play) -> None:
     """The peer's own request, sent back to it a hundred requests later, is not served either."""
     await _reflects_an_early_request(t)
@@ -329,13 +329,13 @@ async def reflected_response(t: Play) -> None:
     await _reflects_a_response(t)
 
 
-@at_client("guards.reflection", security="secure")
+@at_client("guards.reflection", security="secure", only=("nonces",))
 async def server_reflects(t: Play) -> None:
     """The client's own request, sent back to it, is neither served nor an answer: the connection ends."""
     await _reflects_a_request(t)
 
 
-@at_client("guards.reflection", security="secure")
+@at_client("guards.reflection", security="secure", only=("nonces",))
 async def server_reflects_late(t: Play) -> None:
     """The client's own request, sent back to it a hundred requests later, is neither served nor an answer."""
     await _reflects_an_early_request(t)
