@@ -778,7 +778,7 @@ class Connection:
         # What puts the body of a request, a response, an error on its way.
         if head is not None and seal is not None:
             assert session_key is not None
-            self._seal, self._sealing = seal, len(head(0)) + self._boxes.overhead
+            self._seal, self._sealing = seal, len(head(self._boxes.overhead)) + self._boxes.overhead
             self._seal_all = make_sealer(framing, self._boxes, session_key, seal)
             self._put_request = self._put_response = self._put_error = self._out.append
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from typing import Any, ClassVar
 
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.keys import Key
+from bokbok.wire import INFERRED_1, Connection
 from bokbok.wire.framing import INTEGERS, IntegerLength
+from bokbok.wire.hello import Field, Template, TemplateHello
 from tests.support.framing_contract import FramingContract, split, written
 
 
@@ -126,3 +130,15 @@ def test_a_framing_that_cannot_be_is_refused(make: Any, problem: str) -> None:
 )
 def test_it_says_in_words_what_it_is(framing: Any, words: str) -> None:
     assert framing.words() == words
+
+
+@pytest.mark.parametrize("counts", [-24, 4])
+def test_a_length_that_leaves_out_a_part_of_the_box_frames_a_secure_connection(counts: int) -> None:
+    hello = TemplateHello((Template((Field("user", "u8"), Field("key"))),))
+    profile = dataclasses.replace(INFERRED_1, framing=IntegerLength("u32-be", counts=counts), hello=hello)
+    client = Connection("client", user="me", key=Key.from_bytes(bytes(32)), profile=profile)
+    server = Connection("server", secure=True, profile=profile)
+    id = client.request(["ping", "x"])
+    server.receive(client.data_to_send())
+    _, request = server.authenticate(Key.from_bytes(bytes(32)))
+    assert (request.id, request.message) == (id, ["ping", "x"])
