@@ -329,7 +329,7 @@ async def random_after_restart(t: Play) -> None:
     )
 
 
-@case("key.passphrase", "profile.passphrase")
+@case("key.passphrase", "profile.passphrase", only=("key_derivation",))
 async def any_passphrase(t: Play) -> None:
     """Any string is a passphrase: empty, long, with blanks, controls, and bytes of any kind."""
     phrases = {
@@ -349,7 +349,7 @@ async def any_passphrase(t: Play) -> None:
     await _refused(t, served, "long", "x" * 999, "a client with a passphrase one character shorter was served")
 
 
-@case("profile.passphrase", "open.key", subject="server")
+@case("profile.passphrase", "open.key", subject="server", only=("key_derivation",))
 async def last_byte_of_a_long_passphrase(t: Play) -> None:
     """Of a passphrase of thousands of bytes the last one counts, and what stands behind a NUL."""
     phrases = {"long": "x" * 5_000 + "a", "nul": "before\0a"}

@@ -105,7 +105,7 @@ def open_handler_late() -> None:
     def init(real: Any) -> Any:
         def run(self: Any, a: Any, b: Any, k: Any, on_open: Any, *rest: Any) -> None:
             def late(connection: Any) -> None:
-                threading.Timer(0.15, on_open, (connection,)).start()
+                threading.Timer(1.0, on_open, (connection,)).start()
 
             real(self, a, b, k, late, *rest)
 
