@@ -273,7 +273,7 @@ async def nothing_readable(t: Play) -> None:
             )
 
 
-@case("open.insecure", security="insecure")
+@case("open.insecure", security="insecure", only=("packets",))
 async def clear_when_insecure(t: Play) -> None:
     """An insecure connection is unencrypted: what is said can be read on the wire."""
     mine, _ = await t.pair()
