@@ -340,17 +340,10 @@ def loads(
         ReadError: if there is no datum, if it does not read, or if something stands behind it. The offset counts bytes.
         TypeError: if `data` is neither bytes nor `str`.
     """
-    if isinstance(data, str):
-        text = data
-        try:
-            data = text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError as error:
-            where = len(text[: error.start].encode("utf-8", "surrogateescape"))
-            raise problems.LONE_SURROGATE.at(where, code=ord(text[error.start])) from None
-    elif type(data) is not bytes:
-        data = _as_bytes(data)
+    if type(data) is not bytes:
+        data = _encoded(data) if isinstance(data, str) else _as_bytes(data)
     if READER is not None and (found := READER.read(data, 0, dialect.version, max_depth, max_memory, True)) is not None:
-        value, position = found[:2]
+        value, position, _ = found
     else:
         machine = Machine(dialect, max_depth, max_memory)
         value = machine.run(data, 0, True)
@@ -498,6 +491,14 @@ class Reader:
         if base + len(self._tail) - (base if since is None else since) > self._max_size:
             self._failure = problems.TOO_LONG.at(base if since is None else since, limit=self._max_size)
             raise self._failure
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        where = len(text[: error.start].encode("utf-8", "surrogateescape"))
+        raise problems.LONE_SURROGATE.at(where, code=ord(text[error.start])) from None
 
 
 def _as_bytes(data: object) -> bytes:

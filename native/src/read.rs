@@ -137,7 +137,46 @@ pub struct Run<V> {
     frames: Vec<Frame>,
 }
 
+/// What a run works in: empty between two of them, and kept for the next, so that a small datum allocates nothing of it.
+pub struct Room<V> {
+    values: Vec<V>,
+    frames: Vec<Frame>,
+}
+
+impl<V> Room<V> {
+    pub fn new() -> Room<V> {
+        Room { values: Vec::with_capacity(64), frames: Vec::with_capacity(16) }
+    }
+
+    /// Places above which it is given back rather than kept.
+    const MOST: usize = 4096;
+}
+
+impl<V> Default for Room<V> {
+    fn default() -> Room<V> {
+        Room::new()
+    }
+}
+
 impl<V> Run<V> {
+    /// Takes a room that is kept, if it has begun in none yet.
+    pub fn enter(&mut self, room: &mut Option<Room<V>>) {
+        if self.values.capacity() == 0 && self.frames.capacity() == 0 {
+            let Room { values, frames } = room.take().unwrap_or_default();
+            (self.values, self.frames) = (values, frames);
+        }
+    }
+
+    /// Gives the room back, at the end. What is left in it is let go of.
+    pub fn leave(&mut self, room: &mut Option<Room<V>>) {
+        let (mut values, mut frames) = (std::mem::take(&mut self.values), std::mem::take(&mut self.frames));
+        values.clear();
+        frames.clear();
+        if values.capacity() <= Room::<V>::MOST && frames.capacity() <= Room::<V>::MOST {
+            *room = Some(Room { values, frames });
+        }
+    }
+
     /// Ready to read from `at`, in data that have `size` bytes.
     pub fn new(at: usize, size: usize, limits: Limits) -> Run<V> {
         let input = size.saturating_sub(at) as u64;

@@ -7,13 +7,14 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::IntoPyObjectExt;
 
 use crate::names::Names;
-use crate::read::{Builder, Limits, Odd, Prefix, Run};
+use crate::read::{Builder, Limits, Odd, Prefix, Room, Run};
 
 /// What a read needs beside its arguments, kept from one to the next.
 pub struct Kept {
     symbols: Names,
     keywords: Names,
     scratch: Vec<u8>,
+    room: Option<Room<Py<PyAny>>>,
 }
 
 /// Above this a buffer is given back rather than kept.
@@ -165,11 +166,15 @@ impl Reader {
     ) -> PyResult<Step> {
         let mut kept = self.take();
         let mut scratch = std::mem::take(&mut kept.scratch);
+        run.enter(&mut kept.room);
         let mut builder = Values { py, reader: self, object: object.cloned(), version, kept: &mut kept, error: None };
         let result = run.run(&mut builder, data, until, &mut scratch);
         let error = builder.error.take();
         if scratch.capacity() <= MOST_KEPT {
             kept.scratch = scratch;
+        }
+        if !matches!(result, Ok(None)) {
+            run.leave(&mut kept.room);
         }
         self.give_back(kept);
         match (result, error) {
@@ -182,7 +187,9 @@ impl Reader {
 
     fn take(&self) -> Box<Kept> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.unwrap_or_else(|| Box::new(Kept { symbols: Names::new(), keywords: Names::new(), scratch: Vec::new() }))
+        kept.unwrap_or_else(|| {
+            Box::new(Kept { symbols: Names::new(), keywords: Names::new(), scratch: Vec::new(), room: None })
+        })
     }
 
     fn give_back(&self, kept: Box<Kept>) {
