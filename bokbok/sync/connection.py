@@ -34,6 +34,7 @@ from .. import wire
 from .._fork import track
 from .._front import texts
 from .._front.admission import Job, error_text
+from .._front.clocks import IdleClock, PacketClock, SendClock
 from .._front.lifecycle import Ending, Lifecycle, Public, checked_key, remote_error
 from .._front.settings import Settings, SharedHellos
 from .._front.shared import Visit
@@ -42,6 +43,7 @@ from .._sockets import (
     DEFAULT_CONNECT_TIMEOUT,
     ENDLESS,
     LINGER_SECONDS,
+    not_taken,
     peer_address,
     seconds,
     tune,
@@ -80,6 +82,8 @@ _BUNCH_BYTES = 16 * 1024
 """An answer that is longer waits for no other."""
 _PILE = 256 * 1024
 """Bytes of answers that may wait for whoever is sending while further handlers start."""
+_PATIENCE = 1.0
+"""Seconds in which a peer must take some of what was sent before, while an answer waits that there is no room for."""
 _LONELY = 16
 """Answers in a row, each for the only thread that waited, after which threads read for themselves again."""
 _STILL = 20
@@ -163,6 +167,7 @@ class Connection(Public[_Waiter]):
         self._life = life = Lifecycle[_Waiter](protocol, settings, visit, slots, self._slot_kept)
         self._wire = protocol
         self._admission = life.admission
+        self._account = life.account
         self._waiters = life.waiters
         self._tasks = 0  # threads that do anything for this connection; a server waits for them
         self._socket_closed = threading.Event()
@@ -172,8 +177,10 @@ class Connection(Public[_Waiter]):
         # Sending: whoever has set `_sending` owns that side of the socket.
         self._sending = False
         self._rest = memoryview(b"")  # what the peer has not taken, while nobody but the poller waits for room
-        self._took = 0.0  # when it took something last
+        self._sent = 0  # bytes that the system took since the peer does not get on
+        self._send_clock = SendClock(settings.limits.send_timeout)
         self._send_timer: Timer | None = None
+        self._room = threading.Condition(self._lock)  # notified when the peer gets on, and at the end
         self._bunch = 0  # answers that are not sent yet, on purpose
         self._winding_down = False  # the connection may be waiting for the last answer to end
         self._broken: Exception | None = None  # why sending failed, if that is more than that the other end has closed
@@ -182,6 +189,10 @@ class Connection(Public[_Waiter]):
         self._reader: _Waiter | None = None  # the caller who has the role
         self._unread = b""  # what was received, while it is not this connection's turn
         self._poll: select.poll | None = None
+        self._paused = False  # nobody reads, since too much memory is held for the peer
+        self._packet_clock = PacketClock(settings.limits.packet_timeout, settings.limits.packet_rate)
+        self._packet_timer: Timer | None = None
+        self._idle_clock = IdleClock(settings.limits.idle_timeout)
         # Workers.
         self._pace = Pace()
         self._called = False  # a worker was called for handlers that has not looked around yet
@@ -233,6 +244,8 @@ class Connection(Public[_Waiter]):
         id = -1
         try:
             encoded = self._wire.encode(message)
+            if self._admission.congested:
+                self._await_room(deadline, timeout)
             try:
                 with self._lock:
                     id = self._wire.request_encoded(encoded)
@@ -420,7 +433,6 @@ class Connection(Public[_Waiter]):
             poll.register(self._number, select.POLLOUT)
             while rest and not self._life.ended and poll.poll(_STAY_SECONDS * 1000):
                 rest = rest[self._socket_send(rest) :]
-                self._took = time.monotonic()
             return rest
         finally:
             lingering.give()
@@ -428,14 +440,16 @@ class Connection(Public[_Waiter]):
     def _leave_to_poller(self, rest: memoryview) -> None:
         """The peer does not get on: no new handler starts, and a worker sends on when there is room."""
         with self._lock:
-            self._rest = rest
-            if not self._ending or self._timer is not None:
+            if not self._life.ended or (self._ending and self._timer is not None):
+                self._rest = rest
                 self._admission.congested = True
                 self._note_unsent()
-                self._took = self._took or time.monotonic()
+                self._room.notify_all()  # who waits for room may look whether the peer gets on
                 self._await(self._polled | WRITE)
                 if self._send_timer is None and self._limits.send_timeout < ENDLESS:
-                    self._send_timer = poller.call_at(self._took + self._limits.send_timeout, self._check_sending)
+                    self._sent = 0
+                    self._send_clock.start(time.monotonic(), self._taken())
+                    self._watch_sending(self._limits.send_timeout)
                 return
             self._stop_sending()  # the end does not wait for it
 
@@ -446,10 +460,9 @@ class Connection(Public[_Waiter]):
         if not rest:  # the connection has ended meanwhile
             return
         try:
-            sent = self._socket_send(rest)
-            if sent:
-                self._took = time.monotonic()
-            rest = self._push(rest[sent:])
+            before = len(rest)
+            rest = self._push(rest[self._socket_send(rest) :])
+            self._sent += before - len(rest)
         except OSError as error:
             self._send_failed(error)
             return
@@ -467,24 +480,53 @@ class Connection(Public[_Waiter]):
         else:
             self._sent_all(call, over)
 
+    def _taken(self) -> int:
+        """With the lock held, while the socket is open: bytes that the peer has taken, up to a constant."""
+        return self._sent - not_taken(self._socket)
+
+    def _watch_sending(self, seconds: float) -> None:
+        """With the lock held: look in a while whether the peer has taken anything."""
+        self._send_timer = poller.call_at(time.monotonic() + seconds, self._check_sending)
+
     def _check_sending(self) -> None:
         """As the poller: whether the peer has taken anything lately."""
         with self._lock:
             self._send_timer = None
-            if not self._admission.congested:
+            if not self._admission.congested or self._socket_closed.is_set():
                 return
-            due = self._took + self._limits.send_timeout
-            late = due <= time.monotonic()
-            if not late:
-                self._send_timer = poller.call_at(due, self._check_sending)
-        if late:
+            left = self._send_clock.left(time.monotonic(), self._taken())
+            if left > 0:
+                self._watch_sending(left)
+        if left <= 0:
             self._start(self._end, texts.took_nothing(self._limits.send_timeout))
+
+    def _await_room(self, deadline: float | None, timeout: float | None) -> None:
+        """As a thread that asks: wait while too many bytes wait to be taken, so that requests do not pile up."""
+        with self._lock:
+            while self._admission.congested and not self._life.ended and self._note_unsent() > self._limits.unsent:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise texts.not_sent(timeout)
+                self._room.wait(left)
+
+    def _await_room_for_answer(self, size: int) -> None:
+        """With the lock held, as a handler has returned: wait for room for its answer, as long as the peer takes any.
+
+        The handler's slot is taken for as long, and no new handler of this connection starts.
+        """
+        while self._admission.congested and not (self._life.ended or self._life.has_room(size)):
+            taken = self._taken()
+            self._room.wait(_PATIENCE)
+            if self._admission.congested and not self._socket_closed.is_set():
+                self._note_unsent()
+                if self._taken() <= taken:
+                    return
 
     def _stop_sending(self) -> tuple[bool, bool]:
         """With the lock held: nobody owns the sending side any more; what `_sent_all` is to do."""
         self._sending = self._admission.congested = False
-        self._life.account.note(unsent=0)
-        self._took = 0.0
+        self._account.note(unsent=0)
+        self._room.notify_all()
         if self._life.ended:
             self._maybe_close_socket()
         return self._call_worker(), self._winding_down
@@ -612,6 +654,7 @@ class Connection(Public[_Waiter]):
         state = role.state
         if state in (LEFT, PARKED, LENT):
             self._reader = waiter
+            self._paused = False
             role.ask()
             if self._polled & READ:
                 self._await(self._polled & ~READ)
@@ -648,6 +691,8 @@ class Connection(Public[_Waiter]):
                 with self._lock:
                     self._moves += 1
                     events = protocol.take(batch)
+                    if protocol.held or self._account.partial:
+                        self._weigh(events)
                     if (
                         len(events) == 1
                         and type(events[0]) is ResponseReceived
@@ -760,6 +805,8 @@ class Connection(Public[_Waiter]):
             size = self._socket.recv_into(view, 0, flags)
         except BlockingIOError:
             return None
+        if self._idle_clock.timeout is not None:
+            self._idle_clock.note(time.monotonic())
         if not size and self._broken is not None:
             raise self._broken
         return view[:size].tobytes()
@@ -808,13 +855,15 @@ class Connection(Public[_Waiter]):
         reads = True
         with self._lock:
             events = self._wire.take(batch)
-            if len(events) == 1 and type(event := events[0]) is RequestReceived and self._serves_alone():
+            if len(events) == 1 and type(event := events[0]) is RequestReceived and self._serves_alone(event):
                 # The plain version is below, and in `_next_job`: this is what most batches are.
                 self._moves += 1
                 self._role.lend()
                 if not self._looked_after:
                     self._be_looked_after()
                 return (event.id, event.message), True
+            if self._wire.held or self._account.partial:
+                self._weigh(events)
             waited = len(self._waiters)
             rest = self._take_in(events)
             answered = waited - len(self._waiters)
@@ -833,6 +882,10 @@ class Connection(Public[_Waiter]):
                     self._role.leave()
                     self._be_looked_after()
                     reads = False
+                elif reads and self._holds_too_much:
+                    self._paused = self._role.park()
+                    self._account.wait(self._memory_freed)
+                    reads = False
         if outgoing:
             self._transmit(outgoing)
         if rest is not None:
@@ -848,9 +901,14 @@ class Connection(Public[_Waiter]):
                 self._transmit(outgoing)
         return job, reads
 
-    def _serves_alone(self) -> bool:
+    def _serves_alone(self, request: RequestReceived) -> bool:
         """With the lock held: whether a request that has come alone may be served at once; it is running then."""
-        return self._on_request is not None and self._pace.is_quick and self._admission.start_alone()
+        if self._on_request is None or not self._pace.is_quick or not self._account.admit(request.id, request.cost):
+            return False
+        if self._admission.start_alone():
+            return True
+        self._account.done(request.id)
+        return False
 
     def _take_in(self, events: list[wire.Event]) -> Callable[[], object] | None:
         """With the lock held, as the one who reads: act on what has come.
@@ -909,7 +967,7 @@ class Connection(Public[_Waiter]):
     def _note_unsent(self) -> int:
         """With the lock held: bytes that wait here for the other end."""
         unsent = self._wire.unsent + len(self._rest)
-        self._life.account.note(unsent=unsent)
+        self._account.note(unsent=unsent)
         return unsent
 
     def _take_in_rare(self, event: wire.Event) -> None:
@@ -933,7 +991,6 @@ class Connection(Public[_Waiter]):
             events = self._wire.receive(data, seconds=QUANTUM)
         closed = False
         if events and isinstance(events[0], wire.HelloReceived):
-            self._cancel_timer()
             if self._life.visit is not None:
                 self._life.visit.claimed = events[0].user
             key, problem = self._look_up(events[0].user)
@@ -953,7 +1010,7 @@ class Connection(Public[_Waiter]):
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
             _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
         if is_open:
-            self._cancel_timer()  # some hellos need no look-up
+            self._cancel_timer()
             self._opened()
         job: Job | None = None
         others: Callable[[], object] | None = None
@@ -975,6 +1032,79 @@ class Connection(Public[_Waiter]):
             others()
         return job, reads
 
+    def _weigh(self, events: list[wire.Event]) -> None:
+        """With the lock held, as the one who reads: since when a packet has been coming."""
+        held = self._wire.held
+        self._account.note(partial=held)
+        if self._wire.more or self._life.ended:
+            return
+        now = time.monotonic()
+        begun = self._packet_clock.note(now, held, bool(events))
+        if begun and self._packet_timer is None and self._limits.packet_timeout < ENDLESS:
+            self._packet_timer = poller.call_at(now + self._limits.packet_timeout, self._check_packet)
+
+    def _check_packet(self) -> None:
+        """As the poller, some time after a packet began: whether it is too late."""
+        with self._lock:
+            self._packet_timer = None
+            now = time.monotonic()
+            left = self._packet_clock.left(now)
+            if left is None or self._life.ended:
+                return
+            late = left <= 0 and not (self._wire.more or self._unread or self._paused)  # else it is not the peer's turn
+            if not late:
+                self._packet_timer = poller.call_at(now + max(left, QUANTUM), self._check_packet)
+        if late:
+            self._start(self._end_and_tell, self._life.too_late(self._packet_clock))
+
+    def _check_idle(self) -> None:
+        """As the poller: whether the connection is of any use."""
+        now = time.monotonic()
+        with self._lock:
+            if self._life.ended:
+                return
+            if self._life.busy or self._wire.more or self._unread:
+                self._idle_clock.note(now)
+            left = self._idle_clock.left(now)
+            if left > 0:
+                poller.call_at(now + min(left, ENDLESS), self._check_idle)
+        if left <= 0:
+            ending = self._life.idle_too_long()
+            self._start(self._end, ending.error, linger=ending.linger)
+
+    def _end_and_tell(self, ending: Ending) -> None:
+        if not self._life.ended:
+            self._life.refused(ending.error, self, _log)
+            self._end(ending.error, linger=ending.linger)
+
+    @property
+    def _holds_too_much(self) -> bool:
+        """With the lock held: whether to read nothing more until memory is freed.
+
+        Not while answers are to come; and not where most is held by requests: what comes next is refused then, which
+        is kinder than silence.
+        """
+        account = self._account
+        return account.over and 2 * account.partial > account.held and not self._wire.outstanding
+
+    def _read_again(self) -> None:
+        """Memory was freed: read on, unless it is too little."""
+        with self._lock:
+            if not self._paused or self._life.ended:
+                return
+            if self._holds_too_much:
+                self._account.wait(self._memory_freed)
+                return
+            self._paused = False
+            call = self._pass_on()
+        if call:
+            self._line_up()
+
+    def _memory_freed(self) -> None:
+        """As anybody, with any lock held but this connection's: have somebody read on."""
+        with contextlib.suppress(RuntimeError):  # no more threads: nor is there for what would be read
+            run_in_thread(self._read_again)
+
     def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
         """A user's key; `None` with the reason if the look-up has failed."""
         assert self._settings.user_to_key is not None
@@ -995,7 +1125,8 @@ class Connection(Public[_Waiter]):
     def _hello_is_late(self) -> None:
         """As the poller."""
         if not self._life.was_open:
-            self._start(self._refuse, texts.no_hello(self._limits.hello_timeout))
+            limit = self._limits.hello_timeout
+            self._start(self._refuse, texts.no_key(limit) if self._wire.state == "lookup" else texts.no_hello(limit))
 
     def _refuse(self, error: ConnectionClosed) -> None:
         if not (self._life.was_open or self._life.ended):
@@ -1047,6 +1178,9 @@ class Connection(Public[_Waiter]):
         if (ending := self._life.admit(self)) is not None:
             self._end(ending.error, linger=ending.linger)
             return
+        if self._idle_clock.timeout is not None:
+            self._idle_clock.note(time.monotonic())
+            self._check_idle()
         with self._lock:
             run_on_open = self._life.open()
         if run_on_open:
@@ -1082,9 +1216,12 @@ class Connection(Public[_Waiter]):
         written = b""
         if failure is None:
             written, failure, problem = self._life.written(answer)
-        overflow = outgoing = None
+        del answer
+        outgoing: list[bytes] | None = None
         with self._lock:
             if failure is None:
+                if self._admission.congested:
+                    self._await_room_for_answer(len(written))
                 problem = self._life.answer_written(id, written)
             else:
                 self._life.fail(id, failure)
@@ -1102,13 +1239,10 @@ class Connection(Public[_Waiter]):
                 elif self._wire.unsent > _PILE:
                     self._admission.congested = True  # whoever is sending does not get on: nobody adds to that
                     self._note_unsent()
-                    overflow = self._too_much_unsent()
         if problem is not None:
             _log.error(texts.CANNOT_TRAVEL, self, problem)
         if outgoing:
             self._transmit(outgoing)
-        if overflow is not None:
-            self._end(overflow.error)
         if others is not None:
             others()
         if self._winding_down:
@@ -1188,6 +1322,7 @@ class Connection(Public[_Waiter]):
             if first is None:
                 return
             self._winding_down = True
+            self._room.notify_all()
             self._ending = "linger" if linger else "flush" if flush else ""
             outgoing = self._take() if self._ending else None
         self._announce_end(first)
@@ -1274,6 +1409,7 @@ class Connection(Public[_Waiter]):
     def _forked(self) -> None:
         """See `_fork`."""
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._life.forked()
         self._role.stop()
         self._socket.close()  # this process's descriptor only: no `shutdown`, which would end the parent's connection

@@ -10,19 +10,12 @@ from typing import Any
 
 import pytest
 
-import bokbok.asyncio.connection
 from bokbok import Limits
 from bokbok.errors import ConnectionClosed
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, framed
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def asyncio_alone(front: Any) -> None:
-    if front.name == "sync":
-        pytest.skip("with threads this budget is not kept yet")
 
 
 class Held:
@@ -69,7 +62,6 @@ def test_requests_are_refused_while_those_that_are_handled_take_too_much_memory(
     assert peer.receive() == b'(response 4 "done")'
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_what_a_message_takes_in_memory_counts_and_not_its_bytes(serve: Any, raw: Any) -> None:
     held = Held()
     peer = raw(serve(held, limits=Limits(memory=1_000_000)))
@@ -113,11 +105,10 @@ def test_a_server_refuses_whoever_holds_most_and_serves_the_others(serve: Any, r
     assert light.receive() == b'(response 0 "done")'
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_answers_that_are_not_read_do_not_pile_up(
     front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bokbok.asyncio.connection, "_PATIENCE", 0.01)
+    monkeypatch.setattr(f"bokbok.{front.name}.connection._PATIENCE", 0.01)
     held = Held("x" * 1_000_000)
     server = serve(held, limits=Limits(memory=5_000_000))
     peer = raw(server)
@@ -134,18 +125,19 @@ def test_answers_that_are_not_read_do_not_pile_up(
     assert len(peer.receive()) > 1_000_000
 
 
-@pytest.mark.usefixtures("asyncio_alone")
-def test_who_reads_gets_all_answers_however_many(serve: Any, raw: Any) -> None:
+def test_who_reads_gets_all_answers_however_many(front: Any, serve: Any, raw: Any) -> None:
     async def handler(connection: Any, message: Any) -> str:
         return "x" * 1_000_000
 
-    peer = raw(serve(handler, limits=Limits(memory=5_000_000)))
+    blocking = front.name == "sync"
+    peer = raw(
+        serve((lambda connection, message: "x" * 1_000_000) if blocking else handler, limits=Limits(memory=5_000_000))
+    )
     peer.send_message(*(b"(request %d x)" % id for id in range(50)))
     answers = [peer.receive() for _ in range(50)]
     assert [text[:200] for text in answers if len(text) < 1_000_000] == []
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_reading_stops_while_a_packet_takes_more_memory_than_a_connection_may(serve: Any, raw: Any) -> None:
     server = serve(limits=Limits(memory=500_000, packet_timeout=3600))
     peer = raw(server)
@@ -167,7 +159,6 @@ def test_reading_goes_on_while_an_answer_is_to_come(serve: Any, raw: Any) -> Non
     assert got.get(timeout=SOON) == 8_000_000
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_requests_wait_while_the_other_end_does_not_take_them(met: Any, spawn: Any) -> None:
     connection, peer = met(limits=Limits(unsent=MIB))
     asking = [spawn(connection.request, "x" * MIB) for _ in range(10)]
@@ -186,7 +177,6 @@ def test_requests_wait_while_the_other_end_does_not_take_them(met: Any, spawn: A
 # Time.
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_a_packet_that_takes_too_long_ends_the_connection(serve: Any, raw: Any, caplog: Any) -> None:
     peer = raw(serve(limits=Limits(packet_timeout=0.1, packet_rate=1_000_000)))
     peer.send(framed(b"(request 0 x)")[:10])
@@ -214,7 +204,6 @@ def test_between_packets_there_is_time_without_end(serve: Any, raw: Any) -> None
     assert peer.receive() == b"(response 2 z)"
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_a_connection_on_which_nothing_happens_ends_where_that_is_asked_for(serve: Any, raw: Any, connect: Any) -> None:
     server = serve(limits=Limits(idle_timeout=0.1))
     assert ends(raw(server))
@@ -224,7 +213,6 @@ def test_a_connection_on_which_nothing_happens_ends_where_that_is_asked_for(serv
         connection.request("x")
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_a_connection_is_not_idle_while_a_request_is_handled(serve: Any, raw: Any) -> None:
     held = Held()
     peer = raw(serve(held, limits=Limits(idle_timeout=0.05)))
@@ -236,7 +224,6 @@ def test_a_connection_is_not_idle_while_a_request_is_handled(serve: Any, raw: An
     assert ends(peer)
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_the_look_up_of_a_user_is_part_of_the_time_of_a_hello(serve: Any, raw: Any, caplog: Any) -> None:
     looked_up = threading.Event()
 
@@ -253,7 +240,6 @@ def test_the_look_up_of_a_user_is_part_of_the_time_of_a_hello(serve: Any, raw: A
     assert "the look-up of the user (user_to_key) took longer" in caplog.text
 
 
-@pytest.mark.usefixtures("asyncio_alone")
 def test_who_reads_slowly_is_not_cut_off(serve: Any, raw: Any) -> None:
     peer = raw(serve(lambda connection, message: "x" * 4_000_000, limits=Limits(send_timeout=0.5)))
     peer.send_message(b"(request 0 x)")

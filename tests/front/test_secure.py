@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -239,15 +238,6 @@ def test_a_hello_may_come_in_pieces(serve: Any, raw: Any, address: Any) -> None:
     peer.begin(bytes(range(32)))
     peer.send_message(b"(request 0 x)")
     assert peer.receive() == b'(response 0 "myuser")'
-
-
-def test_a_slow_lookup_does_not_use_up_the_time_of_the_hello(serve: Any, connect: Any) -> None:
-    def user_to_key(user: str) -> Any:
-        time.sleep(0.1)
-        return USERS.get(user)
-
-    server = serve(user_to_key=user_to_key, limits=Limits(hello_timeout=0.05))
-    assert connect(server, secure=True).request("x") == "x"
 
 
 def test_a_username_that_is_too_long_is_refused(serve: Any, raw: Any) -> None:
