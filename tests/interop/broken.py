@@ -61,7 +61,6 @@ BROKEN = [
     Broken("lost-connections-leave-waiting", "the end", ("profile.close", "request.errors"), "*"),
     Broken("stop-goes-on-listening", "stopping", ("stop-server",), "lifecycle.stop-refuses-new"),
     Broken("any-number-waits", "limits", ("profile.limit-waiting",), "hostile.waiting-limit"),
-    Broken("remembers-16-hellos", "guards", ("guards.hello-memory", "guards.hello"), "hostile.hello-replayed-late"),
 ]
 
 
