@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bokbok.wire import Profile
+from bokbok.wire.boxes import Role
 from bokbok.wire.transcript import Packet, Range, Secrets, Transcript
 from bokbok_traffic.capture import CLIENT, SERVER, Capture, Chunk
 
@@ -47,7 +48,7 @@ class Conversation:
         self.profile = profile
         self.transcript = Transcript(profile, secrets)
         self.packets: list[Packet] = []
-        left = {CLIENT: 0, SERVER: 0}  # bytes that are not explained any more
+        left: dict[str, int] = {CLIENT: 0, SERVER: 0}  # bytes that are not explained any more
         t = 0.0
         for chunk in capture.chunks:
             if chunk.conn != conn:
@@ -58,10 +59,11 @@ class Conversation:
             else:
                 left[chunk.source] += len(chunk.data or b"")
         self.packets += self.transcript.cut(t)
-        for source, count in left.items():
-            if count:
-                problem = f"more than {most} packets: {count} bytes of the {source} are not explained"
-                self.packets.append(Packet(t, source, 0, b"", "the rest", [], problem=problem))  # type: ignore[arg-type]
+        ends: tuple[Role, Role] = (CLIENT, SERVER)
+        for source in ends:
+            if left[source]:
+                problem = f"more than {most} packets: {left[source]} bytes of the {source} are not explained"
+                self.packets.append(Packet(t, source, 0, b"", "the rest", [], problem=problem))
         self.user = self.transcript.user
         self.session = self.transcript.session
         self.problem = next((packet.problem for packet in self.packets if packet.problem), "")

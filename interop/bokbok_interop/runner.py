@@ -514,33 +514,8 @@ class Runner:
                 shared.crowded.add(id(puppet))
         logs = {role: puppet.running.log.size for role, puppet in puppets.items()}
         start = time.monotonic()
-        result = Result(cell, Outcome.PASSED)
         try:
-            try:
-                await self._unless_given_up(play.timed(case.run(play), play.limit, grace=play.patience), puppets)
-                if play.problems:
-                    raise play.problems[0]
-            except Unsupported as why:
-                result.outcome, result.reason = Outcome.UNSUPPORTED, str(why)
-            except Failure as failure:
-                result.outcome, result.reason = Outcome.FAILED, failure.problem
-                result.expected, result.actual, result.sentence = failure.expected, failure.actual, failure.sentence
-                result.again = self._busy(failure, start)
-                if isinstance(failure, Silent):
-                    self._silent(failure.peer)
-            except asyncio.TimeoutError as error:
-                result.outcome, result.again = Outcome.FAILED, self._busy(error, start)
-                awaited, result.sentence = play.waited_for()
-                result.reason = f"timed out after {play.limit:g} seconds, waiting for {awaited}"
-            except (PuppetFault, _GivenUp) as fault:
-                result.outcome, result.reason = Outcome.FAILED, str(fault)
-                result.again = self._busy(fault, start)
-            except Unavailable as error:
-                result.outcome, result.reason = Outcome.ABSENT, str(error)
-            except Exception as error:
-                result.outcome = Outcome.FAILED
-                result.reason = f"the case itself broke, please report it: {type(error).__name__}: {error}"
-                result.evidence["traceback"] = traceback.format_exc()
+            result = await self._judged(cell, case, play, puppets, start)
             if result.outcome is Outcome.FAILED:
                 await self._health(puppets, result)
             if result.outcome is Outcome.PASSED:
@@ -567,6 +542,36 @@ class Runner:
         finally:
             for puppet in puppets.values():
                 shared.users[id(puppet)] -= 1
+
+    async def _judged(self, cell: Cell, case: Case, play: Play, puppets: Mapping[str, Puppet], start: float) -> Result:
+        """Run the case; what came of it, in the words of the report."""
+        result = Result(cell, Outcome.PASSED)
+        try:
+            await self._unless_given_up(play.timed(case.run(play), play.limit, grace=play.patience), puppets)
+            if play.problems:
+                raise play.problems[0]
+        except Unsupported as why:
+            result.outcome, result.reason = Outcome.UNSUPPORTED, str(why)
+        except Failure as failure:
+            result.outcome, result.reason = Outcome.FAILED, failure.problem
+            result.expected, result.actual, result.sentence = failure.expected, failure.actual, failure.sentence
+            result.again = self._busy(failure, start)
+            if isinstance(failure, Silent):
+                self._silent(failure.peer)
+        except asyncio.TimeoutError as error:
+            result.outcome, result.again = Outcome.FAILED, self._busy(error, start)
+            awaited, result.sentence = play.waited_for()
+            result.reason = f"timed out after {play.limit:g} seconds, waiting for {awaited}"
+        except (PuppetFault, _GivenUp) as fault:
+            result.outcome, result.reason = Outcome.FAILED, str(fault)
+            result.again = self._busy(fault, start)
+        except Unavailable as error:
+            result.outcome, result.reason = Outcome.ABSENT, str(error)
+        except Exception as error:
+            result.outcome = Outcome.FAILED
+            result.reason = f"the case itself broke, please report it: {type(error).__name__}: {error}"
+            result.evidence["traceback"] = traceback.format_exc()
+        return result
 
     async def _prove(self, play: Play, puppets: Mapping[str, Puppet], result: Result) -> None:
         """Look whether the puppets spoke what the cell is credited to; whatever else came of it, it failed if not."""

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "CLIENT",
@@ -31,7 +31,8 @@ __all__ = [
     "read_capture",
 ]
 
-CLIENT, SERVER = "client", "server"
+CLIENT: Final = "client"
+SERVER: Final = "server"
 
 PIECE = 1 << 20
 """Bytes of the longest chunk that is kept as one: to look at a recording takes no more memory than a few of them."""

@@ -73,6 +73,7 @@ class BinaryHeader(Messages):
 
     def bind(self, dialect: Dialect, depth: int, memory: int = DEFAULT_MESSAGE_MEMORY) -> MessageCodec:
         """See `Messages.bind`."""
+        # In one piece: what is looked up here once, the functions below share, so that no packet pays for the choice.
         layout = layout_of(self.integer)
         pack, size, width = layout.pack, len(self.request), layout.size
         kinds = {tag: kind for kind, tag in enumerate(self._tags())}
