@@ -16,6 +16,8 @@ from typing import Any
 
 from contest import Spread
 
+from bokbok._native import NATIVE
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -62,7 +64,8 @@ def _as_json(value: Any) -> Any:
 def about() -> dict[str, Any]:
     """The machine, the versions, the date, and how busy the machine was."""
     packages = {}
-    for name in ("bokbok", "bokbok-native", "PyNaCl", "uvloop", "pyzmq", "msgpack", "Pyro5", "sexpdata"):
+    accelerator = ["bokbok-native"] if NATIVE is not None else []
+    for name in ("bokbok", *accelerator, "PyNaCl", "uvloop", "pyzmq", "msgpack", "Pyro5", "sexpdata"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             packages[name] = importlib.metadata.version(name)
     return {

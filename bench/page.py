@@ -44,11 +44,18 @@ def write(name: str, document: dict[str, Any], folder: Path) -> str:
 def _about(part: dict[str, Any]) -> str:
     about = part["about"]
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    return (
+    text = (
         f"{about['date']}; {about['machine']}; {about['python']}; {packages}. Load of the machine when this began and "
         f"when it ended: {about['load'][0]} and {about['load'][1]}."
-        + (f" {part['rounds']} rounds." if "rounds" in part else "")
     )
+    if "rounds" in part:
+        text += f" {part['rounds']} rounds."
+    if max(about["load"]) > 2 * int(about["machine"].split()[0]):
+        text += (
+            " **The machine was busy with other work.** Rates and times then tell mostly how it was shared; processor "
+            "time tells more, and is higher than on a quiet machine too."
+        )
+    return text
 
 
 def _number(value: float) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import os
 import shutil
@@ -57,11 +58,16 @@ FULL = Plan(11, 0.2, (60, 1_000, 30_000, 1_000_000), 15)
 QUICK = Plan(1, 0.02, (60, 1_000), 1)
 
 
+@functools.cache
 def variants() -> dict[str, dict[str, str]]:
     """The library with and without its accelerator: what the table calls it, and the environment that makes it so."""
     found = {"pure": {"BOKBOK_NATIVE": "0"}}
-    if importlib.util.find_spec("bokbok_native") is not None:
-        found["native"] = {"BOKBOK_NATIVE": "1"}
+    from bokbok._native import ABSENT, NATIVE
+
+    if NATIVE is not None:
+        found["native"] = {}
+    else:
+        say(f"without the accelerator, which is {ABSENT}")
     return found
 
 

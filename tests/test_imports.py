@@ -19,7 +19,7 @@ PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.
 BASE = {"bokbok._native", "bokbok.errors", "bokbok.sexpr"}
 WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
 FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
-LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "bokbok.service"}
+LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "bokbok.hellos", "bokbok.service"}
 
 PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop", "bokbok_meet")
 

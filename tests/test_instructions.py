@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from tests.support.instructions import missing
-from tests.support.recorded import VARIANTS, key, measure, recorded
+from tests.support.recorded import VARIANTS, key, measure, recorded, runs
 
 WITHIN = 0.02
 
@@ -18,8 +16,8 @@ def test_instructions_are_those_on_record(variant: str) -> None:
     why_not = missing()
     if why_not is not None:
         pytest.skip(why_not)
-    if variant == "native" and importlib.util.find_spec("bokbok_native") is None:
-        pytest.skip("bokbok-native is not installed")
+    if not runs(variant):
+        pytest.skip("the accelerator does not run here")
     record = recorded().get(key(), {}).get(variant)
     if record is None:
         pytest.skip(f"nothing is on record for {key()!r}: python -m tests.support.recorded")

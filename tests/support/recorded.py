@@ -9,7 +9,6 @@ entry's name says which. `tests/test_instructions.py` compares.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -18,9 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bokbok._native import NATIVE
 from tests.support.instructions import count, missing
 
-__all__ = ["VARIANTS", "key", "measure", "recorded"]
+__all__ = ["VARIANTS", "key", "measure", "recorded", "runs"]
 
 RECORD = Path(__file__).parents[1] / "instructions.json"
 
@@ -89,6 +89,11 @@ def key() -> str:
     return f"{platform.python_implementation()} {sys.version.split('|')[0]}; {libraries}; {libc}; {vectors}"
 
 
+def runs(variant: str) -> bool:
+    """Whether a variant can be had here: an accelerator that was made for another version of the library cannot."""
+    return variant == "pure" or NATIVE is not None
+
+
 def measure(variant: str) -> dict[str, int]:
     """Count each statement: instructions of one turn.
 
@@ -120,7 +125,7 @@ def main() -> None:
     record = recorded()
     found = record.setdefault(key(), {})
     for variant in VARIANTS:
-        if variant == "pure" or importlib.util.find_spec("bokbok_native") is not None:
+        if runs(variant):
             before, found[variant] = found.get(variant, {}), measure(variant)
             for name, now in found[variant].items():
                 then = f" ({now / before[name] - 1:+.1%})" if name in before else ""
