@@ -375,7 +375,9 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._take_in(events)
         if self._wire.more:
             self._line_up()
-        elif not self._life.ended:
+        elif (held or self._packet_timer is not None or self._account.held or self._not_reading) and (
+            not self._life.ended
+        ):
             self._weigh(held, bool(events))
 
     def _weigh(self, held: int, whole: bool) -> None:
@@ -655,21 +657,21 @@ class Connection(Public["asyncio.Future[Any]"]):
         """Start the handlers that may start now, as many as fit a moment: a plain one holds up everybody else."""
         if self._in_start_handlers:
             return  # whoever called this goes on there
-        until = 0.0
+        until, over, all_started = -1.0, False, False  # the clock is not asked where one is started alone
         self._in_start_handlers = True
         try:
-            while (job := self._admission.start()) is not None:
+            while not over and (job := self._admission.start()) is not None:
+                if until < 0:
+                    until = 0.0
+                elif not until:
+                    until = time.perf_counter() + QUANTUM
+                else:
+                    over = time.perf_counter() >= until
                 self._run_handler(*job)
-                if not self._admission.ready:
-                    continue
-                now = time.perf_counter()
-                if not until:
-                    until = now + QUANTUM
-                elif now >= until:
-                    break
+            all_started = not over
         finally:
             self._in_start_handlers = False
-            if self._admission.ready:
+            if not all_started and self._admission.ready:
                 self._start_soon()
         if self._unflushed:
             self._flush()  # the answers of handlers that did not wait

@@ -492,7 +492,15 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Everything that is to be written to the transport now; each byte is returned once."""
-        return self.sealed(self.take_out()) if self._out else b""
+        out = self._out
+        if not out:
+            return b""
+        if len(out) > 1 or self._seal_all is not None:
+            return self.sealed(self.take_out())
+        # One message alone, as most often: without the two lists.
+        piece = out.pop()
+        self._counted = self._unsent = 0
+        return self._seal(piece) if self._seal is not None and type(piece) is bytes else piece
 
     def take_out(self) -> list[bytes]:
         """What `data_to_send` makes its bytes of, each once; for `sealed`."""
@@ -524,10 +532,19 @@ class Connection:
         Returns:
             What has happened. `Closed`, if there, is the last: this method never raises for what a peer sends.
         """
-        if self._state not in ("hello", "lookup"):
-            return self.take(self.read(data, seconds=seconds))
         events: list[Event] = []
-        if data:
+        if self._state == "open":
+            # `take(read(data))`, without the calls: this is done for each piece that comes.
+            if data:
+                self._received_any = True
+                self._splitter.feed(data)
+            try:
+                self._take_messages(self._reading.read(seconds), events)
+            except RemoteProtocolError as error:
+                self._close(error, events)
+        elif self._state not in ("hello", "lookup"):
+            self.read()
+        elif data:
             self._received_any = True
             self._hello_splitter.feed(data)
             self._process(events, seconds)

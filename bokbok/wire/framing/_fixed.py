@@ -94,7 +94,8 @@ class FixedSplitter:
 
     def held(self) -> int:
         """See `Splitter.held`."""
-        return len(self._begun) + len(self._chunk) - self._offset + sum(map(len, self._more))
+        held = len(self._begun) + len(self._chunk) - self._offset  # asked after each piece that comes
+        return held + sum(map(len, self._more)) if self._more else held
 
     def pending(self) -> str | None:
         """See `Splitter.pending`."""
