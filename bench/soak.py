@@ -35,7 +35,7 @@ import bokbok
 import bokbok.asyncio
 import bokbok.sync
 from bokbok import service
-from bokbok.errors import ConnectionClosed
+from bokbok.errors import ConnectionClosed, RemoteError
 
 USERS = {"good": bokbok.passphrase_to_key("good"), crowd.USER: crowd.KEY}
 ALONE = 0.2
@@ -105,6 +105,9 @@ async def _good(port: int, number: int, until: float, found: dict[str, Any]) -> 
             else:
                 found["lost"].append(f"client {number}: {error}"[:300])
             connection = None
+        except RemoteError as error:
+            # Where the server's memory is used up, requests are refused, those of the heaviest first: they come again.
+            found["refused" if "too much at once" in error.message else "lost"] += [f"client {number}: {error}"[:300]]
         except Exception as error:  # whatever it is, the request is lost
             found["lost"].append(f"client {number}: {type(error).__name__}: {error}"[:300])
             if connection is not None:
@@ -123,7 +126,7 @@ def good_clients(port: int, count: int, seconds: float) -> None:
     """In a process of its own: says what came of it, as JSON."""
 
     async def run() -> dict[str, Any]:
-        found: dict[str, Any] = {"times": [], "lost": [], "wrong": [], "turned away": 0}
+        found: dict[str, Any] = {"times": [], "lost": [], "wrong": [], "refused": [], "turned away": 0}
         until = time.monotonic() + seconds
         await asyncio.gather(*(_good(port, number, until, found) for number in range(count)))
         return found
@@ -227,6 +230,8 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
         print(f"    {each}")
     turned_away = alone["turned away"] + beside["turned away"]
     print(f"  new connections of good clients that were turned away, and came again: {turned_away:,}")
+    refused = alone["refused"] + beside["refused"]
+    print(f"  requests of good clients that were refused with an error, for want of memory: {len(refused):,}")
     for name, times in (("alone", alone["times"]), ("beside the crowd", beside["times"])):
         parts = f"median {_at(times, 0.5)}, 99th percentile {_at(times, 0.99)}, 99.9th {_at(times, 0.999)}"
         print(f"  {name}: {len(times):,} requests, {parts}, worst {_at(times, 1)}")

@@ -140,7 +140,7 @@ class Lifecycle(Generic[_W]):
         if self.settings.on_request is None:
             refusal = NO_HANDLER
         elif not self.account.admit(id, cost):
-            refusal = texts.TOO_MUCH_MEMORY % self.account.held
+            refusal = texts.TOO_MUCH_MEMORY % (self.account.held, cost)
         elif (too_many := self.admission.queue(id, message)) is None:
             return True
         else:

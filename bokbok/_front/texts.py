@@ -49,7 +49,8 @@ OPEN_HANDLER_FAILED = "%r: the open handler failed"
 UNREADABLE_REQUEST = "%r: a request that cannot be read: %s"
 
 TOO_MUCH_MEMORY = (
-    "too much at once: requests that are not answered and answers that are not read take %d bytes of memory here"
+    "too much at once: requests of this connection that are not answered, and answers that are not read, "
+    "take %d bytes of memory here; %d more are too many beside what is held for others"
 )
 TOO_MUCH_UNSENT = "the answer of %d bytes is not sent: %d bytes wait that this end does not read"
 NOT_REMEMBERED = "whether the hello is a replay could not be found out"
