@@ -166,10 +166,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder for the page and charts (default: docs; with --quick: none)")
     options = parser.parse_args()
     numbers = QUICK if options.quick else FULL
-    wanted = 2 * max(numbers["connections"]) + 500
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        numbers = {**numbers, "connections": tuple(n for n in numbers["connections"] if 2 * n + 500 <= hard)}
+    if hard != resource.RLIM_INFINITY and hard < max(numbers["connections"]) + 500:
+        numbers = {**numbers, "connections": tuple(n for n in numbers["connections"] if n + 500 <= hard)}
         say(f"this system allows {hard} open files: {numbers['connections']} connections at most")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
