@@ -16,6 +16,7 @@ __all__ = [
     "INTERNAL_ERROR",
     "LOOK_UP_FAILED",
     "NOT_REMEMBERED",
+    "NOT_SENT",
     "NOT_SERVED",
     "OPEN_HANDLER_FAILED",
     "TOO_MUCH_MEMORY",
@@ -54,6 +55,7 @@ TOO_MUCH_MEMORY = (
 )
 TOO_MUCH_UNSENT = "the answer of %d bytes is not sent: %d bytes wait that this end does not read"
 NOT_REMEMBERED = "whether the hello is a replay could not be found out"
+NOT_SENT = "the answer is not sent: %d bytes of others wait that this end does not read"
 WAITS_FOR_ITSELF = "a handler cannot wait for its own server: the server waits for its handlers"
 
 

@@ -151,6 +151,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._send_timer: asyncio.TimerHandle | None = None
         self._written = 0  # bytes given to the transport, ever
         self._send_clock = SendClock(settings.limits.send_timeout)
+        self._pending = 0  # bytes of answers that wait for room
         self._room: asyncio.Future[None] | None = None  # for requests, while too many bytes wait to be sent
         self._packet_clock = PacketClock(settings.limits.packet_timeout, settings.limits.packet_rate)
         self._packet_timer: asyncio.TimerHandle | None = None
@@ -725,7 +726,8 @@ class Connection(Public["asyncio.Future[Any]"]):
         else:
             handling.finish()
             if self._full:
-                await self._answer_when_there_is_room(id, result)
+                answers, result = [result], None  # no frame is to hold it while it waits
+                await self._answer_when_there_is_room(id, answers)
             else:
                 self._answer(id, result)
         self._handled()
@@ -734,10 +736,15 @@ class Connection(Public["asyncio.Future[Any]"]):
         del self._tasks[task]
         self._maybe_finished()
 
-    async def _answer_when_there_is_room(self, id: int, answer: Any) -> None:
+    async def _answer_when_there_is_room(self, id: int, answers: list[Any]) -> None:
         """Answer, where the other end does not take all at once: as long as it takes any, this one waits for room."""
-        written, failure, problem = self._life.written(answer)
-        del answer
+        if self._pending >= self._limits.memory:
+            # Not even written: a thousand handlers may have finished at the same moment.
+            self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._pending))
+            self._flush_soon()
+            return
+        written, failure, problem = self._life.written(answers.pop())
+        self._pending += len(written)
         still = 0
         try:
             while still < _LOOKS and not self._life.ended and not self._life.has_room(len(written)):
@@ -754,6 +761,8 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._answer_failure(id, error)
             self._handled()
             raise
+        finally:
+            self._pending -= len(written)
         if failure is None:
             problem = self._life.answer_written(id, written)
         else:
