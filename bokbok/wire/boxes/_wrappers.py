@@ -115,14 +115,16 @@ def without_zeros(opened: Open, count: int, at: int, what: str) -> Open:
 
 def box_spans(size: int, place: str, zeros: int) -> list[Span]:
     """What the bytes of a box are whose nonce stands in `front` or `behind`, or does not travel."""
-    start = NONCE_BYTES if place == "front" else 0
-    end = size - (NONCE_BYTES if place == "behind" else 0)
-    tag = start + zeros
+    # What is too short for a box is shown as well: each byte once.
+    start = min(NONCE_BYTES, size) if place == "front" else 0
+    end = max(start, size - (NONCE_BYTES if place == "behind" else 0))
+    tag = min(start + zeros, end)
+    body = min(tag + TAG_BYTES, end)
     spans = [
         Span("nonce", 0, start),
         Span("zeros", start, tag),
-        Span("tag", tag, tag + TAG_BYTES),
-        Span("ciphertext", tag + TAG_BYTES, end),
+        Span("tag", tag, body),
+        Span("ciphertext", body, end),
         Span("nonce", end, size),
     ]
     return [span for span in spans if span.start < span.end]
