@@ -16,8 +16,10 @@ RUN apt-get update \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
+# `interop,fleet`: with Dask, for workers of `bokbok-interop run --scheduler`.
+ARG EXTRAS=interop
 RUN python3 -m venv /opt/bokbok \
-    && /opt/bokbok/bin/pip install --no-cache-dir ".[interop]" \
+    && /opt/bokbok/bin/pip install --no-cache-dir ".[${EXTRAS}]" \
     && printf '#!/bin/sh\nexec /opt/bokbok/bin/python -m bokbok_interop.puppets.sync "$@"\n' > /opt/bokbok/bin/python-sync \
     && printf '#!/bin/sh\nexec /opt/bokbok/bin/python -m bokbok_interop.puppets.asyncio "$@"\n' > /opt/bokbok/bin/python-asyncio \
     && chmod +x /opt/bokbok/bin/python-sync /opt/bokbok/bin/python-asyncio

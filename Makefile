@@ -11,7 +11,7 @@ CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy redis-server valgrind
 
 .DEFAULT_GOAL := help
-.PHONY: help interop test bench coverage lint docs release-check chicken5 chicken4-check chicken4-image real-egg base-image images stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs setup-release clean fuzz soak native
+.PHONY: help interop test bench coverage lint docs release-check chicken5 chicken4-check chicken4-image real-egg base-image images fleet-image stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs setup-release clean fuzz soak native
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -90,6 +90,9 @@ base-image: ## make the Dockerfiles' base image, where the engine cannot pull it
 images: base-image ## build the images of the Python side and of CHICKEN 5
 	DOCKER_BUILDKIT=0 docker build -q -t bokbok/python .
 	DOCKER_BUILDKIT=0 docker build -q -t bokbok/chicken5 -f chicken-reference/debian.Dockerfile chicken-reference
+
+fleet-image: base-image ## build the image of the Python side with Dask, for the workers of `run --scheduler`
+	DOCKER_BUILDKIT=0 docker build -q --build-arg EXTRAS=interop,fleet -t bokbok/fleet .
 
 stand-in-images: setup-interop base-image ## build the images of the stand-in eggs, with which the day of the real egg is rehearsed
 	$(BIN)/python -m tests.support.stand_in_eggs
