@@ -12,6 +12,7 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,11 @@ class Composed:
         self.containers.append(made)
         self.client.start(made)
         lines = b""
-        for piece in self.client.attach(made, stream=True, logs=True):
-            lines += piece
+        while self.client.inspect_container(made)["State"]["Running"]:
+            lines = self.client.logs(made)
             if b"Scheduler at" in lines or b"Registered to" in lines:
                 return str(made)
+            time.sleep(0.2)  # to follow the log takes a socket that the SDK does not close
         raise AssertionError(lines.decode())
 
     def address(self, container: str) -> str:
