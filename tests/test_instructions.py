@@ -7,7 +7,8 @@ import pytest
 from tests.support.instructions import missing
 from tests.support.recorded import VARIANTS, key, measure, recorded, runs
 
-WITHIN = 0.02
+WITHIN = 0.06
+"""The same code in another folder, or beside other modules, differs by up to 0.04: memory is laid out otherwise."""
 
 
 @pytest.mark.timeout(600)

@@ -171,12 +171,19 @@ class Connection:
             self._changed.notify_all()
 
     async def _keep(self) -> None:
-        retrying = tenacity.AsyncRetrying(**self._backoff.retrying(), sleep=asyncio.sleep, before_sleep=self._tell)
+        # Before Python 3.12 `wait_for` may swallow a cancellation, when what it waited for is over already: whoever
+        # closes must not depend on it.
+        settings = self._backoff.retrying()
+        given_up = settings["stop"]
+        settings["stop"] = lambda state: self._closing or given_up(state)
+        retrying = tenacity.AsyncRetrying(**settings, sleep=asyncio.sleep, before_sleep=self._tell)
         try:
             while not self._closing:
                 await retrying(self._session)
                 await asyncio.sleep(self._backoff.pause())
         except Exception as error:  # whatever it is, those who wait are told
+            if self._closing:
+                return
             _log.warning("given up: %s", error)
             self._error = error
             await self._notify()
@@ -185,6 +192,8 @@ class Connection:
         """One connection, from its beginning to its end; raises if nothing came of it."""
         connection = await self._connected()
         try:
+            if self._closing:
+                return
             try:
                 if self._on_open is not None:
                     await self._on_open(connection)
@@ -220,6 +229,8 @@ class Connection:
                 return await front.open_connection(address, on_close=over, **self._options)
             except NetworkError as error:
                 failure = error
+                if self._closing:
+                    break
         assert failure is not None
         raise failure
 
