@@ -1,11 +1,15 @@
 """Pictures that follow the theme: an SVG of `docs/pictures` stands in the page itself, and takes its colours from it.
 
 Elsewhere the same file is an image of its own, which follows the reader's system (a media query in its `<style>`).
+
+The benchmarks' charts in `docs/img` come in two, light and dark, and their pages name both in HTML of their own, which
+Sphinx does not read: the folder is copied as it is.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from docutils import nodes
@@ -32,7 +36,13 @@ def _inline(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         image.replace_self(nodes.raw("", markup, format="html"))
 
 
+def _copy_charts(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        shutil.copytree(Path(app.confdir, "img"), Path(app.outdir, "docs", "img"), dirs_exist_ok=True)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the step."""
+    """Register the steps."""
     app.connect("doctree-resolved", _inline)
+    app.connect("build-finished", _copy_charts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
