@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.__all__)}
 
-BASE = {"bokbok._native", "bokbok.errors", "bokbok.sexpr"}
+BASE = {"bokbok._native", "bokbok._toml", "bokbok.errors", "bokbok.sexpr"}
 WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
 FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
 LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "bokbok.hellos", "bokbok.service"}

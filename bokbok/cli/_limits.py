@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from .._toml import tomllib
 from ..errors import BokbokError
 from ..wire import Limits
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 __all__ = ["LimitsError", "limits_options", "read_limits"]
 
@@ -76,7 +71,7 @@ def read_limits(path: str | None, given: tuple[str, ...]) -> Limits:
 def _read_table(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            table: dict[str, Any] = tomllib.loads(file.read(_MOST_BYTES).decode("utf-8"))
+            table: dict[str, Any] = tomllib().loads(file.read(_MOST_BYTES).decode("utf-8"))
     except OSError as error:
         raise LimitsError(f"limits file {path!r}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .._toml import tomllib
 from ..errors import KeyFileError
 from ..keys import Key, passphrase_to_key, read_key_file, read_passphrase_file, read_private_file
 from ..wire import Profile
@@ -229,17 +230,13 @@ def read_logins(path: str, profile: Profile) -> dict[str, tuple[str, Key]]:
 
 
 def _read_table(path: str, what: str, expected: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):  # here: most commands read no users file
-        import tomllib
-    else:
-        import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
-
     data = read_private_file(path, what)
+    toml = tomllib()
     try:
-        table: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
+        table: dict[str, Any] = toml.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise KeyFileError(f"{what} {path!r}: not valid UTF-8 at byte {error.start}; {expected}") from None
-    except tomllib.TOMLDecodeError as error:
+    except toml.TOMLDecodeError as error:
         raise KeyFileError(f"{what} {path!r}: not TOML: {_without_content(str(error))}; {expected}") from None
     except RecursionError:
         raise KeyFileError(f"{what} {path!r}: nested too deeply; {expected}") from None

@@ -9,7 +9,7 @@ Nothing is evaluated, nothing recurses, and all that input can make grow has a l
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from bokbok.errors import ReadError
 from bokbok.sexpr import problems
@@ -22,8 +22,8 @@ from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
 __all__ = [
-    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "PIECE", "Parser", "Reader", "load", "loads",
-    "parse", "read_list_head", "skip_atmosphere", "skip_atmosphere_in_pieces",
+    "DEFAULT_MAX_DEPTH", "DEFAULT_MAX_MEMORY", "DEFAULT_MAX_SIZE", "PIECE", "Parser", "Reader", "at_once", "load",
+    "loads", "parse", "read_list_head", "skip_atmosphere", "skip_atmosphere_in_pieces",
 ]  # fmt: skip
 
 DEFAULT_MAX_DEPTH: Final = 10_000
@@ -39,6 +39,7 @@ PIECE: Final = 4096
 milliseconds for the slowest. Going on costs about a microsecond."""
 
 BytesLike = bytes | bytearray | memoryview
+_T = TypeVar("_T")
 
 
 def parse(
@@ -225,12 +226,17 @@ def skip_atmosphere(
     """
     if type(data) is not bytes:
         data = _as_bytes(data)
-    steps = skip_atmosphere_in_pieces(data, offset, dialect=dialect, max_memory=max_memory)
+    return at_once(skip_atmosphere_in_pieces(data, offset, dialect=dialect, max_memory=max_memory))
+
+
+def at_once(steps: Generator[None, None, _T]) -> _T:
+    """Run what stops now and then to its end."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            result: _T = end.value  # of any type, for `StopIteration`
+            return result
 
 
 def skip_atmosphere_in_pieces(

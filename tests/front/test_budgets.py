@@ -188,7 +188,7 @@ def test_a_packet_that_comes_slowly_but_steadily_is_served(serve: Any, raw: Any)
     peer = raw(serve(lambda connection, message: message, limits=Limits(packet_timeout=0.05, packet_rate=1)))
     data = framed(b'(request 0 "xyz")')
     peer.send(data[:10])  # which give it ten seconds more
-    time.sleep(0.2)
+    time.sleep(0.2)  # four times packet_timeout: it would have ended
     peer.send(data[10:])
     assert peer.receive() == b'(response 0 "xyz")'
 
@@ -199,7 +199,7 @@ def test_between_packets_there_is_time_without_end(serve: Any, raw: Any) -> None
     peer.send(data[:5])
     peer.send(data[5:])
     assert {peer.receive(), peer.receive()} == {b"(response 0 x)", b"(response 1 y)"}
-    time.sleep(0.2)
+    time.sleep(0.2)  # four times packet_timeout
     peer.send_message(b"(request 2 z)")
     assert peer.receive() == b"(response 2 z)"
 
@@ -218,7 +218,7 @@ def test_a_connection_is_not_idle_while_a_request_is_handled(serve: Any, raw: An
     peer = raw(serve(held, limits=Limits(idle_timeout=0.05)))
     peer.send_message(b"(request 0 x)")
     held.started.get(timeout=SOON)
-    time.sleep(0.2)
+    time.sleep(0.2)  # four times idle_timeout
     held.may_answer.set()
     assert peer.receive() == b'(response 0 "done")'
     assert ends(peer)
@@ -246,7 +246,7 @@ def test_who_reads_slowly_is_not_cut_off(serve: Any, raw: Any) -> None:
     taken = 0
     for _ in range(20):  # longer than that in all
         taken += len(peer.sock.recv(10_000))
-        time.sleep(0.05)
+        time.sleep(0.05)  # a slow reader is what this is about
     while taken < 4_000_000:
         data = peer.sock.recv(1_000_000)
         assert data

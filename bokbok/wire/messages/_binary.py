@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ...errors import ProfileError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, cost, dumps
+from ...sexpr.reader import at_once
 from .._integers import FIXED, layout_of
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, key
@@ -19,7 +20,6 @@ from ._strategy import (
     MessageCodec,
     Messages,
     Unreadable,
-    at_once,
     in_a_string,
     kind_of,
     no_string,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from ...errors import ProfileError, ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, Symbol, dumps, loads, parse, skip_atmosphere_in_pieces
+from ...sexpr.reader import at_once
 from .._foreign import foreign
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, Integer, key, shown
@@ -28,7 +29,6 @@ from ._strategy import (
     MessageCodec,
     Messages,
     Unreadable,
-    at_once,
     behind,
     does_not_read,
     in_a_string,

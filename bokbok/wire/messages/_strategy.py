@@ -6,11 +6,12 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, dumps, type_name
 from ...sexpr.problems import MORE_AFTER_DATUM
+from ...sexpr.reader import at_once
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Integer, Strategy, key
 
@@ -26,7 +27,6 @@ __all__ = [
     "Messages",
     "Read",
     "Unreadable",
-    "at_once",
     "behind",
     "does_not_read",
     "in_a_string",
@@ -37,8 +37,6 @@ __all__ = [
     "read_nested",
     "travelling",
 ]
-
-T = TypeVar("T")
 
 REQUEST = 0
 """Kind of a message: the peer asks."""
@@ -169,15 +167,6 @@ class MessageCodec(NamedTuple):
     def decode(self, body: bytes) -> tuple[int, int, Any]:
         """The kind, ID and datum of a message, as `read` returns them."""
         return self.read(body)[:3]
-
-
-def at_once(steps: Generator[None, None, T]) -> T:
-    """Run what stops now and then to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)

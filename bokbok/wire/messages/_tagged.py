@@ -20,6 +20,7 @@ from ...sexpr import (
     skip_atmosphere_in_pieces,
 )
 from ...sexpr.native import Compiled, Found
+from ...sexpr.reader import at_once
 from ._strategy import (
     ERROR,
     MAX_ID,
@@ -31,7 +32,6 @@ from ._strategy import (
     MessageCodec,
     Read,
     Unreadable,
-    at_once,
     behind,
     does_not_read,
     kind_of,

@@ -6,13 +6,12 @@ and writes TOML is imported when it is needed: most programs speak the default p
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..._toml import tomllib
 from ...errors import BokbokError, ProfileError
 from ...sexpr import DIALECTS
 from ..hello import Fields
@@ -55,9 +54,8 @@ def read_profile(data: bytes | str, path: str = "<profile>") -> Profile:
     Raises:
         ProfileError: it does not hold a profile: where, and what was expected.
     """
-    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        document = tomllib.loads(data if isinstance(data, str) else data.decode("utf-8"))
+        document = tomllib().loads(data if isinstance(data, str) else data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ProfileError(f"profile {path!r}: the byte at {error.start} is not UTF-8; expected a TOML file") from None
     except (ValueError, RecursionError) as error:  # tomllib's own error among them
