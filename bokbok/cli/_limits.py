@@ -71,7 +71,10 @@ def read_limits(path: str | None, given: tuple[str, ...]) -> Limits:
 def _read_table(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            table: dict[str, Any] = tomllib().loads(file.read(_MOST_BYTES).decode("utf-8"))
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise LimitsError(f"limits file {path!r}: expected {_MOST_BYTES} bytes at most; it is longer")
+        table: dict[str, Any] = tomllib().loads(data.decode("utf-8"))
     except OSError as error:
         raise LimitsError(f"limits file {path!r}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML

@@ -479,6 +479,7 @@ def test_a_limit_that_is_not_one_is_wrong_usage(bokbok, tmp_path, given, problem
         (b"packet = true", "limit packet: expected a whole number, got True"),
         (b'packet = "1"', "limit packet: expected a whole number, got '1'"),
         (b"[limits]\npacket = 1", "unknown limit 'limits'"),
+        (b"#\n" * (1 << 19) + b"packet = true", "expected 1048576 bytes at most; it is longer"),
     ],
 )
 def test_a_limits_file_that_cannot_be_used_is_wrong_usage(bokbok, tmp_path, content, problem):
