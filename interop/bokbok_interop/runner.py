@@ -17,7 +17,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,7 @@ class Observer:
         """A cell has its outcome."""
 
     def corrected(self, result: Result) -> None:
-        """A result that was told has another outcome after all."""
+        """A result that was told is another one after all."""
 
     def note(self, text: str) -> None:
         """Something a person may want to know: a peer is being built, a peer was given up."""
@@ -168,6 +168,7 @@ class Runner:
         self.peers = dict(peers)
         self._machine = machine or Machine()
         self._late: list[tuple[Group, Case, Result]] = []
+        self._crowds: list[tuple[Group, list[tuple[Case, Result]]]] = []
         self.settings = settings
         self.observer = observer or Observer()
         self.absent: dict[str, str] = {}
@@ -249,6 +250,7 @@ class Runner:
         try:
             await self._round_of(groups)
             await self._play_late_again()
+            await self._gather_again()
         finally:
             self._finish_late()
 
@@ -300,11 +302,41 @@ class Runner:
             del self._late[0]
             self._finish(first)
 
+    async def _gather_again(self) -> None:
+        """Play each crowd again whose puppet did not answer in time, while nothing else is played, before it counts.
+
+        Each of its cells has passed alone. A puppet that stands still because so many use it does so again.
+        """
+        while self._crowds and not self.stopping:
+            group, crowd = self._crowds.pop()
+            self.observer.note(f"{len(crowd)} cells are played again, all at once: {OUT_OF_TIME}")
+            shared = Shared()
+
+            async def one(case: Case, group: Group = group, shared: Shared = shared) -> Result:
+                async with self._slots:
+                    return await self._cell(group, case, shared, alone=False, again=True)
+
+            try:
+                again = await asyncio.gather(*(one(case) for case, _ in crowd))
+            finally:
+                await self._retire(*shared.puppets.values())
+            if any(result.evidence.pop("suspect", False) for result in again):
+                self._blame_crowd(crowd)
+                continue
+            firsts = {first.cell: first for _, first in crowd}
+            for result in self._results_of(firsts.keys()):
+                result.again, result.attempts = firsts[result.cell].again, result.attempts + 1
+                self.observer.corrected(result)
+
     def _finish_late(self) -> None:
         """What was not played again counts as it is, unless another failure has ended the run."""
         if self._late and self.stopping and (self.settings.fail_fast or self.settings.until_failure):
             self.observer.note(f"{len(self._late)} cells do not count, and were not played again: {OUT_OF_TIME}")
             self._late.clear()
+            self._crowds.clear()
+        for _, crowd in self._crowds:
+            self._blame_crowd(crowd)
+        self._crowds.clear()
         for _, _, result in self._late:
             result.again = ""
             self._finish(result)
@@ -378,11 +410,11 @@ class Runner:
         """If no suspect broke the puppet again alone, find out who did.
 
         A case may have passed before what it did broke the puppet: those that had just passed are played again. If
-        none of them does it either, it is the crowd that does: then all suspects have failed.
+        none of them does it either, it is the crowd that does: then all suspects have failed. If all that is held
+        against the puppet is that it was slow, while the machine was, the crowd is first played again.
         """
         cells = {first.cell for _, first in suspects}
-        replayed = [r for r in self.results if r.cell in cells and r.round == self._round]
-        replayed += [r for _, _, r in self._late if r.cell in cells]
+        replayed = self._results_of(cells) + [r for _, _, r in self._late if r.cell in cells]
         if any(result.outcome is Outcome.FAILED for result in replayed):
             return
         for case, result in reversed(list(before.items())):
@@ -395,13 +427,24 @@ class Runner:
                 result.evidence.pop("suspect", False)
                 self.observer.corrected(result)
                 return
-        for _, first in suspects:
-            for result in replayed:
-                if result.cell == first.cell:
-                    result.outcome = Outcome.FAILED
-                    result.reason = f"{first.reason} (while {len(suspects)} cases ran at once; alone, none does it)"
-                    result.evidence = first.evidence
-                    self.observer.corrected(result)
+        if all(first.again for _, first in suspects):
+            self._crowds.append((group, suspects))
+        else:
+            self._blame_crowd(suspects)
+
+    def _results_of(self, cells: Set[Cell]) -> list[Result]:
+        """What counts so far of these cells, in this round."""
+        return [result for result in self.results if result.cell in cells and result.round == self._round]
+
+    def _blame_crowd(self, crowd: Sequence[tuple[Case, Result]]) -> None:
+        """Each of these cells passed alone, and together they break a puppet: all have failed as they did first."""
+        firsts = {first.cell: first for _, first in crowd}
+        for result in self._results_of(firsts.keys()):
+            first = firsts[result.cell]
+            result.outcome = Outcome.FAILED
+            result.reason = f"{first.reason} (while {len(crowd)} cases ran at once; alone, none does it)"
+            result.evidence = first.evidence
+            self.observer.corrected(result)
 
     def _finish(self, result: Result) -> None:
         result.round = self._round
@@ -598,6 +641,7 @@ class Runner:
                 suspect |= id(puppet) in shared.crowded
                 if result.outcome is Outcome.PASSED:
                     result.outcome, result.reason = Outcome.FAILED, str(puppet.fault)
+                    result.again = self._busy(puppet.fault, time.monotonic() - result.seconds)
         return suspect
 
     async def _health(self, puppets: Mapping[str, Puppet], result: Result) -> None:

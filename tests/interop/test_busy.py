@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bokbok_interop.cli import main
 from bokbok_interop.machine import LATE, STEP, Machine
 from bokbok_interop.matrix import Group
 from bokbok_interop.model import Failure, Late, Outcome, Result, by_clock
+from bokbok_interop.peers import puppet as puppet_module
 from bokbok_interop.peers.base import PuppetFault
 from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.play import Play
@@ -180,6 +182,56 @@ async def test_a_pair_that_fails_alone_as_well_is_believed(
     assert {result.outcome for result in results.values()} == {Outcome.FAILED}
     assert sorted(result.attempts for result in results.values()) == [1, 1, 1, 2, 2]
     assert sum(bool(result.again) for result in results.values()) == 2
+
+
+STANDS_STILL = """
+for number, verb, line in lines():
+    if verb == "hello": hello(number); continue
+    if "crowd" in line:
+        try: os.close(os.open({mark!r}, os.O_CREAT | os.O_EXCL)); time.sleep(600)
+        except FileExistsError:
+            if {always}: time.sleep(600)
+    say("(%s ok)" % number)
+"""
+"""A puppet that stands still when it is asked by a crowd: the first time only, or always."""
+
+
+def crowd() -> list[Case]:
+    """Two cases that use a puppet at once, unless they are played alone, as they are the second time."""
+    plays = Counter[str]()
+
+    def case(name: str, other: asyncio.Event, mine: asyncio.Event) -> Callable[[Play], Any]:
+        async def run(t: Play) -> None:
+            plays[name] += 1
+            if plays[name] == 2:
+                await t.client.command("key", "alone")
+                return
+            mine.set()
+            await other.wait()
+            await t.client.command("key", "crowd")
+
+        return run
+
+    one, two = asyncio.Event(), asyncio.Event()
+    return [make_case("one", case("one", two, one)), make_case("two", case("two", one, two))]
+
+
+@pytest.mark.parametrize(("always", "outcome"), [(False, Outcome.PASSED), (True, Outcome.FAILED)])
+async def test_a_crowd_whose_puppet_stood_still_is_gathered_again(
+    fake_peer: Callable[..., LocalPeer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    always: bool,
+    outcome: Outcome,
+) -> None:
+    monkeypatch.setattr(puppet_module, "HUNG_SECONDS", 0.3)
+    peer = fake_peer(STANDS_STILL.format(mark=str(tmp_path / "mark"), always=always))
+    results = await play(peer, *crowd(), jobs=2)
+    assert {result.outcome for result in results.values()} == {outcome}
+    if outcome is Outcome.PASSED:
+        assert {result.again for result in results.values()} == {f"{OUT_OF_TIME} ({MEASURED})"}
+    else:
+        assert all("(while 2 cases ran at once; alone, none does it)" in each.reason for each in results.values())
 
 
 async def test_a_peer_that_was_given_up_for_its_silence_has_another_chance(
