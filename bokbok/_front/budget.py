@@ -3,9 +3,10 @@
 What this module knows: sums of bytes, estimated as `Limits.message_memory` has it, and whose are too many. What is held
 is found out, and what is refused is told, by others.
 
-**Who is refused first.** Whoever holds most: a connection may hold as much as `_EAGERNESS` times what the server has
-left. So the more is held in all, the less may one hold, and who holds little is refused last: the dynamic threshold of
-Choudhury and Hahne (1998), as in `slots`. The server's budget is never exceeded by what is asked for here.
+**Who is refused first.** Whoever holds most: the connections of one user, or of one source, may together hold as much
+as `_EAGERNESS` times what the server has left. So the more is held in all, the less may one hold, and who holds little
+is refused last: the dynamic threshold of Choudhury and Hahne (1998), as in `slots`. The server's budget is never
+exceeded by what is asked for here.
 
 An `Account` belongs to one connection, and is used under its lock; the lock of the `Budget` is taken last, for a few
 steps, once in some kilobytes.
@@ -14,7 +15,7 @@ steps, once in some kilobytes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 __all__ = ["REQUEST", "Account", "Budget"]
 
@@ -23,6 +24,16 @@ REQUEST = 2048
 _GRAIN = 16 * 1024
 """Bytes that an account keeps to itself: it tells the budget when what it holds has changed by more."""
 _EAGERNESS = 8
+
+
+class _Group:
+    """The connections of one user, or of one source: they share what one of them would get."""
+
+    __slots__ = ("held", "members")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.members = 0
 
 
 class Budget:
@@ -40,6 +51,7 @@ class Budget:
         self.held = 0
         self._lock = threading.Lock()
         self._waiting: dict[Account, Callable[[], None]] = {}
+        self._groups: dict[Hashable, _Group] = {}
 
     def account(self, most: int) -> Account:
         """The account of one connection, which may hold so many bytes."""
@@ -64,14 +76,30 @@ class Account:
         unsent: those of answers and requests that the other end has not taken.
     """
 
-    __slots__ = ("_budget", "_costs", "_most", "_told", "held", "partial", "unsent")
+    __slots__ = ("_budget", "_closed", "_costs", "_group", "_key", "_most", "_told", "held", "partial", "unsent")
 
     def __init__(self, budget: Budget, most: int) -> None:
         self._budget = budget
         self._most = most
         self._told = 0
+        self._group = _Group()
+        self._key: Hashable = None
+        self._closed = False
         self._costs: dict[int, int] = {}
         self.held = self.partial = self.unsent = 0
+
+    def join(self, key: Hashable) -> None:
+        """Share from now on with all connections of the same key: those of a user, or of a source.
+
+        Called at most once. A connection that joins none is a group of its own.
+        """
+        budget = self._budget
+        with budget._lock:
+            group = budget._groups.setdefault(key, self._group)
+            if group is not self._group:
+                group.held += self._told
+            self._key, self._group = key, group
+            group.members += 1
 
     def admit(self, id: int, cost: int) -> bool:
         """A request came that takes so many bytes: whether there is room for it. If so, it is held until `done`."""
@@ -91,6 +119,8 @@ class Account:
         self.held -= cost
         if self._told - self.held > _GRAIN:
             self._tell()
+        if self._closed and not self._costs:
+            self._leave()
 
     def may_send(self, size: int) -> bool:
         """Whether there is room for so many bytes that the other end is to take."""
@@ -126,10 +156,26 @@ class Account:
         with self._budget._lock:
             self._budget._waiting.pop(self, None)
         self.note(partial=0, unsent=0)
+        self._closed = True
+        if not self._costs:
+            self._leave()
+
+    def _leave(self) -> None:
+        # Not before: whoever connects anew must not find free what handlers hold that still run.
+        self._tell()
+        budget = self._budget
+        with budget._lock:
+            if self._key is None:
+                return
+            key, self._key = self._key, None
+            self._group.members -= 1
+            if not self._group.members:
+                del budget._groups[key]
 
     def _may_hold(self, held: int, more: int) -> bool:
         left = self._budget.left
-        return held <= self._most and more <= left and held <= _EAGERNESS * left
+        together = self._group.held - self._told + held
+        return held <= self._most and more <= left and together <= _EAGERNESS * left
 
     def _tell(self) -> None:
         budget = self._budget
@@ -137,6 +183,7 @@ class Account:
         with budget._lock:
             change = self.held - self._told
             budget.held += change
+            self._group.held += change
             self._told = self.held
             if change < 0 and budget._waiting:
                 woken = list(budget._waiting.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -115,11 +115,15 @@ class Lifecycle(Generic[_W]):
         if self.was_open or self.wire.state == "closed":
             return False
         self.was_open = True
-        # Connections of one user, or of one source, share what one of them would get of the server's slots.
+        # Connections of one user, or of one source, share what one of them would get of the server's slots and memory.
+        group: Hashable = None
         if self.wire.user is not None:
-            self.admission.share.join(("user", self.wire.user))
+            group = ("user", self.wire.user)
         elif self.visit is not None and not self.visit.source.near:
-            self.admission.share.join(self.visit.source)
+            group = self.visit.source
+        if group is not None:
+            self.admission.share.join(group)
+            self.account.join(group)
         return self.settings.on_open is not None
 
     def open_handler_returned(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any, Generic, TypeVar
 
 from .. import wire
 from .._sockets import Listener
 from ..address import Address, format_address
+from ..errors import ConnectionClosed
 from .settings import Settings
 from .shared import Shared
 from .statistics import Statistics
@@ -83,7 +85,9 @@ class PublicServer:
 
     def statistics(self) -> Statistics:
         """What the server does now, and has done: a value, which does not change afterwards."""
-        return self._shared.statistics(len(self._roster.connections))
+        connections = list(self._roster.connections)
+        heaviest = max((connection._account.held for connection in connections), default=0)
+        return self._shared.statistics(len(connections), heaviest)
 
     def change_limits(self, limits: wire.Limits) -> None:
         """Have other limits from now on: those of the whole server at once, those of a connection for new ones.
@@ -93,6 +97,27 @@ class PublicServer:
         self._settings = dataclasses.replace(self._settings, limits=limits)
         self._roster.most = limits.connections
         self._shared.limit(limits)
+
+    def withdraw(self, users: Collection[str], reason: str) -> int:
+        """End the connections of some users, those included that have only said that they are one of them.
+
+        Call it once `user_to_key` answers anew: when a key was changed, or a user taken out. Requests that are running
+        are not answered any more; close handlers run.
+
+        Args:
+            users: their names.
+            reason: why, for `close_reason` and the log.
+
+        Returns:
+            How many connections there were.
+        """
+        ended = 0
+        for connection in list(self._roster.connections):
+            visit = connection._life.visit
+            if (connection.user in users or (visit is not None and visit.claimed in users)) and not connection.closed:
+                connection._withdraw(ConnectionClosed(reason))
+                ended += 1
+        return ended
 
     @property
     def unfinished(self) -> tuple[str, ...]:

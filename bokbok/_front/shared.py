@@ -170,8 +170,13 @@ class Shared:
             self.budget.most = limits.server_memory
         self.slots.limit(limits.server_running, limits.parked)
 
-    def statistics(self, connections: int) -> Statistics:
-        """What is going on."""
+    def statistics(self, connections: int, heaviest: int) -> Statistics:
+        """What is going on.
+
+        Args:
+            connections: how many there are.
+            heaviest: bytes that are held for the one which holds most.
+        """
         slots = self.slots
         with self._lock:
             return Statistics(
@@ -181,6 +186,8 @@ class Shared:
                 running=slots.running,
                 parked=slots.parked,
                 waiting=slots.waiting,
+                held=self.budget.held,
+                heaviest=heaviest,
                 accepted=self.accepted,
                 handled=slots.started,
                 refused=MappingProxyType(dict(self.notices.counts)),

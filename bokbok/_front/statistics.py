@@ -36,6 +36,9 @@ class Statistics:
         running: handlers that run.
         parked: handlers that wait for answers to requests of their own.
         waiting: connections whose requests wait for the server to have a slot for a handler.
+        held: bytes of memory that are held for all other ends, by the estimate of `Limits.memory`; what holds some
+            kilobytes alone is left out.
+        heaviest: bytes of them that are held for the connection which holds most.
         accepted: connections that were let in, ever.
         handled: requests whose handler was started, ever.
         refused: what was refused, ever, by its kind. `REFUSALS` says what each is.
@@ -48,6 +51,8 @@ class Statistics:
     running: int
     parked: int
     waiting: int
+    held: int
+    heaviest: int
     accepted: int
     handled: int
     refused: Mapping[str, int]

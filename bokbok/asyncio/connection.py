@@ -807,6 +807,11 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._lingering = True
         self._end(error)
 
+    def _withdraw(self, error: ConnectionClosed) -> None:
+        """End a connection whose user is not welcome any more."""
+        self._lingering = True
+        self._end(error)
+
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
         ending = self._life.idle() if not self._full else None

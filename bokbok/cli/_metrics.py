@@ -35,6 +35,8 @@ _NOW = {
     "running": "Handlers that run.",
     "parked": "Handlers that wait for answers to requests of their own.",
     "waiting": "Connections whose requests wait for a slot for a handler.",
+    "held_bytes": "Memory that is held for all other ends, estimated.",
+    "heaviest_bytes": "Memory that is held for the connection which holds most, estimated.",
 }
 _EVER = {
     "accepted": "Connections that were let in.",
@@ -50,7 +52,7 @@ class _Statistics(Collector):
         """What the server does now, and has done."""
         now = self._statistics()
         for name, text in _NOW.items():
-            yield GaugeMetricFamily(f"bokbok_{name}", text, value=getattr(now, name))
+            yield GaugeMetricFamily(f"bokbok_{name}", text, value=getattr(now, name.removesuffix("_bytes")))
         for name, text in _EVER.items():
             yield CounterMetricFamily(f"bokbok_{name}", text, value=getattr(now, name))
         refused = CounterMetricFamily("bokbok_refused", "What was refused, by its kind.", labels=["kind"])

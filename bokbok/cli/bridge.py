@@ -18,7 +18,8 @@ from ..bridge import Login, LoginLookup, start_bridge
 from ..errors import AddressError, KeyFileError
 from ..keys import Key
 from ..wire import Profile
-from ._exit import CONTEXT, EPILOG
+from ._exit import CONTEXT, EPILOG, Failure, Status
+from ._limits import LimitsError, limits_options, read_limits
 from ._options import ADDRESS, SECONDS, guard_option, guards, profile_option_named
 from ._secrets import read_logins, read_user_secret, read_users, user_options
 from ._serving import Signals, announce, backlog_option, check_announceable, log_options, start_logging
@@ -49,6 +50,7 @@ _log = logging.getLogger("bokbok.cli")
     "As whom everybody speaks to TARGET. Without this and --target-users, TARGET is insecure.", prefix="target-"
 )
 @backlog_option
+@limits_options
 @click.option(
     "--connect-timeout",
     type=SECONDS,
@@ -70,6 +72,8 @@ def bridge(
     target_passphrase_file: str | None,
     target_key_file: str | None,
     backlog: int,
+    limits_file: str | None,
+    limits_given: tuple[str, ...],
     connect_timeout: float,
     listen_guards_off: tuple[str, ...],
     target_guards_off: tuple[str, ...],
@@ -87,6 +91,9 @@ def bridge(
     SIGTERM, SIGHUP or Ctrl-C stops the bridge: nobody can connect any more, requests that are under way are answered,
     then it ends with status 0. A second one ends it at once.
 
+    The limits hold on both sides, those of the whole server at LISTEN. Requests of one peer that wait for their answers
+    are running + waiting at most.
+
     \b
     The file of --target-users:
       myuser = "passphrase of myuser at TARGET"
@@ -103,6 +110,10 @@ def bridge(
     """
     start_logging(verbose, quiet)
     check_announceable(listen, "LISTEN")
+    try:
+        limits = read_limits(limits_file, limits_given)
+    except LimitsError as error:
+        raise Failure(Status.USAGE, str(error)) from None
     keys = read_users(users, listen_profile) if users is not None else None
     if keys is not None and not keys:
         _log.warning("the users file does not hold a user: every connection will be refused")
@@ -132,6 +143,7 @@ def bridge(
                 target_profile=target_profile,
                 backlog=backlog,
                 connect_timeout=connect_timeout,
+                limits=limits,
                 guards=guards(listen_guards_off),
                 target_guards=guards(target_guards_off),
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._front.notices import shown
 from .._front.proxy import Proxies
 from ..address import Address, format_address
 from ..errors import AddressError, BokbokError
@@ -162,7 +163,8 @@ def serve(
 
     SIGTERM or Ctrl-C stops the server: nobody can connect any more, requests that are being handled are answered, then
     it ends with status 0. Where they take longer than the limit drain-timeout, it ends with status 8. A second one ends
-    it at once. SIGHUP reads the files of --users and --limits again; on a terminal it stops the server.
+    it at once. SIGHUP reads the files of --users and --limits again, and closes the connections of users who are not in
+    it any more, or have another key; on a terminal it stops the server.
 
     \b
     The file of --users:
@@ -210,8 +212,7 @@ def serve(
         try:
             if metrics is not None:
                 stack.enter_context(_metrics(metrics, server))
-            shown = announce(server.address)
-            _log.info("serving at %s, %s", shown, files)
+            _log.info("serving at %s, %s", announce(server.address), files)
             while (name := signals.wait()) == "SIGHUP" and reloads:
                 files.reload(server)
             _log.info("%s: stopping; waiting for requests that are being handled (once more: ending at once)", name)
@@ -248,6 +249,7 @@ class _Files:
 
     def reload(self, server: Server) -> None:
         """Read them again; where that fails, what was read before goes on to hold."""
+        before = self._keys
         try:
             self._read()
         except BokbokError as error:
@@ -255,6 +257,12 @@ class _Files:
             return
         server.change_limits(self.limits)
         _log.info("SIGHUP: read again: %s", self)
+        for user, key in before.items():
+            now = self._keys.get(user)
+            if now != key:
+                what = "was taken out of the users file" if now is None else "has another key"
+                ended = server.withdraw([user], f"the user {what}")
+                _log.info("SIGHUP: user %s %s: %d of its connections closed", shown(user), what, ended)
 
     def __str__(self) -> str:
         if self._users is None:

@@ -1290,6 +1290,10 @@ class Connection(Public[_Waiter]):
         with self._lock:
             return self._wire.lost(why_broken(error))
 
+    def _withdraw(self, error: ConnectionClosed) -> None:
+        """End a connection whose user is not welcome any more."""
+        self._end(error, linger=True)
+
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
         with self._lock:

@@ -74,7 +74,8 @@ class Limits:
         memory: bytes of memory that one connection may hold for its other end, by the same estimate: packets that have
             come in part, requests that wait or are handled, answers and requests that were not sent. Beyond it
             requests are answered with an error.
-        server_memory: the same for all connections of a server. Requests of those which hold most are refused first.
+        server_memory: the same for all connections of a server. Requests of the user (without users: the source) whose
+            connections hold most are refused first.
         packet_timeout: seconds for a packet to come, from its first byte, before the connection ends ...
         packet_rate: ... and one second more for every so many bytes of it that have come.
         idle_timeout: seconds in which nothing comes and nothing is under way, before the connection ends. `None`: any.

@@ -110,3 +110,36 @@ def test_a_connection_that_is_over_holds_what_its_handlers_still_hold() -> None:
     account.done(0)
     assert budget.held == 0
     assert woken == []
+
+
+def test_connections_of_one_user_hold_together_what_one_of_them_might() -> None:
+    budget = Budget(1_000_000)
+    crowd = [budget.account(1_000_000) for _ in range(20)]
+    for account in crowd:
+        account.join("mallory")
+    other = budget.account(1_000_000)
+    other.join("alice")
+    admitted = sum(account.admit(id, 50_000) for id in range(5) for account in crowd)
+    assert 0 < budget.left < 200_000  # eight ninths
+    assert admitted < 20
+    assert not any(account.admit(9, 50_000) for account in crowd)
+    assert not crowd[-1].may_send(50_000)
+    assert other.admit(0, 50_000)
+
+
+def test_what_handlers_hold_of_a_connection_that_is_over_counts_for_its_user() -> None:
+    budget = Budget(1_000_000)
+    first = budget.account(1_000_000)
+    first.join("mallory")
+    while first.admit(0, 50_000):
+        pass
+    first.close()
+    second = budget.account(1_000_000)
+    second.join("mallory")
+    assert not second.admit(0, 50_000)
+    first.done(0)
+    assert second.admit(0, 50_000)
+    second.close()
+    second.done(0)
+    assert not budget.held
+    assert not budget._groups

@@ -101,6 +101,28 @@ def test_a_secure_side_outside_and_an_insecure_one_inside(served, bridged, users
     assert (status, "secure: 2 users" in log, "alice's" in log) == (0, True, False)
 
 
+def test_limits_hold_on_both_sides(served, bridged, private, tmp_path):
+    server = served(tmp_path / "s")
+    limits = private("limits.toml", "depth = 5\npacket = 10_000\n")
+    process = bridged(tmp_path / "b", server.address, "--limits", limits, "--limit", "connections-per-address=1")
+    with open_connection(process.address) as connection:
+        assert connection.request(["echo", [[["x"]]]], timeout=30) == [[["x"]]]
+        with pytest.raises(RemoteError, match="nesting deeper than 6 levels"):  # the message is one
+            connection.request(["echo", [[[[["x"]]]]]], timeout=30)
+        with pytest.raises(ConnectionClosed):  # the second of this address
+            ask(process, ["ping", "1"])
+        with pytest.raises(ConnectionClosed):
+            connection.request(["echo", "x" * 10_000], timeout=30)
+    status, log = stop(process)
+    assert (status, "connections of this source are there already" in log) == (0, True)
+
+
+def test_a_limit_that_is_not_one_is_wrong_usage(bokbok, tmp_path):
+    result = bokbok("bridge", tmp_path / "b", tmp_path / "s", "--limit", "depht=5")
+    assert result.status == Status.USAGE
+    assert "unknown limit 'depht'" in result.err
+
+
 @pytest.mark.parametrize("how", ["--target-key-file", "--target-passphrase-file"])
 def test_an_insecure_side_inside_and_a_secure_one_outside(served, bridged, users, private, tmp_path, how):
     server = served(tmp_path / "s", "--users", users)

@@ -307,16 +307,43 @@ def test_without_a_terminal_a_hangup_reads_users_and_limits_again(served, users,
     alice, carol = passphrase_to_key("alice's"), passphrase_to_key("carol's")
     with open_connection(process.address, "alice", alice) as before:
         assert before.request(["echo", "x" * 10_000]) == "x" * 10_000
-        users.write_text('carol = "carol\'s"\n')
+        users.write_text('alice = "alice\'s"\ncarol = "carol\'s"\n')
         limits.write_text("packet = 1000\n")
         process.send_signal(signal.SIGHUP)
-        assert "secure: 1 user" in log_until(process, "read again")
+        assert "secure: 2 users" in log_until(process, "read again")
         assert ask(process, ["whoami"], user="carol", key=carol) == "carol"
-        with pytest.raises(ConnectionClosed):
-            ask(process, ["whoami"], user="alice", key=alice)
         with pytest.raises(ConnectionClosed):
             ask(process, ["echo", "x" * 10_000], user="carol", key=carol)
         assert before.request(["echo", "x" * 10_000]) == "x" * 10_000  # who is there stays, with the limits it had
+    assert stop(process)[0] == 0
+
+
+def test_a_hangup_closes_the_connections_of_users_who_were_taken_out_or_have_another_key(served, users, tmp_path):
+    users.write_text('alice = "alice\'s"\nbob = "bob\'s"\ncarol = "carol\'s"\n')
+    process = served(tmp_path / "s", "--users", users, start_new_session=True)
+    keys = {name: passphrase_to_key(f"{name}'s") for name in ("alice", "bob", "carol")}
+    ended = {name: threading.Event() for name in keys}
+    there = {
+        name: open_connection(process.address, name, key, on_close=lambda _, name=name: ended[name].set())
+        for name, key in keys.items()
+    }
+    for name, connection in there.items():
+        assert connection.request(["whoami"]) == name
+    users.write_text('bob = "another"\ncarol = "carol\'s"\n')
+    process.send_signal(signal.SIGHUP)
+    log = log_until(process, "has another key")
+    assert ended["alice"].wait(30)
+    assert ended["bob"].wait(30)
+    assert "user 'alice' was taken out of the users file: 1 of its connections closed" in log
+    assert "user 'bob' has another key: 1 of its connections closed" in log
+    for name in ("alice", "bob"):
+        with pytest.raises(ConnectionClosed):
+            there[name].request(["whoami"], timeout=30)
+        with pytest.raises(ConnectionClosed):
+            ask(process, ["whoami"], user=name, key=keys[name])
+    assert there["carol"].request(["whoami"], timeout=30) == "carol"
+    assert ask(process, ["whoami"], user="bob", key=passphrase_to_key("another")) == "bob"
+    there["carol"].close()
     assert stop(process)[0] == 0
 
 
@@ -553,6 +580,7 @@ def test_prometheus_is_told_what_the_server_does_and_what_it_refused(served, use
             refused.request(["whoami"])
         found = scrape(place)
     assert found["bokbok_connections"] >= 1
+    assert found["bokbok_held_bytes"] == found["bokbok_heaviest_bytes"] == 0
     assert found["bokbok_accepted_total"] == 2
     assert found["bokbok_handled_total"] == 3
     assert found["bokbok_refused_total[('kind', 'hello')]"] == 1

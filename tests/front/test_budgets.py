@@ -105,6 +105,25 @@ def test_a_server_refuses_whoever_holds_most_and_serves_the_others(serve: Any, r
     assert light.receive() == b'(response 0 "done")'
 
 
+def test_a_server_tells_how_much_memory_it_holds_and_how_much_of_it_for_one_connection(serve: Any, raw: Any) -> None:
+    held = Held()
+    server = serve(held)
+    peers = [raw(server) for _ in range(3)]
+    for peer, count in zip(peers, (1, 3, 1), strict=True):
+        peer.send_message(*(b'(request %d "%b")' % (id, b"x" * 100_000) for id in range(count)))
+    for _ in range(5):
+        held.started.get(timeout=SOON)
+    statistics = server.statistics()
+    assert 500_000 < statistics.held < 600_000
+    assert 300_000 < statistics.heaviest < 350_000
+    held.may_answer.set()
+    for peer, count in zip(peers, (1, 3, 1), strict=True):
+        for _ in range(count):
+            peer.receive()
+    eventually(lambda: server.statistics().heaviest == 0, "nothing is held any more")
+    assert server.statistics().held == 0
+
+
 def test_answers_that_are_not_read_do_not_pile_up(
     front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
