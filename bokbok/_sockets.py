@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import ipaddress
 import os
 import socket
 import stat
@@ -345,9 +344,10 @@ def connect_candidates(address: Address) -> list[tuple[int, Any]]:
 
 def is_numeric(host: str | None) -> bool:
     """Whether a host is an address and not a name that has to be looked up."""
+    number = (host or "").partition("%")[0]
     try:
-        ipaddress.ip_address((host or "").partition("%")[0])
-    except ValueError:
+        socket.inet_pton(socket.AF_INET6 if ":" in number else socket.AF_INET, number)
+    except (OSError, ValueError):  # a NUL, or what is not ASCII
         return False
     return True
 
@@ -428,6 +428,10 @@ def peer_address(sock: socket.socket, asked: Address) -> Address:
 
 def tcp_address(host: str, port: int) -> TcpAddress:
     """A TCP address as it is shown: an IPv4-mapped IPv6 address as IPv4."""
+    if ":" not in host:
+        return ("tcp", host, port)
+    import ipaddress  # only here: it takes longer than a request
+
     with contextlib.suppress(ValueError):
         mapped = getattr(ipaddress.ip_address(host), "ipv4_mapped", None)
         if mapped is not None:

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hmac
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable, Iterator
 
@@ -86,6 +84,8 @@ class Key:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Key):
             return NotImplemented
+        import hmac  # only here: OpenSSL comes with it
+
         return hmac.compare_digest(self.__secret, other.__secret)
 
     def __hash__(self) -> int:
@@ -140,6 +140,8 @@ def _read_private(path: PathLike, what: str, limit: int) -> bytes:
                     f"expected this one (number {os.geteuid()}) or root"
                 )
             if status.st_mode & 0o077:
+                import shlex  # only here: hardly ever
+
                 mode = stat.S_IMODE(status.st_mode)
                 raise KeyFileError(
                     f"{what} {os.fspath(path)!r}: others than its owner have access (mode {mode:04o}); "

@@ -6,7 +6,6 @@ or locks: `shared` has them.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ def source_of(address: Address) -> Source:
     """The source that the address of a peer counts for."""
     if address[0] == "unix":
         return Source("unix", True)
+    import ipaddress  # only here: a client counts nobody
+
     host = address[1] or ""
     try:
         found = ipaddress.ip_address(host.partition("%")[0])

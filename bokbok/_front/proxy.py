@@ -7,14 +7,17 @@ the header is read, and its length is bounded.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import struct
 from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING
 
 from .._sockets import tcp_address
 from ..address import Address
 from ..errors import AddressError
+
+if TYPE_CHECKING:
+    import ipaddress
 
 __all__ = ["MOST_MEETING", "Proxies", "ProxyError", "header"]
 
@@ -52,6 +55,8 @@ class Proxies:
             if each == "unix":
                 self._unix = True
             else:
+                import ipaddress  # only here: most servers have no proxy in front, and clients none
+
                 try:
                     self._networks.append(ipaddress.ip_network(each))
                 except ValueError as error:
@@ -63,6 +68,8 @@ class Proxies:
             return self._unix
         if not self._networks:
             return False
+        import ipaddress
+
         try:
             found = ipaddress.ip_address((address[1] or "").partition("%")[0])
         except ValueError:
@@ -89,6 +96,8 @@ def header() -> Generator[int, bytes, Address | None]:
     rest = (yield length) if length else b""
     if command == _LOCAL:
         return None
+    import ipaddress
+
     if family == _TCP4 and length >= 12:
         return tcp_address(str(ipaddress.IPv4Address(rest[:4])), *struct.unpack_from(">H", rest, 8))
     if family == _TCP6 and length >= 36:

@@ -7,7 +7,6 @@ What this module knows: a clock, a lock and a logger, which it puts round the pl
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -115,7 +114,7 @@ class Shared:
         limits: those of the server.
         log: where it is told what is refused.
         clock: seconds, on a clock that only goes forward.
-        draw: as `Gate` takes it.
+        draw: as `Gate` takes it; `None` for that of `random`.
     """
 
     def __init__(
@@ -124,8 +123,10 @@ class Shared:
         log: logging.Logger,
         *,
         clock: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] = random.random,
+        draw: Callable[[], float] | None = None,
     ) -> None:
+        if draw is None:
+            from random import random as draw  # only here: a client draws nothing
         self.slots = Slots(limits.server_running, limits.parked)
         self.budget = Budget(limits.server_memory)
         self.gate = Gate(limits, draw)

@@ -13,7 +13,6 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -269,7 +268,7 @@ def _user_key(place: str, path: str, name: str, entry: Any, profile: Profile, ex
         return passphrase_to_key(entry, derive=profile.key_derivation)
     if isinstance(entry, dict) and set(entry) == {"key-file"} and isinstance(entry["key-file"], str):
         try:
-            return read_key_file(Path(path).parent / entry["key-file"])
+            return read_key_file(os.path.join(os.path.dirname(path), entry["key-file"]))
         except KeyFileError as error:
             raise KeyFileError(f"{place}: {error}") from None
     hint = ' (a name that holds a dot stands in quotes: "a.b" = …)' if isinstance(entry, dict) else ""

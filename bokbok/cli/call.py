@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import shutil
 import sys
 import threading
 from collections import deque
@@ -175,6 +174,8 @@ class _Printer:
         except WriteError:
             data = dumps(answer, dialect=self._fallback)
         if self._pretty:
+            import shutil  # with every compression there is
+
             width = shutil.get_terminal_size().columns
             data = pretty_text(data, width, ascii_only=self._ascii_only).encode("utf-8")
         write_out(data + b"\n")

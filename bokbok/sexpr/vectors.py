@@ -6,7 +6,6 @@ does not fit, and the digits of a blob.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from array import array
@@ -103,6 +102,8 @@ def _parse_piece(tag: str, text: bytes) -> array[Any] | None:
     for simplest in (True, False):
         try:
             commas = text.replace(b" ", b",") if simplest else b",".join(text.split())
+            import json  # only here: most programs read no long vectors
+
             numbers = json.loads(b"[%b]" % commas)
             return array("B", bytes(numbers)) if tag == "u8" else array(TYPE_CODES[tag], numbers)
         except (OverflowError, TypeError, ValueError):

@@ -6,7 +6,6 @@ not. The first 32 bytes of SHA-512 are *likely*: the same author's other program
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,8 +30,18 @@ def _padded(passphrase: bytes) -> bytes:
     return passphrase[:KEY_BYTES].ljust(KEY_BYTES, b"\0")
 
 
+def _hash(name: str, data: bytes) -> bytes:
+    import hashlib  # only here: OpenSSL comes with it, and a client with a key file needs none
+
+    if name == "blake2b-256":
+        return hashlib.blake2b(data, digest_size=32).digest()
+    if name == "sha512_256" and name not in hashlib.algorithms_available:
+        return _sha512(data)[:32]
+    return hashlib.new(name, data).digest()
+
+
 def _sha512(data: bytes) -> bytes:
-    return hashlib.sha512(data).digest()
+    return _hash("sha512", data)
 
 
 def _from_hex(passphrase: bytes) -> bytes:
@@ -55,11 +64,10 @@ DERIVATIONS: dict[str, Callable[[bytes], bytes]] = {
     "sha512-of-first-32": lambda p: _sha512(_sha512(p)[:32])[:32],
     "sha512-hex-twice": lambda p: _sha512(_sha512(p).hex().encode())[:32],
     "sha512-hex-first-32": lambda p: _sha512(p).hex().encode()[:32],
-    "sha256": lambda p: hashlib.sha256(p).digest(),
-    "sha256-twice": lambda p: hashlib.sha256(hashlib.sha256(p).digest()).digest(),
-    "sha512-256": lambda p: hashlib.new("sha512_256", p).digest() if "sha512_256" in hashlib.algorithms_available
-    else _sha512(p)[:32],
-    "blake2b-256": lambda p: hashlib.blake2b(p, digest_size=32).digest(),
+    "sha256": lambda p: _hash("sha256", p),
+    "sha256-twice": lambda p: _hash("sha256", _hash("sha256", p)),
+    "sha512-256": lambda p: _hash("sha512_256", p),
+    "blake2b-256": lambda p: _hash("blake2b-256", p),
     "padded": _padded,
     "hex": _from_hex,
 }  # fmt: skip

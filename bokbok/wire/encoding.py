@@ -9,7 +9,6 @@ uses is for its profile to say; `inferred-1` has raw bytes everywhere.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from array import array
@@ -142,7 +141,11 @@ def _parse_hex(data: bytes, at: int, end: int) -> Found:
 
 
 def _base64(*, url: bool, padded: bool) -> tuple[Callable[[bytes], bytes], Callable[[bytes, int, int], Found]]:
-    write = base64.urlsafe_b64encode if url else base64.b64encode
+    def write(data: bytes) -> bytes:
+        import base64  # only here: few profiles need it
+
+        return base64.urlsafe_b64encode(data) if url else base64.b64encode(data)
+
     pattern = _BASE64_URL if url else _BASE64
 
     def encode(data: bytes) -> bytes:
@@ -154,6 +157,8 @@ def _base64(*, url: bool, padded: bool) -> tuple[Callable[[bytes], bytes], Calla
         digits = match[0].translate(bytes.maketrans(b"-_", b"+/")) if url else match[0]
         if not digits:
             raise _bad("base64", at)
+        import base64
+
         try:
             if padded:
                 return base64.b64decode(digits, validate=True), match.end()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...errors import RemoteProtocolError
-from ._secretbox import opener, sealer
+from ._secretbox import KEY_BYTES, NONCE_BYTES, TAG_BYTES, opener, sealer
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -24,12 +24,6 @@ __all__ = [
     "box_sealer",
 ]
 
-KEY_BYTES = 32
-"""Bytes of a key (NaCl: `crypto_secretbox_KEYBYTES`)."""
-NONCE_BYTES = 24
-"""Bytes of a nonce (NaCl: `crypto_secretbox_NONCEBYTES`)."""
-TAG_BYTES = 16
-"""Bytes of a tag (NaCl: `crypto_secretbox_MACBYTES`)."""
 BOX_OVERHEAD = NONCE_BYTES + TAG_BYTES
 """How much longer than its body a box is, with its nonce: 40 bytes."""
 

@@ -9,19 +9,18 @@ know it; otherwise PyNaCl's public functions serve. It is part of PyNaCl's insid
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-import nacl.exceptions
-from nacl.bindings import (
-    crypto_secretbox_easy,
-    crypto_secretbox_KEYBYTES,
-    crypto_secretbox_MACBYTES,
-    crypto_secretbox_NONCEBYTES,
-    crypto_secretbox_open_easy,
-)
+__all__ = ["KEY_BYTES", "NONCE_BYTES", "TAG_BYTES", "opener", "sealer"]
 
-__all__ = ["opener", "sealer"]
+KEY_BYTES = 32
+"""Bytes of a key (NaCl: `crypto_secretbox_KEYBYTES`)."""
+NONCE_BYTES = 24
+"""Bytes of a nonce (NaCl: `crypto_secretbox_NONCEBYTES`)."""
+TAG_BYTES = 16
+"""Bytes of a tag (NaCl: `crypto_secretbox_MACBYTES`)."""
 
 _SCRATCH = 1024
 """Bytes of a body for which a function has memory of its own from the beginning."""
@@ -32,23 +31,29 @@ SealBehind = Callable[[bytes, bytes, bytes], bytes]
 Open = Callable[[bytes], bytes | None]
 
 
-def _find_sodium() -> Any:
+def _look_for_sodium() -> Any:
+    """PyNaCl's compiled module; `None` if it is not as we know it.
+
+    It is looked for when the first box is made: an insecure connection needs none. And not by way of `nacl.bindings`,
+    which imports all that libsodium can do, and takes longer than a request.
+    """
     try:
         from nacl import _sodium
     except ImportError:
         return None
     lib = getattr(_sodium, "lib", None)
-    usable = hasattr(lib, "crypto_secretbox_easy") and hasattr(lib, "crypto_secretbox_open_easy")
-    return _sodium if usable and hasattr(_sodium, "ffi") else None
+    usable = all(hasattr(lib, name) for name in ("sodium_init", "crypto_secretbox_easy", "crypto_secretbox_open_easy"))
+    # It chooses the fastest code for this processor; twice does no harm.
+    return _sodium if usable and hasattr(_sodium, "ffi") and lib.sodium_init() >= 0 else None
 
 
-_sodium = _find_sodium()
+_find_sodium = functools.cache(_look_for_sodium)
 
 
 def _check_key(key: bytes) -> None:
     # The C functions read so many bytes, whatever is there.
-    if type(key) is not bytes or len(key) != crypto_secretbox_KEYBYTES:
-        raise ValueError(f"a secretbox key has {crypto_secretbox_KEYBYTES} bytes")
+    if type(key) is not bytes or len(key) != KEY_BYTES:
+        raise ValueError(f"a secretbox key has {KEY_BYTES} bytes")
 
 
 def _room(size: int) -> int:
@@ -65,13 +70,16 @@ def sealer(key: bytes) -> SealBehind:
     The nonce must never have been used with this key. One thread at a time may call the function.
     """
     _check_key(key)
-    if _sodium is None:
+    sodium = _find_sodium()
+    if sodium is None:
+        from nacl.bindings import crypto_secretbox_easy
+
         return lambda front, body, nonce: front + crypto_secretbox_easy(body, nonce, key)
-    ffi, seal_easy = _sodium.ffi, _sodium.lib.crypto_secretbox_easy
-    scratch = ffi.new("unsigned char[]", _SCRATCH + crypto_secretbox_MACBYTES)
+    ffi, seal_easy = sodium.ffi, sodium.lib.crypto_secretbox_easy
+    scratch = ffi.new("unsigned char[]", _SCRATCH + TAG_BYTES)
     sealed = ffi.buffer(scratch)
     allocate, buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer
-    tag, nonce_bytes = crypto_secretbox_MACBYTES, crypto_secretbox_NONCEBYTES
+    tag, nonce_bytes = TAG_BYTES, NONCE_BYTES
 
     room = _SCRATCH
 
@@ -103,20 +111,23 @@ def opener(key: bytes) -> Open:
     One thread at a time may call the function.
     """
     _check_key(key)
-    nonce_bytes, tag = crypto_secretbox_NONCEBYTES, crypto_secretbox_MACBYTES
-    if _sodium is None:
+    nonce_bytes, tag = NONCE_BYTES, TAG_BYTES
+    sodium = _find_sodium()
+    if sodium is None:
+        from nacl.bindings import crypto_secretbox_open_easy
+        from nacl.exceptions import CryptoError
 
         def open_slowly(box: bytes) -> bytes | None:
             if len(box) < nonce_bytes + tag:
                 return None
             try:
                 return crypto_secretbox_open_easy(box[nonce_bytes:], box[:nonce_bytes], key)
-            except nacl.exceptions.CryptoError:
+            except CryptoError:
                 return None
 
         return open_slowly
 
-    ffi, open_easy = _sodium.ffi, _sodium.lib.crypto_secretbox_open_easy
+    ffi, open_easy = sodium.ffi, sodium.lib.crypto_secretbox_open_easy
     scratch = ffi.new("unsigned char[]", _SCRATCH)
     opened = ffi.buffer(scratch)
     allocate, buffer, from_buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, ffi.from_buffer

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..._toml import tomllib
@@ -71,7 +70,7 @@ def _profile(document: dict[str, Any], path: str) -> Profile:
     version = document.pop("bokbok-profile", None)
     if type(version) is not int or version != FORMAT:
         raise ProfileError(f"bokbok-profile: expected {FORMAT}; got {shown(version)} (is this a profile file?)")
-    head = {"name": Path(path).stem, "about": "", "dialect": "chicken-4"}
+    head = {"name": os.path.splitext(os.path.basename(path))[0], "about": "", "dialect": "chicken-4"}
     for name, kind in _HEAD.items():
         head[name] = document.pop(name, head[name])
         if not kind.holds(head[name]):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from ...errors import ProfileError
 from ._layers import LAYERS
@@ -59,21 +56,25 @@ def load_strategies(paths: Iterable[str | os.PathLike[str]]) -> None:
         raise ProfileError(f"strategies: expected a list of paths; got {paths!r}")
     for path in paths:
         data = read_bounded(path, "strategies")
+        import hashlib  # only here: OpenSSL comes with it
+
         digest = hashlib.sha256(data).hexdigest()
         if digest not in _loaded:
-            _run(Path(path), data, f"bokbok_strategies_{digest[:16]}")
+            _run(os.fspath(path), data, f"bokbok_strategies_{digest[:16]}")
             _loaded[digest] = os.fspath(path)
 
 
-def _run(path: Path, data: bytes, name: str) -> None:
+def _run(path: str, data: bytes, name: str) -> None:
+    import importlib.util  # only here: most programs have no strategies of their own
+
     before = {table: dict(layer.strategies) for table, layer in LAYERS.items()}
-    spec = importlib.util.spec_from_loader(name, loader=None, origin=str(path))
+    spec = importlib.util.spec_from_loader(name, loader=None, origin=path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    module.__file__ = str(path)
+    module.__file__ = path
     sys.modules[name] = module  # dataclasses look their annotations up there
     try:
-        exec(compile(data, str(path), "exec"), vars(module))  # noqa: S102 - that is what the option asks for
+        exec(compile(data, path, "exec"), vars(module))  # noqa: S102 - that is what the option asks for
         if all(before[table] == layer.strategies for table, layer in LAYERS.items()):
             raise ProfileError("it registers no strategy; expected a class decorated with @register(LAYER)")
     except Exception as error:  # whatever that code does
@@ -82,4 +83,4 @@ def _run(path: Path, data: bytes, name: str) -> None:
             layer.strategies.clear()
             layer.strategies.update(before[table])
         text = str(error) if isinstance(error, ProfileError) else f"{type(error).__name__}: {error}"
-        raise ProfileError(f"strategies {os.fspath(path)!r}: {text}") from None
+        raise ProfileError(f"strategies {path!r}: {text}") from None

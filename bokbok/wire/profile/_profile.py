@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -87,6 +85,9 @@ class Profile:
         written out, `strategy` among them, without `name`, `about` and `dialect`. A strategy of your own counts by its
         name and its keys.
         """
+        import hashlib  # only here: OpenSSL comes with it
+        import json
+
         text = json.dumps(self.layers(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 

@@ -18,9 +18,9 @@ SIZES = [0, 1, 1023, 1024, 1025, 65_535, 65_536, 65_537, 100_000]
 @pytest.fixture(params=["libsodium", "PyNaCl's public functions"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "libsodium":
-        assert secretbox._sodium is not None, "the compiled module of PyNaCl is not as we know it"
+        assert secretbox._find_sodium() is not None, "the compiled module of PyNaCl is not as we know it"
     else:
-        monkeypatch.setattr(secretbox, "_sodium", None)
+        monkeypatch.setattr(secretbox, "_find_sodium", lambda: None)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -81,4 +81,4 @@ def test_a_pynacl_that_is_other_inside_is_used_by_its_public_functions(
         monkeypatch.setattr("nacl._sodium", inside)
     else:
         monkeypatch.delattr("nacl._sodium")
-    assert secretbox._find_sodium() is None
+    assert secretbox._look_for_sodium() is None
