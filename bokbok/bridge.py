@@ -67,7 +67,7 @@ class _Leg(Connection):
         self._other: _Leg | None = None
         self._asked: dict[int, int] = {}
         """Requests that were written here and are not answered yet: the ID here, and the one at the other leg."""
-        self._early: list[wire.Event] | None = []
+        self._early: list[wire.Plain] | None = []
         """What has come before the other leg was there; `None` once it is."""
         self._reaching: asyncio.Task[Any] | None = None
         self._said_all = False  # an end of file was written
@@ -132,7 +132,7 @@ class _Leg(Connection):
 
     # What comes.
 
-    def _take_in(self, events: list[wire.Event]) -> None:
+    def _take_in(self, events: list[wire.Plain]) -> None:
         other = self._other
         for event in events:
             kind = type(event)
@@ -142,9 +142,11 @@ class _Leg(Connection):
                 self._early.append(event)
             elif other is None or self._life.ended:
                 return
-            elif kind is wire.RequestReceived:
-                event = cast(wire.RequestReceived, event)
-                self._hand_on_request(other, event.id, event.message)
+            elif type(event) is tuple:
+                if event[0] == wire.REQUEST:
+                    self._hand_on_request(other, event[1], event[2])
+                else:
+                    self._hand_on_answer(other, cast(wire.ResponseReceived, wire.as_event(event)))
             elif kind is wire.PeerFinished:
                 event = cast(wire.PeerFinished, event)
                 self._hand_on_end(other, event.error)

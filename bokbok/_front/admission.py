@@ -111,6 +111,37 @@ class Admission:
             return self._queue.popleft()
         return None
 
+    def queue_all(self, jobs: list[Job]) -> bool:
+        """`queue` of several at once, if all are admitted; otherwise nothing is changed."""
+        if self.draining:
+            return False
+        stays = self.held or self.congested or self.share.waiting
+        running = self.running if stays else max(self.running, self._max_running)
+        if len(self._queue) + len(jobs) - (running - self.running) > self._max_waiting:
+            return False
+        self._queue += jobs
+        return True
+
+    def start_some(self) -> int:
+        """`start` of as many as may start now; how many. `next` gives each of them, `end_some` counts them again."""
+        if not self._queue or self.held or self.congested or self.running >= self._max_running:
+            if self.share.kept:
+                self.share.leave()
+            return 0
+        number = self.share.take_some(min(len(self._queue), self._max_running - self.running))
+        self.running += number
+        return number
+
+    def next(self) -> Job | None:
+        """One of those that `start_some` has started; `None` if the connection has ended meanwhile."""
+        return self._queue.popleft() if self._queue else None
+
+    def end_some(self, ended: int, *, unused: int) -> None:
+        """So many of those have finished already; and so many of them were not begun, and wait again."""
+        if ended or unused:
+            self.running -= ended + unused
+            self.share.give_some(ended, unused)
+
     def start_alone(self) -> bool:
         """`queue` and `start` in one, for a request that comes while nothing else runs or waits; false otherwise."""
         if self.running or self.held or self.congested or self.draining or self._queue or not self.share.take():

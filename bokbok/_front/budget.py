@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from typing import Any
 
 __all__ = ["REQUEST", "Account", "Budget"]
 
@@ -108,6 +109,22 @@ class Account:
         if held > _GRAIN and not self._may_hold(held, cost):
             return False
         self._costs[id] = self._costs.get(id, 0) + cost  # twice the same only where that guard is off
+        self.held = held
+        if held - self._told > _GRAIN:
+            self._tell()
+        return True
+
+    def admit_all(self, requests: list[tuple[int, int, Any, int]]) -> bool:
+        """`admit` of several requests at once, as they were read, if there is room for all; otherwise of none."""
+        cost = REQUEST * len(requests)
+        for request in requests:
+            cost += request[3]
+        held = self.held + cost
+        if held > _GRAIN and not self._may_hold(held, cost):
+            return False
+        costs = self._costs
+        for _, id, _, cost in requests:
+            costs[id] = costs.get(id, 0) + cost + REQUEST
         self.held = held
         if held - self._told > _GRAIN:
             self._tell()

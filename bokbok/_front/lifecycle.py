@@ -154,6 +154,18 @@ class Lifecycle(Generic[_W]):
             self.wire.fail(id, refusal)
         return False
 
+    def take_requests(self, requests: list[wire.Read]) -> bool:
+        """`take_request` of several that came at once. True: some were refused with an error, which is to be sent."""
+        if self.settings.on_request is not None and self.account.admit_all(requests):
+            if self.admission.queue_all([(id, message) for _, id, message, _ in requests]):
+                return False
+            for _, id, _, _ in requests:
+                self.account.done(id)
+        refused = False
+        for _, id, message, cost in requests:
+            refused |= not self.take_request(id, message, cost)
+        return refused
+
     def answer(self, id: int, answer: Any) -> Exception | None:
         """A request handler has returned: put its answer on its way.
 
@@ -162,11 +174,11 @@ class Lifecycle(Generic[_W]):
         """
         if not self.account.unsent:  # what the other end takes at once needs no room
             self.account.done(id)
-            if self.wire.state == "closed":
-                return None
             try:
                 return self.wire.respond(id, answer)
             except Exception as error:  # an object of the handler's whose own methods fail while it is written
+                if self.wire.state == "closed":
+                    return None
                 self.wire.fail(id, f"the answer cannot be written: {error_text(error)}")
                 return None
         written, failure, problem = self.written(answer)

@@ -126,7 +126,9 @@ class Shared:
         draw: Callable[[], float] | None = None,
     ) -> None:
         if draw is None:
-            from random import random as draw  # only here: a client draws nothing
+            from random import random  # only here: a client draws nothing
+
+            draw = random
         self.slots = Slots(limits.server_running, limits.parked)
         self.budget = Budget(limits.server_memory)
         self.gate = Gate(limits, draw)

@@ -250,6 +250,21 @@ class Share:
             slots._line_up(self)
             return False
 
+    def take_some(self, most: int) -> int:
+        """`take` of several at once; how many. Where it is fewer than `most`, this connection is in line."""
+        slots, group = self._slots, self.group
+        with slots._lock:
+            free = slots._most_running - slots.running
+            # The last of them is taken with so many fewer free, and so many more running.
+            if not (self.kept or self.waiting) and group.running + most - 1 < _EAGERNESS * (free - most + 1):
+                slots._count(self, most)
+                slots.started += most
+                return most
+        taken = 0
+        while taken < most and self.take():
+            taken += 1
+        return taken
+
     def reserve(self) -> bool:
         """Keep a slot for a `take` that is about to come. False: none is to be had, and this connection is in line."""
         slots = self._slots
@@ -270,6 +285,18 @@ class Share:
         slots = self._slots
         with slots._lock:
             slots._count(self, -1)
+            woken = slots._hand_out() if slots.waiting else None
+            if self._closed:
+                self._forget()
+        if woken:
+            _wake(woken)
+
+    def give_some(self, ended: int, unused: int) -> None:
+        """`give` of several at once: of those that have finished, and of those that were taken and not used."""
+        slots = self._slots
+        with slots._lock:
+            slots._count(self, -(ended + unused))
+            slots.started -= unused
             woken = slots._hand_out() if slots.waiting else None
             if self._closed:
                 self._forget()

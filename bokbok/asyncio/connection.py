@@ -41,6 +41,7 @@ from ..address import Address, AddressLike, parse_address
 from ..errors import ConnectionClosed
 from ..keys import Key
 from .connecting import connect
+from .steps import BY_HAND, FirstSteps, Rest
 from .turns import line_up
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._in_line = False  # for a turn to read what has come
         self._starting = False  # handlers that could start wait for the next turn of the event loop
         self._in_start_handlers = False  # they are being started
+        self._steps: FirstSteps | None = None  # a client's; a server has one for all
         self._loss: tuple[Exception | None] | None = None  # how the transport was lost, while the rest is being read
         self._rest: socket.socket | None = None  # where the rest is read from
         self._tasks: dict[asyncio.Task[None], int | None] = {}  # with the request that nobody has begun to handle
@@ -193,35 +195,47 @@ class Connection(Public["asyncio.Future[Any]"]):
             Overloaded: called by a handler, while too many wait for answers already. Nothing was sent.
         """
         handling = _handling.get()
-        if handling is None:
-            return await self._request(message, timeout)
-        handling.park()
+        if handling is not None:
+            handling.park()
         try:
-            return await self._request(message, timeout)
-        finally:
-            handling.unpark()
-
-    async def _request(self, message: Any, timeout: float | None) -> Any:
-        limit = seconds(timeout)
-        if self._full:
-            limit = await self._await_room(limit, timeout)
-        id = self._wire.request(message)
-        if self._not_reading & _MEMORY:  # whatever is held: the answer must come in
-            self._read_on(_MEMORY)
-        self._flush_soon(alone=not self._waiters)
-        waiter: asyncio.Future[Any] = self._loop.create_future()
-        self._waiters[id] = waiter
-        timer = None if limit is None else self._loop.call_later(limit, self._expire, id, timeout)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                waiter.exception()  # it was set in the same moment: seen, so that nobody complains
-            raise
-        finally:
-            self._waiters.pop(id, None)
-            if timer is not None:
+            limit = None if timeout is None else seconds(timeout)
+            if self._full:
+                limit = await self._await_room(limit, timeout)
+            id = self._wire.request(message)
+            if self._not_reading & _MEMORY:  # whatever is held: the answer must come in
+                self._read_on(_MEMORY)
+            # `_flush_soon`, without the call: this is done for each request.
+            self._unflushed += 1
+            if not self._waiters or self._unflushed >= _FLUSH_AT:
+                self._flush()
+            elif not self._flush_scheduled:
+                self._flush_scheduled = True
+                self._loop.call_soon(self._flush_scheduled_now)
+            waiter: asyncio.Future[Any] = self._loop.create_future()
+            self._waiters[id] = waiter
+            if limit is None:
+                try:
+                    return await waiter
+                except BaseException as error:
+                    self._gave_up(id, waiter, error)
+                    raise
+            timer = self._loop.call_later(limit, self._expire, id, timeout)
+            try:
+                return await waiter
+            except BaseException as error:
+                self._gave_up(id, waiter, error)
+                raise
+            finally:
                 timer.cancel()
+        finally:
+            if handling is not None:
+                handling.unpark()
+
+    def _gave_up(self, id: int, waiter: asyncio.Future[Any], error: BaseException) -> None:
+        """A request's task waits no longer: by an error that was its answer, or by a cancellation."""
+        self._waiters.pop(id, None)
+        if isinstance(error, asyncio.CancelledError) and waiter.done() and not waiter.cancelled():
+            waiter.exception()  # it was set in the same moment: seen, so that nobody complains
 
     async def _await_room(self, limit: float | None, timeout: float | None) -> float | None:
         """Wait while too many bytes wait for the other end to take them, so that requests do not pile up without bound.
@@ -364,9 +378,9 @@ class Connection(Public["asyncio.Future[Any]"]):
             return  # while it lingers
         if self._idle_timer is not None:
             self._idle_clock.note(self._loop.time())
-        self._take_slice(self._wire.receive(data, seconds=FIRST))
+        self._take_slice(self._wire.receive_plain(data, FIRST))
 
-    def _take_slice(self, events: list[wire.Event]) -> None:
+    def _take_slice(self, events: list[wire.Plain]) -> None:
         """Act on what was read; what was not takes turns with other connections, and nothing more is read meanwhile."""
         held = self._wire.held
         if held or self._account.partial:  # before requests are looked at: what they hold is not held in part any more
@@ -433,7 +447,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         try:
             if not self._life.ended:
                 if self._wire.more:
-                    self._take_slice(self._wire.receive(seconds=QUANTUM))
+                    self._take_slice(self._wire.receive_plain(seconds=QUANTUM))
                 elif self._rest is not None:
                     self._read_rest(self._rest)
                 if (self._wire.more or self._rest is not None) and not self._life.ended:
@@ -456,7 +470,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         if self._transport is not None and not self._not_reading and not self._life.ended:
             self._transport.resume_reading()
 
-    def _maybe_opened(self, events: list[wire.Event]) -> None:
+    def _maybe_opened(self, events: list[wire.Plain]) -> None:
         """Whether a hello that needs no key (some profiles have an insecure client announce itself) is over."""
         if self._wire.state in ("hello", "lookup") or (events and isinstance(events[0], wire.Closed)):
             return
@@ -469,49 +483,66 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._timer = None
 
     def _received_eof(self) -> None:
-        self._take_in(self._wire.receive_eof())
+        self._take_in(cast("list[wire.Plain]", self._wire.receive_eof()))
 
-    def _take_in(self, events: list[wire.Event]) -> None:
+    def _take_in(self, events: list[wire.Plain]) -> None:
         """Act on what has come, then send what there is to say to it, at once."""
-        came = False  # a request that is to be handled
+        waiters = self._waiters
+        requests: list[wire.Read] = []
         for event in events:
-            kind = type(event)
-            if kind is wire.RequestReceived:
-                event = cast(wire.RequestReceived, event)
-                came |= self._take_request(event.id, event.message, event.cost)
-            elif kind is wire.ResponseReceived:
-                event = cast(wire.ResponseReceived, event)
-                waiter = self._waiters.pop(event.id, None)
+            if type(event) is not tuple:
+                self._take_in_rare(cast(wire.Event, event), requests)
+            elif event[0] == wire.REQUEST:
+                requests.append(event)
+            else:
+                waiter = waiters.pop(event[1], None)
                 if waiter is not None and not waiter.done():  # else its task was cancelled
-                    waiter.set_result(event.message)
-            elif kind is wire.ErrorReceived or kind is wire.AnswerUnreadable:
-                event = cast("wire.ErrorReceived | wire.AnswerUnreadable", event)
-                self._fail_waiter(event.id, remote_error(event))
-            elif kind is wire.RequestUnreadable:
-                event = cast(wire.RequestUnreadable, event)
-                self._life.unreadable(event.problem, self, _log)
-                self._flush_soon()
-                self._check_unsent()
-            elif kind is wire.HelloReceived:
-                event = cast(wire.HelloReceived, event)
-                if self._life.visit is not None:
-                    self._life.visit.claimed = event.user
-                self._stop_reading(_LOOK_UP)  # until the key is there
-                self._start(self._authenticate(event.user))
-            elif kind is wire.PeerFinished:
-                event = cast(wire.PeerFinished, event)
-                if came:
-                    self._start_handlers()
-                # "The receiver's own waiting requests fail and its close handler starts, both at once."
-                self._announce_end(event.error)
-                self._close_if_idle()
-            elif kind is wire.Closed:
-                event = cast(wire.Closed, event)
-                if came:
-                    self._start_handlers()
-                self._refuse(event.error)
-        if came:
-            self._start_handlers()
+                    waiter.set_result(event[2])
+        if requests:
+            self._take_requests(requests)
+
+    def _take_in_rare(self, event: wire.Event, requests: list[wire.Read]) -> None:
+        """The same for what is neither a request nor a response.
+
+        Args:
+            event: what has happened.
+            requests: what came before it and was not looked at.
+        """
+        kind = type(event)
+        if kind is wire.ErrorReceived or kind is wire.AnswerUnreadable:
+            event = cast("wire.ErrorReceived | wire.AnswerUnreadable", event)
+            self._fail_waiter(event.id, remote_error(event))
+        elif kind is wire.RequestUnreadable:
+            event = cast(wire.RequestUnreadable, event)
+            self._life.unreadable(event.problem, self, _log)
+            self._flush_soon()
+            self._check_unsent()
+        elif kind is wire.HelloReceived:
+            event = cast(wire.HelloReceived, event)
+            if self._life.visit is not None:
+                self._life.visit.claimed = event.user
+            self._stop_reading(_LOOK_UP)  # until the key is there
+            self._start(self._authenticate(event.user))
+        elif kind is wire.PeerFinished:
+            event = cast(wire.PeerFinished, event)
+            if requests:
+                self._take_requests(requests)
+                requests.clear()
+            # "The receiver's own waiting requests fail and its close handler starts, both at once."
+            self._announce_end(event.error)
+            self._close_if_idle()
+        elif kind is wire.Closed:
+            event = cast(wire.Closed, event)
+            if requests:
+                self._take_requests(requests)
+                requests.clear()
+            self._refuse(event.error)
+
+    def _take_requests(self, requests: list[wire.Read]) -> None:
+        if self._life.take_requests(requests):
+            self._flush_soon()
+            self._check_unsent()
+        self._start_handlers()
 
     def _fail_waiter(self, id: int, error: Exception) -> None:
         waiter = self._waiters.pop(id, None)
@@ -551,7 +582,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             if self._life.ended:
                 return
             events = events[1:]
-        self._take_slice(events)
+        self._take_slice(list(map(wire.as_plain, events)))
 
     async def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
         """A user's key; `None` with the reason if the look-up has failed."""
@@ -564,14 +595,6 @@ class Connection(Public["asyncio.Future[Any]"]):
             raise
         except BaseException as error:
             return None, error
-
-    def _take_request(self, id: int, message: Any, cost: int) -> bool:
-        """Whether there is a request more to be handled; it was refused otherwise."""
-        if self._life.take_request(id, message, cost):
-            return True
-        self._flush_soon()
-        self._check_unsent()
-        return False
 
     def _check_unsent(self) -> None:
         """Answers that no handler made pile up when the peer does not read: reading goes on, so that has a bound."""
@@ -658,24 +681,53 @@ class Connection(Public["asyncio.Future[Any]"]):
         """Start the handlers that may start now, as many as fit a moment: a plain one holds up everybody else."""
         if self._in_start_handlers:
             return  # whoever called this goes on there
-        until, over, all_started = -1.0, False, False  # the clock is not asked where one is started alone
+        admission = self._admission
+        number = admission.start_some()
+        if not number:
+            return
+        steps = self._begin_first_steps()
+        until, over = -1.0, False  # the clock is not asked where one is started alone
+        ended = 0
         self._in_start_handlers = True
         try:
-            while not over and (job := self._admission.start()) is not None:
-                if until < 0:
-                    until = 0.0
-                elif not until:
-                    until = time.perf_counter() + QUANTUM
-                else:
-                    over = time.perf_counter() >= until
-                self._run_handler(*job)
-            all_started = not over
+            while number and not over:
+                # Slots are taken and given back for several at once: each time costs a lock.
+                begun = ended = 0
+                try:
+                    while begun < number and not (over or self._full) and (job := admission.next()) is not None:
+                        begun += 1
+                        if until < 0:
+                            until = 0.0
+                        elif not until:
+                            until = time.perf_counter() + QUANTUM
+                        else:
+                            over = time.perf_counter() >= until
+                        ended += 1  # if it raises, too
+                        if not self._run_handler(job[0], job[1], steps):
+                            ended -= 1
+                finally:
+                    admission.end_some(ended, unused=number - begun)
+                number = 0 if over else admission.start_some()
         finally:
             self._in_start_handlers = False
-            if not all_started and self._admission.ready:
+            if steps is not None:
+                steps.end()
+            if admission.ready:
                 self._start_soon()
         if self._unflushed:
             self._flush()  # the answers of handlers that did not wait
+        if ended and not admission.ready:
+            self._close_if_idle()
+
+    def _begin_first_steps(self) -> FirstSteps | None:
+        """What takes the first steps of coroutines now, until its `end`; `None` where that is a task."""
+        if not (BY_HAND and self._handles_in_task):
+            return None
+        owner = self._server if self._server is not None else self
+        steps = owner._steps
+        if steps is None:
+            steps = owner._steps = FirstSteps(self._loop)
+        return steps if steps.begin() else None
 
     def _start_soon(self) -> None:
         if not self._starting:
@@ -686,35 +738,84 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._starting = False
         self._start_handlers()
 
-    def _run_handler(self, id: int, message: Any) -> None:
+    def _run_handler(self, id: int, message: Any, steps: FirstSteps | None) -> bool:
+        """Run a request's handler, as far as it goes at once. False: it goes on by itself.
+
+        Args:
+            id: the request's.
+            message: the request.
+            steps: what takes the first step of a coroutine; without it, that is a task's.
+        """
         assert self._on_request is not None
         if self._handles_in_task:
+            if steps is not None and steps.current is not None:
+                return self._take_first_step(id, message, steps)
             self._start_handler(id, self._handle(id, message))
-            return
+            return False
         try:
             answer = self._on_request(self, message)
         except (SystemExit, KeyboardInterrupt) as error:  # as in a task
             self._answer_failure(id, error)
-            self._handled()
             raise
         except BaseException as error:
             self._answer_failure(id, error)
         else:
             if inspect.isawaitable(answer):
                 self._start_handler(id, self._handle(id, message, answer))
-                return
+                return False
             self._answer(id, answer)
+        return True
+
+    def _take_first_step(self, id: int, message: Any, steps: FirstSteps) -> bool:
+        """Run a coroutine up to its first wait, as `_handle` would in a task. True: it has returned."""
+        assert self._on_request is not None
+        handling = _Handling(self)
+        context = contextvars.copy_context()
+        context.run(_handling.set, handling)
+        try:
+            coroutine = self._on_request(self, message)
+            returned, found = steps.take(coroutine, context)
+        except BaseException as error:
+            handling.finish()
+            self._answer_failure(id, error)
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                raise
+            return True
+        if not returned:
+            rest = Rest(coroutine, context, found)
+            self._keep(steps.go_on(self._handle(id, None, rest, handling), rest))
+            return False
+        handling.finish()
+        if self._full:
+            self._start(self._answer_later(id, [found]))
+            return False
+        self._answer(id, found)
+        return True
+
+    async def _answer_later(self, id: int, answers: list[Any]) -> None:
+        await self._answer_when_there_is_room(id, answers)
         self._handled()
 
-    async def _handle(self, id: int, message: Any, answer: Awaitable[Any] | None = None) -> None:
+    async def _handle(
+        self, id: int, message: Any, answer: Awaitable[Any] | None = None, handling: _Handling | None = None
+    ) -> None:
+        """As a task: run a request's handler, and answer.
+
+        Args:
+            id: the request's.
+            message: the request.
+            answer: what to wait for, where the handler was called already.
+            handling: how it is known, where it has begun.
+        """
         assert self._on_request is not None
         task = cast("asyncio.Task[None]", asyncio.current_task())
         if task in self._tasks:
             self._tasks[task] = None  # it has begun: from here on it answers, whatever happens
         else:
             self._keep(task)
-        handling = _Handling(self)
-        _handling.set(handling)
+        if handling is None:
+            handling = _Handling(self)
+            _handling.set(handling)
         try:
             result = await (self._on_request(self, message) if answer is None else answer)
         except BaseException as error:
@@ -781,7 +882,12 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _answered(self, problem: Exception | None) -> None:
         if problem is not None:
             _log.error(texts.CANNOT_TRAVEL, self, problem)
-        self._flush_soon(alone=self._admission.running == 1 and not self._admission.ready)
+        if self._in_start_handlers:  # which sends at its end
+            self._unflushed += 1
+            if self._unflushed >= _FLUSH_AT:
+                self._flush()
+        else:
+            self._flush_soon(alone=self._admission.running == 1 and not self._admission.ready)
         if self._full:
             self._note_unsent()
 
@@ -893,7 +999,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             with contextlib.suppress(OSError):
                 data = sock.recv(_READ)
         if data:
-            self._take_slice(self._wire.receive(data, seconds=QUANTUM))
+            self._take_slice(self._wire.receive_plain(data, QUANTUM))
         else:
             self._forget_rest()
 

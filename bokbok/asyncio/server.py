@@ -20,6 +20,7 @@ from .._front.shared import Shared, Visit
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address
 from ..address import Address, AddressLike, format_address, parse_address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
+from .steps import FirstSteps
 
 __all__ = ["Server", "start_server"]
 
@@ -49,6 +50,7 @@ class Server(PublicServer):
         self._shared = Shared(settings.limits, _log)
         self._setting_up: set[asyncio.Task[Any]] = set()
         self._meeting: set[asyncio.Task[Any]] = set()  # proxies' connections that have not said yet whose they are
+        self._steps: FirstSteps | None = None  # of handlers; made when it is needed
         self._accepting = False
         self._resume: asyncio.TimerHandle | None = None
         self._stopped = self._loop.create_future()
@@ -116,6 +118,8 @@ class Server(PublicServer):
         """
         limit = seconds(timeout)
         task = asyncio.current_task()
+        if task is not None and self._steps is not None and task is self._steps.current:
+            raise RuntimeError(texts.WAITS_FOR_ITSELF)
         if any(task in connection._tasks for connection in self._roster.connections):
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
         # Not `wait_for`, which would cancel what others wait for too.

@@ -101,7 +101,7 @@ def dumps_between(before: str, value: Any, after: str, dialect: Dialect) -> byte
     Raises:
         WriteError: as `dumps`.
     """
-    if _WRITE is not None and (written := _WRITE(before, value, after, dialect.code)) is not None:
+    if WRITE is not None and (written := WRITE(before, value, after, dialect.code)) is not None:
         return written
     try:
         if type(value) is str:
@@ -459,4 +459,4 @@ _DIALECTS: Final = {
         dataclasses.replace(base, exact=exact, keyword_style="hash"),
     )
 }
-_WRITE: Final = make_writer(_native_text)
+WRITE: Final = make_writer(_native_text)

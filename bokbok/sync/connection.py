@@ -52,7 +52,7 @@ from .._sockets import (
 from ..address import Address, AddressLike, parse_address
 from ..errors import ConnectionClosed
 from ..keys import Key
-from ..wire import AnswerUnreadable, ErrorReceived, RequestReceived, RequestUnreadable, ResponseReceived
+from ..wire import REQUEST, RESPONSE, AnswerUnreadable, ErrorReceived, Read, RequestUnreadable
 from .connecting import connect
 from .handover import CALLER, LEFT, LENT, PARKED, Pace, Role
 from .poller import READ, WRITE, Timer, poller
@@ -690,17 +690,18 @@ class Connection(Public[_Waiter]):
                 batch = protocol.read(data, seconds=QUANTUM)
                 with self._lock:
                     self._moves += 1
-                    events = protocol.take(batch)
+                    events = protocol.take_plain(batch)
                     if protocol.held or self._account.partial:
                         self._weigh(events)
                     if (
                         len(events) == 1
-                        and type(events[0]) is ResponseReceived
-                        and events[0].id == id
+                        and type(event := events[0]) is tuple
+                        and event[0] == RESPONSE
+                        and event[1] == id
                         and self._waiters.pop(id, None) is not None
                     ):
                         # What `_take_in` and `_stop_reading_for` would do, in fewer steps.
-                        waiter.message = events[0].message
+                        waiter.message = event[2]
                         waiter.done = True
                         if not self._waiters and not protocol.more and not self._life.ended:
                             self._reader = None
@@ -824,7 +825,7 @@ class Connection(Public[_Waiter]):
         """As the one who reads: the end has come."""
         with self._lock:
             self._winding_down = True
-            rest = self._take_in(self._wire.receive_eof())
+            rest = self._take_in(cast("list[wire.Plain]", self._wire.receive_eof()))
             self._stop_reading()
         if rest is not None:
             rest()
@@ -854,14 +855,19 @@ class Connection(Public[_Waiter]):
         outgoing: list[bytes] | None = None
         reads = True
         with self._lock:
-            events = self._wire.take(batch)
-            if len(events) == 1 and type(event := events[0]) is RequestReceived and self._serves_alone(event):
+            events = self._wire.take_plain(batch)
+            if (
+                len(events) == 1
+                and type(event := events[0]) is tuple
+                and event[0] == REQUEST
+                and self._serves_alone(event)
+            ):
                 # The plain version is below, and in `_next_job`: this is what most batches are.
                 self._moves += 1
                 self._role.lend()
                 if not self._looked_after:
                     self._be_looked_after()
-                return (event.id, event.message), True
+                return (event[1], event[2]), True
             if self._wire.held or self._account.partial:
                 self._weigh(events)
             waited = len(self._waiters)
@@ -901,16 +907,17 @@ class Connection(Public[_Waiter]):
                 self._transmit(outgoing)
         return job, reads
 
-    def _serves_alone(self, request: RequestReceived) -> bool:
+    def _serves_alone(self, request: Read) -> bool:
         """With the lock held: whether a request that has come alone may be served at once; it is running then."""
-        if self._on_request is None or not self._pace.is_quick or not self._account.admit(request.id, request.cost):
+        _, id, _, cost = request
+        if self._on_request is None or not self._pace.is_quick or not self._account.admit(id, cost):
             return False
         if self._admission.start_alone():
             return True
-        self._account.done(request.id)
+        self._account.done(id)
         return False
 
-    def _take_in(self, events: list[wire.Event]) -> Callable[[], object] | None:
+    def _take_in(self, events: list[wire.Plain]) -> Callable[[], object] | None:
         """With the lock held, as the one who reads: act on what has come.
 
         Returns:
@@ -919,23 +926,26 @@ class Connection(Public[_Waiter]):
         self._moves += 1
         waiters = self._waiters
         rare: list[wire.Event] = []
-        asked = refused = False
+        refused = False
+        requests: list[Read] = []
         for event in events:
-            if type(event) is ResponseReceived:
-                waiter = waiters.pop(event.id, None)  # None: its caller has given up
+            if type(event) is tuple:
+                if event[0] == REQUEST:
+                    requests.append(event)
+                    continue
+                waiter = waiters.pop(event[1], None)  # None: its caller has given up
                 if waiter is not None:
-                    waiter.succeed(event.message)
-            elif type(event) is RequestReceived:
-                asked = True
-                if not self._life.take_request(event.id, event.message, event.cost):
-                    refused = True
+                    waiter.succeed(event[2])
             elif type(event) is ErrorReceived or type(event) is AnswerUnreadable:
                 waiter = waiters.pop(event.id, None)
                 if waiter is not None:
                     waiter.fail(remote_error(event))
             else:
-                rare.append(event)
+                rare.append(cast(wire.Event, event))
                 refused |= type(event) is RequestUnreadable
+        asked = bool(requests)
+        if asked:
+            refused |= self._life.take_requests(requests)
         call = asked and self._role.state == CALLER and self._call_worker()
         if not (call or refused or rare):
             return None
@@ -1017,7 +1027,7 @@ class Connection(Public[_Waiter]):
         outgoing: list[bytes] | None = None
         with self._lock:
             if is_open and not self._life.ended:
-                rest = self._take_in(events)
+                rest = self._take_in(list(map(wire.as_plain, events)))
             reads = not self._life.ended and self._wire.state in ("hello", "open")
             if not reads:
                 self._stop_reading()
@@ -1032,7 +1042,7 @@ class Connection(Public[_Waiter]):
             others()
         return job, reads
 
-    def _weigh(self, events: list[wire.Event]) -> None:
+    def _weigh(self, events: list[wire.Plain]) -> None:
         """With the lock held, as the one who reads: since when a packet has been coming."""
         held = self._wire.held
         self._account.note(partial=held)

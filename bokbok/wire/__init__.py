@@ -36,13 +36,17 @@ from ._events import (
     HelloReceived,
     Opened,
     PeerFinished,
+    Plain,
     RequestReceived,
     RequestUnreadable,
     ResponseReceived,
+    as_event,
+    as_plain,
 )
 from ._guards import DEFAULT_GUARDS, DEFAULT_WINDOW, BrokenCryptographyWarning, Guards, HelloMemory
 from ._limits import DEFAULT_LIMITS, Limits
 from .boxes import BOX_OVERHEAD
+from .messages import REQUEST, RESPONSE, Read
 from .profile import INFERRED_1, Profile, ProfileLike, get_profile, load_profile, passphrase_to_key, register
 
 __all__ = [
@@ -52,6 +56,8 @@ __all__ = [
     "DEFAULT_WINDOW",
     "INFERRED_1",
     "REPLAYED_HELLO",
+    "REQUEST",
+    "RESPONSE",
     "AnswerUnreadable",
     "BrokenCryptographyWarning",
     "Closed",
@@ -65,12 +71,16 @@ __all__ = [
     "Limits",
     "Opened",
     "PeerFinished",
+    "Plain",
     "Profile",
     "ProfileLike",
+    "Read",
     "RequestReceived",
     "RequestUnreadable",
     "ResponseReceived",
     "State",
+    "as_event",
+    "as_plain",
     "check_cryptography",
     "get_profile",
     "load_profile",

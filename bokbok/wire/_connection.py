@@ -26,11 +26,10 @@ a length and a box are sealed when they are put, under the lock: what their fram
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from ..errors import BokbokError, ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
 from ..keys import Key
@@ -44,9 +43,9 @@ from ._events import (
     HelloReceived,
     Opened,
     PeerFinished,
-    RequestReceived,
+    Plain,
     RequestUnreadable,
-    ResponseReceived,
+    as_event,
 )
 from ._guards import (
     DEFAULT_GUARDS,
@@ -62,7 +61,7 @@ from ._reading import MESSAGE, Batch, Reading
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
 from .framing import Preamble
-from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
+from .messages import MAX_ID, REQUEST, RESPONSE, Read, Unreadable
 from .profile import Profile, ProfileLike, get_profile
 
 __all__ = ["REPLAYED_HELLO", "Connection", "State", "check_cryptography"]
@@ -217,10 +216,10 @@ class Connection:
             if role == "client"
             else (messages.server_first_id, messages.first_id)
         )
-        self._use_id: Callable[[int], str | None] | None = None
+        self._window: RequestWindow | None = None
         if guards.request_replay != "off":
             size = 0 if guards.request_replay == "strict" else DEFAULT_WINDOW
-            self._use_id = RequestWindow(size, start=peers, step=messages.id_step).use
+            self._window = RequestWindow(size, start=peers, step=messages.id_step)
 
         self._out: list[bytes] = []  # always the same list: functions are bound to it
         self._seal: Wrap | None = None  # what makes packets of it when it is sent; `None` where that was done already
@@ -299,7 +298,8 @@ class Connection:
     @property
     def held(self) -> int:
         """Bytes of memory, estimated, of what has come and is in no event yet: parts of packets and of a message."""
-        return self._reading.held()
+        reading = self._reading
+        return reading.held() if reading.in_pieces else self._splitter.held()
 
     def __repr__(self) -> str:
         kind = "secure" if self._secure else "insecure"
@@ -321,8 +321,17 @@ class Connection:
             ConnectionClosed: the connection is over, or the peer sends no more.
             LocalProtocolError: a server's connection whose hello has not opened yet.
         """
-        id = self._new_id()
-        return self._put_new(id, self._encode_request(id, message))
+        # `request_encoded(encode(message))`, without the calls: this is done for each request.
+        id = self._next_id
+        if id > MAX_ID or self._state != "open":
+            raise self._cannot_ask()
+        body = self._encode_request(id, message)
+        if len(body) > self._room:
+            raise self._too_long(body)
+        self._put_request(body)
+        self._next_id = id + self._id_step
+        self._outstanding.add(id)
+        return id
 
     def encode(self, message: Any) -> bytes:
         """Write a datum, for `request_encoded` or `respond_encoded`: what takes long where a message is long.
@@ -339,23 +348,21 @@ class Connection:
         Raises:
             WriteError, ConnectionClosed, LocalProtocolError: as `request`.
         """
-        id = self._new_id()
-        return self._put_new(id, self._request_of(id, encoded))
-
-    def _new_id(self) -> int:
-        if self._state != "open":
-            raise self._cannot_send("a request")
-        if self._next_id > MAX_ID:
-            raise LocalProtocolError(f"this connection has used up its request IDs, up to {MAX_ID}; open another one")
-        return self._next_id
-
-    def _put_new(self, id: int, body: bytes) -> int:
+        id = self._next_id
+        if id > MAX_ID or self._state != "open":
+            raise self._cannot_ask()
+        body = self._request_of(id, encoded)
         if len(body) > self._room:
             raise self._too_long(body)
         self._put_request(body)
         self._next_id = id + self._id_step
         self._outstanding.add(id)
         return id
+
+    def _cannot_ask(self) -> BokbokError:
+        if self._state != "open":
+            return self._cannot_send("a request")
+        return LocalProtocolError(f"this connection has used up its request IDs, up to {MAX_ID}; open another one")
 
     def respond(self, id: int, message: Any, *, refusal: str = "the answer cannot travel") -> WriteError | None:
         """Answer one of the peer's requests.
@@ -382,7 +389,9 @@ class Connection:
         return self._respond(id, encoded, self._response_of, refusal)
 
     def _respond(self, id: int, message: Any, encode: Callable[[int, Any], bytes], refusal: str) -> WriteError | None:
-        self._answer(id)
+        times = self._unanswered.pop(id, 0)
+        if times != 1:
+            self._answer_again(id, times)
         try:
             body = encode(id, message)
             if len(body) > self._room:
@@ -407,7 +416,9 @@ class Connection:
             LocalProtocolError: no request of this ID waits for an answer.
             ConnectionClosed: the connection is over.
         """
-        self._answer(id)
+        times = self._unanswered.pop(id, 0)
+        if times != 1:
+            self._answer_again(id, times)
         self._send_error(id, message)
 
     def authenticate(self, key: Key | None, *, seconds: float | None = None) -> list[Event]:
@@ -442,6 +453,8 @@ class Connection:
         if self._confirm_hellos:
             self._pending = session_key
             user = self._hello.user.decode("utf-8", "surrogateescape")
+            import hashlib  # only here: OpenSSL comes with it
+
             return [HelloOpened(user, hashlib.sha256(self._hello.box).digest())]
         return self._welcome(session_key, seconds)
 
@@ -532,9 +545,17 @@ class Connection:
         Returns:
             What has happened. `Closed`, if there, is the last: this method never raises for what a peer sends.
         """
-        events: list[Event] = []
+        return list(map(as_event, self.receive_plain(data, seconds)))
+
+    def receive_plain(self, data: bytes = b"", seconds: float | None = None) -> list[Plain]:
+        """The same as `receive`, for a front end: what is ordinary is not made an event of.
+
+        A request that reads stays what was read, `(REQUEST, ID, datum, cost)`, and a response `(RESPONSE, ID, datum,
+        cost)`. That saves an object for each message, which costs more than looking at it.
+        """
+        events: list[Plain] = []
         if self._state == "open":
-            # `take(read(data))`, without the calls: this is done for each piece that comes.
+            # `take_plain(read(data))`, without the calls: this is done for each piece that comes.
             if data:
                 self._received_any = True
                 self._splitter.feed(data)
@@ -575,7 +596,11 @@ class Connection:
         Returns:
             What has happened, as `receive` does.
         """
-        events: list[Event] = []
+        return list(map(as_event, self.take_plain(batch)))
+
+    def take_plain(self, batch: Batch) -> list[Plain]:
+        """The second half of `receive_plain`."""
+        events: list[Plain] = []
         if self._state == "open":
             try:
                 self._take_messages(batch, events)
@@ -627,7 +652,7 @@ class Connection:
 
     # The rules.
 
-    def _process(self, events: list[Event], seconds: float | None) -> None:
+    def _process(self, events: list[Plain], seconds: float | None) -> None:
         """Take every whole packet of a hello that is there, and what comes behind it."""
         try:
             while self._state == "hello":
@@ -645,7 +670,7 @@ class Connection:
         except RemoteProtocolError as error:
             self._close(error, events)
         if self._state == "open":
-            events += self.take(self.read(seconds=seconds))
+            events += self.take_plain(self.read(seconds=seconds))
 
     def _take_announcement(self, packet: bytes) -> None:
         """An insecure server, whose profile has the client announce itself."""
@@ -676,25 +701,26 @@ class Connection:
         self._leave_hello_framing()
         self._splitter.limit = self._packet_limit
 
-    def _take_messages(self, batch: Batch, events: list[Event]) -> None:
+    def _take_messages(self, batch: Batch, events: list[Plain]) -> None:
         # What every message goes through, in one loop. The plain version is a method for each step, with its attributes
-        # looked up for each message: here they are local names, and an event is made and appended where it is found.
-        use_id, outstanding, unanswered = self._use_id, self._outstanding, self._unanswered
-        for message in batch:
-            if isinstance(message, RemoteProtocolError):
-                raise message
-            kind, id, datum, cost = message
+        # looked up for each message, and an event made of it: here they are local names, and what is ordinary stays the
+        # tuple that was read.
+        error = batch.pop() if batch and type(batch[-1]) is not tuple else None
+        window, outstanding, unanswered = self._window, self._outstanding, self._unanswered
+        for message in cast("list[Read]", batch):
+            kind, id, datum, _ = message
             if kind == REQUEST:
-                if use_id is not None:
-                    refusal = use_id(id)
-                    if refusal is not None:
+                if window is not None:
+                    if id == window.next:  # as always; `use` in one step
+                        window.next = id + window.step
+                    elif (refusal := window.use(id)) is not None:
                         raise RemoteProtocolError(refusal)
                 if type(datum) is Unreadable:
                     self._send_error(id, f"the request cannot be read: {datum.problem}")
                     events.append(RequestUnreadable(id, datum.problem))
                 else:
                     unanswered[id] = unanswered.get(id, 0) + 1
-                    events.append(RequestReceived(id, datum, cost))
+                    events.append(message)
                 continue
             if id not in outstanding:
                 raise RemoteProtocolError(
@@ -704,9 +730,11 @@ class Connection:
             if type(datum) is Unreadable:
                 events.append(AnswerUnreadable(id, datum.problem))
             elif kind == RESPONSE:
-                events.append(ResponseReceived(id, datum))
+                events.append(message)
             else:
                 events.append(ErrorReceived(id, datum))
+        if error is not None:
+            raise cast(RemoteProtocolError, error)
 
     def _say_hello(self, user: str, key: Key) -> None:
         hello = self._profile.hello
@@ -817,15 +845,13 @@ class Connection:
             body = self._encode_error(id, f"{cut} … (cut)")
         self._put_error(body)
 
-    def _answer(self, id: int) -> None:
-        """Note that a request of the peer's is being answered."""
+    def _answer_again(self, id: int, times: int) -> None:
+        """A request of the peer's is being answered that has come not once, but so many times."""
         if self._state == "closed":
             raise self._cannot_send("an answer")
-        times = self._unanswered.pop(id, 0)
         if not times:
             raise LocalProtocolError(f"request {id} does not wait for an answer; expected the ID of one that does")
-        if times > 1:
-            self._unanswered[id] = times - 1
+        self._unanswered[id] = times - 1
 
     def _cannot_send(self, what: str) -> BokbokError:
         if self._error is not None:
@@ -833,7 +859,7 @@ class Connection:
             return type(self._error)(self._error.reason)
         return LocalProtocolError(f"{what} cannot be sent before the client's hello has opened (event Opened)")
 
-    def _close(self, error: ConnectionClosed, events: list[Event]) -> None:
+    def _close(self, error: ConnectionClosed, events: list[Any]) -> None:
         """The conversation is over by what the peer did, or failed to do."""
         self._error = error
         self.close()

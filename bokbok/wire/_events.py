@@ -1,15 +1,16 @@
 """What `Connection.receive` returns: one small typed object for each thing that has happened.
 
-What this module knows: the shape of events. They are made once a message, so they are plain slotted classes, compared
-by value, and not to be changed by whoever gets them.
+What this module knows: the shape of events. They are plain slotted classes, compared by value, and not to be changed by
+whoever gets them. Front ends spare the object for what is ordinary (`Plain`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ..errors import ConnectionClosed
+from .messages import REQUEST, RESPONSE, Read
 
 __all__ = [
     "AnswerUnreadable",
@@ -20,9 +21,12 @@ __all__ = [
     "HelloReceived",
     "Opened",
     "PeerFinished",
+    "Plain",
     "RequestReceived",
     "RequestUnreadable",
     "ResponseReceived",
+    "as_event",
+    "as_plain",
 ]
 
 
@@ -162,3 +166,23 @@ Event = (
     | PeerFinished
     | Closed
 )
+
+Plain = Read | Event
+"""What has happened, for a front end: requests and responses that read are left as they were read."""
+
+
+def as_event(plain: Plain) -> Event:
+    """What has happened, as `Connection.receive` tells it."""
+    if type(plain) is not tuple:
+        return cast(Event, plain)
+    kind, id, datum, cost = plain
+    return RequestReceived(id, datum, cost) if kind == REQUEST else ResponseReceived(id, datum)
+
+
+def as_plain(event: Event) -> Plain:
+    """The same as `Connection.receive_plain` has it. What a response took in memory is not told any more."""
+    if type(event) is RequestReceived:
+        return REQUEST, event.id, event.message, event.cost
+    if type(event) is ResponseReceived:
+        return RESPONSE, event.id, event.message, 0
+    return event

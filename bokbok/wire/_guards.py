@@ -7,7 +7,6 @@ and do not give.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -76,6 +75,8 @@ class HelloMemory:
 
         Looked up and remembered in one step, so that of two copies which arrive at once only one passes.
         """
+        import hashlib  # only here: OpenSSL comes with it
+
         digest = hashlib.blake2b(box, digest_size=16).digest()
         with self._lock:
             if digest in self._seen:
@@ -98,31 +99,35 @@ class RequestWindow:
         size: how many IDs behind the highest are told apart; 0 asks for each ID in exact succession.
         start: the first ID; only `size=0` depends on it.
         step: the distance of an ID to the next in exact succession.
+
+    Attributes:
+        next: the ID behind the highest that was used.
+        step: as it was given.
     """
 
-    __slots__ = ("_next", "_size", "_skipped", "_step")
+    __slots__ = ("_size", "_skipped", "next", "step")
 
     def __init__(self, size: int = DEFAULT_WINDOW, *, start: int = 0, step: int = 1) -> None:
         self._size = size
-        self._next = start
-        self._step = step
+        self.next = start
+        self.step = step
         self._skipped: set[int] = set()
 
     def use(self, id: int) -> str | None:
         """Use an ID. Returns `None`, or why it is refused."""
-        if id == self._next:
-            self._next = id + self._step
+        if id == self.next:
+            self.next = id + self.step
             return None
         if self._size == 0:
-            return f"request {id} out of succession, expected {self._next}"
-        if id > self._next:
+            return f"request {id} out of succession, expected {self.next}"
+        if id > self.next:
             floor = id - self._size
             if self._skipped:
                 self._skipped = {skipped for skipped in self._skipped if skipped > floor}
-            self._skipped.update(range(max(self._next, floor + 1), id))
-            self._next = id + self._step
+            self._skipped.update(range(max(self.next, floor + 1), id))
+            self.next = id + self.step
             return None
-        if id in self._skipped and id >= self._next - self._size:
+        if id in self._skipped and id >= self.next - self._size:
             self._skipped.remove(id)
             return None
         return f"request {id} was used before"

@@ -152,6 +152,11 @@ class Reading:
         self.splitter.rest()
         self.more, self._failed = False, True
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a message is being read in pieces."""
+        return self._pieces is not None
+
     def held(self) -> int:
         """Bytes of memory, estimated, of what has come and was not returned: parts of packets and of a message."""
         held = self.splitter.held() + self._size

@@ -594,7 +594,7 @@ def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
 ) -> None:
     connection, peer = met()
     # With threads reading is a method of its own, which asyncio calls at an end alone.
-    where = "receive_eof" if what != "reading" else "read" if front.name == "sync" else "receive"
+    where = "receive_eof" if what != "reading" else "read" if front.name == "sync" else "receive_plain"
 
     def faulty(*data: bytes, **options: Any) -> Any:
         raise ZeroDivisionError("on purpose")

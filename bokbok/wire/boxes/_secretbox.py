@@ -41,7 +41,7 @@ def _look_for_sodium() -> Any:
         from nacl import _sodium
     except ImportError:
         return None
-    lib = getattr(_sodium, "lib", None)
+    lib: Any = getattr(_sodium, "lib", None)
     usable = all(hasattr(lib, name) for name in ("sodium_init", "crypto_secretbox_easy", "crypto_secretbox_open_easy"))
     # It chooses the fastest code for this processor; twice does no harm.
     return _sodium if usable and hasattr(_sodium, "ffi") and lib.sodium_init() >= 0 else None

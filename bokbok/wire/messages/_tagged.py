@@ -21,6 +21,7 @@ from ...sexpr import (
 )
 from ...sexpr.native import Compiled, Found
 from ...sexpr.reader import at_once
+from ...sexpr.writer import WRITE
 from ._strategy import (
     ERROR,
     MAX_ID,
@@ -136,7 +137,13 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         return *_check(message, tags), spent
 
     def encoder(tag: str) -> Callable[[int, Any], bytes]:
-        return lambda id, datum: dumps_between(f"({tag} {id} ", datum, ")", dialect)
+        front, code, write = f"({tag} ", dialect.code, WRITE
+        if write is None:
+            return lambda id, datum: dumps_between(f"{front}{id} ", datum, ")", dialect)
+        # What `dumps_between` does, without that call.
+        return lambda id, datum: (
+            write(before := f"{front}{id} ", datum, ")", code) or dumps_between(before, datum, ")", dialect)
+        )
 
     def around(tag: str) -> Callable[[int, bytes], bytes]:
         front = tag.encode()
