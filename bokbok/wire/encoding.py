@@ -89,34 +89,42 @@ def _literal(kind: type, what: str) -> Callable[[bytes, int, int], Found]:
     return parse_literal
 
 
+# A message may have 16 MiB, most of whose bytes need an escape: what writes them goes through no loop of Python's.
+
+_HEX_ESCAPES = [(bytes((byte,)), b"\\x%02x" % byte) for byte in (*range(32), 127)]
+_NAMED_ESCAPES = [
+    (b"\\" + name, b"\\x%02x" % byte)
+    for name, byte in zip((b"a", b"b", b"t", b"n", b"v", b"f", b"r"), range(7, 14), strict=True)
+]
+
+
+def _replaced(data: bytes, pairs: list[tuple[bytes, bytes]]) -> bytes:
+    for old, new in pairs:
+        data = data.replace(old, new)
+    return data
+
+
+def _escape_high(data: bytes) -> bytes:
+    """The bytes from 128 up as `\\xHH`."""
+    return data.decode("latin-1").encode("ascii", "backslashreplace")
+
+
 def _string_all(data: bytes) -> bytes:
     """Every byte that is not printable ASCII as `\\xHH`, the named escapes too."""
-    out = bytearray(b'"')
-    for byte in data:
-        if byte in b'"\\':
-            out += b"\\%c" % byte
-        elif 32 <= byte < 127:
-            out.append(byte)
-        else:
-            out += b"\\x%02x" % byte
-    return bytes(out + b'"')
+    quoted = data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b'"' + _escape_high(_replaced(quoted, _HEX_ESCAPES)) + b'"'
 
 
 def _string_high(data: bytes) -> bytes:
     """As CHICKEN writes it, but with the bytes from 128 up as `\\xHH`."""
-    text = dumps(data.decode("utf-8", "surrogateescape"))
-    return re.sub(rb"[\x80-\xff]", lambda match: b"\\x%02x" % match[0][0], text)
+    return _escape_high(_write_string(data))
 
 
 def _string_controls(data: bytes) -> bytes:
     """As CHICKEN writes it, but without the named escapes (`\\x0a` for `\\n`)."""
-    named = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
-    text = dumps(data.decode("utf-8", "surrogateescape"))
-
-    def other(match: re.Match[bytes]) -> bytes:
-        return b"\\x%02x" % named[match[1]] if match[1] in named else match[0]
-
-    return re.sub(rb"\\(.)", other, text, flags=re.DOTALL)
+    # Between two backslashes that stand for one, a backslash begins an escape.
+    parts = _write_string(data).split(b"\\\\")
+    return b"\\\\".join(_replaced(part, _NAMED_ESCAPES) for part in parts)
 
 
 def _write_string(data: bytes) -> bytes:

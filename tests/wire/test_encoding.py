@@ -37,6 +37,33 @@ def test_a_form_is_as_long_as_it_says(name: str, data: bytes) -> None:
     assert size <= form.worst(len(data))
 
 
+def plainly(data: bytes, escapes: dict[int, bytes]) -> bytes:
+    """A string literal, made byte by byte."""
+    return b'"' + b"".join(escapes.get(byte, bytes((byte,))) for byte in data) + b'"'
+
+
+HEX = {byte: b"\\x%02x" % byte for byte in range(256)}
+QUOTED = {byte: b"\\%c" % byte for byte in b'"\\'}
+NAMED = {byte: b"\\%c" % name for byte, name in zip(range(7, 14), b"abtnvfr", strict=True)}
+CONTROLS = {byte: HEX[byte] for byte in (*range(32), 127)}
+HIGH = {byte: HEX[byte] for byte in range(128, 256)}
+
+
+@pytest.mark.parametrize(
+    ("name", "escapes"),
+    [
+        ("string", CONTROLS | NAMED | QUOTED),
+        ("string-hex-high", CONTROLS | NAMED | QUOTED | HIGH),
+        ("string-hex-controls", CONTROLS | QUOTED),
+        ("string-hex", CONTROLS | QUOTED | HIGH),
+    ],
+)
+@settings(max_examples=200)
+@given(data=st.binary() | st.text('\\"\n\a nabtx0\x7f\xe9').map(str.encode))
+def test_the_forms_of_a_string_differ_in_what_they_escape(name: str, escapes: dict[int, bytes], data: bytes) -> None:
+    assert ENCODINGS[name].encode(data) == plainly(data, escapes)
+
+
 @pytest.mark.parametrize("name", [name for name, form in USER_ENCODINGS.items() if form.delimited])
 @settings(max_examples=30)
 @given(data=BYTES, rest=st.sampled_from([b"", b" ", b")", b'"x"', b"(a)", b"\n"]))
