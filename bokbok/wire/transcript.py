@@ -20,12 +20,12 @@ from typing import Any, Literal, NamedTuple
 from ..errors import BokbokError
 from ..keys import Key
 from .boxes import BoxMaker, Open, Role
-from .framing import Framing, Splitter
+from .framing import Framing
 from .messages import Unreadable
 from .profile import Profile
 from .strategy import Span
 
-__all__ = ["HELD", "KINDS", "LIMIT", "Packet", "Range", "Secrets", "Transcript", "shown_name"]
+__all__ = ["HELD", "KINDS", "LIMIT", "Packet", "Range", "Secrets", "Stream", "Transcript", "shown_name"]
 
 LIMIT = 64 * 1024 * 1024
 """Bytes of the longest packet: more than any peer of this project sends, since a reader does not judge limits."""
@@ -248,16 +248,25 @@ _Standing = Literal["open", "opened", "closed", "foreign"]
 read; they have the form of a hello whose box does not open; they do not fit."""
 
 
-class _Direction:
-    """One direction's stream, cut into packets."""
+class Stream:
+    """One direction's bytes, cut into packets by a framing.
 
-    def __init__(self, source: Role, framing: Framing, splitter: Splitter) -> None:
-        self.source = source
-        self.at = 0  # bytes of the stream that belong to packets
-        self.number = 0  # messages so far
-        self.ended = False
-        self.problem = ""  # why nothing more can be cut
-        self._framing, self._splitter = framing, splitter
+    It is what a `Transcript` does first. Alone it serves where a framing is known, or guessed, and nothing else is.
+
+    Args:
+        framing: says where packets end.
+        limit: bytes of the longest packet.
+
+    Attributes:
+        at: bytes of the stream that belong to packets.
+        problem: why nothing more can be cut; empty while all that came fits.
+    """
+
+    def __init__(self, framing: Framing, limit: int = LIMIT) -> None:
+        self.at = 0
+        self.problem = ""
+        self._limit = limit
+        self._framing, self._splitter = framing, framing.splitter(limit)
         self._raw = bytearray()  # bytes behind `at`
 
     def feed(self, data: bytes) -> None:
@@ -287,15 +296,33 @@ class _Direction:
         self.at += len(raw)
         return raw
 
+    def split(self, framing: Framing) -> None:
+        """Go on with another framing, from the first byte that is in no packet."""
+        self._framing, self._splitter = framing, framing.splitter(self._limit)
+        self._splitter.feed(bytes(self._raw))
+
+    def left(self) -> int:
+        """How many bytes are in no packet."""
+        return len(self._raw)
+
+    def rest(self) -> bytes:
+        """The bytes that are in no packet, which are given up."""
+        return self.take(len(self._raw))
+
+
+class _Direction(Stream):
+    """One direction of a connection."""
+
+    def __init__(self, source: Role, framing: Framing, limit: int) -> None:
+        super().__init__(framing, limit)
+        self.source = source
+        self.number = 0  # messages so far
+        self.ended = False
+
     def starts(self, expected: bytes) -> bool | None:
         """Whether the next bytes are the expected ones; `None` if too few are there."""
         there = bytes(self._raw[: len(expected)])
         return None if len(there) < len(expected) and expected.startswith(there) else there == expected
-
-    def split(self, framing: Framing, splitter: Splitter) -> None:
-        """Go on with another framing, from the first byte that is in no packet."""
-        self._framing, self._splitter = framing, splitter
-        splitter.feed(bytes(self._raw))
 
     def limit(self, most: int) -> None:
         """Take packets of at most so many bytes."""
@@ -304,10 +331,6 @@ class _Direction:
     def pending(self) -> str | None:
         """What is cut off, in words."""
         return None if self.problem else self._splitter.pending()
-
-    def rest(self) -> bytes:
-        """The bytes that are in no packet."""
-        return self.take(len(self._raw))
 
 
 class _Reading:
@@ -330,8 +353,8 @@ class _Reading:
         self._framed = profile.hello_framed
         framing = profile.framing
         begins = profile.hello_framing if profile.hello_framing is not None and self._expects_hello else framing
-        self._client = _Direction("client", begins, begins.splitter(limit))
-        self._server = _Direction("server", framing, framing.splitter(limit))
+        self._client = _Direction("client", begins, limit)
+        self._server = _Direction("server", framing, limit)
         self._limit_hello()
 
     def _maker(self, role: Role) -> BoxMaker:
@@ -404,7 +427,7 @@ class _Reading:
         data = stream.take(len(expected))
         framing = self._profile.hello_framing if self._expects_hello else None
         framing = framing or self._profile.framing
-        stream.split(framing, framing.splitter(self._limit))  # what it was fed begins behind the preamble now
+        stream.split(framing)  # what it was fed begins behind the preamble now
         self._limit_hello()
         return Packet(t, stream.source, 0, data, "preamble", [Range(0, data, "preamble")], hello=True)
 
@@ -427,7 +450,7 @@ class _Reading:
         self._hello_packets += 1
         over = not self._expects_hello
         if self._profile.hello_framing is not None and (over or self._hello_packets == self._framed):
-            self._client.split(self._profile.framing, self._profile.framing.splitter(self._limit))
+            self._client.split(self._profile.framing)
         if over:
             self._client.limit(self._limit)
         else:

@@ -26,8 +26,6 @@ from bokbok_traffic.recording import Recorded
 
 __all__ = ["Mismatch", "Proof", "Said", "prove"]
 
-LIMIT = 64 << 20
-"""Bytes of the longest packet."""
 _DEPTH = 100_000
 _MOST_SAID = 1000
 _MOST_NONCES = 200_000
@@ -113,7 +111,7 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
     """
     name = (user or b"").decode("utf-8", "surrogateescape")
     secrets = {} if key is None else {name: Key(key)}
-    transcript = Transcript(profile, secrets, secure=key is not None, limit=LIMIT, depth=_DEPTH)
+    transcript = Transcript(profile, secrets, secure=key is not None, depth=_DEPTH)
     proof = Proof()
     again = _Again(profile, transcript.codec, proof, user or b"", key)
     writers = {source: _Direction(source, again) for source in SOURCES}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from bokbok.errors import BokbokError
 from bokbok.wire.framing import Datums, Framing, Lines
+from bokbok.wire.transcript import Stream
 from bokbok_traffic.capture import CLIENT, SERVER
 from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
-from .candidates import LIMIT, framings, with_heads, without_heads
+from .candidates import framings, with_heads, without_heads
 from .cut import Cut, all_cuts, common_prefix, shortened, split, written
 
 __all__ = ["Suiting", "behind_hellos", "behind_preambles"]
@@ -150,14 +150,11 @@ def _starts(framing: Framing, data: bytes, more: bool, clock: Clock) -> list[int
 
 def _end_of_packet(framing: Framing, data: bytes, at: int, more: bool) -> int | None:
     """Where a packet ends; `None` if it is none, or not whole, unless more follows that is not looked at."""
-    splitter = framing.splitter(LIMIT)
+    stream = Stream(framing)
     fed = at
-    try:
-        for end in (at + _MOSTLY, len(data)):
-            splitter.feed(data[fed:end])
-            fed = min(end, len(data))
-            if splitter.next() is not None:
-                return fed - len(splitter.rest())
-    except BokbokError:
-        return None
-    return len(data) if more else None
+    for end in (at + _MOSTLY, len(data)):
+        stream.feed(data[fed:end])
+        fed = end
+        if stream.next() is not None:
+            return at + stream.at
+    return len(data) if more and not stream.problem else None

@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bokbok.errors import BokbokError
 from bokbok.wire.framing import Datums, Framing, IntegerLength, Lines, TextLength
+from bokbok.wire.transcript import Stream
 from bokbok_traffic.recording import Recorded
 
-__all__ = ["LIMIT", "framings", "is_text", "with_heads", "without_heads"]
-
-LIMIT = 64 << 20
+__all__ = ["framings", "is_text", "with_heads", "without_heads"]
 
 
 def _binary_framings() -> Iterator[IntegerLength]:
@@ -116,20 +114,16 @@ def _heads(framing: Framing, pattern: re.Pattern[bytes], streams: list[bytes]) -
                 if at and len(data) - at < 4:
                     break  # cut off
                 return ()
-            splitter = framing.splitter(LIMIT)
-            rest = data[head.end() :]
-            splitter.feed(rest)
-            try:
-                if splitter.next() is None:
-                    if not at:
-                        return ()
-                    break
-            except BokbokError:
-                return ()
+            stream = Stream(framing)
+            stream.feed(data[head.end() :])
+            if stream.next() is None:
+                if stream.problem or not at:
+                    return ()
+                break
             heads[head[0]] = None
             if len(heads) > _MOST_HEADS:
                 return ()
-            at = len(data) - len(splitter.rest())
+            at = head.end() + stream.at
     return tuple(heads)
 
 

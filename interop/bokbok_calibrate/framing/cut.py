@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bokbok.errors import BokbokError
 from bokbok.wire.framing import Datums, Framing
+from bokbok.wire.transcript import Stream
 from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
-from .candidates import LIMIT, framings
+from .candidates import framings
 
 __all__ = ["MOST_PACKETS", "Cut", "all_cuts", "common_prefix", "ends", "shortened", "split", "written"]
 
 
 def split(framing: Framing, data: bytes) -> tuple[list[bytes], int] | None:
     """The packets of a stream, and the bytes of one that is not whole; `None` if it does not fit."""
-    splitter = framing.splitter(LIMIT)
-    splitter.feed(data)
+    stream = Stream(framing)
+    stream.feed(data)
     packets: list[bytes] = []
-    try:
-        while (packet := splitter.next()) is not None:
-            packets.append(packet)
-            if len(packets) == 64 and not any(packets):
-                return None  # a stream of empty packets
-    except BokbokError:
-        return None
-    return packets, len(splitter.rest())
+    while (found := stream.next()) is not None:
+        packets.append(found[1])
+        if len(packets) == 64 and not any(packets):
+            return None  # a stream of empty packets
+    return None if stream.problem else (packets, stream.left())
 
 
 def written(framing: Framing, packets: list[bytes]) -> bytes:
@@ -102,22 +100,18 @@ def shortened(cut: Cut, recorded: list[Recorded]) -> Cut:
     return replace(cut, client=client, server=server, whole=whole)
 
 
-def ends(cut: Cut, index: int, source: str) -> list[int]:
-    """Where the packets of a connection's direction end in its stream; as far as they are written again the same."""
-    packets = (cut.client if source == "client" else cut.server)[index]
-    out: list[int] = []
-    at = len(cut.preamble) if source == "client" else 0
-    write = cut.framing.writer()
-    write_hello = cut.hello_framing.writer() if cut.hello_framing is not None else write
-    for number, packet in enumerate(packets):
-        pieces: list[bytes] = []
-        try:
-            (write_hello if source == "client" and number < cut.hello else write)(pieces, packet)
-        except BokbokError:
-            break
-        at += sum(map(len, pieces))
-        out.append(at)
-    return out
+def ends(cut: Cut, one: Recorded, source: str) -> Iterator[int]:
+    """Where the packets of a connection's direction end in its stream."""
+    client = source == "client"
+    start = len(cut.preamble) if client else 0
+    stream = Stream(cut.hello_framing if client and cut.hello_framing is not None else cut.framing)
+    stream.feed(one.stream(source)[start:])
+    number = 0
+    while stream.next() is not None:
+        yield start + stream.at
+        number += 1
+        if client and number == cut.hello:
+            stream.split(cut.framing)
 
 
 _LONG = 4096

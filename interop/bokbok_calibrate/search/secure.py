@@ -138,12 +138,12 @@ class SecureSearch:
             "boxes",
             f"the session key's box: {box.encoding}, {_NONCES[box.nonce]}{count}, {len(box.content)} bytes inside",
         )
-        for index, (one, found, packets) in enumerate(zip(self.recorded, boxes, cut.client, strict=True)):
+        for one, found, packets in zip(self.recorded, boxes, cut.client, strict=True):
             for source in ("client", "server"):
                 begin = len(cut.preamble) if source == "client" else 0
                 if begin:
                     trail.mark(one.conn, source, 0, begin, "before the first packet")
-                for number, end in enumerate(ends(cut, index, source)[:MOST_PLAINTEXTS], 1):
+                for number, end in enumerate(itertools.islice(ends(cut, one, source), MOST_PLAINTEXTS), 1):
                     trail.mark(one.conn, source, begin, end, f"packet {number}")
                     begin = end
             start = _find(one.client, packets[found.packet][found.start : found.end], len(cut.preamble))

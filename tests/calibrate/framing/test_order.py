@@ -76,9 +76,10 @@ def test_packets_of_the_hello_may_be_framed_otherwise() -> None:
 
 
 def test_the_ends_of_packets_are_told_as_offsets_in_the_stream() -> None:
-    (cut, *_) = cuts(packets(b"ab", b"c"), packets(b"d"), BOTH)
-    assert ends(cut, 0, "client") == [6, 11]
-    assert ends(cut, 0, "server") == [5]
+    one = Recorded(1, b"hi\n" + b"me\n" + packets(b"ab", b"c"), packets(b"d"), BOTH)
+    cut = Cut(IntegerLength(), [[b"me", b"ab", b"c"]], [[b"d"]], 0, b"hi\n", Lines(), 1)
+    assert list(ends(cut, one, "client")) == [6, 12, 17]
+    assert list(ends(cut, one, "server")) == [5]
 
 
 def test_what_several_have_in_common() -> None:
