@@ -17,7 +17,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +125,21 @@ class Shared:
     """What passed with them, in the order of its end."""
 
 
+@dataclass
+class _Crowd:
+    """Cells that used a puppet when it broke.
+
+    Attributes:
+        group: whose they are.
+        suspects: each case, and what came of it then.
+        before: those that had just passed.
+    """
+
+    group: Group
+    suspects: list[tuple[Case, Result]]
+    before: dict[Case, Result]
+
+
 class _Known:
     """What is known of a peer once one of its puppets has started."""
 
@@ -168,7 +183,7 @@ class Runner:
         self.peers = dict(peers)
         self._machine = machine or Machine()
         self._late: list[tuple[Group, Case, Result]] = []
-        self._crowds: list[tuple[Group, list[tuple[Case, Result]]]] = []
+        self._crowds: list[_Crowd] = []
         self.settings = settings
         self.observer = observer or Observer()
         self.absent: dict[str, str] = {}
@@ -308,24 +323,23 @@ class Runner:
         Each of its cells has passed alone. A puppet that stands still because so many use it does so again.
         """
         while self._crowds and not self.stopping:
-            group, crowd = self._crowds.pop()
-            self.observer.note(f"{len(crowd)} cells are played again, all at once: {OUT_OF_TIME}")
+            crowd = self._crowds.pop()
+            self.observer.note(f"{len(crowd.suspects)} cells are played again, all at once: {OUT_OF_TIME}")
             shared = Shared()
 
-            async def one(case: Case, group: Group = group, shared: Shared = shared) -> Result:
+            async def one(case: Case, group: Group = crowd.group, shared: Shared = shared) -> Result:
                 async with self._slots:
                     return await self._cell(group, case, shared, alone=False, again=True)
 
             try:
-                again = await asyncio.gather(*(one(case) for case, _ in crowd))
+                again = await asyncio.gather(*map(one, [*crowd.before, *(case for case, _ in crowd.suspects)]))
             finally:
                 await self._retire(*shared.puppets.values())
             if any(result.evidence.pop("suspect", False) for result in again):
-                self._blame_crowd(crowd)
+                await self._find_culprit(crowd)
                 continue
-            firsts = {first.cell: first for _, first in crowd}
-            for result in self._results_of(firsts.keys()):
-                result.again, result.attempts = firsts[result.cell].again, result.attempts + 1
+            for first, result in self._counted(crowd):
+                result.again, result.attempts = first.again, result.attempts + 1
                 self.observer.corrected(result)
 
     def _finish_late(self) -> None:
@@ -334,7 +348,7 @@ class Runner:
             self.observer.note(f"{len(self._late)} cells do not count, and were not played again: {OUT_OF_TIME}")
             self._late.clear()
             self._crowds.clear()
-        for _, crowd in self._crowds:
+        for crowd in self._crowds:
             self._blame_crowd(crowd)
         self._crowds.clear()
         for _, _, result in self._late:
@@ -397,29 +411,38 @@ class Runner:
                     again.seconds += first.seconds
                     self._settle(group, case, again)
             if suspects and not self.stopping:
-                await self._blame(group, suspects, before, shared)
+                await self._blame(_Crowd(group, suspects, before))
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._done_with(group, shared)
 
-    async def _blame(
-        self, group: Group, suspects: list[tuple[Case, Result]], before: Mapping[Case, Result], shared: Shared
-    ) -> None:
+    async def _blame(self, crowd: _Crowd) -> None:
         """If no suspect broke the puppet again alone, find out who did.
 
-        A case may have passed before what it did broke the puppet: those that had just passed are played again. If
-        none of them does it either, it is the crowd that does: then all suspects have failed. If all that is held
-        against the puppet is that it was slow, while the machine was, the crowd is first played again.
+        If all that is held against the puppet is that it was slow, while the machine was, that waits until the crowd
+        has been gathered again.
         """
-        cells = {first.cell for _, first in suspects}
-        replayed = self._results_of(cells) + [r for _, _, r in self._late if r.cell in cells]
+        late = {result.cell: result for _, _, result in self._late}
+        replayed = [result for _, result in self._counted(crowd)]
+        replayed += [late[first.cell] for _, first in crowd.suspects if first.cell in late]
         if any(result.outcome is Outcome.FAILED for result in replayed):
             return
-        for case, result in reversed(list(before.items())):
+        if all(first.again for _, first in crowd.suspects):
+            self._crowds.append(crowd)
+        else:
+            await self._find_culprit(crowd)
+
+    async def _find_culprit(self, crowd: _Crowd) -> None:
+        """Find out who broke a puppet, although none of those that used it then does so alone.
+
+        A case may have passed before what it did broke the puppet: those that had just passed are played again. If
+        none of them does it either, it is the crowd that does: then all suspects have failed.
+        """
+        for case, result in reversed(list(crowd.before.items())):
             async with self._slots:
-                again = await self._cell(group, case, shared, alone=True, again=True)
+                again = await self._cell(crowd.group, case, Shared(), alone=True, again=True)
             if again.outcome is Outcome.FAILED:
                 result.outcome, result.attempts, result.again = Outcome.FAILED, 2, BROKE
                 result.reason, result.expected, result.actual = again.reason, again.expected, again.actual
@@ -427,22 +450,20 @@ class Runner:
                 result.evidence.pop("suspect", False)
                 self.observer.corrected(result)
                 return
-        if all(first.again for _, first in suspects):
-            self._crowds.append((group, suspects))
-        else:
-            self._blame_crowd(suspects)
+        self._blame_crowd(crowd)
 
-    def _results_of(self, cells: Set[Cell]) -> list[Result]:
-        """What counts so far of these cells, in this round."""
-        return [result for result in self.results if result.cell in cells and result.round == self._round]
+    def _counted(self, crowd: _Crowd) -> Iterator[tuple[Result, Result]]:
+        """What came of the suspects first, and what counts so far."""
+        firsts = {first.cell: first for _, first in crowd.suspects}
+        for result in self.results:
+            if result.round == self._round and result.cell in firsts:
+                yield firsts[result.cell], result
 
-    def _blame_crowd(self, crowd: Sequence[tuple[Case, Result]]) -> None:
+    def _blame_crowd(self, crowd: _Crowd) -> None:
         """Each of these cells passed alone, and together they break a puppet: all have failed as they did first."""
-        firsts = {first.cell: first for _, first in crowd}
-        for result in self._results_of(firsts.keys()):
-            first = firsts[result.cell]
+        for first, result in self._counted(crowd):
             result.outcome = Outcome.FAILED
-            result.reason = f"{first.reason} (while {len(crowd)} cases ran at once; alone, none does it)"
+            result.reason = f"{first.reason} (while {len(crowd.suspects)} cases ran at once; alone, none does it)"
             result.evidence = first.evidence
             self.observer.corrected(result)
 

@@ -313,7 +313,8 @@ class Puppet:
 
     async def _send(self, line: bytes) -> None:
         async with self._send_lock:
-            await self.running.send(line)
+            if self.fault is None:  # nobody is there to read what was given to a puppet that broke meanwhile
+                await self.running.send(line)
 
     async def pulse(self) -> float | None:
         """Seconds that it takes to answer now; `None` if it is broken, which a puppet is that takes `HUNG_SECONDS`."""
