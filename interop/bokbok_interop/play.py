@@ -64,6 +64,8 @@ MOST_RECORDED = 64 << 20
 with a mark."""
 SLOWEST = 8.0
 """How many times as long at most."""
+TRIES = 4
+"""How often something is tried for which the other side's clock leaves too little time on a slow machine."""
 
 _USE_DEFAULT: Any = object()
 _CLOSE_HANDLERS = {"client": "open.close-handler", "server": "start.close-handler"}
@@ -515,10 +517,6 @@ class Side:
                     # Not longer than a second, to notice a puppet that broke meanwhile.
                     await asyncio.wait_for(self.changed.wait(), min(rest, 1.0))
 
-    def waits_elsewhere(self, name: str) -> bool:
-        """Whether a handler waits here that is not of this rendezvous."""
-        return any(self.arrived[other] for other in self._held if other != name)
-
     def _opened_too_often(self) -> Failure | None:
         """What explains that an event does not come for a connection: the open handler had told it under two names."""
         for server in self.servers.values():
@@ -966,6 +964,26 @@ class Play:
             if here.made or took < 10 * here.seconds:
                 return
         raise Late(problem, expected=f"about {here.seconds:g} s for all that sleep so long", actual=f"{took:.1f} s")
+
+    async def in_time(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do what the other side waits for so long, by its own clock, and no longer.
+
+        A failure counts if it came sooner. Otherwise this machine was too slow, and it is done again.
+
+        Args:
+            seconds: of the other side's clock.
+            work: begins anew each time.
+
+        Raises:
+            Failure: it fails.
+        """
+        for attempt in range(TRIES):
+            start = time.monotonic()
+            try:
+                return await work()
+            except Failure:
+                if time.monotonic() - start < seconds or attempt == TRIES - 1:
+                    raise
 
     async def first(self, requests: Sequence[asyncio.Future[T]]) -> asyncio.Future[T]:
         """The request that ends first.

@@ -380,6 +380,11 @@ class Raw:
         how = f"{self.ended_how} within {seconds:.3g} s" if packet is None else readable(packet[:60])
         raise (Late if packet is None else Failure)(why, expected="the connection open, and nothing said", actual=how)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether what this side sends goes nowhere any more: the other end has closed both directions."""
+        return self.writer.transport.is_closing()
+
     def end(self) -> None:
         """End this side's direction."""
         self._record(self.role, None)

@@ -85,8 +85,8 @@ class Rendezvous:
             )
         except Failure as failure:
             sentence = failure.sentence
-            if not problem and (arrived[self.answer] or side.waits_elsewhere(self.answer)):
-                # One runs, and waits: that it does not end is why the next one does not begin.
+            if not problem and (arrived[self.answer] or side.puppet.holds(self.answer)):
+                # One runs, and waits, perhaps another case's: that it does not end is why the next one does not begin.
                 problem = f"a request handler of the {side.role} did not run while another one ran"
                 sentence = "about.threads"
             if not problem:

@@ -235,6 +235,22 @@ async def port_too_large(t: Play) -> None:
     await _works(t, served.address)
 
 
+@case("profile.ports", "start.bind", transport="tcp", subject="server")
+async def port_to_bind_too_large(t: Play) -> None:
+    """A server is not bound to a port over 65,535, nor to the one that its last 16 bits name."""
+    served = await t.serve()
+    _, host, _ = served.bound
+    for beyond in (65_536, 2**32):
+        port = free_port(host) if served.address == served.bound else 1_024
+        await t.fails(
+            t.server.listen(("tcp", host, port + beyond)),
+            Invalid,
+            NetworkFailed,
+            why=f"a server was bound to the port {port + beyond}",
+        )
+    await _works(t, served.address)
+
+
 @case("start.bind", transport="tcp", subject="server")
 async def address_in_use(t: Play) -> None:
     """A port that is taken cannot be bound a second time, and the server that has it goes on."""

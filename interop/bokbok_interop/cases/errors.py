@@ -140,16 +140,45 @@ async def each_its_own(t: Play) -> None:
         t.equal(await oldest, here.answer, "the answer to a request that waited through all of this")
 
 
-@case("request.errors", "open.request-handler-errors", transport="unix", security="insecure", timeout=40)
+FAILURES = (
+    b'("fail" "again")',
+    b'("raise" 7)',
+    b'("unwritable")',
+    b'("no-such-request")',
+)
+MANY = 1_100
+"""Failures of each kind: more than handlers may run at once."""
+
+
+async def _many(t: Play, raw: Raw) -> None:
+    for datum in FAILURES:
+        first, raw.ids = raw.ids, raw.ids + MANY
+        await raw.send(b"".join(raw.packet(b"(request %d %b)" % (n, datum)) for n in range(first, raw.ids)))
+        with t.trying(where=f"with {datum.decode()}, {MANY:,} times"):
+            kinds = {(await raw.hear())[0] for _ in range(MANY)}
+            t.check(
+                kinds == {"error"}, "requests whose handlers fail", expected="errors", actual=", ".join(sorted(kinds))
+            )
+            t.equal(await raw.request(["echo", "and on"]), "and on", "the answer to a good request afterwards")
+
+
+@case("request.errors", "start.request-handler", opponent="client", transport="unix", security="insecure", timeout=40)
 async def many(t: Play) -> None:
-    """After more than a thousand failures on one connection, handlers still run and still fail as they did."""
-    mine, theirs = await t.pair()
-    for conn in (mine, theirs):
-        for start in range(0, 1_600, 100):
-            kinds = (["fail", "again"], ["raise", 7], ["unwritable"], ["no-such-request"])
-            await asyncio.gather(*(_fails_with(t, conn, kinds[i % 4]) for i in range(start, start + 100)))
-        await _fails_with(t, conn, ["fail", "the last"], "the last")
-        await conn.echo("and on")
+    """After more than a thousand failures of each kind on one connection, a server's handlers still run."""
+    await _many(t, await attack(t, await t.server.listen()))
+
+
+@case(
+    "request.errors",
+    "open.request-handler-errors",
+    opponent="server",
+    transport="unix",
+    security="insecure",
+    timeout=40,
+)
+async def many_of_a_client(t: Play) -> None:
+    """After more than a thousand failures of each kind on one connection, a client's handlers still run."""
+    await _many(t, (await (await BadServer(t).start()).connected())[1])
 
 
 @case(

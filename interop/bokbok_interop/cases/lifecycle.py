@@ -476,17 +476,18 @@ async def stop_and_start_again(t: Play) -> None:
 
 @case("wait-stopped", subject="server")
 async def wait_blocks(t: Play) -> None:
-    """wait-until-server-stopped waits until the server has stopped, and no longer."""
+    """wait-until-server-stopped waits until the server has stopped, and no longer, whoever asks for it."""
     served = await t.serve()
-    async with t.beside(served.wait()) as (waiting,):
+    async with t.beside(served.wait(), served.wait()) as waiting:
         mine = await t.connect(served)
         await mine.echo("the server works while it is waited for")
         await mine.close()
         await (await served.opened()).closed()
         await t.server.settle()
-        t.check(not waiting.done(), "wait-until-server-stopped returned while the server ran")
+        t.check(not any(one.done() for one in waiting), "wait-until-server-stopped returned while the server ran")
         await served.stop()
-        await t.within(10, waiting, "wait-until-server-stopped after stop-server!")
+        for one in waiting:
+            await t.within(10, one, "wait-until-server-stopped after stop-server!")
     await served.wait(timeout=10)
 
 

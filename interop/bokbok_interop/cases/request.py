@@ -21,6 +21,9 @@ from ..raw import BadServer, Raw, attack
 from ..rendezvous import FEATURE as RENDEZVOUS
 from .base import case
 
+UNUSED = 128
+"""Bytes of a packet's limit that a sender need not use."""
+
 
 @case("request.message", "open.request-handler-value")
 async def echo(t: Play) -> None:
@@ -319,6 +322,12 @@ async def box_counts(t: Play) -> None:
     """A message that fits into the packet limit, and with its box does not, is refused by its sender."""
     mine, _ = await t.pair()
     around = len('(request 0 ("echo" ""))')
+    fits = "x" * (DEFAULT_LIMITS.packet - 40 - UNUSED - around)
+    try:
+        await mine.request(["type", fits], timeout=60)
+    except Invalid as refused:
+        problem = f"a message whose packet has {UNUSED} bytes less than the limit was not sent"
+        raise Failure(problem, expected="an answer", actual=refused.message) from None
     await t.fails(
         mine.request(["echo", "x" * (DEFAULT_LIMITS.packet - 20 - around)], timeout=60),
         Invalid,
@@ -340,17 +349,25 @@ async def box_counts(t: Play) -> None:
 async def answer_box_counts(t: Play) -> None:
     """An answer that fits into the packet limit, and with its box does not, becomes that request's error."""
     raw = await attack(t, await t.server.listen())
+    fits = "x" * (DEFAULT_LIMITS.packet - 40 - UNUSED - len('(response 0 ""))'))
+    kind, value = await raw.answer_to(await raw.ask(["echo", fits]), 60)
+    t.check(
+        kind == "response",
+        f"an answer whose packet has {UNUSED} bytes less than the limit was not sent",
+        expected="an answer",
+        actual=f"({kind} 0 {show(value, 60)})",
+    )
     # The request fits with its box. Its control bytes, one each as they come, are four or five as they are written.
     text = b"\x01" * 9 + b"x" * (DEFAULT_LIMITS.packet - 40 - len('(request 0 ("echo" ""))') - 9)
-    await raw.say(b'(request 0 ("echo" "%b"))' % text)
-    kind, value = await raw.answer_to(0, 60)
+    await raw.say(b'(request 1 ("echo" "%b"))' % text)
+    kind, value = await raw.answer_to(1, 60)
     t.check(
         kind == "error",
         "an answer of some 20 bytes less than the limit was sent, though its box has 40",
         expected="an error",
-        actual=f"({kind} 0 {show(value, 60)})",
+        actual=f"({kind} 1 {show(value, 60)})",
     )
-    raw.ids = 1
+    raw.ids = 2
     t.equal(await raw.request(["echo", "still there"]), "still there", "the answer to the next request")
 
 

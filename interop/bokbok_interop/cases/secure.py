@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 
+from bokbok.wire import DEFAULT_LIMITS
 from bokbok.wire.hello import MAX_USERNAME
 
 from ..dump import fixed_bytes
@@ -545,22 +546,25 @@ async def unknown_user_looks_like_wrong_key(t: Play) -> None:
 async def refused_at_the_second_packet(t: Play) -> None:
     """Who sends only a username learns nothing: unknown, denied or known, the server waits for the second packet."""
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
-    hellos = []
-    for user in ("mallory", "carol", USER):
-        bad = await attack(t, served, hello=False)
-        hello = bad.hello(user)
-        name = bad.frame(user.encode())
-        await bad.send(name)
-        hellos.append((user, bad, hello[len(name) :]))
-    await asyncio.gather(
-        *(bad.stays_open(f"a hello was refused after its username, {written(user)}, alone") for user, bad, _ in hellos)
-    )
-    for user, bad, rest in hellos:
-        await bad.send(rest)
-        if user == USER:
-            t.equal(await bad.request(["whoami"]), user, "the user, once the whole hello was there")
-        else:
-            await bad.must_end(f"the hello of {written(user)} was not refused")
+
+    async def names_alone() -> None:
+        hellos = []
+        for user in ("mallory", "carol", USER):
+            bad = await attack(t, served, hello=False)
+            hello = bad.hello(user)
+            name = bad.frame(user.encode())
+            await bad.send(name)
+            hellos.append((user, bad, hello[len(name) :]))
+        why = "a hello was refused after its username, {}, alone"
+        await asyncio.gather(*(bad.stays_open(why.format(written(user))) for user, bad, _ in hellos))
+        for user, bad, rest in hellos:
+            await bad.send(rest)
+            if user == USER:
+                t.equal(await bad.request(["whoami"]), user, "the user, once the whole hello was there")
+            else:
+                await bad.must_end(f"the hello of {written(user)} was not refused")
+
+    await t.in_time(DEFAULT_LIMITS.hello_timeout - 1, names_alone)
 
 
 @case("profile.refusal", "profile.no-reset", opponent="client")

@@ -1,7 +1,7 @@
 """Datums on the wire: every recorded vector, through the peer, byte for byte.
 
-What CHICKEN 4.13.0 and 5.3.0 were seen to write stands in `bokbok_interop.vectors`; this module knows which of it a
-peer's dialect must write.
+What CHICKEN 4.13.0 and 5.3.0 were seen to write stands in `bokbok_interop.vectors`, and values that were not recorded;
+this module knows how a peer's dialect must write them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import math
 import re
 import struct
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -30,13 +31,15 @@ from bokbok_traffic.capture import CLIENT, SERVER
 
 from ..model import Failure
 from ..peers.puppet import DIALECTS
-from ..play import Play, Side, Unsupported, readable, show
+from ..play import Play, Served, Side, Unsupported, readable, show
 from ..raw import attack
-from ..vectors import load_lines
+from ..vectors import load_dialect, load_lines, made
 from .base import case
 
 BATCH = 120
 """Values of one request: few requests, and still a readable failure."""
+AT_ONCE = 40
+"""Spellings that are asked for at once."""
 
 _RECORDED = {"chicken-4-exact": "4.13.0", "chicken-5": "5.3.0"}
 _TYPE_CODES = {
@@ -66,6 +69,8 @@ def untag(tagged: dict[str, Any]) -> Any:
         return Dotted([untag(item) for item in value], untag(tagged["tail"]))
     if kind == "eof":
         return EOF
+    if kind == "unspecified":
+        return None
     if kind.endswith("vector"):
         return array.array(_TYPE_CODES[kind[:-6]], [_flonum(x) if isinstance(x, str) else x for x in value])
     raise ValueError(f"unknown type of value: {kind}")
@@ -128,12 +133,17 @@ def plan(kinds: tuple[str, ...], client: str, server: str) -> list[tuple[Any, by
         those whose bytes do not read back as the value: the recorded faults of CHICKEN's own `write`.
     """
     out = []
-    values: dict[str, tuple[str, Any, bytes]] = {}
+    values: dict[str, tuple[str, Any]] = {}
     for release in _RECORDED.values():
-        values.update(_recorded()[release])
-    for key, (kind, value, _) in values.items():
-        if kind not in kinds:
+        values.update({key: (kind, value) for key, (kind, value, _) in _recorded()[release].items()})
+    values.update({json.dumps(e["value"]): (e["value"]["t"], untag(e["value"])) for e in load_dialect()})
+    values.update({f"made {number}": each for number, each in enumerate(made.values())})
+    seen: set[bytes] = set()
+    for key, (kind, value) in values.items():
+        bits = _bits(value)
+        if kind not in kinds or bits is None or bits in seen:
             continue
+        seen.add(bits)
         try:
             sent = written(value, client, key)
             there = loads(sent)
@@ -213,55 +223,55 @@ def _compare(source: str, dialect: str, body: bytes, texts: list[bytes]) -> None
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def strings(t: Play) -> None:
-    """Every recorded string there and back, byte for byte."""
+    """Every string there and back, byte for byte."""
     await _through(t, "string")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def symbols(t: Play) -> None:
-    """Every recorded symbol there and back, with and without bars, byte for byte."""
+    """Every symbol there and back, with and without bars, byte for byte."""
     await _through(t, "symbol")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def keywords(t: Play) -> None:
-    """Every recorded keyword there and back, written foo: by all."""
+    """Every keyword there and back, written foo: by all."""
     await _through(t, "keyword")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def fixnums(t: Play) -> None:
-    """Every recorded fixnum there and back, byte for byte."""
+    """Every fixnum there and back, byte for byte."""
     await _through(t, "fixnum", "boolean", "eof")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def flonums(t: Play) -> None:
-    """Every recorded flonum there and back, in the digits of each peer's dialect."""
+    """Every flonum there and back, in the digits of each peer's dialect."""
     await _through(t, "flonum")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def characters(t: Play) -> None:
-    """Every recorded character there and back, named, numbered and raw."""
+    """Every character there and back, named, numbered and raw."""
     await _through(t, "char")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def lists(t: Play) -> None:
-    """Every recorded list and dotted list there and back, byte for byte."""
+    """Every list and dotted list there and back, byte for byte."""
     await _through(t, "list", "dotted")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def vectors(t: Play) -> None:
-    """Every recorded vector there and back, byte for byte."""
+    """Every vector there and back, byte for byte."""
     await _through(t, "vector")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"))
 async def blobs_and_numeric_vectors(t: Play) -> None:
-    """Every recorded blob and SRFI-4 vector there and back, byte for byte."""
+    """Every blob and SRFI-4 vector there and back, byte for byte."""
     await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
 
 
@@ -333,25 +343,58 @@ def spellings() -> list[tuple[bytes, Any]]:
             and spelt not in _FAR_FETCHED
         ):
             found.append((spelt, untag(entry["value"])))
-    # What was not recorded, and is said in docs/sexpr.md: elements are rounded to their size.
-    return [*found, (b"#f32(0.1)", loads(b"#f32(0.1)"))]
+    known = {spelt for spelt, _ in found}
+    return found + [(spelt, loads(spelt)) for spelt in made.SPELLINGS if spelt not in known]
+
+
+async def _are_read(t: Play, spellings: Sequence[tuple[bytes, Any]], *, refusable: bool = False) -> None:
+    """See that each is read as CHICKEN reads it; or, if it may be `refusable`, answered with an error.
+
+    Many are asked at once. Where that goes wrong each of them is asked alone, to say which.
+    """
+    served = await t.server.listen()
+    for start in range(0, len(spellings), AT_ONCE):
+        some = spellings[start : start + AT_ONCE]
+        try:
+            await _read_at_once(t, served, some, refusable=refusable)
+        except Failure as failure:
+            for one in some:
+                await _read_at_once(t, served, [one], refusable=refusable)
+            raise failure
+
+
+async def _read_at_once(t: Play, served: Served, some: Sequence[tuple[bytes, Any]], *, refusable: bool) -> None:
+    raw = await attack(t, served)
+    # A line feed behind it, so that a comment at its end is whole.
+    texts = [b'(request %d ("echo" %b\n))' % (number, spelt) for number, (spelt, _) in enumerate(some)]
+    await raw.send(b"".join(map(raw.packet, texts)))
+    shown = readable(some[0][0]) if len(some) == 1 else f"{len(some)} at once"
+    for _ in some:
+        try:
+            kind, number, back = await raw.hear()
+        except Failure as failure:
+            problem = f"a datum was not answered: {shown}"
+            raise Failure(problem, expected="an answer", actual=failure.actual or failure.problem) from failure
+        spelt, value = some[number]
+        t.check(
+            (kind == "response" and _close(back, value)) or (refusable and kind == "error"),
+            f"a datum was read otherwise than CHICKEN reads it: {readable(spelt)}",
+            expected=show(value) + (", or an error" if refusable else ""),
+            actual=show(back) if kind == "response" else f"({kind} {number} {show(back)})",
+        )
+    await raw.close()
 
 
 @case("profile.reads-like-chicken", "request.message", opponent="client", only=("messages", "counted"))
 async def other_spellings(t: Play) -> None:
     """A datum that is spelt otherwise than write would is read as both CHICKENs read it."""
-    served = await t.server.listen()
-    raw = await attack(t, served)
-    for number, (spelt, value) in enumerate(spellings()):
-        # A line feed behind it, so that a comment at its end is whole.
-        await raw.say(b'(request %d ("echo" %b\n))' % (number, spelt))
-        kind, back = await raw.answer_to(number)
-        t.check(
-            kind == "response" and _close(back, value),
-            f"a datum was read otherwise than CHICKEN reads it: {readable(spelt)}",
-            expected=show(value),
-            actual=show(back),
-        )
+    await _are_read(t, spellings())
+
+
+@case("profile.reads-like-chicken", "profile.unreadable", opponent="client", only=("messages", "counted"))
+async def rare_spellings(t: Play) -> None:
+    """A datum that is spelt as hardly anybody does is read as both CHICKENs read it, or refused: never as another."""
+    await _are_read(t, [(spelt, loads(spelt)) for spelt in made.RARE_SPELLINGS], refusable=True)
 
 
 @case("profile.dialect", "request.message", opponent="client", only=("messages", "dialect"))

@@ -97,10 +97,12 @@ class Usage:
     Attributes:
         memory: bytes that are resident.
         files: open file descriptors, sockets among them.
+        threads: that run in it.
     """
 
     memory: int
     files: int
+    threads: int
 
 
 class Log:

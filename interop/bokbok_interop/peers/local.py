@@ -142,7 +142,8 @@ class LocalRunning(Running):
         """See `Running.usage`."""
         own = Path(f"/proc/{self.process.pid}")
         pages = int((own / "statm").read_text().split()[1])
-        return Usage(pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(own / "fd")))
+        memory = pages * os.sysconf("SC_PAGE_SIZE")
+        return Usage(memory, files=len(os.listdir(own / "fd")), threads=len(os.listdir(own / "task")))
 
     async def pause(self) -> None:
         """See `Running.pause`. Returns once every thread stands still: a signal takes its time."""

@@ -216,6 +216,8 @@ class Puppet:
         self._stray = 0
         self._closed: Counter[int | str] = Counter()
         self._opened = self._arrived = 0
+        self._held: set[str] = set()
+        self._released: set[str] = set()
         self._send_lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -256,6 +258,10 @@ class Puppet:
         """Give it up for an answer that no puppet gives."""
         return self._break("nonsense", problem)
 
+    def holds(self, but: str) -> bool:
+        """Whether some handler waits here, at another rendezvous than this one, whoever's case it is of."""
+        return bool(self._held - {but})
+
     def new_handle(self) -> int:
         """A handle that names nothing yet."""
         return next(self._handles)
@@ -288,6 +294,9 @@ class Puppet:
         """
         if self.fault is not None:
             raise self.fault
+        if verb == "signal":
+            self._held.discard(arguments[0])
+            self._released.add(arguments[0])
         number = next(self._numbers)
         parts = [str(number).encode(), verb.encode()]
         parts += [bytes(a) if isinstance(a, Raw) else dumps(a) for a in arguments]
@@ -452,6 +461,8 @@ class Puppet:
             self._owners[values[1]] = owner
         elif name == "awaiting":
             self._arrived += 1
+            if (here := str(values[0])) not in self._released:
+                self._held.add(here)
             if self._arrived > MAX_ARRIVED:
                 raise _Broken("flooded", f"wrote more than {MAX_ARRIVED} events of handlers that wait")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ Cells = Sequence[Mapping[str, Any]]
 
 MOST_ALIKE = 3
 """Failed cases beside a first one that are shown each for itself, though the reason is the same."""
+MOST_QUOTED = 20
+"""Cases that quote a sentence. One that more of them quote (`a message is a list`) explains nothing in particular."""
 _BEFORE = 3
 """Packets that are shown before the one that matters."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -25,8 +28,10 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
 
     It is one failure if it is of one case in several cells, and of several cases where they all failed at the same
     sentence for the same reason, or for a reason that has nothing to do with them, as a puppet that does not start.
-    Numbers are not looked at. First comes the preflight, in its order; then what fails in most cells, and of those what
-    is earliest in a conversation; last what follows from a puppet that was given up for a failure above.
+    Numbers are not looked at. First comes the preflight, in its order; last what follows from a puppet that was given
+    up for a failure above. Between them a failure explains another one if each case of that relies on the sentence that
+    it broke: what is not explained comes first, then what explains most cells, its own among them, then what is
+    earliest in a conversation.
     """
     order = {case["id"]: index for index, case in enumerate(document["cases"])}
     failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
@@ -42,13 +47,37 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
             by_case.setdefault(cell["case"], []).append(cell)
         found += [cells] if len(by_case) > (1 if sentence else 1 + MOST_ALIKE) else by_case.values()
 
-    def rank(cells: Cells) -> tuple[Any, ...]:
+    said = {case["id"]: [each["name"] for each in case["requirements"]] for case in document["cases"]}
+    quoted = Counter(name for names in said.values() for name in set(names))
+    broken = [_sentence(cells[0], said) for cells in found]
+
+    def explains(one: int, other: int) -> bool:
+        """Whether every case of the other relies on the sentence that this one broke."""
+        sentence = broken[one]
+        return (
+            sentence not in ("", broken[other])
+            and quoted[sentence] <= MOST_QUOTED
+            and all(sentence in said.get(cell["case"], ()) for cell in found[other])
+        )
+
+    def rank(index: int) -> tuple[Any, ...]:
+        cells = found[index]
         first = order.get(cells[0]["case"], len(order))
         if cells[0]["case"].startswith(f"{PREFLIGHT}."):
             return (0, first)
-        return (2 if is_given_up(cells[0]["reason"]) else 1, -len(cells), min(map(_length, cells)), first)
+        others = [other for other in range(len(found)) if other != index]
+        follows = any(explains(other, index) and not explains(index, other) for other in others)
+        explained = len(cells) + sum(len(found[other]) for other in others if explains(index, other))
+        given_up = is_given_up(cells[0]["reason"])
+        return (2 if given_up else 1, follows, -explained, min(map(_length, cells)), first)
 
-    return sorted(found, key=rank)
+    return [found[index] for index in sorted(range(len(found)), key=rank)]
+
+
+def _sentence(cell: Mapping[str, Any], said: Mapping[str, Sequence[str]]) -> str:
+    """The name of the sentence that a failed cell broke."""
+    named: str = cell.get("requirement", {}).get("name", "")
+    return named or next(iter(said.get(cell["case"], ())), "")
 
 
 def _length(cell: Mapping[str, Any]) -> int:

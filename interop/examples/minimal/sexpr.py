@@ -250,6 +250,10 @@ def _token(text: str, at: int) -> tuple[Any, int]:
             part, at = _quoted(text, at + 1, "|")
             name.append(part)
             barred = True
+        elif text[at] == "\\" and at + 1 < len(text):
+            name.append(text[at + 1])
+            at += 2
+            barred = True
         else:
             name.append(text[at])
             at += 1
@@ -269,8 +273,8 @@ def _token(text: str, at: int) -> tuple[Any, int]:
     if plain == ".":
         return _Dot(), at
     if INTEGER.match(plain):
-        if len(plain) > MAX_DIGITS:
-            raise ReadError(f"a number of {len(plain)} digits (at byte {start})")
+        if (digits := len(plain.lstrip("+-"))) > MAX_DIGITS:
+            raise ReadError(f"a number of {digits} digits (at byte {start})")
         return int(plain), at
     if RATIO.match(plain) and not re.search(r"/0+\Z", plain):
         ratio = Fraction(plain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ...model import Failure, Late
 from ...play import Play
 from ...raw import Raw
 from .floods import fill
@@ -13,6 +14,10 @@ PAUSE = 0.02
 """Seconds between two bytes of a slow packet: it takes about a second and a half."""
 SLOW = 10
 """Connections that send slowly at once."""
+SLOWEST_PACKET = 10.0
+"""Seconds that a packet may take at the most, and is served."""
+PIECE = 2.2
+"""Seconds between two of its five pieces."""
 UNREAD = 8
 """Connections that do not read."""
 
@@ -56,6 +61,38 @@ async def slow_packets(t: Play) -> None:
 async def server_sends_slowly(t: Play) -> None:
     """A client answers a server's requests that come byte by byte, and those of others meanwhile."""
     await _slow_packets(t)
+
+
+async def _packet_just_in_time(t: Play) -> None:
+    async with attacked(t) as victim:
+
+        async def late() -> None:
+            _, bad = await victim.meet()
+            number, bad.ids = bad.ids, bad.ids + 1
+            packet = bad.packet(b'(request %d ("echo" "late"))' % number)
+            for piece in (packet[:2], packet[2:4], packet[4:9], packet[9:-1]):
+                await bad.send(piece)
+                await asyncio.sleep(PIECE)  # time itself is the subject
+            await bad.send(packet[-1:])
+            try:
+                t.equal(list(await bad.hear()), ["response", number, "late"], "the answer to a packet that came late")
+            except Failure as failure:
+                problem = f"a packet that took {4 * PIECE:g} s was not taken"
+                raise Late(problem, expected="an answer", actual=failure.actual or failure.problem) from failure
+
+        await t.in_time(SLOWEST_PACKET - 0.5, late)
+
+
+@at_server("guards.slow-packets", timeout=20)
+async def packet_just_in_time(t: Play) -> None:
+    """A packet of which a piece comes now and then is served by a server, as long as its time is not over."""
+    await _packet_just_in_time(t)
+
+
+@at_client("guards.slow-packets", timeout=20)
+async def servers_packet_just_in_time(t: Play) -> None:
+    """A server's packet of which a piece comes now and then is served by the client, in time."""
+    await _packet_just_in_time(t)
 
 
 async def _handlers_full(t: Play) -> None:

@@ -15,7 +15,9 @@ from .neighbours import (
     attacked,
     attacked_client,
     attacked_server,
+    each_ends,
     is_served,
+    says,
 )
 
 UNREADABLE = (
@@ -39,10 +41,11 @@ async def _unreadable_requests(t: Play) -> None:
         _, bad = await victim.meet()
         for datum in (*UNREADABLE, b"#u8(300)"):  # which some read, as #u8(44): a request that no handler knows
             number, bad.ids = bad.ids, bad.ids + 1
-            await bad.say(b"(request %d %b)" % (number, datum))
+            # What is behind the last parenthesis is white space, now and then: it does not count.
+            await bad.say(b"(request %d %b)%b" % (number, datum, b" \n" * (number % 2)))
             kind, value = await bad.answer_to(number)
             t.check(
-                kind == "error" and isinstance(value, str),
+                kind == "error" and type(value) is str,
                 f"a request whose datum does not read was not answered with an error: {readable(datum[:30])}",
                 expected=f'(error {number} "message")',
                 actual=f"({kind} {number} {show(value, 100)})",
@@ -69,6 +72,35 @@ async def unreadable_request(t: Play) -> None:
     await _unreadable_requests(t)
 
 
+NO_MESSAGE = says(
+    b"(request -1 #<x>)",
+    b"(request 4611686018427387904 #<x>)",
+    b"(request 1.5 #<x>)",
+    b"(request nine #<x>)",
+    b"(request #<x>)",
+    b"(reqest 9 #<x>)",
+    b"(REQUEST 9 #<x>)",
+    b"(9 request #<x>)",
+    b"(request 9 #<x>",
+    b"request 9 #<x>)",
+    b"(request 9 #<x>) 1",
+    b"#<x>",
+)
+"""What does not read, and is not a message whose datum does not."""
+
+
+@at_server("profile.unreadable", "profile.protocol-error", only=("messages", "counted"))
+async def unreadable_is_no_message(t: Play) -> None:
+    """A packet that does not read, and names no request, or ends otherwise than a list, ends the connection."""
+    await each_ends(t, NO_MESSAGE, "a packet that is no message")
+
+
+@at_client("profile.unreadable", "profile.protocol-error", only=("messages", "counted"))
+async def server_sends_no_message(t: Play) -> None:
+    """A server's packet that does not read, and is not a list with a tag and an ID, ends the client's connection."""
+    await each_ends(t, NO_MESSAGE, "a packet that is no message")
+
+
 @at_server("profile.unreadable", "remote-error", only=("messages", "counted"))
 async def unreadable_answer(t: Play) -> None:
     """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
@@ -93,11 +125,15 @@ async def _edge(t: Play, fits: bytes, beyond: bytes, what: str) -> None:
 
 async def _depth(t: Play) -> None:
     most = DEFAULT_LIMITS.depth - 1  # without the level of the request to the service, ("type" X)
-    await _edge(t, b"(" * most + b")" * most, b"(" * (most + 1) + b")" * (most + 1), f"{most + 1:,} levels")
+    for opening, closing in ((b"(", b")"), (b"#(", b")"), (b"'", b"")):
+        deep = [opening * levels + b"()" + closing * levels for levels in (most - 1, most)]
+        await _edge(t, deep[0], deep[1], f"{most + 1:,} levels of {opening.decode()}")
+    await _edge(t, b"(%b)" % (b"() " * 2 * most), b"(" * (most + 1) + b")" * (most + 1), "levels, of one that is long")
 
 
 async def _digits(t: Play) -> None:
-    await _edge(t, b"7" * MAX_DIGITS, b"7" * (MAX_DIGITS + 1), f"{MAX_DIGITS:,} digits")
+    for sign in (b"", b"-"):
+        await _edge(t, sign + b"7" * MAX_DIGITS, sign + b"7" * (MAX_DIGITS + 1), f"{MAX_DIGITS:,} digits")
 
 
 @at_server("profile.limit-depth", only=("messages",))

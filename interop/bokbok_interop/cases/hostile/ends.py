@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 
-from ...model import Late
-from ...play import PATIENCE, USER, NetworkFailed, Play, Served, same, show
-from ...raw import attack
+from ...model import Failure, Late
+from ...play import PATIENCE, USER, NetworkFailed, Play, Served, Side, same, show
+from ...raw import BadServer, attack
 from .neighbours import (
     at_client,
     at_server,
@@ -20,7 +22,7 @@ from .neighbours import (
 
 @at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix")
 async def leaves_nothing_open(t: Play) -> None:
-    """Connections that are over, refused, broken or closed in order leave no descriptor open."""
+    """Connections that are over, refused, broken or closed in order leave no descriptor open, and no thread."""
 
     async def once(served: Served) -> None:
         if t.secure:
@@ -40,17 +42,66 @@ async def leaves_nothing_open(t: Play) -> None:
         gone.reset()
 
     async with attacked_server(t) as served:
-        running = t.server.puppet.running
-        await once(served)
-        await t.server.settle()
-        before = running.usage().files
-        for _ in range(25):
-            await once(served)
-        await t.until(
-            lambda: running.usage().files <= before + 10,
-            "descriptors of connections that are over are still open",
-            lambda: f"{running.usage().files} open descriptors, {before} before 25 rounds",
-        )
+        await _leaves_nothing(t, t.server, lambda: once(served))
+
+
+ROUNDS = 25
+FEW = 10
+"""Descriptors or threads that a program may have more of after so many rounds: some belong to it, and not to them."""
+
+
+async def _leaves_nothing(t: Play, side: Side, once: Callable[[], Awaitable[None]]) -> None:
+    """See that what is done again and again leaves no descriptor open, and no thread."""
+    await once()
+    await side.settle()
+    measure = side.puppet.running.usage
+    before = measure()
+    for _ in range(ROUNDS):
+        await once()
+    await t.until(
+        lambda: measure().files <= before.files + FEW,
+        "descriptors of connections that are over are still open",
+        lambda: f"{measure().files} open descriptors, {before.files} before {ROUNDS} rounds",
+    )
+    await t.until(
+        lambda: measure().threads <= before.threads + FEW,
+        "threads of connections that are over are still there",
+        lambda: f"{measure().threads} threads, {before.threads} before {ROUNDS} rounds",
+    )
+
+
+@at_client("guards.bounded", faults=("measure",), fresh=("client",), transport="unix")
+async def client_leaves_nothing_open(t: Play) -> None:
+    """Connections of a client that are over, refused, broken or closed in order leave no descriptor open."""
+    async with attacked_client(t) as server:
+        gone = await BadServer(t).start()
+        await gone.stop()
+
+        async def once() -> None:
+            with contextlib.suppress(NetworkFailed):
+                await t.client.connect(gone.address)
+            conn, bad = await server.connected()
+            await bad.say(b"nonsense")
+            await bad.must_end("nonsense did not end the connection")
+            await bad.close()
+            for how in ("closes", "breaks off", "is closed"):
+                conn, bad = await server.connected()
+                await is_served(bad, f"and {how}")
+                if how == "is closed":
+                    await conn.close()
+                    await bad.must_end("a client closed, and the connection stays open")
+                if how == "breaks off":
+                    bad.reset()
+                else:
+                    await bad.close()
+            if t.secure:
+                with contextlib.suppress(NetworkFailed):
+                    conn = await t.client.connect(server.address)
+                    bad = await t.within(PATIENCE, server.accepted.get(), "the client's connection")
+                    await bad.close()  # as who refuses a hello
+                    await conn.closed()
+
+        await _leaves_nothing(t, t.client, once)
 
 
 MUCH = 4 * 1024 * 1024
@@ -82,22 +133,80 @@ async def servers_error_is_no_reset(t: Play) -> None:
     await _no_reset(t)
 
 
+LINGER = 2.0
+"""Seconds that who ends a connection reads on."""
+
+
+async def _lingers(t: Play) -> None:
+    async with attacked(t) as victim:
+
+        async def once() -> None:
+            conn, bad = await victim.meet()
+            await bad.say(b"nonsense")
+            await victim.ends(conn, bad, None, "nonsense")
+            await asyncio.sleep(LINGER / 2)  # time itself is the subject
+            for _ in range(3):
+                await bad.send(b"x" * 20_000)
+                await asyncio.sleep(0.1)
+            if bad.is_broken:
+                problem = f"a {victim.side.role} that ended a connection did not read on until its time was over"
+                raise Late(
+                    problem, expected=f"{LINGER:g} s in which what comes is dropped", actual="a broken connection"
+                )
+
+        await t.in_time(LINGER - 0.2, once)
+        conn, bad = await victim.meet()
+        await bad.say(b"nonsense")
+        await victim.ends(conn, bad, None, "nonsense")
+
+        async def until_broken() -> None:
+            while not bad.is_broken:
+                await bad.send(b"x")
+                await asyncio.sleep(0.1)
+
+        try:
+            await t.timed(until_broken(), LINGER + 3)
+        except asyncio.TimeoutError:
+            problem = f"a {victim.side.role} that ended a connection keeps it as long as the other end does"
+            raise Late(problem, expected=f"its end after {LINGER:g} s", actual="it is read on") from None
+
+
+@at_server("profile.no-reset", timeout=20)
+async def lingers(t: Play) -> None:
+    """A server that ends a connection reads and drops for two seconds what still comes, and no longer."""
+    await _lingers(t)
+
+
+@at_client("profile.no-reset", timeout=20)
+async def client_lingers(t: Play) -> None:
+    """A client that ends a connection reads and drops for two seconds what still comes, and no longer."""
+    await _lingers(t)
+
+
 async def _written_before(t: Play) -> None:
     async with attacked(t) as victim:
-        conn, bad = await victim.meet()
-        number = await bad.ask(["echo", "x" * MUCH])
-        await bad.hear_beginning()
-        await bad.say(b"nonsense")
-        # Time itself is the subject: the other side meets the nonsense meanwhile, and has not yet lost its patience.
-        await asyncio.sleep(0.5)
-        kind, value = await bad.answer_to(number)
-        t.check(
-            kind == "response" and value == "x" * MUCH,
-            f"an answer that the {victim.side.role} had begun to write before a protocol error was cut",
-            expected=f"(response {number} ...) of {MUCH} bytes",
-            actual=f"({kind} {number} {show(value, 60)})",
-        )
-        await victim.ends(conn, bad, None, "nonsense while an answer is being written")
+
+        async def once() -> None:
+            conn, bad = await victim.meet()
+            number = await bad.ask(["echo", "x" * MUCH])
+            await bad.hear_beginning()
+            await bad.say(b"nonsense")
+            # Time itself is the subject: the other side meets the nonsense meanwhile, and is still patient.
+            await asyncio.sleep(0.5)
+            cut = f"an answer that the {victim.side.role} had begun to write before a protocol error was cut"
+            try:
+                kind, value = await bad.answer_to(number)
+            except Failure as failure:
+                raise Late(cut, expected=f"{MUCH} bytes", actual=failure.actual or failure.problem) from failure
+            t.check(
+                kind == "response" and value == "x" * MUCH,
+                cut,
+                expected=f"(response {number} ...) of {MUCH} bytes",
+                actual=f"({kind} {number} {show(value, 60)})",
+            )
+            await victim.ends(conn, bad, None, "nonsense while an answer is being written")
+
+        await t.in_time(LINGER, once)
 
 
 @at_server("profile.written", only=("packets",))
@@ -205,6 +314,50 @@ async def vanishes(t: Play) -> None:
             await theirs.closed()
         other = await attack(t, served)
         await is_served(other, "beside those that vanished")
+
+
+@at_server("profile.stop", "profile.written", "stop-server", only=("packets",))
+async def stop_with_an_answer_unread(t: Play) -> None:
+    """An answer of megabytes that is on its way when a server is asked to stop arrives whole, though read late."""
+    served = await t.server.listen()
+    bad = await attack(t, served)
+    await is_served(bad, "good so far")
+    number = await bad.ask(["echo", "x" * MUCH])
+    await bad.hear_beginning()
+    await served.stop()
+    await asyncio.sleep(0.5)  # time itself is the subject: a server at fault cuts it meanwhile
+    try:
+        kind, value = await bad.answer_to(number)
+    except Failure as failure:
+        raise Failure(STOP_CUTS, expected=f"{MUCH} bytes", actual=failure.actual or failure.problem) from failure
+    t.check(kind == "response" and value == "x" * MUCH, STOP_CUTS, actual=f"({kind} {number} {show(value, 60)})")
+    await bad.must_end("a server that has stopped keeps a connection on which nothing runs")
+
+
+STOP_CUTS = "an answer that was on its way when the server was asked to stop did not arrive"
+
+
+@at_server("profile.wait", "wait-stopped", "guards.gone")
+async def wait_for_handlers_of_the_gone(t: Play) -> None:
+    """A handler whose client is gone keeps a stopped server's waiters, all of them, until it has returned."""
+    served = await t.server.listen()
+    bad = await attack(t, served)
+    theirs = await opened_by(t, served, bad)
+    here = t.rendezvous(milliseconds=5_000)
+    await bad.ask(here.request)
+    await here.arrived(1)
+    bad.reset()
+    await theirs.closed()
+    async with t.beside(served.wait(), served.wait()) as waiting:
+        await served.stop()
+        await t.server.settle()
+        await asyncio.sleep(0.3)  # nobody says that they go on waiting
+        early = [one for one in waiting if one.done()]
+        t.check(not (here.made and early), "wait-until-server-stopped returned while a handler of the server ran")
+        await here.release()
+        await t.within(
+            10, asyncio.gather(*waiting), "wait-until-server-stopped, asked twice, once all handlers were over"
+        )
 
 
 @at_client("profile.half-close", "open.close-handler")

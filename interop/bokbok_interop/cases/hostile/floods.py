@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from bokbok.sexpr import dumps
@@ -330,6 +331,50 @@ async def stop_with_a_queue(t: Play) -> None:
         t.equal((await bad.hear())[0], "response", "the kind of answer of a handler that ran at the stop")
     await bad.must_end("a server that has stopped keeps a connection on which nothing runs")
     t.equal(await count_runs(t, other, name), 0, "how often a request ran that waited at a stop")
+
+
+REFUSALS = 1_100_000
+"""Requests: their answers, of 40 bytes at the least, are more than may be unsent."""
+
+
+async def _unread_refusals(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        first, size = bad.ids, 500
+
+        async def pour() -> None:
+            for start in range(first, first + REFUSALS, size):
+                if bad.is_broken:
+                    return
+                await bad.send(b"".join(bad.packet(b"(request %d #<x>)" % n) for n in range(start, start + size)))
+
+        with contextlib.suppress(asyncio.TimeoutError):  # it may stop reading, and that is not its end
+            await t.timed(pour(), 240, grace=60)
+        t.check(
+            conn.closings > 0 or bad.is_broken,
+            f"refusals that a {victim.side.role}'s peer does not read pile up without a limit",
+            expected="the end of the connection, at the latest with 32 MiB and a packet unsent",
+            actual=f"it is open after {REFUSALS:,} requests that do not read",
+        )
+        await conn.closed()
+
+
+@at_server(
+    "profile.limit-refusals", transport="unix", security="secure", fresh=("server",), timeout=280, long=True,
+    only=("counted",),
+)  # fmt: skip
+async def unread_refusals(t: Play) -> None:
+    """A client that sends requests which do not read, and reads no answer, is cut off before it costs too much."""
+    await _unread_refusals(t)
+
+
+@at_client(
+    "profile.limit-refusals", transport="unix", security="secure", fresh=("client",), timeout=280, long=True,
+    only=("counted",),
+)  # fmt: skip
+async def servers_unread_refusals(t: Play) -> None:
+    """A server that sends requests which do not read, and reads no answer, is cut off before it costs too much."""
+    await _unread_refusals(t)
 
 
 async def _slow_reader(t: Play) -> None:

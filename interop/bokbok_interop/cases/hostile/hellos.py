@@ -7,6 +7,7 @@ import asyncio
 from bokbok.wire import DEFAULT_LIMITS
 from bokbok.wire.hello import MAX_USERNAME
 
+from ...model import Failure, Late
 from ...play import PASSPHRASE, USER, Play, Served, readable
 from ...raw import Raw, attack
 from .neighbours import (
@@ -15,6 +16,11 @@ from .neighbours import (
     count_runs,
     is_served,
 )
+
+IN_TIME = DEFAULT_LIMITS.hello_timeout - 1
+"""Seconds after which a hello that is not whole may be refused any moment, by a clock that is a little ahead."""
+LATE = 3.0
+"""Seconds that an end may be late."""
 
 
 async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) -> None:
@@ -130,15 +136,20 @@ async def log_is_clean(t: Play) -> None:
 async def hello_withheld(t: Play) -> None:
     """A client that never says hello is disconnected, and does not hold up others meanwhile."""
     async with attacked_server(t) as served:
-        silent = await attack(t, served, hello=False)
-        half = await attack(t, served, hello=False)
-        await half.send(half.frame(USER.encode()))
-        other = await attack(t, served)
-        await is_served(other, "beside silent clients")
-        for bad in (silent, half):  # which came first is what counts: a clock would have to be patient
-            await bad.stays_open("a client that withholds its hello was cut off before a neighbour was served", 0.01)
-        for bad in (silent, half):
-            await bad.must_end("a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + 8)
+        silent: list[Raw] = []
+
+        async def beside_others() -> None:
+            silent[:] = [await attack(t, served, hello=False) for _ in range(2)]
+            await silent[1].send(silent[1].frame(USER.encode()))
+            await is_served(await attack(t, served), "beside silent clients")
+            for bad in silent:  # which came first is what counts: a clock would have to be patient
+                await bad.stays_open(
+                    "a client that withholds its hello was cut off before its neighbour's answer", 0.01
+                )
+
+        await t.in_time(IN_TIME, beside_others)
+        for bad in silent:
+            await bad.must_end("a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + LATE)
 
 
 @at_server("guards.hello-timeout", security="secure", timeout=25)
@@ -153,10 +164,30 @@ async def hello_drip_fed(t: Play) -> None:
                 await asyncio.sleep(1)
 
         async with t.beside(drip(bad.hello())):
-            other = await attack(t, served)
-            await is_served(other, "beside a slow hello")
-            await bad.stays_open("a slow hello was cut off before a neighbour was served", 0.01)
-            await bad.must_end("a hello of a byte a second is awaited without end", DEFAULT_LIMITS.hello_timeout + 10)
+            await is_served(await attack(t, served), "beside a slow hello")
+            most = DEFAULT_LIMITS.hello_timeout + LATE
+            await bad.must_end("a hello of a byte a second is awaited without end", most)
+
+
+@at_server("guards.hello-timeout", "profile.hello-key", security="secure", timeout=20, only=("hello",))
+async def hello_just_in_time(t: Play) -> None:
+    """A hello of which the name comes late, and the session key later, opens as long as its time is not over."""
+    async with attacked_server(t) as served:
+
+        async def late() -> None:
+            bad = await attack(t, served, hello=False)
+            hello, name = bad.hello(), len(bad.frame(USER.encode()))
+            await asyncio.sleep(DEFAULT_LIMITS.hello_timeout * 0.45)  # time itself is the subject
+            await bad.send(hello[:name])
+            await asyncio.sleep(DEFAULT_LIMITS.hello_timeout * 0.4)
+            await bad.send(hello[name:])
+            try:
+                await is_served(bad, "after a hello that came late")
+            except Failure as failure:
+                problem = f"a hello that took 85 % of its {DEFAULT_LIMITS.hello_timeout:g} s was not taken"
+                raise Late(problem, expected="the connection open", actual=failure.actual) from failure
+
+        await t.in_time(IN_TIME, late)
 
 
 @at_server("guards.hello-timeout", security="secure", timeout=20, only=("hello",))

@@ -17,6 +17,7 @@ from .neighbours import (
     attacked_server,
     count_runs,
     each_ends,
+    ends_at_once,
     is_served,
     opened_by,
     sends,
@@ -44,26 +45,55 @@ async def length_over_limit(t: Play) -> None:
 )
 async def packet_at_the_limit(t: Play) -> None:
     """A packet of exactly the documented limit is served."""
-    async with attacked_server(t) as served:
-        bad = await attack(t, served)
-        empty = len(bad.packet(b'(request 0 ("type" ""))')) - len(bad.frame(b""))
-        await bad.say(b'(request 0 ("type" "%b"))' % (b"x" * (DEFAULT_LIMITS.packet - empty)))
-        kind, value = await bad.answer_to(0, 40)
+    await _packet_at_the_limit(t)
+
+
+@at_client(
+    "profile.framing",
+    "profile.limit-packet",
+    timeout=40,
+    fresh=("client",),
+    transport="unix",
+    only=("framing", "packets", "nonces", "messages"),
+)
+async def servers_packet_at_the_limit(t: Play) -> None:
+    """A server's packet of exactly the documented limit is served by the client."""
+    await _packet_at_the_limit(t)
+
+
+async def _packet_at_the_limit(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
+        number, bad.ids = bad.ids, bad.ids + 1
+        empty = len(bad.packet(b'(request %d ("type" ""))' % number)) - len(bad.frame(b""))
+        await bad.say(b'(request %d ("type" "%b"))' % (number, b"x" * (DEFAULT_LIMITS.packet - empty)))
+        kind, value = await bad.answer_to(number, 40)
         t.check(
-            kind == "response", "a packet of exactly the limit was not served", actual=f"({kind} 0 {show(value, 200)})"
+            kind == "response",
+            "a packet of exactly the limit was not served",
+            actual=f"({kind} {number} {show(value, 200)})",
         )
-        bad.ids = 1
         await is_served(bad, "the same connection, after a packet at the limit")
+
+
+async def _largest_id(t: Play) -> None:
+    async with attacked(t) as victim:
+        for number in (2**31, 2**32, 2**53 + 1, 2**62 - 1):
+            _, bad = await victim.meet()
+            await bad.say(b'(request %d ("echo" 1))' % number)
+            t.equal(list(await bad.answer_to(number)), ["response", 1], f"the answer to request {number}")
 
 
 @at_server("profile.messages", "profile.ids", only=("messages",))
 async def largest_id(t: Play) -> None:
     """The largest fixnum is an ID like any other."""
-    async with attacked_server(t) as served:
-        for number in (2**31, 2**32, 2**53 + 1, 2**62 - 1):
-            bad = await attack(t, served)
-            await bad.say(b'(request %d ("echo" 1))' % number)
-            t.equal(list(await bad.answer_to(number)), ["response", 1], f"the answer to request {number}")
+    await _largest_id(t)
+
+
+@at_client("profile.messages", "profile.ids", only=("messages",))
+async def servers_largest_id(t: Play) -> None:
+    """The largest fixnum is an ID like any other, for a client as well."""
+    await _largest_id(t)
 
 
 @at_server("profile.framing", security="secure", only=("framing", "hello"))
@@ -71,12 +101,11 @@ async def length_over_limit_before_hello(t: Play) -> None:
     """Before a hello has opened the limit is what the hello needs: a byte more than the longest name is too many."""
     async with attacked_server(t) as served:
         for first in (MAX_USERNAME + 1, 65_536, DEFAULT_LIMITS.packet):
-            bad = await attack(t, served, hello=False)
-            await bad.send(first.to_bytes(4, "big") + b"x" * 40)
-            await bad.must_end(f"a first packet of {first} bytes was awaited", 5)
-        bad = await attack(t, served, hello=False)
-        await bad.send(bad.frame(USER.encode()) + DEFAULT_LIMITS.packet.to_bytes(4, "big"))
-        await bad.must_end("a session key as long as a packet may be was awaited", 5)
+            data = first.to_bytes(4, "big") + b"x" * 40
+            await ends_at_once(t, served, data, f"a first packet of {first} bytes was awaited")
+        for second in (73, DEFAULT_LIMITS.packet):
+            data = len(USER).to_bytes(4, "big") + USER.encode() + second.to_bytes(4, "big")
+            await ends_at_once(t, served, data, f"a session key of {second} bytes was awaited")
 
 
 @at_server("profile.framing", "profile.boxes", only=("counted",))

@@ -202,6 +202,8 @@ OTHERWISE = (
     b"[%T %N %D]",
     b"(%T\n%N\n%D)",
     b"(%T . (%N . (%D . ())))",
+    b"(%T +%N %D)",
+    b"(%T 00%N\x0c%D\x0b)",
 )
 """Ways to write a message, with its tag, ID and datum."""
 DATUMS = (b"(1 2)", b"[1 2]", b"(1 . (2 . ()))", b"(1 #;x 2 #| y |#)")

@@ -173,6 +173,21 @@ async def each_ends(t: Play, attacks: Sequence[Attack], what: str) -> None:
             await victim.ends(conn, bad, asked, f"{what}: {shown}")
 
 
+async def ends_at_once(t: Play, served: Served, data: bytes, why: str) -> None:
+    """See that a connection which begins like this ends, and does not wait until the time of its hello is over.
+
+    Which ends first counts: it, or a silent connection that came a moment earlier.
+    """
+    silent = await attack(t, served, hello=False)
+    bad = await attack(t, served, hello=False)
+    await bad.send(data)
+    ends = [t.spawn(raw.must_end(why)) for raw in (bad, silent)]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    t.check(ends[0].done(), why, expected="its end at once", actual="a silent connection that came earlier ended first")
+    await ends[0]
+    await silent.close()
+
+
 def says(*bodies: bytes) -> list[Attack]:
     """Attacks with one message each; `%N` in it stands for the ID of the victim's request that waits."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from bokbok.sexpr import dumps
@@ -11,7 +12,7 @@ from bokbok.wire import DEFAULT_WINDOW
 
 from ...model import Late
 from ...play import PASSPHRASE, USER, Play
-from ...raw import attack
+from ...raw import Raw, attack
 from .neighbours import (
     at_client,
     at_server,
@@ -20,6 +21,9 @@ from .neighbours import (
     count_runs,
     is_served,
 )
+
+HELLOS = 1_050
+"""Of those that a server must remember: more than fit into any first guess."""
 
 
 @at_server("guards.hello", "guards.refusal", security="secure")
@@ -43,7 +47,7 @@ async def hello_replayed(t: Play) -> None:
 
 @at_server("guards.hello", security="secure", timeout=20, transport="unix")
 async def hello_replayed_late(t: Play) -> None:
-    """A hello that was seen before is refused as well after two hundred others."""
+    """A hello that was seen before is refused as well after more than a thousand others."""
     async with attacked_server(t) as served:
         name = t.new_name()
         first = await attack(t, served, hello=False)
@@ -51,14 +55,30 @@ async def hello_replayed_late(t: Play) -> None:
         await first.send(recorded)
         t.equal(list(await first.answer_to(0)), ["response", 1], "the first time")
         await first.close()
-        for _ in range(200):
+        for _ in range(HELLOS):
             other = await attack(t, served)
-            await other.request(["echo", 1])
+            other.end()
+            await other.must_end("a connection that has ended on one side stays open")
             await other.close()
         again = await attack(t, served, hello=False)
         await again.send(recorded)
-        await again.must_end("a hello that was seen before opened again, after two hundred others")
+        await again.must_end(f"a hello that was seen before opened again, after {HELLOS:,} others")
         t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
+
+
+@at_server("guards.hello-refused", "guards.hello", security="secure", only=("hello",))
+async def refused_hello_is_not_remembered(t: Play) -> None:
+    """A hello that was refused, under another's name or with a bit changed, may be said by its owner all the same."""
+    async with attacked_server(t, {USER: PASSPHRASE, "bob": "his own"}) as served:
+        good = await attack(t, served, hello=False)
+        hello, name = good.hello(), len(good.frame(USER.encode()))
+        for before, spoilt in ((b"bob", hello[name:]), (b"mallory", hello[name:]), (USER.encode(), b"")):
+            bad = await attack(t, served, hello=False)
+            changed = spoilt or hello[name:-1] + bytes([hello[-1] ^ 1])
+            await bad.send(bad.frame(before) + changed)
+            await bad.must_end("a hello that does not open was not refused")
+        await good.send(hello)
+        await is_served(good, "with a hello that others had said in vain")
 
 
 @at_server("guards.hello", security="secure")
@@ -272,32 +292,77 @@ async def server_uses_unreadable_id(t: Play) -> None:
     await _unreadable_id_is_used(t)
 
 
-@at_server("guards.window", "guards.request-id", only=("messages",))
-async def window_edge(t: Play) -> None:
-    """The last ID of a window leaves the first one new; the ID behind the window makes it count as used."""
-    async with attacked_server(t) as served:
-        for base in (0, 5_000_000):
+async def _are_new(t: Play, bad: Raw, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        with t.trying(
+            where=f"with the ID {number} after {', '.join(map(str, numbers[: numbers.index(number)])) or 'none'}"
+        ):
+            await bad.say(b'(request %d ("echo" %d))' % (number, number))
+            t.equal(list(await bad.answer_to(number)), ["response", number], "the answer to an ID that is new")
+
+
+async def _window_edge(t: Play) -> None:
+    async with attacked(t) as victim:
+        for base in (10, 5_000_000):
             behind = base + DEFAULT_WINDOW
-            bad = await attack(t, served)
-            for number in (behind - 1, base, behind - 2, base + 1):
-                await bad.say(b'(request %d ("echo" %d))' % (number, number))
-                t.equal(list(await bad.answer_to(number)), ["response", number], f"the answer to ID {number}")
-            bad = await attack(t, served)
-            await bad.say(b'(request %d ("echo" 1))' % behind)
-            t.equal(list(await bad.answer_to(behind)), ["response", 1], f"the answer to ID {behind}")
+            _, bad = await victim.meet()
+            await _are_new(t, bad, (behind - 1, base, behind - 2, base + 1))
+            conn, bad = await victim.meet()
+            await _are_new(t, bad, (behind,))
             await bad.say(b'(request %d ("echo" 1))' % base)
-            rest = await bad.must_end(f"after ID {behind} the ID {base} did not end the connection")
+            rest = await victim.ends(conn, bad, None, f"after ID {behind} the ID {base}")
             t.check(not rest, f"after ID {behind} the ID {base} was served")
 
 
-@at_server("guards.request-id", "profile.ids")
+@at_server("guards.window", "guards.request-id", only=("messages",))
+async def window_edge(t: Play) -> None:
+    """The last ID of a window leaves the first one new; the ID behind the window makes it count as used."""
+    await _window_edge(t)
+    async with attacked_server(t) as served:
+        await _are_new(t, await attack(t, served), (DEFAULT_WINDOW - 1, 0, 1))  # the very first ID, too
+
+
+@at_client("guards.window", "guards.request-id", only=("messages",))
+async def servers_window_edge(t: Play) -> None:
+    """The last ID of a client's window leaves the first one new; the ID behind it makes it count as used."""
+    await _window_edge(t)
+
+
+AHEAD = (
+    (5, 3, 4, 20, 10, 0, 19, 21),
+    # Another ID has the place of a used one, where the window is a ring: it is new all the same.
+    (0, 1, 2, 3, DEFAULT_WINDOW + 20, DEFAULT_WINDOW + 3, DEFAULT_WINDOW + 1, DEFAULT_WINDOW),
+    (0, 1, 2, 3, 70, 66, 65, 64, 67, 130, 128, 131),
+    (7, 10 * DEFAULT_WINDOW + 20, 10 * DEFAULT_WINDOW + 7, 9 * DEFAULT_WINDOW + 30),
+    (1, 2**32 + 2, 2**32 + 1, 2**32),
+    (2**62 - 2, 2**62 - 1, 2**62 - 3),
+)
+"""Orders in which each ID is new."""
+
+
+@at_server("guards.request-id", "profile.ids", "guards.window")
 async def ids_with_gaps(t: Play) -> None:
     """IDs with gaps and in another order, within a window, are served."""
     async with attacked_server(t) as served:
-        bad = await attack(t, served)
-        for number in (5, 3, 4, 20, 10, 0, 19, 21):
-            await bad.say(b'(request %d ("echo" %d))' % (number, number))
-            t.equal(list(await bad.answer_to(number)), ["response", number], f"the answer to ID {number}")
+        for numbers in AHEAD:
+            await _are_new(t, await attack(t, served), numbers)
+
+
+@at_server("guards.request-id", "profile.unreadable-id", "profile.stop", only=("messages",))
+async def turned_away_id_is_used(t: Play) -> None:
+    """A request that is turned away, by a server that stops, has used its ID: another one under it is refused."""
+    served = await t.server.listen()
+    bad = await attack(t, served)
+    here = t.rendezvous(milliseconds=5_000)
+    await bad.ask(here.request)
+    await here.arrived(1)
+    await served.stop()
+    late = await bad.ask(["echo", "too late"])
+    t.equal((await bad.answer_to(late))[0], "error", "the kind of answer to a request at a server that stops")
+    await bad.say(b'(request %d ("echo" 1))' % late)
+    rest = await bad.must_end("a request under the ID of one that was turned away did not end the connection")
+    t.check(not rest, "a request was answered whose ID one that was turned away had used")
+    await here.release()
 
 
 @at_server("guards.refusal", "guards.request-id")
