@@ -858,8 +858,12 @@ class Play:
         What is measured is a round trip through each of them, so that it does not matter who is in the way: the
         runner, another program, or something that the puppet itself has to do for another case.
         """
+        return max(1.0, min(SLOWEST, await self.pulse() / PROMPT))
+
+    async def pulse(self) -> float:
+        """Seconds that the slowest of the puppets takes to answer now."""
         took = await asyncio.gather(*(side.puppet.pulse() for side in self.sides))
-        return max(1.0, min(SLOWEST, max((each for each in took if each is not None), default=0.0) / PROMPT))
+        return max((each for each in took if each is not None), default=0.0)
 
     async def timed(self, work: Awaitable[T], seconds: float, *, grace: float = 0.0) -> T:
         """Await something for so many seconds, longer where the puppets are slow; then cancel it.

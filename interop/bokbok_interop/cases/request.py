@@ -447,7 +447,19 @@ async def large_both_ways(t: Play) -> None:
     work = [mine.request(["echo", [i, text]]) for i in range(4)] + [
         theirs.request(["echo", [i, text]]) for i in range(4)
     ]
-    answers = await t.within(40, asyncio.gather(*work), "eight large requests that cross")
+    # While nothing is passed on, each side has several packets to write, and none of them is through.
+    before = dict(t.relay.seen)
+    for source in before:
+        t.relay.hold(source)
+    asking = asyncio.gather(*work)
+    async with t.beside(asking):
+        for source, seen in before.items():
+            await t.relay.more_from(source, seen)
+        for side in t.sides:
+            await side.settle()
+        for source in before:
+            t.relay.release(source)
+        answers = await t.within(40, asking, "eight large requests that cross")
     t.check(
         all(answer == [i % 4, text] for i, answer in enumerate(answers)), "a large answer came back changed or mixed up"
     )

@@ -25,6 +25,7 @@ from sexpr import Symbol
 
 MAX_PACKET = 16 * 1024 * 1024  # a length above it ends the connection
 MAX_RUNNING, MAX_WAITING = 1024, 4096  # handlers of one connection, and requests that wait for one
+MAX_REFUSALS = 32 * 1024 * 1024  # bytes of answers that no handler made and that are not sent yet
 LINGER_SECONDS = 2.0  # how long the end of a connection may take
 HELLO_SECONDS = 10.0  # how long a client may take over its hello
 NAME_LIMIT = 255  # bytes of a user name
@@ -132,6 +133,9 @@ class Connection:
         self.next_id = 0
         self.running = 0
         self.queue: collections.deque[tuple[int, Any]] = collections.deque()  # of requests
+        self.refusals: collections.deque[str] = collections.deque()  # that are to be sent
+        self.unsent = 0  # bytes of them
+        self.refusing = False
         self.idle = threading.Condition(self.lock)
         self.closed: str | None = None
         self.closed_here = False
@@ -208,9 +212,7 @@ class Connection:
             reason = f"reading failed: {error}"
             self.end(reason)
         self.over(reason)
-        with self.lock:
-            while self.running:
-                self.idle.wait()
+        self.wait_until_idle()
         self.end(reason)
         self.sock.close()
         if self.server:
@@ -246,9 +248,9 @@ class Connection:
     def request_came(self, number: int, body: Any) -> None:
         """Start the handler in a thread of its own, or let the request wait for one of those that run."""
         if isinstance(body, Unreadable):
-            self.answer(number, f"the request cannot be read: {body.why}", failed=True)
+            self.refuse(number, f"the request cannot be read: {body.why}")
         elif self.server and self.server.stopping:
-            self.answer(number, "the server is stopping", failed=True)
+            self.refuse(number, "the server is stopping")
         else:
             with self.lock:
                 start = self.running < MAX_RUNNING
@@ -260,7 +262,43 @@ class Connection:
             if start:
                 threading.Thread(target=self.run_handler, args=(number, body), daemon=True).start()
             elif turned_away:
-                self.answer(number, "too many requests", failed=True)
+                self.refuse(number, "too many requests")
+
+    def refuse(self, number: int, why: str) -> None:
+        """Answer a request that no handler gets. The reading does not wait for it, so there is a limit.
+
+        Raises:
+            ProtocolError: too many such answers wait for the other end to read them.
+        """
+        text = f"(error {number} {sexpr.write(why)})"
+        with self.lock:
+            self.unsent += len(text)
+            if self.unsent > MAX_REFUSALS:
+                raise ProtocolError("too many refused requests, whose answers are not read")
+            self.refusals.append(text)
+            start, self.refusing = not self.refusing, True
+        if start:
+            threading.Thread(target=self.send_refusals, daemon=True).start()
+
+    def send_refusals(self) -> None:
+        """Send what `refuse` left, as fast as the other end reads."""
+        while True:
+            with self.lock:
+                if not self.refusals:
+                    self.refusing = False
+                    self.idle.notify_all()
+                    return
+                text = self.refusals.popleft()
+            with self.write_lock:
+                self.send(text)
+            with self.lock:
+                self.unsent -= len(text)
+
+    def wait_until_idle(self) -> None:
+        """Wait until no handler runs, and all refusals are sent, or lost."""
+        with self.lock:
+            while self.running or self.refusing:
+                self.idle.wait()
 
     def run_handler(self, number: int, body: Any) -> None:
         """Apply the handler to a request, then to those that wait; send what it returns, or why it failed."""
@@ -545,9 +583,7 @@ class Server:
         def run() -> None:
             for number in connection.take_queue():
                 connection.answer(number, "the server is stopping", failed=True)
-            with connection.lock:
-                while connection.running:
-                    connection.idle.wait()
+            connection.wait_until_idle()
             connection.close()
 
         threading.Thread(target=run, daemon=True).start()

@@ -230,7 +230,7 @@ def cannot_close_inside_a_handler() -> None:
     around(C, "close", close)
 
 
-@mutant("errors.many", role="server", security="insecure")
+@mutant("errors.many", "errors.many-of-a-client", role="both", security="insecure")
 def failures_use_handlers_up() -> None:
     """Has room for a thousand handlers, and forgets to give back that of one which failed."""
 

@@ -242,6 +242,18 @@ def _not_taken(pattern: str) -> None:
     _message(change)
 
 
+@mutant("hostile.largest-id", "hostile.servers-largest-id", role="both")
+def ids_as_flonums() -> None:
+    """Keeps the IDs of requests as flonums of 64 bits."""
+    around(C, "request_came", lambda real: lambda self, number, body: real(self, int(float(number)), body))
+
+
+@mutant("hostile.unread-refusals", "hostile.servers-unread-refusals", role="both")
+def refuses_while_it_reads() -> None:
+    """Sends the answers to requests that do not read in the thread that reads, which so waits for a slow reader."""
+    C.refuse = lambda self, number, why: self.answer(number, why, failed=True)
+
+
 @mutant("hostile.unreadable-request", "hostile.server-sends-unreadable-request", role="both")
 def no_blanks_behind_what_does_not_read() -> None:
     """Takes a message that does not read for one of its request only if a parenthesis is its very last byte."""
@@ -1096,7 +1108,7 @@ def a_colon_makes_a_host() -> None:
     around(U, "parse_address", parse)
 
 
-@mutant("request.large-both-ways", "load.large-messages", "load.both-ways", role="client")
+@mutant("request.large-both-ways", role="client")
 def writes_without_a_lock() -> None:
     """A client whose threads write packets at the same time, piece by piece."""
 

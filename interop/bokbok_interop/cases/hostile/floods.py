@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
 from bokbok.sexpr import dumps
@@ -342,14 +341,15 @@ async def _unread_refusals(t: Play) -> None:
         conn, bad = await victim.meet()
         first, size = bad.ids, 500
 
-        async def pour() -> None:
-            for start in range(first, first + REFUSALS, size):
-                if bad.is_broken:
-                    return
-                await bad.send(b"".join(bad.packet(b"(request %d #<x>)" % n) for n in range(start, start + size)))
-
-        with contextlib.suppress(asyncio.TimeoutError):  # it may stop reading, and that is not its end
-            await t.timed(pour(), 240, grace=60)
+        for start in range(first, first + REFUSALS, size):
+            pour = bad.send(b"".join(bad.packet(b"(request %d #<x>)" % n) for n in range(start, start + size)))
+            try:
+                await t.timed(pour, 20)
+            except asyncio.TimeoutError:
+                problem = f"a {victim.side.role} stopped reading requests whose refusals are not read"
+                raise Failure(problem, expected="each answered, or the end", actual=f"{start:,} read") from None
+            if bad.is_broken:
+                break
         t.check(
             conn.closings > 0 or bad.is_broken,
             f"refusals that a {victim.side.role}'s peer does not read pile up without a limit",

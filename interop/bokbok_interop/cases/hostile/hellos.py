@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from bokbok.wire import DEFAULT_LIMITS
 from bokbok.wire.hello import MAX_USERNAME
@@ -137,8 +138,11 @@ async def hello_withheld(t: Play) -> None:
     """A client that never says hello is disconnected, and does not hold up others meanwhile."""
     async with attacked_server(t) as served:
         silent: list[Raw] = []
+        began = 0.0
 
         async def beside_others() -> None:
+            nonlocal began
+            began = time.monotonic()
             silent[:] = [await attack(t, served, hello=False) for _ in range(2)]
             await silent[1].send(silent[1].frame(USER.encode()))
             await is_served(await attack(t, served), "beside silent clients")
@@ -149,7 +153,10 @@ async def hello_withheld(t: Play) -> None:
 
         await t.in_time(IN_TIME, beside_others)
         for bad in silent:
-            await bad.must_end("a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + LATE)
+            why, most = "a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + LATE
+            await bad.must_end(why, most)
+            if (took := time.monotonic() - began) > most + 2 * await t.pulse():
+                raise Late(why, expected=f"its end after {DEFAULT_LIMITS.hello_timeout:g} s", actual=f"{took:.1f} s")
 
 
 @at_server("guards.hello-timeout", security="secure", timeout=25)
