@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -85,16 +85,32 @@ class Packet:
     start: int
     raw: bytes
     title: str
-    ranges: list[Range]
+    _ranges: list[Range] | Callable[[], list[Range]]
     data: bytes = b""
     box: bytes = b""
     hello: bool = False
-    nonce: bytes | None = None
+    _nonce: bytes | Callable[[], bytes | None] | None = None
     body: bytes = b""
     message: tuple[str, int, Any] | None = None
     cut: bool = False
     unreadable: bool = False
     problem: str = ""
+
+    # The two are made when somebody looks at them: most packets are read for their messages alone.
+
+    @property
+    def ranges(self) -> list[Range]:
+        """Its bytes, all of them, in order."""
+        if not isinstance(self._ranges, list):
+            self._ranges = self._ranges()
+        return self._ranges
+
+    @property
+    def nonce(self) -> bytes | None:
+        """Of its box, where one travels."""
+        if callable(self._nonce):
+            self._nonce = self._nonce()
+        return self._nonce
 
     @property
     def end(self) -> int:
@@ -435,14 +451,22 @@ class _Reading:
 
     def _explain(self, stream: _Direction, raw: bytes, data: bytes, framing: Framing, t: float) -> Packet:
         packet = Packet(t, stream.source, stream.at - len(raw), raw, "", [], data)
+        if stream is not self._client or not self._expects_hello:
+            name = self._take_message(stream, packet, data)
+
+            def ranges() -> list[Range]:
+                pieces = _Pieces(packet, framing, raw, data)
+                name(pieces)
+                return pieces.finish()
+
+            packet._ranges = ranges
+            return packet
         pieces = _Pieces(packet, framing, raw, data)
-        if stream is self._client and self._hello is not None:
+        if self._hello is not None:
             self._take_hello(packet, pieces, data)
-        elif stream is self._client and self._announced:
-            self._take_announcement(packet, pieces, data)
         else:
-            self._take_message(stream, packet, pieces, data)
-        packet.ranges[:] = pieces.finish()
+            self._take_announcement(packet, pieces, data)
+        packet._ranges = pieces.finish()
         return packet
 
     def _go_on(self) -> None:
@@ -500,7 +524,7 @@ class _Reading:
         else:
             pieces.name([Span("encoding", span.start, span.end)], note="the session key's box, encoded")
             pieces.inside(box, spans, note)
-        packet.nonce = _nonce(box, spans)
+        packet._nonce = _nonce(box, spans)
 
     def _open_session(self, packet: Packet, hello: Any) -> str:
         """Try the secrets at the session key's box; what came of it, in words."""
@@ -546,31 +570,41 @@ class _Reading:
         self._announced = self._announced[1:]
         self._go_on()
 
-    def _take_message(self, stream: _Direction, packet: Packet, pieces: _Pieces, data: bytes) -> None:
+    def _take_message(self, stream: _Direction, packet: Packet, data: bytes) -> Callable[[_Pieces], None]:
+        """Read a packet behind the hello; returns what names its bytes."""
         side, number = stream.source, stream.number
         stream.number += 1
         unwrap = self._unwrap[side]
         try:
             box = data if unwrap is None else unwrap(data)
         except BokbokError as error:
-            self._misfit(stream, packet, "a packet that is not one of a message", str(error))
-            pieces.name([Span("raw", 0, len(data))], note=str(error))
-            return
+            problem = str(error)
+            self._misfit(stream, packet, "a packet that is not one of a message", problem)
+            return lambda pieces: pieces.name([Span("raw", 0, len(data))], note=problem)
         packet.box = box
-        spans = self._profile.packets.spans(side, data, self.secure)
+        opened = False
         if not self.secure:
             packet.body = box
             self._message(stream, packet)
-            inner = [Span("message", 0, len(box))]
-            opened = False
         else:
             opened = self._open_box(packet, side, box)
             if opened:
                 self._message(stream, packet)
-            inner = self._profile.nonces.spans(side, len(box), first=number == 0)
-            packet.nonce = _nonce(box, inner)
+            packet._nonce = lambda: _nonce(box, self._inner(side, number, box))
+        return lambda pieces: self._name_message(pieces, packet, side, number, data, opened=opened)
+
+    def _inner(self, side: Role, number: int, box: bytes) -> list[Span]:
+        """What a box, or the message in its place, is made of."""
+        if not self.secure:
+            return [Span("message", 0, len(box))]
+        return self._profile.nonces.spans(side, len(box), first=number == 0)
+
+    def _name_message(
+        self, pieces: _Pieces, packet: Packet, side: Role, number: int, data: bytes, *, opened: bool
+    ) -> None:
+        box, inner = packet.box, self._inner(side, number, packet.box)
         note = self._box_note(side, number, packet) if opened else packet.problem
-        for span in spans:
+        for span in self._profile.packets.spans(side, data, self.secure):
             if span.name != "box":
                 pieces.name([span])
             elif data[span.start : span.end] == box:

@@ -105,7 +105,7 @@ class _Reader:
         else:
             packets = [] if chunk.lost else self._transcript.end(source, chunk.t)
         for packet in packets:
-            if not packet.ranges or packet.cut:
+            if not packet.raw or packet.cut:
                 continue  # where a connection ends is nobody's format
             self._numbers[packet.source] += 1
             if packet.source not in self._spell:

@@ -34,6 +34,10 @@ __all__ = [
 CLIENT: Final = "client"
 SERVER: Final = "server"
 
+MEMORY = 4 << 20
+"""Bytes of a recording, with `AROUND` for each chunk, that are kept in memory."""
+AROUND = 200
+"""Bytes that a chunk takes beside its data."""
 PIECE = 1 << 20
 """Bytes of the longest chunk that is kept as one: to look at a recording takes no more memory than a few of them."""
 
@@ -64,8 +68,8 @@ class Chunk:
 class Capture:
     """A recording.
 
-    The chunks are rows of a temporary SQLite database of its own, which keeps its first pages in memory, goes to a file
-    in the folder for temporary files when it grows, and vanishes with the last reference to the recording.
+    The first chunks are kept in memory. When there are more they become rows of a temporary SQLite database of its own,
+    which is a file in the folder for temporary files, and vanishes with the last reference to the recording.
 
     Args:
         transport: `tcp` or `unix`.
@@ -87,13 +91,9 @@ class Capture:
         self.marks: dict[tuple[int, str], Chunk] = {}
         self._lengths: dict[tuple[int, str], int] = {}
         self._ended: set[tuple[int, str]] = set()
-        self._rows = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        weakref.finalize(self, self._rows.close)
-        self._rows.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
-            "CREATE TABLE chunk (id INTEGER PRIMARY KEY, t REAL, conn INTEGER, source TEXT, data BLOB);"
-            "CREATE INDEX direction ON chunk (conn, source);"
-        )
+        self._first: list[Chunk] = []
+        self._room = MEMORY
+        self._rows: sqlite3.Connection | None = None
 
     def add(self, t: float, conn: int, source: str, data: bytes | None, lost: str = "") -> None:
         """Record one chunk; without data the end of file, or why nothing more of the direction is recorded."""
@@ -148,6 +148,13 @@ class Capture:
     def _insert(self, t: float, conn: int, source: str, data: bytes | None) -> None:
         pieces = [data] if data is None else (data[at : at + PIECE] for at in range(0, len(data), PIECE))
         for piece in pieces:
+            self._room -= len(piece or b"") + AROUND
+            if self._room >= 0:
+                self._first.append(Chunk(t, conn, source, piece))
+                continue
+            if self._rows is None:
+                self._rows = _database()
+                weakref.finalize(self, self._rows.close)
             self._rows.execute(
                 "INSERT INTO chunk (t, conn, source, data) VALUES (?, ?, ?, ?)", (t, conn, source, piece)
             )
@@ -155,8 +162,10 @@ class Capture:
     @property
     def chunks(self) -> Iterator[Chunk]:
         """All chunks in the order in which they came, ends of file among them; the marks of early ends come last."""
-        for t, conn, source, data in self._rows.execute("SELECT t, conn, source, data FROM chunk ORDER BY id"):
-            yield Chunk(t, conn, source, data)
+        yield from tuple(self._first)
+        if self._rows is not None:
+            for t, conn, source, data in self._rows.execute("SELECT t, conn, source, data FROM chunk ORDER BY id"):
+                yield Chunk(t, conn, source, data)
         yield from self.marks.values()
 
     def connections(self) -> list[int]:
@@ -173,10 +182,14 @@ class Capture:
 
     def pieces(self, conn: int, source: str) -> Iterator[bytes]:
         """The bytes of one direction of one connection, in pieces of a megabyte at most."""
-        rows = self._rows.execute(
-            "SELECT data FROM chunk WHERE conn = ? AND source = ? AND data NOT NULL ORDER BY id", (conn, source)
-        )
-        return (data for (data,) in rows)
+        for chunk in tuple(self._first):
+            if (chunk.conn, chunk.source) == (conn, source) and chunk.data is not None:
+                yield chunk.data
+        if self._rows is not None:
+            rows = self._rows.execute(
+                "SELECT data FROM chunk WHERE conn = ? AND source = ? AND data NOT NULL ORDER BY id", (conn, source)
+            )
+            yield from (data for (data,) in rows)
 
     def stream(self, conn: int, source: str) -> bytes:
         """All bytes of one direction of one connection."""
@@ -193,6 +206,17 @@ class Capture:
         """Write the recording to a file."""
         with open(path, "w", encoding="ascii") as file:
             file.writelines(line + "\n" for line in self.lines())
+
+
+def _database() -> sqlite3.Connection:
+    """Where the chunks are that have no room in memory."""
+    rows = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    rows.executescript(
+        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+        "CREATE TABLE chunk (id INTEGER PRIMARY KEY, t REAL, conn INTEGER, source TEXT, data BLOB);"
+        "CREATE INDEX direction ON chunk (conn, source);"
+    )
+    return rows
 
 
 def _header(transport: str) -> str:

@@ -19,7 +19,7 @@ from ..report.files import Journal, Target, TargetError, as_json
 from ..report.screen import Screen
 from ..runner import Observer
 
-__all__ = ["Reports", "load", "report_options"]
+__all__ = ["Reports", "evidence_for", "load", "report_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +33,11 @@ def report_options(command: F) -> F:
     ):
         command = click.option(f"--{option}", f"{option}_file", metavar="FILE", help=words)(command)
     return command
+
+
+def evidence_for(json_file: str | None, html_file: str | None) -> str:
+    """Of which cells there is evidence to gather: of those that passed only where somebody can read it."""
+    return "all" if json_file or html_file else "failures"
 
 
 class _Noting(Observer):

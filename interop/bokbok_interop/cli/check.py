@@ -19,7 +19,7 @@ from ..runner import Settings
 from ._choices import check_names, choose_peers, chosen_format, pace_options, spoken_options
 from ._exit import status_of
 from ._play import execute
-from ._reports import Reports, report_options
+from ._reports import Reports, evidence_for, report_options
 
 
 @click.command(
@@ -99,7 +99,15 @@ def check(
     if not groups and selection.chapters != (PREFLIGHT,):
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     spoken = chosen_format(profile, {group.security for group in preflight}, guards_off)
-    settings = Settings(timeout=timeout, jobs=jobs, keep_going=keep_going, strict=strict, seed=seed, spoken=spoken)
+    settings = Settings(
+        timeout=timeout,
+        jobs=jobs,
+        keep_going=keep_going,
+        strict=strict,
+        seed=seed,
+        spoken=spoken,
+        evidence=evidence_for(json_file, html_file),
+    )
     reports = Reports(json_file, junit_file, html_file)
     played = execute(chosen, groups, selection, settings, reports, quiet=quiet, preflight=preflight)
     terminal.print_failures(reports.screen, played.document)

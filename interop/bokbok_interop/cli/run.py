@@ -19,7 +19,7 @@ from ..runner import Runner, Settings
 from ._choices import check_names, choose_peers, chosen_format, pace_options, parse_shard, spoken_options
 from ._exit import STATUSES, status_of
 from ._play import execute
-from ._reports import Reports, report_options
+from ._reports import Reports, evidence_for, report_options
 
 
 def _where(ctx: click.Context, param: click.Parameter, text: str | None) -> Where | None:
@@ -158,6 +158,7 @@ def run(
         strict=strict,
         seed=seed,
         spoken=spoken,
+        evidence=evidence_for(json_file, html_file),
     )
     reports = Reports(json_file, junit_file, html_file)
     runner = _fleet(chosen, settings, scheduler, given) if scheduler is not None else None

@@ -426,7 +426,7 @@ def parse_message(text: str) -> tuple[str, int, Any]:
         if end != len(text):
             raise ProtocolError("more bytes follow a message")
     except sexpr.ReadError as error:
-        if found := MALFORMED.match(text):
+        if (found := MALFORMED.match(text)) and int(found[2][:20]) < 1 << 62:
             return found[1], int(found[2]), Unreadable(str(error))
         raise ProtocolError(f"a packet is not a message: {error}") from None
     match value if isinstance(value, list) else None:  # (a vector would match a list's pattern)

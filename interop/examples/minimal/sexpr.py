@@ -89,6 +89,7 @@ FLONUM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
 SPECIAL = re.compile(r"([+-])(inf|nan)\.0\Z")
 # What any CHICKEN could take for a number, complex ones included: such a symbol is written with bars.
 NUMBER_LIKE = re.compile(rf"(?:{_REAL}|{_REAL}@{_REAL}|{_REAL}?[+-](?:{_UREAL}|(?:inf|nan)\.0)?i)\Z")
+NUMBER = re.compile(rf"{_REAL}\Z")
 PLAIN = re.compile(r"""[^\x00-\x20()\[\]{}"';,|\\`#][^\x00-\x20()\[\]{}"';,|\\`]*\Z""")
 
 _SPACE = " \t\n\v\f\r"
@@ -407,7 +408,7 @@ def _write_atom(value: Any) -> str:
     if isinstance(value, float):
         return write_flonum(value)
     if isinstance(value, Keyword):
-        return ("||" if not value else write_symbol(value)) + ":"
+        return write_keyword(value)
     if isinstance(value, Symbol):
         return write_symbol(value)
     if isinstance(value, str):
@@ -431,6 +432,14 @@ def write_symbol(name: str) -> str:
         PLAIN.match(name) and not NUMBER_LIKE.match(name) and name != "." and not (name.endswith(":") and len(name) > 1)
     )
     return name if plain else "|" + name.translate(SYMBOL_ESCAPES) + "|"
+
+
+def write_keyword(name: str) -> str:
+    """A keyword, between bars if CHICKEN 4 took its name for a number: it knows no complex ones, and none too large."""
+    number = NUMBER.match(name) and not (FLONUM.match(name) and math.isinf(float(name)))
+    if name == ":" or (NUMBER_LIKE.match(name) and not number):
+        return name + ":"
+    return write_symbol(name) + ":" if name else "#:||"
 
 
 def write_flonum(value: float) -> str:
