@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bokbok_interop.cases import all_cases
+from bokbok_interop.cases import REQUIREMENTS, all_cases
 from bokbok_interop.matrix import Group
 from bokbok_interop.model import RUNNER, Outcome, Result
 from bokbok_interop.peers.local import LocalPeer
@@ -98,6 +98,12 @@ def test_every_case_of_the_four_chapters_catches_a_mutant() -> None:
     # `disconnect` takes a container, where no mutant runs.
     wanted = {case.id for case in CASES.values() if case.chapter in ABOUT and "disconnect" not in case.faults}
     assert sorted(wanted - {case for mutant in MUTANTS for case in mutant["cases"]}) == []
+
+
+def test_every_rule_of_the_protocol_is_broken_by_a_mutant_that_a_case_about_it_catches() -> None:
+    rules = {one.name for one in REQUIREMENTS.values() if one.document in ("profile", "guards") and not one.untestable}
+    caught = {rule.name for mutant in MUTANTS for case in mutant["cases"] for rule in CASES[case].requirements}
+    assert sorted(rules - caught) == []
 
 
 def test_every_mutant_is_about_something_else() -> None:

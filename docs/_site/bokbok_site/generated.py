@@ -4,8 +4,8 @@
     ```
 
 shows the cases of a chapter with their sentences, `{mutants}` the broken peers of a chapter with the cases that catch
-them, `{profile-keys}` the strategies of profile files with their keys, `{results-members}` the members of the JSON that
-`bokbok-interop run --json` writes.
+them, `{rules}` the rules of a document with the cases and broken peers of each, `{profile-keys}` the strategies of
+profile files with their keys, `{results-members}` the members of the JSON that `bokbok-interop run --json` writes.
 """
 
 from __future__ import annotations
@@ -91,6 +91,27 @@ class Mutants(_Made):
         for mutant in _mutants():
             rows.append([f"`{mutant['name']}`", mutant["title"], ", ".join(f"`{case}`" for case in mutant["cases"])])
         return _table(["mutant", "what is wrong with it", "caught by"], rows)
+
+
+class Rules(_Made):
+    """The sentences of one document, each with what checks it, and the broken peers that those cases catch."""
+
+    def markdown(self) -> str:
+        """A table, with a link to each sentence."""
+        from bokbok_interop.cases import REQUIREMENTS, all_cases
+
+        cases = all_cases()
+        rows = []
+        for name, rule in REQUIREMENTS.items():
+            if rule.document != self.arguments[0] or rule.untestable:
+                continue
+            mine = [case for case in cases if rule in case.requirements]
+            first = {case.id for case in mine if case.requirement is rule}
+            ids = {case.id for case in mine}
+            broken = [one["name"] for one in _mutants() if (first or ids) & set(one["cases"])]
+            shown = [", ".join(f"`{word}`" for word in words) for words in (dict.fromkeys(c.id for c in mine), broken)]
+            rows.append([f"[{name}](/{rule.link})", *shown])
+        return _table(["rule", "cases", "broken peers that break it"], rows)
 
 
 def _takes(schema: dict[str, Any], whole: dict[str, Any]) -> str:
@@ -183,4 +204,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("mutants", Mutants)
     app.add_directive("profile-keys", ProfileKeys)
     app.add_directive("results-members", ResultsMembers)
+    app.add_directive("rules", Rules)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

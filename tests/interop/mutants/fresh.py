@@ -224,6 +224,21 @@ def errors_take_two_nonces() -> None:
     around(C, "seal", seal)
 
 
+@mutant("request.message-bytes", role="client", security="insecure")
+def announces_insecure_connections() -> None:
+    """A client that says in a packet of its own that its connection is insecure."""
+
+    def start(real: Any) -> Any:
+        def run(self: Any) -> None:
+            if not self.box and not self.server:
+                self.sock.sendall(struct.pack(">I", 8) + b"insecure")
+            real(self)
+
+        return run
+
+    around(C, "start", start)
+
+
 # -- messages
 
 
@@ -668,13 +683,13 @@ def digits_are_added_up() -> None:
 
 @mutant("sexpr.other-spellings")
 def keywords_between_bars_are_symbols() -> None:
-    """Reads |a b|: as a symbol."""
+    """Reads a keyword whose name is between bars as a symbol."""
     _atoms(rf"\|[^|\\]*\|:{END}", lambda found: Symbol(found[0][1:-2] + ":"))
 
 
 @mutant("sexpr.other-spellings")
 def bars_end_a_symbol() -> None:
-    """Reads a|b c|d as three symbols' worth of text."""
+    """Ends a symbol where its bars begin."""
     _atoms(r"[a-z]+(?=\|)", lambda found: Symbol(found[0]))
 
 
