@@ -19,7 +19,8 @@ PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.
 BASE = {"bokbok._native", "bokbok._toml", "bokbok.errors", "bokbok.sexpr"}
 WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
 FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
-LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge", "bokbok.hellos", "bokbok.service"}
+LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge"}
+LIBRARY |= {"bokbok.hellos", "bokbok.processes", "bokbok.service"}
 
 PROJECT = ("bokbok", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop", "bokbok_meet")
 
@@ -30,6 +31,7 @@ BELOW: dict[str, set[str]] = {
     "bokbok/sync": FRONT,
     "bokbok/asyncio": FRONT,
     "bokbok/reconnecting": FRONT | {"bokbok.sync", "bokbok.asyncio"},
+    "bokbok/processes": FRONT,
     "bokbok/cli": LIBRARY,
     "interop/bokbok_traffic": LIBRARY,
     "interop/bokbok_calibrate": LIBRARY | {"bokbok.cli", "bokbok_traffic"},

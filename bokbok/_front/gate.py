@@ -107,11 +107,15 @@ class Gate:
             refusal = self._too_many_hellos(source)
         if refusal is not None:
             return refusal
+        self.count(source, hello=hello)
+        return None
+
+    def count(self, source: Source, *, hello: bool) -> None:
+        """Somebody was let in, here or by a supervisor: that counts until `leave`, and a hello until `greeted`."""
         self._by_source[source] += 1
         if hello:
             self.hellos += 1
             self._hellos_by_source[source] += 1
-        return None
 
     def _for(self, source: Source, limit: float | None, otherwise: float) -> float | None:
         """What a limit per source is for this one; `None` where it does not hold."""

@@ -20,9 +20,15 @@ MOST_LINE = 1000
 
 
 class Notices:
-    """Counts every event by its kind, and says which of them are to be told."""
+    """Counts every event by its kind, and says which of them are to be told.
+
+    Attributes:
+        counts: of each kind, ever.
+        most: lines in `INTERVAL` seconds.
+    """
 
     def __init__(self) -> None:
+        self.most = MOST_TOLD
         self.counts: Counter[str] = Counter()
         self._told: set[tuple[str, str]] = set()
         self._untold: Counter[str] = Counter()
@@ -39,7 +45,7 @@ class Notices:
         if now >= self._until:
             self._told.clear()
             self._until = now + INTERVAL
-        if (kind, source) in self._told or len(self._told) >= MOST_TOLD:
+        if (kind, source) in self._told or len(self._told) >= self.most:
             self._untold[kind] += 1
             return None
         self._told.add((kind, source))

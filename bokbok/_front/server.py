@@ -14,10 +14,23 @@ from .settings import Settings
 from .shared import Shared
 from .statistics import Statistics
 
-__all__ = ["ACCEPT_PAUSE", "PublicServer", "Roster"]
+__all__ = ["ACCEPT_PAUSE", "PublicServer", "Roster", "after_you"]
 
 ACCEPT_PAUSE = 0.1
 """Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
+_AHEAD_PAUSE, _MOST_AHEAD_PAUSE = 0.001, 0.02
+"""Seconds without accepting for each connection that a process has more than another one on the same socket. Whoever
+wakes up first gets the next connection, and that tends to be the same one."""
+
+
+def after_you(ahead: int) -> float:
+    """Seconds in which a process does not accept, so that others on the same socket do.
+
+    Args:
+        ahead: how many connections more it has than the one with the fewest.
+    """
+    return min(_AHEAD_PAUSE * ahead, _MOST_AHEAD_PAUSE)
+
 
 _C = TypeVar("_C")
 
@@ -29,7 +42,9 @@ class Roster(Generic[_C]):
         most: how many may be there.
         connections: those of which anything is left, be it a handler that runs.
         stopping: whether the server was asked to stop.
+        retiring: whether it was asked to stop once nobody is connected any more.
         listening: whether somebody may still connect.
+        coming: what was accepted and is not in `connections` yet; the server's own set.
         given_up: whether the time is over in which handlers may go on after a stop, and some still do.
     """
 
@@ -38,6 +53,8 @@ class Roster(Generic[_C]):
         self.given_up = False
         self.connections: set[_C] = set()
         self.stopping = False
+        self.retiring = False
+        self.coming: Collection[Any] = ()
         self.listening = True
 
     @property
@@ -47,8 +64,13 @@ class Roster(Generic[_C]):
 
     @property
     def stopped(self) -> bool:
-        """Whether the server was stopped, and nothing of it is left."""
-        return self.stopping and not self.listening and not self.connections
+        """Whether the server was stopped or has retired, and nothing of it is left."""
+        return self.closing and not (self.listening or self.coming or self.connections)
+
+    @property
+    def closing(self) -> bool:
+        """Whether nobody is to be accepted any more."""
+        return self.stopping or self.retiring
 
     def stop(self) -> bool:
         """The server is asked to stop. False: it was before."""
@@ -67,6 +89,7 @@ class Roster(Generic[_C]):
     def forked(self) -> None:
         """In a forked child, whose copy of the server is over."""
         self.connections.clear()
+        self.coming = ()
         self.stopping, self.listening = True, False
 
 
@@ -130,5 +153,5 @@ class PublicServer:
 
     def __repr__(self) -> str:
         kind = type(self)
-        state = "stopped" if self._roster.stopping else "running"
+        state = "stopped" if self._roster.stopping else "retiring" if self._roster.retiring else "running"
         return f"<{kind.__module__.rpartition('.')[0]}.{kind.__name__} {format_address(self.address)}, {state}>"

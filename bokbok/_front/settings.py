@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import wire
 from ..keys import Key
 from .proxy import Proxies
+
+if TYPE_CHECKING:
+    from .link import Link
 
 __all__ = ["AsyncSharedHellos", "Settings", "SharedHellos"]
 
@@ -38,6 +41,7 @@ class Settings:
         proxies: who is trusted to say, in front of a connection, whose it is.
         hellos: the hellos that a server has seen: one memory for all connections, since a replay comes on another one.
         shared_hellos: a memory that other servers share, whose `remember(digest)` tells whether a hello is new.
+        link: to the supervisor of this process, which knows of the connections of the other ones.
     """
 
     on_request: Callable[..., Any] | None = None
@@ -50,6 +54,7 @@ class Settings:
     proxies: Proxies = field(default_factory=Proxies)
     hellos: wire.HelloMemory = field(default_factory=wire.HelloMemory)
     shared_hellos: SharedHellos | AsyncSharedHellos | None = None
+    link: Link | None = None
 
     def check_cryptography(self) -> None:
         """Refuse a secure server whose profile does not keep its secrets.
@@ -69,7 +74,7 @@ class Settings:
             limits=self.limits,
             guards=self.guards,
             hellos=self.hellos,
-            confirm_hellos=self.shared_hellos is not None,
+            confirm_hellos=self.link is not None or (self.shared_hellos is not None and self.guards.hello_replay),
         )
 
     def client_protocol(self, user: str | None, key: Key | None) -> wire.Connection:

@@ -11,20 +11,25 @@ import threading
 import time
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._native import description
 from ..address import Address
 from ..errors import ConnectionClosed, RemoteProtocolError
-from ..wire import Limits
+from ..wire import HelloOpened, Limits
 from . import texts
 from .budget import Budget
 from .gate import Gate, Source, source_of
-from .notices import Notices, bounded, shown
+from .notices import MOST_TOLD, Notices, bounded, shown
 from .slots import Slots
 from .statistics import Statistics
 
-__all__ = ["Shared", "Visit"]
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from .link import Link
+
+__all__ = ["Arrival", "Shared", "Visit"]
 
 
 class Visit:
@@ -36,12 +41,14 @@ class Visit:
         claimed: who it says it is, from its hello on.
     """
 
-    __slots__ = ("_greeting", "_here", "_shared", "claimed", "source", "user")
+    __slots__ = ("_greeting", "_here", "_number", "_refusal", "_shared", "claimed", "source", "user")
 
-    def __init__(self, shared: Shared, source: Source, greeting: bool) -> None:
+    def __init__(self, shared: Shared, source: Source, greeting: bool, number: int = 0) -> None:
         self._shared = shared
         self._greeting = greeting
         self._here = True
+        self._number = number  # what the supervisor calls it
+        self._refusal: tuple[str, str] | None = None  # what it has said of the user
         self.source = source
         self.user: str | None = None
         self.claimed: str | None = None
@@ -51,13 +58,29 @@ class Visit:
         """The memory of the server."""
         return self._shared.budget
 
+    def proved(self, hello: HelloOpened) -> Future[Any] | None:
+        """Its hello has opened. In a process of several, ask what all of them know; the answer is for `known`."""
+        shared = self._shared
+        if shared.link is None:
+            return None
+        return shared.link.ask("enter", self._number, hello.user, hello.digest.hex() if shared.remembers else None)
+
+    def known(self, answer: Any) -> bool:
+        """What the supervisor has answered. False: another process has seen this hello."""
+        if answer == "replay":
+            return False
+        self._refusal = tuple(answer) if answer else None
+        return True
+
     def opened(self, user: str | None, connection: object) -> str | None:
         """The connection is open. `None`: it may stay; else why not, which was told."""
         shared = self._shared
         refusal = None
         with shared._lock:
             self._greeted()
-            if user is not None:
+            if shared.link is not None:
+                refusal = self._refusal
+            elif user is not None:
                 refusal = shared.gate.enter(user)
                 if refusal is None:
                     self.user = user
@@ -75,8 +98,11 @@ class Visit:
             shared.tell(kind, self.source, "%r: %s", connection, error.reason, level=logging.DEBUG)
             return
         if isinstance(error, RemoteProtocolError) or kind == "hello_timeout":
-            with shared._lock:
-                shared.gate.penalise(self.source, shared._clock())
+            if shared.link is not None:
+                shared.link.tell("penalise", self._number)
+            else:
+                with shared._lock:
+                    shared.gate.penalise(self.source, shared._clock())
         if self.claimed is not None and self.user is None:
             shared.tell(
                 kind, self.source, "%r: %s; it says that it is %s", connection, error.reason, shown(self.claimed)
@@ -97,6 +123,8 @@ class Visit:
         if self._greeting:
             self._greeting = False
             self._shared.gate.greeted(self.source)
+            if self._shared.link is not None:
+                self._shared.link.tell("greeted", self._number)
 
     def over(self) -> None:
         """Nothing of it is left."""
@@ -105,6 +133,20 @@ class Visit:
                 self._here = False
                 self._greeted()
                 self._shared.gate.leave(self.source, self.user)
+                if self._shared.link is not None:
+                    self._shared.link.tell("leave", self._number)
+
+
+class Arrival:
+    """A connection that a supervisor was asked about: `answer` is a future, which `Shared.arrived` is to get."""
+
+    __slots__ = ("answer", "hello", "number", "source")
+
+    def __init__(self, link: Link, source: Source, hello: bool) -> None:
+        self.number = link.next_number()
+        self.source = source
+        self.hello = hello
+        self.answer: Future[Any] = link.ask("arrive", self.number, source.name, source.near, hello)
 
 
 class Shared:
@@ -113,14 +155,21 @@ class Shared:
     Args:
         limits: those of the server.
         log: where it is told what is refused.
+        link: to a supervisor, where other processes share what connections are about: then that decides who may come
+            in, and the gate here only counts.
         clock: seconds, on a clock that only goes forward.
         draw: as `Gate` takes it; `None` for that of `random`.
+
+    Attributes:
+        remembers: whether a hello is remembered by the supervisor, too.
+        ahead: how many connections more this process has than that of the supervisor's which has the fewest.
     """
 
     def __init__(
         self,
         limits: Limits,
         log: logging.Logger,
+        link: Link | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] | None = None,
@@ -134,6 +183,12 @@ class Shared:
         self.gate = Gate(limits, draw)
         self.notices = Notices()
         self.accepted = 0
+        self.link = link
+        self.remembers = True
+        self.ahead = 0
+        self._limits = limits
+        self._parts = 1
+        self._arrivals: set[Arrival] | None = set()  # that wait for an answer; `None` once nobody may come any more
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
@@ -146,9 +201,49 @@ class Shared:
             if refusal is None:
                 self.accepted += 1
                 return Visit(self, source, hello)
+        self._turned_away(refusal, source, server)
+        return None
+
+    def _turned_away(self, refusal: tuple[str, str], source: Source, server: object) -> None:
         kind, reason = refusal
         self.tell(kind, source, "%r: a connection from %s is refused: %s", server, source.name, reason)
+
+    def ask(self, address: Address, *, hello: bool) -> Arrival | None:
+        """With a supervisor: somebody has connected, and it is asked. `None`: nobody may come any more."""
+        assert self.link is not None
+        with self._lock:
+            if self._arrivals is None:
+                return None
+            arrival = Arrival(self.link, source_of(address), hello)
+            self._arrivals.add(arrival)
+        return arrival
+
+    def arrived(self, arrival: Arrival, server: object) -> Visit | None:
+        """The supervisor has answered, or will not. `None`: close the connection at once; why was told."""
+        assert self.link is not None
+        answer: Any = None
+        if not arrival.answer.cancelled() and arrival.answer.exception() is None:
+            answer = arrival.answer.result()
+        else:
+            self.link.tell("leave", arrival.number)
+        with self._lock:
+            if self._arrivals is not None:
+                self._arrivals.discard(arrival)
+            if isinstance(answer, int):
+                self.ahead = answer
+                self.accepted += 1
+                self.gate.count(arrival.source, hello=arrival.hello)
+                return Visit(self, arrival.source, arrival.hello, arrival.number)
+        if answer is not None:
+            self._turned_away(answer, arrival.source, server)
         return None
+
+    def no_more(self) -> None:
+        """The server stops: whoever waits for the supervisor's answer waits no longer."""
+        with self._lock:
+            arrivals, self._arrivals = self._arrivals, None
+        for arrival in arrivals or ():
+            arrival.answer.cancel()
 
     def full(self, server: object, connections: int) -> None:
         """There is no room for another connection."""
@@ -169,9 +264,16 @@ class Shared:
     def limit(self, limits: Limits) -> None:
         """Other limits from now on. Whoever is in already stays."""
         with self._lock:
-            self.gate.limits = limits
-            self.budget.most = limits.server_memory
-        self.slots.limit(limits.server_running, limits.parked)
+            self._limits = self.gate.limits = limits
+            parts = self._parts
+            self.budget.most = limits.server_memory // parts
+            self.notices.most = MOST_TOLD // parts
+        self.slots.limit(max(1, limits.server_running // parts), max(1, limits.parked // parts))
+
+    def part(self, parts: int) -> None:
+        """This process is one of so many: what is handed out to handlers for each of them is a part of the whole."""
+        self._parts = parts
+        self.limit(self._limits)
 
     def statistics(self, connections: int, heaviest: int) -> Statistics:
         """What is going on.

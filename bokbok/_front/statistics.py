@@ -42,6 +42,8 @@ class Statistics:
         accepted: connections that were let in, ever.
         handled: requests whose handler was started, ever.
         refused: what was refused, ever, by its kind. `REFUSALS` says what each is.
+        processes: how many there are, with `bokbok.processes` those among them that retire.
+        died: how many of them have died, ever, and were replaced.
         codec: which implementation of codec and packets runs: `native 0.1.0`, or `pure Python (…)` with the reason.
     """
 
@@ -57,3 +59,5 @@ class Statistics:
     handled: int
     refused: Mapping[str, int]
     codec: str
+    processes: int = 1
+    died: int = 0

@@ -554,7 +554,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         if self._wire.state == "lookup":  # not closed meanwhile
             events = self._wire.authenticate(key, seconds=FIRST)
             if isinstance(events[0], wire.HelloOpened):
-                refusal = await self._ask_others(events[0].digest)
+                refusal = await self._ask_others(events[0])
                 events = self._wire.admit(refusal, seconds=FIRST) if self._wire.state == "lookup" else []
             if events:
                 self._authenticated(events)
@@ -562,11 +562,17 @@ class Connection(Public["asyncio.Future[Any]"]):
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
             _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
 
-    async def _ask_others(self, digest: bytes) -> str | None:
-        """Why a hello is refused that has opened; `None` if no other server of the fleet has seen it."""
-        memory = cast(AsyncSharedHellos, self._settings.shared_hellos)
+    async def _ask_others(self, hello: wire.HelloOpened) -> str | None:
+        """Why a hello is refused that has opened; `None` if no other server or process has seen it."""
+        memory = cast("AsyncSharedHellos | None", self._settings.shared_hellos)
+        visit = self._life.visit
         try:
-            return None if await memory.remember(digest) else wire.REPLAYED_HELLO
+            if memory is not None and self._settings.guards.hello_replay and not await memory.remember(hello.digest):
+                return wire.REPLAYED_HELLO
+            asked = visit.proved(hello) if visit is not None else None
+            if asked is None or visit is None or visit.known(await asyncio.wrap_future(asked)):
+                return None
+            return wire.REPLAYED_HELLO
         except _OF_THE_LOOP:
             self._end(ConnectionClosed("the look-up of the hello was given up"))
             raise

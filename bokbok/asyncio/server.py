@@ -14,11 +14,12 @@ from .._fork import let_go, track
 from .._front import texts
 from .._front.gate import source_of
 from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
-from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
+from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import AsyncSharedHellos, Settings
 from .._front.shared import Shared, Visit
-from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address
-from ..address import Address, AddressLike, format_address, parse_address
+from .._front.worker import Where, listener_of, supervised
+from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, seconds, tcp_address
+from ..address import Address, format_address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
 from .steps import FirstSteps
 
@@ -47,10 +48,12 @@ class Server(PublicServer):
         self._listener = listener
         self._settings = settings
         self._roster = Roster[Connection](settings.limits.connections)
-        self._shared = Shared(settings.limits, _log)
+        self._shared = Shared(settings.limits, _log, settings.link)
         self._setting_up: set[asyncio.Task[Any]] = set()
-        self._meeting: set[asyncio.Task[Any]] = set()  # proxies' connections that have not said yet whose they are
         self._steps: FirstSteps | None = None  # of handlers; made when it is needed
+        # Connections that are not served yet: a proxy has not said whose they are, or a supervisor was asked.
+        self._meeting: set[asyncio.Task[Any]] = set()
+        self._roster.coming = self._meeting
         self._accepting = False
         self._resume: asyncio.TimerHandle | None = None
         self._stopped = self._loop.create_future()
@@ -77,9 +80,8 @@ class Server(PublicServer):
         """
         if not self._roster.stop():
             return
-        self._pause()
-        self._listener.close()
-        self._roster.listening = False
+        self._shared.no_more()
+        self._listen_no_more()
         for task in self._meeting:
             task.cancel()
         for connection in list(self._roster.connections):
@@ -89,6 +91,21 @@ class Server(PublicServer):
                 min(self._settings.limits.drain_timeout, ENDLESS), self._stop_draining
             )
         self._maybe_stopped()
+
+    async def retire(self) -> None:
+        """Listen no more, and go on serving whoever is connected: another server has taken over.
+
+        Connections that the system has accepted already are served. `wait` returns when the last connection is over.
+        `stop` is still there for those that stay.
+        """
+        self._roster.retiring = True
+        self._listen_no_more()
+        self._maybe_stopped()
+
+    def _listen_no_more(self) -> None:
+        self._pause()
+        self._listener.close()
+        self._roster.listening = False
 
     def _stop_draining(self) -> None:
         """The time for handlers is over: close the connections that are left."""
@@ -142,7 +159,7 @@ class Server(PublicServer):
 
     def _listen(self) -> None:
         self._resume = None
-        if not self._accepting and not self._roster.stopping:
+        if not self._accepting and not self._roster.closing:
             self._accepting = True
             for sock in self._listener.sockets:
                 self._loop.add_reader(sock, self._accept, sock)
@@ -157,7 +174,8 @@ class Server(PublicServer):
                 self._loop.remove_reader(sock)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_BURST):
+        # With other processes on the same socket, each takes one, and then it is another one's turn.
+        for _ in range(_BURST if self._settings.link is None else 1):
             if self._roster.full:
                 self._shared.full(self, len(self._roster.connections))
                 self._pause()  # until a connection is over
@@ -186,9 +204,16 @@ class Server(PublicServer):
         if len(self._meeting) >= MOST_MEETING:
             self._refuse_proxy(sock, proxy, f"{MOST_MEETING} others have not said whose they are")
             return
-        task = self._loop.create_task(self._read_header(sock, proxy))
+        self._keep_meeting(self._read_header(sock, proxy))
+
+    def _keep_meeting(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
         self._meeting.add(task)
-        task.add_done_callback(self._meeting.discard)
+        task.add_done_callback(self._met)
+
+    def _met(self, task: asyncio.Task[Any]) -> None:
+        self._meeting.discard(task)
+        self._maybe_stopped()
 
     def _refuse_proxy(self, sock: socket.socket, proxy: Address, problem: object) -> None:
         self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), problem)
@@ -224,11 +249,39 @@ class Server(PublicServer):
         self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), "no header came")
 
     def _arrived(self, sock: socket.socket, address: Address) -> None:
+        if self._settings.link is not None:
+            # One at a time, unless a proxy is in front: where the whole server is full, this one waits for room, and
+            # further ones for this one.
+            self._pause()
+            self._keep_meeting(self._ask(sock, address))
+            return
         visit = self._shared.arrive(address, self, hello=self._settings.user_to_key is not None)
         if visit is None:
             sock.close()
         else:
             self._serve(sock, address, visit)
+
+    async def _ask(self, sock: socket.socket, address: Address) -> None:
+        arrival = self._shared.ask(address, hello=self._settings.user_to_key is not None)
+        visit: Visit | None = None
+        try:
+            if arrival is not None:
+                answer = asyncio.wrap_future(arrival.answer)
+                await asyncio.wait([answer])
+                if not answer.cancelled():
+                    answer.exception()  # has been seen
+        finally:
+            if arrival is not None:
+                arrival.answer.cancel()  # this task was
+                visit = self._shared.arrived(arrival, self)
+            if visit is not None and not self._roster.stopping:
+                self._serve(sock, address, visit)
+            else:
+                sock.close()
+                if visit is not None:
+                    visit.over()
+            if self._resume is None:
+                self._resume = self._loop.call_later(after_you(self._shared.ahead), self._listen)
 
     def _serve(self, sock: socket.socket, address: Address, visit: Visit) -> None:
         connection = self._connection(visit)
@@ -256,7 +309,7 @@ class Server(PublicServer):
         self._roster.remove(connection)
         if connection._life.visit is not None:
             connection._life.visit.over()
-        if not self._roster.stopping and self._resume is None:
+        if not self._roster.stopping and self._resume is None and (self._settings.link is None or not self._meeting):
             self._listen()
         self._maybe_stopped()
 
@@ -289,7 +342,7 @@ class Starting(Generic[_S]):
 
 
 def start_server(
-    address: AddressLike,
+    address: Where,
     on_request: RequestHandler | None = None,
     *,
     user_to_key: KeyLookup | None = None,
@@ -308,7 +361,8 @@ def start_server(
 
     Args:
         address: `("tcp", host, port)`, host `None` for all addresses and port 0 for one that the system chooses;
-            `("unix", path)`; or either as a string, `"host:port"`, `":port"`, `"path/to/socket"`.
+            `("unix", path)`; or either as a string, `"host:port"`, `":port"`, `"path/to/socket"`. Where somebody else
+            listens already: a `Worker` or a `Listener` of `bokbok.processes`.
         on_request: `on_request(connection, message) -> answer`, for each request: a coroutine function, or a plain
             one, which holds up the event loop. What it raises is sent back as the request's error.
         user_to_key: `user_to_key(user) -> Key | None`, a coroutine function or a plain one: the key of a user, `None`
@@ -334,22 +388,25 @@ def start_server(
         ConnectFailed: it cannot listen there.
         AddressError: `address` is in none of the forms, or one of `proxies` is not an address or a network.
         ProfileError: the profile is unknown, or the guards refuse it.
+        ValueError: `limits` beside a `Worker`, which has its supervisor's.
     """
 
     async def start() -> Server:
+        link, its_limits = supervised(address, limits)
         settings = Settings(
             on_request,
             user_to_key,
             on_open,
             on_close,
             wire.get_profile(profile),
-            limits,
+            its_limits,
             guards,
             Proxies(proxies),
             shared_hellos=shared_hellos,
+            link=link,
         )
         settings.check_cryptography()  # before anything listens
         # Resolving a host's name to listen on may block; it happens once, before anybody is served.
-        return Server(listen(parse_address(address), backlog, mode=socket_mode, owner=socket_owner), settings)
+        return Server(listener_of(address, backlog, socket_mode, socket_owner), settings)
 
     return Starting(start)

@@ -23,10 +23,11 @@ class _Formatter(logging.Formatter):
 
     Args:
         tracebacks: whether an exception's traceback follows; else only its type and text do, on the same line.
+        who: what stands in front of the message, where several processes write to one log.
     """
 
-    def __init__(self, tracebacks: bool) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
+    def __init__(self, tracebacks: bool, who: str = "") -> None:
+        super().__init__(f"%(asctime)s %(levelname)s {who}%(message)s")
         self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
@@ -48,15 +49,16 @@ def _shortened(line: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}… ({len(line)} characters)"
 
 
-def configure_logging(level: int, *, tracebacks: bool = False) -> None:
+def configure_logging(level: int, *, tracebacks: bool = False, who: str = "") -> None:
     """Send what the library logs to standard error.
 
     Args:
         level: what is less important is dropped.
         tracebacks: whether exceptions are shown with theirs.
+        who: what stands in front of each message.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter(tracebacks))
+    handler.setFormatter(_Formatter(tracebacks, who))
     logger = logging.getLogger("bokbok")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

@@ -37,10 +37,12 @@ _NOW = {
     "waiting": "Connections whose requests wait for a slot for a handler.",
     "held_bytes": "Memory that is held for all other ends, estimated.",
     "heaviest_bytes": "Memory that is held for the connection which holds most, estimated.",
+    "processes": "Processes that serve.",
 }
 _EVER = {
     "accepted": "Connections that were let in.",
     "handled": "Requests whose handler was started.",
+    "died": "Processes that have died and were replaced.",
 }
 
 

@@ -49,15 +49,22 @@ def log_options(command: _F) -> _F:
     )
 
 
-def start_logging(verbose: bool, quiet: bool) -> None:
+def start_logging(verbose: bool, quiet: bool, who: str = "") -> None:
     """Send the log to standard error.
+
+    Args:
+        verbose: the option.
+        quiet: the option.
+        who: what stands in front of each message.
 
     Raises:
         click.UsageError: both are asked for.
     """
     if verbose and quiet:
         raise click.UsageError("Give --verbose or --quiet, not both.")
-    configure_logging(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO, tracebacks=verbose)
+    configure_logging(
+        logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO, tracebacks=verbose, who=who
+    )
 
 
 def check_announceable(address: Address, argument: str) -> None:
@@ -101,6 +108,7 @@ class Signals:
             self._numbers.append(signal.SIGHUP)
         self._before: dict[int, Any] = {}
         self._received: int | None = None
+        self.at_once: Callable[[], None] = lambda: None  # what a second signal does first
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
 
@@ -124,6 +132,7 @@ class Signals:
             self._reload = True
             return
         if self._received is not None:
+            self.at_once()
             os._exit(128 + number)
         self._received = number
 

@@ -9,22 +9,22 @@ import contextlib
 import grp
 import logging
 import pwd
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._front.notices import shown
 from .._front.proxy import Proxies
+from .._front.statistics import Statistics
 from ..address import Address, format_address
 from ..errors import AddressError, BokbokError
 from ..keys import Key
-from ..sync import Connection, Server, start_server
+from ..processes import DEFAULT_RETIRE_TIMEOUT, ActivationError, Supervisor, systemd_listener
+from ..sync import Server, start_server
 from ..wire import Profile
 from ._exit import CONTEXT, EPILOG, Failure, Status
-from ._handler import load_handler
 from ._limits import LimitsError, limits_options, read_limits
-from ._options import ADDRESS, guard_option, guards, handler_option, profile_option
+from ._options import ADDRESS, SECONDS, guard_option, handler_option, profile_option
 from ._secrets import read_users
 from ._serving import (
     Signals,
@@ -35,6 +35,7 @@ from ._serving import (
     log_options,
     start_logging,
 )
+from ._workers import What, Workers, start_workers, withdraw
 
 __all__ = ["serve"]
 
@@ -78,13 +79,32 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
 
 
 @click.command(short_help="Answer requests.", epilog=EPILOG, context_settings=CONTEXT)
-@click.argument("address", type=ADDRESS)
+@click.argument("address", type=ADDRESS, required=False)
+@click.option(
+    "--systemd",
+    is_flag=True,
+    help="Serve at the sockets that a .socket unit of systemd has opened, instead of ADDRESS.",
+)
 @click.option(
     "--users",
     metavar="FILE",
     help="Who may connect: a TOML file that only its owner can read. Without it anybody may, unencrypted.",
 )
 @handler_option
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Serve with N processes behind one socket; SIGHUP replaces them. Without it this process serves.",
+)
+@click.option(
+    "--retire-timeout",
+    type=SECONDS,
+    default=DEFAULT_RETIRE_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --processes: how long those that SIGHUP has replaced go on serving whoever is connected.",
+)
 @backlog_option
 @limits_options
 @click.option(
@@ -133,9 +153,12 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
 @profile_option
 @log_options
 def serve(
-    address: Address,
+    address: Address | None,
+    systemd: bool,
     users: str | None,
     handler: str | None,
+    processes: int | None,
+    retire_timeout: float,
     backlog: int,
     limits_file: str | None,
     limits_given: tuple[str, ...],
@@ -166,6 +189,11 @@ def serve(
     it at once. SIGHUP reads the files of --users and --limits again, and closes the connections of users who are not in
     it any more, or have another key; on a terminal it stops the server.
 
+    With --processes, SIGHUP also starts new processes, which load the handler again. Once they serve, the old ones
+    accept no more, and end when whoever is connected has left, or after --retire-timeout as by SIGTERM. A process that
+    dies is started again. Connections per address and user are counted over all of them, and a hello that one has
+    accepted is refused by all; server-running, parked and server-memory are divided among them.
+
     \b
     The file of --users:
       myuser = "mypassphrase"
@@ -178,49 +206,60 @@ def serve(
       bokbok serve :0 --users users.toml
       bokbok serve ./my.socket --handler mypackage.handlers:answer --socket-mode 660
       bokbok serve :8000 --users users.toml --limits limits.toml --metrics localhost:9100
+      bokbok serve :8000 --users users.toml --handler handlers:answer --processes 4
     """
     start_logging(verbose, quiet)
-    check_announceable(address, "ADDRESS")
-    if address[0] != "unix" and (socket_mode is not None or socket_owner is not None):
+    if (address is None) != systemd:
+        raise click.UsageError("Give ADDRESS, or --systemd and no ADDRESS.")
+    if address is not None:
+        check_announceable(address, "ADDRESS")
+    if (address is None or address[0] != "unix") and (socket_mode is not None or socket_owner is not None):
         raise click.UsageError("--socket-mode and --socket-owner need the path of a Unix socket as ADDRESS.")
-    on_request = load_handler(handler) if handler is not None else _conformance_service()
     try:
         files = _Files(users, profile, limits_file, limits_given)
     except LimitsError as error:
         raise Failure(Status.USAGE, str(error)) from None
+    try:
+        where = address if address is not None else systemd_listener()
+    except ActivationError as error:
+        raise click.UsageError(f"--systemd: {error}") from None
+    at: dict[str, Any] = {"backlog": backlog, "socket_mode": socket_mode, "socket_owner": socket_owner}
+    what = What(handler, profile, guards_off, proxies, shared_hellos, unreachable, verbose)
     reloads = not has_terminal()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals(reloads=reloads))
+        server: Server | Supervisor
         try:
-            server = start_server(
-                address,
-                on_request,
-                user_to_key=files.key if users is not None else None,
-                on_open=_opened if verbose else None,
-                on_close=_closed if verbose else None,
-                backlog=backlog,
-                socket_mode=socket_mode,
-                socket_owner=socket_owner,
-                proxies=proxies,
-                profile=profile,
-                limits=files.limits,
-                guards=guards(guards_off),
-                shared_hellos=_shared_hellos(shared_hellos, unreachable) if shared_hellos else None,
-            )
+            if processes is None:
+                key = files.key if users is not None else None
+                server = what.serve(start_server, where, key, limits=files.limits, **at)
+            else:
+                workers = Workers(what, quiet, files)
+                server = start_workers(workers, where, processes, retire_timeout, at)
+                signals.at_once = server.kill
         except AddressError as error:
             raise click.BadParameter(str(error), param_hint="'ADDRESS'") from None
         try:
             if metrics is not None:
-                stack.enter_context(_metrics(metrics, server))
-            _log.info("serving at %s, %s", announce(server.address), files)
+                stack.enter_context(_metrics(metrics, server.statistics))
+            shown = announce(server.address)
+            _log.info("serving at %s, %s%s", shown, files, f", {processes} processes" if processes is not None else "")
             while (name := signals.wait()) == "SIGHUP" and reloads:
-                files.reload(server)
+                changed = files.reload()
+                if changed is None:
+                    continue
+                if isinstance(server, Server):
+                    server.change_limits(files.limits)
+                    withdraw(server, changed)
+                else:
+                    workers.replace(server, changed)
             _log.info("%s: stopping; waiting for requests that are being handled (once more: ending at once)", name)
         finally:
             server.stop()
         if not server.wait():
-            for text in server.unfinished:
-                _log.error("goes on all the same: %s", text)
+            if isinstance(server, Server):  # a supervisor's log has told it
+                for text in server.unfinished:
+                    _log.error("goes on all the same: %s", text)
             raise Failure(
                 Status.UNFINISHED,
                 f"handlers of {len(server.unfinished)} connections went on after the drain-timeout",
@@ -247,22 +286,30 @@ class _Files:
         """The key of a user, as the file has it now."""
         return self._keys.get(user)
 
-    def reload(self, server: Server) -> None:
-        """Read them again; where that fails, what was read before goes on to hold."""
+    @property
+    def keys(self) -> dict[str, Key] | None:
+        """The keys of all users; `None` where anybody may connect."""
+        return self._keys if self._users is not None else None
+
+    def reload(self) -> dict[str, str] | None:
+        """Read them again; where that fails, what was read before goes on to hold.
+
+        Returns:
+            The users whose connections are to end, and why; `None` if nothing has changed.
+        """
         before = self._keys
         try:
             self._read()
         except BokbokError as error:
             _log.error("SIGHUP: nothing has changed: %s", error)
-            return
-        server.change_limits(self.limits)
+            return None
         _log.info("SIGHUP: read again: %s", self)
+        changed = {}
         for user, key in before.items():
             now = self._keys.get(user)
             if now != key:
-                what = "was taken out of the users file" if now is None else "has another key"
-                ended = server.withdraw([user], f"the user {what}")
-                _log.info("SIGHUP: user %s %s: %d of its connections closed", shown(user), what, ended)
+                changed[user] = "was taken out of the users file" if now is None else "has another key"
+        return changed
 
     def __str__(self) -> str:
         if self._users is None:
@@ -270,21 +317,8 @@ class _Files:
         return f"secure: {len(self._keys)} user{'s' * (len(self._keys) != 1)}"
 
 
-def _shared_hellos(url: str, unreachable: str) -> Any:
-    try:
-        from ..hellos import RedisHellos
-    except ModuleNotFoundError:
-        raise click.UsageError(
-            "--shared-hellos: the Python package 'redis' is not installed: pip install 'bokbok[redis]'"
-        ) from None
-    try:
-        return RedisHellos(url, unreachable=unreachable)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise click.UsageError(f"--shared-hellos: {error}") from None
-
-
 @contextlib.contextmanager
-def _metrics(address: Address, server: Server) -> Iterator[None]:
+def _metrics(address: Address, statistics: Callable[[], Statistics]) -> Iterator[None]:
     try:
         from ._metrics import check_metrics_address, metrics_served
     except ModuleNotFoundError as error:
@@ -293,20 +327,6 @@ def _metrics(address: Address, server: Server) -> Iterator[None]:
             "pip install 'bokbok[metrics]'"
         ) from None
     check_metrics_address(address)
-    with metrics_served(address, server.statistics) as bound:
+    with metrics_served(address, statistics) as bound:
         _log.info("metrics at %s", format_address(bound))
         yield
-
-
-def _conformance_service() -> Any:
-    from ..service import handler  # imports asyncio too, which a handler of the user's own does not need
-
-    return handler()
-
-
-def _opened(connection: Connection) -> None:
-    _log.info("opened: %r", connection)
-
-
-def _closed(connection: Connection) -> None:
-    _log.info("closed: %r: %s", connection, connection.close_reason)

@@ -1007,7 +1007,7 @@ class Connection(Public[_Waiter]):
             with self._lock:
                 events = self._wire.authenticate(key, seconds=QUANTUM) if self._wire.state == "lookup" else []
             if events and isinstance(events[0], wire.HelloOpened):
-                refusal = self._ask_others(events[0].digest)
+                refusal = self._ask_others(events[0])
                 with self._lock:
                     events = self._wire.admit(refusal, seconds=QUANTUM) if self._wire.state == "lookup" else []
             closed = not events  # meanwhile
@@ -1123,11 +1123,15 @@ class Connection(Public[_Waiter]):
         except BaseException as error:
             return None, error
 
-    def _ask_others(self, digest: bytes) -> str | None:
-        """Why a hello is refused that has opened; `None` if no other server of the fleet has seen it."""
-        memory = cast(SharedHellos, self._settings.shared_hellos)
+    def _ask_others(self, hello: wire.HelloOpened) -> str | None:
+        """Why a hello is refused that has opened; `None` if no other server or process has seen it."""
+        memory = cast("SharedHellos | None", self._settings.shared_hellos)
+        visit = self._life.visit
         try:
-            return None if memory.remember(digest) else wire.REPLAYED_HELLO
+            if memory is not None and self._settings.guards.hello_replay and not memory.remember(hello.digest):
+                return wire.REPLAYED_HELLO
+            asked = visit.proved(hello) if visit is not None else None
+            return None if asked is None or visit is None or visit.known(asked.result()) else wire.REPLAYED_HELLO
         except Exception:
             _log.error(texts.HELLOS_FAILED, self, exc_info=True)
             return texts.NOT_REMEMBERED

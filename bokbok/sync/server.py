@@ -16,11 +16,12 @@ from .._fork import track
 from .._front import texts
 from .._front.gate import source_of
 from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
-from .._front.server import ACCEPT_PAUSE, PublicServer, Roster
+from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import Settings, SharedHellos
 from .._front.shared import Shared, Visit
-from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, listen, seconds, tcp_address, tune
-from ..address import Address, AddressLike, format_address, parse_address
+from .._front.worker import Where, listener_of, supervised
+from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, seconds, tcp_address, tune
+from ..address import Address, format_address
 from ..keys import Key
 from .connection import Connection, ConnectionHandler, RequestHandler, handler_of
 from .threads import run_in_thread
@@ -44,9 +45,10 @@ class Server(PublicServer):
         self._listener = listener
         self._settings = settings
         self._roster = Roster[Connection](settings.limits.connections)
-        self._shared = Shared(settings.limits, _log)
+        self._shared = Shared(settings.limits, _log, settings.link)
 
         self._meeting: set[socket.socket] = set()  # proxies' connections that have not said yet whose they are
+        self._roster.coming = self._meeting
 
         # Taken last: a connection may hold its own lock when it asks for this one, never the other way round.
         self._changed = threading.Condition()
@@ -62,12 +64,11 @@ class Server(PublicServer):
         handlers of this end do not run. After `Limits.drain_timeout` connections are closed all the same.
         Stopping twice does nothing.
         """
+        self._shared.no_more()
         with self._changed:
             first = self._roster.stop()
             if first:
-                self._changed.notify_all()  # the accepting thread may be waiting for room
-                with contextlib.suppress(OSError):
-                    self._waker.send(b"\0")
+                self._accept_no_more()
                 for sock in self._meeting:
                     with contextlib.suppress(OSError):  # gone already
                         sock.shutdown(socket.SHUT_RDWR)
@@ -81,6 +82,24 @@ class Server(PublicServer):
                 run_in_thread(self._end_of_drain)
             except RuntimeError as error:  # no more threads
                 _log.error("%r: cannot end connections in time: %s", self, error)
+
+    def retire(self) -> None:
+        """Listen no more, and go on serving whoever is connected: another server has taken over.
+
+        Returns once nobody can connect any more; connections that the system has accepted already are served. `wait`
+        returns when the last connection is over. `stop` is still there for those that stay.
+        """
+        with self._changed:
+            self._roster.retiring = True
+            self._accept_no_more()
+            while self._roster.listening:
+                self._changed.wait()
+
+    def _accept_no_more(self) -> None:
+        """With the condition held."""
+        self._changed.notify_all()  # the accepting thread may be waiting for room
+        with contextlib.suppress(OSError):
+            self._waker.send(b"\0")
 
     def _end_of_drain(self) -> None:
         """In a thread of its own: close the connections that are left when the time for handlers is over."""
@@ -136,7 +155,7 @@ class Server(PublicServer):
                 selector.register(self._wake, selectors.EVENT_READ)
                 for sock in self._listener.sockets:
                     selector.register(sock, selectors.EVENT_READ)
-                while not self._roster.stopping:
+                while not self._roster.closing:
                     for key, _ in selector.select():
                         if key.fileobj is not self._wake:
                             self._accept_one(key.fileobj)  # type: ignore[arg-type]
@@ -167,10 +186,12 @@ class Server(PublicServer):
             self._meet(sock, address)
         else:
             self._arrived(sock, address)
+        if self._shared.ahead:
+            self._pause(after_you(self._shared.ahead))
         if self._roster.full:
             self._shared.full(self, len(self._roster.connections))
             with self._changed:
-                self._changed.wait_for(lambda: not self._roster.full or self._roster.stopping)
+                self._changed.wait_for(lambda: not self._roster.full or self._roster.closing)
 
     def _meet(self, sock: socket.socket, proxy: Address) -> None:
         """Have a proxy say whose a connection is: that may take a while, and nobody else is to wait for it."""
@@ -217,7 +238,7 @@ class Server(PublicServer):
             self._met(sock)
 
     def _arrived(self, sock: socket.socket, address: Address) -> None:
-        visit = self._shared.arrive(address, self, hello=self._settings.user_to_key is not None)
+        visit = self._admitted(address)
         if visit is None:
             sock.close()
             return
@@ -228,11 +249,25 @@ class Server(PublicServer):
             sock.close()
             visit.over()
 
+    def _admitted(self, address: Address) -> Visit | None:
+        hello = self._settings.user_to_key is not None
+        if self._settings.link is None:
+            return self._shared.arrive(address, self, hello=hello)
+        arrival = self._shared.ask(address, hello=hello)
+        if arrival is None:
+            return None
+        # As the accepting thread, or as one that has read a proxy's header. Where the whole server is full, this waits
+        # for room, and further connections for this one.
+        answered = threading.Event()
+        arrival.answer.add_done_callback(lambda _: answered.set())
+        answered.wait()
+        return self._shared.arrived(arrival, self)
+
     def _pause(self, seconds: float) -> None:
         """Do not spin, but stop at once if asked to."""
         with self._changed:
             deadline = time.monotonic() + seconds
-            while not self._roster.stopping and (remaining := deadline - time.monotonic()) > 0:
+            while not self._roster.closing and (remaining := deadline - time.monotonic()) > 0:
                 self._changed.wait(remaining)
 
     def _serve(self, sock: socket.socket, address: Address, visit: Visit) -> None:
@@ -263,7 +298,7 @@ class Server(PublicServer):
 
 
 def start_server(
-    address: AddressLike,
+    address: Where,
     on_request: RequestHandler | None = None,
     *,
     user_to_key: Callable[[str], Key | None] | None = None,
@@ -282,7 +317,8 @@ def start_server(
 
     Args:
         address: `("tcp", host, port)`, host `None` for all addresses and port 0 for one that the system chooses;
-            `("unix", path)`; or either as a string, `"host:port"`, `":port"`, `"path/to/socket"`.
+            `("unix", path)`; or either as a string, `"host:port"`, `":port"`, `"path/to/socket"`. Where somebody else
+            listens already: a `Worker` or a `Listener` of `bokbok.processes`.
         on_request: `on_request(connection, message) -> answer`, called in a thread of its own for each request; what
             it raises is sent back as the request's error.
         user_to_key: `user_to_key(user) -> Key | None`: the key of a user, `None` for one who is unknown or not
@@ -310,7 +346,9 @@ def start_server(
         AddressError: `address` is in none of the forms, or one of `proxies` is not an address or a network.
         ProfileError: the profile is unknown, or the guards refuse it.
         RuntimeError: the system has no more threads.
+        ValueError: `limits` beside a `Worker`, which has its supervisor's.
     """
+    link, limits = supervised(address, limits)
     settings = Settings(
         on_request,
         user_to_key,
@@ -321,9 +359,10 @@ def start_server(
         guards,
         Proxies(proxies),
         shared_hellos=shared_hellos,
+        link=link,
     )
     settings.check_cryptography()  # before anything listens
-    server = Server(listen(parse_address(address), backlog, mode=socket_mode, owner=socket_owner), settings)
+    server = Server(listener_of(address, backlog, socket_mode, socket_owner), settings)
     try:
         run_in_thread(server._accept)
     except BaseException:  # no more threads

@@ -190,7 +190,7 @@ class Connection:
         self._profile = get_profile(profile)
         self._guards = guards
         self._hellos = hellos if guards.hello_replay else None
-        self._confirm_hellos = confirm_hellos and guards.hello_replay
+        self._confirm_hellos = confirm_hellos
         self._pending: bytes | None = None  # the session key of a hello that waits for `admit`
         self._draw = draw
 

@@ -73,7 +73,16 @@ def test_its_command_line_starts_a_server(tmp_path):
         assert server.wait() == 0
 
 
-@pytest.mark.parametrize("name", ["bokbok-bridge.service", "bokbok-serve.service"])
+def test_the_activated_service_differs_in_where_it_listens_alone():
+    verb, *args = arguments("bokbok-activated.service")
+    assert (verb, args[:3]) == ("serve", ["--systemd", "--processes", "4"])
+    assert args[3:] == arguments("bokbok-serve.service")[2:]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bokbok-bridge.service", "bokbok-serve.service", "bokbok-activated.service", "bokbok-activated.socket"],
+)
 def test_systemd_finds_no_fault(tmp_path, name):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
@@ -82,6 +91,9 @@ def test_systemd_finds_no_fault(tmp_path, name):
     text = (
         (EXAMPLES / name).read_text().replace("/usr/local/bin/bokbok", "/bin/true")
     )  # which need not be installed there
+    for other in EXAMPLES.glob("bokbok-activated.*"):  # a socket and its service need each other
+        shutil.copy(other, tmp_path)
     unit.write_text(text.replace("User=bokbok", "User=root"))
-    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True)
+    paths = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, env=paths)
     assert name not in done.stderr

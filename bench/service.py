@@ -1,0 +1,96 @@
+"""A service on several processes, and behind HAProxy: how much more they serve, and what it costs.
+
+    python bench/service.py                    everything: about two minutes; prints two tables
+    python bench/service.py --quick            that it works
+    python bench/service.py --only processes   one of: processes, haproxy
+
+What is measured: answers per second, as one client process on the same machine has them, which takes processor time of
+its own. On two cores the client's part bounds what more processes can gain, so it is told. Contestants take turns in
+short slices, and a ratio is the median of the ratios within each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
+
+from contest import Contestant, Results, program, take_turns
+from figures import about, say
+
+HANDLER = 200
+"""Microseconds of processor time that a handler takes."""
+CONNECTIONS, IN_FLIGHT = 16, 64
+
+
+def processes(rounds: int, seconds: float) -> list[str]:
+    """One process, and several behind one socket, with a handler that takes 200 µs."""
+    ask = program("service", "ask", CONNECTIONS, IN_FLIGHT)
+    contestants = [Contestant("this process alone", ask, program("service", "serve", 0, HANDLER, "{folder}"))]
+    contestants += [
+        Contestant(f"--processes {number}", ask, program("service", "serve", number, HANDLER, "{folder}"))
+        for number in (1, 2, 4)
+    ]
+    results = take_turns(contestants, rounds, seconds)
+    one = results["--processes 1"]
+    lines = [
+        f"{IN_FLIGHT} requests in flight over {CONNECTIONS} connections, a handler that takes {HANDLER} µs of the "
+        "processor:",
+        "",
+        "| server | answers per second | beside one process |",
+        "|---|---|---|",
+    ]
+    return lines + [f"| {name} | {_rate(each)} | {_ratio(each, one)} |" for name, each in results.items()]
+
+
+def haproxy(rounds: int, seconds: float) -> list[str]:
+    """A server by itself, and behind HAProxy in TCP mode, with a handler that answers at once."""
+    lines = ["| requests in flight | directly | behind HAProxy | beside directly |", "|---|---|---|---|"]
+    serve = program("service", "serve", 0, 0, "{folder}")
+    for in_flight in (1, 64):
+        ask = program("service", "ask", 1, in_flight)
+        results = take_turns(
+            [
+                Contestant("directly", ask, serve),
+                Contestant("behind", ask, serve, between=program("service", "haproxy", "{folder}")),
+            ],
+            rounds,
+            seconds,
+        )
+        direct, behind = results["directly"], results["behind"]
+        lines.append(f"| {in_flight} | {_rate(direct)} | {_rate(behind)} | {_ratio(behind, direct)} |")
+    return lines
+
+
+PARTS: dict[str, Callable[[int, float], list[str]]] = {"processes": processes, "haproxy": haproxy}
+
+
+def _rate(results: Results) -> str:
+    return f"{statistics.median(results.rates):,.0f}"
+
+
+def _ratio(results: Results, beside: Results) -> str:
+    ratios = [one / other for one, other in zip(results.rates, beside.rates, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return f"{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="a service on several processes, and behind HAProxy")
+    parser.add_argument("--quick", action="store_true", help="only that it works")
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    options = parser.parse_args()
+    rounds, seconds = (2, 0.2) if options.quick else (15, 1.0)
+    told = about()
+    print(f"{told['date']}, {told['machine']}, {told['python']}, load {told['load'][0]}")
+    for name in [options.only] if options.only else PARTS:
+        say(f"{name}…")
+        print("", *PARTS[name](rounds, seconds), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
