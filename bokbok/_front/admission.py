@@ -1,4 +1,4 @@
-"""Which request may start its handler now, which waits, which is turned away: pure bookkeeping for both front ends.
+"""Which request may start its handler now, which waits, and which is refused: pure bookkeeping for both front ends.
 
 What this module knows: numbers of running and waiting requests of one connection; those of the whole server are in
 `slots`. A front end with threads holds its own lock around each call.
@@ -24,8 +24,8 @@ class Admission:
     """Admits a connection's requests to their handlers: `queue` each that comes, `start` what may start, `finish` it.
 
     A connection with an open handler starts `held`: "the open handler has returned before the first request handler
-    starts". Beyond `running` handlers requests wait; beyond `waiting` ones they are turned away. Once it drains, none
-    is admitted any more.
+    starts". Beyond `running` handlers requests wait; beyond `waiting` ones they are refused. Once the connection
+    drains, no request is admitted.
 
     Args:
         running: handlers that run at once.
@@ -85,7 +85,7 @@ class Admission:
         """A request came. `None`: it is admitted; a text: answer it with this error."""
         if self.draining:
             return STOPPING
-        # What could start now does not wait, though nobody may have had the time to start it.
+        # A request that could start now does not count as waiting, even if nothing has started it yet.
         stays = self.held or self.congested or self.share.waiting
         running = self.running if stays else max(self.running, self._max_running)
         waiting = len(self._queue) - (running - self.running)
@@ -95,7 +95,8 @@ class Admission:
         return f"too many requests: {running} handlers are running and {max(0, waiting)} requests waiting"
 
     def reserve(self) -> bool:
-        """`ready`, but that a slot is kept for who calls `start`: no thread is started for a request that has none."""
+        """As `ready`, but a slot is kept for the caller of `start`, so that no thread is started for a request without
+        a slot."""
         return bool(self.share.kept) or (self._may_start and self.share.reserve())
 
     def start(self) -> Job | None:
@@ -163,7 +164,7 @@ class Admission:
         return True
 
     def unpark(self) -> None:
-        """A handler goes on that was parked."""
+        """A handler that was parked goes on."""
         self.parked -= 1
         self.running += 1
         self.share.unpark()
@@ -181,7 +182,7 @@ class Admission:
         return ids
 
     def forget(self) -> list[int]:
-        """Forget the requests that wait, and leave it at that; their IDs."""
+        """Forget the requests that wait, and do nothing else; their IDs."""
         ids = [id for id, _ in self._queue]
         self._queue.clear()
         return ids

@@ -1,10 +1,10 @@
 """Memory that is held for other ends: of each connection, and of all connections of a server together.
 
-What this module knows: sums of bytes, estimated as `Limits.message_memory` has it, and whose are too many. What is held
-is found out, and what is refused is told, by others.
+What this module knows: sums of bytes, estimated as `Limits.message_memory` has it, and which connection holds too many.
+Its callers find out what is held, and tell what is refused.
 
-**Who is refused first.** Whoever holds most: the connections of one user, or of one source, may together hold as much
-as `_EAGERNESS` times what the server has left. So the more is held in all, the less may one hold, and who holds little
+**Who is refused first.** The user, or the source, that holds most: the connections of one may together hold up to
+`_EAGERNESS` times what the server has left. So the more is held in all, the less may one hold, and one that holds little
 is refused last: the dynamic threshold of Choudhury and Hahne (1998), as in `slots`. The server's budget is never
 exceeded by what is asked for here.
 
@@ -64,7 +64,7 @@ class Budget:
         return self.most - self.held
 
     def forked(self) -> None:
-        """In a forked child: whoever held the lock is not there."""
+        """In a forked child: the thread that held the lock does not exist."""
         self._lock = threading.Lock()
 
 
@@ -161,7 +161,7 @@ class Account:
         return self.held > _GRAIN and not self._may_hold(self.held, 0)
 
     def wait(self, wake: Callable[[], None]) -> None:
-        """Have something called once others have let go of something, or this connection of its own.
+        """Have a function called once other connections have freed something, or this one has.
 
         It may be called from any thread, with another connection's lock held: it must not take such a lock, nor block.
         """
@@ -169,7 +169,7 @@ class Account:
             self._budget._waiting[self] = wake
 
     def close(self) -> None:
-        """The connection is over. What handlers hold that still run, they hold on to until they are `done`."""
+        """The connection is over. Handlers that still run keep what they hold until they are `done`."""
         with self._budget._lock:
             self._budget._waiting.pop(self, None)
         self.note(partial=0, unsent=0)

@@ -1,7 +1,7 @@
 """What has a time: packets that come, bytes that are sent, and connections on which nothing happens.
 
 What this module knows: points in time that it is told, in seconds on a clock that only goes forward, and when each of
-these things is too late. Who looks at a clock, and how to wait for a moment, is the front ends' affair.
+these things is too late. The front ends look at the clock, and wait.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ __all__ = ["IdleClock", "PacketClock", "SendClock"]
 class PacketClock:
     """The time that a packet has to come: so much from its first byte, and more for each byte that comes.
 
-    So who is slow but steady passes, however long the packet, as long as its bytes come at the least rate (Apache's
+    So a slow but steady peer passes, however long its packet is, as long as the bytes come at the lowest rate (Apache's
     `RequestReadTimeout` has the same rule, with 500 bytes a second).
 
     Args:
         timeout: seconds.
-        rate: bytes of a packet for each of which there is more time, a second.
+        rate: bytes of a packet that buy one more second.
     """
 
     __slots__ = ("_rate", "_since", "_timeout", "bytes")
@@ -70,7 +70,7 @@ class SendClock:
         self._taken = -1
 
     def start(self, now: float, taken: int) -> None:
-        """From now on something waits to be taken; so many bytes were taken before."""
+        """From now on something waits to be taken; this many bytes were taken before."""
         self._since, self._taken = now, taken
 
     def left(self, now: float, taken: int) -> float:
@@ -86,7 +86,7 @@ class SendClock:
 
 
 class IdleClock:
-    """The time in which something must come, where nothing is to be done.
+    """The time in which something must come, while nothing is under way.
 
     Args:
         timeout: seconds; `None` for no end.

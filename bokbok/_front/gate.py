@@ -20,7 +20,7 @@ IPV6_SOURCE = 64
 """Bits of an IPv6 address that name a source: the rest of it is its owner's to choose."""
 MOST_PENALTIES = 65_536
 """Sources whose refusals are remembered at once (OpenSSH: `PerSourcePenalties max-sources`). The oldest are forgotten
-first: a table that is full of strangers must not keep others out."""
+first: a full table must not keep new sources out."""
 
 _K = TypeVar("_K")
 
@@ -29,7 +29,7 @@ CONNECTIONS_PER_ADDRESS = 1024
 """A quarter of the connections of a server: it takes four sources to fill it, and a network behind one address fits."""
 HELLOS_PER_ADDRESS = 64
 """An eighth of what early drop begins at: a program that opens all its connections at once has fewer under way, since a
-hello is sent at once; one source alone does not bring early drop about."""
+hello is sent at once; one source alone does not start early drop."""
 PENALTY = 5.0
 """Seconds, as OpenSSH's `PerSourcePenalties authfail:5s` has them: three in a quarter of a minute are in force."""
 
@@ -95,7 +95,7 @@ class Gate:
         return len(self._penalties)
 
     def arrive(self, source: Source, now: float, *, hello: bool) -> tuple[str, str] | None:
-        """Somebody connects. `None`: it is let in, and counted until `leave`; else the limit's name, and why not.
+        """A peer connects. `None`: it is let in, and counted until `leave`; else the limit's name, and why not.
 
         Args:
             source: where it comes from.
@@ -137,7 +137,7 @@ class Gate:
         over = self.hellos - limits.hellos
         if over < 0:
             return None
-        # As OpenSSH's MaxStartups START:RATE:FULL: some, so that a flood does not keep everybody else out.
+        # As OpenSSH's MaxStartups START:RATE:FULL: only some are refused, so that a flood does not keep all others out.
         between = max(1, limits.hellos_full - limits.hellos)
         share = limits.hellos_drop + (100 - limits.hellos_drop) * over / between
         if self.hellos < limits.hellos_full and self._draw() * 100 >= share:
@@ -161,7 +161,7 @@ class Gate:
         _less(self._hellos_by_source, source)
 
     def enter(self, user: str) -> tuple[str, str] | None:
-        """Somebody has proved to be this user. `None`: that is counted until `leave`; else why it may not stay."""
+        """A peer has proved to be this user. `None`: that is counted until `leave`; else why it may not stay."""
         most = self.limits.connections_per_user
         if most is not None and self._by_user[user] >= most:
             return "connections_per_user", f"{most} connections of this user are there already"
@@ -175,7 +175,7 @@ class Gate:
             _less(self._by_user, user)
 
     def penalise(self, source: Source, now: float) -> None:
-        """Somebody of this source was refused by its own fault.
+        """A connection of this source was refused by its own fault.
 
         From `penalty_from` seconds on, its penalty is in force until it is over; several ones add up.
         """

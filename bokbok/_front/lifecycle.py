@@ -55,7 +55,7 @@ class Lifecycle(Generic[_W]):
         admission: which request may start its handler.
         visit: as it was given.
         waiters: who waits for an answer, by the request's ID.
-        was_open: whether it has ever been open. The end of a connection that never was concerns nobody.
+        was_open: whether it has ever been open. Nothing is told of the end of one that never was.
         ended: whether it is over for good.
     """
 
@@ -98,7 +98,7 @@ class Lifecycle(Generic[_W]):
     # The beginning.
 
     def admit(self, connection: object) -> Ending | None:
-        """The connection is about to open: how it ends instead, where a limit of the server's says so.
+        """The connection is about to open: how it ends instead, if a limit of the server refuses it.
 
         Not to be called with a lock held: it may write to the log.
 
@@ -329,7 +329,7 @@ class Lifecycle(Generic[_W]):
         return None
 
     def idle(self) -> Ending | None:
-        """How the connection ends now that nothing is being sent, if answers were all that it was still there for."""
+        """How the connection ends now that nothing is being sent, if it was only there for its last answers."""
         if self.ended or not self.admission.idle:
             return None
         if self.wire.state == "peer-finished":
@@ -337,7 +337,8 @@ class Lifecycle(Generic[_W]):
         return Ending(ConnectionClosed(_STOPPED), linger=True) if self.admission.draining else None
 
     def forked(self) -> None:
-        """In a forked child, whose copy of the connection is over: nobody is told, since nobody is there."""
+        """In a forked child, whose copy of the connection is over: no handler is called, since none of its threads
+        exist."""
         self.ended = self._announced = True
         self.wire.close(REASON)
         self.waiters.clear()
@@ -348,7 +349,7 @@ _STOPPED = "the server was stopped"
 
 
 class Public(Generic[_W]):
-    """What a user sees of a connection that has nothing to do with how it waits."""
+    """The public attributes of a connection that are the same for both front ends."""
 
     _life: Lifecycle[_W]
     _address: Address | None

@@ -1,4 +1,4 @@
-"""What is worth a line in the log, where a stranger could cause any number of lines.
+"""Which events get a line in the log, although a stranger can cause any number of them.
 
 What this module knows: kinds of events, from whom they come, and points in time that it is told.
 """

@@ -40,7 +40,7 @@ class Roster(Generic[_C]):
 
     Attributes:
         most: how many may be there.
-        connections: those of which anything is left, be it a handler that runs.
+        connections: those of which anything is left, even if only a handler that runs.
         stopping: whether the server was asked to stop.
         retiring: whether it was asked to stop once nobody is connected any more.
         listening: whether somebody may still connect.
@@ -94,7 +94,7 @@ class Roster(Generic[_C]):
 
 
 class PublicServer:
-    """What a user sees of a server that has nothing to do with how it waits."""
+    """The public attributes of a server that are the same for both front ends."""
 
     _listener: Listener
     _roster: Roster[Any]
@@ -115,7 +115,7 @@ class PublicServer:
     def change_limits(self, limits: wire.Limits) -> None:
         """Have other limits from now on: those of the whole server at once, those of a connection for new ones.
 
-        Whoever is connected stays, and handlers that run go on, though they may be more than the limits allow now.
+        Open connections stay, and handlers that run go on, even if there are more of them than the new limits allow.
         """
         self._settings = dataclasses.replace(self._settings, limits=limits)
         self._roster.most = limits.connections

@@ -1,4 +1,4 @@
-"""What an end was told when it was made: its handlers, the wire format, its limits and guards."""
+"""What an end was made with: its handlers, the wire format, its limits and guards."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Visit:
         """The connection ends by its other end's fault."""
         shared = self._shared
         if kind == "left":
-            # A health check does that all day.
+            # Health checks do this all day.
             shared.tell(kind, self.source, "%r: %s", connection, error.reason, level=logging.DEBUG)
             return
         if isinstance(error, RemoteProtocolError) or kind == "hello_timeout":
@@ -258,11 +258,11 @@ class Shared:
         if untold is not None:
             more = f" ({untold} more of this kind were not told)" if untold else ""
             self._log.log(level, "%s", bounded(text % args) + more)
-        elif self._log.isEnabledFor(logging.DEBUG):  # whoever asks for all of it gets all of it
+        elif self._log.isEnabledFor(logging.DEBUG):  # at this level nothing is left out
             self._log.debug("%s", bounded(text % args))
 
     def limit(self, limits: Limits) -> None:
-        """Other limits from now on. Whoever is in already stays."""
+        """Other limits from now on. Connections that were let in stay."""
         with self._lock:
             self._limits = self.gate.limits = limits
             parts = self._parts
@@ -300,7 +300,7 @@ class Shared:
             )
 
     def forked(self) -> None:
-        """In a forked child: whoever held the lock is not there."""
+        """In a forked child: the thread that held the lock does not exist."""
         self._lock = threading.Lock()
         self.slots.forked()
         self.budget.forked()

@@ -8,8 +8,9 @@ connection's own limits would let a request start.
 
 * `Admission.start()` returns `None` also where no slot is free. The connection is in line then, and `wake()` is called
   once, from whichever thread has given a slot back, when one is kept for it: call `Admission.start()` then. `wake` may
-  be called while another connection's lock is held, so it must not take a lock of a connection, nor block: it has
-  somebody else do that. It may raise `RuntimeError` where that cannot be done: the next slot is tried again then.
+  be called while another connection's lock is held, so it must not take a lock of a connection, and must not block: it
+  has another thread do that. It may raise `RuntimeError` if that cannot be done; the next free slot is tried again
+  then.
 * `Admission.park()` before a handler waits for an answer to a request of its own, on whatever connection, and
   `Admission.unpark()` when it goes on. A parked handler does not hold a slot, so that what it waits for can run. After
   `park` more may be ready to start.
@@ -31,7 +32,7 @@ __all__ = ["Share", "Slots"]
 
 _EAGERNESS = 8
 """A group may take a slot while it has fewer handlers running than this many times the number of free slots. So one
-group alone gets eight ninths of them, two get eight seventeenths each, and whoever comes next finds a free one: the
+group alone gets eight ninths of them, two get eight seventeenths each, and the next one finds a free slot: the
 dynamic threshold with which switches share their buffers (Choudhury and Hahne, 1998)."""
 
 
@@ -43,7 +44,8 @@ _M = TypeVar("_M", bound=_Countable)
 
 
 class _Line(Generic[_M]):
-    """Who waits: whoever has the fewest handlers running comes first, among equals whoever has waited longest."""
+    """Who waits. The one with the fewest handlers running comes first; among equals, the one that has waited
+    longest."""
 
     __slots__ = ("_entries", "_heap")
 
@@ -61,11 +63,11 @@ class _Line(Generic[_M]):
         return member in self._entries
 
     def add(self, member: _M) -> None:
-        """Put somebody at the end of those who have as many running."""
+        """Put one at the end of those with as many running."""
         self._push(member, next(_arrivals))
 
     def recount(self, member: _M) -> None:
-        """How many somebody has running has changed."""
+        """The number of handlers that one of them has running has changed."""
         entry = self._entries.get(member)
         if entry is not None and entry[0] != member.running:
             self._push(member, entry[1])
@@ -133,7 +135,7 @@ class Slots:
         self._lock = threading.Lock()
 
     def share(self, wake: Callable[[], None]) -> Share:
-        """What one connection has of it.
+        """The share of one connection.
 
         Args:
             wake: called when a slot is kept for it; see this module's text.
@@ -148,7 +150,7 @@ class Slots:
         _wake(woken)
 
     def forked(self) -> None:
-        """In a forked child: whoever held the lock is not there."""
+        """In a forked child: the thread that held the lock does not exist."""
         self._lock = threading.Lock()
 
     def _may_take(self, group: _Group) -> bool:
@@ -199,7 +201,7 @@ class Slots:
 
 
 class Share:
-    """What one connection has of a server's slots.
+    """One connection's share of a server's slots.
 
     Attributes:
         running: its handlers that run, and slots that are kept for it.
@@ -304,7 +306,8 @@ class Share:
             _wake(woken)
 
     def park(self) -> bool:
-        """A handler is about to wait for an answer: it gives its slot up. False: too many do, and it may not."""
+        """A handler is about to wait for an answer: it gives back its slot. False: too many wait already, so it may
+        not."""
         slots = self._slots
         with slots._lock:
             if slots.parked >= slots._most_parked:
@@ -338,14 +341,14 @@ class Share:
         _wake(woken)
 
     def close(self) -> None:
-        """The connection is over: `leave`, and once its last handler has finished, its group does without it."""
+        """The connection is over: `leave`, and once its last handler has finished, it leaves its group."""
         self.leave()
         with self._slots._lock:
             self._closed = True
             self._forget()
 
     def _forget(self) -> None:
-        # Not before: whoever connects anew must not find the slots of handlers free that still run.
+        # Not before: a peer that connects again must not be given the slots of its handlers that still run.
         if self._key is None or self.running or self.parked:
             return
         key, self._key = self._key, None
@@ -358,7 +361,7 @@ def _wake(shares: Iterable[Share]) -> None:
     for share in shares:
         try:
             share.wake()
-        except RuntimeError:  # no more threads: whoever runs now gives a slot back later, and tries again
+        except RuntimeError:  # no more threads: a handler that runs now gives its slot back later, which tries again
             slots = share._slots
             with slots._lock:
                 if share.kept:

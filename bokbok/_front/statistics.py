@@ -1,4 +1,4 @@
-"""What a server tells of itself in numbers."""
+"""A server's statistics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Statistics:
     """What a server does at one moment, and has done since it was started: `Server.statistics()`.
 
     Attributes:
-        connections: how many are there now, those among them of which only a handler is left.
+        connections: how many are there now, including those of which only a handler is left.
         hellos: how many of them have not said who they are yet.
         penalised: sources whose refusals are remembered.
         running: handlers that run.

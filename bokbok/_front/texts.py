@@ -97,7 +97,7 @@ def no_hello(seconds: float) -> ConnectionClosed:
 
 
 def cannot_start_thread(error: BaseException) -> ConnectionClosed:
-    """The end of a connection that nobody could serve."""
+    """The end of a connection for which there is no thread."""
     return ConnectionClosed(f"cannot start a thread: {error}")
 
 

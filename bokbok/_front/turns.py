@@ -1,6 +1,7 @@
-"""Whose turn it is, where several connections have more to do at once than fits a moment: deficit round robin.
+"""Whose turn it is when several connections have much to do at once: deficit round robin.
 
-What this module knows: the line, and the time that each has used. What is done in a turn is told by whoever lines up.
+What this module knows: the line, and the time that each has used. What is done in a turn is a function that is given to
+`join`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class _Place:
 
 
 class Turns:
-    """The line (Shreedhar and Varghese, 1995). Whoever has used more than a turn, since a piece of work could not be
-    stopped earlier, lets the others go first until that is made up for.
+    """The line (Shreedhar and Varghese, 1995). One that has used more than its turn, since a piece of work could not be
+    stopped earlier, waits until the others have caught up.
 
     Args:
         clock: seconds, from any moment on.

@@ -1,4 +1,4 @@
-"""How a connected socket comes about that does not block: the look-up of the name, and attempts side by side."""
+"""How a connected, non-blocking socket is made: the look-up of the name, and attempts side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["connect"]
 
 
 async def connect(place: Address) -> socket.socket:
-    """Connect to a server; whoever calls limits the time.
+    """Connect to a server. The caller limits the time.
 
     Raises:
         ConnectFailed: no connection came about.

@@ -425,7 +425,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._refuse(self._life.too_late(self._packet_clock).error)
 
     def _check_idle(self) -> None:
-        """Some time has gone since anything came: is the connection still of any use?"""
+        """Some time has gone since anything came: has the connection been idle for too long?"""
         now = self._loop.time()
         if self._life.busy or self._wire.more:
             self._idle_clock.note(now)
@@ -639,7 +639,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._maybe_finished()
 
     def _internal_error(self, error: BaseException) -> None:
-        """A fault of ours, or of a profile's: nobody must wait for what it has kept from happening."""
+        """A fault of ours, or of a profile's: no request may go on waiting for what it has prevented."""
         # The end first: where memory is short, it may free some, and writing to the log may fail.
         self._end(texts.internal_error(error))
         with contextlib.suppress(MemoryError):
@@ -914,7 +914,7 @@ class Connection(Public["asyncio.Future[Any]"]):
     # The end.
 
     def _refuse(self, error: ConnectionClosed) -> None:
-        """End a connection that is not as it should be, with nothing left unread: that would make the close a reset."""
+        """End a connection that is at fault. Read what is left first: with bytes unread, the close would be a reset."""
         self._life.refused(error, self, _log)
         self._lingering = True
         self._end(error)
@@ -925,7 +925,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._end(error)
 
     def _close_if_idle(self) -> None:
-        """Close once the last answer has been sent, if that is all that the connection was still there for."""
+        """Close once the last answer has been sent, if the connection was only there for that."""
         ending = self._life.idle() if not self._full else None
         if ending is not None:
             if ending.linger:
@@ -990,8 +990,8 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _forked(self) -> None:
         """See `_fork`.
 
-        The transport is left alone: what it would tell the selector, which both processes share, the parent's would
-        hear. But its socket is let go of, so that the other end notices when the parent closes it.
+        The transport is not closed: both processes share the selector, so the parent's would be changed too. But its
+        socket is closed, so that the other end notices when the parent closes its own.
         """
         self._life.forked()
         sock = self._transport.get_extra_info("socket") if self._transport is not None else None
@@ -1158,7 +1158,7 @@ def open_connection(
             function, or a plain one. What it raises is sent back as the request's error. Without it, requests are
             answered with an error.
         on_close: `on_close(connection)`, when the connection ends, unless this end closed it.
-        connect_timeout: seconds for the connection to come about; `None` for as long as the system takes.
+        connect_timeout: seconds to connect; `None` for as long as the system takes.
         profile: the wire format, or its name; the default is `inferred-1`.
         limits: what the other end may ask of this one at most.
         guards: what is refused although it is well formed.
@@ -1202,6 +1202,6 @@ async def reach(connection: Connection, place: Address, limit: float | None) -> 
     try:
         await loop.create_connection(lambda: StreamProtocol(connection, place), sock=sock)
     except BaseException:
-        connection._life.ask_to_close()  # nobody has it, so nobody is told of its end
+        connection._life.ask_to_close()  # no caller has it, so its close handler does not run
         sock.close()
         raise

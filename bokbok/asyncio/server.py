@@ -1,4 +1,4 @@
-"""A server on an asyncio event loop: it accepts whenever somebody wants to connect."""
+"""A server on an asyncio event loop."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class Server(PublicServer):
         track(self)
 
     def _forked(self) -> None:
-        """See `_fork`. The listening sockets are let go of: the parent alone says how long the address is taken."""
+        """See `_fork`. The listening sockets are closed here: only the parent decides how long the address is in
+        use."""
         self._roster.forked()
         self._shared.forked()
         for sock in self._listener.sockets:
@@ -73,7 +74,7 @@ class Server(PublicServer):
     async def stop(self) -> None:
         """Ask the server to stop (API reference: `stop-server!`). A handler may call it.
 
-        Returns once nobody can connect any more. Connections close when their running handlers have finished; until
+        Returns once no new connection can be made. Connections close when their running handlers have finished; until
         then, new requests are answered with an error, and answers to requests of this end are still taken. Close
         handlers of this end do not run. After `Limits.drain_timeout` connections are closed all the same.
         Stopping twice does nothing.

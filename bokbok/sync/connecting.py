@@ -1,4 +1,4 @@
-"""How a connected, blocking socket comes about, in time: the look-up of the name and every attempt are inside it."""
+"""How a connected, blocking socket is made, within a time limit: for the look-up of the name and every attempt."""
 
 from __future__ import annotations
 

@@ -5,10 +5,10 @@ This module knows sockets, threads and locks; `bokbok.wire` knows the bytes, `bo
 
 * **Workers** are threads of the pool (`threads`). One is called where bytes have come or a handler is to be started. It
   runs handlers, reads on as long as there is something to read, and goes back.
-* **A thread that asks**, and is the only one, reads for its own answer: nobody has to be woken then.
+* **A thread that asks**, and is the only one, reads for its own answer: no thread has to be woken then.
 * **The lock** guards what is short: the conversation (`wire.Connection.take`), who waits, who reads, who sends. While
-  it is held, nothing is parsed, opened, sealed, encoded, sent or received, and no handler runs. So whoever needs it has
-  it at once, whatever the peer sends.
+  it is held, nothing is parsed, opened, sealed, encoded, sent or received, and no handler runs. So a thread that needs
+  it gets it at once, whatever the peer sends.
 * **Sending** is one thread's at a time, which takes along what others leave. What a slow peer does not take waits for
   the poller, and no new handler starts meanwhile.
 * **Answers** may wait a moment for each other, where the next request is there already; if its handler is slow, the
@@ -81,7 +81,7 @@ _BUNCH = 8
 _BUNCH_BYTES = 16 * 1024
 """An answer that is longer waits for no other."""
 _PILE = 256 * 1024
-"""Bytes of answers that may wait for whoever is sending while further handlers start."""
+"""Bytes of answers that may wait for the sending thread while further handlers start."""
 _PATIENCE = 1.0
 """Seconds in which a peer must take some of what was sent before, while an answer waits that there is no room for."""
 _LONELY = 16
@@ -285,7 +285,7 @@ class Connection(Public[_Waiter]):
         not run; that of the other end does. Closing twice does nothing.
         """
         self._end(self._life.ask_to_close(), flush=True)
-        # Bounded: whoever reads is woken at once, but may be in a user's slow `user_to_key`.
+        # Bounded: the reading thread is woken at once, but may be in a user's slow `user_to_key`.
         self._socket_closed.wait(LINGER_SECONDS)
 
     def __enter__(self) -> Connection:
@@ -1464,7 +1464,7 @@ def open_connection(
         on_request: `on_request(connection, message) -> answer`, called in a thread for each request from the server;
             what it raises is sent back as the request's error. Without it, requests are answered with an error.
         on_close: `on_close(connection)`, called in a thread when the connection ends, unless this end closed it.
-        connect_timeout: seconds for the connection to come about; `None` for as long as the system takes.
+        connect_timeout: seconds to connect; `None` for as long as the system takes.
         profile: the wire format, or its name; the default is `inferred-1`.
         limits: what the other end may ask of this one at most.
         guards: what is refused although it is well formed.

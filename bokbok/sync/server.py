@@ -59,7 +59,7 @@ class Server(PublicServer):
     def stop(self) -> None:
         """Ask the server to stop (API reference: `stop-server!`). A handler may call it.
 
-        Returns once nobody can connect any more. Connections close when their running handlers have finished; until
+        Returns once no new connection can be made. Connections close when their running handlers have finished; until
         then, new requests are answered with an error, and answers to requests of this end are still taken. Close
         handlers of this end do not run. After `Limits.drain_timeout` connections are closed all the same.
         Stopping twice does nothing.
@@ -194,7 +194,7 @@ class Server(PublicServer):
                 self._changed.wait_for(lambda: not self._roster.full or self._roster.closing)
 
     def _meet(self, sock: socket.socket, proxy: Address) -> None:
-        """Have a proxy say whose a connection is: that may take a while, and nobody else is to wait for it."""
+        """Have a proxy say whose a connection is: that may take a while, and no other connection may wait for it."""
         with self._changed:
             if len(self._meeting) < MOST_MEETING:
                 self._meeting.add(sock)

@@ -70,7 +70,7 @@ def _work(worker: _Worker) -> None:
 
 
 def _forked() -> None:
-    """In a forked child none of these threads is there, and whoever held the lock is not, either."""
+    """In a forked child none of these threads exists, and neither does the one that held the lock."""
     global _lock
     _lock = threading.Lock()
     _idle.clear()

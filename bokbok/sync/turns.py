@@ -2,8 +2,8 @@
 
 What this module knows: a number, and a line. Python runs one thread at a time, so many that parse at once do not get
 more done; they only keep those waiting who have little to do. Here a few parse at once, for a millisecond each
-(`_front.turns.QUANTUM`), and whoever has more to read lines up again behind all others. Whoever waits in the line
-needs no thread.
+(`_front.turns.QUANTUM`), and a connection with more to read lines up again behind all others. Waiting in the line needs
+no thread.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Turns:
 
     def leave(self) -> None:
         """The turn is over: it is the next one's."""
-        # Whoever lines up does that first and then looks for a turn, so one of both sees the other.
+        # One that lines up does that first, then looks for a turn; so one of the two sees the other.
         self._free.append(None)
         if self._line:
             self._go_on()
@@ -81,7 +81,7 @@ class Turns:
 
 
 class Places:
-    """Places of which only so many are taken at once; whoever gets none does without.
+    """A limited number of places. One that gets none goes on without.
 
     Args:
         most: how many.
@@ -108,7 +108,7 @@ lingering = Places(_LINGERERS)
 
 
 def _forked() -> None:
-    """In a forked child nobody reads, and whoever held the locks is not there."""
+    """In a forked child no thread reads, and the thread that held the locks does not exist."""
     reading.__init__(_READERS)  # type: ignore[misc]  # the same objects: other modules have their names
     lingering.__init__(_LINGERERS)  # type: ignore[misc]
 

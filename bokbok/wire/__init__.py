@@ -10,7 +10,7 @@ What this package knows: the order of bytes. Sockets, threads, tasks and clocks 
         match event:
             case ResponseReceived(answered, message): ...
 
-Public are this module and the following; what is underscored is nobody else's:
+This module and the modules below are public. Names with an underscore are private to the package.
 
 | module | what it has |
 |---|---|

@@ -1,16 +1,16 @@
 """The whole protocol as a value that you feed: bytes in, events out; requests in, bytes out.
 
 What this module knows: the rules of a conversation (who says hello, which IDs are outstanding, what ends a connection).
-Sockets, threads, tasks and clocks are in the front ends. It calls nobody back. Both front ends, the conformance runner
+Sockets, threads, tasks and clocks are in the front ends. It has no callbacks. Both front ends, the conformance runner
 and the fuzzers drive this same object, so that there is one place where the protocol can be wrong.
 
-It is not thread-safe, but it comes in parts, so that a front end with threads need not hold one lock for all:
+It is not thread-safe. It has parts with a rule each, so that a front end with threads does not need one lock for all:
 
 | part | who | methods | attributes |
 |---|---|---|---|
 | reading | one thread at a time: who reads | `read`, `more`, `held` | all of `_reading` |
 | writing | one thread at a time: who sends | `sealed` | `_boxes`, `_seal` |
-| nobody's | any thread, at any time | `encode` | `_encode` (and what never changes) |
+| encoding | any thread, at any time | `encode` | `_encode` (and what never changes) |
 | the conversation | who holds the lock | all others | all others |
 
 So `receive(data)` is `take(read(data))`: `read` splits, opens and parses without the lock, and stops when its time is
@@ -19,9 +19,10 @@ the lock. `request(message)` is `request_encoded(encode(message))`, `respond` li
 without the lock.
 
 Until a hello has opened (`state` is `hello` or `lookup`) there is nothing long to read: hold the lock, and call
-`receive`. `read` looks at `state` once, so close a connection under the lock, whoever reads. Whoever reads lets go of
-what was read in part by calling `read` once more, or by forgetting the connection. Profiles whose packets are more than
-a length and a box are sealed when they are put, under the lock: what their framing refuses is to be told to who asks.
+`receive`. `read` looks at `state` once, so close a connection under the lock, even while another thread reads. To free
+what was read in part, the reading thread calls `read` once more, or drops the connection. If a profile's packets are
+more than a length and a box, a message is sealed when it is put, under the lock: its caller must get the errors of the
+framing.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ REPLAYED_HELLO: Final = (
     "the hello is a copy of one that came before: a replay, or a client whose random source starts "
     "anew at each start of its program (then turn the guard hello_replay off)"
 )
-"""Why a hello is refused that was remembered."""
+"""Why a hello that was seen before is refused."""
 
 Wrap = Callable[[bytes], bytes]
 Put = Callable[[bytes], None]
@@ -98,16 +99,16 @@ def _putting(out: list[bytes], write: Callable[[list[bytes], bytes], None], wrap
 
 
 class _Whole(bytes):
-    """Bytes to be sent that are not to be sealed any more."""
+    """Bytes to be sent that are sealed already."""
 
 
 def check_cryptography(profile: Profile, guards: Guards, *, stacklevel: int = 2) -> None:
-    """Refuse a profile whose nonces repeat, or warn of it where its guard is off.
+    """Refuse a profile whose nonces repeat, or warn about it if the guard is off.
 
     Args:
         profile: to be spoken on secure connections.
         guards: what is refused.
-        stacklevel: whom a warning names: 2 the caller.
+        stacklevel: which frame a warning names; 2 is the caller.
 
     Raises:
         ProfileError: it is broken cryptography, and `guards.nonce_reuse` is on.
@@ -183,7 +184,7 @@ class Connection:
         confirm_hellos: bool = False,
         draw: Draw = os.urandom,
     ) -> None:
-        # In one piece, since most of it is the list of what a connection's state consists of, each with its meaning.
+        # This is long because most of it lists a connection's state, each attribute with its meaning.
         secure = _is_secure(role, user, key, secure)
         self._role = role
         self._secure = secure
@@ -244,7 +245,7 @@ class Connection:
             self._bind_packets(None)
             self._announce_insecure()
 
-    # What a user may look at.
+    # Public attributes.
 
     @property
     def role(self) -> Literal["client", "server"]:
@@ -268,7 +269,8 @@ class Connection:
 
     @property
     def error(self) -> ConnectionClosed | None:
-        """Why no more can be asked: the error of requests that were waiting; `None` while the connection is open."""
+        """Why no more requests can be made: the error that waiting requests got; `None` while the connection is
+        open."""
         return self._error
 
     @property
@@ -284,7 +286,7 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that `data_to_send` would return; about so many, where lengths have no fixed size."""
-        # Only what is new since the last look: this is asked for each answer to a peer that does not read.
+        # Only what is new since the last call is counted: this is called for each answer to a peer that does not read.
         new = self._out[self._counted :]
         self._counted += len(new)
         self._unsent += sum(map(len, new)) + self._sealing * len(new)
@@ -429,9 +431,9 @@ class Connection:
             seconds: how long to read what has come behind the hello; see `receive`.
 
         Returns:
-            `Opened` and what has come behind the hello, or `Closed`, which tells the two cases (an unknown user, a
-            hello that does not open) apart by nothing: not by its bytes, and not by the work done. With
-            `confirm_hellos`, `HelloOpened` instead of `Opened`, alone.
+            `Opened` and what has come behind the hello, or `Closed`. An unknown user and a hello that does not open
+            look the same to the peer: the bytes and the work done are equal. With `confirm_hellos`, `HelloOpened`
+            instead of `Opened`, alone.
 
         Raises:
             LocalProtocolError: no hello waits for its key.
@@ -440,7 +442,7 @@ class Connection:
             raise LocalProtocolError(
                 f"no hello waits for its key: the connection's state is {self._state!r}; expected 'lookup'"
             )
-        # A key that nobody has costs the same work as one that is wrong.
+        # A random key for an unknown user: the work is the same as for a wrong key.
         user_key = key.to_bytes() if key is not None else os.urandom(SESSION_KEY_BYTES)
         events: list[Event] = []
         try:
@@ -510,7 +512,7 @@ class Connection:
             return b""
         if len(out) > 1 or self._seal_all is not None:
             return self.sealed(self.take_out())
-        # One message alone, as most often: without the two lists.
+        # The usual case, one message alone, needs neither of the two lists.
         piece = out.pop()
         self._counted = self._unsent = 0
         return self._seal(piece) if self._seal is not None and type(piece) is bytes else piece
@@ -538,7 +540,7 @@ class Connection:
 
         Args:
             data: what has come; nothing, to go on where the time was over.
-            seconds: stop reading after about so much time (by the clock on the wall); `None` reads all there is. Then
+            seconds: stop reading after about this much time (wall clock); `None` reads all there is. Then
                 `more` says whether there is anything left: read no further bytes, let others have their turn, and call
                 this again without data. A box is opened in one piece (16 MiB take about 20 ms), as is a token.
 
@@ -632,7 +634,7 @@ class Connection:
         return events
 
     def lost(self, reason: str) -> ConnectionClosed:
-        """Take it that the transport broke (a reset, a time-out): what waiting requests fail with.
+        """Record that the transport broke (a reset, a time-out): waiting requests fail with this.
 
         Args:
             reason: what the transport says, such as `"connection reset by peer"`.
@@ -642,7 +644,7 @@ class Connection:
         return self._error
 
     def _with_likely_cause(self, reason: str) -> str:
-        """Add to the reason of an end what it may mean for a client that never heard anything."""
+        """Add the likely causes to the reason of an end, for a client that never received anything."""
         if self._role == "client" and not self._received_any:
             if self._secure:
                 return f"{reason}: {_NOTHING_CAME}; {_SECURE_CLIENT}"
@@ -798,7 +800,7 @@ class Connection:
 
         The plain version would do for each packet what is done here once: ask the form of packets for what stands
         around a box, seal, encode, and have the framing write the result, each by a method looked up on the profile.
-        Here these become closures: `_put_request` and its kin take a body to the output, `unwrap` a packet to a body.
+        Here these become closures: `_put_request` and the like take a body to the output, `unwrap` a packet to a body.
         Steps that a profile does not have leave no call behind (`None`). Where nothing stands between the box and the
         framing's head, one function makes both in one piece, when they are sent (`_seal`): that cannot fail any more.
         """
@@ -855,7 +857,7 @@ class Connection:
 
     def _cannot_send(self, what: str) -> BokbokError:
         if self._error is not None:
-            # A fresh one: an exception that is raised twice carries the first raise's traceback along.
+            # A new exception each time: one that is raised twice keeps the traceback of the first time.
             return type(self._error)(self._error.reason)
         return LocalProtocolError(f"{what} cannot be sent before the client's hello has opened (event Opened)")
 

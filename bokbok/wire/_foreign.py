@@ -1,4 +1,4 @@
-"""The error for bytes that most likely are of another format than the profile's, said in one way."""
+"""The error for bytes that most likely are of another format than the profile's, in one place."""
 
 from __future__ import annotations
 

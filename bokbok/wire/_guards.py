@@ -92,8 +92,8 @@ class HelloMemory:
 class RequestWindow:
     """The request IDs that a peer has used, as a sliding window (as IPsec's anti-replay has it, RFC 4303, 3.4.3).
 
-    Every ID above the highest seen is new. Below it, within the window, those are new that were skipped. Below
-    the window every ID counts as used. Memory is bounded by the window, whatever the peer sends.
+    Every ID above the highest seen is new. Within the window below it, IDs that were skipped are new. Below
+    the window every ID counts as used. The window bounds the memory.
 
     Args:
         size: how many IDs behind the highest are told apart; 0 asks for each ID in exact succession.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 DEFAULT_PACKET = 16 * 1024 * 1024
-"""Bytes of one packet: large enough for any message that a person would call one; a u32 length could name 4 GiB."""
+"""Bytes of one packet: large enough for any reasonable message; a u32 length could name 4 GiB."""
 DEFAULT_DEPTH = 10_000
 """Nesting of one datum: far beyond what programs write, and far below what fills memory in a 16 MiB packet."""
 DEFAULT_MESSAGE_MEMORY = 64 * 1024 * 1024
@@ -22,21 +22,22 @@ DEFAULT_MEMORY = 128 * 1024 * 1024
 """Bytes of memory that one connection may hold for its other end: twice the largest message, so that one can be handled
 while another comes."""
 DEFAULT_SERVER_MEMORY = 512 * 1024 * 1024
-"""Bytes of memory that a server may hold for all other ends: a quarter of a small machine. Four connections fill it at
-the most; then each may hold less (`_front.budget`)."""
+"""Bytes of memory that a server may hold for all other ends: a quarter of a small machine. It takes four connections to
+fill it; before that, each may hold less (`_front.budget`)."""
 DEFAULT_PACKET_TIMEOUT = 30.0
 """Seconds for a packet, from its first byte, beside the time that `packet_rate` gives: a network that stands still for
 longer has mostly lost the connection (Apache's `RequestReadTimeout` has 20)."""
 DEFAULT_PACKET_RATE = 1000
-"""Bytes a second at which a packet comes at the least: slower than any modem of the last thirty years."""
+"""The lowest rate of a packet, in bytes a second: slower than any modem of the last thirty years."""
 DEFAULT_RUNNING = 1024
-"""Handlers running at once per connection: with threads, about what a process bears (8 MiB of *virtual* stack each)."""
+"""Handlers running at once per connection: with threads, about as many as a process can have (8 MiB of *virtual* stack
+each)."""
 DEFAULT_SERVER_RUNNING = 2048
 """Handlers running at once on all connections of a server: twice what one may have. One connection, user or source
-alone gets eight ninths of them, so that whoever comes next finds a free one (`_front.slots`)."""
+alone gets eight ninths of them, so that the next one finds a free handler (`_front.slots`)."""
 DEFAULT_PARKED = 2048
 """Handlers of a server that wait at once for answers to requests of their own. With threads, each keeps one. They do
-not count as running, since what they wait for may have to run here; without a bound they would be without number."""
+not count as running, since what they wait for may have to run here, so they need a limit of their own."""
 DEFAULT_WAITING = 4096
 """Requests waiting for a handler per connection: beyond them, an error now is kinder than an answer much later."""
 DEFAULT_HELLO_TIMEOUT = 10.0
@@ -48,14 +49,14 @@ DEFAULT_UNSENT = 32 * 1024 * 1024
 DEFAULT_CONNECTIONS = 4096
 """Connections of one server; more wait in the listen backlog. An idle one costs memory, not a thread."""
 DEFAULT_HELLOS = 512
-"""Hellos under way from which on some new connections are refused: a hello is one packet or two, sent at once, so that
-many at once are a flood, or a network that stands still. OpenSSH has 10, for logins that take seconds."""
+"""With this many hellos under way, some new connections are refused: a hello is one packet or two, sent at once, so
+that many at once are a flood, or a network that stands still. OpenSSH has 10, for logins that take seconds."""
 DEFAULT_HELLOS_DROP = 30
 """Per cent of new connections that are refused then, rising to all of them (OpenSSH: `MaxStartups 10:30:100`)."""
 DEFAULT_HELLOS_FULL = 2048
-"""Hellos under way from which on every new connection is refused: half of the connections."""
+"""With this many hellos under way, every new connection is refused: half of the connections."""
 DEFAULT_PENALTY_FROM = 15.0
-"""Seconds of penalty from which on it is in force: three refusals at once are a mistake in a script, and may pass."""
+"""A penalty is in force from this many seconds up: three refusals at once are a mistake in a script, and may pass."""
 DEFAULT_PENALTY_MOST = 600.0
 """Seconds that a penalty lasts at most (both as OpenSSH's `PerSourcePenalties` has them)."""
 DEFAULT_DRAIN_TIMEOUT = 30.0
@@ -92,13 +93,13 @@ class Limits:
         connections_per_address: those of one source (an IPv4 address, 64 bits of an IPv6 one) at once. `None`: 1,024,
             and as many as there is room for from this machine itself.
         connections_per_user: those of one user at once. `None`: as many as there is room for.
-        hellos: connections that have not said who they are, from which on some new ones are refused at random.
+        hellos: with this many connections that have not said who they are, some new ones are refused at random.
         hellos_drop: how many of them, per cent, at first.
-        hellos_full: connections that have not said who they are, from which on all new ones are refused.
+        hellos_full: with this many connections that have not said who they are, all new ones are refused.
         hellos_per_address: those of one source at once. `None`: 64, and any number from this machine itself.
         penalty: seconds that each hello or connection which is refused by its own fault counts against its source.
             `None`: 5, and none for this machine itself. 0 turns it off.
-        penalty_from: seconds of penalty from which on new connections of the source are refused, until it is over.
+        penalty_from: with this many seconds of penalty, new connections of the source are refused until it is over.
         penalty_most: seconds that a penalty lasts at most.
         drain_timeout: seconds that handlers may go on after the server was asked to stop; then connections are closed.
     """
@@ -142,8 +143,8 @@ class Limits:
 
 
 _FROM_ZERO = ("waiting", "parked", "penalty")
-"""None may have to wait, handlers may be forbidden to ask, and refusals may be forgotten at once."""
+"""Limits that may be 0: then no request waits, handlers cannot ask, refusals are not remembered."""
 _OPEN = ("idle_timeout", "connections_per_address", "connections_per_user", "hellos_per_address", "penalty")
-"""What need not be set: the limits per source hold for this machine itself only where they are."""
+"""Limits that may be `None`. Those per source hold for this machine itself only if they are set."""
 
 DEFAULT_LIMITS = Limits()

@@ -1,8 +1,8 @@
-"""The compiled way of a batch, where there is one: packets behind a u32, boxes with their nonce in front, messages
-`(TAG ID DATUM)`.
+"""The compiled path of a batch, if the accelerator is installed: packets behind a u32, boxes with their nonce in front,
+messages `(TAG ID DATUM)`.
 
-What this module knows: which profiles go that way, and how it is bound to one connection. Any other profile, and
-whatever is rare within these, goes the way of the other modules here.
+What this module knows: which profiles can use it, and how it is bound to one connection. Every other profile, and
+everything rare within these, uses the other modules here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class BatchSplitter(Splitter, Protocol):
 
 
 def make_splitter(framing: Framing, limit: int) -> Splitter:
-    """The receiving side of a framing, compiled where there is such a one."""
+    """The receiving side of a framing, compiled if it can be."""
     if READER is not None and framing == IntegerLength():
         return cast(Splitter, NATIVE.Splitter(limit, too_long))
     return framing.splitter(limit)
@@ -61,7 +61,7 @@ def bind(
         each: what a message counts beside its bytes.
 
     Returns:
-        `BatchSplitter.batch`; `None` where there is no compiled way.
+        `BatchSplitter.batch`; `None` if there is no compiled path.
     """
     form = codec.form
     if READER is None or form is None or form.read is not codec.read or not isinstance(splitter, NATIVE.Splitter):
@@ -84,12 +84,12 @@ _MOST: Final = (1 << 62) - 1
 
 
 def _in_front(boxes: BoxMaker) -> tuple[Callable[[], bytes], bytes | None] | None:
-    # The class itself: what a profile makes of it may go its own ways.
+    # The class itself: a subclass of it may work differently.
     return boxes.in_front() if type(boxes) is SentMaker else None
 
 
 def make_sealer(framing: Framing, boxes: BoxMaker, key: bytes, seal: Seal) -> Callable[[list[bytes]], bytes] | None:
-    """What makes the bytes to be sent of a list of messages, and of what is sent as it is.
+    """A function that makes the bytes to send: of a list of messages, and of pieces that are sent as they are.
 
     Args:
         framing: the connection's.

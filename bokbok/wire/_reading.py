@@ -1,7 +1,7 @@
 """The half of a connection that takes bytes apart: packets, their boxes, their messages.
 
 What this module knows: the way from bytes to messages, and how to stop on it and go on. What a message means to the
-conversation is `_connection`'s. Nothing here is shared with whoever writes, so a front end with threads reads without
+conversation is `_connection`'s. Nothing here is shared with the writing side, so a front end with threads reads without
 the lock that its writers need: one thread at a time.
 """
 
@@ -35,8 +35,9 @@ class Reading:
     Attributes:
         splitter: tells packets apart.
         unwrap: makes a message's body of a packet; `None` for: as it is.
-        batch: the compiled way of the packets that come next, as far as it goes; `None` where there is none.
-        more: whether there may be anything to read without further bytes: reading has stopped since its time was over.
+        batch: the compiled path for the packets that come next, as far as it goes; `None` if there is none.
+        more: whether there may be something to read without further bytes: reading has stopped because its time was
+            over.
     """
 
     __slots__ = ("_codec", "_failed", "_pausing", "_pieces", "_size", "batch", "more", "splitter", "unwrap")
@@ -158,6 +159,6 @@ class Reading:
         return self._pieces is not None
 
     def held(self) -> int:
-        """Bytes of memory, estimated, of what has come and was not returned: parts of packets and of a message."""
+        """Estimated bytes of memory of what has come and was not returned: parts of packets and of a message."""
         held = self.splitter.held() + self._size
         return held + self._codec.held() if self._pieces is not None else held

@@ -1,7 +1,7 @@
 """Key derivations: how a passphrase becomes a key.
 
-Where its facts come from: `passphrase->key` makes a key of a passphrase, which is *stated* (API reference); how, is
-not. The first 32 bytes of SHA-512 are *likely*: the same author's other program on the `tweetnacl` egg does this.
+Where its facts come from: it is *stated* (API reference) that `passphrase->key` makes a key of a passphrase, but not
+how. The first 32 bytes of SHA-512 are *likely*: the same author's other program on the `tweetnacl` egg does this.
 """
 
 from __future__ import annotations

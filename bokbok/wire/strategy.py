@@ -60,7 +60,7 @@ class Span(NamedTuple):
 
 
 def shown(value: Any) -> str:
-    """A value of a profile file as an error shows it: no longer than a line bears."""
+    """A value of a profile file as an error shows it: shortened to fit a line."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
@@ -76,7 +76,8 @@ class Kind:
         raise NotImplementedError
 
     def from_toml(self, value: Any) -> Any:
-        """What stands in a file as what the attribute holds; what does not fit is left for `holds` to refuse."""
+        """A file's value as the attribute's value. A value that does not fit is returned as it is; `holds` refuses
+        it."""
         return value
 
     def to_toml(self, value: Any) -> Any:
@@ -117,7 +118,7 @@ class Flag(Kind):
 
 
 class Integer(Kind):
-    """An integer within limits, which keep a wrong file from asking for memory or time without end.
+    """An integer within limits, so that a wrong file cannot ask for endless memory or time.
 
     Args:
         least: the smallest.
@@ -253,7 +254,7 @@ class Key(NamedTuple):
         attribute: as the class does.
         kind: which values it takes.
         default: what it is where the file leaves it out; `dataclasses.MISSING` where the file must not.
-        always: whether it is written also where it is the default.
+        always: whether it is written even if it is the default.
     """
 
     name: str
@@ -281,7 +282,7 @@ def key(
     Args:
         default: what it is where a file leaves it out; without it, a file must not.
         kind: which values it takes; without it, the field's type says so.
-        always: whether it is written also where it is the default, since a reader looks for it.
+        always: whether it is written even if it is the default, since readers look for it.
         hidden: whether no file can name it, for what only tests choose.
     """
     return dataclasses.field(default=default, repr=not hidden, metadata={_KIND: kind, _ALWAYS: always, _HIDDEN: hidden})

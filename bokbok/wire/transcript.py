@@ -3,7 +3,7 @@
 The passive twin of `Connection`. It speaks any profile, with any set of secrets or none, and takes all that it knows
 from the profile's strategies: what splits a stream, opens a box and decodes a message is what a `Connection` uses, and
 each strategy's `spans` name the bytes. So a strategy of a user's own can be read as soon as it can be spoken; without
-`spans` its bytes are one range. Whatever does not fit is shown as it is, with the reason, and nothing raises.
+`spans` its bytes are one range. What does not fit is shown as it is, with the reason; nothing raises.
 
 Keys are used and never shown. Memory is bounded: a direction keeps the packet that is not complete (`limit`), and what
 came before the hello has said which kind of connection it is (`HELD`).
@@ -147,7 +147,7 @@ class Transcript:
         self.codec = profile.messages.bind(profile.dialect, depth)
         readings = [kind for kind in (True, False) if secure in (kind, None)]
         self._readings = {kind: _Reading(self, kind, secrets or {}, limit) for kind in readings}
-        # Until one reading is left, what both make of the client's bytes waits here, and the server's bytes do, too.
+        # Until only one reading is left, the packets of both wait here, and so do the server's bytes.
         self._found: dict[bool, list[Packet]] = {kind: [] for kind in readings}
         self._waiting: list[tuple[float, bytes | None]] = []
         self._held = 0
@@ -191,7 +191,7 @@ class Transcript:
             return self._reading.feed(source, data, t)
         if source == "server":
             if not self._began:
-                # Nobody but an insecure server speaks before its client.
+                # Only an insecure server speaks before its client.
                 return [*self._choose(False), *self.feed(source, data, t)]
             self._waiting.append((t, data))
             self._held += len(data)
@@ -217,7 +217,7 @@ class Transcript:
         return self._decide() or self._choose(self._prefers_secure)
 
     def cut(self, t: float = 0.0) -> list[Packet]:
-        """Take it that nothing more is known of either direction, though neither has ended.
+        """Stop here: nothing more is known of either direction, although neither has ended.
 
         Returns:
             What is there of packets that are not complete.
@@ -240,7 +240,7 @@ class Transcript:
             return None
 
     def _decide(self) -> list[Packet]:
-        """Choose a reading as soon as one fits, or the other cannot."""
+        """Choose a reading as soon as one fits, or the other is impossible."""
         secure, plain = self._readings[True].standing, self._readings[False].standing
         if secure == plain:
             return [] if secure == "open" else self._choose(secure == "opened" or self._prefers_secure)

@@ -42,8 +42,8 @@ class PrefixCounter:
 
         Returns:
             A function that returns the next nonce of this side, 24 bytes, never the same twice; and what all of them
-            begin with, by which a box that was sent back (a reflection) is known; `None` where they begin alike by no
-            rule.
+            begin with, by which a box that was sent back (a reflection) is recognised; `None` if they have no common
+            beginning.
         """
         prefix = draw(16)
         count = itertools.count().__next__
@@ -105,7 +105,7 @@ def box_opener(key: bytes, what: str = "the packet", own: bytes | None = None) -
         own: what this side's own nonces begin with, where a box of its own is to be refused.
 
     The function raises `RemoteProtocolError` for what does not open: too short, made under another key, or changed on
-    the way. Which of these it was cannot be known, and its message does not pretend to.
+    the way. Which of these it was cannot be known.
     """
     open_or_none = opener(key)
 

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _NEVER_REACHED = 1 << 64
-"""Messages that no connection sends: counters so far apart do not meet."""
+"""More messages than any connection sends: counters this far apart do not meet."""
 
 KeyNonce = Literal["front", "behind", "zero", "counter", "base", "zero-front", "zero-behind"]
 
@@ -238,7 +238,8 @@ class _CountedMaker:
         return with_head(seal, head)
 
     def opener(self, key: bytes, *, refuse_own: bool) -> Open:
-        # A box of this side's own is out of turn and does not open, but where both count alike: nothing tells then.
+        # A box of this side's own that was sent back is out of turn, and does not open. If both sides count alike,
+        # nothing shows it.
         scheme, role = self._scheme, _other(self._role)
         if not scheme.has_own_base(role):
             late = self._late(lambda: implied_opener(key, scheme.messages(role, self.base), "the packet"))

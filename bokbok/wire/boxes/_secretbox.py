@@ -3,8 +3,9 @@
 What this module knows: how to call libsodium's secretbox.
 
 PyNaCl's own functions check every argument, allocate twice and copy twice for each box, which for a small message
-costs more than the cipher. So its compiled module, which is the same libsodium, is called directly where it is as we
-know it; otherwise PyNaCl's public functions serve. It is part of PyNaCl's inside (`nacl._sodium`), hence that care.
+costs more than the cipher. So its compiled module, which is the same libsodium, is called directly if it looks as we
+expect it; otherwise PyNaCl's public functions are used. The check is needed because the module (`nacl._sodium`) is
+private to PyNaCl.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Sent(NonceScheme):
-    """Each box travels with its nonce, which a receiver takes whatever it is.
+    """Each box travels with its nonce. A receiver takes any nonce.
 
     Attributes:
         place: `front` or `behind` the box.

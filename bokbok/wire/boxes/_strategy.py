@@ -68,7 +68,7 @@ class NonceScheme(Strategy):
         return [Span("box", 0, size)]
 
     def counted(self, role: Role, number: int) -> str:
-        """What the nonce of that side's message number so-and-so (from 0) is, in words, where it does not travel."""
+        """What the nonce of that side's message `number` (from 0) is, in words, if it does not travel."""
         return ""
 
     def key_spans(self, size: int) -> list[Span]:

@@ -1,4 +1,4 @@
-"""What the framings share that say a packet's length before it: how it is counted and checked."""
+"""What the framings with a length before each packet share: how it is counted and checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._strategy import Buffered, Framing, Splitter, Write, too_long
 __all__ = ["CountedFraming", "CountedSplitter", "cannot_count"]
 
 _MOST = 1 << 31
-"""Of what a length may count beside a packet, either way."""
+"""How many bytes a length may count more, or fewer, than the packet has."""
 
 
 def cannot_count(what: str, size: int) -> BokbokError:

@@ -73,11 +73,11 @@ _SPACE = re.compile(rb"[ \t\n\v\f\r]*")
 _DEPTH = 1_000_000  # the codec behind has the limit that counts
 _MEMORY = 2 * DEFAULT_MESSAGE_MEMORY
 """Bytes of memory of a datum whose end is looked for. A message over the codec's limit fails alone as long as its end
-is found; one over this ends the connection, since nobody knows where the next begins."""
+is found; one over this ends the connection, since it is not known where the next one begins."""
 
 
 class _DatumSplitter:
-    """Cuts where CHICKEN's reader would stop. A symbol or number is whole only with a byte behind it.
+    """Splits where CHICKEN's reader would stop. A symbol or number is whole only with a byte behind it.
 
     Each byte is read once. The machine keeps what it has read of a datum, so nothing is read again when more comes;
     of a token that is not complete its search for the end goes on where it stopped. Packets that lie whole in a chunk

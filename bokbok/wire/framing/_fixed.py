@@ -10,7 +10,7 @@ __all__ = ["FixedSplitter"]
 
 
 class FixedSplitter:
-    """Cuts at lengths of a fixed width that count what follows and nothing else.
+    """Splits at lengths of a fixed width that count what follows and nothing else.
 
     The plain version is `CountedSplitter`, which takes these lengths too: it copies each chunk into one buffer, and
     pays two calls and a tuple for each length. This one keeps a chunk as it came and walks through it, so that a packet

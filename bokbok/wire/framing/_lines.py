@@ -1,4 +1,4 @@
-"""Packets that some bytes end."""
+"""Packets with given bytes at their end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Lines"]
 
 @dataclass(frozen=True)
 class Lines(Framing):
-    """Packets that are ended by some bytes which they never hold.
+    """Packets with given bytes at their end, which the packets themselves never contain.
 
     Attributes:
         ending: those bytes.

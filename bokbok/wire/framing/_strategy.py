@@ -39,13 +39,13 @@ class Splitter(Protocol):
         """
 
     def held(self) -> int:
-        """How many of the bytes that were fed belong to no packet that `next` has returned."""
+        """How many of the bytes that were fed do not belong to a packet that `next` has returned."""
 
     def pending(self) -> str | None:
         """What an end of file would cut off now, in words; `None` between two packets."""
 
     def rest(self) -> bytes:
-        """The bytes that were fed and belong to no packet yet, and are given up: another framing goes on with them."""
+        """Hand over the bytes that were fed and do not belong to a packet yet: another framing goes on with them."""
 
 
 class PausingSplitter(Splitter, Protocol):
@@ -76,12 +76,12 @@ class Framing(Strategy):
         self.writer()(out, packet)
 
     def head(self) -> Head | None:
-        """What makes, of a packet's size, all that this framing adds to it, bytes in front; `None` where it adds
-        anything else. With it, a packet and what is in front of it are made in one piece."""
+        """A function from a packet's size to the bytes in front of it, if that is all that this framing adds; else
+        `None`. With it, a packet and its head are made in one piece."""
         return None
 
     def most(self) -> int | None:
-        """Bytes of the longest packet that it can carry; `None` where it knows no end."""
+        """Bytes of the longest packet that it can carry; `None` if there is no limit."""
         return None
 
     def spans(self, data: bytes) -> list[Span]:

@@ -80,11 +80,11 @@ class TemplateHello(Hello):
 
     @functools.cached_property
     def _plans(self) -> dict[tuple[int, int], _Plan]:
-        """By what the nonces add to the session key's box, and the size of their base."""
+        """Plans that were made: the key is what the nonces add to the session key's box, and the size of their base."""
         return {}
 
     def sizes(self, key_overhead: int, base_size: int) -> dict[str, int]:
-        """How many bytes the fields of its packets are, for those that always have as many."""
+        """The size in bytes of each field of its packets that has a fixed size."""
         sizes = {"nonce": base_size}
         field = self.key_field.fixed(self.key_field_sizes(key_overhead, base_size))
         return sizes if field is None else sizes | {"key": field}

@@ -124,7 +124,8 @@ class Template:
         return self._walk(data, sizes, what)[0]
 
     def says(self, name: str, value: bytes, data: bytes, sizes: Mapping[str, int]) -> bool:
-        """Whether bytes that were written read as this value of a field: a value that ends at NUL holds none, say."""
+        """Whether bytes that were written read as this value of a field: a value that NUL ends cannot hold one, for
+        example."""
         try:
             return self.read(data, sizes).get(name) == value
         except RemoteProtocolError:

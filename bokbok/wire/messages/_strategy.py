@@ -150,7 +150,7 @@ class MessageCodec(NamedTuple):
             `RemoteProtocolError` where the message is.
         read_in_pieces: the same as a generator; to be run to its end, or closed, before anything else is read.
         held: what the message takes in memory, in bytes, that such a generator is in the middle of.
-        form: what the compiled way has to know of messages `(TAG ID DATUM)`; `None` for others.
+        form: what the compiled path has to know of messages `(TAG ID DATUM)`; `None` for others.
     """
 
     request: Callable[[int, Any], bytes]

@@ -117,7 +117,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         return *_check(message, tags), reader.spent
 
     def read_in_pieces(body: bytes) -> InPieces:
-        """The same for a long message; there is no short way to take."""
+        """The same for a long message, without the short paths."""
         head = usual(body)
         if head is not None:
             found = yield from compiled.read_in_pieces(body, head.end(), PIECE)
@@ -167,7 +167,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
 
 
 def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> Generator[None, None, None]:
-    """Lets nothing pass after a message but white space and comments."""
+    """Refuses everything after a message except white space and comments."""
     try:
         rest = yield from skip_atmosphere_in_pieces(body, end, dialect=dialect, max_memory=memory)
     except ReadError as problem:

@@ -1,7 +1,8 @@
 """Profile files: a wire format as TOML, to be read, written, and edited by hand.
 
-`docs/profiles.md` describes the file. How a strategy stands in it, its keys say (`bokbok.wire.strategy`). What reads
-and writes TOML is imported when it is needed: most programs speak the default profile, and start without it.
+`docs/profiles.md` describes the file. A strategy's keys say how it stands in the file (`bokbok.wire.strategy`). The
+TOML libraries are imported when they are needed: most programs speak the default profile, and start faster without
+them.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _strategy(layer: Layer, content: dict[str, Any]) -> Strategy:
         strategy = made(**values)
     except BokbokError:
         raise
-    except Exception as error:  # of a class of somebody's own
+    except Exception as error:  # from a user's own class
         raise ProfileError(f"strategy {name!r}: {type(error).__name__}: {error}") from None
     check(strategy)
     return strategy

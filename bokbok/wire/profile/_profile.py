@@ -102,7 +102,7 @@ ProfileLike = Profile | str | os.PathLike[str] | None
 
 
 def get_profile(profile: ProfileLike = None, *, strategies: Iterable[str | os.PathLike[str]] = ()) -> Profile:
-    """The profile that is meant.
+    """Find a profile.
 
     Args:
         profile: a profile; the name of one that is built in; the path of a profile file (it holds a `/`, ends in
@@ -150,7 +150,7 @@ def passphrase_to_key(
         ProfileError: the profile is unknown.
 
     Note:
-        One hash is all there is between a passphrase and its key, on both sides, and no salt: whoever has
-        recorded a hello can try passphrases at the speed of one hash each. Use long random ones, or key files.
+        A key is one hash of its passphrase, without a salt, on both sides. Anyone who has recorded a hello can try
+        passphrases at the cost of one hash each. Use long random ones, or key files.
     """
     return _passphrase_to_key(passphrase, derive=derive or get_profile(profile).key_derivation)
