@@ -93,8 +93,8 @@ __all__ = [
     "write_key_file",
 ]
 
-# Each name is imported when it is first asked for: a program that speaks asyncio does not pay for threads, nor one that
-# makes a key for the protocol.
+# Each name is imported when it is first asked for: a program that uses asyncio does not pay for threads, and one that
+# makes a key does not pay for the protocol.
 _WHERE = {
     "_front.statistics": ("Statistics",),
     "address": ("format_address", "parse_address"),

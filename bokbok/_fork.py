@@ -1,10 +1,10 @@
-"""What a forked child does not go on with: connections and servers belong to the process that made them.
+"""What a forked child must not use: connections and servers belong to the process that made them.
 
-Two processes that seal boxes of one connection would use its nonces twice, which gives the texts away; and the threads
-that serve a connection are not there in the child. So the child's copies are over, with a reason that says so; the
-parent's go on as if nothing had happened. The child may make its own.
+If two processes sealed boxes of one connection, they would use its nonces twice, which reveals the texts; and the
+threads that serve a connection do not exist in the child. So the child's copies are closed, with a reason that says so,
+and the parent's go on unchanged. The child may make its own.
 
-What this module knows: who is to be told of a fork.
+What this module knows: which objects have to be told of a fork.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _resets: list[Callable[[], None]] = []
 
 
 def track(inherited: Inherited) -> None:
-    """Tell it when this process was forked, as long as it is there."""
+    """Tell this object when the process was forked, as long as the object exists."""
     _live.add(inherited)
 
 
 def let_go(descriptor: int) -> None:
-    """Give up a child's copy of a descriptor: what it stood for is the parent's alone again.
+    """Release a child's copy of a descriptor: its file belongs to the parent alone again.
 
-    The number is not closed, but stands for nothing from now on: whoever has it in an object would close somebody
-    else's descriptor of that number later.
+    The number is not closed but points to nothing from now on: an object that still holds the number would later close
+    another descriptor with that number.
     """
     with contextlib.suppress(OSError):  # no descriptor is left: then it is kept
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
 """Where the accelerator is found: the package `bokbok-native`, which is optional.
 
-It is taken where it is installed and made for this version of the library, and left aside where the environment has
-`BOKBOK_NATIVE=0`. Without it everything works the same, more slowly: Python's own way is the reference.
+It is used if it is installed and was made for this version of the library, unless the environment has
+`BOKBOK_NATIVE=0`. Without it everything works the same, but more slowly: the Python code is the reference.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NATIVE: Final = _FOUND[0]
 """The module `bokbok_native`, or `None`."""
 
 ABSENT: Final = _FOUND[1]
-"""Why there is none, in a few words; empty where there is one."""
+"""Why it is not used, in a few words; empty if it is."""
 
 
 def description() -> str:

@@ -1,4 +1,4 @@
-"""Sockets as both front ends need them: where to listen, where to connect, who is at the other end.
+"""Sockets as both front ends need them: listening, connecting, and the address of the other end.
 
 What this module knows: the operating system's addresses and options.
 """
@@ -46,7 +46,7 @@ DEFAULT_CONNECT_TIMEOUT = 30.0
 """Seconds to connect: more than Linux needs to find a host unreachable, less than its two minutes of silence."""
 
 ENDLESS = 2_000_000.0
-"""Seconds from which on a time-out is none: `poll` takes 24 days at most."""
+"""A time-out of this many seconds or more never runs out: `poll` takes 24 days at most."""
 
 BACKLOG_RETRY = 0.01
 """Seconds until a Unix socket whose backlog is full is tried again."""
@@ -61,8 +61,8 @@ _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT)  # what s
 _PORT_ATTEMPTS = 10
 """How often another port is tried where the system's choice for one address of a host is taken on another."""
 _LOCK_SECONDS = 5.0
-"""How long another process's lock on the folder of a Unix socket is waited for. It is held for a moment, unless
-somebody means harm: any user who can read the folder can lock it."""
+"""How long another process's lock on the folder of a Unix socket is waited for. It is held for a moment, except by an
+attacker: any user who can read the folder can lock it."""
 _LOCK_RETRY = 0.005
 _UNIX_PATH_LIMIT = 107  # bytes in `sun_path` on Linux, less its NUL
 
@@ -71,7 +71,7 @@ def seconds(timeout: float | None, name: str = "timeout") -> float | None:
     """A time-out as it was given; `None` where it never runs out. One below 0 has run out already.
 
     Raises:
-        TypeError: it is not a number. `True` and `False` are refused: whoever passes them means something else.
+        TypeError: it is not a number. `True` and `False` are refused: a caller that passes them means something else.
         ValueError: it is not a number (NaN), which would compare with nothing.
     """
     if timeout is None:
@@ -240,7 +240,7 @@ def _listen_unix(
                 os.unlink(path)
                 sock.bind(address[1])
             listener = Listener([sock], address, path)
-            # Nobody can connect yet.
+            # No client can connect yet.
             if owner is not None:
                 os.chown(path, *owner)
             if mode is not None:
@@ -294,7 +294,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether a socket's file has nobody listening behind it any more."""
+    """Whether no server listens any longer behind a socket's file."""
     if not stat.S_ISSOCK(os.stat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -357,12 +357,12 @@ def _no_host_name(address: TcpAddress) -> AddressError:
 
 
 def connect_failed(address: Address, error: OSError) -> ConnectFailed:
-    """The exception for a connection that did not come about."""
+    """The exception for a connection that could not be made."""
     return _failed("connect to", address, error)
 
 
 def _failed(what: str, address: Address, error: OSError) -> ConnectFailed:
-    # An event loop has words of its own for an error, which do not say what is wrong; the system's do.
+    # An event loop's own text for an error does not say what is wrong; the system's does.
     if error.errno is not None and not isinstance(error, socket.gaierror):
         reason = os.strerror(error.errno)
     else:
@@ -381,7 +381,7 @@ def why_broken(error: BaseException) -> str:
 
 
 def tune(sock: socket.socket) -> None:
-    """Set a connected socket's options: no delay for small packets, and keep-alive, where there are such."""
+    """Set a connected socket's options, if the system has them: no delay for small packets, and keep-alive."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     # A peer may be gone already, which the next read will tell better than this.

@@ -1,4 +1,4 @@
-"""Addresses: the forms of the API reference, and nothing else.
+"""Addresses: the forms of the API reference.
 
 What this module knows: how an address is spelt. Sockets and name resolution are in `_sockets`.
 
@@ -23,7 +23,7 @@ UnixAddress = tuple[Literal["unix"], str]
 Address = TcpAddress | UnixAddress
 """The canonical form: `("tcp", host, port)`, host `None` for all addresses, or `("unix", path)`."""
 AddressLike = str | os.PathLike[str] | Address | Sequence[Any]
-"""Whatever `parse_address` takes."""
+"""Everything that `parse_address` takes."""
 
 _HOST_PORT = re.compile(r"(?P<host>[^/]*):(?P<port>[0-9]+)\Z", re.ASCII | re.DOTALL)
 

@@ -1,14 +1,14 @@
 """A bridge stands between peers that speak different profiles or have different security, and forwards between them.
 
-This module knows how two connections are joined: which request there stands for which one here, what becomes of a datum
-that one of the two sides cannot hold, who waits for whom. Each of the two is a connection of `bokbok.asyncio`, with a
-`wire.Connection` of its own; no request handler runs here, and no task waits for an answer.
+This module knows how two connections are joined: which request there belongs to which one here, what happens to a datum
+that one of the two sides cannot hold, and which side waits for the other. Each of the two is a connection of
+`bokbok.asyncio`, with a `wire.Connection` of its own; no request handler runs here, and no task waits for an answer.
 
 **Back-pressure.** What has come on one side is written to the other at once, so nothing waits between the two but what
-the other side's transport has not sent yet. While there is any of that, the first side is not read. This cannot lock
-anybody up: what is not read could not have been written, since all of it, requests and answers, goes that same way.
-So a bridge holds, for each direction of a pair, what one read has brought (256 KiB, or the one packet that it
-completes), as it is written on the other side.
+the other side's transport has not sent yet. While there is any of that, the first side is not read. This cannot cause a
+deadlock: what is not read could not have been written, since requests and answers all take that same path. So a bridge
+holds, for each direction of a pair, what one read has brought (256 KiB, or the one packet that it completes), as it is
+written on the other side.
 
 **The end.** An end of file is handed on as one, behind what came before it. So both peers see what they would see of
 each other: the waiting requests of the one that is told fail at once, handlers that run go on, and their answers still
@@ -40,7 +40,7 @@ __all__ = ["Bridge", "Login", "start_bridge"]
 _log = logging.getLogger("bokbok.bridge")
 
 Login = tuple[str, Key]
-"""As whom somebody speaks to the target: a username and its key there."""
+"""A login at the target: a username and its key there."""
 LoginLookup = Callable[[str | None], Login | Awaitable[Login | None] | None]
 """`user_to_login(user) -> (user, key) | None`: a plain function or a coroutine function."""
 

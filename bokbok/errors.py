@@ -1,8 +1,8 @@
 """Every exception of the public API, one tree under `BokbokError`.
 
 What this module knows: what can go wrong, and whose fault it is. Each class also derives from the builtin that a Python
-programmer would catch (`ValueError`, `ConnectionError`, `TimeoutError`), so that code which has never heard of bokbok
-still does the right thing.
+programmer would catch (`ValueError`, `ConnectionError`, `TimeoutError`), so that code which does not know bokbok still
+does the right thing.
 
     BokbokError
     ├── AddressError            (ValueError)       an address in none of the documented forms
@@ -14,11 +14,11 @@ still does the right thing.
     │   └── WriteError                             a value that has no external representation
     ├── RemoteError                                the handler at the other end failed
     │   └── UnreadableAnswer                       … or answered with something that cannot be read
-    ├── Overloaded              (RuntimeError)     this end does too much at once already
+    ├── Overloaded              (RuntimeError)     this end has too much under way already
     ├── LocalProtocolError      (RuntimeError)     this program asked for what the protocol's state forbids
     ├── RequestTimeout          (TimeoutError)     `request(..., timeout=)` ran out
     └── NetworkError            (ConnectionError)  "networky reasons", as the API reference has it
-        ├── ConnectFailed                          no connection came about
+        ├── ConnectFailed                          no connection could be made
         ├── ConnectTimeout      (TimeoutError)     … in the time allowed
         └── ConnectionClosed                       the connection is over; `.reason` says why
             └── ProtocolError
@@ -133,7 +133,7 @@ class RequestTimeout(BokbokError, TimeoutError):
 
 
 class Overloaded(BokbokError, RuntimeError):
-    """This end does so much at once already that it asks for nothing more: a limit of its own. Nothing was sent."""
+    """This end has too much under way to ask for more: a limit of its own was reached. Nothing was sent."""
 
 
 class LocalProtocolError(BokbokError, RuntimeError):
@@ -148,11 +148,11 @@ class NetworkError(BokbokError, ConnectionError):
 
 
 class ConnectFailed(NetworkError):
-    """No connection came about: refused, unknown host, no such socket file, …"""
+    """No connection could be made: refused, unknown host, no such socket file, …"""
 
 
 class ConnectTimeout(ConnectFailed, TimeoutError):
-    """No connection came about in the time allowed."""
+    """No connection could be made in the time allowed."""
 
 
 class ConnectionClosed(NetworkError):

@@ -9,9 +9,10 @@ there a hello could be replayed. With one memory for all it is refused everywher
     start_server(":8000", handler, user_to_key=keys.get, shared_hellos=RedisHellos("redis://localhost"))
 
 What is kept are digests of hellos that have opened, 32 bytes each, under a key of its own: `SET NX`, one round trip.
-They tell nothing of any key. A hello carries no time, so it must be remembered for as long as its user's key is in use:
-let Redis evict nothing (`maxmemory-policy noeviction`), and persist. What it forgets can be replayed. The extra `redis`
-installs the client.
+They reveal nothing about a key. A hello carries no time, so it must be remembered for as long as its user's key is in
+use: configure Redis not to evict (`maxmemory-policy noeviction`), and to persist. A hello that it forgets can be
+    replayed. The extra
+`redis` installs the client.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class _Common:
         return self._prefix + digest
 
     def _failed(self, error: Exception) -> bool:
-        """What a hello gets that nobody can look up: True serves it; or the error is raised, which refuses it."""
+        """What happens to a hello that cannot be looked up: True serves it; otherwise the error is raised, which
+        refuses it."""
         if self._unreachable == "refuse":
             raise error
         with self._lock:
@@ -78,8 +80,8 @@ class RedisHellos(_Common):
         prefix: of the keys. Servers share a memory if it is the same.
         keep: seconds that a hello is remembered; `None` for ever. It can be replayed afterwards, so take the time after
             which keys are replaced.
-        unreachable: what a hello gets while Redis does not answer: `"refuse"` (nobody gets in, nothing is replayed), or
-            `"serve"` (each server knows its own hellos alone; a warning is logged).
+        unreachable: what a hello gets while Redis does not answer: `"refuse"` (no client gets in, nothing is replayed),
+            or `"serve"` (each server knows its own hellos alone; a warning is logged).
         timeout: seconds for an answer.
         connections: to Redis, at most.
 
@@ -180,7 +182,7 @@ class AsyncRedisHellos(_Common):
                 except redis.RedisError as error:
                     results = [error] * len(batch)
                 for (_, answer), result in zip(batch, results, strict=True):
-                    if answer.done():  # who asked has given up
+                    if answer.done():  # its caller does not wait any longer
                         continue
                     if isinstance(result, Exception):
                         answer.set_exception(result)

@@ -1,7 +1,7 @@
 """Keys: from a passphrase, in memory, and in files.
 
-What this module knows: how a passphrase becomes a key, how a key is kept from eyes that should not see it, and what a
-key file looks like. What a key is used for is in `bokbok.wire`.
+What this module knows: how a passphrase becomes a key, how a key is kept secret, and what a key file looks like. What a
+key is used for is in `bokbok.wire`.
 
 Where its facts come from: that a key is made from a passphrase and is an opaque object is *stated* (API
 reference, `passphrase->key`). That it is the first 32 bytes of SHA-512 over the passphrase's bytes is
@@ -36,7 +36,7 @@ KEY_BYTES = 32
 
 _KEY_FILE = re.compile(rb"[0-9A-Fa-f]{64}\r?\n?\Z")
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}\Z")
-# A passphrase file is read whole; nobody's passphrase is longer, and a device file never ends.
+# A passphrase file is read whole. No real passphrase is longer, and a device file never ends.
 _PASSPHRASE_FILE_LIMIT = 1 << 20
 
 
@@ -60,7 +60,7 @@ class Key:
         """The key of these 32 bytes.
 
         Raises:
-            ValueError: `secret` is not 32 bytes long, or no bytes at all.
+            ValueError: `secret` is not 32 bytes long, or is not bytes.
         """
         # Not just `bytes(secret)`: of a number, that makes zeros.
         return cls(bytes(secret) if isinstance(secret, (bytes, bytearray, memoryview)) else b"")
@@ -110,8 +110,8 @@ def passphrase_to_key(passphrase: str | bytes, *, derive: Callable[[bytes], byte
         The key, to be given to `open_connection`, or returned by a server's `user_to_key`.
 
     Note:
-        One hash is all there is between a passphrase and its key, on both sides, and no salt: whoever has
-        recorded a hello can try passphrases at the speed of one hash each. Use long random ones, or key files.
+        A key is one hash of its passphrase, without a salt, on both sides. Anyone who has recorded a hello can try
+        passphrases at the cost of one hash each. Use long random ones, or key files.
     """
     if isinstance(passphrase, str):
         try:
@@ -134,7 +134,7 @@ def _read_private(path: PathLike, what: str, limit: int) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise KeyFileError(f"{what} {os.fspath(path)!r}: not a regular file")
             if status.st_uid not in (os.geteuid(), 0):
-                # Whoever owns it may change it, and its mode, at any time.
+                # Its owner may change it, and its mode, at any time.
                 raise KeyFileError(
                     f"{what} {os.fspath(path)!r}: it belongs to another user (number {status.st_uid}); "
                     f"expected this one (number {os.geteuid()}) or root"
@@ -185,7 +185,7 @@ def read_private_file(path: PathLike, what: str) -> bytes:
 
 
 def read_key_file(path: PathLike) -> Key:
-    """Read a key file: one line of 64 hexadecimal digits, which nobody but its owner may read.
+    """Read a key file: one line of 64 hexadecimal digits, which only its owner may read.
 
     Raises:
         KeyFileError: it cannot be read, belongs to another user, others have access, or it holds anything else. Never
@@ -201,7 +201,7 @@ def read_key_file(path: PathLike) -> Key:
 
 
 def write_key_file(path: PathLike, key: Key, *, overwrite: bool = False) -> None:
-    """Write a key file, readable by its owner alone from its first moment on.
+    """Write a key file. From the first moment, only its owner can read it.
 
     Args:
         path: where to.
@@ -249,7 +249,7 @@ def _move_to_new(temporary: str, target: str) -> None:
 def read_passphrase_file(path: PathLike) -> bytes:
     """Read a passphrase file: all of its bytes, except for one newline at the end.
 
-    Pipes and `/dev/fd/N` will do. Unlike a key file it may be readable by others; the command line warns of it.
+    Pipes and `/dev/fd/N` work too. Unlike a key file it may be readable by others; the command line warns of it.
 
     Raises:
         KeyFileError: it cannot be read, or is longer than 1 MiB.

@@ -1,4 +1,4 @@
-"""The conformance service: the request handler that every implementation has, so that any pair can be asked anything.
+"""The conformance service: the request handler that every implementation has, so that any pair can be tested.
 
 What this module knows: the service's requests (`interop/README.md`, *The service*) and what they answer. It uses only
 the public API of the front ends.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Raised", "ServiceError", "async_handler", "handler"]
 
 _MAX_CALLBACKS = 100_000
-"""`("callback" N X)` and `("relay" N X)` ask this end to work: as often as a test could want, not without end."""
+"""`("callback" N X)` and `("relay" N X)` ask this end to work: often enough for every test, but with a limit."""
 _MAX_SLEEP = 3_600_000
 """Milliseconds: an hour."""
 

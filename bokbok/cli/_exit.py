@@ -1,4 +1,4 @@
-"""How the command ends: exit statuses, and one line on standard error for whatever went wrong.
+"""How the command ends: exit statuses, and one line on standard error for everything that went wrong.
 
 It knows how each error is told, and with which status. The statuses are part of the command's interface
 (`docs/cli.md`); a script may rely on them.
@@ -127,7 +127,7 @@ def failure(error: BokbokError, *, place: str | None = None) -> Failure:
 
 
 def warn(message: str) -> None:
-    """Say something on standard error that ends nothing."""
+    """Print a warning on standard error."""
     with contextlib.suppress(OSError):
         click.echo(f"warning: {printable(message)}", err=True)
 
@@ -153,12 +153,12 @@ def write_out(data: bytes) -> None:
 
 
 def _abandon_stdout() -> None:
-    """What is still in the buffer goes nowhere, or the interpreter would try, and complain, once more at its end."""
+    """Drop what is still in the buffer: the interpreter would try to write it, and complain, once more at its end."""
     to_nowhere(sys.stdout)
 
 
 def settle_stderr() -> None:
-    """Send what standard error still holds; if that fails, drop it, or the interpreter would end with status 120."""
+    """Flush standard error. If that fails, drop what it holds: the interpreter would end with status 120 otherwise."""
     if sys.stderr is None:
         return
     try:
@@ -168,7 +168,7 @@ def settle_stderr() -> None:
 
 
 def to_nowhere(stream: IO[Any]) -> None:
-    """Let a stream that cannot be written to any more swallow what is written, now and at the interpreter's end."""
+    """Make a stream that can no longer be written to drop what is written, now and at the interpreter's end."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -39,11 +39,11 @@ def load_handler(spec: str) -> Callable[[Any, Any], Any]:
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        # What it prints is not to stand before the first line of `bokbok serve`.
+        # What it prints must not come before the first line of `bokbok serve`.
         with contextlib.redirect_stdout(sys.stderr):
             found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # Not where it is the module itself that imports what is not there.
+        # Not if it is the module itself that imports a module that is not there.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise _import_failed(module_name, error) from None
         raise _bad(f"module {error.name!r} was not found in {folder or 'sys.path'} or on Python's path") from None

@@ -35,7 +35,7 @@ def limits_options(command: _F) -> _F:
         "limits_given",
         multiple=True,
         metavar="NAME=VALUE",
-        help="One limit, such as running=100. May be given several times; goes before --limits.",
+        help="One limit, such as running=100; overrides --limits. May be given several times.",
     )(command)
     return click.option(
         "--limits",
@@ -46,11 +46,11 @@ def limits_options(command: _F) -> _F:
 
 
 def read_limits(path: str | None, given: tuple[str, ...]) -> Limits:
-    """The limits that hold.
+    """Read the limits.
 
     Args:
         path: a TOML file of `name = number`, the names those of `Limits` with hyphens.
-        given: `name=number` each, which go before the file.
+        given: `name=number` each; they override the file.
 
     Raises:
         LimitsError: the file cannot be read, or a name or a value is not one.

@@ -40,7 +40,7 @@ class _Formatter(logging.Formatter):
                 lines += "".join(traceback.format_exception(*record.exc_info)).splitlines()
             else:
                 lines[0] += ": " + "".join(traceback.format_exception_only(*record.exc_info[:2])).strip()
-        # A peer has its say in many a message: its control characters are not to reach a terminal.
+        # Many messages hold text of a peer: its control characters must not reach a terminal.
         return "\n".join(map(_shortened, map(printable, lines)))
 
 

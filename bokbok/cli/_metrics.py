@@ -26,10 +26,10 @@ from ..address import Address
 __all__ = ["check_metrics_address", "metrics_served"]
 
 _SECONDS = 5.0
-"""For one question of a scraper, which asks at once and reads at once."""
+"""Seconds for one scrape: a scraper sends its request at once, and reads the answer at once."""
 
 _NOW = {
-    "connections": "Connections, those of which only a handler is left among them.",
+    "connections": "Connections, including those of which only a handler is left.",
     "hellos": "Connections that have not said who they are yet.",
     "penalised": "Sources whose refusals are remembered.",
     "running": "Handlers that run.",
@@ -51,7 +51,7 @@ class _Statistics(Collector):
         self._statistics = statistics
 
     def collect(self) -> Iterator[Metric]:
-        """What the server does now, and has done."""
+        """The server's statistics, as metrics."""
         now = self._statistics()
         for name, text in _NOW.items():
             yield GaugeMetricFamily(f"bokbok_{name}", text, value=getattr(now, name.removesuffix("_bytes")))
@@ -64,7 +64,7 @@ class _Statistics(Collector):
 
 
 def check_metrics_address(address: Address) -> None:
-    """Refuse an address that others than this machine reach: whoever reads the numbers learns when an attack works.
+    """Refuse an address that other machines can reach: the numbers would tell an attacker whether an attack works.
 
     Raises:
         click.BadParameter: it is neither a loopback address nor a Unix socket.
@@ -80,7 +80,7 @@ def check_metrics_address(address: Address) -> None:
 
 
 class _Server(http.server.HTTPServer):
-    """Answers one question after the other on sockets that are bound already."""
+    """Answers one request after the other on sockets that are bound already."""
 
     def __init__(self, sock: Any, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
         super().__init__(("", 0), handler, bind_and_activate=False)

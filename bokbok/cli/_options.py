@@ -39,7 +39,7 @@ else:
 
 _STRATEGIES = "bokbok.strategies"
 _LONGEST = 1_000_000_000.0
-"""Seconds: thirty years. Longer ones are of no use as time-outs, and more than some systems can wait."""
+"""Seconds: thirty years. A longer time-out is useless, and more than some systems can wait."""
 
 
 class _AddressType(_ParamType):
@@ -163,7 +163,7 @@ def guard_option(*names: str, side: str = "") -> Callable[[_F], _F]:
 
 
 def guards(off: tuple[str, ...]) -> wire.Guards:
-    """The guards that are left on."""
+    """The guards, without those that were turned off."""
     settings: dict[str, Any] = {}
     for name in off:
         settings |= _GUARDS[name]

@@ -1,6 +1,6 @@
-"""What the commands share that serve until a signal comes: their address, their log, their end.
+"""What the commands that serve until a signal comes share: their address, their log, their end.
 
-This module knows how such a command says where it listens, how much it tells, and what a signal does to it.
+This module knows how such a command prints where it listens, how much it logs, and what a signal does to it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ backlog_option = click.option(
 
 def log_options(command: _F) -> _F:
     """The options `verbose` and `quiet`; the command gives their values to `start_logging`."""
-    command = click.option("-q", "--quiet", is_flag=True, help="Tell nothing but errors.")(command)
-    return click.option("-v", "--verbose", is_flag=True, help="Tell of every connection too, and show tracebacks.")(
+    command = click.option("-q", "--quiet", is_flag=True, help="Log only errors.")(command)
+    return click.option("-v", "--verbose", is_flag=True, help="Log every connection too, and show tracebacks.")(
         command
     )
 
@@ -94,7 +94,7 @@ def has_terminal() -> bool:
 
 
 class Signals:
-    """The signals that end the server: the first one is waited for, a second one ends the process at once.
+    """The signals that end the server: the first one stops it, a second one ends the process at once.
 
     Args:
         reloads: whether SIGHUP ends nothing: it is waited for as well, any number of times.

@@ -117,7 +117,7 @@ def _quoted_text(token: bytes, ascii_only: bool) -> str:
 
 
 def _symbol_text(token: bytes, ascii_only: bool) -> str:
-    """A symbol, a keyword, or whatever else has no quotes; a name gets bars where it needs an escape."""
+    """A symbol, a keyword, or another token without quotes; a name gets bars if it needs an escape."""
     text = _quoted_text(token, ascii_only)
     if b"|" in token or "\\" not in text:
         return text

@@ -1,6 +1,6 @@
-"""`bokbok bridge`: a bridge until a signal comes.
+"""`bokbok bridge`: run a bridge until a signal comes.
 
-This module knows who may connect to a bridge, as whom they speak to its target, and how the command ends.
+This module knows who may connect to a bridge, as which user it connects to its target, and how the command ends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger("bokbok.cli")
 
 
 @click.command(
-    short_help="Stand between peers of different profiles or security.", epilog=EPILOG, context_settings=CONTEXT
+    short_help="Join peers of different profiles or security.", epilog=EPILOG, context_settings=CONTEXT
 )
 @click.argument("listen", type=ADDRESS)
 @click.argument("target", type=ADDRESS)
@@ -39,15 +39,15 @@ _log = logging.getLogger("bokbok.cli")
 @click.option(
     "--users",
     metavar="FILE",
-    help="Who may connect: a TOML file that only its owner can read. Without it anybody may, unencrypted.",
+    help="Who may connect: a TOML file that only its owner can read. Without it anyone may, unencrypted.",
 )
 @click.option(
     "--target-users",
     metavar="FILE",
-    help="As whom each of them speaks to TARGET: a TOML file that only its owner can read. It may be that of --users.",
+    help="The login of each of them at TARGET: a TOML file that only its owner can read. It may be that of --users.",
 )
 @user_options(
-    "As whom everybody speaks to TARGET. Without this and --target-users, TARGET is insecure.", prefix="target-"
+    "The login of all of them at TARGET. Without this and --target-users, TARGET is insecure.", prefix="target-"
 )
 @backlog_option
 @limits_options
@@ -80,15 +80,15 @@ def bridge(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Stand at LISTEN between peers of one profile or security and a server at TARGET that has another.
+    """Join peers that connect to LISTEN with a server at TARGET that has another profile or security.
 
     For each connection that is accepted, one is opened to TARGET. Requests, answers and errors are forwarded both ways,
     many at once, each end asking the other. The end of either ends the other.
 
     Port 0 lets the system choose one. The first line on standard output is the address, in the form that bokbok call
-    takes, once connections are accepted. What happens is told on standard error.
+    takes, once connections are accepted. The log goes to standard error.
 
-    SIGTERM, SIGHUP or Ctrl-C stops the bridge: nobody can connect any more, requests that are under way are answered,
+    SIGTERM, SIGHUP or Ctrl-C stops the bridge: it takes no new connections, requests that are under way are answered,
     then it ends with status 0. A second one ends it at once.
 
     The limits hold on both sides, those of the whole server at LISTEN. Requests of one peer that wait for their answers
@@ -180,7 +180,7 @@ def _each(logins: dict[str, Login], keys: dict[str, Key], path: str) -> Callable
 def _all(login: Login, profile: Profile) -> Callable[[Any], Login]:
     user, key = login
     try:
-        # What a username must be to be sent, the connection knows; the first client is late to learn it.
+        # Only the connection knows which usernames can be sent. This finds a bad one before the first client connects.
         wire.Connection("client", user=user, key=key, profile=profile, guards=wire.Guards(nonce_reuse=False))
     except ValueError as error:
         raise click.UsageError(f"--target-user: {error}") from None

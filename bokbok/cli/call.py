@@ -51,7 +51,7 @@ __all__ = ["call"]
     default=1,
     show_default=True,
     metavar="N",
-    help="Wait for up to N answers at once. They are printed in the order of the requests all the same.",
+    help="Wait for up to N answers at once. They are still printed in the order of the requests.",
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first remote error or time-out.")
 @click.option(
@@ -62,7 +62,7 @@ __all__ = ["call"]
 @handler_option
 @guard_option("request-replay", "reflection", "nonce-reuse")
 @profile_option
-@click.option("-v", "--verbose", is_flag=True, help="Tell on standard error what happens, and tracebacks.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens on standard error, with tracebacks.")
 def call(
     address: Address,
     datums: tuple[str, ...],
@@ -85,7 +85,7 @@ def call(
     for those of standard input too (the symbol is written |-|). Before a DATUM that begins with a dash, say --. Each
     request is sent when the one before it is answered, or with --parallel N while at most N wait for an answer.
 
-    A remote error or a time-out is told on standard error; the other requests are sent all the same. A connection
+    A remote error or a time-out is reported on standard error; the other requests are still sent. A connection
     error or a bad datum ends the command. The exit status is that of what ended it, else of the first thing that went
     wrong.
 
@@ -160,7 +160,7 @@ class _Printer:
     """Writes answers to standard output, each at once."""
 
     def __init__(self, dialect: Dialect, pretty: bool) -> None:
-        # With every digit and on one line, also where the peer's dialect writes less.
+        # With every digit and on one line, even if the peer's dialect writes less.
         self._dialect = dataclasses.replace(dialect, exact=False)
         # What was read and has no form in it, such as an exact fraction.
         self._fallback = dataclasses.replace(CHICKEN_5, exact=False, keyword_style=dialect.keyword_style)

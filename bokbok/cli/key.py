@@ -31,12 +31,11 @@ __all__ = ["key"]
 def key(out: str, force: bool, passphrase_file: str | None, passphrase_fd: int | None, profile: Profile) -> None:
     """Make a key file from a passphrase: one line of 64 hexadecimal digits.
 
-    The passphrase is asked for on the terminal, twice, unless a file or a descriptor is named. It is never an
-    argument, which everybody on the machine could see.
+    The passphrase is asked for on the terminal, twice, unless a file or a descriptor is named. It is never an argument,
+    which everyone on the machine could see.
 
-    A key is as secret as its passphrase: whoever has it can speak as the user. One hash is all that is between the
-    two, so a passphrase that can be guessed is one that will be, by whoever records a connection: use a long random
-    one.
+    A key is as secret as its passphrase: anyone who has it can speak as the user. The key is one hash of the
+    passphrase, so anyone who records a connection can try guesses: use a long random passphrase.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`bokbok profile`: what a profile file may hold, and what one says."""
+"""`bokbok profile`: the schema of profile files, and a profile's digest."""
 
 from __future__ import annotations
 

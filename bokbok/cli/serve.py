@@ -1,4 +1,4 @@
-"""`bokbok serve`: a server until a signal comes.
+"""`bokbok serve`: run a server until a signal comes.
 
 What this module knows: what is served, to whom, and how the command ends.
 """
@@ -88,7 +88,7 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
 @click.option(
     "--users",
     metavar="FILE",
-    help="Who may connect: a TOML file that only its owner can read. Without it anybody may, unencrypted.",
+    help="Who may connect: a TOML file that only its owner can read. Without it anyone may, unencrypted.",
 )
 @handler_option
 @click.option(
@@ -116,7 +116,7 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
     "--socket-owner",
     type=_Owner(),
     metavar="[USER][:GROUP]",
-    help="Whom a Unix socket's file belongs to.",
+    help="The owner of a Unix socket's file.",
 )
 @click.option(
     "--proxy-protocol",
@@ -138,7 +138,7 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
     metavar="URL",
     envvar="BOKBOK_SHARED_HELLOS",
     show_envvar=True,
-    help="A Redis in which servers with the same keys remember hellos, so that none can be replayed to another (needs "
+    help="A Redis in which servers with the same keys remember hellos, so that a hello cannot be replayed to another (needs "
     "bokbok[redis]). Other users of the machine see options: where the URL holds a password, use the variable.",
 )
 @click.option(
@@ -147,7 +147,7 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
     type=click.Choice(["refuse", "serve"]),
     default="refuse",
     show_default=True,
-    help="What a hello gets while that Redis does not answer.",
+    help="What happens to a hello while that Redis does not answer.",
 )
 @guard_option("hello-replay", "request-replay", "reflection", "nonce-reuse")
 @profile_option
@@ -176,7 +176,7 @@ def serve(
     """Answer requests at ADDRESS.
 
     Port 0 lets the system choose one. The first line on standard output is the address, in the form that bokbok call
-    takes, once connections are accepted. What happens is told on standard error.
+    takes, once connections are accepted. The log goes to standard error.
 
     Without --handler the server offers the conformance service: ("echo" X), ("ping" S), ("sleep" MILLISECONDS X),
     ("count" S), ("fail" S), ("raise" X), ("callback" N X), ("relay" N X), ("whoami"), ("type" X), ("unspecified"),
@@ -184,10 +184,10 @@ def serve(
     it raises is sent back as the request's error. The connection that it is given can be asked too:
     connection.request(message).
 
-    SIGTERM or Ctrl-C stops the server: nobody can connect any more, requests that are being handled are answered, then
-    it ends with status 0. Where they take longer than the limit drain-timeout, it ends with status 8. A second one ends
-    it at once. SIGHUP reads the files of --users and --limits again, and closes the connections of users who are not in
-    it any more, or have another key; on a terminal it stops the server.
+    SIGTERM or Ctrl-C stops the server: it takes no new connections, requests that are being handled are answered, then
+    it ends with status 0. If they take longer than the limit drain-timeout, it ends with status 8. A second one ends it
+    at once. SIGHUP reads the files of --users and --limits again, and closes the connections of users who are no longer
+    in it, or have another key; on a terminal it stops the server.
 
     With --processes, SIGHUP also starts new processes, which load the handler again. Once they serve, the old ones
     accept no more, and end when whoever is connected has left, or after --retire-timeout as by SIGTERM. A process that

@@ -11,10 +11,10 @@
 What they do: try each address in turn, wait longer and longer between two rounds (exponential back-off with jitter, by
 tenacity), and call the open handler for each connection and the close handler for its end.
 
-What they do not promise: that a request is handled once. When a connection ends before an answer has come, nobody on
-this side knows whether the request was handled. Such a request fails, unless its caller says `repeat=True`: then it is
+What they do not promise: that a request is handled once. When a connection ends before an answer has come, this side
+does not know whether the request was handled. Such a request fails, unless its caller says `repeat=True`: then it is
 asked again on the next connection, and may be handled twice. Requests do not keep their order across connections, and
-what a server knows of a connection (who has subscribed to what) the open handler has to tell it again.
+the open handler has to tell the server again what it should know of a connection (subscriptions, say).
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ Addresses = AddressLike | Sequence[AddressLike]
 class Backoff:
     """How long to wait before all addresses are tried again.
 
-    The wait is drawn again each time, between 0 and a bound that doubles with each round in which nothing came of it
-    (full jitter), so that the clients of a server that starts again do not all come at once. A connection over which
-    something was answered makes the bound small again; one that ended without a word does not: it counts as a failure.
+    The wait is drawn again each time, between 0 and a bound that doubles with each round that fails (full jitter), so
+    that the clients of a server that restarts do not all connect at once. A connection over which something was
+    answered makes the bound small again; one that ended without an answer does not: it counts as a failure.
 
     Attributes:
         initial: seconds, the first bound.
         most: seconds, the largest bound.
-        rounds: in a row without success, after which it is given up; `None` goes on for ever.
+        rounds: after so many in a row without success it stops trying; `None` goes on for ever.
     """
 
     initial: float = 0.1
@@ -43,7 +43,7 @@ class Backoff:
             raise ValueError(f"rounds: expected a number from 1 up, or None; got {self.rounds!r}")
 
     def retrying(self) -> dict[str, Any]:
-        """What tenacity is told: when to wait how long, what is worth it, and when to give up."""
+        """The arguments for tenacity: how long to wait, what to retry after, and when to stop."""
         return {
             "wait": tenacity.wait_random_exponential(multiplier=self.initial, max=self.most),
             "retry": tenacity.retry_if_exception_type(NetworkError),
@@ -57,7 +57,7 @@ class Backoff:
 
 
 class Silent(ConnectFailed):
-    """A connection came about and ended without a message from the other end: a wrong key, or a server that refuses."""
+    """A connection was made and ended without a message from the other end: a wrong key, or a server that refuses."""
 
 
 def addresses_of(given: Addresses) -> list[Address]:

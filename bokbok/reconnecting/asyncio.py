@@ -28,8 +28,8 @@ RequestHandler = Callable[[front.Connection, Any], Awaitable[Any]]
 class Connection:
     """A client's connection that is opened again whenever it has ended, until `close`.
 
-    It connects in a task of its own, from `async with` or the first `request` or `wait_open` on, and whether anybody
-    asks or not, since the server may ask as well.
+    It connects in a task of its own, from `async with` or the first `request` or `wait_open` on, even if there are no
+    requests, since the server may make some.
 
     Args:
         addresses: one address, or several that are tried in turn, each as `bokbok.asyncio.open_connection` takes it.
@@ -171,8 +171,8 @@ class Connection:
             self._changed.notify_all()
 
     async def _keep(self) -> None:
-        # Before Python 3.12 `wait_for` may swallow a cancellation, when what it waited for is over already: whoever
-        # closes must not depend on it.
+        # Before Python 3.12 `wait_for` may swallow a cancellation, when what it waited for is over already: `close`
+        # must not depend on it.
         settings = self._backoff.retrying()
         given_up = settings["stop"]
         settings["stop"] = lambda state: self._closing or given_up(state)

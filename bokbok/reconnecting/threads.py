@@ -26,7 +26,7 @@ Handler = Callable[[sync.Connection], object]
 class Connection:
     """A client's connection that is opened again whenever it has ended, until `close`.
 
-    It connects in a thread of its own, at once, and whether anybody asks or not, since the server may ask as well.
+    It connects in a thread of its own, at once, even if there are no requests, since the server may make some.
 
     Args:
         addresses: one address, or several that are tried in turn, each as `bokbok.open_connection` takes it.

@@ -1,4 +1,4 @@
-"""Whose external representation is meant: CHICKEN 4's or CHICKEN 5's, byte for byte or safe to read back.
+"""The dialects: the external representation of CHICKEN 4 or of CHICKEN 5, byte for byte or safe to read back.
 
 What this module knows: what tells the dialects apart, each choice under a name. The reader and the writer ask a dialect
 for its attributes.
@@ -18,11 +18,11 @@ class Dialect:
 
     Attributes:
         name: as the conformance suite's puppets announce it: `chicken-4`, `chicken-4-exact`, `chicken-5`.
-        version: whose reader and whose set of values it is: 4 for CHICKEN 4.13.0 without the `numbers` egg (fixnums of
+        version: which CHICKEN's reader and set of values: 4 for CHICKEN 4.13.0 without the `numbers` egg (fixnums of
             63 bits, no exact numbers beyond), 5 for CHICKEN 5.3.0 (integers of any size, exact fractions, `#u64(…)`).
-        exact: whether the writer prints what `write` of that CHICKEN prints, byte for byte, though some of it does not
-            read back (flonums lose digits). If not, it prints as many digits as a flonum needs, and puts bars round
-            every symbol that either CHICKEN would read as something else.
+        exact: whether the writer prints what `write` of that CHICKEN prints, byte for byte, although some of it does
+            not read back (flonums lose digits). If false, it prints as many digits as a flonum needs, and puts bars
+            round every symbol that either CHICKEN would read as something else.
         keyword_style: how keywords are written, `suffix` for `foo:` and `hash` for `#:foo`. Both are always read.
         code: a number that follows from the others, for the accelerator.
     """
@@ -34,7 +34,7 @@ class Dialect:
     code: int = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # What tells how it is spelt, as one number for the compiled writer, which is called for every message.
+        # The choices of spelling as one number, for the compiled writer, which is called for every message.
         code = (1 if self.exact else 0) | (2 if self.keyword_style == "hash" else 0) | (4 if self.version == 5 else 0)
         object.__setattr__(self, "code", code)
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 # belongs to it.
 LIST, VECTOR, BRACKETS, BRACES = range(4)
 TOP = 4  # the datum that was asked for
-PREFIX = 5  # (items, datum): 'x and its kin; items: the symbol
+PREFIX = 5  # (items, datum): 'x and the like; items: the symbol
 SKIP = 6  # after #;: the datum is dropped, and another one is waited for
 TAIL = 7  # behind the dot of a list; items: how many items the list has before it
 FEATURE = 8  # behind #+
 EXPANSION = 9  # behind #+ and its first datum; items: that datum
 CASE = 10  # behind #ci or #cs; items: whether case was folded outside
-NUMBERS = 11  # behind #u8 and its kin; items: (the tag, whether case was folded outside)
+NUMBERS = 11  # behind #u8 and the like; items: (the tag, whether case was folded outside)
 HERE_DATUM = 12  # behind # in a #<# string; items: (whether in braces, whether case was folded outside)
 CLOSING = 13  # a dotted list lacks its closer; items: (items, tail, kind of the list, items before the dot)
 HERE_TEXT = 14  # in the text of a #<# string; items: the string's state
@@ -39,6 +39,6 @@ COMMENT = 4  # a comment that counts as white space
 READ_ON = 5  # a comment after which CHICKEN reads a datum, and takes no dot
 DOT = 6  # the dot of a list
 MORE = 7  # nothing, since the token is not complete; payload: the search for its end
-LOOK = 8  # something that is for the lexer to find out
+LOOK = 8  # something that the lexer has to look at
 
 Found = tuple[int, int, Any]

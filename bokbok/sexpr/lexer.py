@@ -112,7 +112,7 @@ class Lexer:
         return problem.at(self.base + len(data), start=self.base + position, **fields)
 
     def lex(self, data: bytes, position: int, final: bool, dots: bool) -> Found:
-        """Finds out what begins at `position`, where no white space is; `dots`: whether a dot may be a list's."""
+        """Finds out what begins at `position`, which is not white space; `dots`: whether a dot may be a list's."""
         byte = data[position]
         if byte == 0x22:
             end = data.find(b'"', position + 1)
@@ -267,7 +267,7 @@ class Lexer:
         return VALUE, end, value
 
     def _lex_prefixed_number(self, data: bytes, position: int, final: bool) -> Found:
-        """A number behind `#x`, `#e` and their kin, one of each sort at most."""
+        """A number behind `#x`, `#e` and the like, one of each sort at most."""
         if len(data) < position + 4 and not final:
             return MORE, position, ANY
         radix = _RADIXES.get(data[position + 1] | 0x20)
@@ -286,7 +286,7 @@ class Lexer:
         return self._lex_number(data, position, start, final, radix or 10, exactness)
 
     def _lex_dot(self, data: bytes, position: int, final: bool) -> Found:
-        """A dot at the beginning of a token in a list, where CHICKEN reads it in a way of its own."""
+        """A dot at the beginning of a token in a list, where CHICKEN has special rules for it."""
         if position + 1 == len(data):
             return MORE, len(data) if final else position, ANY
         following = data[position + 1]
@@ -444,7 +444,7 @@ class Lexer:
         return VALUE, position + 2, True
 
     def _lex_vector_or_false(self, data: bytes, position: int, final: bool) -> Found:
-        """`#f`, `#false`, `#u8` and its kin."""
+        """`#f`, `#false`, `#u8` and the like."""
         fold, self.fold = self.fold, False
         try:
             token = self._token(data, position + 1, final)

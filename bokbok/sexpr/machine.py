@@ -1,4 +1,4 @@
-"""Nesting: what is open, what waits for a datum, and what becomes of it when one is complete.
+"""Nesting: what is open, what waits for a datum, and what happens when one is complete.
 
 It knows lists, vectors, dots, quotes, datum comments, and everything else that holds or takes datums, as frames on a
 stack; so there is no recursion, and reading can stop anywhere and go on: at the end of a piece of a stream, or after as
@@ -66,7 +66,7 @@ POSSESSIVE: Final = b"+" if sys.version_info >= (3, 11) else b""
 # What nearly all input consists of, in one expression: its search does in C what a loop over bytes, with a branch for
 # each kind of token, would do; that loop is `lex`, which knows every token, these too, and takes 3 to 5 times as long
 # (0.25 µs against 1 µs for a fixnum, CPython 3.11). A token matches here only if both would read the same; where this
-# is not plain from the token alone (it may go on, it is long, it is odd) group 11 hands it over.
+# is not plain from the token alone (it may go on, it is long, it is unusual) group 11 hands it over.
 # `re` skips an alternative at once only if it begins with a character, which a group that opens before it hides; so an
 # empty group stands behind where the token's text is not needed, or is had by another group. Nothing here is to be
 # tried again with fewer characters, so repetitions give nothing back. Both together take a third of the instructions.
@@ -198,7 +198,7 @@ class Machine(Lexer):
             before a datum.
         spent: what the datum has cost so far, except for the items of lists that are open.
         took: what the last datum has cost, if memory was counted.
-        counts: whether memory is counted whatever the input's length, since somebody will ask for it.
+        counts: whether memory is counted for an input of any length, since the caller will ask for it.
     """
 
     __slots__ = (
@@ -274,12 +274,12 @@ class Machine(Lexer):
             The datum; `NO_DATUM` if final input holds none; `NEED_MORE` if the input ended before one did; `PAUSED` if
             it got as far as `pause`: the next run, from `self.position`, goes on, whatever its other arguments.
         """
-        # All in one piece: a turn of the loop costs 0.15 µs, and a call within it would cost half as much again.
+        # One long function: a turn of the loop costs 0.15 µs, and a call within it would cost half as much again.
         # What happens seldom (1 in 50 tokens of usual data) is in the methods below, which share their state in `self`.
         stack, base, size = self.stack, self.base, len(data)
         symbols = SYMBOLS
         last = size if pause is None or pause > size else pause
-        # Whether nothing has happened to the machine since it was made ready, but in this method's own variables.
+        # Whether the machine's attributes are as they were when it was made ready; only local variables have changed.
         untouched = self.charging is None and not stack
         if self.charging is None:
             self.charging, self.left = self.counts or not final or size - position > self.free, self.free

@@ -1,7 +1,7 @@
 """What a value costs in memory, estimated while it is read.
 
-The estimate depends on the datum alone, never on the pieces in which it came, so that a datum is refused or read whole
-whatever its way. It is close to what CPython allocates, and not below (`tests/sexpr/test_memory.py` measures both).
+The estimate depends on the datum alone, never on the pieces in which it came, so that a datum is refused or read as a
+whole. It is close to what CPython allocates, and not below (`tests/sexpr/test_memory.py` measures both).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The compiled reader and writer, bound to the values of this package, where there are any.
+"""The compiled reader and writer, if the accelerator is installed, bound to the values of this package.
 
-The compiled reader takes what nearly all input consists of. It answers `None` where it meets anything else: what does
+The compiled reader takes what nearly all input consists of. It answers `None` if it meets anything else: what does
 not read, what is near a limit, rare syntax. The same bytes are then read once more by `machine`, which knows it all; so
 errors are made in one place, and whatever is accepted here is accepted there. The writer does the same.
 
-A single rare token, or atom, does not give up the whole datum: it is handed to `lexer`, or `writer`, by a call.
+A single rare token or atom does not stop it: it hands that one to `lexer`, or `writer`, by a call.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def is_number(token: bytes, version: int) -> bool:
         if len(token) >= _CHICKEN_4_BUFFER:
             return False
         if _INTEGER.fullmatch(token) or _DECIMAL[4].fullmatch(token):
-            # CHICKEN 4 gives up on what overflows, so that `1e400` is a symbol.
+            # CHICKEN 4 refuses a number that overflows, so that `1e400` is a symbol.
             return math.isfinite(float(token.translate(_EXPONENT_MARKERS)))
         if match := _RATIO.fullmatch(token):
             return all(math.isfinite(float(part)) for part in _ratio_parts(match))

@@ -1,7 +1,7 @@
-"""Short lists of plain atoms, `("ping" "12345")`: a shorter way to read what most messages are.
+"""Short lists of plain atoms, such as `("ping" "12345")`: a fast path for what most messages are.
 
-It knows which bytes are such a list beyond doubt, in either dialect, and reads them in one go. It reads nothing
-otherwise than `machine` does, which is the plain version and takes everything else.
+It knows which bytes are such a list beyond doubt, in either dialect, and reads them in one go. It reads them exactly as
+`machine` does, which is the plain version and takes everything else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every reason for which bytes do not read, in one table: the texts of the errors, to the letter.
+"""Every reason for which bytes do not read, in one table: the exact texts of the errors.
 
 Another reader of the same input (in another language, for speed) must fail at the same byte with the same text, so the
 texts stand nowhere else. `{…}` in a text is a field that the place of the error fills in.

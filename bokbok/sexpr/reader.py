@@ -28,11 +28,11 @@ __all__ = [
 
 DEFAULT_MAX_DEPTH: Final = 10_000
 """How deep data may nest. Deeper than people and programs nest lists; shallow enough for CHICKEN's own `read`, whose
-recursion costs it stack, and for whoever walks the result with recursion of their own."""
+recursion costs it stack, and for programs that walk the result recursively."""
 
 DEFAULT_MAX_SIZE: Final = 64 * 1024 * 1024
-"""How many bytes of a stream one datum may take: four times the wire's packet limit, so that whatever came in a packet
-passes, and a stream that never ends a datum does not take all memory."""
+"""How many bytes of a stream one datum may take: four times the wire's packet limit, so that every datum that came in a
+packet passes, and a stream that never ends a datum does not take all memory."""
 
 PIECE: Final = 4096
 """Bytes between two moments at which a reader in pieces stops: a fraction of a millisecond for most data, and some
@@ -189,7 +189,7 @@ class Parser:
             while (value := machine.run(data, offset, True, offset + PIECE)) is PAUSED:
                 offset = machine.position
                 yield
-        except BaseException:  # GeneratorExit too: nobody will go on
+        except BaseException:  # GeneratorExit too: the generator will not go on
             self._fail()
             raise
         return self._found(value, data)
@@ -396,7 +396,7 @@ class Reader:
         max_size: how many bytes of the stream a datum that is not complete may take.
         max_memory: how many bytes of memory a datum may take, by an estimate.
 
-    After an error the reader is of no more use: every further call raises the same error. If one piece of input holds
+    After an error the reader cannot go on: every further call raises the same error. If one piece of input holds
     complete datums and then an error, `feed` returns the datums first, and the next call raises the error, so that what
     is read does not depend on how the input is cut.
     """
@@ -436,7 +436,7 @@ class Reader:
         return self._read(data if type(data) is bytes else _as_bytes(data), False)
 
     def close(self) -> list[Any]:
-        """Takes note that the stream has ended. Closing twice does no harm.
+        """Takes note that the stream has ended. Closing twice is allowed.
 
         Returns:
             The last datum, if the end of the stream is what completes it; else nothing.

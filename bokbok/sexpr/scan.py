@@ -232,8 +232,8 @@ class HereStringEnd(Ending):
             self.seek = newline
             self.terminator = b"\n" + self.tag + b"\n"
         terminator, size = self.terminator, len(buffer)
-        # One that began in what was searched before: it ends at a line end that is near. To search all of that again
-        # would cost as much as the tag is long each time, and that may be millions of bytes.
+        # One that began in what was searched before: it ends at a line end that is near. Searching all of that again
+        # would cost as many steps as the tag has bytes, which may be millions, each time.
         near = self.seek + len(terminator) - 1
         end = buffer.find(b"\n", self.seek, near) if self.seek >= self.text else -1
         while end >= 0:

@@ -1,7 +1,7 @@
-"""The Python values that stand for Scheme datums which Python has no type for.
+"""The Python values for Scheme datums for which Python does not have a type.
 
 It knows what a symbol, a keyword, a character, a dotted list and the end-of-file object *are* as values: equality,
-hashing, `repr`. How they are spelt in bytes is for reader and writer to know.
+hashing, `repr`. The reader and the writer know how they are spelt in bytes.
 
 All of them are immutable. A symbol is sexpdata's own `Symbol`, so that what users of that library have already
 built can be sent as it is.
@@ -111,7 +111,7 @@ class Dotted(_Immutable):
     Equal to another `Dotted` with equal items and tail; hashable if all of those are.
 
     Args:
-        items: what stands before the dot, at least one value; kept as a new `list`, which is not to be changed.
+        items: what stands before the dot, at least one value; kept as a new `list`, which must not be changed.
         tail: what stands behind it. The reader never makes a tail that is a list or a `Dotted`: `(a . (b))` reads as
             the list `(a b)`. The writer takes such tails and writes the list that they make.
 

@@ -58,7 +58,7 @@ def tag_of(typecode: str) -> str | None:
 def make_vector(tag: str, items: list[Any], version: int) -> array[Any]:
     """Makes the SRFI-4 vector that CHICKEN makes of a list.
 
-    CHICKEN checks less than one would think, and keeps the low bits of what is too large: CHICKEN 4 of any fixnum (a
+    CHICKEN checks little, and keeps the low bits of what is too large: CHICKEN 4 of any fixnum (a
     negative one is refused only where no sign belongs), CHICKEN 5 of a signed element with one bit too many, and of a
     negative element of `#u32` and `#u64`. CHICKEN 4 takes whole flonums in `#u32` and `#s32`; those out of range, where
     the outcome is undefined in C, are refused here.

@@ -41,12 +41,13 @@ _ESCAPE_TABLE: Final = str.maketrans(_ESCAPES)
 _LONG: Final = 256
 _VERY_LONG: Final = 4096
 _SHORT: Final = 16
-"""Items of a list that is tried the short way first: little is lost where the last of them does not fit."""
+"""A list of at most this many items is tried on the fast path first: little is lost if the last item does not fit."""
 
-# Symbols that no dialect puts bars round: they begin like no number, and hold nothing special, and no colon.
+# Symbols that no dialect puts bars round: they do not begin like a number, and hold neither a special character nor a
+# colon.
 _PLAIN_SYMBOL: Final = re.compile(r"[a-zA-Z!$%&*/<=>?@^_~][a-zA-Z0-9!#$%&*/<=>?@^_~.+\-]*")
 
-# What CHICKEN's printer takes for special in a symbol: everything up to the space, and these.
+# The characters that CHICKEN's printer treats as special in a symbol: everything up to the space, and these.
 _SPECIAL: Final = re.compile(rb"[\x00-\x20(),\[\]{}'\";`|\\]")
 _NUMBER_STARTS: Final = frozenset(b"0123456789+.-")
 _NUMBER_STARTS_OR_HASH: Final = _NUMBER_STARTS | {0x23}

@@ -70,7 +70,7 @@ class Common:
     html_file: str | None
 
     def solved(self, recorded: list[Recorded]) -> Answer:
-        """What comes of a recording."""
+        """What is found in a recording."""
         return solve(recorded, self.secrets, self.known, patience=self.patience)
 
     def finish(self, answer: Answer, recorded: list[Recorded]) -> None:
@@ -100,7 +100,7 @@ class Common:
 def calibrate() -> None:
     """Find a real peer's wire format from its bytes, and write it as a profile that every command takes.
 
-    Whoever knows the passphrase can prove where each box lies. A profile is claimed only if it writes every recorded
+    With the passphrase it can be proven where each box lies. A profile is claimed only if it writes every recorded
     byte again. docs/calibrating.md says what to do, start to end.
     """
 
@@ -211,7 +211,7 @@ def _run(work: Coroutine[Any, Any, _T], place: str) -> _T:
 
 
 def _check_outputs(*paths: str | None) -> None:
-    """Before a conversation that cannot be had twice: can its reports be written?"""
+    """Before a conversation that cannot be repeated: can its reports be written?"""
     for path in paths:
         if path is None or path == "-":
             continue
@@ -224,7 +224,7 @@ def _check_outputs(*paths: str | None) -> None:
 
 @contextlib.contextmanager
 def _recording(path: str | None, address: Any) -> Iterator[RecordingWriter | None]:
-    """The file of `--record`, begun before there is anything to record: a conversation cannot be had twice."""
+    """The file of `--record`, begun before there is anything to record: a conversation cannot be repeated."""
     if path is None:
         yield None
         return
@@ -299,7 +299,7 @@ def proxy(address: str, upstream: str, record: str | None, connections: int, com
 @_connections_option
 @_common
 def listen(address: str, record: str | None, connections: int, common: Common) -> None:
-    """Wait at ADDRESS for a real client; answer it in whatever format has been understood so far. Ctrl-C ends early."""
+    """Wait at ADDRESS for a real client; answer it in the format that has been understood so far. Ctrl-C ends early."""
     listener = Listener(common.secrets, common.known, _say, patience=common.patience)
     here = _address(address)
     with _recording(record, here) as writer:
@@ -314,10 +314,11 @@ def listen(address: str, record: str | None, connections: int, common: Common) -
 @click.argument("address")
 @_record_option
 @click.option("--pause", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds between connections.")
-@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="At most so many connections.")
+@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="How many connections at most.")
 @_common
 def probe(address: str, record: str | None, pause: float, most: int, common: Common) -> None:
-    """Only a server is at hand: speak to it in one profile after another, the likely ones first, until one answers."""
+    """Calibrate with a server alone: speak to it in one profile after another, the likely ones first, until it
+    answers."""
     there = _address(address)
     prober = Probe(common.secrets, _say)
     with _recording(record, there) as writer:

@@ -1,4 +1,4 @@
-"""The clock: when a search gives up.
+"""The clock: when a search stops.
 
 What this module knows: how much time a search has.
 """
@@ -10,10 +10,10 @@ import time
 __all__ = ["PATIENCE", "Clock", "OutOfTime"]
 
 PATIENCE = 50.0
-"""Seconds after which a search gives up and tells how far it got. Formats of the table take one or two."""
+"""Seconds after which a search stops and tells how far it got. Formats of the table take one or two."""
 
 _WAIT = 1.2
-"""So much longer it may take by the clock on the wall: the processor may have others to serve."""
+"""How many times longer it may take in wall-clock time: other programs may use the processor."""
 _SELDOM = 0.02
 
 

@@ -28,11 +28,11 @@ from .script import SCRIPT
 __all__ = ["UNGUARDED", "connection", "record", "serve_one"]
 
 UNGUARDED = Guards(hello_replay=False, request_replay="off", reflection=False, nonce_reuse=False)
-"""Guards of a calibrator: it speaks whatever it is shown, and warns in its report."""
+"""Guards of a calibrator: it speaks every format that it finds, and warns in its report."""
 
 
 def connection(*args: Any, **kwargs: Any) -> Connection:
-    """A connection that speaks broken cryptography without a word: the report has said it."""
+    """A connection that speaks broken cryptography without a warning: the report has it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BrokenCryptographyWarning)
         return Connection(*args, guards=UNGUARDED, **kwargs)

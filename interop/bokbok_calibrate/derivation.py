@@ -11,7 +11,7 @@ from bokbok.wire.derivation import DERIVATIONS
 __all__ = ["Secrets"]
 
 _BEYOND = ("sha512-hex-twice", "sha512-hex-first-32", "sha256-twice", "sha512-256", "blake2b-256")
-"""Derivations that no document lets expect: a claim wants more than that a box opens by one of many."""
+"""Derivations that no document suggests: that a box opens by one of many is not enough for a claim."""
 
 
 @dataclass(frozen=True)

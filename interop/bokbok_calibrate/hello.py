@@ -92,7 +92,7 @@ def _with_user(literal: bytes, user: bytes) -> list[bytes | Field]:
 
 _WORD = 8
 _TELLING = 3
-"""Bytes of a username that do not stand somewhere by chance."""
+"""Bytes of a username that is too long to stand somewhere by chance."""
 
 
 def with_base(template: Template) -> Iterator[Template]:

@@ -91,7 +91,7 @@ class KeyBox:
 
 
 MOST_ATTEMPTS = 400_000
-"""Windows that a search tries, under each key, before it gives up: some two seconds."""
+"""Windows that a search tries, under each key, before it stops: some two seconds."""
 
 PHASES = 5
 """Searches, from the likely to the far-fetched: see `Oracle.find`."""

@@ -24,7 +24,8 @@ PRESSURE = Path("/proc/pressure/cpu")
 
 
 def _waited() -> float | None:
-    """Seconds since the start of the system in which some program waited for a processor; `None` if nobody counts."""
+    """Seconds since the start of the system in which some program waited for a processor; `None` if the system does not
+    count them."""
     try:
         return int(PRESSURE.read_text().split("total=", 1)[1].split(None, 1)[0]) / 1e6
     except (OSError, ValueError, IndexError):

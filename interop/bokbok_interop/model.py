@@ -110,7 +110,7 @@ class Failure(Exception):
 
 
 class Late(Failure):
-    """A time limit that ran out, or a clock that told too much: on a busy machine it may be nobody's fault."""
+    """A time limit that ran out, or a clock that told too much: on a busy machine it may not be the peer's fault."""
 
 
 def by_clock(error: BaseException | None) -> bool:

@@ -70,9 +70,9 @@ TRIES = 4
 _USE_DEFAULT: Any = object()
 _CLOSE_HANDLERS = {"client": "open.close-handler", "server": "start.close-handler"}
 _ALONE = frozenset({"hello", "listen", "info", "close", "stop", "key", "signal"})
-"""Commands that depend on nobody else: one that is not answered is the puppet's own fault."""
+"""Commands that depend only on the puppet: one that is not answered is the puppet's own fault."""
 _LIMITS = {**dict.fromkeys(_ALONE, 1.0), "connect": 3.0}
-"""Commands with a limit of their own, in times of a case's patience: `connect` may find out that nobody is there."""
+"""Commands with a limit of their own, in times of a case's patience: `connect` may find out that no server is there."""
 _WITH_HANDLE = frozenset({"listen", "connect", "request", "info", "close", "stop", "wait"})
 """Commands whose first argument is a handle."""
 _COMMANDS = {"close": "close-connection", "stop": "stop-server", "wait": "wait-stopped"}
@@ -114,7 +114,7 @@ class Invalid(Refused):
 
 
 class Silent(Failure):
-    """A command that needs nobody else was not answered: the puppet's own fault, whatever the case is about.
+    """A command that depends only on the puppet was not answered: that is its own fault, whatever the case is about.
 
     Attributes:
         peer: whose.
@@ -152,7 +152,7 @@ def written(*datums: Any) -> str:
 
 
 class _Shown:
-    """A command in words, once somebody wants to read it: most are never read, and some are megabytes.
+    """A command in words, made when it is read: most are never read, and some are megabytes.
 
     Handles, ports and paths are not in it: they differ from cell to cell, and the same failure is the same words.
     """
@@ -629,7 +629,7 @@ class Play:
         return self.relays[0]
 
     def offer(self, user: str, passphrase: str) -> None:
-        """A client says hello so: whoever reads the recording can open it, whatever the server makes of it."""
+        """A client says hello with these: a reader of the recording can open it, whatever the server makes of it."""
         if passphrase not in self.offered.values():
             self.offered[user if user not in self.offered else f"{user} ({len(self.offered) + 1})"] = passphrase
 
@@ -746,7 +746,7 @@ class Play:
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Begin something beside the case; it is cancelled at the case's end if it still runs.
 
-        Whoever awaits the future gets its value or its exception; nobody need.
+        The future may be awaited for its value or its exception, but need not be.
         """
         task = asyncio.ensure_future(work)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -64,7 +64,7 @@ class Rendezvous:
         return request
 
     async def arrived(self, count: int, *, unless: asyncio.Future[Any] | None = None, problem: str = "") -> None:
-        """Wait until so many handlers have begun. It returns at once where they sleep: nobody can say it there.
+        """Wait until so many handlers have begun. It returns at once where they sleep: there it cannot be known.
 
         Args:
             count: in all.

@@ -95,7 +95,7 @@ class Settings:
 
 
 class Observer:
-    """Is told what happens; the terminal's table is one. Does nothing by itself."""
+    """Is called for what happens, as the terminal's table is. This one does nothing."""
 
     def planned(self, cells: int) -> None:
         """The run begins, with so many cells."""
@@ -293,7 +293,7 @@ class Runner:
         if not self._late or self.stopping:
             return
         self.observer.note(f"{len(self._late)} cells are played again, each alone: {OUT_OF_TIME}")
-        # What broke, or was not answered, meanwhile may have been nobody's fault either.
+        # What broke, or was not answered, meanwhile may not have been a peer's fault either.
         for name in [name for name, fault in self._given_up.items() if by_clock(fault)]:
             del self._given_up[name]
             self._strikes[name] = self._start_strikes[name] = self._silences[name] = 0
@@ -666,7 +666,7 @@ class Runner:
         return suspect
 
     async def _health(self, puppets: Mapping[str, Puppet], result: Result) -> None:
-        """After a failure: does the puppet still answer? If not, nobody else shall wait for it."""
+        """After a failure: does the puppet still answer? If not, no other cell waits for it."""
         for puppet in puppets.values():
             if puppet.expected_end:
                 continue
@@ -792,7 +792,7 @@ class Runner:
         if puppet in self._struck or puppet.fault is None or puppet.fault.kind == "start":
             return
         self._struck.add(puppet)
-        # To find out that one hangs takes long: nobody does that eight times.
+        # To find out that one hangs takes long: that is not done eight times.
         self._strikes[puppet.peer] += 1 if puppet.fault.kind != "hung" else STRIKES // 2
         if self._strikes[puppet.peer] >= STRIKES:
             problem = f"its puppets broke without a passed cell between; the last: {puppet.fault.problem}"
@@ -824,6 +824,6 @@ class Runner:
             with contextlib.suppress(Exception):
                 await peer.dispose()
 
-        # Beside one another: a container engine that hangs keeps nobody else's things here.
+        # At the same time: a container engine that hangs must not keep the others' things here.
         await asyncio.gather(*(end(name, peer) for name, peer in self.peers.items()))
         self._running.clear()

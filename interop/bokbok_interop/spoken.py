@@ -76,7 +76,7 @@ class Spoken:
         """Have a puppet speak it, if it can be told.
 
         Raises:
-            PuppetFault: it cannot, or says that it speaks something else then, or something that nobody knows.
+            PuppetFault: it cannot, or says that it speaks something else then, or something unknown.
         """
         if "profiles" not in puppet.features:
             stated = puppet.features.profile

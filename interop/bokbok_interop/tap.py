@@ -96,7 +96,7 @@ class TellingCapture(Capture):
 
 
 class Teller:
-    """Tells packets in a thread of its own, so that whoever reads them cannot hold up the conversation.
+    """Shows packets in a thread of its own, so that their reader cannot hold up the conversation.
 
     Args:
         show: writes one packet; may block.

@@ -99,7 +99,7 @@ async def _puppet(peer: Peer, role: str) -> AsyncIterator[Puppet]:
 
 
 def _handle(puppet: Puppet) -> int:
-    """A handle whose events are expected, and tell nothing that is of use here."""
+    """A handle whose events are expected, and not used here."""
     handle = puppet.new_handle()
     puppet.own(handle, lambda name, values, line: None)
     return handle

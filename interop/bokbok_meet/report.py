@@ -51,7 +51,7 @@ def text(meeting: Meeting, steps: Sequence[tuple[str, str]]) -> str:
         ]
     lines += ["", "## Still open", ""]
     still = list(dict.fromkeys(_open(meeting, [name for name, _ in steps])))
-    lines += [f"- {one}" for one in still] or ["Nothing that a step of this meeting could have shown."]
+    lines += [f"- {one}" for one in still] or ["Nothing that a step of this meeting could show."]
     return "\n".join(lines) + "\n"
 
 
@@ -60,7 +60,7 @@ def _cell(text: str) -> str:
 
 
 def _open(meeting: Meeting, steps: Sequence[str]) -> Iterator[str]:
-    """What nobody knows yet: steps that are not done, what calibration leaves open, cells that failed."""
+    """What is not known yet: steps that are not done, what calibration leaves open, cells that failed."""
     for name in steps:
         state = meeting.folder.state_of(name)
         if state.get("state") != DONE:

@@ -1,7 +1,7 @@
 """The steps of a meeting, in order: each says what it does, and is not done twice.
 
-A step needs others; where one of those is not done it is left out, and says so. Calibration and the matrix run as the
-commands that anybody can run by hand, so that their files in the folder are those of the manual.
+A step needs others; where one of those is not done it is left out, and says so. Calibration and the matrix run as
+commands that you can run by hand, so that their files in the folder are those of the manual.
 """
 
 from __future__ import annotations

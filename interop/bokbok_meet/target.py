@@ -17,7 +17,7 @@ __all__ = ["Target", "TargetError", "find_target"]
 
 
 class TargetError(ValueError):
-    """What was given names nothing that can be met."""
+    """What was given does not name a peer that can be met."""
 
 
 @dataclass(frozen=True)

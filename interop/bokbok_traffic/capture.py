@@ -405,7 +405,7 @@ class RecordingReader:
             entry = json.loads(self._text)
         except json.JSONDecodeError as error:
             column = error.pos + 1 + (self._digits if 0 <= self._data_at <= error.pos else 0)
-            # What stands there is not quoted: whoever takes the wrong file may have taken a passphrase's.
+            # The content is not quoted: the file may be the wrong one, with a passphrase in it.
             raise self._wrong(column, self._object, "something else") from None
         except (ValueError, RecursionError):
             raise self._wrong(1, self._object, "bytes that are not UTF-8, or too deeply nested") from None

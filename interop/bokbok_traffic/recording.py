@@ -1,7 +1,7 @@
 """What was heard: for each connection the bytes of either direction, from a recording or a packet capture.
 
 A recording may be longer than memory. What is searched is its beginning, and all of a short one; the rest of it is read
-from disk, in pieces, by whoever asks for `Recorded.pieces`.
+from disk, in pieces, by `Recorded.pieces`.
 """
 
 from __future__ import annotations

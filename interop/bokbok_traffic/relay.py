@@ -65,7 +65,7 @@ class Link:
         self._ended: set[str] = set()  # towards whom nothing passes any more
 
     def abort(self) -> None:
-        """Break the connection on both sides at once, with a reset where there is such a thing."""
+        """Break the connection on both sides at once, with a reset if the transport has one."""
         for writer in self._writers.values():
             sock = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ class Link:
             self._writers[towards].write_eof()
 
     def inject(self, towards: str, data: bytes) -> None:
-        """Send bytes that nobody sent `towards` the client or the server; they are not recorded."""
+        """Send bytes of our own `towards` the client or the server; they are not recorded."""
         self._writers[towards].write(data)
 
 

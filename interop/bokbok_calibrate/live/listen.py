@@ -1,4 +1,5 @@
-"""Calibrating in a server's place: a real client connects, and is answered in whatever has been understood so far.
+"""Calibrating in a server's place: a real client connects, and is answered in the format that has been understood so
+far.
 
 What this module knows: how to go on with a conversation whose format is only half understood. A client alone does not
 show how an answer looks. But connections are symmetrical: once its requests are understood, it is asked something in
@@ -209,7 +210,7 @@ class Listener:
         return await asyncio.to_thread(self.answer, self._patience)
 
     def answer(self, patience: float) -> Answer:
-        """What comes of all that was heard. What was said is this side's own, and proves nothing by itself."""
+        """What is found in all that was heard. What was said is this side's own, and proves nothing by itself."""
         solid = self.recorded()
         tried: list[list[Recorded]] = []
         for recorded in (self.recorded(hopeful=True), solid, [replace(one, server=b"") for one in solid]):

@@ -1,8 +1,8 @@
 """Calibrating a server alone: it is asked in one format after another until it answers.
 
-What this module knows: which formats are likely, and what it says of a format how far a server goes along with it. Each
-layer is varied by itself before two are; where a server stays open after a hello and leaves at the request, all but the
-messages is very likely right, and those are varied at once. `solve` finds a format from bytes.
+What this module knows: which formats are likely, and what can be concluded from how long a server stays with a format.
+Each layer is varied by itself before two are; where a server stays open after a hello and leaves at the request, all
+but the messages is very likely right, and those are varied at once. `solve` finds a format from bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ANSWERED, NONSENSE, SILENT, AFTER_REQUEST, AFTER_HELLO, UNREACHABLE = (
     "answered", "said something else", "stayed open and silent", "closed after the request", "closed after the hello",
     "cannot be reached",
 )  # fmt: skip
-"""How far a server went along."""
+"""How far a server went with a format."""
 
 
 _TOLD_OF = 25

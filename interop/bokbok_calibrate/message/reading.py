@@ -211,7 +211,7 @@ def _read(body: bytes) -> tuple[Any, bool]:
 
 
 def _least(value: Any) -> int:
-    """How long a datum is as text, at the least."""
+    """The least length of a datum as text."""
     size = 0
     parts = [value]
     while parts:

@@ -1,4 +1,4 @@
-"""Advice: what to do next, where nothing was found.
+"""Advice: what to do next if nothing was found.
 
 What this module knows: the likely mistakes of a person with a recording, and what is left to do by hand.
 """

@@ -1,4 +1,4 @@
-"""What came of a recording."""
+"""What was found in a recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Answer"]
 
 @dataclass
 class Answer:
-    """What came of it.
+    """What was found in a recording.
 
     Attributes:
         profiles: those that explain every byte, the likeliest first.

@@ -44,7 +44,7 @@ def telling(one: Profile, other: Profile, *, secure: bool, user: str) -> str | N
 
 
 def _same(count: int) -> bytes:
-    """In the place of randomness: the same, in whatever order it is asked for."""
+    """Instead of randomness: bytes that are the same, in whatever order they are asked for."""
     return b"\x5a" * count
 
 

@@ -84,7 +84,7 @@ def solve(
         recorded: connections of one peer in one mode.
         secrets: what is known of the client.
         known: datums that may be expected, as written (`script.known_datums`).
-        patience: seconds after which the search gives up.
+        patience: seconds after which the search stops.
         made_up: the direction that is the calibrator's own: what it says is not evidence of a peer's.
     """
     answer = _solved(recorded, secrets, known, patience, made_up)
@@ -176,7 +176,7 @@ class _Solver:
         trail.say("readable", f"what the client sends begins as {kind}: {first[:24]!r}")
 
     def _try(self, what: str, cuts: list[Cut], before: Trail) -> None:
-        """What comes of a group of cuts."""
+        """What is found in a group of cuts."""
         if not cuts:
             return
         trail = before.branch()
@@ -216,7 +216,7 @@ class _Solver:
                         break  # the first that is proven is the best of it
         except OutOfTime:
             raise
-        except Exception as error:  # no recording may cost more than one way to read it
+        except Exception as error:  # a fault costs one way to read the recording, not the whole search
             _log.debug("a cut could not be looked at", exc_info=True)
             trail.say("calibrator", f"a fault of its own on this way: {type(error).__name__}: {error}", "failed")
         finally:
@@ -331,7 +331,7 @@ class _Solver:
         if any(proof.repeated for proof in best.proofs):
             yield "how nonces are chosen: one came twice; guards refuse such packets (--no-guard reflection)"
         if self.made_up is not None and not {(self.made_up, RESPONSE), (self.made_up, ERROR)} & fit.said:
-            # Nobody went on after an answer: what a server alone does is only taken to be as its client does it.
+            # No client went on after an answer: it is assumed that the server does as its client does.
             form = best.profile.packets
             if isinstance(form, PacketForm) and form.client:
                 yield "what stands in front of the server's packets: no client went on after an answer"

@@ -1,4 +1,4 @@
-"""Errors: what goes wrong in a handler reaches whoever asked, and nobody else.
+"""Errors: what goes wrong in a handler reaches the side that asked, and no other.
 
 What this module knows: the sentences about remote errors and network errors. Bytes that break the protocol are in the
 hostile chapter.

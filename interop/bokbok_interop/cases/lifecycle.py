@@ -609,7 +609,7 @@ async def stop_ends_hellos(t: Play) -> None:
     await half.send(half.frame(USER.encode()))
     await (await attack(t, served)).request(["echo", "so that the others are accepted"])
     await served.stop()
-    # A silent connection of another server has to wait for its time to run out: nobody else does so long.
+    # A silent connection of another server has to wait for its time to run out: no other waits so long.
     why, most = "a silent connection is kept", DEFAULT_LIMITS.hello_timeout + 8
     until = t.spawn(patient.must_end(why, most))
     for raw, what in ((silent, "nothing was said"), (half, "only the username was said")):
@@ -763,7 +763,7 @@ async def _ends_meanwhile(side: Side, here: Rendezvous) -> None:
     """Let a handler go on, and write its answer, while there is no network."""
     await here.release()
     await side.settle()
-    await asyncio.sleep(0.5)  # nobody can say that an answer was written
+    await asyncio.sleep(0.5)  # it cannot be seen that an answer was written
 
 
 async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: tuple[Asked, str], sent: Asked) -> int:
@@ -774,7 +774,7 @@ async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: tuple[Aske
         answer = await t.within(60, handled[0], "the answer")
         t.equal(answer, handled[1], "an answer that was written without a network")
     except NetworkFailed:
-        # Who still has something to say learns that there is nobody.
+        # A side that still sends something learns that the other is gone.
         await t.fails(
             t.within(60, theirs.request(["echo", "?"]), "the failing"), NetworkFailed, why="a lost connection"
         )

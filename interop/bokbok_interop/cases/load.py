@@ -1,7 +1,7 @@
 """Load: many connections, many requests; nothing is lost, nothing is mixed up.
 
-What this module knows: numbers that a machine of two cores bears in seconds, and larger ones for `--long`. A time limit
-here only tells slow from stuck.
+What this module knows: numbers that a machine with two cores can handle in seconds, and larger ones for `--long`. A
+time limit here only tells slow from stuck.
 """
 
 from __future__ import annotations

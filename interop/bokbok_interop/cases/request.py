@@ -226,7 +226,7 @@ async def _twelve_at_once(t: Play, raw: Raw) -> None:
 
 @case("about.threads", "start.request-handler", "open.request-handler", timeout=20)
 async def slow_handler_elsewhere(t: Play) -> None:
-    """A slow handler of one connection does not hold up another connection, nor the accepting of new ones."""
+    """A slow handler of one connection does not hold up another connection, or the accepting of new ones."""
     served = await t.serve()
     one, two = await t.connect(served), await t.connect(served)
     ends = [await served.opened(), await served.opened()]

@@ -130,7 +130,7 @@ async def nobody_may(t: Play) -> None:
     await _refused(t, served, USER, PASSPHRASE, "a client was served by a server without users")
     conn = await _try(t.connect(served, None, None))
     if conn is not None:
-        # The second is certainly no session key, so that nobody has to wait for a time limit.
+        # The second is certainly not a session key, so that no time limit has to run out.
         requests = [t.spawn(conn.request(["echo", "let me in"], timeout=20)) for _ in range(2)]
         for request in requests:
             await t.fails(request, NetworkFailed, why="an insecure client was served by a server without users")
@@ -220,7 +220,7 @@ async def insecure_client_at_secure_server(t: Play) -> None:
     before = await _count(t, served)
     conn = await _try(t.connect(served, None, None))
     if conn is not None:
-        # Two requests: the second is certainly no session key, so that nobody has to wait for a time limit.
+        # Two requests: the second is certainly not a session key, so that no time limit has to run out.
         requests = [t.spawn(conn.request(["count", "stolen"], timeout=20)) for _ in range(2)]
         try:
             for request in requests:

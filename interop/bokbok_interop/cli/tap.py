@@ -75,7 +75,7 @@ def tap(
     """Show what peers say to each other, live: each byte with its layer, boxes opened where the secret is known.
 
     The tap listens at LISTEN in the place of the server and passes every byte on to TARGET, unchanged. The first line
-    on standard output is the address; what is said follows. Peers never wait for whoever reads it: packets that cannot
+    on standard output is the address; what is said follows. Peers never wait for its reader: packets that cannot
     be shown in time are left out, and counted.
 
     With - for LISTEN, and no TARGET, it reads a packet capture (or a recording) from standard input.

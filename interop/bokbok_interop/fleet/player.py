@@ -28,7 +28,7 @@ __all__ = ["Player", "Turns", "spoken_of"]
 HELD = 4
 """Groups whose puppets are kept for the next share, on one worker."""
 IDLE = 30.0
-"""Seconds without a share after which they are kept no longer: whoever gave out the shares may have been killed."""
+"""Seconds without a share after which they are dropped: the run that gave out the shares may have been killed."""
 
 
 def spoken_of(plan: Plan) -> Spoken:
@@ -70,7 +70,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """While nobody else does anything: whoever has begun ends first."""
+        """While nothing else runs: what has begun ends first."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._alone)
             self._alone = True
@@ -105,7 +105,7 @@ class Player(Runner):
     """
 
     def __init__(self, plan: Plan, choose: Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, Peer]]) -> None:
-        # Whoever gives out the shares says when to stop.
+        # The run that gives out the shares says when to stop.
         settings = dataclasses.replace(
             plan.settings, spoken=spoken_of(plan), repeat=1, until_failure=False, fail_fast=False
         )

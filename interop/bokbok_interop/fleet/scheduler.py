@@ -277,7 +277,7 @@ class Fleet(Runner):
                 self._finish(Result(cell, Outcome.FAILED, reason))
 
     def _is_absent(self, share: Share) -> bool:
-        """Whether nobody can play it; then its cells have their outcome."""
+        """Whether no worker can play it; then its cells have their outcome."""
         names = {share.client, share.server} - {RUNNER}
         missing = [result for cell in share.cells() if (result := self._absent(cell)) is not None]
         if not missing and not any(names <= peers for peers in self._together):

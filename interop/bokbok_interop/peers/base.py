@@ -68,7 +68,7 @@ def has_ipv6() -> bool:
 
 
 class Unavailable(Exception):
-    """A peer cannot be had here; its cells are absent, for this reason."""
+    """A peer is not available here; its cells are absent, for this reason."""
 
 
 class PuppetFault(Exception):
@@ -233,7 +233,7 @@ class Running(abc.ABC):
         """How this puppet reaches an address that the runner bound at `relay_address`."""
 
     def seen_from(self, address: Address) -> Address:
-        """What this puppet sees of a connection that the runner made from `address`; port 0 if nobody can tell."""
+        """What this puppet sees of a connection that the runner made from `address`; port 0 if that cannot be known."""
         return address
 
     def runner_host(self, kind: HostKind) -> str | None:
@@ -254,7 +254,7 @@ class Peer(abc.ABC):
 
     Attributes:
         name: as the results call it.
-        given: whoever runs this named it, so that its absence is an error.
+        given: the user named it, so that its absence is an error.
         note: is told what a person may want to know while `prepare` takes long.
     """
 
@@ -266,7 +266,7 @@ class Peer(abc.ABC):
         """Find or build it. Called once before the first `start`.
 
         Raises:
-            Unavailable: it cannot be had here, and why.
+            Unavailable: it is not available here, and why.
         """
         return
 
@@ -280,7 +280,7 @@ class Peer(abc.ABC):
             alone: it will play one case, not many at once.
 
         Raises:
-            Unavailable: it cannot be had here after all.
+            Unavailable: it is not available here after all.
         """
 
     async def dispose(self) -> None:
@@ -293,4 +293,4 @@ class Peer(abc.ABC):
 
     def fingerprint(self) -> str:
         """A digest of what `start` starts, once it is prepared: where it is the same, the peer is."""
-        raise NotImplementedError(f"nobody can tell whether {self.name} is the same on another machine")
+        raise NotImplementedError(f"it is not known whether {self.name} is the same on another machine")

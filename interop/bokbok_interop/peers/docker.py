@@ -34,7 +34,7 @@ T = TypeVar("T")
 CONTAINER_FAULTS = frozenset({"pause", "kill", "disconnect"})
 
 FIRST_PORT = 20_000
-"""Below the ports that a system gives to whoever asks for port 0, so that those cannot be taken before."""
+"""Below the ports that a system chooses for port 0, so that it does not choose one of these."""
 PORTS = 16
 """Published ports of a server's container, as many as cells are played at once by default. Each costs the engine some
 30 ms at the start and again at the end, for its proxy and its packet filter."""
@@ -218,7 +218,8 @@ class DockerRunning(Running):
         """See `Running.pause`: the freezer of control groups, which takes every thread at once."""
         import tenacity
 
-        # On a busy machine the freezer gives up on processes that do not get their turn, and thaws them all again.
+        # On a busy machine the freezer stops waiting for processes that do not get their turn, and thaws them all
+        # again.
         patience = tenacity.Retrying(
             retry=tenacity.retry_if_exception_message(match=r"(?s).*unable to freeze"),
             stop=tenacity.stop_after_delay(FREEZE_SECONDS),
@@ -235,7 +236,7 @@ class DockerRunning(Running):
             await self._asked("resumed", lambda client: client.unpause(self.id))
 
     async def disconnect(self) -> None:
-        """See `Running.disconnect`: what is sent is lost, and nobody is told."""
+        """See `Running.disconnect`: what is sent is lost without an error."""
         await self._asked(
             "disconnected", lambda client: client.disconnect_container_from_network(self.id, self.session.network)
         )
@@ -327,7 +328,7 @@ class DockerPeer(Peer):
         image: the image's name; after it, separated by blanks, a command instead of the image's own.
         source: how the image is built, for the project's own; else it must be there.
         root: the checkout that it is built from.
-        given: it was named by whoever runs this (`--peer`), not by the project.
+        given: the user named it (`--peer`), not the project.
 
     Raises:
         ValueError: `image` names none.
@@ -433,7 +434,7 @@ class DockerPeer(Peer):
                 pids_limit=PROCESSES,
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
-                # Its output comes over the attached stream; nobody reads another copy.
+                # Its output comes over the attached stream; a second copy would not be read.
                 log_config={"Type": "none"},
                 **options,
             ),

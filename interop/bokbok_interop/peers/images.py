@@ -173,7 +173,7 @@ def inspect_image(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def _remove(client: Any, name: str) -> None:
-    """Remove the image that another has replaced, unless somebody uses it."""
+    """Remove the image that another has replaced, unless it is in use."""
     import docker
 
     with contextlib.suppress(docker.errors.APIError):

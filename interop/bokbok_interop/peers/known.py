@@ -28,7 +28,7 @@ BUILD_SECONDS = 600
 
 
 class PeerNameError(ValueError):
-    """A peer that nobody knows, or a `--peer` that does not say `NAME=COMMAND`."""
+    """An unknown peer, or a `--peer` that is not `NAME=COMMAND`."""
 
 
 def find_root() -> Path | None:
@@ -89,7 +89,7 @@ class ChickenPeer(LocalPeer):
         if shutil.which("make") is None:
             raise Unavailable("make is not installed: apt-get install make")
         async with _locked(folder):
-            if not puppet.exists() or _older(puppet, folder):  # somebody else may have built it meanwhile
+            if not puppet.exists() or _older(puppet, folder):  # another process may have built it meanwhile
                 await self._build(folder)
         if not puppet.exists():
             raise Unavailable(f"`make -C {folder} {self.target}` succeeded and left no {self.built}")

@@ -52,7 +52,7 @@ class LocalRunning(Running):
         self._watch()
 
     def _watch(self) -> None:
-        """Have the end of the process told, where the system does that."""
+        """A descriptor that tells of the process's end, if the system has one."""
         loop = asyncio.get_running_loop()
         try:
             file = os.pidfd_open(self.process.pid)
@@ -207,7 +207,7 @@ class LocalPeer(Peer):
         name: in the matrix.
         command: a shell-like command line or a list of words; no shell is involved.
         environment: variables to set beside those of the runner.
-        given: it was named by whoever runs this (`--peer`), not by the project.
+        given: the user named it (`--peer`), not the project.
     """
 
     def __init__(

@@ -315,7 +315,7 @@ class Puppet:
                 raise self._break("hung", f"did not answer {shown(line)} within {timeout:g} seconds") from None
         finally:
             if self._waiting.pop(number, None) is not None:
-                # Given up by the case. The answer may still come: it belongs to nobody, and is not a fault.
+                # The case stopped waiting. The answer may still come: it is dropped, and is not a fault.
                 self._abandoned.add(number)
             if not sending.done():
                 sending.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -486,7 +486,7 @@ class Puppet:
         for future, _, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(self.fault)
-                future.exception()  # whoever waited has it; that nobody waits is not an error
+                future.exception()  # if a case waited, it has it; if none did, that is not an error
         self._waiting.clear()
         return self.fault
 

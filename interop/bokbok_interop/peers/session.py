@@ -127,7 +127,7 @@ class Session:
         import docker
 
         os.mkdir(self.shared)
-        # Containers run as any user. Nobody else comes here: the parent is ours alone.
+        # Containers run as any user. No other user comes here: the parent folder is ours alone.
         os.chmod(self.shared, 0o1777)  # noqa: S103
         client = self.engine.client
         try:
@@ -283,7 +283,7 @@ async def session() -> Session:
     """The session of this process: made by the first peer that asks, shared by all, ended with the last `release`.
 
     Raises:
-        Unavailable: there is no engine, or it cannot be used.
+        Unavailable: an engine is not there, or cannot be used.
     """
     global _session
     if _session is None:

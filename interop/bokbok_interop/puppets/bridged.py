@@ -2,10 +2,11 @@
 
     python -m bokbok_interop.puppets.bridged [--outside PROFILE] [--inside PROFILE] FOLDER COMMAND...
 
-COMMAND starts a puppet that speaks the inside profile, and is told so if it can speak several. It never meets anybody.
-Where it is told to listen, it listens on a Unix socket in FOLDER, and a bridge that speaks the outside profile stands
-at the address that was meant. Where it is told to connect, it connects to a bridge in FOLDER that goes on to there.
-Users and passphrases are the same on both sides. To the runner all of this is one puppet, of the outside profile.
+COMMAND starts a puppet that speaks the inside profile, and is told so if it can speak several. It never meets another
+peer. Where it is told to listen, it listens on a Unix socket in FOLDER, and a bridge that speaks the outside profile
+stands at the address that was meant. Where it is told to connect, it connects to a bridge in FOLDER that goes on to
+there. Users and passphrases are the same on both sides. To the runner all of this is one puppet, of the outside
+profile.
 
 This module knows which commands name an address. All others, and all answers, pass as they are.
 """

@@ -45,7 +45,7 @@ def hello(name: str, profile: Profile) -> list[Any]:
 
 
 def told_profile(text: str, files: Any) -> Profile:
-    """The profile of the command `profile`. Its files are run: whoever sends them was told so by an option.
+    """The profile of the command `profile`. Its files are run: the runner sends them only if an option says so.
 
     Args:
         text: that of a profile file.

@@ -101,7 +101,7 @@ def proof(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def without_verdict(document: Mapping[str, Any]) -> list[str]:
-    """Who has no verdict, in words."""
+    """The pairs without a verdict, in words."""
     return [
         f"no verdict on {each['peer']} as {each['role']}, {each['transport']}, {each['security']}: no cell shows its "
         f"bytes ({each['cells']} passed)"

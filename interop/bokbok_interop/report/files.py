@@ -1,6 +1,6 @@
 """Files that are written whole or not at all, and the journal of a run that goes on.
 
-A file is checked before there is anything to write, and takes its place by an atomic rename: whoever reads it sees the
+A file is checked before there is anything to write, and takes its place by an atomic rename: a reader sees the
 old one or the new one. A journal holds what has ended so far, so that nothing ends it all: it is a header line, then a
 line for each cell, in JSON. Of a cell that stands in it twice the later line counts.
 """

@@ -39,7 +39,7 @@ __all__ = [
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "absent": "dim"}
 MOST_SAID = 6
-"""Failed cells that are told while the run goes on, of those that fail for the same reason."""
+"""How many failed cells are shown during the run, of those that fail for the same reason."""
 MOST_REASONS = 3
 """Reasons why cells of one chapter were not played that the terminal shows."""
 LAST_LOG = 6

@@ -1,4 +1,4 @@
-"""Answers that nobody asked for, that come twice, in any order, or never."""
+"""Answers that were not asked for, that come twice, in any order, or never."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that end in every way but the good one, and what they leave behind."""
+"""Connections that end in every way except the good one, and what they leave behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Too much at once: requests without end, connections without words, readers that do not read."""
+"""Too much at once: endless requests, silent connections, readers that do not read."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def at_the_server(t: Play, served: Served) -> Victim:
 
 @contextlib.asynccontextmanager
 async def attacked(t: Play) -> AsyncIterator[Victim]:
-    """Whoever is attacked in this cell, the server or the client, with its neighbours."""
+    """The side that is attacked in this cell, the server or the client, with its neighbours."""
     if t.sides[0].role == "server":
         async with attacked_server(t) as served:
             yield _Server(t, served)

@@ -1,4 +1,4 @@
-"""What was said before, said again: by its sender, under a used ID, or back to whoever said it."""
+"""What was said before, said again: by its sender, under a used ID, or back to its sender."""
 
 from __future__ import annotations
 
