@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,6 +55,39 @@ class Settings:
     hellos: wire.HelloMemory = field(default_factory=wire.HelloMemory)
     shared_hellos: SharedHellos | AsyncSharedHellos | None = None
     link: Link | None = None
+
+    @classmethod
+    def of_server(
+        cls,
+        on_request: Callable[..., Any] | None,
+        user_to_key: Callable[..., Any] | None,
+        on_open: Callable[..., Any] | None,
+        on_close: Callable[..., Any] | None,
+        proxies: Iterable[str],
+        profile: wire.ProfileLike,
+        limits: wire.Limits,
+        guards: wire.Guards,
+        shared_hellos: SharedHellos | AsyncSharedHellos | None,
+    ) -> Settings:
+        """Those of a server, from the arguments of `start_server`, before anything listens.
+
+        Raises:
+            ProfileError: the profile is unknown, or the guards refuse it.
+            AddressError: one of `proxies` is not an address or a network.
+        """
+        settings = cls(
+            on_request,
+            user_to_key,
+            on_open,
+            on_close,
+            wire.get_profile(profile),
+            limits,
+            guards,
+            Proxies(proxies),
+            shared_hellos=shared_hellos,
+        )
+        settings.check_cryptography()
+        return settings
 
     def check_cryptography(self) -> None:
         """Refuse a secure server whose profile does not keep its secrets.

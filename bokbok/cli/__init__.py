@@ -57,6 +57,15 @@ class _Elsewhere(click.Command):
         )
 
 
+def loaded(command: click.Command) -> click.Command:
+    """The command itself, where this one only stands for one of the conformance suite.
+
+    Raises:
+        click.UsageError: the suite is not installed.
+    """
+    return command._load(None) if isinstance(command, _Elsewhere) else command
+
+
 class _Lazy(click.Group):
     """A group whose commands live in modules of their own names, or elsewhere."""
 

@@ -234,7 +234,7 @@ def _read_table(path: str, what: str, expected: str) -> dict[str, Any]:
     try:
         table: dict[str, Any] = toml.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise KeyFileError(f"{what} {path!r}: not valid UTF-8 at byte {error.start}; {expected}") from None
+        raise KeyFileError(f"{what} {path!r}: byte {error.start} of the file is not UTF-8; {expected}") from None
     except toml.TOMLDecodeError as error:
         raise KeyFileError(f"{what} {path!r}: not TOML: {_without_content(str(error))}; {expected}") from None
     except RecursionError:

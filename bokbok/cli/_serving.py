@@ -44,9 +44,7 @@ backlog_option = click.option(
 def log_options(command: _F) -> _F:
     """The options `verbose` and `quiet`; the command gives their values to `start_logging`."""
     command = click.option("-q", "--quiet", is_flag=True, help="Log only errors.")(command)
-    return click.option("-v", "--verbose", is_flag=True, help="Log every connection too, and show tracebacks.")(
-        command
-    )
+    return click.option("-v", "--verbose", is_flag=True, help="Log every connection too, and show tracebacks.")(command)
 
 
 def start_logging(verbose: bool, quiet: bool, who: str = "") -> None:

@@ -29,9 +29,7 @@ __all__ = ["bridge"]
 _log = logging.getLogger("bokbok.cli")
 
 
-@click.command(
-    short_help="Join peers of different profiles or security.", epilog=EPILOG, context_settings=CONTEXT
-)
+@click.command(short_help="Join peers of different profiles or security.", epilog=EPILOG, context_settings=CONTEXT)
 @click.argument("listen", type=ADDRESS)
 @click.argument("target", type=ADDRESS)
 @profile_option_named("--listen-profile", "The wire format at LISTEN")

@@ -138,8 +138,8 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
     metavar="URL",
     envvar="BOKBOK_SHARED_HELLOS",
     show_envvar=True,
-    help="A Redis in which servers with the same keys remember hellos, so that a hello cannot be replayed to another (needs "
-    "bokbok[redis]). Other users of the machine see options: where the URL holds a password, use the variable.",
+    help="A Redis in which servers with the same keys remember hellos, so that a hello cannot be replayed to another "
+    "(needs bokbok[redis]). Other users of the machine see options: where the URL holds a password, use the variable.",
 )
 @click.option(
     "--shared-hellos-unreachable",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,20 +11,18 @@ from typing import Any
 import tenacity
 
 from .. import asyncio as front
-from ..address import Address
-from ..errors import BokbokError, ConnectFailed, ConnectionClosed, NetworkError, RemoteError, RequestTimeout
+from ..errors import ConnectionClosed, NetworkError, RemoteError
 from ..keys import Key
-from ._backoff import Addresses, Backoff, Silent, addresses_of
+from ._backoff import Addresses, Backoff
+from ._kept import Kept, left, log
 
 __all__ = ["Connection", "open_connection"]
-
-_log = logging.getLogger("bokbok.reconnecting")
 
 Handler = Callable[[front.Connection], Awaitable[object]]
 RequestHandler = Callable[[front.Connection, Any], Awaitable[Any]]
 
 
-class Connection:
+class Connection(Kept[front.Connection]):
     """A client's connection that is opened again whenever it has ended, until `close`.
 
     It connects in a task of its own, from `async with` or the first `request` or `wait_open` on, even if there are no
@@ -56,16 +53,13 @@ class Connection:
         backoff: Backoff | None = None,
         **options: Any,
     ) -> None:
-        self._addresses = addresses_of(addresses)
-        self._options = {"user": user, "key": key, "on_request": self._hearing(on_request), **options}
+        super().__init__(
+            addresses, backoff, {"user": user, "key": key, "on_request": self._hearing(on_request), **options}
+        )
         self._on_open, self._on_close = on_open, on_close
-        self._backoff = backoff if backoff is not None else Backoff()
         self._changed = asyncio.Condition()
-        self._current: front.Connection | None = None
         self._ended = asyncio.Event()
         self._closing = False
-        self._error: BaseException | None = None
-        self._heard = False
         self._keeper: asyncio.Task[None] | None = None
 
     async def request(self, message: Any, *, timeout: float | None = None, repeat: bool = False) -> Any:
@@ -88,9 +82,9 @@ class Connection:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            connection = await self.wait_open(_left(deadline))
+            connection = await self.wait_open(left(deadline))
             try:
-                answer = await connection.request(message, timeout=_left(deadline))
+                answer = await connection.request(message, timeout=left(deadline))
             except ConnectionClosed:
                 if self._current is connection:
                     self._current = None
@@ -119,24 +113,8 @@ class Connection:
         try:
             await asyncio.wait_for(self._open(), timeout)
         except asyncio.TimeoutError:
-            raise RequestTimeout(
-                f"no connection within {timeout} s; none of {len(self._addresses)} addresses serves"
-            ) from None
-        if self._closing:
-            raise ConnectionClosed("closed by this side")
-        if self._current is not None:
-            return self._current
-        raise ConnectFailed(f"given up: {self._error}") from self._error
-
-    @property
-    def connection(self) -> front.Connection | None:
-        """The connection that there is now, if any."""
-        return self._current
-
-    @property
-    def address(self) -> Address | None:
-        """The other end of the connection that there is now, if any."""
-        return None if self._current is None else self._current.address
+            raise self._late(timeout) from None
+        return self._found(self._closing)
 
     async def close(self) -> None:
         """Close the connection, and open no other. Requests that wait fail; the close handler does not run."""
@@ -184,7 +162,7 @@ class Connection:
         except Exception as error:  # whatever it is, those who wait are told
             if self._closing:
                 return
-            _log.warning("given up: %s", error)
+            log.warning("given up: %s", error)
             self._error = error
             await self._notify()
 
@@ -198,9 +176,7 @@ class Connection:
                 if self._on_open is not None:
                     await self._on_open(connection)
             except Exception as error:
-                if not isinstance(error, BokbokError):
-                    _log.exception("the open handler failed")
-                raise Silent(f"the open handler failed: {error}") from error
+                raise self._not_opened(error) from error
             self._current = connection
             await self._notify()
             await self._ended.wait()
@@ -211,9 +187,8 @@ class Connection:
             try:
                 await self._on_close(connection)
             except Exception:
-                _log.exception("the close handler failed")
-        if not self._heard:
-            raise Silent(f"{connection.address}: the connection ended before any message had come")
+                log.exception("the close handler failed")
+        self._check_heard(connection)
 
     async def _connected(self) -> front.Connection:
         """A connection to the first address that takes one."""
@@ -243,15 +218,6 @@ class Connection:
             return await on_request(connection, message)
 
         return hear
-
-    async def _tell(self, state: tenacity.RetryCallState) -> None:
-        assert state.outcome is not None
-        assert state.next_action is not None
-        _log.info("%s; next try in %.1f s", state.outcome.exception(), state.next_action.sleep)
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 async def open_connection(*args: Any, timeout: float | None = None, **options: Any) -> Connection:

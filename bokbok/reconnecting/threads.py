@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,19 +10,17 @@ from typing import Any
 import tenacity
 
 from .. import sync
-from ..address import Address
-from ..errors import BokbokError, ConnectFailed, ConnectionClosed, NetworkError, RemoteError, RequestTimeout
+from ..errors import ConnectionClosed, NetworkError, RemoteError
 from ..keys import Key
-from ._backoff import Addresses, Backoff, Silent, addresses_of
+from ._backoff import Addresses, Backoff
+from ._kept import Kept, left, log
 
 __all__ = ["Connection", "open_connection"]
-
-_log = logging.getLogger("bokbok.reconnecting")
 
 Handler = Callable[[sync.Connection], object]
 
 
-class Connection:
+class Connection(Kept[sync.Connection]):
     """A client's connection that is opened again whenever it has ended, until `close`.
 
     It connects in a thread of its own, at once, even if there are no requests, since the server may make some.
@@ -53,16 +50,13 @@ class Connection:
         backoff: Backoff | None = None,
         **options: Any,
     ) -> None:
-        self._addresses = addresses_of(addresses)
-        self._options = {"user": user, "key": key, "on_request": self._hearing(on_request), **options}
+        super().__init__(
+            addresses, backoff, {"user": user, "key": key, "on_request": self._hearing(on_request), **options}
+        )
         self._on_open, self._on_close = on_open, on_close
-        self._backoff = backoff if backoff is not None else Backoff()
         self._changed = threading.Condition()
-        self._current: sync.Connection | None = None
         self._ended = threading.Event()  # of the connection that there is
         self._closing = threading.Event()
-        self._error: BaseException | None = None  # why it was given up
-        self._heard = False  # whether a message came over the connection that there is
         self._keeper = threading.Thread(target=self._keep, name="bokbok-reconnecting", daemon=True)
         self._keeper.start()
 
@@ -88,9 +82,9 @@ class Connection:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            connection = self.wait_open(_left(deadline))
+            connection = self.wait_open(left(deadline))
             try:
-                answer = connection.request(message, timeout=_left(deadline))
+                answer = connection.request(message, timeout=left(deadline))
             except ConnectionClosed:
                 self._lost(connection)
                 if not repeat or self._closing.is_set():
@@ -115,25 +109,8 @@ class Connection:
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._current or self._error or self._closing.is_set(), timeout):
-                raise RequestTimeout(
-                    f"no connection within {timeout} s; none of {len(self._addresses)} addresses serves"
-                )
-            if self._closing.is_set():
-                raise ConnectionClosed("closed by this side")
-            if self._current is not None:
-                return self._current
-            raise ConnectFailed(f"given up: {self._error}") from self._error
-
-    @property
-    def connection(self) -> sync.Connection | None:
-        """The connection that there is now, if any."""
-        return self._current
-
-    @property
-    def address(self) -> Address | None:
-        """The other end of the connection that there is now, if any."""
-        connection = self._current
-        return None if connection is None else connection.address
+                raise self._late(timeout)
+            return self._found(self._closing.is_set())
 
     def close(self) -> None:
         """Close the connection, and open no other. Requests that wait fail; the close handler does not run."""
@@ -165,7 +142,7 @@ class Connection:
                 self._closing.wait(self._backoff.pause())
         except BaseException as error:  # whatever it is, those who wait are told
             if not self._closing.is_set():
-                _log.warning("given up: %s", error)
+                log.warning("given up: %s", error)
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
@@ -180,9 +157,7 @@ class Connection:
                 self._on_open(connection)
         except Exception as error:
             connection.close()
-            if not isinstance(error, BokbokError):
-                _log.exception("the open handler failed")
-            raise Silent(f"the open handler failed: {error}") from error
+            raise self._not_opened(error) from error
         with self._changed:
             if self._closing.is_set():
                 connection.close()
@@ -199,9 +174,8 @@ class Connection:
             try:
                 self._on_close(connection)
             except Exception:
-                _log.exception("the close handler failed")
-        if not self._heard:
-            raise Silent(f"{connection.address}: the connection ended before any message had come")
+                log.exception("the close handler failed")
+        self._check_heard(connection)
 
     def _connected(self) -> sync.Connection | None:
         """A connection to the first address that takes one; `None` once it is to be closed."""
@@ -234,15 +208,6 @@ class Connection:
             if self._current is connection:
                 self._current = None
                 self._ended.set()
-
-    def _tell(self, state: tenacity.RetryCallState) -> None:
-        assert state.outcome is not None
-        assert state.next_action is not None
-        _log.info("%s; next try in %.1f s", state.outcome.exception(), state.next_action.sleep)
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def open_connection(*args: Any, timeout: float | None = None, **options: Any) -> Connection:

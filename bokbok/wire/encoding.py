@@ -53,9 +53,12 @@ class Encoding:
         Raises:
             RemoteProtocolError: it is anything else.
         """
-        value, end = self.parse(data, 0, len(data))
+        try:
+            value, end = self.parse(data, 0, len(data))
+        except RemoteProtocolError as error:  # which counts bytes in these
+            raise RemoteProtocolError(f"{len(data)} bytes in the encoding {self.name!r}: {error}") from None
         if end != len(data):
-            raise RemoteProtocolError(f"{len(data) - end} bytes behind a {self.name}, at byte {end}; expected nothing")
+            raise RemoteProtocolError(f"{len(data) - end} bytes behind a {self.name} of {end} bytes; expected nothing")
         return value
 
 

@@ -15,7 +15,6 @@ import bokbok as library
 from bokbok import cli, errors
 from bokbok._native import description
 from bokbok.cli._exit import Status, failure, run
-from bokbok_interop.cli.decode import decode
 from bokbok_traffic.capture import Capture
 from tests.cli.conftest import COMMAND
 
@@ -61,17 +60,19 @@ def test_help_has_examples_and_the_exit_statuses(bokbok, args):
         assert f"\n{int(status):>7}  " in text
 
 
-def test_the_documentation_names_every_status_option_and_request():
+def test_the_documentation_names_every_status_and_request_and_no_option_that_is_not_there():
     text = (pathlib.Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     for status in Status:
         assert f"\n| {int(status)} | " in text
-    for name in ("call", "serve", "bridge", "key", "profile", "decode"):
-        section = text.partition(f"## bokbok {name}\n")[2].partition("\n## ")[0]
-        command = decode if name == "decode" else cli.cli.get_command(click.Context(cli.cli), name)
+    known = {"--help"}
+    for name in ("call", "serve", "bridge", "key", "profile", "decode", "tap"):
+        assert f"\n## bokbok {name}\n" in text
+        command = cli.cli.get_command(click.Context(cli.cli), name)
+        command = cli.loaded(command)
         subcommands = command.commands.values() if isinstance(command, click.Group) else ()
         for parameter in (*command.params, *(one for sub in subcommands for one in sub.params)):
-            for option in (*parameter.opts, *parameter.secondary_opts):
-                assert option.startswith("--") is False or f"`{option}" in section, option
+            known |= {*parameter.opts, *parameter.secondary_opts}
+    assert set(re.findall(r"`(--[a-z-]+)", text)) <= known
     help_text = cli.cli.get_command(click.Context(cli.cli), "serve").help
     for request in re.findall(r'\("[a-z]+"[^)]*\)', help_text):
         assert request in text

@@ -107,7 +107,7 @@ def test_what_is_no_toml_is_refused_by_its_place(users_file, text, why):
 
 
 def test_what_is_no_utf_8_is_refused_by_its_place(users_file):
-    assert ": not valid UTF-8 at byte 16; expected NAME = " in refusal(users_file(b'alice = "hunter2\xff"'))
+    assert ": byte 16 of the file is not UTF-8; expected NAME = " in refusal(users_file(b'alice = "hunter2\xff"'))
 
 
 @pytest.mark.parametrize(

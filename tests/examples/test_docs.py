@@ -1,10 +1,11 @@
 """The examples of `docs/`, page by page, from top to bottom: each prints what the page says (`tests.support.pages`)."""
 
-import shutil
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.support.needs import haproxy
 from tests.support.pages import play
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,9 +24,9 @@ def test_the_readme_prints_what_it_says(tmp_path):
 
 
 @pytest.mark.parametrize("page", ["chicken4-service", "haproxy", "profile"])
-def test_a_recipe_does_what_it_says(tmp_path, page):
-    if page == "haproxy" and shutil.which("haproxy") is None:
-        pytest.skip("haproxy is not installed")
+def test_a_recipe_does_what_it_says(tmp_path, monkeypatch, page):
+    if page == "haproxy":
+        monkeypatch.setenv("PATH", f"{Path(haproxy()).parent}{os.pathsep}{os.environ['PATH']}")
     assert play(tmp_path, [DOCS / "howto" / f"{page}.md"], ports=[4444, 8000, 8001, 8002]) >= 3
 
 

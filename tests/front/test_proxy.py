@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import struct
 import subprocess
@@ -17,6 +16,7 @@ from bokbok import ConnectFailed, Limits
 from bokbok._front.proxy import SIGNATURE
 from bokbok.errors import ConnectionClosed
 from tests.support.leaks import eventually
+from tests.support.needs import haproxy
 from tests.support.peers import KEY, SOON, USERS, RawPeer
 
 AT = ("tcp", "127.0.0.1", 0)
@@ -138,9 +138,7 @@ backend servers
 def test_behind_a_real_haproxy_the_server_sees_the_client(
     serve: Any, connect: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("haproxy is not installed")
+    program = haproxy()
     server = serve(
         lambda connection, message: [*told(connection, message), connection.user],
         at=AT,
@@ -151,14 +149,14 @@ def test_behind_a_real_haproxy_the_server_sees_the_client(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (tmp_path / "haproxy.cfg").write_text(CONFIGURATION.format(folder=tmp_path, port=port, server=server.address[2]))
-    haproxy = subprocess.Popen(
+    proxy = subprocess.Popen(
         [program, "-db", "-f", tmp_path / "haproxy.cfg"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         clients: list[Any] = []
 
         def is_there() -> bool:
-            assert haproxy.poll() is None, "it has ended"
+            assert proxy.poll() is None, "it has ended"
             try:
                 clients.append(connect(("tcp", "127.0.0.1", port), "myuser", KEY))
             except ConnectFailed:
@@ -175,5 +173,5 @@ def test_behind_a_real_haproxy_the_server_sees_the_client(
         assert "a connection from 127.0.0.1 is refused" in caplog.text
         assert server.statistics().refused.get("proxy") is None  # nor were its checks
     finally:
-        haproxy.terminate()
-        haproxy.wait()
+        proxy.terminate()
+        proxy.wait()

@@ -13,6 +13,9 @@ import pytest
 from bokbok_interop.machine import Machine
 from bokbok_interop.peers.base import Log, Running
 from bokbok_interop.peers.local import LocalPeer
+from tests.support.needs import client
+
+__all__ = ["client"]
 
 FAKE = r"""
 import sys, time, os

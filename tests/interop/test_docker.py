@@ -34,7 +34,6 @@ from bokbok_interop.peers import docker as containers
 from bokbok_interop.peers import session as sessions
 from bokbok_interop.peers.base import PuppetFault, Unavailable
 from bokbok_interop.peers.docker import PORTS_ALONE, DockerPeer, DockerRunning
-from bokbok_interop.peers.engine import Engine, find_endpoint
 from bokbok_interop.peers.images import ImageSource, inspect_image
 from bokbok_interop.peers.known import known_peers
 from bokbok_interop.peers.puppet import Puppet
@@ -43,17 +42,6 @@ from bokbok_interop.runner import Runner, Settings
 from tests.support.leaks import eventually_async
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """The SDK's client of the engine that is here."""
-    try:
-        one = Engine(find_endpoint()).new_client()
-    except Unavailable as why:
-        pytest.skip(str(why))
-    with contextlib.closing(one):
-        yield one
 
 
 @pytest.fixture(scope="module")

@@ -294,7 +294,7 @@ def test_merge_has_the_status_of_what_it_merges(tmp_path: Path, results: dict[st
     ("text", "where"),
     [
         (b"", r"is not JSON"),
-        (b"\xff", r"is not JSON: byte 0 is not UTF-8"),
+        (b"\xff", r"is not JSON: byte 0 of the file is not UTF-8"),
         (b"[" * 100_000, r"is not JSON"),
         (b"[]", r'holds no results: expected "bokbok-interop": 1'),
         (b'{"bokbok-interop": 2}', r'holds no results: expected "bokbok-interop": 1'),

@@ -324,7 +324,7 @@ def test_a_capture_that_was_cut_off_is_read_up_to_there(make: type) -> None:
 
 
 def test_less_than_a_header_is_an_error() -> None:
-    with pytest.raises(CaptureError, match="byte 0: expected a header of 24 bytes, found 10 bytes"):
+    with pytest.raises(CaptureError, match="byte 0 of the file: expected a header of 24 bytes, found 10 bytes"):
         read_pcap(pcap([])[:10])
 
 
@@ -362,12 +362,12 @@ def test_what_is_skipped_is_counted_by_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (pcap([]) + struct.pack("<IIII", 0, 0, 1 << 31, 1 << 31), "byte 32: expected the length of a frame"),
-        (pcapng([])[:28] + struct.pack("<II", 6, 7) + bytes(8), "byte 32: expected the length of a block"),
-        (pcapng([])[:28] + struct.pack("<III", 1, 20, 0) + bytes(8), "byte 44: expected the block's length again, 20"),
-        (pcapng([])[:8] + bytes(20), "byte 8: expected a byte-order magic, found 00 00 00 00"),
+        (pcap([]) + struct.pack("<IIII", 0, 0, 1 << 31, 1 << 31), "byte 32 of the file: expected the length of a frame"),
+        (pcapng([])[:28] + struct.pack("<II", 6, 7) + bytes(8), "byte 32 of the file: expected the length of a block"),
+        (pcapng([])[:28] + struct.pack("<III", 1, 20, 0) + bytes(8), "byte 44 of the file: expected the block's length again, 20"),
+        (pcapng([])[:8] + bytes(20), "byte 8 of the file: expected a byte-order magic, found 00 00 00 00"),
         (pcapng([]) + block("<", 6, struct.pack("<IIIII", 0, 0, 0, 99, 99)), "a frame of at most 0 bytes, found 99"),
-        (b"\x0a\x0d\x0d\x0b", "byte 0: expected the first bytes of a pcap or pcapng file"),
+        (b"\x0a\x0d\x0d\x0b", "byte 0 of the file: expected the first bytes of a pcap or pcapng file"),
     ],
     ids=range(6),
 )

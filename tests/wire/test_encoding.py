@@ -141,7 +141,7 @@ def test_the_forms_are_what_their_names_say(name: str, data: bytes, text: bytes)
         ("blob", b'"x"', "expected blob literal at byte 0"),
         ("u8vector", b"#s8(1)", "expected u8vector literal at byte 0"),
         ("string", b"x", "expected string literal at byte 0"),
-        ("string", b'"x" ', "1 bytes behind a string, at byte 3"),
+        ("string", b'"x" ', "1 bytes behind a string of 3 bytes"),
         ("hex", b"0", "expected hexadecimal digits, two a byte, at byte 0"),
         ("hex", b"", "expected hexadecimal digits"),
         ("base64", b"a", "expected base64 at byte 0"),
@@ -155,7 +155,7 @@ def test_the_forms_are_what_their_names_say(name: str, data: bytes, text: bytes)
         ("u16-be", b"\0", "expected length and as many bytes at byte 0"),
         ("u16-be", b"\0\2a", "expected length and as many bytes at byte 0"),
         ("nul", b"abc", "expected bytes ended by NUL at byte 0"),
-        ("nul", b"a\0b", "1 bytes behind a nul, at byte 2"),
+        ("nul", b"a\0b", "1 bytes behind a nul of 2 bytes"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(name: str, data: bytes, problem: str) -> None:

@@ -233,7 +233,7 @@ def does_not_read(problem: ReadError) -> RemoteProtocolError:
 
 def behind(body: bytes, end: int) -> RemoteProtocolError:
     """What `decode` raises for bytes after a message."""
-    return RemoteProtocolError(f"{len(body) - end} bytes after the message, at byte {end}; expected nothing")
+    return RemoteProtocolError(f"{len(body) - end} bytes after the message of {end} bytes; expected nothing")
 
 
 def no_string(datum: Any) -> RemoteProtocolError:

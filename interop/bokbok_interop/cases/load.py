@@ -13,7 +13,7 @@ from bokbok.wire import DEFAULT_LIMITS
 
 from ..play import Play, RemoteFailed, Unsupported, show
 from ..raw import BadServer, Raw, attack
-from .base import case
+from .base import case, cases
 
 
 async def _many_requests(t: Play, connections: int, requests: int) -> None:
@@ -154,29 +154,16 @@ async def _counts_on(t: Play, raw: Raw) -> None:
             before, heard = nonce, heard + 1
 
 
-@case(
-    "profile.nonce",
-    opponent="client",
-    security="secure",
-    transport="unix",
-    timeout=280,
-    long=True,
-    only=("nonces", "packets", "messages"),
-)
+_counting = cases(security="secure", transport="unix", timeout=280, long=True, only=("nonces", "packets", "messages"))
+
+
+@_counting("profile.nonce", opponent="client")
 async def long_nonces(t: Play) -> None:
     """A server's nonces go on counting beyond 65,536 boxes."""
     await _counts_on(t, await attack(t, await t.server.listen()))
 
 
-@case(
-    "profile.nonce",
-    opponent="server",
-    security="secure",
-    transport="unix",
-    timeout=280,
-    long=True,
-    only=("nonces", "packets", "messages"),
-)
+@_counting("profile.nonce", opponent="server")
 async def long_nonces_of_a_client(t: Play) -> None:
     """A client's nonces go on counting beyond 65,536 boxes."""
     _, raw = await (await BadServer(t).start()).connected()

@@ -19,7 +19,7 @@ from ..model import Failure, Late
 from ..play import Conn, Invalid, NetworkFailed, Play, RemoteFailed, show
 from ..raw import BadServer, Raw, attack
 from ..rendezvous import FEATURE as RENDEZVOUS
-from .base import case
+from .base import case, cases
 
 UNUSED = 128
 """Bytes of a packet's limit that a sender need not use."""
@@ -292,7 +292,10 @@ async def deep_datum(t: Play) -> None:
     await theirs.echo(deep)
 
 
-@case("profile.own-limit", subject="client", transport="unix", security="insecure", timeout=60)
+_at_the_limit = cases(transport="unix", timeout=60)
+
+
+@_at_the_limit("profile.own-limit", subject="client", security="insecure")
 async def over_own_limit(t: Play) -> None:
     """A message over the packet limit is refused by its sender, and the connection goes on."""
     mine, _ = await t.pair()
@@ -310,13 +313,8 @@ async def over_own_limit(t: Play) -> None:
     )
 
 
-@case(
-    "profile.own-limit",
-    subject="client",
-    transport="unix",
-    security="secure",
-    timeout=60,
-    only=("nonces", "packets", "messages", "framing"),
+@_at_the_limit(
+    "profile.own-limit", subject="client", security="secure", only=("nonces", "packets", "messages", "framing")
 )
 async def box_counts(t: Play) -> None:
     """A message that fits into the packet limit, and with its box does not, is refused by its sender."""
@@ -337,13 +335,19 @@ async def box_counts(t: Play) -> None:
     await mine.echo("still there")
 
 
-@case(
+async def _is_too_long_an_answer(raw: Raw, t: Play, problem: str) -> None:
+    """See that the request that was just sent is answered with an error, and the next one as ever."""
+    kind, value = await raw.answer_to(0, 60)
+    t.check(kind == "error", problem, expected="an error", actual=f"({kind} 0 {show(value, 60)})")
+    raw.ids = 1
+    t.equal(await raw.request(["echo", "still there"]), "still there", "the answer to the next request")
+
+
+@_at_the_limit(
     "profile.own-limit",
     opponent="client",
     fresh=("server",),
-    transport="unix",
     security="secure",
-    timeout=60,
     only=("nonces", "packets", "messages", "framing"),
 )
 async def answer_box_counts(t: Play) -> None:
@@ -371,26 +375,15 @@ async def answer_box_counts(t: Play) -> None:
     t.equal(await raw.request(["echo", "still there"]), "still there", "the answer to the next request")
 
 
-@case(
-    "profile.own-limit",
-    opponent="client",
-    fresh=("server",),
-    transport="unix",
-    security="insecure",
-    timeout=60,
-    only=("messages", "packets"),
+@_at_the_limit(
+    "profile.own-limit", opponent="client", fresh=("server",), security="insecure", only=("messages", "packets")
 )
 async def answer_over_limit(t: Play) -> None:
     """An answer over the packet limit becomes that request's error, and the connection goes on."""
     raw = await attack(t, await t.server.listen())
     # A control byte is one byte as it comes, and several as anybody writes it: an answer of 18 MiB or more.
     await raw.say(b'(request 0 ("echo" "%b"))' % (b"\x01" * 6_000_000))
-    kind, value = await raw.answer_to(0, 60)
-    t.check(
-        kind == "error", "an answer over the limit was sent", expected="an error", actual=f"({kind} 0 {show(value)})"
-    )
-    raw.ids = 1
-    t.equal(await raw.request(["echo", "still there"]), "still there", "the answer to the next request")
+    await _is_too_long_an_answer(raw, t, "an answer over the limit was sent")
 
 
 @case("request.message", "profile.framing")

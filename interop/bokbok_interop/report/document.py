@@ -278,7 +278,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DocumentError(f"{path} is not JSON: byte {error.start} is not UTF-8") from None
+        raise DocumentError(f"{path} is not JSON: byte {error.start} of the file is not UTF-8") from None
     document = _from_journal(path, text) if JOURNAL in text[:64] else _parse(text, str(path))
     if not isinstance(document, dict) or document.get("bokbok-interop") != FORMAT:
         raise DocumentError(f'{path} holds no results: expected "bokbok-interop": {FORMAT}, as `run --json` writes it')

@@ -109,7 +109,7 @@ class Container:
 
     def _wrong(self, expected: str, found: str, at: int | None = None) -> CaptureError:
         place = self._at if at is None else at
-        return CaptureError(f"packet capture, byte {place}: expected {expected}, found {found}")
+        return CaptureError(f"packet capture, byte {place} of the file: expected {expected}, found {found}")
 
     def _drop(self, count: int) -> None:
         del self._buffer[:count]

@@ -5,7 +5,6 @@ What `compose.yaml` says is done here by the engine's SDK, since `docker compose
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -20,24 +19,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bokbok_interop.peers.base import Unavailable
-from bokbok_interop.peers.engine import Engine, find_endpoint
 from bokbok_interop.peers.images import inspect_image
 
 EXAMPLE = Path(__file__).parents[3] / "interop" / "examples" / "fleet"
 COMMAND = [sys.executable, "-m", "bokbok_interop", "run", "--security", "insecure"]
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    try:
-        one = Engine(find_endpoint()).new_client()
-    except Unavailable as why:
-        pytest.skip(str(why))
-    with contextlib.closing(one):
-        if inspect_image(one, "bokbok/fleet") is None:
-            pytest.skip("the image bokbok/fleet is not there (`make fleet-image`)")
-        yield one
 
 
 class Composed:
@@ -85,6 +70,8 @@ class Composed:
 
 @pytest.fixture
 def composed(client: Any, tmp_path: Path) -> Iterator[Composed]:
+    if inspect_image(client, "bokbok/fleet") is None:
+        pytest.skip("the image bokbok/fleet is not there (`make fleet-image`)")
     subprocess.run([EXAMPLE / "certificates", tmp_path / "certificates"], check=True, stdout=subprocess.DEVNULL)
     made = Composed(client, tmp_path / "certificates" / "members")
     try:

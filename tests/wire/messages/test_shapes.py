@@ -185,7 +185,7 @@ def test_a_datum_that_does_not_read_is_told_with_its_id(form: Any, body: bytes, 
 @pytest.mark.parametrize(
     ("form", "body", "problem"),
     [
-        (UNUSUAL, b"(request? 3 x) y", "1 bytes after the message, at byte 15"),
+        (UNUSUAL, b"(request? 3 x) y", "1 bytes after the message of 15 bytes"),
         (UNUSUAL, b"(reqest 3 x)", r"does not have one of the shapes \(request\? ID DATUM\)"),
         (UNUSUAL, b"(error 3 x)", "does not have one of the shapes"),
         (UNUSUAL, b"(request? #<x>", "does not read"),

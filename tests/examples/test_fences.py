@@ -1,0 +1,162 @@
+"""Every example of the pages is played or looked at: what is not played is on a list, with the reason.
+
+`test_docs.py` plays `python`, `console` and files. Fences `sh` and `yaml` are for other places (a shell with network, a
+CI system, Prometheus), so here each of their commands and keys is held against what it configures.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+
+from bokbok import start_server
+from bokbok._front.statistics import REFUSALS
+from bokbok.cli._metrics import _Statistics
+from tests.support.command_lines import command_lines, problem, simple_commands
+from tests.support.pages import blocks
+
+ROOT = Path(__file__).parents[2]
+_LISTED = subprocess.run(
+    ["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True
+).stdout.split()
+PAGES = [name for name in _LISTED if "documents/" not in name and not name.startswith(("tests/", "changes/"))]
+
+NOT_PLAYED = {
+    ("CONTRIBUTING.md", "bokbok-interop run --case CHAPTER.CASE"): "names stand for those of a case",
+    ("README.md", "make interop"): "these two commands are what everything else is about",
+    ("README.md", "bokbok call localhost:8000"): "a whole check takes a minute",
+    ("docs/calibrating.md", "make real-egg"): "needs the real egg",
+    ("docs/calibrating.md", "docker build"): "needs the real egg",
+    ("docs/calibrating.md", "(umask 077"): "needs the real egg",
+    ("docs/calibrating.md", "$egg service-server"): "needs the real egg",
+    ("docs/calibrating.md", "bokbok call"): "needs the real egg",
+    ("docs/howto/chicken4-service.md", "bokbok-interop calibrate probe"): "needs an old service",
+    ("docs/howto/ci.md", "on: [push"): "for a CI system",
+    ("docs/howto/ci.md", "steps:"): "for a CI system",
+    ("docs/howto/ci.md", "tools/check-peer"): "installs packages from an index",
+    ("docs/howto/ci.md", "pip install"): "installs packages from an index",
+    ("docs/howto/ci.md", "bokbok-interop check"): "a whole check takes a minute",
+    ("docs/howto/ci.md", "bokbok-interop run"): "a whole matrix takes minutes",
+    ("docs/howto/your-implementation.md", "bokbok-interop run"): "a whole matrix takes minutes",
+    ("docs/howto/your-implementation.md", "bokbok-interop check docker:"): "needs an image of yours",
+    ("docs/native.md", "pip install"): "installs packages from an index",
+    ("docs/operating.md", "- alert:"): "for Prometheus",
+    ("docs/topics/calibration.md", "python bench/calibrate.py"): "takes minutes",
+    ("docs/tutorial/service.md", "python3 -m venv"): "installs packages from an index; tools/check-release does that",
+    ("docs/tutorial/tested.md", "pip install"): "installs packages from an index",
+}
+"""Page and the beginning of the fence."""
+
+PLAYED = {("docs/howto/your-implementation.md", "bokbok-interop check ./my-puppet --chapter connect")}
+"""By the tests below."""
+
+
+def _fences(*languages: str) -> list[tuple[str, str]]:
+    return [
+        (name, block.text)
+        for name in PAGES
+        for block in blocks((ROOT / name).read_text(encoding="utf-8"))
+        if block.language in languages and not block.file
+    ]
+
+
+def test_what_is_not_played_is_on_the_list_and_nothing_else():
+    seen = set()
+    for name, text in _fences("sh", "yaml"):
+        known = [key for key in (*NOT_PLAYED, *PLAYED) if key[0] == name and text.startswith(key[1])]
+        assert known, f"{name}: {text[:60]!r}"
+        seen.add(known[-1])
+    assert seen == {*NOT_PLAYED, *PLAYED}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_commands_would_take_the_command_lines_of_a_page(name):
+    for words in command_lines((ROOT / name).read_text(encoding="utf-8")):
+        assert problem(words) is None, " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("bokbok call --frob localhost:1", "No such option"),
+        ("bokbok call", "missing argument"),
+        ("bokbok bridge a b c", "unexpected arguments"),
+        ("bokbok brew", "no command"),
+        ("bokbok serve --no-guard everything a", "is not one of"),
+        ("bokbok tap --frob - ", "No such option"),
+        ("bokbok-interop calibrate probe --most many a", "valid integer"),
+    ],
+)
+def test_a_wrong_command_line_is_found(line, what):
+    assert what in (problem(line.split()) or "")
+
+
+def test_other_programs_and_targets_are_there():
+    makefile = (ROOT / "Makefile").read_text()
+    plugin = (ROOT / "interop" / "bokbok_interop" / "pytest_plugin.py").read_text()
+    for name, text in _fences("sh"):
+        for words in simple_commands(text):
+            what = f"{name}: {' '.join(words)}"
+            match words:
+                case ["make", target, *_]:
+                    assert re.search(rf"^{target}:", makefile, re.MULTILINE), what
+                case ["python", script, *_] if script.endswith(".py"):
+                    assert (ROOT / script).is_file(), what
+                case [program, *_] if "/" in program and not program.startswith(("~", ".", "$")):
+                    assert (ROOT / program).is_file(), what
+                case ["pytest", *arguments]:
+                    for option in arguments:
+                        assert not option.startswith("--bokbok") or f'"{option}"' in plugin, what
+
+
+def _workflow(text: str) -> dict[str, object]:
+    found: dict[str, object] = yaml.load(text, Loader=yaml.BaseLoader)  # its keys are texts: `on` is not a boolean
+    return found
+
+
+def test_a_ci_system_would_take_the_steps_for_it():
+    inputs = {"action.yml": _workflow((ROOT / "action.yml").read_text())["inputs"]}
+    path = ".github/workflows/check-peer.yml"
+    inputs[path] = _workflow((ROOT / path).read_text())["on"]["workflow_call"]["inputs"]
+    used = []
+    for name, text in _fences("yaml"):
+        if not name.endswith("ci.md"):
+            continue
+        page = _workflow(text)
+        for step in (*page.get("jobs", {}).values(), *page.get("steps", ())):
+            if step.get("uses", "").startswith("OWNER/bokbok"):
+                file = step["uses"].removeprefix("OWNER/bokbok").rpartition("@")[0].strip("/") or "action.yml"
+                used.append(file)
+                assert set(step["with"]) <= set(inputs[file])
+                assert {key for key, one in inputs[file].items() if one.get("required") == "true"} <= set(step["with"])
+    assert sorted(used) == sorted(inputs)
+
+
+def test_prometheus_would_find_what_the_alerts_ask_for(tmp_path):
+    registry = CollectorRegistry()
+    with start_server(str(tmp_path / "s")) as server:
+        registry.register(_Statistics(server.statistics))
+        exposed = {line.split("{")[0].split(" ")[0] for line in generate_latest(registry).decode().splitlines()}
+    (rules,) = (text for name, text in _fences("yaml") if name.endswith("operating.md"))
+    for rule in yaml.safe_load(rules):
+        assert set(re.findall(r"bokbok_\w+", rule["expr"])) <= exposed
+        assert set(re.findall(r'kind="(\w+)"', rule["expr"])) <= set(REFUSALS)
+
+
+def test_a_puppet_is_checked_as_the_page_says(tmp_path):
+    puppet = tmp_path / "my-puppet"
+    example = ROOT / "interop" / "examples" / "minimal" / "puppet.py"
+    puppet.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{example}"\n')
+    puppet.chmod(0o755)
+    (fence,) = (text for name, text in _fences("sh") if any(name == a and text.startswith(b) for a, b in PLAYED))
+    program = shutil.which("bokbok-interop", path=str(Path(sys.executable).parent))
+    assert program is not None
+    ((name, *arguments),) = simple_commands(fence)
+    assert name == "bokbok-interop"
+    done = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,84 @@
+"""Command lines that stand in pages, and whether the commands would take them.
+
+What this module knows: how `bokbok` and `bokbok-interop` are called in a page's fences (`sh`, `console`) and indented
+blocks. A line is parsed as the command would, and nothing is run: an option that is gone, a value that is not a choice,
+an argument too many are found.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import click
+
+import bokbok.cli
+import bokbok_interop.cli
+
+from .pages import blocks, commands
+
+__all__ = ["command_lines", "problem", "simple_commands"]
+
+_TOOLS: dict[str, click.Command] = {"bokbok": bokbok.cli.cli, "bokbok-interop": bokbok_interop.cli.main}
+_INDENTED = re.compile(r"^ {4,}(?:\$ )?(bokbok(?:-interop)? .*)$", re.MULTILINE)
+_REDIRECTION = re.compile(r"\d?>\s*&?[^\s)]+|<\s*[\w./-]+")
+_BEFORE = re.compile(r"until|while|if|do|then|!|\w+=.*")
+
+
+def simple_commands(script: str) -> Iterator[list[str]]:
+    """The commands of a shell script, each as its words. What only a shell could know is left as it stands."""
+    for line in script.replace("\\\n", " ").splitlines():
+        words: list[str] = []
+        lexer = shlex.shlex(_REDIRECTION.sub("", line), posix=True, punctuation_chars="();|&")
+        lexer.whitespace_split = True
+        for word in (*lexer, ";"):
+            if not set(word) <= set("();|&") or not word:
+                words.append(word)
+            elif words:
+                while words and _BEFORE.fullmatch(words[0]):
+                    del words[0]
+                yield words
+                words = []
+
+
+def command_lines(page: str) -> Iterator[list[str]]:
+    """Every call of `bokbok` and `bokbok-interop` in a page, as its words, except lines that show a form."""
+    scripts = [block.text for block in blocks(page) if block.language == "sh"]
+    scripts += [command for block in blocks(page) if block.language == "console" for command, _ in commands(block.text)]
+    scripts += _INDENTED.findall(page)
+    for script in scripts:
+        if not re.search(r"\[(OPTIONS\]|--)", script):
+            yield from (words for words in simple_commands(script) if words and words[0] in _TOOLS)
+
+
+def problem(words: list[str]) -> str | None:
+    """Why the command would not take these words; `None` if it would. No file is looked at."""
+    name, *arguments = words
+    command = _TOOLS[name]
+    context = click.Context(command, info_name=name, **command.context_settings)
+    try:
+        while isinstance(command, click.Group):
+            _, arguments, _ = command.make_parser(context).parse_args(arguments)
+            if not arguments:
+                return None
+            name, *arguments = arguments
+            found = command.get_command(context, name)
+            if found is None:
+                return f"there is no command {name!r}"
+            command = bokbok.cli.loaded(found)
+            context = click.Context(command, parent=context, info_name=name, **command.context_settings)
+        values, rest, _ = command.make_parser(context).parse_args(arguments)
+        if rest:
+            return f"unexpected arguments: {rest}"
+        for parameter in command.params:
+            value = values.get(parameter.name or "")
+            if isinstance(parameter, click.Argument) and parameter.required and parameter.value_is_missing(value):
+                return f"missing argument: {parameter.name}"
+            if isinstance(parameter.type, (click.Choice, click.types.IntParamType)):
+                for one in value if isinstance(value, (list, tuple)) else (value,):
+                    if isinstance(one, str):
+                        parameter.type.convert(one, parameter, context)
+    except click.UsageError as error:
+        return error.format_message()
+    return None
