@@ -5,7 +5,8 @@
     python bench/calibrate.py secure --seed 17 --show      one format, with the report
 
 Each format is recorded once with the default script and calibrated; what is claimed is then spoken in a fresh
-conversation in both roles with live peers of the true format (except for `own`, which has no other peers than ours).
+conversation in both roles with live peers of the true format (except for `own`, for which there are only our own
+peers).
 Groups: `secure`, `insecure` (random formats of the table, of the independent generator in tests/support/foreign),
 `secure-plain`, `insecure-plain` (the same without unusual readings of the table), `outside` (formats that are not in
 the table: nothing may be claimed), `may-occur` (the table's third column), `own` (the project's own strategies).

@@ -46,7 +46,7 @@ MEMORY_GROWTH, MEMORY_SLACK = 1.25, 32 << 20
 MOST_MEMORY = 1 << 30
 """Bytes that a server may take for this crowd."""
 FLAT_AFTER = 120.0
-"""Seconds of a run from which on growth is judged: before, limits are still being reached."""
+"""Growth is judged from this many seconds on: before, limits are still being reached."""
 LONGEST = 300.0
 """Seconds for one request of a good client: one that takes longer is lost."""
 

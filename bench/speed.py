@@ -118,7 +118,7 @@ ROWS = (
 
 
 def contestants(row: Row, limit_program: Path | None) -> list[Contestant]:
-    """Whoever of the row's can take part here."""
+    """Those of the row that can take part here."""
     cell = Cell("", row.message, row.in_flight)
     found = []
     for name in row.others:

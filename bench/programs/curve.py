@@ -3,7 +3,7 @@
 python curve.py serve
 python curve.py ask CELL ADDRESS
 
-Server and client are loops that block, without futures or tasks: the fastest form in which pyzmq can be had.
+Server and client are loops that block, without futures or tasks: the fastest way to use pyzmq.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 pub const WHITE: u8 = 1;
 /// What ends a token: white space, and `( ) [ ] { } " ' ; ,`.
 pub const DELIMITER: u8 = 2;
-/// What a name begins with that is nothing but a symbol, whoever reads it.
+/// What a name begins with that every reader takes for a symbol.
 pub const NAME_START: u8 = 4;
 /// What such a name goes on with.
 pub const NAME: u8 = 8;
@@ -12,7 +12,7 @@ pub const NAME: u8 = 8;
 pub const DIGIT: u8 = 16;
 /// What a string escapes when it is written.
 pub const ESCAPED: u8 = 32;
-/// What a symbol begins with round which no dialect writes bars.
+/// What a symbol begins with that every dialect writes without bars.
 pub const PLAIN_START: u8 = 64;
 /// What such a symbol goes on with.
 pub const PLAIN: u8 = 128;
@@ -174,7 +174,7 @@ fn run_without_escapes(text: &[u8]) -> usize {
     at
 }
 
-/// Whether no dialect writes bars round a symbol of this name.
+/// Whether every dialect writes a symbol of this name without bars.
 pub fn is_plain_symbol(name: &[u8]) -> bool {
     name.first().is_some_and(|&first| is(first, PLAIN_START)) && name[1..].iter().all(|&byte| is(byte, PLAIN))
 }

@@ -1,7 +1,7 @@
-//! The codec of bokbok, compiled: what is paid for every message, and nothing else.
+//! The codec of bokbok, compiled: only the work that every message costs.
 //!
-//! The package `bokbok` in Python is the reference, and complete. What stands here does a part of the same, faster, and
-//! gives everything else back to it: see `read` for how the two stay one behaviour.
+//! The package `bokbok` in Python is the reference, and complete. This crate does a part of the same, faster, and
+//! leaves everything else to it: see `read` for how the two keep the same behaviour.
 
 #![deny(unsafe_code)]
 
@@ -16,7 +16,7 @@ mod writer;
 
 use pyo3::prelude::*;
 
-/// What `bokbok` looks at before it uses this package: raised when what it is called with changes.
+/// What `bokbok` checks before it uses this package: raised when the arguments of its functions change.
 const INTERFACE: u32 = 2;
 
 #[pymodule(gil_used = false)]

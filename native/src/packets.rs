@@ -1,5 +1,5 @@
-//! The way of a batch, for profiles of the default's kind: packets behind a u32, boxes with their nonce in front, messages
-//! `(TAG ID DATUM)`.
+//! The path of a batch, for profiles of the default's kind: packets behind a u32, boxes with their nonce in front,
+//! messages `(TAG ID DATUM)`.
 //!
 //! As the codec, it takes what is plainly right, and leaves the rest where it is: [`Splitter::batch`] stops before a
 //! packet that does not open, is large, or does not read, and Python takes that one, and makes the error.
@@ -21,7 +21,7 @@ use crate::reader::{Reader, Step};
 const HEAD: usize = 4;
 /// Bytes of a message's end: its `)`.
 const END: &[u8] = b")";
-/// The longest ID that is read here, as in Python's short way.
+/// The longest ID that is read here, as on Python's fast path.
 const MOST_DIGITS: usize = 18;
 
 /// Bytes of a buffer that an idle connection keeps.
@@ -35,7 +35,7 @@ const ODD: u8 = 2;
 /// What is written for every message of one connection, and read.
 struct Form {
     key: Option<[u8; KEY]>,
-    /// What this side's own nonces begin with, where a box of its own is to be refused.
+    /// What this side's own nonces begin with, if a box of its own is to be refused.
     own: Option<Vec<u8>>,
     /// By kind.
     tags: [Vec<u8>; 3],
@@ -191,7 +191,7 @@ impl Splitter {
         }
     }
 
-    /// How many of the bytes that were fed belong to no packet that was returned.
+    /// How many of the bytes that were fed do not belong to a packet that was returned.
     fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
@@ -213,7 +213,7 @@ impl Splitter {
         }))
     }
 
-    /// The bytes that were fed and belong to no packet yet, and are given up.
+    /// Hands over the bytes that were fed and do not belong to a packet yet.
     fn rest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut guard = locked(&self.buffer);
         let buffer = guard.as_mut().ok_or_else(in_use)?;

@@ -1,6 +1,6 @@
 //! The reader: the part of CHICKEN's syntax that nearly all messages consist of, exactly as the reader in Python has it.
 //!
-//! It never reports an error. Whatever is not plainly right, or rare, or near a limit, is [`Odd`]: the caller reads the
+//! It never reports an error. What is not plainly right, or rare, or near a limit, is [`Odd`]: the caller reads the
 //! same bytes again with the reader in Python, which knows all of the syntax and every error. So there is one place
 //! that says why bytes do not read, and what is accepted here is accepted there, as the same value.
 //!
@@ -21,7 +21,7 @@ pub enum Prefix {
     UnquoteSplicing,
 }
 
-/// Makes values. What it makes of a name, a string or a tail cannot fail but by [`Odd`].
+/// Makes values. Making a name, a string or a tail can only fail with [`Odd`].
 pub trait Builder {
     type Value;
     fn fixnum(&mut self, value: i64) -> Result<Self::Value, Odd>;
@@ -62,8 +62,8 @@ const DOTTED: u64 = 64;
 const STRING: u64 = 32;
 const NAMED: u64 = 64;
 const WORST: u64 = 256;
-/// The reader in Python looks at the memory every so many bytes at the most, and charges a token that lies across such
-/// a place more.
+/// The reader in Python looks at the memory at least once in this many bytes, and charges more for a token that lies
+/// across such a place.
 const WINDOW: u64 = 4096;
 const CUT_TOKEN: u64 = 256;
 /// The longest name that may be in a cache, and so be charged less.
@@ -159,7 +159,7 @@ impl<V> Default for Room<V> {
 }
 
 impl<V> Run<V> {
-    /// Takes a room that is kept, if it has begun in none yet.
+    /// Takes a room that is kept, if it does not have one yet.
     pub fn enter(&mut self, room: &mut Option<Room<V>>) {
         if self.values.capacity() == 0 && self.frames.capacity() == 0 {
             let Room { values, frames } = room.take().unwrap_or_default();
@@ -167,7 +167,7 @@ impl<V> Run<V> {
         }
     }
 
-    /// Gives the room back, at the end. What is left in it is let go of.
+    /// Gives the room back, at the end, and frees what is left in it.
     pub fn leave(&mut self, room: &mut Option<Room<V>>) {
         let (mut values, mut frames) = (std::mem::take(&mut self.values), std::mem::take(&mut self.frames));
         values.clear();

@@ -117,7 +117,7 @@ impl Reader {
     }
 }
 
-/// A run over these bytes; `None` if a limit is a number that no machine has.
+/// A run over these bytes; `None` if a limit is not a number of this machine.
 fn begun(
     data: &Bound<'_, PyBytes>,
     offset: usize,

@@ -144,7 +144,7 @@ impl Writer {
             && with_bytes(after, |bytes| out.extend_from_slice(bytes))?)
     }
 
-    /// Appends a value; false if the writer in Python has to write it, and what was appended is of no use.
+    /// Appends a value; false if the writer in Python has to write it, and what was appended is useless.
     pub fn value<'py>(&self, value: &Bound<'py, PyAny>, spelling: Spelling, out: &mut Vec<u8>) -> PyResult<bool> {
         let mut stack: Vec<Frame<'py>> = Vec::new();
         let mut deep: HashSet<usize> = HashSet::new();
@@ -169,7 +169,7 @@ impl Writer {
                     stack.push(Frame { open, next: 0, identity });
                 }
             }
-            // The next element of what is open, and the end of what has none any more.
+            // The next element of what is open, or its end if there are no more.
             loop {
                 let Some(frame) = stack.last_mut() else {
                     return Ok(true);
@@ -180,7 +180,7 @@ impl Writer {
                         out.push(b' ');
                     }
                     if dot {
-                        // What the dot and a list make together is known in Python.
+                        // Python knows what the dot and a list make together.
                         if element.is_none() || !self.is_atom(&element) {
                             return Ok(false);
                         }

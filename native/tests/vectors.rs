@@ -33,7 +33,7 @@ fn hexadecimal(text: &str) -> f64 {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let bits = u64::from_str_radix(&format!("{whole}{fraction}"), 16).unwrap();
     let scale: i32 = exponent.parse::<i32>().unwrap() - 4 * fraction.len() as i32;
-    // In two steps, since the power alone may be below the least that a double can say.
+    // In two steps, since the power alone may be below the smallest double.
     sign * bits as f64 * 2f64.powi(scale / 2) * 2f64.powi(scale - scale / 2)
 }
 
@@ -161,7 +161,7 @@ fn what_chicken_and_the_dialect_write_is_read_alike_or_left() {
                 continue;
             }
             if let Ok((read, end)) = read_all(&data) {
-                // What another CHICKEN reads back as something else than was written is no vector of reading.
+                // What another CHICKEN reads back as something else is not a vector of reading.
                 if file.starts_with("chicken-4-dialect") {
                     assert_eq!(read, with_bits(&line["value"]), "{}", String::from_utf8_lossy(&data));
                     assert_eq!(end, data.len());

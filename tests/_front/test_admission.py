@@ -113,7 +113,7 @@ def test_a_request_that_the_server_has_no_slot_for_waits_and_may_start_once_one_
     assert admission.queue(0, "a") is None
     assert admission.ready
     assert admission.start() is None
-    assert not admission.ready  # whoever gives a slot back will say so
+    assert not admission.ready  # the connection that gives a slot back will say so
     assert admission.queue(1, "b") == "too many requests: 0 handlers are running and 1 requests waiting"
     other.give()
     assert woken == [(0, "a")]

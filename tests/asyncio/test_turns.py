@@ -1,4 +1,4 @@
-"""Connections take turns on the event loop: nobody waits for what one of them has to read, or to handle."""
+"""Connections take turns on the event loop: none of them waits for what another has to read, or to handle."""
 
 from __future__ import annotations
 

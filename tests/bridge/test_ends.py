@@ -220,7 +220,7 @@ async def test_no_hello_in_time_ends_the_client_and_the_target_hears_nothing(rig
     assert opened == []
 
 
-# A target that cannot be had.
+# A target that cannot be reached.
 
 
 async def test_a_dead_target_ends_the_client_and_is_logged_and_the_bridge_goes_on(

@@ -58,7 +58,7 @@ def _build(version: str, prefix: str | None, target: str) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test that needs a program waits for its compilation: no reason to give it up on a busy machine."""
+    """The first test that needs a program waits for its compilation: on a busy machine that takes long."""
     for item in items:
         if item.path.parent == Path(__file__).parent and "program" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(600))

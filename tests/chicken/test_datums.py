@@ -33,7 +33,7 @@ def double(text: str) -> str:
 
 
 def sexpr(tagged: dict[str, Any]) -> str | None:
-    """A tagged value as the driver takes and prints it; None for what it has no form for."""
+    """A tagged value as the driver takes and prints it; None for a value that it cannot take."""
     kind, value = tagged["t"], tagged.get("v")
     if kind in ("string", "symbol", "keyword", "blob"):
         return f'({kind} "{value}")'

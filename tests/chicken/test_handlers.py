@@ -1,4 +1,4 @@
-"""What handlers may do: fail, return what nobody expects, stop the server they serve, close their own connection."""
+"""What handlers may do: fail, return what is not expected, stop the server they serve, close their own connection."""
 
 from __future__ import annotations
 

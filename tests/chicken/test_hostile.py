@@ -200,7 +200,7 @@ def test_connections_of_every_end_leave_nothing_behind(puppets: Callable[[], Pup
     plain = server.listen(2, '(tcp "127.0.0.1" 0)', backlog=100)
 
     def ends(peer: Peer, way: int) -> None:
-        """Each way to end a connection, some with a request or two that nobody waits for."""
+        """Each way to end a connection, some with a request or two without a waiting caller."""
         if way % 4 == 1:
             peer.message(b'(request 0 ("sleep" 50 x))')
             peer.message(b'(request 1 ("callback" 1 x))')

@@ -1,4 +1,4 @@
-"""Threads: what the API reference says of a handler's thread, and that nobody holds up anybody else."""
+"""Threads: what the API reference says of a handler's thread, and that no thread holds up another."""
 
 from __future__ import annotations
 

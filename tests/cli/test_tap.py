@@ -39,7 +39,7 @@ def le(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tapped(started: Any, tmp_path: Path) -> Any:
-    """Start a tap between a server and whoever connects; returns its process, and where it listens."""
+    """Start a tap in front of a server; returns its process, and where it listens."""
 
     def start(server: Any, *options: Any) -> tuple[Any, str]:
         process = started("tap", str(tmp_path / "tap"), server.address[1], *map(str, options))

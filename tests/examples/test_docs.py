@@ -30,5 +30,6 @@ def test_a_recipe_does_what_it_says(tmp_path, monkeypatch, page):
     assert play(tmp_path, [DOCS / "howto" / f"{page}.md"], ports=[4444, 8000, 8001, 8002]) >= 3
 
 
+@pytest.mark.timeout(300)  # some twenty processes, one after the other
 def test_the_tutorial_does_what_it_says(tmp_path):
-    assert play(tmp_path, [DOCS / "tutorial" / f"{name}.md" for name in TUTORIAL], ports=[8000]) >= 20
+    assert play(tmp_path, [DOCS / "tutorial" / f"{name}.md" for name in TUTORIAL], ports=[8000, 8001]) >= 21

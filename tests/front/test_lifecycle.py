@@ -47,7 +47,7 @@ class Calls:
 
     @property
     def more(self) -> list[str]:
-        """What was called that nobody has looked at yet."""
+        """The calls that were not looked at yet."""
         return [self.log.get() for _ in range(self.log.qsize())]
 
 

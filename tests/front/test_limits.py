@@ -1,4 +1,4 @@
-"""What one end may ask of the other at most, and that nobody else pays for who asks more."""
+"""The most that one end may ask of the other, and that no other connection pays for one that asks more."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_handlers_wait_for_a_peer_that_does_not_read_and_their_number_has_a_boun
     server = serve(on_request, at=address, limits=Limits(running=4, waiting=200))
     peer = raw(server)
     peer.send_message(*requests(100))
-    assert connect(server).request("x") == "x"  # nobody else is held up
+    assert connect(server).request("x") == "x"  # no other connection is held up
     eventually(lambda: ran, "handlers ran until nothing could be sent")
     for _ in range(20):
         assert connect(server).request("x") == "x"

@@ -113,7 +113,7 @@ def test_ends_that_speak_different_profiles_part(serve: Any, connect: Any) -> No
 
 @dataclasses.dataclass(frozen=True)
 class FailsToWrite(IntegerLength):
-    """A strategy of somebody's own, with a fault."""
+    """A user's own strategy, with a fault."""
 
     def writer(self) -> Any:
         def write(out: list[bytes], packet: bytes) -> None:

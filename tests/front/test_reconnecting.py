@@ -121,7 +121,7 @@ def test_the_handlers_are_told_of_each_connection(serve: Any, reconnect: Any) ->
     connection.request("x", timeout=SOON, repeat=True)
     assert [told.get(timeout=SOON) for _ in range(3)] == ["open", "close", "open"]
     connection.close()
-    assert told.empty()  # of an end that this side asked for nobody is told
+    assert told.empty()  # no handler is called for an end that this side asked for
 
 
 def test_the_open_handler_asks_before_anybody_else(serve: Any, reconnect: Any) -> None:

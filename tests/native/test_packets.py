@@ -175,7 +175,7 @@ def test_small_messages_go_the_compiled_way_and_rare_ones_are_handed_over_singly
 
 
 def test_a_profile_s_own_boxes_and_codec_are_asked() -> None:
-    """Whoever makes a strategy of their own of these is not passed over."""
+    """A strategy of a user's own that derives from these is used."""
 
     class Boxes(SentMaker):
         pass

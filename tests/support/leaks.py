@@ -1,4 +1,4 @@
-"""What a test must not leave behind, and how to wait for what nobody announces."""
+"""What a test must not leave behind, and how to wait for what is not announced."""
 
 from __future__ import annotations
 

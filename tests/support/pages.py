@@ -118,7 +118,7 @@ def _free_port() -> int:
 
 
 class Reader:
-    """Somebody who follows pages from top to bottom, in one folder.
+    """A reader who follows pages from top to bottom, in one folder.
 
     Args:
         folder: where they work.

@@ -189,7 +189,7 @@ class RawListener:
         return RawPeer(self.sock.accept()[0])
 
     def fill(self) -> None:
-        """Connect until the backlog is full and nobody else gets through."""
+        """Connect until the backlog is full and no other connection gets through."""
         while True:
             sock = socket.socket(self.sock.family, socket.SOCK_STREAM)
             self._fillers.append(sock)

@@ -90,7 +90,7 @@ def key() -> str:
 
 
 def runs(variant: str) -> bool:
-    """Whether a variant can be had here: an accelerator that was made for another version of the library cannot."""
+    """Whether a variant can run here: an accelerator that was made for another version of the library cannot."""
     return variant == "pure" or NATIVE is not None
 
 

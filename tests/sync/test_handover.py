@@ -9,7 +9,7 @@ from bokbok.sync.handover import CALLED, CALLER, LEFT, LENT, OVER, PARKED, WORKE
 STATES = (PARKED, CALLED, WORKER, CALLER, LENT, LEFT, OVER)
 
 MOVES = {
-    # Nobody reads but the poller: not where a worker is on its way, which looks for itself.
+    # Only if just the poller reads: a worker that is on its way looks for itself.
     "park": {PARKED: None, CALLED: None, WORKER: PARKED, CALLER: PARKED, LENT: PARKED, LEFT: PARKED, OVER: None},
     # One worker is called at a time, and none once it is over.
     "call": {PARKED: CALLED, CALLED: None, WORKER: CALLED, CALLER: CALLED, LENT: CALLED, LEFT: CALLED, OVER: None},
@@ -23,7 +23,7 @@ MOVES = {
     # A worker that is on its way, or reads, reads for all.
     "ask": {PARKED: CALLER, CALLED: None, WORKER: None, CALLER: None, LENT: CALLER, LEFT: CALLER, OVER: None},
     "leave": {PARKED: None, CALLED: None, WORKER: LEFT, CALLER: LEFT, LENT: None, LEFT: None, OVER: None},
-    # The socket of whoever reads must not be closed.
+    # The socket of a thread that reads must not be closed.
     "end": {PARKED: OVER, CALLED: OVER, WORKER: None, CALLER: None, LENT: OVER, LEFT: OVER, OVER: OVER},
 }
 

@@ -1,4 +1,4 @@
-"""A server of threads: what waits for it, and what becomes of it where there is no thread."""
+"""A server of threads: what waits for it, and what happens to it if there are no more threads."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_places_are_taken_without_waiting() -> None:
 
 
 def test_a_turn_is_given_to_whoever_lines_up_while_it_is_given_back() -> None:
-    """Many threads that enter and leave: nobody is forgotten in the line, and no turn is lost."""
+    """Many threads that enter and leave: none is forgotten in the line, and no turn is lost."""
     turns = Turns(2)
     done = threading.Semaphore(0)
 

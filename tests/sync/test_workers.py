@@ -106,7 +106,7 @@ def test_a_caller_that_reads_gives_the_role_back_in_the_middle_of_a_packet(met: 
     peer.send_message(DEEP)
     with pytest.raises(RequestTimeout):
         asking.result(SOON)
-    # Somebody else reads it to its end.
+    # Another thread reads it to its end.
     assert peer.receive().startswith(b"(")
 
 

@@ -362,9 +362,15 @@ def test_what_is_skipped_is_counted_by_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (pcap([]) + struct.pack("<IIII", 0, 0, 1 << 31, 1 << 31), "byte 32 of the file: expected the length of a frame"),
+        (
+            pcap([]) + struct.pack("<IIII", 0, 0, 1 << 31, 1 << 31),
+            "byte 32 of .*: expected the length of a frame",
+        ),
         (pcapng([])[:28] + struct.pack("<II", 6, 7) + bytes(8), "byte 32 of the file: expected the length of a block"),
-        (pcapng([])[:28] + struct.pack("<III", 1, 20, 0) + bytes(8), "byte 44 of the file: expected the block's length again, 20"),
+        (
+            pcapng([])[:28] + struct.pack("<III", 1, 20, 0) + bytes(8),
+            "byte 44 of .*: expected the block's length again, 20",
+        ),
         (pcapng([])[:8] + bytes(20), "byte 8 of the file: expected a byte-order magic, found 00 00 00 00"),
         (pcapng([]) + block("<", 6, struct.pack("<IIIII", 0, 0, 0, 99, 99)), "a frame of at most 0 bytes, found 99"),
         (b"\x0a\x0d\x0d\x0b", "byte 0 of the file: expected the first bytes of a pcap or pcapng file"),

@@ -1,4 +1,4 @@
-"""What of `bokbok.wire` is public: the list in its opening, and nobody outside looks further."""
+"""What of `bokbok.wire` is public: the list in its opening. Nothing outside uses more."""
 
 from __future__ import annotations
 

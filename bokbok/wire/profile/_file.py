@@ -57,7 +57,7 @@ def read_profile(data: bytes | str, path: str = "<profile>") -> Profile:
     try:
         document = tomllib().loads(data if isinstance(data, str) else data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ProfileError(f"profile {path!r}: byte {error.start} of the file is not UTF-8; expected a TOML file") from None
+        raise ProfileError(f"profile {path!r}: byte {error.start} is not UTF-8; expected a TOML file") from None
     except (ValueError, RecursionError) as error:  # tomllib's own error among them
         text = str(error) if isinstance(error, ValueError) else "nested too deeply"
         raise ProfileError(f"profile {path!r}: expected a TOML file: {text}") from None

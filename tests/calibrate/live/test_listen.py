@@ -1,4 +1,4 @@
-"""In a server's place: foreign clients that are answered although nobody knows their format at first."""
+"""In a server's place: foreign clients that are answered although their format is not known at first."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def unknown_requests_are_false() -> None:
 
 @mutant("errors.unwritable-is-named")
 def writes_procedures() -> None:
-    """Writes a procedure as #<procedure>, which nobody can read."""
+    """Writes a procedure as #<procedure>, which no reader takes."""
 
     def atom(real: Any) -> Any:
         return lambda value: "#<procedure>" if callable(value) and not isinstance(value, type) else real(value)

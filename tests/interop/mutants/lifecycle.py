@@ -290,7 +290,7 @@ def close_twice_crashes() -> None:
 
 @mutant("lifecycle.client-paused")
 def waits_with_the_whole_program() -> None:
-    """While a server waits for an answer to a request of its own, it handles nobody's requests."""
+    """While a server waits for an answer to a request of its own, it handles no requests."""
     waiting = threading.RLock()
 
     def request(real: Any) -> Any:
@@ -410,13 +410,13 @@ def client_resets_when_closing() -> None:
 
 @mutant("lifecycle.info-after-close")
 def forgets_users_at_the_end() -> None:
-    """A connection that is over has no user any more."""
+    """A connection that is over no longer has its user."""
     around(C, "over", lambda real: lambda self, why: (real(self, why), setattr(self, "user", None))[0])
 
 
 @mutant("lifecycle.info-after-close", security="insecure")
 def forgets_addresses_at_the_end() -> None:
-    """A connection that is over has no address any more."""
+    """A connection that is over no longer has its address."""
     nowhere = ("tcp", "0.0.0.0", 0)
     around(C, "over", lambda real: lambda self, why: (real(self, why), setattr(self, "address", nowhere))[0])
 

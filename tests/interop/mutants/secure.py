@@ -132,7 +132,7 @@ def nonces_of_the_process() -> None:
 
 @mutant("secure.user-on-both-sides", role="client")
 def client_forgets_its_user() -> None:
-    """A client's connection has no user."""
+    """A client's connection does not have its user."""
     around(
         U.Puppet,
         "do_connect",
@@ -355,7 +355,7 @@ def scrambles_insecure_connections() -> None:
 
 @mutant("secure.nobody-may")
 def no_users_is_insecure() -> None:
-    """Takes a server whose user->key knows nobody for an insecure one."""
+    """Takes a server whose user->key knows no user for an insecure one."""
 
     def listen(real: Any) -> Any:
         return lambda self, handle, address, backlog, users: real(self, handle, address, backlog, users or False)

@@ -107,7 +107,7 @@ class Endpoint:
 
         Raises:
             CannotCarry: it does not fit into the format's packets.
-            Unwritable: the dialect has no form for it.
+            Unwritable: it cannot be written in the dialect.
         """
         self._check(datum)
         before = dict(self.state.memory), dict(self.state.program.memory)

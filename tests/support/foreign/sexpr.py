@@ -53,7 +53,7 @@ class Incomplete(BadDatum):
 
 
 class Unwritable(ValueError):
-    """The value has no external representation in this dialect."""
+    """The value cannot be written in this dialect."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def write(value: Datum, dialect: str = CHICKEN_4) -> bytes:
     """What `(write value)` prints.
 
     Raises:
-        Unwritable: the dialect has no form for a value in it.
+        Unwritable: a value in it cannot be written in the dialect.
     """
     out: list[bytes] = []
     _write(value, dialect, out)

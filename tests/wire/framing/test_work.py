@@ -60,7 +60,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 
 
 class Chunk(bytes):
-    """A chunk whose slices and concatenations are counted, as long as nobody makes plain bytes of it."""
+    """A chunk whose slices and concatenations are counted, as long as it is not made into plain bytes."""
 
     work: Work
 

@@ -1,4 +1,4 @@
-"""Peers that take answers that nobody asked for."""
+"""Peers that take answers that were not asked for."""
 
 from __future__ import annotations
 

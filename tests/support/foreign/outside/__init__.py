@@ -1,1 +1,2 @@
-"""Strategies that the table does not have at all. Whoever meets one must say how far it got, and claim nothing."""
+"""Strategies that the table does not have at all. A calibrator that meets one must say how far it got, and claim
+nothing."""

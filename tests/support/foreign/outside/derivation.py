@@ -1,4 +1,4 @@
-"""Key derivations that nobody could guess from the table."""
+"""Key derivations that cannot be guessed from the table."""
 
 from __future__ import annotations
 
