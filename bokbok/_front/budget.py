@@ -4,8 +4,8 @@ What this module knows: sums of bytes, estimated as `Limits.message_memory` has 
 Its callers find out what is held, and tell what is refused.
 
 **Who is refused first.** The user, or the source, that holds most: the connections of one may together hold up to
-`_EAGERNESS` times what the server has left. So the more is held in all, the less may one hold, and one that holds little
-is refused last: the dynamic threshold of Choudhury and Hahne (1998), as in `slots`. The server's budget is never
+`_EAGERNESS` times what the server has left. So the more is held in all, the less may one hold, and one that holds
+little is refused last: the dynamic threshold of Choudhury and Hahne (1998), as in `slots`. The server's budget is never
 exceeded by what is asked for here.
 
 An `Account` belongs to one connection, and is used under its lock; the lock of the `Budget` is taken last, for a few
