@@ -202,7 +202,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             if self._full:
                 limit = await self._await_room(limit, timeout)
             id = self._wire.request(message)
-            if self._not_reading & _MEMORY:  # whatever is held: the answer must come in
+            if self._not_reading & _MEMORY:  # however much is held: the answer must come in
                 self._read_on(_MEMORY)
             # `_flush_soon`, without the call: this is done for each request.
             self._unflushed += 1
@@ -232,10 +232,10 @@ class Connection(Public["asyncio.Future[Any]"]):
                 handling.unpark()
 
     def _gave_up(self, id: int, waiter: asyncio.Future[Any], error: BaseException) -> None:
-        """A request's task waits no longer: by an error that was its answer, or by a cancellation."""
+        """A request's task has stopped waiting: its answer was an error, or it was cancelled."""
         self._waiters.pop(id, None)
         if isinstance(error, asyncio.CancelledError) and waiter.done() and not waiter.cancelled():
-            waiter.exception()  # it was set in the same moment: seen, so that nobody complains
+            waiter.exception()  # it was set in the same moment: marked as seen, so that asyncio does not complain
 
     async def _await_room(self, limit: float | None, timeout: float | None) -> float | None:
         """Wait while too many bytes wait for the other end to take them, so that requests do not pile up without bound.
@@ -381,7 +381,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._take_slice(self._wire.receive_plain(data, FIRST))
 
     def _take_slice(self, events: list[wire.Plain]) -> None:
-        """Act on what was read; what was not takes turns with other connections, and nothing more is read meanwhile."""
+        """Act on what was read. The rest takes turns with other connections, and nothing more is read meanwhile."""
         held = self._wire.held
         if held or self._account.partial:  # before requests are looked at: what they hold is not held in part any more
             self._account.note(partial=held)

@@ -299,7 +299,7 @@ class Connection:
 
     @property
     def held(self) -> int:
-        """Bytes of memory, estimated, of what has come and is in no event yet: parts of packets and of a message."""
+        """Estimated bytes of memory of what has come and is not in an event yet: parts of packets and of a message."""
         reading = self._reading
         return reading.held() if reading.in_pieces else self._splitter.held()
 
@@ -848,7 +848,7 @@ class Connection:
         self._put_error(body)
 
     def _answer_again(self, id: int, times: int) -> None:
-        """A request of the peer's is being answered that has come not once, but so many times."""
+        """Answer one of the peer's requests that did not come exactly once."""
         if self._state == "closed":
             raise self._cannot_send("an answer")
         if not times:

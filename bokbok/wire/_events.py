@@ -1,7 +1,7 @@
 """What `Connection.receive` returns: one small typed object for each thing that has happened.
 
-What this module knows: the shape of events. They are plain slotted classes, compared by value, and not to be changed by
-whoever gets them. Front ends spare the object for what is ordinary (`Plain`).
+What this module knows: the shape of events. They are plain slotted classes. They are compared by value, and must not be
+changed. Front ends do without the object for the usual events (`Plain`).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ _find_sodium = functools.cache(_look_for_sodium)
 
 
 def _check_key(key: bytes) -> None:
-    # The C functions read so many bytes, whatever is there.
+    # The C functions read this many bytes without a check.
     if type(key) is not bytes or len(key) != KEY_BYTES:
         raise ValueError(f"a secretbox key has {KEY_BYTES} bytes")
 
