@@ -106,7 +106,7 @@ class _Reader:
             packets = [] if chunk.lost else self._transcript.end(source, chunk.t)
         for packet in packets:
             if not packet.raw or packet.cut:
-                continue  # where a connection ends is nobody's format
+                continue  # where a connection ends is not part of a format
             self._numbers[packet.source] += 1
             if packet.source not in self._spell:
                 self._over = bool(packet.problem)
