@@ -124,7 +124,10 @@ class Admission:
         return True
 
     def start_some(self) -> int:
-        """`start` of as many as may start now; how many. `next` gives each of them, `end_some` counts them again."""
+        """`start` of as many as may start now; how many.
+
+        Take them from the front of `queue_of_jobs`, which is empty once the connection has ended, and call `end_some`.
+        """
         if not self._queue or self.held or self.congested or self.running >= self._max_running:
             if self.share.kept:
                 self.share.leave()
@@ -133,9 +136,10 @@ class Admission:
         self.running += number
         return number
 
-    def next(self) -> Job | None:
-        """One of those that `start_some` has started; `None` if the connection has ended meanwhile."""
-        return self._queue.popleft() if self._queue else None
+    @property
+    def queue_of_jobs(self) -> deque[Job]:
+        """The requests that wait, the same object always."""
+        return self._queue
 
     def end_some(self, ended: int, *, unused: int) -> None:
         """So many of those have finished already; and so many of them were not begun, and wait again."""

@@ -206,7 +206,7 @@ class Lifecycle(Generic[_W]):
         if self.wire.state == "closed":
             return None
         if self.has_room(len(written)):
-            return self.wire.respond_encoded(id, written)
+            return self.wire.respond(id, written, encoded=True)
         self.wire.fail(id, texts.TOO_MUCH_UNSENT % (len(written), self.account.unsent))
         return None
 

@@ -692,6 +692,8 @@ class Connection(Public["asyncio.Future[Any]"]):
         if not number:
             return
         steps = self._begin_first_steps()
+        run = self._run_handler if steps is None else self._take_first_step
+        queue = admission.queue_of_jobs
         until, over = -1.0, False  # the clock is not asked where one is started alone
         ended = 0
         self._in_start_handlers = True
@@ -700,7 +702,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                 # Slots are taken and given back for several at once: each time costs a lock.
                 begun = ended = 0
                 try:
-                    while begun < number and not (over or self._full) and (job := admission.next()) is not None:
+                    while begun < number and queue and not (over or self._full):
                         begun += 1
                         if until < 0:
                             until = 0.0
@@ -709,7 +711,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                         else:
                             over = time.perf_counter() >= until
                         ended += 1  # if it raises, too
-                        if not self._run_handler(job[0], job[1], steps):
+                        if not run(*queue.popleft(), steps):
                             ended -= 1
                 finally:
                     admission.end_some(ended, unused=number - begun)
@@ -750,12 +752,10 @@ class Connection(Public["asyncio.Future[Any]"]):
         Args:
             id: the request's.
             message: the request.
-            steps: what takes the first step of a coroutine; without it, that is a task's.
+            steps: see `_take_first_step`.
         """
         assert self._on_request is not None
         if self._handles_in_task:
-            if steps is not None and steps.current is not None:
-                return self._take_first_step(id, message, steps)
             self._start_handler(id, self._handle(id, message))
             return False
         try:
@@ -772,8 +772,16 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._answer(id, answer)
         return True
 
-    def _take_first_step(self, id: int, message: Any, steps: FirstSteps) -> bool:
-        """Run a coroutine up to its first wait, as `_handle` would in a task. True: it has returned."""
+    def _take_first_step(self, id: int, message: Any, steps: FirstSteps | None) -> bool:
+        """Run a coroutine up to its first wait, as `_handle` would in a task. True: it has returned.
+
+        Args:
+            id: the request's.
+            message: the request.
+            steps: what takes the first step, as long as it has a task for it.
+        """
+        if steps is None or steps.current is None:
+            return self._run_handler(id, message, None)
         assert self._on_request is not None
         handling = _Handling(self)
         context = contextvars.copy_context()
@@ -791,11 +799,20 @@ class Connection(Public["asyncio.Future[Any]"]):
             rest = Rest(coroutine, context, found)
             self._keep(steps.go_on(self._handle(id, None, rest, handling), rest))
             return False
-        handling.finish()
+        if handling._asking:
+            handling.finish()
+        handling._over = True
         if self._full:
             self._start(self._answer_later(id, [found]))
             return False
-        self._answer(id, found)
+        # `_answer`, without the calls: this is done for each request.
+        problem = self._life.answer(id, found)
+        if problem is not None or self._full:
+            self._answered(problem)
+            return True
+        self._unflushed += 1
+        if self._unflushed >= _FLUSH_AT:
+            self._flush()
         return True
 
     async def _answer_later(self, id: int, answers: list[Any]) -> None:

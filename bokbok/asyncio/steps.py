@@ -19,7 +19,7 @@ import contextvars
 import sys
 import types
 from asyncio.tasks import _enter_task, _leave_task, _register_task, _unregister_task
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 __all__ = ["BY_HAND", "FirstSteps", "Rest"]
@@ -66,13 +66,14 @@ class _Reserve:
     """A task that waits for work.
 
     Attributes:
+        gate: what it waits for; done once it has work, or is cancelled.
         task: the task. Nobody sees it before it has work: `asyncio.all_tasks` does not have it.
     """
 
-    __slots__ = ("_gate", "_started", "_work", "task")
+    __slots__ = ("_started", "_work", "gate", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._gate: asyncio.Future[None] = loop.create_future()
+        self.gate: asyncio.Future[None] = loop.create_future()
         self._work: tuple[Coroutine[Any, Any, None], Rest] | None = None
         self._started = False
         self.task: asyncio.Task[None] = loop.create_task(self._run())
@@ -82,20 +83,20 @@ class _Reserve:
     @property
     def ready(self) -> bool:
         """Whether it waits for work, and nobody has cancelled it."""
-        return self._started and not self._gate.done()
+        return self._started and not self.gate.done()
 
     @types.coroutine
     def _run(self) -> Generator[Any, Any, None]:
         self._started = True
         try:
-            yield from self._gate
+            yield from self.gate
         except asyncio.CancelledError as error:
             if self._work is None:
                 raise
             # Cancelled since its first step: what it waits for is cancelled, as a task does it.
             rest = self._work[1]
             if rest.waits_for is None or not rest.waits_for.cancel():
-                rest.waits_for = _cancelled(self._gate.get_loop(), error)
+                rest.waits_for = _cancelled(self.gate.get_loop(), error)
         assert self._work is not None
         work, self._work = self._work[0], None
         yield from work.__await__()
@@ -105,8 +106,8 @@ class _Reserve:
         self._work = work, rest
         self.task._log_destroy_pending = True  # type: ignore[attr-defined]
         _register_task(self.task)
-        if not self._gate.done():
-            self._gate.set_result(None)
+        if not self.gate.done():
+            self.gate.set_result(None)
         return self.task
 
 
@@ -126,12 +127,13 @@ class FirstSteps:
         current: the task in which a handler is taking its first step now; `None` while none does.
     """
 
-    __slots__ = ("_loop", "_references", "_reserve", "current")
+    __slots__ = ("_cancelled", "_loop", "_references", "_reserve", "current")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._reserve: _Reserve | None = None
         self._references = 0
+        self._cancelled: Callable[[], bool] = bool
         self.current: asyncio.Task[None] | None = None
 
     def begin(self) -> bool:
@@ -150,6 +152,7 @@ class FirstSteps:
             return False
         self.current = reserve.task
         _enter_task(loop, reserve.task)
+        self._cancelled = reserve.gate.done
         self._references = sys.getrefcount(self.current)
         return True
 
@@ -168,21 +171,17 @@ class FirstSteps:
         Raises:
             BaseException: what it has raised.
         """
+        returned = True
         try:
             found = context.run(coroutine.send, None)
+            returned = False
         except StopIteration as end:
-            self._look_at_reserve()
-            return True, end.value
-        except BaseException:
-            self._look_at_reserve()
-            raise
-        return False, found
-
-    def _look_at_reserve(self) -> None:
-        # Somebody may have kept the task, to cancel it later, or has cancelled it: it is no other handler's then.
-        assert self._reserve is not None
-        if sys.getrefcount(self.current) > self._references or not self._reserve.ready:
-            self._replace()
+            found = end.value
+        finally:
+            # Somebody may have kept the task, to cancel it later, or has cancelled it: it is no other handler's then.
+            if returned and (sys.getrefcount(self.current) > self._references or self._cancelled()):
+                self._replace()
+        return returned, found
 
     def go_on(self, work: Coroutine[Any, Any, None], rest: Rest) -> asyncio.Task[None]:
         """Have the task in which a handler took its first step go on with it."""

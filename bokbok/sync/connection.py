@@ -54,7 +54,7 @@ from ..errors import ConnectionClosed
 from ..keys import Key
 from ..wire import REQUEST, RESPONSE, AnswerUnreadable, ErrorReceived, Read, RequestUnreadable
 from .connecting import connect
-from .handover import CALLER, LEFT, LENT, PARKED, Pace, Role
+from .handover import CALLER, Pace, Role
 from .poller import READ, WRITE, Timer, poller
 from .threads import run_in_thread
 from .turns import lingering, reading
@@ -238,8 +238,9 @@ class Connection(Public[_Waiter]):
             handling._unpark()
 
     def _request(self, message: Any, timeout: float | None) -> Any:
-        remaining = seconds(timeout)
-        deadline = None if remaining is None else time.monotonic() + remaining
+        deadline = None
+        if timeout is not None and (remaining := seconds(timeout)) is not None:
+            deadline = time.monotonic() + remaining
         waiter = _Waiter()
         id = -1
         try:
@@ -248,7 +249,7 @@ class Connection(Public[_Waiter]):
                 self._await_room(deadline, timeout)
             try:
                 with self._lock:
-                    id = self._wire.request_encoded(encoded)
+                    id = self._wire.request(encoded, encoded=True)
                     if not self._waiters:
                         self._ask_to_read(waiter)
                     self._waiters[id] = waiter
@@ -650,12 +651,9 @@ class Connection(Public[_Waiter]):
 
     def _ask_to_read(self, waiter: _Waiter) -> None:
         """With the lock held, as the only thread that waits for an answer: read for it, unless somebody reads."""
-        role = self._role
-        state = role.state
-        if state in (LEFT, PARKED, LENT):
+        if self._role.ask():
             self._reader = waiter
             self._paused = False
-            role.ask()
             if self._polled & READ:
                 self._await(self._polled & ~READ)
 

@@ -32,6 +32,7 @@ CALLER: Final = "caller"
 LENT: Final = "lent"
 LEFT: Final = "left"
 OVER: Final = "over"
+_UNUSED: Final = (LEFT, PARKED, LENT)  # the likeliest first
 
 
 class Role:
@@ -99,7 +100,7 @@ class Role:
 
     def ask(self) -> bool:
         """A thread that asks: read for the answer, where nobody else does or is about to."""
-        if self.state == PARKED or self.is_stray:
+        if self.state in _UNUSED:
             self.state = CALLER
             return True
         return False

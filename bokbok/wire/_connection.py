@@ -15,8 +15,8 @@ It is not thread-safe. It has parts with a rule each, so that a front end with t
 
 So `receive(data)` is `take(read(data))`: `read` splits, opens and parses without the lock, and stops when its time is
 over; `take` is short. `data_to_send()` is `sealed(take_out())`: `take_out` is short, `sealed` makes the boxes, without
-the lock. `request(message)` is `request_encoded(encode(message))`, `respond` likewise: `encode` writes the datum,
-without the lock.
+the lock. `request(message)` is `request(encode(message), encoded=True)`, `respond` likewise: `encode` writes the
+datum, without the lock.
 
 Until a hello has opened (`state` is `hello` or `lookup`) there is nothing long to read: hold the lock, and call
 `receive`. `read` looks at `state` once, so close a connection under the lock, even while another thread reads. To free
@@ -62,7 +62,7 @@ from ._reading import MESSAGE, Batch, Reading
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
 from .framing import Preamble
-from .messages import MAX_ID, REQUEST, RESPONSE, Read, Unreadable
+from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
 from .profile import Profile, ProfileLike, get_profile
 
 __all__ = ["REPLAYED_HELLO", "Connection", "State", "check_cryptography"]
@@ -300,8 +300,7 @@ class Connection:
     @property
     def held(self) -> int:
         """Estimated bytes of memory of what has come and is not in an event yet: parts of packets and of a message."""
-        reading = self._reading
-        return reading.held() if reading.in_pieces else self._splitter.held()
+        return self._reading.held()
 
     def __repr__(self) -> str:
         kind = "secure" if self._secure else "insecure"
@@ -309,11 +308,12 @@ class Connection:
 
     # What comes from this side's program.
 
-    def request(self, message: Any) -> int:
+    def request(self, message: Any, *, encoded: bool = False) -> int:
         """Ask the peer.
 
         Args:
             message: any datum that has an external representation in the profile's dialect.
+            encoded: whether it is what `encode` has written of one.
 
         Returns:
             The request's ID, which the event of its answer repeats.
@@ -323,11 +323,10 @@ class Connection:
             ConnectionClosed: the connection is over, or the peer sends no more.
             LocalProtocolError: a server's connection whose hello has not opened yet.
         """
-        # `request_encoded(encode(message))`, without the calls: this is done for each request.
         id = self._next_id
         if id > MAX_ID or self._state != "open":
             raise self._cannot_ask()
-        body = self._encode_request(id, message)
+        body = self._request_of(id, message) if encoded else self._encode_request(id, message)
         if len(body) > self._room:
             raise self._too_long(body)
         self._put_request(body)
@@ -336,7 +335,7 @@ class Connection:
         return id
 
     def encode(self, message: Any) -> bytes:
-        """Write a datum, for `request_encoded` or `respond_encoded`: what takes long where a message is long.
+        """Write a datum, for `request` or `respond`: what takes long where a message is long.
 
         Raises:
             WriteError: the message cannot travel.
@@ -344,35 +343,21 @@ class Connection:
         """
         return self._encode(message)
 
-    def request_encoded(self, encoded: bytes) -> int:
-        """The same as `request` of the message that `encode` has written.
-
-        Raises:
-            WriteError, ConnectionClosed, LocalProtocolError: as `request`.
-        """
-        id = self._next_id
-        if id > MAX_ID or self._state != "open":
-            raise self._cannot_ask()
-        body = self._request_of(id, encoded)
-        if len(body) > self._room:
-            raise self._too_long(body)
-        self._put_request(body)
-        self._next_id = id + self._id_step
-        self._outstanding.add(id)
-        return id
-
     def _cannot_ask(self) -> BokbokError:
         if self._state != "open":
             return self._cannot_send("a request")
         return LocalProtocolError(f"this connection has used up its request IDs, up to {MAX_ID}; open another one")
 
-    def respond(self, id: int, message: Any, *, refusal: str = "the answer cannot travel") -> WriteError | None:
+    def respond(
+        self, id: int, message: Any, *, refusal: str = "the answer cannot travel", encoded: bool = False
+    ) -> WriteError | None:
         """Answer one of the peer's requests.
 
         Args:
             id: the ID of a `RequestReceived` that was not answered yet.
             message: the answer.
             refusal: what the error that stands in for an answer that cannot travel begins with.
+            encoded: whether `message` is what `encode` has written of the answer.
 
         Returns:
             `None`; or, where the answer cannot travel, why: the request was then answered with that error instead.
@@ -382,20 +367,11 @@ class Connection:
             ConnectionClosed: the connection is over.
             Exception: whatever a method of an object in `message` raised; the request is not answered then.
         """
-        return self._respond(id, message, self._encode_response, refusal)
-
-    def respond_encoded(
-        self, id: int, encoded: bytes, *, refusal: str = "the answer cannot travel"
-    ) -> WriteError | None:
-        """The same as `respond` of the message that `encode` has written."""
-        return self._respond(id, encoded, self._response_of, refusal)
-
-    def _respond(self, id: int, message: Any, encode: Callable[[int, Any], bytes], refusal: str) -> WriteError | None:
         times = self._unanswered.pop(id, 0)
         if times != 1:
             self._answer_again(id, times)
         try:
-            body = encode(id, message)
+            body = self._response_of(id, message) if encoded else self._encode_response(id, message)
             if len(body) > self._room:
                 raise self._too_long(body)
             self._put_response(body)
@@ -519,8 +495,11 @@ class Connection:
 
     def take_out(self) -> list[bytes]:
         """What `data_to_send` makes its bytes of, each once; for `sealed`."""
-        outgoing = self._out[:]
-        self._out.clear()
+        out = self._out
+        if not out:
+            return []
+        outgoing = out[:]
+        out.clear()
         self._counted = self._unsent = 0
         return outgoing
 
@@ -709,7 +688,8 @@ class Connection:
         # tuple that was read.
         error = batch.pop() if batch and type(batch[-1]) is not tuple else None
         window, outstanding, unanswered = self._window, self._outstanding, self._unanswered
-        for message in cast("list[Read]", batch):
+        messages: list[Any] = batch
+        for message in messages:
             kind, id, datum, _ = message
             if kind == REQUEST:
                 if window is not None:

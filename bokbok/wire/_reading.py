@@ -153,12 +153,8 @@ class Reading:
         self.splitter.rest()
         self.more, self._failed = False, True
 
-    @property
-    def in_pieces(self) -> bool:
-        """Whether a message is being read in pieces."""
-        return self._pieces is not None
-
     def held(self) -> int:
         """Estimated bytes of memory of what has come and was not returned: parts of packets and of a message."""
-        held = self.splitter.held() + self._size
-        return held + self._codec.held() if self._pieces is not None else held
+        if self._pieces is None:
+            return self.splitter.held()
+        return self.splitter.held() + self._size + self._codec.held()

@@ -198,11 +198,11 @@ def test_a_broken_packet_is_told_when_it_is_taken() -> None:
 def test_what_was_encoded_before_travels_as_what_was_not(profile: Profile, secure: bool) -> None:
     client, server = pair(profile, secure)
     encoded = client.encode(["a", 1])
-    assert client.request_encoded(encoded) == 0
+    assert client.request(encoded, encoded=True) == 0
     assert client.request(["a", 1]) == 1
     events = server.receive(client.sealed(client.take_out()))
     assert events == [RequestReceived(0, ["a", 1]), RequestReceived(1, ["a", 1])]
-    assert server.respond_encoded(1, server.encode("answer")) is None
+    assert server.respond(1, server.encode("answer"), encoded=True) is None
     assert client.receive(server.data_to_send()) == [ResponseReceived(1, "answer")]
 
 
@@ -212,10 +212,10 @@ def test_what_cannot_travel_is_told_by_encoding() -> None:
         client.encode(object())
     encoded = client.encode("x" * 100)
     with pytest.raises(WriteError, match="needs a packet of"):
-        client.request_encoded(encoded)
+        client.request(encoded, encoded=True)
     assert client.request("x") == 0
     server.receive(client.data_to_send())
-    assert isinstance(server.respond_encoded(0, encoded), WriteError)
+    assert isinstance(server.respond(0, encoded, encoded=True), WriteError)
 
 
 def test_an_answer_is_encoded_for_a_request_that_waits() -> None:
@@ -223,7 +223,7 @@ def test_an_answer_is_encoded_for_a_request_that_waits() -> None:
     client.request("x")
     server.receive(client.data_to_send())
     with pytest.raises(LocalProtocolError):
-        server.respond_encoded(1, server.encode("x"))
+        server.respond(1, server.encode("x"), encoded=True)
 
 
 def test_what_is_taken_out_is_sealed_in_its_order() -> None:
