@@ -98,6 +98,10 @@ def _putting(out: list[bytes], write: Callable[[list[bytes], bytes], None], wrap
     return lambda body: write(out, wrap(body))
 
 
+_LARGE = 1024
+"""Bytes of the longest message whose box the accelerator makes itself (`native/src/boxes.rs`)."""
+
+
 class _Whole(bytes):
     """Bytes to be sent that are sealed already."""
 
@@ -505,9 +509,11 @@ class Connection:
 
     def sealed(self, outgoing: list[bytes]) -> bytes:
         """The bytes to be written to the transport, of what `take_out` has returned, in the same order."""
-        if self._seal_all is not None:
-            return self._seal_all(outgoing)
         seal = self._seal
+        if self._seal_all is not None:
+            if len(outgoing) != 1 or len(outgoing[0]) <= _LARGE:
+                return self._seal_all(outgoing)
+            # One alone that is sealed here anyway: its packet is not copied once more into a whole.
         if seal is not None:
             outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
         return b"".join(outgoing) if len(outgoing) != 1 else outgoing[0]

@@ -62,6 +62,22 @@ def _room(size: int) -> int:
     return 1 << (size - 1).bit_length()
 
 
+def _fresh(ffi: Any) -> Callable[[int], tuple[bytes, Any]]:
+    """What makes a `bytes` of so many bytes, more than one, and the pointer by which it is filled, once, before anybody
+    else has it.
+
+    Extensions in C fill a fresh `bytes` so (`PyBytes_FromStringAndSize`). The plain version is memory of cffi's own and
+    a copy of it: of a long message that is as much again as the cipher.
+    """
+    from_buffer = ffi.from_buffer
+
+    def fresh(size: int) -> tuple[bytes, Any]:
+        whole = bytes(size)  # zeros, which the system has ready: nothing is written yet
+        return whole, from_buffer(whole)
+
+    return fresh
+
+
 def sealer(key: bytes) -> SealBehind:
     """Bind a key to a function: `(front, body, nonce)` to `front || tag || ciphertext`.
 
@@ -79,7 +95,7 @@ def sealer(key: bytes) -> SealBehind:
     ffi, seal_easy = sodium.ffi, sodium.lib.crypto_secretbox_easy
     scratch = ffi.new("unsigned char[]", _SCRATCH + TAG_BYTES)
     sealed = ffi.buffer(scratch)
-    allocate, buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer
+    allocate, buffer, fresh = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, _fresh(ffi)
     tag, nonce_bytes = TAG_BYTES, NONCE_BYTES
 
     room = _SCRATCH
@@ -96,9 +112,11 @@ def sealer(key: bytes) -> SealBehind:
         if size <= room:
             seal_easy(scratch, body, size, nonce, key)
             return front + sealed[: size + tag]  # type: ignore[no-any-return]
-        fresh = allocate("unsigned char[]", size + tag)
-        seal_easy(fresh, body, size, nonce, key)
-        return b"".join((front, buffer(fresh)))
+        skip = len(front)
+        whole, place = fresh(skip + tag + size)
+        ffi.memmove(place, front, skip)
+        seal_easy(place + skip, body, size, nonce, key)
+        return whole
 
     return seal_behind
 
@@ -132,6 +150,7 @@ def opener(key: bytes) -> Open:
     scratch = ffi.new("unsigned char[]", _SCRATCH)
     opened = ffi.buffer(scratch)
     allocate, buffer, from_buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, ffi.from_buffer
+    fresh = _fresh(ffi)
 
     room = _SCRATCH
 
@@ -147,9 +166,7 @@ def opener(key: bytes) -> Open:
             if body < 0 or open_easy(scratch, box[nonce_bytes:], size, box, key):
                 return None
             return opened[:body]  # type: ignore[no-any-return]
-        fresh = allocate("unsigned char[]", body)
-        if open_easy(fresh, from_buffer(box) + nonce_bytes, size, box, key):
-            return None
-        return buffer(fresh)[:]  # type: ignore[no-any-return]
+        opened_now, place = fresh(body)
+        return None if open_easy(place, from_buffer(box) + nonce_bytes, size, box, key) else opened_now
 
     return open_box
