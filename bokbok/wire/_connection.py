@@ -510,10 +510,9 @@ class Connection:
     def sealed(self, outgoing: list[bytes]) -> bytes:
         """The bytes to be written to the transport, of what `take_out` has returned, in the same order."""
         seal = self._seal
-        if self._seal_all is not None:
-            if len(outgoing) != 1 or len(outgoing[0]) <= _LARGE:
-                return self._seal_all(outgoing)
-            # One alone that is sealed here anyway: its packet is not copied once more into a whole.
+        # A large one alone is sealed here, as it is anyway: so its packet is not copied once more into a whole.
+        if self._seal_all is not None and (len(outgoing) != 1 or len(outgoing[0]) <= _LARGE):
+            return self._seal_all(outgoing)
         if seal is not None:
             outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
         return b"".join(outgoing) if len(outgoing) != 1 else outgoing[0]

@@ -281,7 +281,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     read = watched(native.READER.read)
     for module in (native, reader):
         monkeypatch.setattr(module, "READER", types.SimpleNamespace(read=read))
-    monkeypatch.setattr(writer, "_WRITE", watched(writer._WRITE))  # type: ignore[arg-type]
+    monkeypatch.setattr(writer, "WRITE", watched(writer.WRITE))  # type: ignore[arg-type]
     return answers
 
 

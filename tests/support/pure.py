@@ -12,7 +12,7 @@ from bokbok.wire import _native
 
 @contextmanager
 def pure() -> Iterator[None]:
-    modules: list[tuple[Any, str]] = [(native, "READER"), (reader, "READER"), (writer, "_WRITE"), (_native, "READER")]
+    modules: list[tuple[Any, str]] = [(native, "READER"), (reader, "READER"), (writer, "WRITE"), (_native, "READER")]
     kept = [getattr(module, name) for module, name in modules]
     for module, name in modules:
         setattr(module, name, None)

@@ -18,10 +18,10 @@ from ...sexpr import (
     dumps_between,
     read_plain_list,
     skip_atmosphere_in_pieces,
+    writer,
 )
 from ...sexpr.native import Compiled, Found
 from ...sexpr.reader import at_once
-from ...sexpr.writer import WRITE
 from ._strategy import (
     ERROR,
     MAX_ID,
@@ -137,7 +137,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         return *_check(message, tags), spent
 
     def encoder(tag: str) -> Callable[[int, Any], bytes]:
-        front, code, write = f"({tag} ", dialect.code, WRITE
+        front, code, write = f"({tag} ", dialect.code, writer.WRITE
         if write is None:
             return lambda id, datum: dumps_between(f"{front}{id} ", datum, ")", dialect)
         # What `dumps_between` does, without that call.
