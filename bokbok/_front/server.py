@@ -42,7 +42,7 @@ class Roster(Generic[_C]):
         most: how many may be there.
         connections: those of which anything is left, even if only a handler that runs.
         stopping: whether the server was asked to stop.
-        retiring: whether it was asked to stop once nobody is connected any more.
+        retiring: whether it was asked to stop once there are no connections.
         listening: whether somebody may still connect.
         coming: what was accepted and is not in `connections` yet; the server's own set.
         given_up: whether the time is over in which handlers may go on after a stop, and some still do.
@@ -69,7 +69,7 @@ class Roster(Generic[_C]):
 
     @property
     def closing(self) -> bool:
-        """Whether nobody is to be accepted any more."""
+        """Whether no more connections are accepted."""
         return self.stopping or self.retiring
 
     def stop(self) -> bool:

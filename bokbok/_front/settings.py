@@ -68,6 +68,7 @@ class Settings:
         limits: wire.Limits,
         guards: wire.Guards,
         shared_hellos: SharedHellos | AsyncSharedHellos | None,
+        link: Link | None,
     ) -> Settings:
         """Those of a server, from the arguments of `start_server`, before anything listens.
 
@@ -85,6 +86,7 @@ class Settings:
             guards,
             Proxies(proxies),
             shared_hellos=shared_hellos,
+            link=link,
         )
         settings.check_cryptography()
         return settings

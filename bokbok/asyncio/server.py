@@ -13,7 +13,7 @@ from .. import wire
 from .._fork import let_go, track
 from .._front import texts
 from .._front.gate import source_of
-from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
+from .._front.proxy import MOST_MEETING, ProxyError, header
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import AsyncSharedHellos, Settings
 from .._front.shared import Shared, Visit
@@ -94,7 +94,7 @@ class Server(PublicServer):
         self._maybe_stopped()
 
     async def retire(self) -> None:
-        """Listen no more, and go on serving whoever is connected: another server has taken over.
+        """Listen no more, and go on serving the open connections: another server has taken over.
 
         Connections that the system has accepted already are served. `wait` returns when the last connection is over.
         `stop` is still there for those that stay.
@@ -394,20 +394,10 @@ def start_server(
 
     async def start() -> Server:
         link, its_limits = supervised(address, limits)
-        settings = Settings(
-            on_request,
-            user_to_key,
-            on_open,
-            on_close,
-            wire.get_profile(profile),
-            its_limits,
-            guards,
-            Proxies(proxies),
-            shared_hellos=shared_hellos,
-            link=link,
+        settings = Settings.of_server(
+            on_request, user_to_key, on_open, on_close, proxies, profile, its_limits, guards, shared_hellos, link
         )
-        settings.check_cryptography()  # before anything listens
-        # Resolving a host's name to listen on may block; it happens once, before anybody is served.
+        # Resolving the name of the host to listen on may block. It happens once, before any connection.
         return Server(listener_of(address, backlog, socket_mode, socket_owner), settings)
 
     return Starting(start)

@@ -128,7 +128,7 @@ def bridge(
         login, as_whom = _each(read_logins(target_users, target_profile), keys, target_users), "secure"
     elif secret is not None:
         login, as_whom = _all((secret.user, secret.to_key(target_profile)), target_profile), "secure"
-    accepting = "insecure: anybody may connect" if keys is None else f"secure: {len(keys)} user{'s' * (len(keys) != 1)}"
+    accepting = "insecure: anyone may connect" if keys is None else f"secure: {len(keys)} user{'s' * (len(keys) != 1)}"
 
     async def serve() -> None:
         try:

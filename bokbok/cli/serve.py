@@ -103,7 +103,7 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
     default=DEFAULT_RETIRE_TIMEOUT,
     show_default=True,
     metavar="SECONDS",
-    help="With --processes: how long those that SIGHUP has replaced go on serving whoever is connected.",
+    help="With --processes: how long those that SIGHUP has replaced go on serving their open connections.",
 )
 @backlog_option
 @limits_options
@@ -190,7 +190,7 @@ def serve(
     in it, or have another key; on a terminal it stops the server.
 
     With --processes, SIGHUP also starts new processes, which load the handler again. Once they serve, the old ones
-    accept no more, and end when whoever is connected has left, or after --retire-timeout as by SIGTERM. A process that
+    accept no more, and end when their connections have ended, or after --retire-timeout as by SIGTERM. A process that
     dies is started again. Connections per address and user are counted over all of them, and a hello that one has
     accepted is refused by all; server-running, parked and server-memory are divided among them.
 
@@ -288,7 +288,7 @@ class _Files:
 
     @property
     def keys(self) -> dict[str, Key] | None:
-        """The keys of all users; `None` where anybody may connect."""
+        """The keys of all users; `None` if anyone may connect."""
         return self._keys if self._users is not None else None
 
     def reload(self) -> dict[str, str] | None:
@@ -313,7 +313,7 @@ class _Files:
 
     def __str__(self) -> str:
         if self._users is None:
-            return "insecure: anybody may connect"
+            return "insecure: anyone may connect"
         return f"secure: {len(self._keys)} user{'s' * (len(self._keys) != 1)}"
 
 

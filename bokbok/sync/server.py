@@ -15,7 +15,7 @@ from .. import wire
 from .._fork import track
 from .._front import texts
 from .._front.gate import source_of
-from .._front.proxy import MOST_MEETING, Proxies, ProxyError, header
+from .._front.proxy import MOST_MEETING, ProxyError, header
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import Settings, SharedHellos
 from .._front.shared import Shared, Visit
@@ -84,9 +84,9 @@ class Server(PublicServer):
                 _log.error("%r: cannot end connections in time: %s", self, error)
 
     def retire(self) -> None:
-        """Listen no more, and go on serving whoever is connected: another server has taken over.
+        """Listen no more, and go on serving the open connections: another server has taken over.
 
-        Returns once nobody can connect any more; connections that the system has accepted already are served. `wait`
+        Returns once no new connection can be made; connections that the system has accepted already are served. `wait`
         returns when the last connection is over. `stop` is still there for those that stay.
         """
         with self._changed:
@@ -349,19 +349,9 @@ def start_server(
         ValueError: `limits` beside a `Worker`, which has its supervisor's.
     """
     link, limits = supervised(address, limits)
-    settings = Settings(
-        on_request,
-        user_to_key,
-        on_open,
-        on_close,
-        wire.get_profile(profile),
-        limits,
-        guards,
-        Proxies(proxies),
-        shared_hellos=shared_hellos,
-        link=link,
+    settings = Settings.of_server(
+        on_request, user_to_key, on_open, on_close, proxies, profile, limits, guards, shared_hellos, link
     )
-    settings.check_cryptography()  # before anything listens
     server = Server(listener_of(address, backlog, socket_mode, socket_owner), settings)
     try:
         run_in_thread(server._accept)

@@ -72,7 +72,7 @@ def test_the_address_is_the_first_line_and_the_target_answers(served, bridged, b
     assert bokbok("call", process.address, '("ping" "1")') == (0, b'("pong" "1")\n', "")
     status, log = stop(process)
     assert status == 0
-    assert f"INFO listening at {process.address} (inferred-1), insecure: anybody may connect" in log
+    assert f"INFO listening at {process.address} (inferred-1), insecure: anyone may connect" in log
     assert f"INFO the target is {server.address} (inferred-1), insecure" in log
 
 
