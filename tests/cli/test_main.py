@@ -158,7 +158,7 @@ def test_without_arguments_it_shows_its_help():
         (["call", "s", "1", "--profile", "egg-9"], "unknown profile 'egg-9'; expected one of inferred-1"),
         (["call", "s", "1", "--no-guard", "hello-replay"], "'hello-replay' is not one of"),
         (["call", "x" * 108, "1"], "108 bytes; a Unix socket's path has at most 107"),
-        (["serve"], "Missing argument 'ADDRESS'"),
+        (["serve"], "Give ADDRESS, or --systemd"),
         (["serve", "x" * 108], "108 bytes"),
         (["serve", "two\nlines"], "could not be printed as one line"),
         (["serve", "s", "--verbose", "--quiet"], "--verbose or --quiet, not both"),
