@@ -8,6 +8,8 @@ profile writes for it in the dialect that the puppet states. Time is linear in t
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,10 +155,36 @@ class _Reader:
         body = packet.body
         if body == expected:
             return None
-        at = next((i for i, (a, b) in enumerate(zip(body, expected, strict=False)) if a != b), 0)
-        at = at or min(len(body), len(expected))
+        if (at := _difference(body, expected)) is None:
+            return None
         there, wanted = (data[at : at + _SHOWN] for data in (body, expected))
         return (
             packet.start,
             f"byte {at} of the message ({packet.title}) is {readable(there)}; the profile writes {readable(wanted)}",
         )
+
+
+_TOKEN = re.compile(rb"[^\s()\[\]{}]+|[\s()\[\]{}]+")
+
+
+def _difference(body: bytes, expected: bytes) -> int | None:
+    """Where a message is written otherwise than expected; `None` if it is the same, but for lost digits of flonums.
+
+    CHICKEN 5 prints 999999999999999.9 as `1e+15`, and 1e15 as `1000000000000000.0`. Who reads the former has the latter
+    value, and cannot know that `write` was given another one: where `%.15g` of the value is what stands there, it is
+    right.
+    """
+    at = 0
+    for there, wanted in itertools.zip_longest(_TOKEN.findall(body), _TOKEN.findall(expected), fillvalue=b""):
+        if there != wanted and not _lost_digits(there, wanted):
+            unlike = (i for i, (a, b) in enumerate(zip(there, wanted, strict=False)) if a != b)
+            return at + next(unlike, min(len(there), len(wanted)))
+        at += len(there)
+    return None
+
+
+def _lost_digits(there: bytes, wanted: bytes) -> bool:
+    try:
+        return b"e" in there and there == b"%.15g" % float(wanted)
+    except ValueError:
+        return False

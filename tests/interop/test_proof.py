@@ -96,6 +96,26 @@ def test_without_a_dialect_the_spelling_is_not_compared() -> None:
     assert read(capture, INFERRED_1, dialect=None) == Proof({CLIENT})
 
 
+def test_digits_that_a_dialect_loses_are_not_asked_for() -> None:
+    """CHICKEN 5 writes 999999999999999.9 as it would write 1e15 if that were not whole: who reads it cannot tell."""
+    capture = talk(
+        dataclasses.replace(INFERRED_1, dialect=CHICKEN_5), datum=[999999999999999.9, -9.99999999999999999e22]
+    )
+    assert read(capture, INFERRED_1, dialect=CHICKEN_5) == Proof({CLIENT, SERVER})
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"1000000000000000.", b"1e15", b"1E+15", b"1.0e+15", b"1000000000000000.00", b"+1e+15"]
+)
+def test_no_other_spelling_of_such_a_flonum_is_taken(wrong: bytes) -> None:
+    capture = Capture("tcp")
+    body = b'(request 0 (1e+15 %b "1e+15"))' % wrong
+    capture.add(0.0, 1, CLIENT, len(body).to_bytes(4, "big") + body)
+    proof = read(capture, INFERRED_1, (CLIENT,), dialect=CHICKEN_5)
+    assert proof.sentence == "profile.dialect"
+    assert "the profile writes" in proof.problem
+
+
 @pytest.mark.parametrize("dialect", [CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5])
 def test_a_message_is_spelt_as_its_peers_dialect_has_it(dialect: Dialect) -> None:
     # ... except for keywords, which the profile fixes
