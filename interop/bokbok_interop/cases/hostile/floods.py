@@ -363,19 +363,13 @@ async def _unread_refusals(t: Play) -> None:
         await conn.closed()
 
 
-@at_server(
-    "profile.limit-refusals", transport="unix", security="secure", fresh=("server",), timeout=280, long=True,
-    only=("counted",),
-)  # fmt: skip
+@at_server("profile.limit-refusals", transport="unix", security="secure", fresh=("server",), timeout=280, long=True)
 async def unread_refusals(t: Play) -> None:
     """A client that sends requests which do not read, and reads no answer, is cut off before it costs too much."""
     await _unread_refusals(t)
 
 
-@at_client(
-    "profile.limit-refusals", transport="unix", security="secure", fresh=("client",), timeout=280, long=True,
-    only=("counted",),
-)  # fmt: skip
+@at_client("profile.limit-refusals", transport="unix", security="secure", fresh=("client",), timeout=280, long=True)
 async def servers_unread_refusals(t: Play) -> None:
     """A server that sends requests which do not read, and reads no answer, is cut off before it costs too much."""
     await _unread_refusals(t)
