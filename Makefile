@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
 # The page of results is tested in a real browser, the recipe for HAProxy with it, a shared memory with Redis, and
 # instructions are counted with valgrind. Without them those tests are skipped, and say so.
-TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy redis-server valgrind
+TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy postgresql redis-server valgrind
 
 .DEFAULT_GOAL := help
 .PHONY: help interop test bench coverage lint docs release-check chicken5 chicken4-check chicken4-image real-egg base-image images fleet-image stand-in-images setup-interop setup-test setup-bench setup-dev setup-docs setup-release clean fuzz soak native

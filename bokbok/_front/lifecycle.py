@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -391,12 +391,21 @@ def remote_error(event: wire.ErrorReceived | wire.AnswerUnreadable) -> RemoteErr
     return UnreadableAnswer(f"the answer cannot be read: {event.problem}")
 
 
-def checked_key(found: object) -> Key | None:
+def checked_key(found: object, most: int) -> Key | Sequence[Key] | None:
     """What a `user_to_key` has returned.
 
+    Args:
+        found: that.
+        most: how many keys a user may have.
+
     Raises:
-        TypeError: it is neither a key nor `None`. The message does not show it: it may be a passphrase.
+        TypeError: it is neither keys nor `None`. The message does not show it: it may be a passphrase.
+        ValueError: there are too many.
     """
     if found is None or isinstance(found, Key):
         return found
-    raise TypeError(f"user_to_key returned a {type(found).__name__}, expected a Key or None")
+    if not isinstance(found, (list, tuple)) or not all(isinstance(key, Key) for key in found):
+        raise TypeError(f"user_to_key returned a {type(found).__name__}, expected a Key, a list of keys, or None")
+    if len(found) > most:
+        raise ValueError(f"user_to_key returned {len(found)} keys; the limit keys_per_user is {most}")
+    return found

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,8 +55,8 @@ RequestHandler = Callable[["Connection", Any], Any]
 """`on_request(connection, message) -> answer`: a coroutine function, or a plain one, which holds up the event loop."""
 ConnectionHandler = Callable[["Connection"], Any]
 """`on_open(connection)`, `on_close(connection)`: coroutine functions or plain ones."""
-KeyLookup = Callable[[str], Key | Awaitable[Key | None] | None]
-"""`user_to_key(user) -> Key | None`: a coroutine function or a plain one."""
+KeyLookup = Callable[[str], Key | Sequence[Key] | Awaitable[Key | Sequence[Key] | None] | None]
+"""`user_to_key(user) -> Key | list of keys | None`: a coroutine function or a plain one."""
 
 
 _READ = 256 * 1024
@@ -590,12 +590,13 @@ class Connection(Public["asyncio.Future[Any]"]):
             events = events[1:]
         self._take_slice(list(map(wire.as_plain, events)))
 
-    async def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
-        """A user's key; `None` with the reason if the look-up has failed."""
+    async def _look_up(self, user: str) -> tuple[Key | Sequence[Key] | None, BaseException | None]:
+        """A user's key, or keys; `None` with the reason if the look-up has failed."""
         assert self._settings.user_to_key is not None
         try:
             found = self._settings.user_to_key(user)
-            return checked_key(await found if inspect.isawaitable(found) else found), None
+            found = await found if inspect.isawaitable(found) else found
+            return checked_key(found, self._limits.keys_per_user), None
         except _OF_THE_LOOP:
             self._end(ConnectionClosed("the look-up of the user was given up"))
             raise

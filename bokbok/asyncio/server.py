@@ -367,8 +367,9 @@ def start_server(
         on_request: `on_request(connection, message) -> answer`, for each request: a coroutine function, or a plain
             one, which holds up the event loop. What it raises is sent back as the request's error.
         user_to_key: `user_to_key(user) -> Key | None`, a coroutine function or a plain one: the key of a user, `None`
-            for one who is unknown or not allowed. Without it, the server is insecure. The time that it takes may tell
-            a stranger whether a user is known: that is up to its author.
+            for one who is unknown or not allowed; or a list of keys, up to `Limits.keys_per_user`, of which a client
+            has one, while a key is replaced by another. Without it, the server is insecure. The time that it takes may
+            tell a stranger whether a user is known: that is up to its author.
         on_open: `on_open(connection)`, when a connection is open (a secure one: once its client has proved to know
             the key). Requests wait until it returns; if it raises, the connection is closed.
         on_close: `on_close(connection)`, when a connection ends that was open, unless this end closed it.

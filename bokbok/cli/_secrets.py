@@ -7,11 +7,12 @@ passphrase or a key may come from, and what a users file looks like. No message 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,13 +21,14 @@ import click
 from .._toml import tomllib
 from ..errors import KeyFileError
 from ..keys import Key, passphrase_to_key, read_key_file, read_passphrase_file, read_private_file
-from ..wire import Profile
+from ..wire import Limits, Profile
 from ._exit import warn
 from ._options import username
 
 __all__ = [
     "UserSecret",
     "ask_passphrase",
+    "most_keys",
     "passphrase_file_option",
     "passphrase_from_descriptor",
     "passphrase_from_file",
@@ -41,8 +43,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 _PASSPHRASE_LIMIT = 1 << 20  # bytes; as `read_passphrase_file`
 _USERNAME_LIMIT = 255  # bytes; what a hello of `inferred-1` can carry
-_EXPECTED = 'expected NAME = "passphrase" or NAME = { key-file = "FILE" }'
-_EXPECTED_LOGIN = f'{_EXPECTED}, or NAME = {{ user = "other", passphrase = "…" }} or with key-file'
+_MOST_KEYS = 8
+"""Keys of one user: each hello, whoever says it, costs as many tries."""
+_EXPECTED_ONE = 'expected NAME = "passphrase" or NAME = { key-file = "FILE" }'
+_EXPECTED = f"{_EXPECTED_ONE}, or a list of those"
+_EXPECTED_LOGIN = f'{_EXPECTED_ONE}, or NAME = {{ user = "other", passphrase = "…" }} or with key-file'
 
 
 def passphrase_file_option(otherwise: str = "", prefix: str = "") -> Callable[[_F], _F]:
@@ -182,11 +187,18 @@ def ask_passphrase(instead: str, *, confirm: bool = False) -> str:
     return str(passphrase)
 
 
-def read_users(path: str, profile: Profile) -> dict[str, Key]:
+def most_keys(users: Mapping[str, Sequence[Key]], limits: Limits) -> Limits:
+    """The limits, with room for as many keys as the user has who has most."""
+    most = max((len(keys) for keys in users.values()), default=1)
+    return dataclasses.replace(limits, keys_per_user=max(limits.keys_per_user, most))
+
+
+def read_users(path: str, profile: Profile) -> dict[str, tuple[Key, ...]]:
     """Read a users file.
 
     Args:
-        path: a TOML file of `name = "passphrase"` and `name = { key-file = "FILE" }`, FILE relative to its folder.
+        path: a TOML file of `name = "passphrase"` and `name = { key-file = "FILE" }`, FILE relative to its folder, and
+            of lists of those, while a key is replaced by another.
         profile: how passphrases become keys.
 
     Returns:
@@ -196,7 +208,7 @@ def read_users(path: str, profile: Profile) -> dict[str, Key]:
         KeyFileError: it, or a key file that it names, cannot be used, or others than its owner can read it.
     """
     return {
-        name: _user_key(f"users file {path!r}: user {name!r}", path, name, entry, profile, _EXPECTED)
+        name: _user_keys(f"users file {path!r}: user {name!r}", path, name, entry, profile)
         for name, entry in _read_table(path, "users file", _EXPECTED).items()
     }
 
@@ -245,6 +257,14 @@ def _read_table(path: str, what: str, expected: str) -> dict[str, Any]:
 def _without_content(problem: str) -> str:
     """A complaint of the TOML reader's, less the character of the file that some of them quote."""
     return re.sub(r"(character) '.*'", r"\1", problem, flags=re.DOTALL)
+
+
+def _user_keys(place: str, path: str, name: str, entry: Any, profile: Profile) -> tuple[Key, ...]:
+    if not isinstance(entry, list):
+        return (_user_key(place, path, name, entry, profile, _EXPECTED),)
+    if not 1 <= len(entry) <= _MOST_KEYS:
+        raise KeyFileError(f"{place}: expected 1 to {_MOST_KEYS} keys in the list, got {len(entry)}")
+    return tuple(_user_key(place, path, name, each, profile, _EXPECTED) for each in entry)
 
 
 def _user_key(place: str, path: str, name: str, entry: Any, profile: Profile, expected: str) -> Key:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,7 +44,11 @@ class What:
     verbose: bool
 
     def serve(
-        self, start: Callable[..., Server], where: Where, user_to_key: Callable[[str], Key | None] | None, **at: Any
+        self,
+        start: Callable[..., Server],
+        where: Where,
+        user_to_key: Callable[[str], Sequence[Key] | None] | None,
+        **at: Any,
     ) -> Server:
         """Start the server.
 
@@ -70,7 +74,7 @@ class What:
 
 class _Users(Protocol):
     @property
-    def keys(self) -> dict[str, Key] | None: ...
+    def keys(self) -> Mapping[str, Sequence[Key]] | None: ...
 
     @property
     def limits(self) -> Limits: ...
@@ -101,7 +105,9 @@ class Workers:
             },
             "strategies": self._strategies,
             "quiet": self._quiet,
-            "keys": {user: key.to_bytes().hex() for user, key in keys.items()} if keys is not None else None,
+            "keys": {user: [key.to_bytes().hex() for key in each] for user, each in keys.items()}
+            if keys is not None
+            else None,
         }
 
     def replace(self, supervisor: Supervisor, changed: Mapping[str, str]) -> None:
@@ -181,7 +187,7 @@ def serve_worker(worker: Worker) -> Server:
     what = What(**{**fields, "profile": read_profile(fields["profile"])})
     start_logging(what.verbose, told["quiet"], who=f"worker {worker.number}: ")
     keys = told["keys"]
-    found = {user: Key.from_hex(key) for user, key in keys.items()} if keys is not None else None
+    found = {user: [Key.from_hex(key) for key in each] for user, each in keys.items()} if keys is not None else None
     try:
         return what.serve(start_server, worker, found.get if found is not None else None)
     except BokbokError as error:

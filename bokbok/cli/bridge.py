@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -16,12 +16,11 @@ from .. import wire
 from ..address import Address, format_address
 from ..bridge import Login, LoginLookup, start_bridge
 from ..errors import AddressError, KeyFileError
-from ..keys import Key
 from ..wire import Profile
 from ._exit import CONTEXT, EPILOG, Failure, Status
 from ._limits import LimitsError, limits_options, read_limits
 from ._options import ADDRESS, SECONDS, guard_option, guards, profile_option_named
-from ._secrets import read_logins, read_user_secret, read_users, user_options
+from ._secrets import most_keys, read_logins, read_user_secret, read_users, user_options
 from ._serving import Signals, announce, backlog_option, check_announceable, log_options, start_logging
 
 __all__ = ["bridge"]
@@ -113,6 +112,7 @@ def bridge(
     except LimitsError as error:
         raise Failure(Status.USAGE, str(error)) from None
     keys = read_users(users, listen_profile) if users is not None else None
+    limits = most_keys(keys or {}, limits)
     if keys is not None and not keys:
         _log.warning("the users file does not hold a user: every connection will be refused")
     if target_users is not None:
@@ -162,7 +162,7 @@ def bridge(
         asyncio.run(serve())
 
 
-def _each(logins: dict[str, Login], keys: dict[str, Key], path: str) -> Callable[[Any], Login | None]:
+def _each(logins: dict[str, Login], keys: Mapping[str, object], path: str) -> Callable[[Any], Login | None]:
     missing = [user for user in keys if user not in logins]
     if missing:
         raise KeyFileError(

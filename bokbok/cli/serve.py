@@ -25,7 +25,7 @@ from ..wire import Profile
 from ._exit import CONTEXT, EPILOG, Failure, Status
 from ._limits import LimitsError, limits_options, read_limits
 from ._options import ADDRESS, SECONDS, guard_option, handler_option, profile_option
-from ._secrets import read_users
+from ._secrets import most_keys, read_users
 from ._serving import (
     Signals,
     announce,
@@ -198,6 +198,7 @@ def serve(
     The file of --users:
       myuser = "mypassphrase"
       "another user" = { key-file = "another.key" }
+      rotating = ["new passphrase", "old passphrase"]
     with FILE relative to the folder of the users file.
 
     \b
@@ -272,22 +273,22 @@ class _Files:
 
     def __init__(self, users: str | None, profile: Profile, limits: str | None, given: tuple[str, ...]) -> None:
         self._users, self._profile, self._limits, self._given = users, profile, limits, given
-        self._keys: dict[str, Key] = {}
+        self._keys: dict[str, tuple[Key, ...]] = {}
         self._read()
 
     def _read(self) -> None:
         limits = read_limits(self._limits, self._given)
         keys = read_users(self._users, self._profile) if self._users is not None else {}
-        self.limits, self._keys = limits, keys  # both, or none of them
+        self.limits, self._keys = most_keys(keys, limits), keys  # both, or none of them
         if self._users is not None and not keys:
             _log.warning("the users file does not hold a user: every connection will be refused")
 
-    def key(self, user: str) -> Key | None:
-        """The key of a user, as the file has it now."""
+    def key(self, user: str) -> tuple[Key, ...] | None:
+        """The keys of a user, as the file has them now."""
         return self._keys.get(user)
 
     @property
-    def keys(self) -> dict[str, Key] | None:
+    def keys(self) -> dict[str, tuple[Key, ...]] | None:
         """The keys of all users; `None` if anyone may connect."""
         return self._keys if self._users is not None else None
 
@@ -305,9 +306,9 @@ class _Files:
             return None
         _log.info("SIGHUP: read again: %s", self)
         changed = {}
-        for user, key in before.items():
+        for user, keys in before.items():
             now = self._keys.get(user)
-            if now != key:
+            if now is None or not set(keys) <= set(now):  # a key more changes nothing for those who are there
                 changed[user] = "was taken out of the users file" if now is None else "has another key"
         return changed
 

@@ -25,7 +25,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -1113,11 +1113,11 @@ class Connection(Public[_Waiter]):
         with contextlib.suppress(RuntimeError):  # no more threads: nor is there for what would be read
             run_in_thread(self._read_again)
 
-    def _look_up(self, user: str) -> tuple[Key | None, BaseException | None]:
-        """A user's key; `None` with the reason if the look-up has failed."""
+    def _look_up(self, user: str) -> tuple[Key | Sequence[Key] | None, BaseException | None]:
+        """A user's key, or keys; `None` with the reason if the look-up has failed."""
         assert self._settings.user_to_key is not None
         try:
-            return checked_key(self._settings.user_to_key(user)), None
+            return checked_key(self._settings.user_to_key(user), self._limits.keys_per_user), None
         except BaseException as error:
             return None, error
 

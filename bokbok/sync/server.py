@@ -8,7 +8,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 from .. import wire
@@ -301,7 +301,7 @@ def start_server(
     address: Where,
     on_request: RequestHandler | None = None,
     *,
-    user_to_key: Callable[[str], Key | None] | None = None,
+    user_to_key: Callable[[str], Key | Sequence[Key] | None] | None = None,
     on_open: ConnectionHandler | None = None,
     on_close: ConnectionHandler | None = None,
     backlog: int = DEFAULT_BACKLOG,
@@ -322,7 +322,8 @@ def start_server(
         on_request: `on_request(connection, message) -> answer`, called in a thread of its own for each request; what
             it raises is sent back as the request's error.
         user_to_key: `user_to_key(user) -> Key | None`: the key of a user, `None` for one who is unknown or not
-            allowed. Without it, the server is insecure. The time that it takes may tell a stranger whether a user is
+            allowed; or a list of keys, up to `Limits.keys_per_user`, of which a client has one, while a key is replaced
+            by another. Without it, the server is insecure. The time that it takes may tell a stranger whether a user is
             known: that is up to its author.
         on_open: `on_open(connection)`, called in a thread when a connection is open (a secure one: once its client
             has proved to know the key). Requests wait until it returns; if it raises, the connection is closed.

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, cast
 
 from ..errors import BokbokError, ConnectionClosed, LocalProtocolError, ProfileError, RemoteProtocolError, WriteError
@@ -162,7 +162,7 @@ class Connection:
         key: client: the user's key. It is used for the hello and not kept.
         secure: server: whether clients must say hello.
         profile: the wire format, or its name.
-        limits: `packet`, `depth` and `message_memory` are enforced here.
+        limits: `packet`, `depth`, `message_memory` and `keys_per_user` are enforced here.
         guards: what is refused although it is well formed.
         hellos: server: the hellos seen before, shared by all connections of the server; without it (or with the
             guard off) a replayed hello is served.
@@ -196,6 +196,7 @@ class Connection:
         self._guards = guards
         self._hellos = hellos if guards.hello_replay else None
         self._confirm_hellos = confirm_hellos
+        self._most_keys = limits.keys_per_user
         self._pending: bytes | None = None  # the session key of a hello that waits for `admit`
         self._draw = draw
 
@@ -403,30 +404,30 @@ class Connection:
             self._answer_again(id, times)
         self._send_error(id, message)
 
-    def authenticate(self, key: Key | None, *, seconds: float | None = None) -> list[Event]:
+    def authenticate(self, key: Key | Sequence[Key] | None, *, seconds: float | None = None) -> list[Event]:
         """Server: answer a `HelloReceived`.
 
         Args:
-            key: the user's key, or `None` for a user who is unknown or not allowed.
+            key: the user's key, or its keys, of which one may have made the hello; `None` for a user who is unknown or
+                not allowed.
             seconds: how long to read what has come behind the hello; see `receive`.
 
         Returns:
             `Opened` and what has come behind the hello, or `Closed`. An unknown user and a hello that does not open
-            look the same to the peer: the bytes and the work done are equal. With `confirm_hellos`, `HelloOpened`
-            instead of `Opened`, alone.
+            look the same to the peer, and so do one key and several: the bytes and the work done are equal. With
+            `confirm_hellos`, `HelloOpened` instead of `Opened`, alone.
 
         Raises:
             LocalProtocolError: no hello waits for its key.
+            ValueError: there are more keys than `Limits.keys_per_user`.
         """
         if self._state != "lookup" or self._pending is not None:
             raise LocalProtocolError(
                 f"no hello waits for its key: the connection's state is {self._state!r}; expected 'lookup'"
             )
-        # A random key for an unknown user: the work is the same as for a wrong key.
-        user_key = key.to_bytes() if key is not None else os.urandom(SESSION_KEY_BYTES)
         events: list[Event] = []
         try:
-            session_key = self._hello.session_key(self._boxes.key_opener(user_key))
+            session_key = self._try_keys(() if key is None else (key,) if isinstance(key, Key) else key)
             if self._hellos is not None and not self._hellos.remember(self._hello.box):
                 raise RemoteProtocolError(REPLAYED_HELLO)
         except RemoteProtocolError as error:
@@ -439,6 +440,30 @@ class Connection:
 
             return [HelloOpened(user, hashlib.sha256(self._hello.box).digest())]
         return self._welcome(session_key, seconds)
+
+    def _try_keys(self, keys: Sequence[Key]) -> bytes:
+        """The session key of a hello, by whichever of the user's keys opens it.
+
+        Raises:
+            RemoteProtocolError: none does.
+        """
+        if len(keys) > self._most_keys:
+            raise ValueError(f"expected {self._most_keys} keys at most (the limit keys_per_user); got {len(keys)}")
+        session_key: bytes | None = None
+        problem: RemoteProtocolError | None = None
+        # Each hello costs the same number of tries. A key that nobody has costs the same work as one that is wrong, and
+        # stands in for those behind the one that fits, too: a box may be made so that it opens by two keys.
+        for number in range(self._most_keys):
+            nobodys = os.urandom(SESSION_KEY_BYTES)
+            key = keys[number].to_bytes() if number < len(keys) and session_key is None else nobodys
+            try:
+                session_key = self._hello.session_key(self._boxes.key_opener(key))
+            except RemoteProtocolError as error:
+                problem = problem or error
+        if session_key is None:
+            assert problem is not None
+            raise problem
+        return session_key
 
     def admit(self, refusal: str | None = None, *, seconds: float | None = None) -> list[Event]:
         """Server: answer a `HelloOpened`.

@@ -102,6 +102,8 @@ class Limits:
         penalty_from: with this many seconds of penalty, new connections of the source are refused until it is over.
         penalty_most: seconds that a penalty lasts at most.
         drain_timeout: seconds that handlers may go on after the server was asked to stop; then connections are closed.
+        keys_per_user: keys that `user_to_key` may return for one user. So many are tried for each hello, whoever says
+            it, so that the time tells nothing.
     """
 
     packet: int = DEFAULT_PACKET
@@ -130,6 +132,7 @@ class Limits:
     penalty_from: float = DEFAULT_PENALTY_FROM
     penalty_most: float = DEFAULT_PENALTY_MOST
     drain_timeout: float = DEFAULT_DRAIN_TIMEOUT
+    keys_per_user: int = 1
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

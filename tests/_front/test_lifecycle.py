@@ -161,10 +161,15 @@ def test_a_forked_child_has_nothing_to_announce() -> None:
 
 
 def test_a_look_up_gives_a_key_or_none_and_nothing_else() -> None:
-    assert checked_key(KEY) is KEY
-    assert checked_key(None) is None
-    with pytest.raises(TypeError, match="user_to_key returned a str, expected a Key or None") as raised:
-        checked_key("mypassphrase")
+    assert checked_key(KEY, 1) is KEY
+    assert checked_key(None, 1) is None
+    assert checked_key([KEY, KEY], 2) == [KEY, KEY]
+    with pytest.raises(ValueError, match="user_to_key returned 2 keys; the limit keys_per_user is 1"):
+        checked_key((KEY, KEY), 1)
+    with pytest.raises(
+        TypeError, match="user_to_key returned a str, expected a Key, a list of keys, or None"
+    ) as raised:
+        checked_key("mypassphrase", 1)
     assert "mypassphrase" not in str(raised.value)
 
 

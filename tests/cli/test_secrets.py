@@ -9,8 +9,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bokbok import Key, passphrase_to_key, write_key_file
+from bokbok import Key, Limits, passphrase_to_key, write_key_file
 from bokbok.cli._secrets import (
+    most_keys,
     passphrase_from_descriptor,
     passphrase_from_file,
     read_user_secret,
@@ -60,18 +61,35 @@ def test_a_users_file_holds_passphrases_and_key_files_relative_to_itself(users_f
         """
     )
     assert read_users(path, INFERRED_1) == {
-        "alice": passphrase_to_key("hunter2"),
-        "bob": passphrase_to_key("bob's"),
-        "eve with a.dot": passphrase_to_key("eve's"),
-        "": passphrase_to_key("ünïcode"),
-        "日本": passphrase_to_key("x"),
-        "carol": passphrase_to_key("eve's"),
+        "alice": (passphrase_to_key("hunter2"),),
+        "bob": (passphrase_to_key("bob's"),),
+        "eve with a.dot": (passphrase_to_key("eve's"),),
+        "": (passphrase_to_key("ünïcode"),),
+        "日本": (passphrase_to_key("x"),),
+        "carol": (passphrase_to_key("eve's"),),
     }
 
 
 def test_the_profile_says_how_a_passphrase_becomes_a_key(users_file):
     profile = Profile("other", key_derivation=lambda passphrase: passphrase.ljust(32, b"\0"))
-    assert read_users(users_file('a = "b"'), profile)["a"].to_bytes() == b"b" + bytes(31)
+    assert read_users(users_file('a = "b"'), profile)["a"][0].to_bytes() == b"b" + bytes(31)
+
+
+def test_a_user_may_have_several_keys_while_one_replaces_another(users_file, tmp_path):
+    write_key_file(tmp_path / "bob.key", passphrase_to_key("bob's"))
+    keys = read_users(users_file('a = ["new", { key-file = "bob.key" }]\nb = "b"'), INFERRED_1)
+    assert keys["a"] == (passphrase_to_key("new"), passphrase_to_key("bob's"))
+    assert most_keys(keys, Limits()).keys_per_user == 2
+    assert most_keys(keys, Limits(keys_per_user=3)).keys_per_user == 3
+    assert most_keys({}, Limits()).keys_per_user == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [("[]", "1 to 8 keys"), (str(["x"] * 9), "1 to 8 keys"), ("[1]", "NAME ="), ('[["x"]]', "NAME =")],
+)
+def test_a_list_of_keys_that_is_not_one_is_refused(users_file, entry, problem):
+    assert f"user 'a': expected {problem}" in refusal(users_file(f"a = {entry}".encode()))
 
 
 def test_a_users_file_that_names_nobody_is_no_error(users_file):
@@ -115,7 +133,7 @@ def test_what_is_no_utf_8_is_refused_by_its_place(users_file):
     [
         "5",
         "true",
-        '["hunter2"]',
+        '[["hunter2"]]',
         "{}",
         '{ passphrase = "hunter2" }',
         '{ key-file = "a", mode = 5 }',
@@ -158,7 +176,7 @@ def test_a_key_file_that_cannot_be_used_is_refused_with_the_users_name(users_fil
 
 def test_an_empty_passphrase_is_warned_of(users_file, capsys):
     path = users_file('alice = ""')
-    assert read_users(path, INFERRED_1) == {"alice": passphrase_to_key("")}
+    assert read_users(path, INFERRED_1) == {"alice": (passphrase_to_key(""),)}
     assert capsys.readouterr().err == f"warning: users file '{path}': user 'alice': the passphrase is empty\n"
 
 

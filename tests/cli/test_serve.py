@@ -347,6 +347,29 @@ def test_a_hangup_closes_the_connections_of_users_who_were_taken_out_or_have_ano
     assert stop(process)[0] == 0
 
 
+def test_a_key_is_replaced_by_another_without_a_break(served, users, tmp_path):
+    process = served(tmp_path / "s", "--users", users, start_new_session=True)
+    old, new = passphrase_to_key("alice's"), passphrase_to_key("alice's new one")
+
+    def again(text):
+        users.write_text(text)
+        process.send_signal(signal.SIGHUP)
+        log_until(process, "read again")
+
+    with open_connection(process.address, "alice", old) as before:
+        assert before.request(["whoami"]) == "alice"
+        again('alice = ["alice\'s new one", "alice\'s"]\n')
+        assert before.request(["whoami"]) == "alice"  # a key more changes nothing for who is there
+        assert [ask(process, ["whoami"], user="alice", key=key) for key in (old, new)] == ["alice", "alice"]
+        again('alice = "alice\'s new one"\n')
+        log_until(process, "user 'alice' has another key: 1 of its connections closed")
+        with pytest.raises(ConnectionClosed):
+            before.request(["whoami"])
+        assert ask(process, ["whoami"], user="alice", key=new) == "alice"
+        with pytest.raises(ConnectionClosed):
+            ask(process, ["whoami"], user="alice", key=old)
+
+
 @pytest.mark.parametrize("broken", ["users", "limits"])
 def test_files_that_cannot_be_read_again_change_nothing(served, users, tmp_path, broken):
     limits = tmp_path / "limits.toml"

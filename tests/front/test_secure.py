@@ -93,6 +93,31 @@ def test_a_refusal_is_an_end_of_file_without_a_byte(
     assert peer.read_to_end() == b""  # a reset would raise
 
 
+def test_while_a_key_is_replaced_a_user_has_both(serve: Any, connect: Any) -> None:
+    new, old = KEY, WRONG
+    server = serve(whoami, user_to_key=lambda user: [new, old], limits=Limits(keys_per_user=2))
+    for key in (new, old):
+        assert connect(server, "myuser", key).request("x") == "myuser"
+    with pytest.raises(ConnectionClosed, match="the key is wrong"):
+        connect(server, "myuser", USERS["another"]).request("x")
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ([KEY, WRONG], "user_to_key returned 2 keys; the limit keys_per_user is 1"),
+        ([KEY, "a passphrase"], "user_to_key returned a list, expected a Key, a list of keys, or None"),
+    ],
+)
+def test_keys_that_cannot_be_tried_refuse_the_user_and_are_logged(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture, found: Any, problem: str
+) -> None:
+    with pytest.raises(ConnectionClosed, match="the key is wrong"):
+        connect(serve(user_to_key=lambda user: found), secure=True).request("x")
+    eventually(lambda: problem in caplog.text, "it is logged")
+    assert "a passphrase" not in caplog.text
+
+
 def test_nobody_is_looked_up_or_refused_before_the_whole_hello_is_there(serve: Any, raw: Any, connect: Any) -> None:
     looked_up: queue.Queue[str] = queue.Queue()
 
@@ -163,7 +188,7 @@ def test_a_lookup_that_returns_no_key_refuses_the_user_and_the_log_does_not_show
     with pytest.raises(ConnectionClosed, match="the key is wrong"):
         connect(serve(user_to_key=lambda user: found), secure=True).request("x")
     eventually(lambda: "the user is refused" in caplog.text, "the failure is logged")
-    assert f"user_to_key returned a {type(found).__name__}, expected a Key or None" in caplog.text
+    assert f"user_to_key returned a {type(found).__name__}, expected a Key, a list of keys, or None" in caplog.text
     assert "mypassphrase" not in caplog.text
 
 

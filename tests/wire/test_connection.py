@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from bokbok.wire import (
     Closed,
     Connection,
     ErrorReceived,
+    Event,
     Guards,
     HelloMemory,
     HelloOpened,
@@ -24,11 +26,14 @@ from bokbok.wire import (
     Limits,
     Opened,
     PeerFinished,
+    Profile,
     RequestReceived,
     RequestUnreadable,
     ResponseReceived,
     passphrase_to_key,
 )
+from bokbok.wire.boxes import Counted
+from bokbok.wire.boxes._sent import SentMaker
 from bokbok.wire.messages import MAX_ID, Shapes
 
 KEY = passphrase_to_key("mypassphrase")
@@ -438,6 +443,68 @@ def test_a_replayed_hello_is_served_with_the_guard_off() -> None:
         server = Connection("server", secure=True, hellos=hellos, guards=Guards(hello_replay=False))
         server.receive(data)
         assert server.authenticate(KEY) == [Opened("me")]
+
+
+ROTATING = Limits(keys_per_user=3)
+
+
+def keyed(keys: Key | list[Key] | None, profile: Profile = INFERRED_1) -> tuple[Connection, Connection, list[Event]]:
+    """A client with `KEY`, and a server whose users have up to three keys; what it says of these keys."""
+    client = Connection("client", user="me", key=KEY, profile=profile)
+    server = Connection("server", secure=True, profile=profile, limits=ROTATING)
+    server.receive(client.data_to_send())
+    return client, server, server.authenticate(keys)
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(
+    "nonces",
+    [
+        INFERRED_1.nonces,
+        Counted("key", client=0, server=1, step=2, key="front"),
+        Counted("key", client=1, server_base="first", key="front"),
+        Counted("zero", client=0, server=1, step=2, key="front"),
+    ],
+)
+def test_of_several_keys_any_opens_and_the_nonces_go_on_as_with_one(place: int, nonces: Any) -> None:
+    profile = replace(INFERRED_1, name="test", nonces=nonces)
+    others = [passphrase_to_key(name) for name in ("one", "two", "three")]
+    others[place] = KEY
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client, server, events = keyed(others, profile)
+    assert events == [Opened("me")]
+    for _ in range(2):
+        id = client.request("x")
+        assert server.receive(client.data_to_send()) == [RequestReceived(id, "x")]
+        server.respond(id, "y")
+        assert client.receive(server.data_to_send()) == [ResponseReceived(id, "y")]
+
+
+@pytest.mark.parametrize("keys", [None, [], KEY, [KEY], [KEY] * 3, [passphrase_to_key("no")], passphrase_to_key("no")])
+def test_whoever_says_hello_the_same_number_of_keys_is_tried(monkeypatch: pytest.MonkeyPatch, keys: Any) -> None:
+    tried: list[bytes] = []
+    opener = SentMaker.key_opener
+
+    def key_opener(self: Any, key: bytes) -> Any:
+        tried.append(key)
+        return opener(self, key)
+
+    monkeypatch.setattr(SentMaker, "key_opener", key_opener)
+    keyed(keys)
+    assert len(tried) == 3
+    assert len(set(tried)) == 3, "the one that fits is tried once; nobody's keys stand in for the others"
+
+
+def test_nobody_else_gets_in_by_several_keys() -> None:
+    for keys in (None, [], [passphrase_to_key("a"), passphrase_to_key("b")]):
+        _, _, events = keyed(keys)
+        assert isinstance(events[0], Closed)
+
+
+def test_more_keys_than_are_tried_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected 3 keys at most \(the limit keys_per_user\); got 4"):
+        keyed([KEY] * 4)
 
 
 def held(hellos: HelloMemory | None = None) -> tuple[Connection, Connection, bytes]:

@@ -116,7 +116,7 @@ def _secrets(
 ) -> dict[str, str | bytes | Key]:
     secrets: dict[str, str | bytes | Key] = {}
     if users is not None:
-        secrets |= read_users(users, profile)
+        secrets |= {user: keys[0] for user, keys in read_users(users, profile).items()}
     secret = read_user_secret(user, passphrase_file, key_file)
     if secret is not None:
         secrets[secret.user] = secret.to_key(profile)
