@@ -6,8 +6,8 @@ export VENV PYTHON
 BIN := $(VENV)/bin
 # The Scheme side. Without these the project works, and says which peers are absent.
 CHICKEN_PACKAGES := gcc libc6-dev make chicken-bin libchicken-dev libsodium-dev
-# The page of results is tested in a real browser, the recipe for HAProxy with it, a shared memory with Redis, and
-# instructions are counted with valgrind. Without them those tests are skipped, and say so.
+# The page of results is tested in a real browser, the recipe for HAProxy with it, a shared memory with Redis,
+# users from a database with PostgreSQL, and instructions are counted with valgrind. Without them those tests are skipped, and say so.
 TEST_PACKAGES := $(CHICKEN_PACKAGES) chromium haproxy postgresql redis-server valgrind
 
 .DEFAULT_GOAL := help
