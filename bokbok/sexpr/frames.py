@@ -18,6 +18,7 @@ NUMBERS = 11  # behind #u8 and the like; items: (the tag, whether case was folde
 HERE_DATUM = 12  # behind # in a #<# string; items: (whether in braces, whether case was folded outside)
 CLOSING = 13  # a dotted list lacks its closer; items: (items, tail, kind of the list, items before the dot)
 HERE_TEXT = 14  # in the text of a #<# string; items: the string's state
+TOKEN = 15  # in a long token, or a long vector; items: what reads it in pieces
 
 TRANSPARENT: Final = {SKIP: 1, TAIL: 1, CASE: 1, NUMBERS: 2}
 """The frames that add no level to the value, with how many are not counted (a number vector: its list neither)."""

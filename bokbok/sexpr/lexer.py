@@ -7,6 +7,7 @@ What this module knows: the syntax of every token with its oddities, where it en
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from typing import Any, Final
 
 from bokbok.errors import ReadError
@@ -32,6 +33,7 @@ from bokbok.sexpr.frames import (
     Found,
 )
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, Exactness, escape_code, parse_number
+from bokbok.sexpr.pieces import LONG, PIECE, at_once
 from bokbok.sexpr.problems import DatumError, Problem
 from bokbok.sexpr.scan import (
     AnyEnd,
@@ -44,7 +46,7 @@ from bokbok.sexpr.scan import (
     QuotedEnd,
     TokenEnd,
 )
-from bokbok.sexpr.text import NAMED_CHARS, decode, unescape
+from bokbok.sexpr.text import NAMED_CHARS, decode, unescape, unescape_in_pieces
 from bokbok.sexpr.types import EOF, Char, Keyword, Symbol
 from bokbok.sexpr.vectors import TAGS, parse_blob, parse_simple
 
@@ -53,7 +55,7 @@ _WHITE: Final = frozenset(b" \t\n\v\f\r")
 _TERMINATORS: Final = frozenset(b",;()'\"[]{}")
 _DELIMITERS: Final = _WHITE | _TERMINATORS
 _DIGITS: Final = frozenset(b"0123456789")
-_NUMBER_STARTS: Final = frozenset(b"0123456789+-.")
+NUMBER_STARTS: Final = frozenset(b"0123456789+-.")
 _VECTOR_TAG_STARTS: Final = frozenset(b"usfUSF")
 _RADIXES: Final = {ord("x"): 16, ord("d"): 10, ord("o"): 8, ord("b"): 2}
 PREFIXES: Final = {b"'": Symbol("quote"), b"`": Symbol("quasiquote"), b",": Symbol("unquote")}
@@ -63,6 +65,8 @@ _QUASISYNTAX: Final = Symbol("quasisyntax")
 _LOCATION: Final = Symbol("location")
 _EXACTNESS: Final[dict[int, Exactness]] = {ord("e"): "e", ord("i"): "i"}
 _RUN: Final = re.compile(rb"[^|\\]+")
+_PARTS: Final = 2048
+"""Parts of a name between two moments at which a reader in pieces stops."""
 _UNSPECIFIED: Final = b"#<unspecified>"
 ANY: Final = AnyEnd(0)
 # CHICKEN 4's limit for the prefix of a qualified symbol.
@@ -89,6 +93,17 @@ def make_symbol(name: bytes) -> Symbol:
     return symbol
 
 
+def found_in_pieces(ending: Ending, data: bytes, position: int) -> Generator[None, None, int]:
+    """`Ending.find` as a generator, which stops every `PIECE` bytes from `position` on."""
+    size = len(data)
+    while (end := ending.find(data, position + PIECE)) < 0:
+        position += PIECE
+        if position >= size:
+            break
+        yield
+    return end
+
+
 class Lexer:
     """Finds tokens.
 
@@ -96,11 +111,13 @@ class Lexer:
         version: 4 or 5.
         base: the offset in the stream of the first byte of the input, for errors.
         fold: whether names are folded to lower case, as behind `#ci`.
+        sought: the search for the end of the token that is about to be read, where that was done beforehand (`long`).
     """
 
-    __slots__ = ("base", "fold", "version")
+    __slots__ = ("base", "fold", "sought", "version")
     base: int
     fold: bool
+    sought: TokenEnd | PlainTokenEnd | None
     version: int
 
     def error(self, problem: Problem, position: int, **fields: Any) -> ReadError:
@@ -134,7 +151,7 @@ class Lexer:
             return self._lex_hash(data, position, final)
         if byte == 0x3B:
             return self.line_comment(data, position, final, COMMENT)
-        if byte in _NUMBER_STARTS:
+        if byte in NUMBER_STARTS:
             if byte == 0x2E and dots:
                 return self._lex_dot(data, position, final)
             return self._lex_number(data, position, position, final, None, None)
@@ -182,7 +199,7 @@ class Lexer:
             Where it ends, its text without bars and backslashes, whether it is a keyword by its colon (which the text
             then lacks); `None` if more input is needed.
         """
-        ending = TokenEnd(position)
+        ending = self.sought if type(self.sought) is TokenEnd else TokenEnd(position)
         end = ending.find(data)
         if end < 0:
             if not final:
@@ -199,22 +216,37 @@ class Lexer:
             colon = name[-1:] == b":"
             barred = False
         else:
-            name, colon, barred = self._unbar(data, position, end)
+            name, colon, barred = ending.unbarred or self.unbar(data, position, end)
         if keywords and colon and (len(name) > 1 or (barred and self.version == 5)):
             return end, name[:-1], True
         return end, name, False
 
-    def _unbar(self, data: bytes, position: int, end: int) -> tuple[bytes, bool, bool]:
+    def unbar(self, data: bytes, position: int, end: int) -> tuple[bytes, bool, bool]:
         """The text of a token with bars or backslashes, whether a bare colon ends it, whether it has bars."""
-        pieces = []
+        return at_once(self.unbar_in_pieces(data, position, end))
+
+    def unbar_in_pieces(self, data: bytes, position: int, end: int) -> Generator[None, None, tuple[bytes, bool, bool]]:
+        """`unbar` as a generator, which stops now and then, and goes on when it is asked to."""
+        pieces: list[bytes] = []
         colon = barred = False
         while position < end:
+            if len(pieces) % _PARTS == _PARTS - 1:
+                yield
             byte = data[position]
             if byte == 0x7C:
-                stop = QuotedEnd(position + 1, b"|").find(data)
+                ending = QuotedEnd(position + 1, b"|")
+                stop = ending.find(data, position + LONG)
+                if stop < 0:
+                    stop = yield from found_in_pieces(ending, data, position + LONG)
                 piece = data[position + 1 : stop - 1]
                 if b"\\" in piece:
-                    piece = self._unescape(piece, position + 1)
+                    try:
+                        if len(piece) > LONG:
+                            piece = yield from unescape_in_pieces(piece, self.version)
+                        else:
+                            piece = unescape(piece, self.version)
+                    except DatumError as error:
+                        raise error.at(self.base + position + 1) from None
                 pieces.append(piece)
                 colon, barred = False, True
                 position = stop
@@ -233,7 +265,8 @@ class Lexer:
 
     def _plain_token(self, data: bytes, position: int, final: bool) -> tuple[int, bytes] | None:
         """The token at `position` in which bars and backslashes are ordinary, and where it ends."""
-        end = PlainTokenEnd(position).find(data)
+        ending = self.sought if type(self.sought) is PlainTokenEnd else PlainTokenEnd(position)
+        end = ending.find(data)
         if end < 0:
             if not final:
                 return None

@@ -23,6 +23,7 @@ from bokbok.sexpr import problems
 from bokbok.sexpr.dialect import Dialect
 from bokbok.sexpr.frames import (
     BRACES,
+    BRACKETS,
     CASE,
     CLOSE,
     CLOSERS,
@@ -42,6 +43,7 @@ from bokbok.sexpr.frames import (
     READ_ON,
     SKIP,
     TAIL,
+    TOKEN,
     TOP,
     TRANSPARENT,
     VALUE,
@@ -50,8 +52,10 @@ from bokbok.sexpr.frames import (
     WAITING_FOR,
     Found,
 )
-from bokbok.sexpr.lexer import ANY, PREFIXES, SYMBOLS, Lexer, make_symbol
+from bokbok.sexpr.lexer import ANY, PREFIXES, SYMBOLS, make_symbol
+from bokbok.sexpr.long import LongToken, LongTokens, vector_in_pieces
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, DOTTED, ITEM, KEYWORD, LIST_COST, STRING, WORST, cost
+from bokbok.sexpr.pieces import LONG
 from bokbok.sexpr.problems import DatumError
 from bokbok.sexpr.scan import Ending
 from bokbok.sexpr.text import decode, encode
@@ -66,7 +70,7 @@ POSSESSIVE: Final = b"+" if sys.version_info >= (3, 11) else b""
 # What nearly all input consists of, in one expression: its search does in C what a loop over bytes, with a branch for
 # each kind of token, would do; that loop is `lex`, which knows every token, these too, and takes 3 to 5 times as long
 # (0.25 µs against 1 µs for a fixnum, CPython 3.11). A token matches here only if both would read the same; where this
-# is not plain from the token alone (it may go on, it is long, it is unusual) group 11 hands it over.
+# is not plain from the token alone (it may go on, it is long, it is unusual) group 13 hands it over.
 # `re` skips an alternative at once only if it begins with a character, which a group that opens before it hides; so an
 # empty group stands behind where the token's text is not needed, or is had by another group. Nothing here is to be
 # tried again with fewer characters, so repetitions give nothing back. Both together take a third of the instructions.
@@ -78,7 +82,7 @@ _FAST: Final = re.sub(rb"(?<=[*?}])~", POSSESSIVE, (
     rb")|" + _DELIMITED + rb")"
     rb"|(%b)(?:" + _DELIMITED + rb"|:()" + _DELIMITED + rb")"  # 6, 7
     rb"|\#([tf])" + _DELIMITED + rb"|\#\\([!-~])" + _DELIMITED +  # 8, 9
-    rb"|(['`]|,(?=[^@]))|([^ \t\n\v\f\r])|(\Z))"  # 10, 11, 12
+    rb"|(['`]|,(?=[^@]))|([\[{])|([\]}])|([^ \t\n\v\f\r])|(\Z))"  # 10, 11, 12, 13, 14
 ))  # fmt: skip
 _TOKENS: Final = re.compile(_FAST % (NAME + POSSESSIVE))
 # While case is folded, names take the slow path.
@@ -90,12 +94,16 @@ _PLAIN_TAIL: Final = re.compile(
 )
 SPACE: Final = re.compile(_S + rb"*")
 _CHARS: Final = {bytes((code,)): Char(chr(code)) for code in range(0x21, 0x7F)}
+_BRACKET_KINDS: Final = {b"[": BRACKETS, b"{": BRACES}
+_BRACKET_CLOSERS: Final = {BRACKETS: b"]", BRACES: b"}"}
 _HERE_STOP: Final = re.compile(rb"[\n#]")
 _COND_EXPAND: Final = Symbol("cond-expand")
 _NO_COMMENT: Final[tuple[Any, int]] = (None, 0)
 _ELSE: Final = Symbol("else")
 _QUOTE: Final = Symbol("quote")
 _CONS: Final = Symbol("cons")
+_MANY: Final = 8192
+"""Items of a list from which on a vector is made of it in pieces."""
 _MIN_WINDOW: Final = 4096
 """Bytes between two looks at the memory where the limit is near: few enough to notice (1 MiB at the worst), many enough
 to pay for the look, which takes a step for every open list."""
@@ -182,7 +190,7 @@ class HereText:
         return [Symbol("\x03sysprint-to-string" if version == 4 else "##sys#print-to-string"), result]
 
 
-class Machine(Lexer):
+class Machine(LongTokens):
     """What is open, between two pieces of input, or of work.
 
     Attributes:
@@ -212,6 +220,7 @@ class Machine(Lexer):
         self.version = dialect.version
         self.base = 0
         self.fold = False
+        self.sought = None
         self.max_depth = self.limit = max_depth
         self.max_memory = max_memory
         self.free = max_memory // WORST
@@ -296,13 +305,18 @@ class Machine(Lexer):
                 stop = min(last, edge)
             items, kind, start = self.items, self.kind, self.start
             code = COMMENT
-            if kind == CLOSING:
-                code, position, payload = self._lex_closing(data, position, final)
-                if code == VALUE:
-                    self._pop()
-            elif kind == HERE_TEXT:
-                code, position, payload = self._lex_here(data, position, final, stop)
-                where = position - 1
+            if kind >= CLOSING:
+                if kind == CLOSING:
+                    code, position, payload = self._lex_closing(data, position, final)
+                elif kind == HERE_TEXT:
+                    code, position, payload = self._lex_here(data, position, final, stop)
+                    where = position - 1
+                else:
+                    where = position
+                    code, position, payload = self._go_on_in_token(position)
+                    if code == COMMENT and pause is not None:
+                        self.position, self.left = position, edge - position
+                        return PAUSED
                 if code == VALUE:
                     self._pop()
             else:
@@ -370,7 +384,30 @@ class Machine(Lexer):
                         if charging:
                             spent += cost(value)
                     elif group == 11:
-                        position, code = match.start(11), LOOK
+                        if len(stack) >= limit or kind in (TAIL, CASE):
+                            position, code = match.start(11), LOOK
+                            break
+                        stack.append((items, kind, start))
+                        items = []
+                        append = items.append
+                        kind = _BRACKET_KINDS[match[11]]
+                        start = base + match.start(11)
+                        continue
+                    elif group == 12:
+                        if _BRACKET_CLOSERS.get(kind) != match[12]:
+                            position, code = match.start(12), LOOK
+                            break
+                        value = items
+                        if charging:
+                            spent += LIST_COST + ITEM * len(items)
+                        opened = start
+                        items, kind, start = stack.pop()
+                        if kind < TOP:
+                            append = items.append
+                            append(value)
+                            continue
+                    elif group == 13:
+                        position, code = match.start(13), LOOK
                         break
                     else:  # as far as may be read now
                         position = stop
@@ -445,10 +482,33 @@ class Machine(Lexer):
                     self._charge(LIST_COST + ITEM * len(items) + DOTTED + cost(atom))
                 self._pop()
                 return VALUE, tail.end(), adopt(items, atom)
+        if final and len(data) - position > LONG and (token := self.begin_long(data, position, dots)) is not None:
+            self._enter_token(token, self.base + position)
+            return COMMENT, position, None
         found = self.lex(data, position, final, dots)
         if found[0] == VALUE and self.charging:
             self._charge(cost(found[2]), position)
         return found
+
+    def _enter_token(self, token: LongToken, start: int) -> None:
+        """What is read next is a token, or what is made of a list, in pieces: more than one go would take too long."""
+        self.stack.append((self.items, self.kind, self.start))
+        self.items, self.kind, self.start = token, TOKEN, start
+
+    def _go_on_in_token(self, position: int) -> Found:
+        """A piece of a long token: `COMMENT`, until it is whole; then the caller pops the frame of a `VALUE`."""
+        try:
+            next(self.items)
+        except StopIteration as end:
+            code, after, payload = end.value
+            if code == VALUE:
+                self.opened = self.start
+                if self.charging:
+                    self._charge(cost(payload), position)
+            else:
+                self._pop()
+            return code, max(position, after), payload
+        return COMMENT, position, None
 
     def _open(self, code: int, payload: Any, where: int) -> None:
         """Takes what opens, or waits for a datum; `where` is its offset in the input."""
@@ -558,6 +618,11 @@ class Machine(Lexer):
             elif kind == NUMBERS:
                 self.limit -= 2
                 tag, self.fold = items
+                if type(value) is list and len(value) > _MANY:
+                    start = self.start
+                    self._pop()
+                    self._enter_token(self._vector_in_pieces(tag, value, start), start)
+                    return _WAITING
                 value = self._vector(tag, value)
             elif kind == HERE_DATUM:
                 in_braces, self.fold = items
@@ -644,6 +709,12 @@ class Machine(Lexer):
         self._charge(cost(vector))
         return vector
 
+    def _vector_in_pieces(self, tag: str, items: list[Any], start: int) -> LongToken:
+        try:
+            return VALUE, 0, (yield from vector_in_pieces(tag, items, self.version))
+        except DatumError as error:
+            raise error.at(start) from None
+
     def _lex_closing(self, data: bytes, position: int, final: bool) -> Found:
         """The closer of a dotted list, with nothing but white space and line comments before it."""
         items, tail, kind, before = self.items
@@ -705,6 +776,8 @@ class Machine(Lexer):
             if following == 0x23:
                 here.current += b"#"
                 position += 1
+                if position >= stop:
+                    return COMMENT, position, None
             elif following == 0x7B:
                 return WAIT, position + 1, (HERE_DATUM, True)
             else:

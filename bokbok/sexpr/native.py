@@ -17,8 +17,10 @@ from bokbok._native import NATIVE
 from bokbok.errors import ReadError
 from bokbok.sexpr.dialect import Dialect
 from bokbok.sexpr.frames import VALUE
-from bokbok.sexpr.lexer import PREFIXES, UNQUOTE_SPLICING, Lexer
+from bokbok.sexpr.lexer import PREFIXES, UNQUOTE_SPLICING
+from bokbok.sexpr.long import LongTokens
 from bokbok.sexpr.memory import cost
+from bokbok.sexpr.pieces import LONG
 from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol, adopt
 
 __all__ = ["READER", "Compiled", "Found", "make_writer"]
@@ -28,9 +30,9 @@ Found = tuple[Any, int, int]
 Write = Callable[[str, Any, str, int], bytes | None]
 
 
-def _lexer(version: int) -> Lexer:
-    lexer = Lexer()
-    lexer.version, lexer.base, lexer.fold = version, 0, False
+def _lexer(version: int) -> LongTokens:
+    lexer = LongTokens()
+    lexer.version, lexer.base, lexer.fold, lexer.sought = version, 0, False, None
     return lexer
 
 
@@ -38,9 +40,12 @@ _LEXERS: Final = {version: _lexer(version) for version in (4, 5)}
 
 
 def _token(data: bytes, position: int, version: int, dots: bool) -> tuple[Any, int, int] | None:
-    """The atom at an offset, where it ends and what it costs in memory; `None` for what is not an atom."""
+    """The atom at an offset, where it ends and what it costs in memory; `None` for what is not an atom, or is long."""
+    lexer = _LEXERS[version]
+    if len(data) - position > LONG and lexer.begin_long(data, position, dots) is not None:
+        return None  # the reader in Python can stop within it
     try:
-        code, end, value = _LEXERS[version].lex(data, position, True, dots)
+        code, end, value = lexer.lex(data, position, True, dots)
     except ReadError:
         return None
     return (value, end, cost(value)) if code == VALUE else None

@@ -9,15 +9,17 @@ Nothing is evaluated, nothing recurses, and all that input can make grow has a l
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final
 
 from bokbok.errors import ReadError
 from bokbok.sexpr import problems
 from bokbok.sexpr.dialect import CHICKEN_4, Dialect
 from bokbok.sexpr.frames import SKIP, WAITING_FOR
+from bokbok.sexpr.lexer import found_in_pieces
 from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, PAUSED, SPACE, Machine
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost_of_plain
 from bokbok.sexpr.native import READER, Compiled
+from bokbok.sexpr.pieces import LONG, PIECE, at_once
 from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
@@ -34,12 +36,7 @@ DEFAULT_MAX_SIZE: Final = 64 * 1024 * 1024
 """How many bytes of a stream one datum may take: four times the wire's packet limit, so that every datum that came in a
 packet passes, and a stream that never ends a datum does not take all memory."""
 
-PIECE: Final = 4096
-"""Bytes between two moments at which a reader in pieces stops: a fraction of a millisecond for most data, and some
-milliseconds for the slowest. Going on costs about a microsecond."""
-
 BytesLike = bytes | bytearray | memoryview
-_T = TypeVar("_T")
 
 
 def parse(
@@ -229,16 +226,6 @@ def skip_atmosphere(
     return at_once(skip_atmosphere_in_pieces(data, offset, dialect=dialect, max_memory=max_memory))
 
 
-def at_once(steps: Generator[None, None, _T]) -> _T:
-    """Run what stops now and then to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: _T = end.value  # of any type, for `StopIteration`
-            return result
-
-
 def skip_atmosphere_in_pieces(
     data: bytes, offset: int, *, dialect: Dialect = CHICKEN_4, max_memory: int = DEFAULT_MAX_MEMORY
 ) -> Generator[None, None, int]:
@@ -260,7 +247,10 @@ def skip_atmosphere_in_pieces(
         elif byte == 0x23 and offset + 1 < size:
             following = data[offset + 1]
             if following == 0x7C:
-                end = BlockCommentEnd(offset + 2).find(data)
+                ending = BlockCommentEnd(offset + 2)
+                end = ending.find(data, offset + LONG)
+                if end < 0:
+                    end = yield from found_in_pieces(ending, data, offset + LONG)
                 if end < 0:
                     raise problems.UNTERMINATED_COMMENT.at(size, start=offset)
                 offset = end

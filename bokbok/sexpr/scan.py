@@ -4,12 +4,14 @@ What this module knows: how far each kind of token reaches, and how to go on loo
 that nothing is searched twice however small the pieces are.
 
 Each `Ending` looks for one end. `find(buffer)` returns the offset just behind the token, or -1 if the end is not there
-yet; called again with a longer buffer (the same bytes and more), it goes on where it stopped.
+yet; called again with a longer buffer (the same bytes and more), it goes on where it stopped. With `find(buffer, stop)`
+the buffer is taken to end at `stop`: so a search through very much stops now and then.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final
 
 __all__ = [
@@ -25,6 +27,8 @@ _COMMENT_MARK: Final = re.compile(rb"[|#]")
 _BAR: Final = 0x7C
 _BACKSLASH: Final = 0x5C
 _NEWLINE: Final = 0x0A
+EVERYTHING: Final = sys.maxsize
+"""A `stop` behind everything."""
 
 
 class Ending:
@@ -35,8 +39,8 @@ class Ending:
     def __init__(self, seek: int) -> None:
         self.seek = seek
 
-    def find(self, buffer: Buffer) -> int:
-        """The offset just behind the token in `buffer`, or -1 if more bytes are needed to know it."""
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:
+        """The offset just behind the token in `buffer[:stop]`, or -1 if more bytes are needed to know it."""
         raise NotImplementedError
 
     def shift(self, count: int) -> None:
@@ -49,8 +53,8 @@ class AnyEnd(Ending):
 
     __slots__ = ()
 
-    def find(self, buffer: Buffer) -> int:  # noqa: D102
-        return len(buffer)
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:  # noqa: D102
+        return min(len(buffer), stop)
 
     def shift(self, count: int) -> None:  # noqa: D102
         pass
@@ -65,10 +69,13 @@ class ByteEnd(Ending):
         super().__init__(seek)
         self.byte = byte
 
-    def find(self, buffer: Buffer) -> int:  # noqa: D102
-        end = buffer.find(self.byte, self.seek)
-        self.seek = max(self.seek, len(buffer))
-        return end + 1 if end >= 0 else -1
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:  # noqa: D102
+        end = buffer.find(self.byte, self.seek, stop)
+        if end >= 0:
+            self.seek = end
+            return end + 1
+        self.seek = max(self.seek, min(len(buffer), stop))
+        return -1
 
 
 class LineEnd(ByteEnd):
@@ -93,8 +100,8 @@ class QuotedEnd(Ending):
         self.quote = quote
         self.segment = seek
 
-    def find(self, buffer: Buffer) -> int:  # noqa: D102
-        while (end := buffer.find(self.quote, self.seek)) >= 0:
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:  # noqa: D102
+        while (end := buffer.find(self.quote, self.seek, stop)) >= 0:
             self.seek = end + 1
             if end == self.segment or buffer[end - 1] != _BACKSLASH:
                 return end + 1
@@ -102,7 +109,7 @@ class QuotedEnd(Ending):
             self.segment = end + 1
             if (len(run) - len(run.rstrip(b"\\"))) % 2 == 0:
                 return end + 1
-        self.seek = max(self.seek, len(buffer))
+        self.seek = max(self.seek, min(len(buffer), stop))
         return -1
 
     def shift(self, count: int) -> None:  # noqa: D102
@@ -115,11 +122,11 @@ class PlainTokenEnd(Ending):
 
     __slots__ = ()
 
-    def find(self, buffer: Buffer) -> int:  # noqa: D102
-        match = _PLAIN_STOP.search(buffer, self.seek)
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:  # noqa: D102
+        match = _PLAIN_STOP.search(buffer, self.seek, stop)
         if match:
             return match.start()
-        self.seek = max(self.seek, len(buffer))
+        self.seek = max(self.seek, min(len(buffer), stop))
         return -1
 
 
@@ -129,40 +136,43 @@ class TokenEnd(Ending):
     Attributes:
         quoted: the search for the closing bar, while between bars.
         plain: whether there were no bars and no backslashes so far.
+        unbarred: what `Lexer` has found out of a token that is not plain, where that was done beforehand.
     """
 
-    __slots__ = ("plain", "quoted")
+    __slots__ = ("plain", "quoted", "unbarred")
 
     def __init__(self, seek: int) -> None:
         super().__init__(seek)
         self.quoted: QuotedEnd | None = None
         self.plain = True
+        self.unbarred: tuple[bytes, bool, bool] | None = None
 
-    def find(self, buffer: Buffer) -> int:  # noqa: D102
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:  # noqa: D102
+        size = min(len(buffer), stop)
         while True:
             if self.quoted:
-                end = self.quoted.find(buffer)
+                end = self.quoted.find(buffer, stop)
                 if end < 0:
                     return -1
                 self.quoted = None
                 self.seek = end
-            match = _TOKEN_STOP.search(buffer, self.seek)
+            match = _TOKEN_STOP.search(buffer, self.seek, stop)
             if not match:
-                self.seek = max(self.seek, len(buffer))
+                self.seek = max(self.seek, size)
                 return -1
-            stop = match.start()
-            byte = buffer[stop]
+            end = match.start()
+            byte = buffer[end]
             if byte == _BAR:
                 self.plain = False
-                self.quoted = QuotedEnd(stop + 1, b"|")
+                self.quoted = QuotedEnd(end + 1, b"|")
             elif byte == _BACKSLASH:
                 self.plain = False
-                if stop + 1 >= len(buffer):
-                    self.seek = stop
+                if end + 1 >= size:
+                    self.seek = end
                     return -1
-                self.seek = stop + 2
+                self.seek = end + 2
             else:
-                return stop
+                return end
 
     def shift(self, count: int) -> None:  # noqa: D102
         super().shift(count)
@@ -182,9 +192,9 @@ class BlockCommentEnd(Ending):
         super().__init__(seek)
         self.level = 1
 
-    def find(self, buffer: Buffer) -> int:  # noqa: D102
-        size = len(buffer)
-        while match := _COMMENT_MARK.search(buffer, self.seek):
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:  # noqa: D102
+        size = min(len(buffer), stop)
+        while match := _COMMENT_MARK.search(buffer, self.seek, stop):
             mark = match.start()
             if mark + 1 >= size:
                 self.seek = mark
@@ -220,21 +230,21 @@ class HereStringEnd(Ending):
         self.tag = self.terminator = b""
         self.last = -1
 
-    def find(self, buffer: Buffer) -> int:  # noqa: D102
+    def find(self, buffer: Buffer, stop: int = EVERYTHING) -> int:  # noqa: D102
         if self.text < 0:
-            newline = buffer.find(b"\n", self.seek)
+            newline = buffer.find(b"\n", self.seek, stop)
             if newline < 0:
-                self.seek = max(self.seek, len(buffer))
+                self.seek = max(self.seek, min(len(buffer), stop))
                 return -1
             self.tag = bytes(buffer[self.start : newline])
             # The newline of the first line may be the one before the tag, if there is no text at all.
             self.text = newline + 1
             self.seek = newline
             self.terminator = b"\n" + self.tag + b"\n"
-        terminator, size = self.terminator, len(buffer)
+        terminator, size = self.terminator, min(len(buffer), stop)
         # One that began in what was searched before: it ends at a line end that is near. Searching all of that again
         # would cost as many steps as the tag has bytes, which may be millions, each time.
-        near = self.seek + len(terminator) - 1
+        near = min(self.seek + len(terminator) - 1, size)
         end = buffer.find(b"\n", self.seek, near) if self.seek >= self.text else -1
         while end >= 0:
             line = end - len(self.tag)
@@ -242,7 +252,7 @@ class HereStringEnd(Ending):
                 self.last = line
                 return end + 1
             end = buffer.find(b"\n", end + 1, near)
-        found = buffer.find(terminator, self.seek)
+        found = buffer.find(terminator, self.seek, stop)
         if found >= 0:
             self.last = found + 1
             return found + len(terminator)

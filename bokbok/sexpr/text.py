@@ -12,14 +12,16 @@ comes back as that.
 
 from __future__ import annotations
 
+import codecs
 import re
+from collections.abc import Generator
 from typing import Final
 
 from bokbok.sexpr import problems
 from bokbok.sexpr.numbers import escape_code
 from bokbok.sexpr.problems import DatumError
 
-__all__ = ["CHAR_NAMES", "NAMED_CHARS", "decode", "encode", "unescape"]
+__all__ = ["CHAR_NAMES", "NAMED_CHARS", "decode", "decode_in_pieces", "encode", "unescape", "unescape_in_pieces"]
 
 CHAR_NAMES: Final = {
     0: "null", 7: "alarm", 8: "backspace", 9: "tab", 10: "newline", 11: "vtab", 12: "page", 13: "return",
@@ -50,6 +52,12 @@ _COMMON: Final = (
 # string is cut between them, so that they cost 16 MiB at most; in one go 16 MiB of `xx\\n` took 256 MiB for a while.
 _MANY: Final = 1 << 18
 _UNITS: Final = re.compile(rb"(?:[^\\]{1,64}|\\(?:x..|.)){1,65536}", re.DOTALL)
+_FEW: Final = 512
+"""Escapes that are replaced between two moments at which a reader of a long string stops: about a millisecond."""
+_FEW_UNITS: Final = re.compile(rb"(?:[^\\]{1,64}|\\(?:x..|.)){1,%d}" % (4 * _FEW), re.DOTALL)
+_DECODED: Final = 1 << 16
+"""Bytes that are decoded between two such moments."""
+_DECODER: Final = codecs.getincrementaldecoder("utf-8")
 
 
 def decode(data: bytes) -> str:
@@ -86,7 +94,49 @@ def unescape(raw: bytes, version: int) -> bytes:
         pass  # one of the others is there
     text = bytearray()
     position = 0
-    while (backslash := raw.find(b"\\", position)) >= 0:
+    while position < len(raw):
+        position = _unescape_some(raw, position, text, version)
+    return bytes(text)
+
+
+def unescape_in_pieces(raw: bytes, version: int) -> Generator[None, None, bytes]:
+    """`unescape` as a generator, which stops every millisecond or so and goes on when it is asked to."""
+    text = bytearray()
+    position = 0
+    common = True
+    while position < len(raw):
+        yield
+        units = _FEW_UNITS.match(raw, position) if common else None
+        if units is not None:
+            try:
+                text += _COMMON_ESCAPE.sub(_common, units[0])
+                position = units.end()
+                continue
+            except KeyError:
+                common = False
+        position = _unescape_some(raw, position, text, version)
+    return bytes(text)
+
+
+def decode_in_pieces(data: bytes) -> Generator[None, None, str]:
+    """`decode` as a generator, which stops every millisecond or so and goes on when it is asked to."""
+    if data.isascii():
+        return data.decode("ascii")
+    decoder = _DECODER("surrogateescape")
+    pieces = []
+    for start in range(0, len(data), _DECODED):
+        yield
+        pieces.append(decoder.decode(data[start : start + _DECODED], start + _DECODED >= len(data)))
+    return "".join(pieces)
+
+
+def _unescape_some(raw: bytes, position: int, text: bytearray, version: int) -> int:
+    """Appends what the next escapes, and the bytes before each of them, stand for; where the rest begins."""
+    for _ in range(_FEW):
+        backslash = raw.find(b"\\", position)
+        if backslash < 0:
+            text += raw[position:]
+            return len(raw)
         text += raw[position:backslash]
         match = _ESCAPE.match(raw, backslash)
         assert match is not None  # the last alternative is empty
@@ -99,8 +149,7 @@ def unescape(raw: bytes, version: int) -> bytes:
         elif position == backslash + 1:
             piece, position = _unescape_code(raw, backslash, version)
             text += piece
-    text += raw[position:]
-    return bytes(text)
+    return position
 
 
 def _common(match: re.Match[bytes]) -> bytes:

@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from collections.abc import Generator
 from fractions import Fraction
 from typing import Any, Final
 
 from bokbok.sexpr import problems
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN
+from bokbok.sexpr.pieces import at_once
 from bokbok.sexpr.problems import DatumError
 
-__all__ = ["BITS", "TAGS", "TYPE_CODES", "make_vector", "parse_blob", "parse_simple", "tag_of"]
+__all__ = [
+    "BITS", "TAGS", "TYPE_CODES", "make_vector", "parse_blob", "parse_blob_in_pieces", "parse_simple",
+    "parse_simple_in_pieces", "tag_of",
+]  # fmt: skip
 
 BITS: Final = {"u8": 8, "s8": 8, "u16": 16, "s16": 16, "u32": 32, "s32": 32, "u64": 64, "s64": 64}
 """The bits of an element, for the vectors of integers."""
@@ -45,8 +50,9 @@ _TAG_OF_CODE: Final = {"f": "f32", "d": "f64"} | {
 }
 
 _WHITE: Final = re.compile(rb"[ \t\n\v\f\r]")
-_PIECE: Final = 1 << 16
-"""Bytes of a vector's text that are parsed at once: the list that this takes is 1 MiB at most."""
+_PIECE: Final = 1 << 14
+"""Bytes of a vector's text that are parsed at once, in about a millisecond, and by a list of 256 KiB at most."""
+_NUMBERS: Final = re.compile(rb"[-+.e0-9 \t\n\v\f\r]*")
 _BLOB_BAD: Final = re.compile(rb"[^0-9a-fA-F \t\n\v\f\r]")
 
 
@@ -84,18 +90,26 @@ def parse_simple(tag: str, text: bytes) -> array[Any] | None:
     as quick as token by token. What it refuses (`+1`, `01`, `.5`), it leaves to the general way. It makes a list first,
     of 4 to 20 times the text's bytes, so a long text is taken in pieces.
     """
+    if len(text) <= _PIECE:
+        return _parse_piece(tag, text)
+    return at_once(parse_simple_in_pieces(tag, text))
+
+
+def parse_simple_in_pieces(tag: str, text: bytes) -> Generator[None, None, array[Any] | None]:
+    """`parse_simple` as a generator, for any text: what has other characters in it is not that simple either."""
     vector: array[Any] = array(TYPE_CODES[tag])
     position = 0
     while True:
         cut = _WHITE.search(text, position + _PIECE)
         end, after = cut.span() if cut else (len(text), len(text))
-        piece = _parse_piece(tag, text[position:end])
+        piece = _parse_piece(tag, text[position:end]) if _NUMBERS.fullmatch(text, position, end) else None
         if piece is None:
             return None
         vector += piece
         if cut is None:
             return vector
         position = after
+        yield
 
 
 def _parse_piece(tag: str, text: bytes) -> array[Any] | None:
@@ -129,6 +143,25 @@ def parse_blob(text: bytes) -> bytes:
     if any(len(part) % 2 for part in parts):
         parts = [part if len(part) % 2 == 0 else part[:-1] + b"0" + part[-1:] for part in parts]
     return bytes.fromhex(b"".join(parts).decode("ascii"))
+
+
+def parse_blob_in_pieces(text: bytes) -> Generator[None, None, bytes]:
+    """`parse_blob` as a generator, which stops now and then, and goes on when it is asked to."""
+    blob = bytearray()
+    position = 0
+    while position < len(text):
+        piece = text[position : position + _PIECE]
+        if position + _PIECE < len(text):
+            # Cut behind white space, or, where there is none, between two bytes.
+            space = max(piece.rfind(bytes((white,))) for white in b" \t\n\v\f\r")
+            piece = piece[: space + 1] if space >= 0 else piece
+        try:
+            blob += parse_blob(piece)
+        except DatumError as error:
+            raise DatumError(error.problem, error.offset + position, **error.fields) from None
+        position += len(piece)
+        yield
+    return bytes(blob)
 
 
 def _make_float_vector(code: str, items: list[Any], version: int) -> array[Any]:

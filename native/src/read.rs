@@ -57,7 +57,7 @@ pub struct Limits {
 // The estimates of `bokbok.sexpr.memory`, from above: what passes here passes there. What each means is written there.
 const ATOM: u64 = 32;
 const ITEM: u64 = 8 + ATOM;
-const LIST: u64 = 48;
+const LIST: u64 = 120;
 const DOTTED: u64 = 64;
 const STRING: u64 = 32;
 const NAMED: u64 = 64;
