@@ -75,9 +75,23 @@ class Account:
         held: bytes, in all.
         partial: those of packets and messages that have come in part.
         unsent: those of answers and requests that the other end has not taken.
+        kept: those of answers that are written and wait for room among them; not in `held`, which would leave none for
+            the first of them, but the server's budget knows them.
     """
 
-    __slots__ = ("_budget", "_closed", "_costs", "_group", "_key", "_most", "_told", "held", "partial", "unsent")
+    __slots__ = (
+        "_budget",
+        "_closed",
+        "_costs",
+        "_group",
+        "_key",
+        "_most",
+        "_told",
+        "held",
+        "kept",
+        "partial",
+        "unsent",
+    )
 
     def __init__(self, budget: Budget, most: int) -> None:
         self._budget = budget
@@ -87,7 +101,7 @@ class Account:
         self._key: Hashable = None
         self._closed = False
         self._costs: dict[int, int] = {}
-        self.held = self.partial = self.unsent = 0
+        self.held = self.partial = self.unsent = self.kept = 0
 
     def join(self, key: Hashable) -> None:
         """Share from now on with all connections of the same key: those of a user, or of a source.
@@ -110,7 +124,7 @@ class Account:
             return False
         self._costs[id] = self._costs.get(id, 0) + cost  # twice the same only where that guard is off
         self.held = held
-        if held - self._told > _GRAIN:
+        if held + self.kept - self._told > _GRAIN:
             self._tell()
         return True
 
@@ -130,11 +144,15 @@ class Account:
             self._tell()
         return True
 
+    def cost(self, id: int) -> int:
+        """What is held for that request, in bytes."""
+        return self._costs.get(id, 0)
+
     def done(self, id: int) -> None:
         """That request was answered."""
         cost = self._costs.pop(id, 0)  # nothing, for one that was never admitted
         self.held -= cost
-        if self._told - self.held > _GRAIN:
+        if self._told - self.held - self.kept > _GRAIN:
             self._tell()
         if self._closed and not self._costs:
             self._leave()
@@ -144,6 +162,24 @@ class Account:
         held = self.held + size
         return held <= _GRAIN or self._may_hold(held, size)
 
+    @property
+    def may_keep(self) -> bool:
+        """Whether an answer may be written that has to wait for room."""
+        return self.kept < self._most and self._budget.left > 0 and self._shares()
+
+    def keep(self, size: int) -> bool:
+        """An answer of so many bytes waits for room, until `let_go`. False: it must not, since too many do."""
+        if self.kept + size > self._most or not self._shares(size) or size > self._budget.left:
+            return False
+        self.kept += size
+        self._tell()
+        return True
+
+    def let_go(self, size: int) -> None:
+        """An answer that was kept is sent, or given up."""
+        self.kept -= size
+        self._tell()
+
     def note(self, *, partial: int | None = None, unsent: int | None = None) -> None:
         """What is held now of what has come in part, or of what was not sent."""
         if partial is not None:
@@ -152,7 +188,7 @@ class Account:
         if unsent is not None:
             self.held += unsent - self.unsent
             self.unsent = unsent
-        if abs(self.held - self._told) > _GRAIN:
+        if abs(self.held + self.kept - self._told) > _GRAIN:
             self._tell()
 
     @property
@@ -190,18 +226,21 @@ class Account:
                 del budget._groups[key]
 
     def _may_hold(self, held: int, more: int) -> bool:
-        left = self._budget.left
-        together = self._group.held - self._told + held
-        return held <= self._most and more <= left and together <= _EAGERNESS * left
+        return held <= self._most and more <= self._budget.left and self._shares(held - self.held)
+
+    def _shares(self, more: int = 0) -> bool:
+        """Whether those who share with this connection leave enough to others, with so many bytes more."""
+        together = self._group.held - self._told + self.held + self.kept + more
+        return together <= _EAGERNESS * self._budget.left
 
     def _tell(self) -> None:
         budget = self._budget
         woken: list[Callable[[], None]] = []
         with budget._lock:
-            change = self.held - self._told
+            change = self.held + self.kept - self._told
             budget.held += change
             self._group.held += change
-            self._told = self.held
+            self._told += change
             if change < 0 and budget._waiting:
                 woken = list(budget._waiting.values())
                 budget._waiting.clear()  # who still may not read waits again

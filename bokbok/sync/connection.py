@@ -510,18 +510,29 @@ class Connection(Public[_Waiter]):
                     raise texts.not_sent(timeout)
                 self._room.wait(left)
 
-    def _await_room_for_answer(self, size: int) -> None:
+    def _await_room_for_answer(self, size: int) -> bool:
         """With the lock held, as a handler has returned: wait for room for its answer, as long as the peer takes any.
 
         The handler's slot is taken for as long, and no new handler of this connection starts.
+
+        Returns:
+            Whether it may be put on its way; false where so many wait already that this one must not.
         """
-        while self._admission.congested and not (self._life.ended or self._life.has_room(size)):
-            taken = self._taken()
-            self._room.wait(_PATIENCE)
-            if self._admission.congested and not self._socket_closed.is_set():
-                self._note_unsent()
-                if self._taken() <= taken:
-                    return
+        if self._life.has_room(size):
+            return True
+        if not self._account.keep(size):
+            return False
+        try:
+            while self._admission.congested and not (self._life.ended or self._life.has_room(size)):
+                taken = self._taken()
+                self._room.wait(_PATIENCE)
+                if self._admission.congested and not self._socket_closed.is_set():
+                    self._note_unsent()
+                    if self._taken() <= taken:
+                        break
+        finally:
+            self._account.let_go(size)
+        return True
 
     def _stop_sending(self) -> tuple[bool, bool]:
         """With the lock held: nobody owns the sending side any more; what `_sent_all` is to do."""
@@ -1227,14 +1238,19 @@ class Connection(Public[_Waiter]):
         problem: Exception | None = None
         written = b""
         if failure is None:
-            written, failure, problem = self._life.written(answer)
+            if self._admission.congested and not self._account.may_keep:
+                # Not even written: a thousand handlers may have finished at the same moment.
+                failure = texts.NOT_SENT % (self._account.unsent + self._account.kept)
+            else:
+                written, failure, problem = self._life.written(answer)
         del answer
         outgoing: list[bytes] | None = None
         with self._lock:
             if failure is None:
-                if self._admission.congested:
-                    self._await_room_for_answer(len(written))
-                problem = self._life.answer_written(id, written)
+                if not self._admission.congested or self._await_room_for_answer(len(written)):
+                    problem = self._life.answer_written(id, written)
+                else:
+                    self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
             else:
                 self._life.fail(id, failure)
             self._admission.finish()

@@ -66,6 +66,8 @@ const WORST: u64 = 256;
 /// across such a place.
 const WINDOW: u64 = 4096;
 const CUT_TOKEN: u64 = 256;
+/// Bytes of the longest string that is read in one go whatever is in it: the reader in Python can stop within others.
+pub const LONG: usize = 1 << 20;
 /// The longest name that may be in a cache, and so be charged less.
 pub const SHORT_NAME: usize = 32;
 
@@ -276,6 +278,8 @@ impl<V> Run<V> {
                         at = end + 1;
                         cost = string_cost(bytes);
                         builder.string(bytes)?
+                    } else if end - start > LONG {
+                        return Err(Odd);
                     } else if unescape(&data[start..end], scratch) {
                         at = end + 1;
                         cost = string_cost(scratch);

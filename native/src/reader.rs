@@ -7,7 +7,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::IntoPyObjectExt;
 
 use crate::names::Names;
-use crate::read::{Builder, Limits, Odd, Prefix, Room, Run};
+use crate::read::{Builder, Limits, Odd, Prefix, Room, Run, LONG};
 
 /// What a read needs beside its arguments, kept from one to the next.
 pub struct Kept {
@@ -249,6 +249,9 @@ impl<'py> Builder for Values<'_, 'py> {
     }
 
     fn string(&mut self, bytes: &[u8]) -> Result<Self::Value, Odd> {
+        if bytes.len() > LONG && std::str::from_utf8(bytes).is_err() {
+            return Err(Odd);
+        }
         let text = decode(self.py(), bytes);
         Ok(self.check(text)?.into_any().unbind())
     }

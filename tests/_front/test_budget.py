@@ -143,3 +143,21 @@ def test_what_handlers_hold_of_a_connection_that_is_over_counts_for_its_user() -
     second.done(0)
     assert not budget.held
     assert not budget._groups
+
+
+def test_answers_that_wait_for_room_have_a_bound_of_their_own_and_count_for_the_server() -> None:
+    budget = Budget(1_000_000)
+    account = budget.account(300_000)
+    assert account.keep(200_000)
+    assert account.may_keep
+    assert not account.keep(200_000)
+    assert account.may_send(300_000)  # those that wait do not keep the first of them from being sent
+    assert account.keep(100_000)
+    assert not account.may_keep
+    assert budget.held == 300_000
+    others = [budget.account(300_000) for _ in range(4)]
+    assert sum(other.keep(250_000) for other in others) == 2
+    assert not others[-1].may_send(200_001)
+    account.let_go(300_000)
+    assert budget.held == 500_000
+    assert account.may_keep

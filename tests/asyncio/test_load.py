@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
-from tests.support.leaks import soon
+import pytest
+
+import bokbok.asyncio.connection as connection_module
+from tests.support.leaks import eventually_async, soon
 from tests.support.load import CONNECTIONS, REQUESTS, ask_all, many_files
 from tests.support.peers import USERS
 
@@ -23,3 +27,45 @@ async def test_500_connections_with_10000_requests_in_flight_lose_none(
 
     server = await serve(on_request, at=address, backlog=CONNECTIONS, user_to_key=USERS.get)
     assert await ask_all(server.address, all_sent.set) == CONNECTIONS * REQUESTS == 10_000
+
+
+async def test_nothing_is_written_to_a_transport_that_is_lost(
+    serve: Any, raw: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_FLUSH_AT", 1)  # so that each answer is written by itself
+    go = asyncio.Event()
+    there: list[Any] = []
+
+    async def on_request(connection: Any, message: Any) -> Any:
+        there.append(connection)
+        await go.wait()
+        return message
+
+    server = await serve(on_request)
+    peer = await raw(server)
+    await peer.send_message(*(b"(request %d x)" % id for id in range(100)))
+    await eventually_async(lambda: len(there) == 100, "all are handled")
+    there[0]._transport.pause_reading()  # the end is noticed by writing first
+    await peer.close()
+    go.set()
+    await eventually_async(lambda: there[0].closed, "the end is noticed")
+    assert "socket.send() raised exception" not in caplog.text
+
+
+async def test_a_large_answer_is_not_written_on_the_event_loop(
+    serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_LARGE", 100_000)
+    server = await serve()
+    connection = await connect(server)
+    writing: list[threading.Thread] = []
+    for there in server._roster.connections:
+        written = there._life.written
+        monkeypatch.setattr(
+            type(there._life), "written",
+            lambda life, answer: (writing.append(threading.current_thread()), written(answer))[1],
+        )  # fmt: skip
+    assert await connection.request("x" * 50_000) == "x" * 50_000
+    assert writing == []
+    assert await connection.request("x" * 200_000) == "x" * 200_000
+    assert writing[0] is not threading.current_thread()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bokbok import Limits
+from bokbok._front.budget import Account
 from bokbok.errors import ConnectionClosed
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, framed
@@ -65,7 +66,7 @@ def test_requests_are_refused_while_those_that_are_handled_take_too_much_memory(
 def test_what_a_message_takes_in_memory_counts_and_not_its_bytes(serve: Any, raw: Any) -> None:
     held = Held()
     peer = raw(serve(held, limits=Limits(memory=1_000_000)))
-    peer.send_message(b"(request 0 (%b))" % (b"() " * 10_000))
+    peer.send_message(b"(request 0 (%b))" % (b"() " * 5_000))
     held.started.get(timeout=SOON)
     peer.send_message(b'(request 1 "%b")' % (b"x" * 200_000))
     assert peer.receive().startswith(b"(error 1 ")
@@ -142,6 +143,50 @@ def test_answers_that_are_not_read_do_not_pile_up(
     assert all(b"is not sent" in text for text in refused)
     peer.send_message(b"(request 50 x)")
     assert len(peer.receive()) > 1_000_000
+
+
+def test_answers_that_wait_for_room_are_not_written_without_bound(
+    front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be written while it waits, and a thousand handlers may finish at the same moment."""
+    most = [0]
+    keep = Account.keep
+
+    def kept(account: Account, size: int) -> bool:
+        done = keep(account, size)
+        most[0] = max(most[0], account.kept)
+        return done
+
+    monkeypatch.setattr(Account, "keep", kept)
+    monkeypatch.setattr(f"bokbok.{front.name}.connection._PATIENCE", 0.2)
+    held = Held("x" * 1_000_000)
+    server = serve(held, limits=Limits(memory=5_000_000))
+    peer = raw(server)
+    peer.send_message(*(b"(request %d x)" % id for id in range(60)))
+    for _ in range(60):
+        held.started.get(timeout=SOON)
+    held.may_answer.set()
+    eventually(lambda: server.statistics().running == 0, "all have answered")
+    assert most[0] <= 5_000_000
+    answers = [peer.receive() for _ in range(60)]
+    assert sum(text.startswith(b"(error ") for text in answers) > 40
+    eventually(lambda: server.statistics().held == 0, "nothing is held any more")
+
+
+def test_refusals_that_nobody_reads_end_the_connection_after_a_while(serve: Any, raw: Any) -> None:
+    closed: queue.Queue[str] = queue.Queue()
+    server = serve(
+        None,
+        on_close=lambda connection: closed.put(connection.close_reason),
+        limits=Limits(send_timeout=0.1, unsent=1 << 40),
+    )
+    peer = raw(server)
+    data = b"".join(peer.packet(b"(request %d x)" % id) for id in range(200_000))
+    peer.send_what_fits(data)
+    sender = threading.Thread(target=peer.send_what_fits, args=(data,))
+    sender.start()
+    assert "took nothing for 0.1 s" in closed.get(timeout=SOON)
+    sender.join(SOON)
 
 
 def test_who_reads_gets_answers_that_had_no_room_at_first(front: Any, serve: Any, raw: Any) -> None:

@@ -41,6 +41,24 @@ def test_a_servers_handlers_have_so_many_threads_however_many_connections_ask(se
     assert held.most == 5
 
 
+def test_no_worker_is_called_for_a_request_that_has_no_slot(serve: Any, raw: Any) -> None:
+    held = Held()
+    server = serve(held, limits=Limits(server_running=1))
+    first, second = raw(server), raw(server)
+    first.send_message(*requests(1))
+    held.started.get(timeout=SOON)
+    second.send_message(*requests(1))
+    eventually(lambda: server.statistics().waiting == 1, "the second one is in line")
+    (waiting,) = (each for each in server._roster.connections if each._admission.share.waiting)
+    with waiting._lock:
+        waiting._admission.share.leave()  # as it is before anybody has looked whether there is a slot
+        assert waiting._admission.ready
+        assert not waiting._call_worker()
+        assert waiting._admission.share.waiting
+    held.may_answer.set()
+    assert first.receive() == second.receive() == b"(response 0 0)"
+
+
 def test_idle_connections_cost_no_thread(serve: Any, connect: Any) -> None:
     server = serve(user_to_key=USERS.get)
     connections = [connect(server, secure=True) for _ in range(50)]
