@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import bokbok.asyncio.connection as connection_module
+from bokbok._front.lifecycle import Lifecycle
 from tests.support.leaks import eventually_async, soon
 from tests.support.load import CONNECTIONS, REQUESTS, ask_all, many_files
 from tests.support.peers import USERS
@@ -59,12 +60,13 @@ async def test_a_large_answer_is_not_written_on_the_event_loop(
     server = await serve()
     connection = await connect(server)
     writing: list[threading.Thread] = []
-    for there in server._roster.connections:
-        written = there._life.written
-        monkeypatch.setattr(
-            type(there._life), "written",
-            lambda life, answer: (writing.append(threading.current_thread()), written(answer))[1],
-        )  # fmt: skip
+    written = Lifecycle.written
+
+    def watched(life: Any, answer: Any) -> Any:
+        writing.append(threading.current_thread())
+        return written(life, answer)
+
+    monkeypatch.setattr(Lifecycle, "written", watched)
     assert await connection.request("x" * 50_000) == "x" * 50_000
     assert writing == []
     assert await connection.request("x" * 200_000) == "x" * 200_000

@@ -13,6 +13,7 @@ import pytest
 from bokbok import Limits
 from bokbok._front.budget import Account
 from bokbok.errors import ConnectionClosed
+from tests.front.test_limits import requests, send_all
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, framed
 
@@ -181,9 +182,7 @@ def test_refusals_that_nobody_reads_end_the_connection_after_a_while(serve: Any,
         limits=Limits(send_timeout=0.1, unsent=1 << 40),
     )
     peer = raw(server)
-    data = b"".join(peer.packet(b"(request %d x)" % id) for id in range(200_000))
-    peer.send_what_fits(data)
-    sender = threading.Thread(target=peer.send_what_fits, args=(data,))
+    sender = threading.Thread(target=send_all, args=(peer, b"".join(map(peer.packet, requests(200_000)))))
     sender.start()
     assert "took nothing for 0.1 s" in closed.get(timeout=SOON)
     sender.join(SOON)

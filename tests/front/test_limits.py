@@ -188,7 +188,7 @@ def test_answers_that_nobody_waits_to_send_pile_up_to_a_bound_and_then_end_the_c
     )
     peer = raw(server)
     data = b"".join(map(peer.packet, requests(200_000)))
-    sender = threading.Thread(target=_send_all, args=(peer, data))
+    sender = threading.Thread(target=send_all, args=(peer, data))
     sender.start()
     reason = closed.get(timeout=SOON)
     sender.join(SOON)
@@ -200,7 +200,7 @@ def test_answers_that_nobody_waits_to_send_pile_up_to_a_bound_and_then_end_the_c
         connect(server).request("x")
 
 
-def _send_all(peer: Any, data: bytes) -> None:
+def send_all(peer: Any, data: bytes) -> None:
     with contextlib.suppress(OSError):  # the connection is ended, as it should be
         peer.send(data)
 
