@@ -104,7 +104,7 @@ class Admission:
 
         `None` also where the server does not have a slot for it: the share's `wake` is called when it has.
         """
-        if not self._may_start:
+        if not self._queue or not self._may_start:
             if self.share.kept:
                 self.share.leave()
         elif self.share.take():

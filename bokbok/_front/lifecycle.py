@@ -203,11 +203,12 @@ class Lifecycle(Generic[_W]):
     def answer_written(self, id: int, written: bytes) -> Exception | None:
         """The same as `answer`, for what `written` has returned."""
         self.account.done(id)
-        if self.wire.state == "closed":
-            return None
-        if self.has_room(len(written)):
-            return self.wire.respond(id, written, encoded=True)
-        self.wire.fail(id, texts.TOO_MUCH_UNSENT % (len(written), self.account.unsent))
+        try:
+            if not self.account.unsent or self.has_room(len(written)):
+                return self.wire.respond(id, written, encoded=True)
+            self.wire.fail(id, texts.TOO_MUCH_UNSENT % (len(written), self.account.unsent))
+        except ConnectionClosed:  # meanwhile
+            pass
         return None
 
     def has_room(self, size: int) -> bool:
