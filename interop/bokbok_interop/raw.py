@@ -33,6 +33,8 @@ __all__ = ["DOES_NOT_OPEN", "BadServer", "Raw", "attack", "good_server", "take_h
 DOES_NOT_OPEN = "does not open (another key, nonce or box? `bokbok-interop calibrate` finds out what a peer speaks)"
 """The end of what is said of a box that was made otherwise than the profile has it."""
 
+DRIPPING = 10.0
+"""Seconds of pauses within one packet: a third of what the default limits let it take."""
 _NO_LINGER = struct.pack("ii", 1, 0)
 _LIMIT = 256 * 1024 * 1024
 _DEPTH = 200_000
@@ -215,6 +217,22 @@ class Raw:
         with contextlib.suppress(ConnectionError):
             self.writer.write(data)
             await self.writer.drain()
+
+    async def drip(self, data: bytes, pause: float, *, size: int = 1, within: float = DRIPPING) -> None:
+        """Send bytes in small pieces with a pause behind each, as long as there is time: a packet may not take long.
+
+        Args:
+            data: all of them.
+            pause: seconds.
+            size: bytes of a piece.
+            within: seconds for all pauses; on a busy machine each is longer than it should be. What is left then is
+                sent in pieces without a pause.
+        """
+        start = time.monotonic()
+        for at in range(0, len(data), size):
+            await self.send(data[at : at + size])
+            if time.monotonic() - start < within:
+                await asyncio.sleep(pause)
 
     async def say(self, body: bytes | str) -> bytes:
         """Send one well-formed packet with this message; returns its bytes."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bokbok.sexpr import DIALECTS
+from bokbok.wire import DEFAULT_LIMITS
 
 from .cases import Case
 from .dump import beginning, explain, render
@@ -51,6 +52,9 @@ BELIEVED = 2
 limits of its other cells are believed."""
 BROKE = "a puppet broke while several cells used it"
 OUT_OF_TIME = "a time limit ran out while the machine was short of processor time"
+PEERS_CLOCK = DEFAULT_LIMITS.hello_timeout
+"""Seconds of a cell after which a clock of the peers' own may have run out, whatever they say then: the shortest of the
+limits that docs/protocol.md has."""
 CULPRITS = 12
 """Cells that passed just before a puppet broke, and may have broken it."""
 MUCH = 256 * 1024
@@ -365,7 +369,8 @@ class Runner:
 
     def _busy(self, error: BaseException, since: float) -> str:
         """Why a cell that failed so must be played again before it counts, or empty."""
-        why = self._machine.shortage(since) if by_clock(error) else ""
+        clock = by_clock(error) or time.monotonic() - since >= PEERS_CLOCK
+        why = self._machine.shortage(since) if clock else ""
         return f"{OUT_OF_TIME} ({why})" if why else ""
 
     # -- one group

@@ -102,6 +102,22 @@ async def test_a_failure_that_no_clock_told_counts_at_once(fake_peer: Callable[.
     assert (result.outcome, result.attempts) == (Outcome.FAILED, 1)
 
 
+async def test_a_failure_counts_later_where_a_clock_of_the_peers_may_have_run_out(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "PEERS_CLOCK", 0.0)
+    played = 0
+
+    async def impatient(t: Play) -> None:
+        nonlocal played
+        played += 1
+        if played == 1:
+            raise Failure("a network error", actual="a packet takes too long: 30 s are allowed")
+
+    result = (await play(fake_peer(ANSWERS), make_case("impatient", impatient)))["impatient"]
+    assert (result.outcome, result.attempts) == (Outcome.PASSED, 2)
+
+
 async def test_where_another_failure_ends_the_run_it_does_not_count(fake_peer: Callable[..., LocalPeer]) -> None:
     async def wrong(t: Play) -> None:
         raise Failure("a wrong answer")

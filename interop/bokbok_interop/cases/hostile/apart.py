@@ -27,12 +27,10 @@ async def _drip(t: Play, bad: Raw, halfway: asyncio.Event, go_on: asyncio.Event)
     number = bad.ids
     bad.ids += 1
     packet = bad.packet(b'(request %d ("echo" "slow"))' % number)
-    for at in range(len(packet)):
-        if at == len(packet) // 2:
-            halfway.set()
-            await go_on.wait()
-        await bad.send(packet[at : at + 1])
-        await asyncio.sleep(PAUSE)
+    await bad.drip(packet[: len(packet) // 2], PAUSE)
+    halfway.set()
+    await go_on.wait()
+    await bad.drip(packet[len(packet) // 2 :], PAUSE)
     t.equal(list(await bad.hear()), ["response", number, "slow"], "the answer to a request that came byte by byte")
 
 

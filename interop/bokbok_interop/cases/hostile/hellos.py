@@ -226,9 +226,7 @@ async def slow_but_good_hello(t: Play) -> None:
     async with attacked_server(t) as served:
         bad = await attack(t, served, hello=False)
         hello = bad.hello()
-        for start in range(0, len(hello), 7):
-            await bad.send(hello[start : start + 7])
-            await asyncio.sleep(0.02)
+        await bad.drip(hello, 0.02, size=7, within=DEFAULT_LIMITS.hello_timeout / 4)
         await is_served(bad, "after a slow hello")
 
 

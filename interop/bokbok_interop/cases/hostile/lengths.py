@@ -179,9 +179,7 @@ async def packet_in_pieces(t: Play) -> None:
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         packet = bad.packet(b'(request 0 ("echo" 1))')
-        for byte in packet[: len(packet) // 2]:
-            await bad.send(bytes([byte]))
-            await asyncio.sleep(0.01)
+        await bad.drip(packet[: len(packet) // 2], 0.01)
         other = await attack(t, served)
         await is_served(other, "beside a slow packet")
         for byte in packet[len(packet) // 2 :]:
@@ -213,7 +211,5 @@ async def server_answers_in_drips(t: Play) -> None:
         conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
         _, number, _ = await bad.hear()
-        for byte in bad.packet(b"(response %d (1 2 3))" % number):
-            await bad.send(bytes([byte]))
-            await asyncio.sleep(0.005)
+        await bad.drip(bad.packet(b"(response %d (1 2 3))" % number), 0.005)
         t.equal(await asked, [1, 2, 3], "an answer that came in drips")
