@@ -97,6 +97,8 @@ class Reading:
         try:
             while True:
                 if compiled is not None:
+                    # As many packets as `PIECE` allows in one call. It stops before one that is not plain, which then
+                    # takes the steps below, and makes the error if there is one.
                     reason = compiled(batch, PIECE)
                     if reason == ALL:
                         self.more = False
@@ -116,11 +118,13 @@ class Reading:
                     size = len(packet)
                     body = packet if unwrap is None else unwrap(packet)
                     if size <= PIECE:
+                        # A small message is read in one piece, and the clock is asked once in many of them.
                         batch.append(read(body))
                         left -= size + MESSAGE
                         if left > 0:
                             continue
                     else:
+                        # A long one may take longer than the turn: its generator stops at each piece.
                         self._pieces, self._size = self._codec.read_in_pieces(body), size
                         if now() >= deadline or not self._go_on(deadline, batch):
                             return

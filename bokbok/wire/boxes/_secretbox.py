@@ -109,6 +109,8 @@ def sealer(key: bytes) -> SealBehind:
             room = _room(size)
             scratch = allocate("unsigned char[]", room + tag)
             sealed = buffer(scratch)
+        # A small box is made in memory that is kept, and copied out with what goes in front of it: an allocation for
+        # each box costs more than that copy. A long one is made where it stays, behind `front`: there the copy costs.
         if size <= room:
             seal_easy(scratch, body, size, nonce, key)
             return front + sealed[: size + tag]  # type: ignore[no-any-return]

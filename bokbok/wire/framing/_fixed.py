@@ -46,6 +46,8 @@ class FixedSplitter:
         """See `Splitter.next`."""
         if self._begun:
             return self._finish()
+        # The usual case: length and packet lie whole in the chunk, so the packet is one slice of it, and only an offset
+        # moves. The attributes are looked up once, into local names.
         chunk, offset, header = self._chunk, self._offset, self._header
         start = offset + header
         if start <= len(chunk):
@@ -61,6 +63,7 @@ class FixedSplitter:
             self._want = header
         elif not self._more:
             return None
+        # The packet goes on behind the chunk. Only this tail is copied, once, to where the rest is added to it.
         self._begun += chunk[offset:]
         return self.next() if self._take_more() else None
 
@@ -82,6 +85,7 @@ class FixedSplitter:
                     continue
                 return None
             header = self._header
+            # The whole packet is here, or only its length, which says 0.
             if self._want > header or not self._unpack(begun)[0]:
                 with memoryview(begun) as whole:
                     packet = bytes(whole[header:])
