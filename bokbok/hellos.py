@@ -11,8 +11,7 @@ there a hello could be replayed. With one memory for all it is refused everywher
 What is kept are digests of hellos that have opened, 32 bytes each, under a key of its own: `SET NX`, one round trip.
 They reveal nothing about a key. A hello carries no time, so it must be remembered for as long as its user's key is in
 use: configure Redis not to evict (`maxmemory-policy noeviction`), and to persist. A hello that it forgets can be
-    replayed. The extra
-`redis` installs the client.
+replayed. The extra `redis` installs the client.
 """
 
 from __future__ import annotations
