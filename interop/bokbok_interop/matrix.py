@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .cases import SESSIONS, Case
 from .model import RUNNER, Cell
 
-__all__ = ["SECURITIES", "TRANSPORTS", "Group", "Selection", "build", "diagonal", "select_cases", "shard"]
+__all__ = ["SECURITIES", "TRANSPORTS", "Group", "Selection", "about", "build", "diagonal", "select_cases", "shard"]
 
 TRANSPORTS = ("tcp", "unix")
 SECURITIES = ("secure", "insecure")
@@ -105,21 +105,36 @@ def build(peers: Sequence[str], cases: Iterable[Case], selection: Selection) -> 
 
 
 def diagonal(groups: Sequence[Group]) -> list[Group]:
-    """Of each case and pair half of the cells: TCP secure and Unix insecure, or what comes nearest to it."""
+    """Of each case and pair half of the cells: TCP secure and Unix insecure, or what comes nearest to it.
+
+    A case that says `once` is played over Unix sockets alone, without encryption.
+    """
     places: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for group in groups:
         for case in group.cases:
             places.setdefault((group.client, group.server, case.id), []).append((group.transport, group.security))
-    wanted = {("tcp", "secure"), ("unix", "insecure")}
+    both, one = {("tcp", "secure"), ("unix", "insecure")}, {("unix", "insecure")}
     out = []
     for group in groups:
         mode = (group.transport, group.security)
         cases = []
         for case in group.cases:
             found = places[group.client, group.server, case.id]
+            wanted = one if case.once else both
             # A case of one transport, or one security mode, alone has one of the two modes: that is enough for it.
             if mode in wanted or not wanted & set(found):
                 cases.append(case)
+        if cases:
+            out.append(Group(group.client, group.server, group.transport, group.security, cases))
+    return out
+
+
+def about(groups: Sequence[Group], name: str) -> list[Group]:
+    """The cells that are about one peer: those whose subject is the other side show nothing of it."""
+    out = []
+    for group in groups:
+        roles = {"client": group.client, "server": group.server}
+        cases = [case for case in group.cases if case.subject == "either" or roles[case.subject] == name]
         if cases:
             out.append(Group(group.client, group.server, group.transport, group.security, cases))
     return out

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bokbok_interop.cases import CHAPTERS, REQUIREMENTS, all_cases
-from bokbok_interop.matrix import Selection, build, diagonal, select_cases, shard
+from bokbok_interop.matrix import Selection, about, build, diagonal, select_cases, shard
 from bokbok_interop.model import RUNNER, Kind
 
 CASES = all_cases()
@@ -83,4 +83,15 @@ def test_the_diagonal_has_every_case_of_every_pair_in_two_modes_or_in_those_that
     assert {(c.client, c.server, c.case) for c in half} == {(c.client, c.server, c.case) for c in whole}
     modes = {(c.transport, c.security) for c in half if c.case == "request.echo"}
     assert modes == {("tcp", "secure"), ("unix", "insecure")}
-    assert len(half) < 0.6 * len(whole)
+    once = {case.id for case in CASES if case.once}
+    assert once and {(c.transport, c.security) for c in half if c.case in once} == {("unix", "insecure")}
+    assert len(half) < 0.5 * len(whole)
+
+
+def test_what_is_about_the_other_side_is_left_out() -> None:
+    groups = build(["a", "b"], CASES, Selection(about=("a",)))
+    subject = {case.id: case.subject for case in CASES}
+    mine = cells(about(groups, "a"))
+    left = set(cells(groups)) - set(mine)
+    assert all(subject[c.case] == "either" or getattr(c, subject[c.case]) == "a" for c in mine)
+    assert left and all(getattr(c, subject[c.case]) != "a" for c in left)

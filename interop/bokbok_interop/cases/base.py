@@ -56,6 +56,8 @@ class Case:
         faults: what the subject's backend must be able to do (`pause`, `kill`, `disconnect`).
         timeout: seconds beyond the run's time limit for a case that has to wait long.
         long: only played with `--long`.
+        once: what it shows does not depend on how the messages are carried: of the two modes of a short run one is
+            enough.
         only: layers of the profile on whose bytes it depends: those of `inferred-1` must stand there. `counted`: a
             framing with a length, which carries any bytes.
         run: the coroutine.
@@ -76,6 +78,7 @@ class Case:
     faults: tuple[str, ...] = ()
     timeout: float = 0.0
     long: bool = False
+    once: bool = False
     only: tuple[str, ...] = ()
 
     def foreign_to(self, profile: Profile) -> str:
@@ -127,6 +130,7 @@ def case(
     faults: Iterable[str] = (),
     timeout: float = 0.0,
     long: bool = False,
+    once: bool = False,
     only: Iterable[str] = (),
 ) -> Callable[[Play], Play]:
     """Register the coroutine below as a case. See `Case` for the arguments.
@@ -159,6 +163,7 @@ def case(
             faults=tuple(faults),
             timeout=timeout,
             long=long,
+            once=once,
             only=tuple(only),
         )
         return run

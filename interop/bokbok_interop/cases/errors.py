@@ -43,7 +43,7 @@ async def remote_message(t: Play) -> None:
         await _fails_with(t, conn, ["fail", "the frobnicator is empty"], "the frobnicator is empty")
 
 
-@case("remote-error-message")
+@case("remote-error-message", once=True)
 async def message_text(t: Play) -> None:
     """A message may hold anything that a string may: line feeds, quotes, other scripts, any bytes."""
     mine, _ = await t.pair()
@@ -61,7 +61,7 @@ async def message_text(t: Play) -> None:
             await _fails_with(t, mine, ["fail", text], text)
 
 
-@case("remote-error-message", "request.errors")
+@case("remote-error-message", "request.errors", once=True)
 async def empty_message(t: Play) -> None:
     """An error without any text is still a remote error."""
     mine, _ = await t.pair()
@@ -69,7 +69,7 @@ async def empty_message(t: Play) -> None:
     await mine.echo("and on")
 
 
-@case("profile.error-text", "remote-error-message", opponent="server")
+@case("profile.error-text", "remote-error-message", opponent="server", once=True)
 async def text_as_it_came(t: Play) -> None:
     """The message of an error reaches the program that asked byte for byte: an empty one, too, and one with a NUL."""
     server = await BadServer(t).start()
@@ -83,7 +83,7 @@ async def text_as_it_came(t: Play) -> None:
             t.equal(failed.message, text, "the message of a remote error")
 
 
-@case("open.request-handler-errors", "remote-error-message")
+@case("open.request-handler-errors", "remote-error-message", once=True)
 async def non_condition(t: Play) -> None:
     """Any error raised is sent back, also an object that is not a condition: the message shows it."""
     mine, theirs = await t.pair()
@@ -98,7 +98,7 @@ async def non_condition(t: Play) -> None:
         await _fails_with(t, conn, ["raise", (1, "two")], '#(1 "two")')
 
 
-@case("request.errors")
+@case("request.errors", once=True)
 async def connection_survives(t: Play) -> None:
     """After a remote error the connection goes on, in both directions."""
     mine, theirs = await t.pair()
@@ -110,7 +110,7 @@ async def connection_survives(t: Play) -> None:
     t.check(mine.closings == theirs.closings == 0, "a remote error closed the connection")
 
 
-@case("request.errors", "request.parallel")
+@case("request.errors", "request.parallel", once=True)
 async def while_others_wait(t: Play) -> None:
     """An error concerns only its own request: others that wait get their answers."""
     for conn in await t.pair():
@@ -122,7 +122,7 @@ async def while_others_wait(t: Play) -> None:
         t.equal(await asyncio.gather(*waiting), [here.answer] * 3, "the answers to those that waited")
 
 
-@case("remote-error-message", "request.parallel")
+@case("remote-error-message", "request.parallel", once=True)
 async def each_its_own(t: Play) -> None:
     """Many errors at once each reach the request that they are about."""
     for conn in await t.pair():
@@ -206,7 +206,7 @@ async def _then(raw: Raw) -> tuple[str, object]:
     return await raw.answer_to(1)
 
 
-@case("open.request-handler-errors")
+@case("open.request-handler-errors", once=True)
 async def unknown_request(t: Play) -> None:
     """A request that the handler does not know is an error that names it, whatever it is."""
     mine, _ = await t.pair()
@@ -309,7 +309,7 @@ async def close_inside_handler(t: Play) -> None:
     t.check(theirs.closings == 0, "the close handler ran for the closing of the handler's own side")
 
 
-@case("request.errors", "about.symmetry")
+@case("request.errors", "about.symmetry", once=True)
 async def nested_error(t: Play) -> None:
     """A handler that fails before or in its call back fails its own request alone; calls go on nesting."""
     mine, theirs = await t.pair()
@@ -319,7 +319,7 @@ async def nested_error(t: Play) -> None:
         t.equal(await conn.request(["relay", 6, "x"]), "x", "a nested call after failures")
 
 
-@case("request.errors", "request.parallel")
+@case("request.errors", "request.parallel", once=True)
 async def error_answer_frees_nothing_else(t: Play) -> None:
     """A slow handler's error comes late, to its own request, while others come and go."""
     for conn in await t.pair():

@@ -33,7 +33,7 @@ async def _many_requests(t: Play, connections: int, requests: int) -> None:
     t.check(not wrong, f"{len(wrong)} of {len(answers)} answers are wrong", actual=show(list(wrong[:1])))
 
 
-@case("request.parallel", "about.threads", timeout=30)
+@case("request.parallel", "about.threads", timeout=30, once=True)
 async def many_requests(t: Play) -> None:
     """A thousand requests in flight over one connection: none is lost, none is mixed up."""
     await _many_requests(t, 1, 1_000)
@@ -45,7 +45,7 @@ async def many_connections(t: Play) -> None:
     await _many_requests(t, 50, 10)
 
 
-@case("about.symmetry", "request.parallel", timeout=30)
+@case("about.symmetry", "request.parallel", timeout=30, once=True)
 async def both_ways(t: Play) -> None:
     """Three hundred requests each way at once, with errors among them."""
     mine, theirs = await t.pair()
@@ -60,14 +60,14 @@ async def both_ways(t: Play) -> None:
     t.check(all(answers), "answers were mixed up")
 
 
-@case("about.threads", "request.parallel", timeout=80)
+@case("about.threads", "request.parallel", timeout=80, once=True)
 async def sleepers(t: Play) -> None:
     """Two hundred handlers run at once, on the server, and on the client."""
     for conn in await t.pair():
         await t.at_once(conn, 200, (1_000, 4_000))
 
 
-@case("request.message", "request.parallel", timeout=60)
+@case("request.message", "request.parallel", timeout=60, once=True)
 async def large_messages(t: Play) -> None:
     """Twenty messages of half a megabyte, four at a time."""
     mine, _ = await t.pair()

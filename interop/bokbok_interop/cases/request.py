@@ -33,7 +33,7 @@ async def echo(t: Play) -> None:
     t.equal(await mine.request(["ping", "hello"]), ["pong", "hello"], "the answer")
 
 
-@case("request.message")
+@case("request.message", once=True)
 async def arbitrary_sexpr(t: Play) -> None:
     """A message is an arbitrary s-expression: every type goes there and comes back the same."""
     mine, _ = await t.pair()
@@ -80,7 +80,7 @@ async def arbitrary_sexpr(t: Play) -> None:
             await mine.echo(datum)
 
 
-@case("request.message")
+@case("request.message", once=True)
 async def bytes_in_strings(t: Play) -> None:
     """A string of any bytes, also of those that are not valid UTF-8, comes back the same."""
     mine, theirs = await t.pair()
@@ -90,7 +90,7 @@ async def bytes_in_strings(t: Play) -> None:
         await conn.echo([chr(code) if code < 128 else chr(0xDC00 + code) for code in range(256)])
 
 
-@case("request.message")
+@case("request.message", once=True)
 async def empty_things(t: Play) -> None:
     """The empty string, list, vector, blob, symbol are answers like any other."""
     mine, _ = await t.pair()
@@ -100,7 +100,7 @@ async def empty_things(t: Play) -> None:
             await mine.echo(datum)
 
 
-@case("request.message", "start.request-handler")
+@case("request.message", "start.request-handler", once=True)
 async def in_sequence(t: Play) -> None:
     """A hundred requests one after another get a hundred answers, each its own."""
     mine, _ = await t.pair()
@@ -108,7 +108,7 @@ async def in_sequence(t: Play) -> None:
         t.equal(await mine.request(["echo", index]), index, f"the answer to request {index}")
 
 
-@case("start.request-handler", "profile.close")
+@case("start.request-handler", "profile.close", once=True)
 async def handler_runs_once(t: Play) -> None:
     """The handler is applied once to each request, no more and no less."""
     mine, theirs = await t.pair()
@@ -119,7 +119,7 @@ async def handler_runs_once(t: Play) -> None:
         t.equal(await conn.request(["count", name]), 21, "the counter after 20 requests")
 
 
-@case("request.parallel", "about.threads")
+@case("request.parallel", "about.threads", once=True)
 async def parallel(t: Play) -> None:
     """Many requests at once over one connection all get their own answers."""
     mine, _ = await t.pair()
@@ -139,7 +139,7 @@ async def out_of_order(t: Play) -> None:
         await t.beside_a_handler(conn, others, f"requests of the {conn.side.role} behind a slow one wait for it")
 
 
-@case("request.parallel", "about.threads", timeout=20)
+@case("request.parallel", "about.threads", timeout=20, once=True)
 async def reversed_order(t: Play) -> None:
     """Answers that come in reverse order still reach the request that they answer."""
     for conn in await t.pair():
@@ -183,21 +183,21 @@ async def _reversed_by_sleeping(t: Play, conn: Conn) -> None:
     )
 
 
-@case("about.threads", "open.request-handler", "start.request-handler", timeout=60)
+@case("about.threads", "open.request-handler", "start.request-handler", timeout=60, once=True)
 async def handlers_at_once(t: Play) -> None:
     """Several handlers run at once, each in its own thread: on the server, and on the client."""
     for conn in await t.pair():
         await t.at_once(conn, 12, (500, 2_000, 8_000))
 
 
-@case("profile.limits", "about.threads", "start.request-handler", opponent="client")
+@case("profile.limits", "about.threads", "start.request-handler", opponent="client", once=True)
 async def handlers_wait_for_one_another(t: Play) -> None:
     """Twelve handlers of a server run at once: each asks back, and none is answered before all have asked."""
     served = await t.server.listen()
     await _twelve_at_once(t, await attack(t, served))
 
 
-@case("profile.limits", "about.threads", "open.request-handler", opponent="server")
+@case("profile.limits", "about.threads", "open.request-handler", opponent="server", once=True)
 async def client_handlers_wait_for_one_another(t: Play) -> None:
     """Twelve handlers of a client run at once: each asks back, and none is answered before all have asked."""
     server = await BadServer(t).start()
@@ -224,7 +224,7 @@ async def _twelve_at_once(t: Play, raw: Raw) -> None:
     t.check(got == [(i, [[0, i]]) for i in range(12)], "the answers of twelve handlers", actual=str(got[:3]))
 
 
-@case("about.threads", "start.request-handler", "open.request-handler", timeout=20)
+@case("about.threads", "start.request-handler", "open.request-handler", timeout=20, once=True)
 async def slow_handler_elsewhere(t: Play) -> None:
     """A slow handler of one connection does not hold up another connection, or the accepting of new ones."""
     served = await t.serve()
@@ -244,7 +244,7 @@ async def slow_handler_elsewhere(t: Play) -> None:
     await t.beside_a_handler(ends[0], other_end, "a client's slow handler of one connection holds up another")
 
 
-@case("request.message")
+@case("request.message", once=True)
 async def blocks_its_own_caller(t: Play) -> None:
     """Request! waits for its response: it does not return before the handler did."""
     for conn in await t.pair():
@@ -257,7 +257,7 @@ async def blocks_its_own_caller(t: Play) -> None:
         t.equal(await held, here.answer, "the answer of a handler that waited")
 
 
-@case("request.message", timeout=30)
+@case("request.message", timeout=30, once=True)
 async def large_string(t: Play) -> None:
     """A message of two million bytes goes there and back."""
     mine, theirs = await t.pair()
@@ -266,14 +266,14 @@ async def large_string(t: Play) -> None:
     t.check(await theirs.request(["echo", text[:300_000]]) == text[:300_000], "a long string came back changed")
 
 
-@case("request.message", timeout=30)
+@case("request.message", timeout=30, once=True)
 async def large_list(t: Play) -> None:
     """A list of 50,000 elements goes there and back."""
     mine, _ = await t.pair()
     await mine.echo(list(range(50_000)))
 
 
-@case("request.message", timeout=30)
+@case("request.message", timeout=30, once=True)
 async def many_types_large(t: Play) -> None:
     """A large blob and a large vector go there and back."""
     mine, _ = await t.pair()
@@ -281,7 +281,7 @@ async def many_types_large(t: Play) -> None:
     await mine.echo(tuple(range(20_000)))
 
 
-@case("request.message", timeout=30)
+@case("request.message", timeout=30, once=True)
 async def deep_datum(t: Play) -> None:
     """A datum nested 2,000 deep goes there and back, both ways."""
     mine, theirs = await t.pair()
@@ -416,7 +416,7 @@ async def stalled_network(t: Play) -> None:
         t.equal(await asyncio.gather(*waiting), list(range(5)), "the answers after the stall")
 
 
-@case("about.symmetry", "request.parallel")
+@case("about.symmetry", "request.parallel", once=True)
 async def both_ways_at_once(t: Play) -> None:
     """Requests cross on the wire: fifty each way, all answered."""
     mine, theirs = await t.pair()
@@ -426,7 +426,7 @@ async def both_ways_at_once(t: Play) -> None:
     t.equal(answers, [["c", i] for i in range(50)] + [["s", i] for i in range(50)], "100 crossing requests")
 
 
-@case("request.parallel", "about.symmetry", timeout=30)
+@case("request.parallel", "about.symmetry", timeout=30, once=True)
 async def large_both_ways(t: Play) -> None:
     """Large messages that cross do not lock the two sides up, each waiting for the other to read."""
     mine, theirs = await t.pair()
@@ -452,7 +452,7 @@ async def large_both_ways(t: Play) -> None:
     )
 
 
-@case("open.request-handler-arguments")
+@case("open.request-handler-arguments", once=True)
 async def handler_gets_the_connection(t: Play) -> None:
     """A request handler is applied to the connection itself: what it asks goes to whoever asked."""
     served = await t.serve()
@@ -510,7 +510,7 @@ async def message_bytes(t: Play) -> None:
             )
 
 
-@case("profile.ids", only=("messages",))
+@case("profile.ids", only=("messages",), once=True)
 async def ids_count_up(t: Play) -> None:
     """Each side numbers its requests from 0 by one, in the order in which they are written."""
     mine, theirs = await t.pair()

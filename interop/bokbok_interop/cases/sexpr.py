@@ -221,61 +221,61 @@ def _compare(source: str, dialect: str, body: bytes, texts: list[bytes]) -> None
     raise Failure(problem, actual=readable(body[:80]), sentence="profile.dialect")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def strings(t: Play) -> None:
     """Every string there and back, byte for byte."""
     await _through(t, "string")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def symbols(t: Play) -> None:
     """Every symbol there and back, with and without bars, byte for byte."""
     await _through(t, "symbol")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def keywords(t: Play) -> None:
     """Every keyword there and back, written foo: by all."""
     await _through(t, "keyword")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def fixnums(t: Play) -> None:
     """Every fixnum there and back, byte for byte."""
     await _through(t, "fixnum", "boolean", "eof")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def flonums(t: Play) -> None:
     """Every flonum there and back, in the digits of each peer's dialect."""
     await _through(t, "flonum")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def characters(t: Play) -> None:
     """Every character there and back, named, numbered and raw."""
     await _through(t, "char")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def lists(t: Play) -> None:
     """Every list and dotted list there and back, byte for byte."""
     await _through(t, "list", "dotted")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def vectors(t: Play) -> None:
     """Every vector there and back, byte for byte."""
     await _through(t, "vector")
 
 
-@case("request.message", "profile.dialect", only=("messages", "dialect"))
+@case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def blobs_and_numeric_vectors(t: Play) -> None:
     """Every blob and SRFI-4 vector there and back, byte for byte."""
     await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
 
 
-@case("request.message", "about.symmetry")
+@case("request.message", "about.symmetry", once=True)
 async def from_server(t: Play) -> None:
     """The same values as the server's requests: its writer and the client's reader."""
     client, server = dialect_of(t.client) or "chicken-4", dialect_of(t.server) or "chicken-4"
@@ -294,7 +294,7 @@ async def from_server(t: Play) -> None:
                     raise Failure("a value came back changed", expected=readable(sent), actual=show(back))
 
 
-@case("request.message")
+@case("request.message", once=True)
 async def flonums_exact(t: Play) -> None:
     """A flonum that 15 digits can name comes back the very same double."""
     mine, theirs = await t.pair()
@@ -386,19 +386,19 @@ async def _read_at_once(t: Play, served: Served, some: Sequence[tuple[bytes, Any
     await raw.close()
 
 
-@case("profile.reads-like-chicken", "request.message", opponent="client", only=("messages", "counted"))
+@case("profile.reads-like-chicken", "request.message", opponent="client", only=("messages", "counted"), once=True)
 async def other_spellings(t: Play) -> None:
     """A datum that is spelt otherwise than write would is read as both CHICKENs read it."""
     await _are_read(t, spellings())
 
 
-@case("profile.reads-like-chicken", "profile.unreadable", opponent="client", only=("messages", "counted"))
+@case("profile.reads-like-chicken", "profile.unreadable", opponent="client", only=("messages", "counted"), once=True)
 async def rare_spellings(t: Play) -> None:
     """A datum that is spelt as hardly anybody does is read as both CHICKENs read it, or refused: never as another."""
     await _are_read(t, [(spelt, loads(spelt)) for spelt in made.RARE_SPELLINGS], refusable=True)
 
 
-@case("profile.dialect", "request.message", opponent="client", only=("messages", "dialect"))
+@case("profile.dialect", "request.message", opponent="client", only=("messages", "dialect"), once=True)
 async def beyond_fixnums(t: Play) -> None:
     """CHICKEN 4 has no whole numbers beyond its fixnums: a peer of its dialect writes none."""
     dialect = dialect_of(t.server) or "chicken-5"
@@ -417,7 +417,7 @@ async def beyond_fixnums(t: Play) -> None:
         )
 
 
-@case("request.message", "start.request-handler")
+@case("request.message", "start.request-handler", once=True)
 async def types_are_told_apart(t: Play) -> None:
     """The other end sees different types: its own names for a string, a symbol, a character, a number differ."""
     mine, theirs = await t.pair()

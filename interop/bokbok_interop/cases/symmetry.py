@@ -44,7 +44,7 @@ async def callback_from_server(t: Play) -> None:
     )
 
 
-@case("about.symmetry", "about.threads")
+@case("about.symmetry", "about.threads", once=True)
 async def nested(t: Play) -> None:
     """Calls nest: five deep, and twenty."""
     mine, theirs = await t.pair()
@@ -53,7 +53,7 @@ async def nested(t: Play) -> None:
         t.equal(await theirs.request(["relay", depth, "y"]), "y", f"a call nested {depth} deep, begun by the server")
 
 
-@case("about.symmetry", "about.threads")
+@case("about.symmetry", "about.threads", once=True)
 async def nested_in_parallel(t: Play) -> None:
     """Nested calls of both sides at once do not wait for one another."""
     mine, theirs = await t.pair()
@@ -63,7 +63,7 @@ async def nested_in_parallel(t: Play) -> None:
     t.equal(answers, [["c", i] for i in range(10)] + [["s", i] for i in range(10)], "twenty nested calls at once")
 
 
-@case("about.symmetry", "about.threads")
+@case("about.symmetry", "about.threads", once=True)
 async def many_callbacks(t: Play) -> None:
     """Handlers that call back run side by side: ten of them, with ten callbacks each."""
     mine, _ = await t.pair()
@@ -71,7 +71,7 @@ async def many_callbacks(t: Play) -> None:
     t.equal(answers, [[[j, i] for j in range(10)] for i in range(10)], "ten times ten callbacks")
 
 
-@case("about.symmetry", "request.parallel")
+@case("about.symmetry", "request.parallel", once=True)
 async def ids_do_not_clash(t: Play) -> None:
     """Both sides' first, second, third requests wait at once and get their own answers."""
     ends = await t.pair()
@@ -105,7 +105,7 @@ async def server_closes(t: Play) -> None:
     t.check(theirs.closings == 0, "the server's close handler ran for its own close-connection!")
 
 
-@case("about.symmetry", "start.request-handler", subject="server")
+@case("about.symmetry", "start.request-handler", subject="server", once=True)
 async def independent_connections(t: Play) -> None:
     """A server calls each of its clients over that client's own connection, all at once."""
     served = await t.serve()
@@ -117,7 +117,7 @@ async def independent_connections(t: Play) -> None:
     t.equal(answers, [[[0, i], [1, i]] for i in range(3)], "callbacks over three connections")
 
 
-@case("about.threads", "open.request-handler", timeout=20)
+@case("about.threads", "open.request-handler", timeout=20, once=True)
 async def client_serves_while_asking(t: Play) -> None:
     """A client whose own request still waits answers the server's requests meanwhile."""
     mine, theirs = await t.pair()

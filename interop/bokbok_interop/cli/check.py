@@ -11,7 +11,7 @@ import click
 from bokbok.wire import Profile
 
 from ..cases import CHAPTERS, PREFLIGHT, SESSIONS, all_cases
-from ..matrix import Selection, build, diagonal, select_cases
+from ..matrix import Selection, about, build, diagonal, select_cases
 from ..peers.known import known_peers
 from ..report import terminal
 from ..report.document import counts_for
@@ -42,8 +42,8 @@ Examples:
 @click.option(
     "--thorough",
     is_flag=True,
-    help="Every case over both transports in both security modes, not only over TCP secure and Unix insecure: twice "
-    "as long.",
+    help="Every case over both transports in both security modes, not only over TCP secure and Unix insecure: three "
+    "times as long.",
 )
 @click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
 @click.option("--sessions", is_flag=True, help="Replay the recorded sessions too, byte for byte.")
@@ -95,7 +95,7 @@ def check(
     groups = build(list(chosen), [case for case in all_cases() if case.chapter != PREFLIGHT], selection)
     groups = [group for group in groups if (group.client, group.server) != (name, name)]
     if not thorough:
-        groups = diagonal(groups)
+        groups = about(diagonal(groups), name)
     if not groups and selection.chapters != (PREFLIGHT,):
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     spoken = chosen_format(profile, {group.security for group in preflight}, guards_off)
@@ -136,6 +136,9 @@ def _unseen(
         lines.append("the recorded sessions (--sessions)")
     if not thorough:
         lines.append("TCP in insecure mode and Unix sockets in secure mode, where the preflight alone was (--thorough)")
+        lines.append(
+            "what is about messages alone, over TCP in secure mode, and cases about the other side (--thorough)"
+        )
     reasons = Counter(c["reason"] for c in counts_for(document, name) if c["outcome"] in ("unsupported", "absent"))
     lines += [f"{count} cells: {reason}" for reason, count in reasons.most_common()]
     return lines

@@ -17,7 +17,7 @@ UNASKED = says(b"(response 77 1)", b'(error 78 "x")', b"(response 46116860184273
 UNASKED_UNREADABLE = says(b"(response 77 #<x>)", b"(response 78 (a)", b"(error 79 #<x>)")
 
 
-@at_server("profile.protocol-error", only=("messages",))
+@at_server("profile.protocol-error", only=("messages",), once=True)
 async def unasked_answer(t: Play) -> None:
     """An answer to a question that was never asked ends the connection."""
     await each_ends(t, UNASKED, "an unasked answer")
@@ -33,13 +33,13 @@ async def _answers_twice(t: Play) -> None:
             await victim.ends(conn, bad, None, "a second answer")
 
 
-@at_server("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def unasked_unreadable_answer(t: Play) -> None:
     """An answer that does not read, to a question that was never asked, ends the connection."""
     await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")
 
 
-@at_server("profile.protocol-error")
+@at_server("profile.protocol-error", once=True)
 async def second_answer(t: Play) -> None:
     """A second answer to the same question ends the connection; the first one counts."""
     await _answers_twice(t)
@@ -63,25 +63,25 @@ async def _answers_in_reverse(t: Play) -> None:
                 t.equal(await request, index, "an answer out of order")
 
 
-@at_server("profile.messages")
+@at_server("profile.messages", once=True)
 async def answers_in_any_order(t: Play) -> None:
     """Answers that come in reverse, errors among them, reach the requests that they name."""
     await _answers_in_reverse(t)
 
 
-@at_client("profile.protocol-error", only=("messages",))
+@at_client("profile.protocol-error", only=("messages",), once=True)
 async def server_answers_unasked(t: Play) -> None:
     """An answer to a question that the client never asked ends its connection."""
     await each_ends(t, UNASKED, "an unasked answer")
 
 
-@at_client("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"))
+@at_client("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_answers_unasked_unreadably(t: Play) -> None:
     """An answer that does not read, to a question that the client never asked, ends its connection."""
     await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")
 
 
-@at_client("profile.protocol-error")
+@at_client("profile.protocol-error", once=True)
 async def server_answers_twice(t: Play) -> None:
     """A second answer to the same question ends the client's connection; the first one counted."""
     await _answers_twice(t)

@@ -49,13 +49,13 @@ async def _slow_packets(t: Play) -> None:
             await t.within(60, asyncio.gather(*dripping), "the answers to requests that came byte by byte")
 
 
-@at_server("guards.slow-packets", timeout=30)
+@at_server("guards.slow-packets", timeout=30, once=True)
 async def slow_packets(t: Play) -> None:
     """A server answers requests that come byte by byte, and serves others meanwhile."""
     await _slow_packets(t)
 
 
-@at_client("guards.slow-packets", timeout=30)
+@at_client("guards.slow-packets", timeout=30, once=True)
 async def server_sends_slowly(t: Play) -> None:
     """A client answers a server's requests that come byte by byte, and those of others meanwhile."""
     await _slow_packets(t)
@@ -81,13 +81,13 @@ async def _packet_just_in_time(t: Play) -> None:
         await t.in_time(SLOWEST_PACKET - 0.5, late)
 
 
-@at_server("guards.slow-packets", timeout=20)
+@at_server("guards.slow-packets", timeout=20, once=True)
 async def packet_just_in_time(t: Play) -> None:
     """A packet of which a piece comes now and then is served by a server, as long as its time is not over."""
     await _packet_just_in_time(t)
 
 
-@at_client("guards.slow-packets", timeout=20)
+@at_client("guards.slow-packets", timeout=20, once=True)
 async def servers_packet_just_in_time(t: Play) -> None:
     """A server's packet of which a piece comes now and then is served by the client, in time."""
     await _packet_just_in_time(t)

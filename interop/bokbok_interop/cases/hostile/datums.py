@@ -66,7 +66,7 @@ async def _unreadable_answers(t: Play) -> None:
         await is_served(bad, "the same connection, after answers that do not read")
 
 
-@at_server("profile.unreadable", only=("messages", "counted"))
+@at_server("profile.unreadable", only=("messages", "counted"), once=True)
 async def unreadable_request(t: Play) -> None:
     """A request whose datum does not read fails alone, with an error; the connection goes on."""
     await _unreadable_requests(t)
@@ -89,19 +89,19 @@ NO_MESSAGE = says(
 """What does not read, and is not a message whose datum does not."""
 
 
-@at_server("profile.unreadable", "profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.unreadable", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def unreadable_is_no_message(t: Play) -> None:
     """A packet that does not read, and names no request, or ends otherwise than a list, ends the connection."""
     await each_ends(t, NO_MESSAGE, "a packet that is no message")
 
 
-@at_client("profile.unreadable", "profile.protocol-error", only=("messages", "counted"))
+@at_client("profile.unreadable", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_sends_no_message(t: Play) -> None:
     """A server's packet that does not read, and is not a list with a tag and an ID, ends the client's connection."""
     await each_ends(t, NO_MESSAGE, "a packet that is no message")
 
 
-@at_server("profile.unreadable", "remote-error", only=("messages", "counted"))
+@at_server("profile.unreadable", "remote-error", only=("messages", "counted"), once=True)
 async def unreadable_answer(t: Play) -> None:
     """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
     await _unreadable_answers(t)
@@ -136,25 +136,25 @@ async def _digits(t: Play) -> None:
         await _edge(t, sign + b"7" * MAX_DIGITS, sign + b"7" * (MAX_DIGITS + 1), f"{MAX_DIGITS:,} digits")
 
 
-@at_server("profile.limit-depth", only=("messages",))
+@at_server("profile.limit-depth", only=("messages",), once=True)
 async def depth_limit(t: Play) -> None:
     """A datum as deep as the limit is read, the message's own list not counted; one a level deeper fails alone."""
     await _depth(t)
 
 
-@at_client("profile.limit-depth", only=("messages",))
+@at_client("profile.limit-depth", only=("messages",), once=True)
 async def server_depth_limit(t: Play) -> None:
     """A client reads a datum as deep as the limit from a server; one a level deeper fails alone."""
     await _depth(t)
 
 
-@at_server("profile.limit-digits", only=("counted",))
+@at_server("profile.limit-digits", only=("counted",), once=True)
 async def digits_limit(t: Play) -> None:
     """A whole number of as many digits as the limit is read; one with a digit more fails alone."""
     await _digits(t)
 
 
-@at_client("profile.limit-digits", only=("counted",))
+@at_client("profile.limit-digits", only=("counted",), once=True)
 async def server_digits_limit(t: Play) -> None:
     """A client reads a whole number of as many digits as the limit; one with a digit more fails alone."""
     await _digits(t)
@@ -231,13 +231,13 @@ async def million_symbols(t: Play) -> None:
         await is_served(bad, "the same connection, after a million symbols")
 
 
-@at_client("profile.unreadable", "remote-error", only=("messages", "counted"))
+@at_client("profile.unreadable", "remote-error", only=("messages", "counted"), once=True)
 async def server_sends_unreadable_answer(t: Play) -> None:
     """An answer that cannot be read is a remote error of its own request, and the connection goes on."""
     await _unreadable_answers(t)
 
 
-@at_client("profile.unreadable", only=("messages", "counted"))
+@at_client("profile.unreadable", only=("messages", "counted"), once=True)
 async def server_sends_unreadable_request(t: Play) -> None:
     """A server's request that cannot be read gets an error from the client, and the connection goes on."""
     await _unreadable_requests(t)

@@ -84,13 +84,13 @@ async def _largest_id(t: Play) -> None:
             t.equal(list(await bad.answer_to(number)), ["response", 1], f"the answer to request {number}")
 
 
-@at_server("profile.messages", "profile.ids", only=("messages",))
+@at_server("profile.messages", "profile.ids", only=("messages",), once=True)
 async def largest_id(t: Play) -> None:
     """The largest fixnum is an ID like any other."""
     await _largest_id(t)
 
 
-@at_client("profile.messages", "profile.ids", only=("messages",))
+@at_client("profile.messages", "profile.ids", only=("messages",), once=True)
 async def servers_largest_id(t: Play) -> None:
     """The largest fixnum is an ID like any other, for a client as well."""
     await _largest_id(t)

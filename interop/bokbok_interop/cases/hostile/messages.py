@@ -93,19 +93,19 @@ EOF_OBJECT = says(
 )
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def not_a_list(t: Play) -> None:
     """A packet that holds a datum that is not a list ends the connection."""
     await each_ends(t, NOT_A_LIST, "a message that is not a list")
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def two_datums(t: Play) -> None:
     """Two datums in a packet end the connection."""
     await each_ends(t, TWO_DATUMS, "two datums")
 
 
-@at_server("profile.first-datum", only=("messages", "counted"))
+@at_server("profile.first-datum", only=("messages", "counted"), once=True)
 async def first_datum(t: Play) -> None:
     """Of two messages in a packet, a first one that reads is a protocol error; one that does not fails alone."""
     async with attacked_server(t) as served:
@@ -135,31 +135,31 @@ async def first_datum(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a request beside another in one packet was served")
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def trailing_bytes(t: Play) -> None:
     """Bytes after the list that are neither white space nor a whole comment end the connection."""
     await each_ends(t, TRAILING_BYTES, "trailing bytes")
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def empty_message(t: Play) -> None:
     """A packet with no datum in it ends the connection: nothing, blanks, a comment."""
     await each_ends(t, EMPTY, "a message that is nothing")
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def unknown_tag(t: Play) -> None:
     """A tag that is not one of the three ends the connection."""
     await each_ends(t, UNKNOWN_TAG, "an unknown tag")
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def wrong_shape(t: Play) -> None:
     """A message with too few or too many parts, or an error without a string, ends the connection."""
     await each_ends(t, WRONG_SHAPE, "a message of wrong shape")
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def bad_id(t: Play) -> None:
     """An ID that is not a fixnum from 0 upwards ends the connection."""
     await each_ends(t, BAD_ID, "a bad ID")
@@ -182,13 +182,13 @@ async def waiting_requests_fail(t: Play) -> None:
         t.check(theirs.closings == 1, "how often the close handler ran", expected="1", actual=str(theirs.closings))
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def unclosed_comment(t: Play) -> None:
     """A comment that is never closed ends the connection."""
     await each_ends(t, UNCLOSED_COMMENT, "an unclosed comment")
 
 
-@at_server("profile.protocol-error", only=("messages", "counted"))
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def eof_object(t: Play) -> None:
     """#!eof as a packet ends the connection, and is not taken for the end of anything else."""
     await each_ends(t, EOF_OBJECT, "an end-of-file object")
@@ -232,13 +232,13 @@ async def _is_understood(t: Play) -> None:
             t.equal(await asked, [1, 2], f"an answer that is written otherwise: {readable(answer)}")
 
 
-@at_server("profile.reads-like-chicken", only=("messages", "counted"))
+@at_server("profile.reads-like-chicken", only=("messages", "counted"), once=True)
 async def white_space_and_comments(t: Play) -> None:
     """White space and whole comments before, in and after a message are as nothing; brackets are parentheses."""
     await _is_understood(t)
 
 
-@at_server("profile.reads-unspecified")
+@at_server("profile.reads-unspecified", once=True)
 async def reads_unspecified(t: Play) -> None:
     """#<unspecified> reads as the unspecified value, which goes back as ()."""
     async with attacked_server(t) as served:
@@ -278,7 +278,7 @@ async def garbage_after_hello(t: Play) -> None:
             await bad.must_end(f"a random packet of {size} bytes did not end the connection")
 
 
-@at_client("profile.protocol-error", only=("messages", "counted"))
+@at_client("profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_sends_no_list(t: Play) -> None:
     """A server's packet that is not a message ends the client's connection, and its requests fail."""
     answers = says(b'(response %N "a") (response %N "b")', b'(response %N "a"))', b"(response %N")
@@ -286,7 +286,7 @@ async def server_sends_no_list(t: Play) -> None:
     await each_ends(t, bodies, "a packet that is not a message")
 
 
-@at_client("profile.protocol-error", only=("messages", "counted"))
+@at_client("profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_sends_wrong_shape(t: Play) -> None:
     """Unknown tags, wrong shapes, bad IDs from a server end the client's connection."""
     answers = says(
@@ -318,7 +318,7 @@ async def server_sends_garbage(t: Play) -> None:
     await each_ends(t, attacks, "garbage")
 
 
-@at_client("profile.reads-like-chicken", only=("messages", "counted"))
+@at_client("profile.reads-like-chicken", only=("messages", "counted"), once=True)
 async def server_writes_otherwise(t: Play) -> None:
     """White space, comments and brackets in a server's messages are read by the client as CHICKEN reads them."""
     await _is_understood(t)

@@ -225,7 +225,7 @@ async def replayed_packet(t: Play) -> None:
     await _replays_a_request(t)
 
 
-@at_server("guards.request-id", "guards.refusal")
+@at_server("guards.request-id", "guards.refusal", once=True)
 async def used_id(t: Play) -> None:
     """Another request under an ID that was used ends the connection, answered or still waiting."""
     async with attacked_server(t) as served:
@@ -280,13 +280,13 @@ async def _unreadable_id_is_used(t: Play) -> None:
         t.equal(await victim.count_runs(name), 0, "how often a request under a used ID was served")
 
 
-@at_server("guards.request-id", "profile.unreadable-id", only=("counted",))
+@at_server("guards.request-id", "profile.unreadable-id", only=("counted",), once=True)
 async def unreadable_id_is_used(t: Play) -> None:
     """A request that does not read has used its ID: another one under it ends the connection."""
     await _unreadable_id_is_used(t)
 
 
-@at_client("guards.request-id", "profile.unreadable-id", only=("counted",))
+@at_client("guards.request-id", "profile.unreadable-id", only=("counted",), once=True)
 async def server_uses_unreadable_id(t: Play) -> None:
     """A server's request that does not read has used its ID: another one under it ends the client's connection."""
     await _unreadable_id_is_used(t)
@@ -314,7 +314,7 @@ async def _window_edge(t: Play) -> None:
             t.check(not rest, f"after ID {behind} the ID {base} was served")
 
 
-@at_server("guards.window", "guards.request-id", only=("messages",))
+@at_server("guards.window", "guards.request-id", only=("messages",), once=True)
 async def window_edge(t: Play) -> None:
     """The last ID of a window leaves the first one new; the ID behind the window makes it count as used."""
     await _window_edge(t)
@@ -322,7 +322,7 @@ async def window_edge(t: Play) -> None:
         await _are_new(t, await attack(t, served), (DEFAULT_WINDOW - 1, 0, 1))  # the very first ID, too
 
 
-@at_client("guards.window", "guards.request-id", only=("messages",))
+@at_client("guards.window", "guards.request-id", only=("messages",), once=True)
 async def servers_window_edge(t: Play) -> None:
     """The last ID of a client's window leaves the first one new; the ID behind it makes it count as used."""
     await _window_edge(t)
@@ -340,7 +340,7 @@ AHEAD = (
 """Orders in which each ID is new."""
 
 
-@at_server("guards.request-id", "profile.ids", "guards.window")
+@at_server("guards.request-id", "profile.ids", "guards.window", once=True)
 async def ids_with_gaps(t: Play) -> None:
     """IDs with gaps and in another order, within a window, are served."""
     async with attacked_server(t) as served:
@@ -348,7 +348,7 @@ async def ids_with_gaps(t: Play) -> None:
             await _are_new(t, await attack(t, served), numbers)
 
 
-@at_server("guards.request-id", "profile.unreadable-id", "profile.stop", only=("messages",))
+@at_server("guards.request-id", "profile.unreadable-id", "profile.stop", only=("messages",), once=True)
 async def turned_away_id_is_used(t: Play) -> None:
     """A request that is turned away, by a server that stops, has used its ID: another one under it is refused."""
     served = await t.server.listen()
@@ -365,7 +365,7 @@ async def turned_away_id_is_used(t: Play) -> None:
     await here.release()
 
 
-@at_server("guards.refusal", "guards.request-id")
+@at_server("guards.refusal", "guards.request-id", once=True)
 async def id_below_window(t: Play) -> None:
     """An ID far below the highest counts as used."""
     async with attacked_server(t) as served:
