@@ -19,6 +19,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -539,6 +540,84 @@ def test_an_interrupted_run_leaves_nothing(client: Any, fake_image: str, number:
     if run in {one.run for one in leftovers(client)}:
         assert f"clean --run {run}" in output.decode()
     until_gone(client, run)
+
+
+class StallingEngine:
+    """Passes on what goes to and from the engine, until it is told to stall: then it takes connections, and no more."""
+
+    def __init__(self, path: Path, engine: str) -> None:
+        self.address = f"unix://{path}"
+        self._engine = engine
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen(100)
+        self._sockets = [self._listening]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def stall(self) -> None:
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        self._flowing.set()
+
+    def close(self) -> None:
+        self.flow()
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in list(self._threads):
+            thread.join(10)
+        for one in self._sockets:
+            one.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                engine = socket.socket(socket.AF_UNIX)
+                self._sockets += [client, engine]
+                engine.connect(self._engine)
+                for pair in ((client, engine), (engine, client)):
+                    self._threads.append(threading.Thread(target=self._pass_on, args=pair, daemon=True))
+                    self._threads[-1].start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                self._flowing.wait()
+                target.sendall(data)
+            self._flowing.wait()
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_ctrl_c_does_not_wait_for_an_engine_that_stalls_while_containers_run(
+    client: Any, fake_image: str, tmp_path: Path
+) -> None:
+    endpoint = find_endpoint().url
+    if not endpoint.startswith("unix://"):
+        pytest.skip(f"the engine is at {endpoint}, and this test stands before a Unix socket")
+    engine = StallingEngine(tmp_path / "engine", endpoint.removeprefix("unix://"))
+    before = {one.run for one in leftovers(client)}
+    try:
+        process = run_command(fake_image, env={**os.environ, "DOCKER_HOST": engine.address})
+        run = until_containers(client, process, before)
+        engine.stall()
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        took = time.monotonic() - begin
+        assert process.returncode == 130, output.decode()
+        assert took < 6, took  # two seconds, on a machine that is not busy
+        assert f"clean --run {run}" in output.decode()
+        assert run in {one.run for one in leftovers(client)}
+        # A program of its own goes on with it once the engine does.
+        engine.flow()
+        until_gone(client, run)
+    finally:
+        engine.close()
 
 
 def test_a_killed_run_is_found_by_clean(client: Any, fake_image: str) -> None:
