@@ -602,27 +602,32 @@ async def stop_refuses_requests(t: Play) -> None:
 @case("profile.stop-hello", security="secure", opponent="client", timeout=15)
 async def stop_ends_hellos(t: Play) -> None:
     """A stop closes connections whose hello has not opened, at once: it does not wait for their time to run out."""
-    other, served = await t.server.listen(), await t.server.listen()
-    patient = await attack(t, other, hello=False)
-    silent = await attack(t, served, hello=False)
-    half = await attack(t, served, hello=False)
-    await half.send(half.frame(USER.encode()))
-    await (await attack(t, served)).request(["echo", "so that the others are accepted"])
-    await served.stop()
-    # A silent connection of another server has to wait for its time to run out: no other waits so long.
-    why, most = "a silent connection is kept", DEFAULT_LIMITS.hello_timeout + 8
-    until = t.spawn(patient.must_end(why, most))
-    for raw, what in ((silent, "nothing was said"), (half, "only the username was said")):
-        ending = t.spawn(raw.must_end(f"a connection on which {what} is open after its server was stopped", 5))
-        await asyncio.wait([ending, until], return_when=asyncio.FIRST_COMPLETED)
-        t.check(
-            ending.done(),
-            f"a connection on which {what} is open after its server was stopped",
-            expected="its end at once",
-            actual="a silent connection of another server, which had to wait for its time, ended first",
-        )
-        await ending
-    await served.wait(timeout=5)
+
+    async def once() -> None:
+        other, served = await t.server.listen(), await t.server.listen()
+        patient = await attack(t, other, hello=False)
+        silent = await attack(t, served, hello=False)
+        half = await attack(t, served, hello=False)
+        await half.send(half.frame(USER.encode()))
+        await (await attack(t, served)).request(["echo", "so that the others are accepted"])
+        await served.stop()
+        # A silent connection of another server has to wait for its time to run out: no other waits so long.
+        why, most = "a silent connection is kept", DEFAULT_LIMITS.hello_timeout + 8
+        until = t.spawn(patient.must_end(why, most))
+        for raw, what in ((silent, "nothing was said"), (half, "only the username was said")):
+            ending = t.spawn(raw.must_end(f"a connection on which {what} is open after its server was stopped", 5))
+            await asyncio.wait([ending, until], return_when=asyncio.FIRST_COMPLETED)
+            t.check(
+                ending.done(),
+                f"a connection on which {what} is open after its server was stopped",
+                expected="its end at once",
+                actual="a silent connection of another server, which had to wait for its time, ended first",
+            )
+            await ending
+        await served.wait(timeout=5)
+
+    # The first of them may be at its end on a machine that takes as long as that to come so far.
+    await t.in_time(DEFAULT_LIMITS.hello_timeout - 1, once)
 
 
 @case("profile.wait", "wait-stopped", opponent="client")
