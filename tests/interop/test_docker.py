@@ -35,6 +35,7 @@ from bokbok_interop.peers import docker as containers
 from bokbok_interop.peers import session as sessions
 from bokbok_interop.peers.base import PuppetFault, Unavailable
 from bokbok_interop.peers.docker import PORTS_ALONE, DockerPeer, DockerRunning
+from bokbok_interop.peers.engine import find_endpoint
 from bokbok_interop.peers.images import ImageSource, inspect_image
 from bokbok_interop.peers.known import known_peers
 from bokbok_interop.peers.puppet import Puppet
