@@ -133,6 +133,7 @@ class Supervisor:
         self._codec = ""
         self._numbers = itertools.count(1)  # of questions to workers
         self._stopping = False
+        self._changed = False  # something of the processes, since the last look at them
         self._status = True  # whether all have finished what they did
         self._unfinished: list[str] = []
         self._stopped = threading.Event()
@@ -275,29 +276,39 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
+            due: float | None = None
             while not (self._stopping and not self._workers):
-                for key, events in self._selector.select(self._until_next()):
+                # What connections are about comes by the thousand, and changes nothing of the processes.
+                now = time.monotonic()
+                if self._changed or (due is not None and now >= due):
+                    self._changed = False
+                    self._look_around(now)
+                    due = self._next_look(now)
+                    continue
+                for key, events in self._selector.select(None if due is None else due - now):
                     if key.fileobj is self._wake:
                         with contextlib.suppress(BlockingIOError):
                             self._wake.recv(4096)
                     elif isinstance(key.data, _Process):
                         self._hear(key.data, events)
+                    else:
+                        self._changed = True  # a process has ended
                 while not self._jobs.empty():
+                    self._changed = True
                     self._jobs.get()()
-                self._look_around(time.monotonic())
         except BaseException:
             _log.exception("internal error of the supervisor; its workers end")
             self._status = False
         finally:
             self._end()
 
-    def _until_next(self) -> float | None:
-        now = time.monotonic()
+    def _next_look(self, now: float) -> float | None:
+        """When to look at the processes, if nothing happens before."""
         times = list(self._again.values())
         times += [worker.kill_at for worker in self._workers.values() if worker.kill_at is not None]
         if any(worker.pidfd is None for worker in self._workers.values()):
             times.append(now + _TICK)
-        return max(0.0, min(times) - now) if times else None
+        return min(times) if times else None
 
     def _look_around(self, now: float) -> None:
         for worker in list(self._workers.values()):
@@ -396,6 +407,7 @@ class Supervisor:
 
     def _hang_up(self, worker: _Process) -> None:
         """A worker has closed its end: its process ends, or it has lost its mind."""
+        self._changed = True
         with contextlib.suppress(KeyError):
             self._selector.unregister(worker.channel.sock)
         if worker.kill_at is None:
@@ -420,7 +432,13 @@ class Supervisor:
             question = worker.questions.pop(rest[0], None)
             if question is not None:
                 question.set_result(rest[1])
-        elif kind == "ready":
+        else:
+            self._changed = True
+            self._take_rare(worker, kind, rest)
+
+    def _take_rare(self, worker: _Process, kind: str, rest: list[Any]) -> None:
+        """What a worker says of its life."""
+        if kind == "ready":
             worker.ready = True
             if not (worker.stopping or worker.retiring):
                 worker.kill_at = None

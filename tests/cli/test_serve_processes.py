@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -580,6 +581,30 @@ def test_the_socket_is_systemds_and_outlives_the_server(folder, bound, kind, opt
                 process.kill()
                 process.communicate()
     assert os.path.exists(folder / "s")
+
+
+@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd is not installed")
+def test_systemds_own_tool_hands_over_a_socket(folder):
+    place = folder / "activated"
+    command = [*COMMAND, "serve", "--systemd", "--handler", "mine:answer", "--users", "users.toml", "--processes", "2"]
+    process = subprocess.Popen(
+        ["systemd-socket-activate", "-l", place, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        start_new_session=True,
+    )
+    try:
+        eventually(place.exists, "the socket is there, and the server is not")
+        with open_connection(str(place), "alice", ALICE) as connection:
+            assert connection.request("who") in children(process.pid)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+        assert out == b"%b\n" % os.fsencode(place)
+        assert (process.returncode, err.endswith(b"INFO stopped\n")) == (0, True)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_what_systemd_has_not_handed_over_is_wrong_usage(finished, folder, bound):
