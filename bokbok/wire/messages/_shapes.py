@@ -255,6 +255,9 @@ class _Reader:
             kind: shape for kind, (shape, several) in self._shapes.items()
             if not several and isinstance(shape, list) and len(shape) == 3 and shape[2] in HOLES
         }  # fmt: skip
+        self._frames = {
+            kind: frame for kind in self._order if (frame := _frame(form, *self._shapes[kind], dialect)) is not None
+        }
 
     @property
     def held(self) -> int:
@@ -325,7 +328,33 @@ class _Reader:
                 value = None
             for kind, found in self._matches(value):
                 return kind, form.read_id(found["ID"]), Unreadable(str(problem)), 0
+        for kind, frame in self._frames.items():
+            if framed := frame.fullmatch(body):
+                id = int(framed[1], form.id_base)
+                if id <= MAX_ID and form.digits.encode() % id == framed[1]:
+                    return kind, id, Unreadable(str(problem)), 0
         raise does_not_read(problem) from None
+
+
+def _frame(form: Shapes, shape: Any, bare: bool, dialect: Dialect) -> re.Pattern[bytes] | None:
+    """Matches a message of a shape by its text around the datum, whatever stands there; the ID's digits are its group.
+
+    `None` where the ID does not stand before the datum: then it may as well be a part of what does not read.
+    """
+    found: list[str] = []
+    holes_in(shape, found)
+    if bare or found[0] != "ID" or len(found) != 2:
+        return None
+    text = dumps(_marked(shape, Symbol(found[1]), form), dialect=dialect)
+    before, _, after = text.partition(_MARK_DATUM.encode())
+    start, _, middle = before.partition(_MARK_ID.encode())
+    digits = rb"([0-9a-f]{1,19})" if form.id_base == 16 else rb"([0-9]{1,19})"
+    # A list behind a dot is written as the rest of the list that the dot is in.
+    dot = rb" (?:\. )?" if middle.endswith(b" . ") else b""
+    middle = middle.removesuffix(b" . ") if dot else middle
+    return re.compile(
+        re.escape(start) + digits + re.escape(middle) + dot + rb".*" + re.escape(after) + rb"[ \t\r\n]*", re.DOTALL
+    )
 
 
 _DIGITS = {10: re.compile(r"[0-9]{1,19}\Z"), 16: re.compile(r"[0-9a-f]{1,15}\Z")}

@@ -151,7 +151,7 @@ def test_an_answer_that_no_reader_takes_costs_its_request_alone(form: Any, body:
 
 
 @pytest.mark.parametrize(
-    "body", [b"(#<thread> x reply)", b"(1 2 #<thread>)", b"(#<thread> 7 reply", b"(#<thread 7 reply)"]
+    "body", [b"(#<thread> x reply)", b"(1 2 #<thread>)", b"(#<thread> 7 reply", b"(#<thread 7 reply)", b"((a 7 reply)"]
 )
 def test_what_is_unreadable_elsewhere_than_in_the_datum_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
@@ -164,6 +164,23 @@ def test_an_id_that_is_a_very_deep_datum_is_a_protocol_error_too() -> None:
         bound(Shapes(), 10_000).decode(b"(request %b x)" % deep)
 
 
+ALIST = Shapes(
+    *(
+        f"((type . {kind}) (id . ID) (body . {hole}))"
+        for kind, hole in zip("qae", ("DATUM", "DATUM", "MESSAGE"), strict=True)
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"((type . q) (id . 03) (body . (a))", b"((type . q) (id . 3) (body . (a)", b"((type . x) (id . 3) (body . (a))"],
+)
+def test_a_message_is_not_told_by_less_than_all_around_its_datum(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        bound(ALIST).decode(body)
+
+
 @pytest.mark.parametrize(
     ("form", "body", "kind"),
     [
@@ -171,6 +188,15 @@ def test_an_id_that_is_a_very_deep_datum_is_a_protocol_error_too() -> None:
         (Shapes(), b"(response 3 (a)", RESPONSE),
         (Shapes(), b"(error 3 #<x>) \n", ERROR),
         (Shapes("(ID q DATUM)", "(ID a DATUM)", "(ID e MESSAGE)"), b"(3 a #<x>)", RESPONSE),
+        (ALIST, b"((type . q) (id . 3) (body . %b))" % (b"7" * 5000), REQUEST),
+        (ALIST, b'((type . a) (id . 3) (body "echo" %b))' % (b"7" * 5000), RESPONSE),
+        (ALIST, b"((type . a) (id . 3) (body . (a))", RESPONSE),
+        (Shapes(request="#(q ID DATUM)"), b"#(q 3 (a)", REQUEST),
+        (
+            Shapes(request="(q (id ID) (is DATUM) end)", id="string", id_width=4),
+            b'(q (id "0003") (is (a) end)',
+            REQUEST,
+        ),
         (Shapes(payload="string"), b'(request 3 "#<x>")', REQUEST),
         (BinaryHeader(), b"\2\0\0\0\3#<x>", RESPONSE),
         (BinaryHeader(payload="string"), b'\2\0\0\0\3"("', RESPONSE),
@@ -190,7 +216,7 @@ def test_a_datum_that_does_not_read_is_told_with_its_id(form: Any, body: bytes, 
         (UNUSUAL, b"(error 3 x)", "does not have one of the shapes"),
         (UNUSUAL, b"(request? #<x>", "does not read"),
         (UNUSUAL, b"(#<x> 3 x)", "does not read"),
-        (Shapes("#(q ID DATUM)"), b"#(q 3 (x)", "does not read"),
+        (Shapes("#(q ID DATUM)"), b"#(q 3 (x", "does not read"),
         (
             Shapes(payload="string"),
             b"(request 3 x)",
