@@ -47,6 +47,10 @@ MOST_MEMORY = 1 << 30
 """Bytes that a server may take for this crowd."""
 FLAT_AFTER = 120.0
 """Growth is judged from this many seconds on: before, limits are still being reached."""
+SLOWER, QUICK = 10, 0.25
+"""How many times as long the slowest thousandth of requests may take beside the crowd; or the seconds that are few."""
+SPARE = 200
+"""Descriptors that a process needs beside those of the crowd's connections."""
 LONGEST = 300.0
 """Seconds for one request of a good client: one that takes longer is lost."""
 
@@ -161,11 +165,13 @@ class Watch(threading.Thread):
         return tuple(map(max, zip(*first, strict=True))), tuple(map(max, zip(*second, strict=True)))  # type: ignore[return-value]
 
 
-def _at(times: list[float], part: float) -> str:
-    if not times:
-        return "-"
+def _seconds_at(times: list[float], part: float) -> float:
     ordered = sorted(times)
-    return f"{ordered[min(len(ordered) - 1, int(part * len(ordered)))] * 1e3:,.0f} ms"
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def _at(times: list[float], part: float) -> str:
+    return f"{_seconds_at(times, part) * 1e3:,.0f} ms" if times else "-"
 
 
 def _ask(port: int, count: int, seconds: float) -> subprocess.Popen[str]:
@@ -235,6 +241,13 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
     for name, times in (("alone", alone["times"]), ("beside the crowd", beside["times"])):
         parts = f"median {_at(times, 0.5)}, 99th percentile {_at(times, 0.99)}, 99.9th {_at(times, 0.999)}"
         print(f"  {name}: {len(times):,} requests, {parts}, worst {_at(times, 1)}")
+    if alone["times"] and beside["times"]:
+        before, after = _seconds_at(alone["times"], 0.999), _seconds_at(beside["times"], 0.999)
+        within = "within" if after <= max(SLOWER * before, QUICK) else "over"
+        print(
+            f"  99.9th percentile beside the crowd: {after / before:.1f} times that without it; {within} the bound "
+            f"({SLOWER} times, or {QUICK * 1e3:.0f} ms)"
+        )
     for name, index, unit in (("MiB of memory", 0, 1 << 20), ("descriptors", 1, 1), ("threads", 2, 1)):
         print(f"  {name}: {first[index] // unit:,} at most in the first half, {second[index] // unit:,} in the second")
     played = told["done"]
@@ -262,6 +275,12 @@ def main() -> int:
     parser.add_argument("--scale", type=int, default=1 << 20, help="bytes of what is long")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY and most < arguments.crowd + SPARE:
+        parser.error(
+            f"a crowd of {arguments.crowd:,} needs {arguments.crowd + SPARE:,} descriptors a process; {most:,} are "
+            "the most here (ulimit -Hn): raise that, or give --crowd"
+        )
     load = os.getloadavg()[0]
     print(f"{time.strftime('%d %B %Y')}, Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {load:.1f}")
     fronts = [arguments.front] if arguments.front else ["sync", "asyncio"]

@@ -40,6 +40,9 @@ _ESCAPE_TABLE: Final = str.maketrans(_ESCAPES)
 # character to be escaped, one after another, faster than a translation.
 _LONG: Final = 256
 _VERY_LONG: Final = 4096
+_PART: Final = 1 << 16
+"""Characters of a string, and elements of a vector, that are written in one go: some milliseconds, in which no other
+thread runs."""
 _SHORT: Final = 16
 """A list of at most this many items is tried on the fast path first: little is lost if the last item does not fit."""
 
@@ -217,6 +220,9 @@ def _escape_string(text: str, escaped: Callable[[str], object]) -> str:
     if text.isascii():
         if len(text) >= _VERY_LONG and not any(map(text.__contains__, _ESCAPES)):
             return text
+        if len(text) > _PART:  # other threads run in between: one translation lets nobody
+            parts = (text[start : start + _PART].translate(_ESCAPE_TABLE) for start in range(0, len(text), _PART))
+            return "".join(parts)
         return text.translate(_ESCAPE_TABLE)  # many times faster than the regular expression, if all is ASCII
     return _ESCAPED.sub(_escape, text) if escaped(text) else text
 
@@ -327,11 +333,13 @@ def _vector_text(vector: array[Any], dialect: Dialect) -> str:
     if tag not in TAGS[dialect.version]:
         raise _Refusal(f"{tag}vector, and CHICKEN {dialect.version} has none")
     if tag == "u8":
-        text = " ".join(map(_U8_TEXT.__getitem__, vector))
+        parts = (vector[start : start + _PART] for start in range(0, len(vector), _PART))
+        text = " ".join([" ".join(map(_U8_TEXT.__getitem__, part)) for part in parts])
     elif tag[0] == "f":
         text = " ".join([flonum_text(element, dialect.version, dialect.exact) for element in vector])
     else:
-        text = " ".join(map(str, vector))
+        parts = (vector[start : start + _PART] for start in range(0, len(vector), _PART))
+        text = " ".join([" ".join(map(str, part)) for part in parts])
     return f"#{tag}({text})"
 
 

@@ -268,6 +268,9 @@ impl<V> Run<V> {
                             break;
                         }
                         escapes = true;
+                        if end - start > LONG {
+                            return Err(Odd);
+                        }
                         end += 2;
                         if end >= size {
                             return Err(Odd);

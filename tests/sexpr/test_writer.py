@@ -31,7 +31,9 @@ from bokbok.sexpr import (
     dumps,
     dumps_between,
     loads,
+    writer,
 )
+from tests.support.pure import pure
 from tests.support.tagged import same
 
 
@@ -432,3 +434,13 @@ def test_a_list_of_any_length_and_content_is_written_alike(count: int, last: Any
     items = [1, "two", Symbol("three"), 'f"our'] * 4
     value = [*items[:count], last]
     assert dumps(value) == b"(" + b" ".join(dumps(item) for item in value) + b")"
+
+
+def test_what_is_written_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = [array("B", range(200)), array("h", range(-100, 100)), array("B"), array("B", b"x" * 7)]
+    values = ["a\n" * 3000, "\x01" * 5000, *vectors]
+    with pure():
+        whole = [dumps(value) for value in values]
+        monkeypatch.setattr(writer, "_PART", 7)
+        assert [dumps(value) for value in values] == whole
+    assert [loads(text) for text in whole] == values
