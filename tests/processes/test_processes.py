@@ -13,6 +13,7 @@ import pytest
 
 from bokbok import ConnectionClosed, Limits, open_connection, passphrase_to_key, start_server
 from bokbok.processes import ProcessesError, Supervisor, Worker, start_processes
+from tests.front.test_proxy import whose
 from tests.support.leaks import eventually
 from tests.support.peers import RawPeer, hello
 
@@ -34,6 +35,16 @@ async def loop(worker):
     async def answer(connection, message):
         return [os.getpid(), worker.number, worker.arguments["version"]]
     return await bokbok.asyncio.start_server(worker, answer, user_to_key=key(worker))
+
+def threads_behind_a_proxy(worker):
+    def answer(connection, message):
+        return list(connection.address)
+    return bokbok.start_server(worker, answer, proxies=["unix"])
+
+async def loop_behind_a_proxy(worker):
+    async def answer(connection, message):
+        return list(connection.address)
+    return await bokbok.asyncio.start_server(worker, answer, proxies=["unix"])
 
 def own_limits(worker):
     return bokbok.start_server(worker, limits=bokbok.Limits(packet=1000))
@@ -102,6 +113,24 @@ def test_a_replay_is_refused_by_every_worker(start: Callable[..., Supervisor], t
                 answers.append(peer.receive())
     assert len(answers) == 1
     assert supervisor.statistics().refused["hello"] == 7
+
+
+@pytest.mark.parametrize("target", ["threads_behind_a_proxy", "loop_behind_a_proxy"])
+def test_the_clients_that_a_proxy_names_are_counted_over_all_workers(
+    start: Callable[..., Supervisor], target: str
+) -> None:
+    supervisor = start(target, limits=Limits(connections_per_address=3))
+    with contextlib.ExitStack() as stack:
+        answers: dict[str, list[bytes]] = {}
+        for host in ["192.0.2.7"] * 6 + ["192.0.2.8"]:
+            peer = stack.enter_context(contextlib.closing(RawPeer.connect(supervisor.address)))
+            peer.send(whose(host))
+            peer.send_message(b'(request 0 "x")')
+            with contextlib.suppress(EOFError, ConnectionResetError):
+                answers.setdefault(host, []).append(peer.receive())
+    assert answers["192.0.2.7"] == [b'(response 0 ("tcp" "192.0.2.7" 4711))'] * 3
+    assert len(answers["192.0.2.8"]) == 1
+    assert supervisor.statistics().refused["connections_per_address"] == 3
 
 
 @pytest.mark.parametrize("target", ["threads", "loop"])
