@@ -895,6 +895,8 @@ class Play:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+            elif not task.cancelled():
+                task.exception()  # whoever was told of it, or was cancelled meanwhile: nobody else asks
 
     def other(self, conn: Conn) -> Side:
         """Who is at the other end of a connection."""
