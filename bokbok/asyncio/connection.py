@@ -125,6 +125,46 @@ class Connection(Public["asyncio.Future[Any]"]):
     it. As an asynchronous context manager it closes itself at the end.
     """
 
+    # More attributes than instances of a class can share the names of: a dictionary each would take four times as much.
+    # What is not named here still works.
+    __slots__ = (
+        "_account",
+        "_address",
+        "_admission",
+        "_flush_scheduled",
+        "_full",
+        "_handles_in_task",
+        "_idle_clock",
+        "_idle_timer",
+        "_in_line",
+        "_in_start_handlers",
+        "_life",
+        "_limits",
+        "_lingering",
+        "_loop",
+        "_loss",
+        "_not_reading",
+        "_on_request",
+        "_packet_clock",
+        "_packet_timer",
+        "_rest",
+        "_room",
+        "_send_clock",
+        "_send_timer",
+        "_server",
+        "_settings",
+        "_starting",
+        "_steps",
+        "_tasks",
+        "_timer",
+        "_transport",
+        "_transport_closed",
+        "_unflushed",
+        "_waiters",
+        "_wire",
+        "_written",
+    )
+
     def __init__(
         self,
         protocol: wire.Connection,

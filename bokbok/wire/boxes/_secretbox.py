@@ -24,7 +24,7 @@ TAG_BYTES = 16
 """Bytes of a tag (NaCl: `crypto_secretbox_MACBYTES`)."""
 
 _SCRATCH = 1024
-"""Bytes of a body for which a function has memory of its own from the beginning."""
+"""Bytes of a body for which a function gets memory of its own, once it makes or opens a box."""
 _MOST_SCRATCH = 64 * 1024
 """Bytes for which it gets more, and keeps that, once a body needs it. A longer one has its own each time."""
 
@@ -59,7 +59,7 @@ def _check_key(key: bytes) -> None:
 
 def _room(size: int) -> int:
     """The next power of two: a connection whose messages grow slowly does not get more each time."""
-    return 1 << (size - 1).bit_length()
+    return max(_SCRATCH, 1 << (size - 1).bit_length())
 
 
 def _fresh(ffi: Any) -> Callable[[int], tuple[bytes, Any]]:
@@ -93,12 +93,12 @@ def sealer(key: bytes) -> SealBehind:
 
         return lambda front, body, nonce: front + crypto_secretbox_easy(body, nonce, key)
     ffi, seal_easy = sodium.ffi, sodium.lib.crypto_secretbox_easy
-    scratch = ffi.new("unsigned char[]", _SCRATCH + TAG_BYTES)
-    sealed = ffi.buffer(scratch)
     allocate, buffer, fresh = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, _fresh(ffi)
     tag, nonce_bytes = TAG_BYTES, NONCE_BYTES
 
-    room = _SCRATCH
+    scratch: Any = None
+    sealed: Any = None
+    room = -1
 
     def seal_behind(front: bytes, body: bytes, nonce: bytes) -> bytes:
         nonlocal scratch, sealed, room
@@ -149,12 +149,12 @@ def opener(key: bytes) -> Open:
         return open_slowly
 
     ffi, open_easy = sodium.ffi, sodium.lib.crypto_secretbox_open_easy
-    scratch = ffi.new("unsigned char[]", _SCRATCH)
-    opened = ffi.buffer(scratch)
     allocate, buffer, from_buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, ffi.from_buffer
     fresh = _fresh(ffi)
 
-    room = _SCRATCH
+    scratch: Any = None
+    opened: Any = None
+    room = -1
 
     def open_box(box: bytes) -> bytes | None:
         nonlocal scratch, opened, room

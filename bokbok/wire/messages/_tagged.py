@@ -54,6 +54,39 @@ def _usual_head(tags: tuple[bytes, ...]) -> Callable[[bytes], re.Match[bytes] | 
     return re.compile(b"\\((%s) (0|[1-9][0-9]{0,17}) " % b"|".join(map(re.escape, tags))).match
 
 
+_Encode = Callable[[int, Any], bytes]
+
+
+@functools.cache
+def _writers(
+    request: str, response: str, error: str, dialect: Dialect, write: Callable[..., bytes | None] | None
+) -> tuple[_Encode, _Encode, _Encode, Callable[[Any], bytes], _Encode, _Encode]:
+    """What writes messages, in the order of `MessageCodec`: the same for all connections, since it keeps nothing."""
+
+    def encoder(tag: str) -> _Encode:
+        front, code = f"({tag} ", dialect.code
+        if write is None:
+            return lambda id, datum: dumps_between(f"{front}{id} ", datum, ")", dialect)
+        # What `dumps_between` does, without that call.
+        return lambda id, datum: (
+            write(before := f"{front}{id} ", datum, ")", code) or dumps_between(before, datum, ")", dialect)
+        )
+
+    def around(tag: str) -> _Encode:
+        front = tag.encode()
+        return lambda id, text: b"(%b %d %b)" % (front, id, text)
+
+    write_error = encoder(error)
+    return (
+        encoder(request),
+        encoder(response),
+        lambda id, message: write_error(id, travelling(message)),
+        lambda datum: dumps_between("", datum, "", dialect),
+        around(request),
+        around(response),
+    )
+
+
 def tagged_codec(request: str, response: str, error: str, dialect: Dialect, depth: int, memory: int) -> MessageCodec:
     """The codec of three tags, names of symbols that are written without bars.
 
@@ -142,27 +175,16 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
             yield from _check_rest(body, end, dialect, memory)
         return *_check(message, tags), spent
 
-    def encoder(tag: str) -> Callable[[int, Any], bytes]:
-        front, code, write = f"({tag} ", dialect.code, writer.WRITE
-        if write is None:
-            return lambda id, datum: dumps_between(f"{front}{id} ", datum, ")", dialect)
-        # What `dumps_between` does, without that call.
-        return lambda id, datum: (
-            write(before := f"{front}{id} ", datum, ")", code) or dumps_between(before, datum, ")", dialect)
-        )
-
-    def around(tag: str) -> Callable[[int, bytes], bytes]:
-        front = tag.encode()
-        return lambda id, text: b"(%b %d %b)" % (front, id, text)
-
-    encode_error = encoder(error)
+    encode_request, encode_response, encode_error, payload, request_of, response_of = _writers(
+        request, response, error, dialect, writer.WRITE
+    )
     return MessageCodec(
-        request=encoder(request),
-        response=encoder(response),
-        error=lambda id, message: encode_error(id, travelling(message)),
-        payload=lambda datum: dumps_between("", datum, "", dialect),
-        request_of=around(request),
-        response_of=around(response),
+        request=encode_request,
+        response=encode_response,
+        error=encode_error,
+        payload=payload,
+        request_of=request_of,
+        response_of=response_of,
         read=read,
         read_in_pieces=read_in_pieces,
         held=lambda: reader.held + compiled.held,
