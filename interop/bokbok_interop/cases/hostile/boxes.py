@@ -104,7 +104,8 @@ async def any_nonce(t: Play) -> None:
             (source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24), bytes(24))
         ):
             assert bad.session is not None
-            await bad.send(bad.wrap(bad.seal(b'(request %d ("echo" %d))' % (number, number), bad.session, nonce)))
+            body = bad.body(b'(request %d ("echo" %d))' % (number, number))
+            await bad.send(bad.wrap(bad.seal(body, bad.session, nonce)))
             t.equal(
                 list(await bad.answer_to(number)), ["response", number], f"the answer to a box with nonce {nonce.hex()}"
             )
