@@ -10,6 +10,8 @@ peers).
 Groups: `secure`, `insecure` (random formats of the table, of the independent generator in tests/support/foreign),
 `secure-plain`, `insecure-plain` (the same without unusual readings of the table), `outside` (formats that are not in
 the table: nothing may be claimed), `may-occur` (the table's third column), `own` (the project's own strategies).
+`--scheduler` has the workers of a Dask scheduler do it: tcp://HOST:PORT on this machine, tls://HOST:PORT anywhere (each
+has this repository, and starts in its root), or local:N for N processes.
 Run it from the repository's root. The exit status is 1 if anything was claimed wrongly.
 """
 
@@ -18,14 +20,17 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import logging
 import random
 import signal
 import statistics
+import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +42,7 @@ from bokbok_calibrate.report import as_text  # noqa: E402
 from bokbok_calibrate.script import known_datums  # noqa: E402
 from bokbok_calibrate.search.answer import Answer  # noqa: E402
 from bokbok_calibrate.search.solve import solve  # noqa: E402
+from bokbok_interop.fleet.where import Where  # noqa: E402 - the path is set above
 from bokbok_traffic.recording import Recorded  # noqa: E402 - the path is set above
 from tests.support import foreign  # noqa: E402
 from tests.support.fresh import fresh_problems, recorded_foreign  # noqa: E402
@@ -113,13 +119,55 @@ def play(group: str, seed: int) -> Case:
     return Case(seed, answer.status, seconds, text, problems, secure, as_text(answer, recorded, secure=secure))
 
 
-def measure(group: str, seeds: range, jobs: int, show: bool) -> bool:
-    """Play a group; print its figures. Whether nothing was claimed wrongly."""
-    if jobs > 1:
+def apart(group: str, seed: int) -> dict[str, Any]:
+    """`play` in a process of its own, from the repository's root: its alarm needs a main thread, as no task has."""
+    done = subprocess.run(
+        [sys.executable, "bench/calibrate.py", group, "--seed", str(seed), "--as-json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if not done.stdout.startswith("{"):
+        raise RuntimeError(f"{group}, seed {seed}: {done.stderr.strip()[-500:] or done.stdout[-500:]}")
+    case: dict[str, Any] = json.loads(done.stdout)
+    return case
+
+
+@contextlib.contextmanager
+def workers(where: Where) -> Iterator[Callable[[str, range], list[Case]]]:
+    """What plays a group by the workers of a scheduler; a seed whose worker is lost is played again by another."""
+    from distributed import Client, LocalCluster
+
+    with contextlib.ExitStack() as stack:
+        local: Any = LocalCluster
+        cluster = where.workers and stack.enter_context(
+            local(
+                n_workers=where.workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
+            )
+        )
+        client: Any = stack.enter_context(Client(cluster or where.address, set_as_default=False))
+        client.wait_for_workers(where.workers or 1, timeout=15)
+
+        def played(group: str, seeds: range) -> list[Case]:
+            tasks = client.map(apart, [group] * len(seeds), seeds, pure=False)
+            return [Case(**found) for found in client.gather(tasks)]
+
+        yield played
+
+
+def in_processes(jobs: int) -> Callable[[str, range], list[Case]]:
+    def played(group: str, seeds: range) -> list[Case]:
         with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-            cases = list(pool.map(play, [group] * len(seeds), seeds))
-    else:
-        cases = [play(group, seed) for seed in seeds]
+            return list(pool.map(play, [group] * len(seeds), seeds))
+
+    return played
+
+
+def here(group: str, seeds: range) -> list[Case]:
+    return [play(group, seed) for seed in seeds]
+
+
+def measure(group: str, seeds: range, played: Callable[[str, range], list[Case]], show: bool) -> bool:
+    """Play a group; print its figures. Whether nothing was claimed wrongly."""
+    cases = played(group, seeds)
     statuses = collections.Counter(case.status for case in cases)
     outside = group == "outside"
     good = [c for c in cases if (c.status == 4 if outside else c.status == 0 and not c.problems)]
@@ -149,17 +197,30 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="formats of each group")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="only this one")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--jobs", type=int, default=1, help="processes")
+    how.add_argument("--scheduler", metavar="WHERE", type=Where.parse, help="the workers of a Dask scheduler play")
+    how.add_argument("--as-json", action="store_true", help="with --seed and one group: what came of it, for programs")
     parser.add_argument("--show", action="store_true", help="print formats and reports")
     options = parser.parse_args()
-    good = True
-    for group in options.groups or COUNTS:
+    for group in options.groups:
         if group not in COUNTS:
             parser.error(f"no group is called {group!r}; known: {', '.join(COUNTS)}")
-        seeds = range(options.first, options.first + (options.count or COUNTS[group]))
-        if options.seed is not None:
-            seeds = range(options.seed, options.seed + 1)
-        good &= measure(group, seeds, options.jobs, options.show)
+    if options.as_json:
+        if options.seed is None or len(options.groups) != 1:
+            parser.error("--as-json is for one --seed of one group")
+        print(json.dumps(dataclasses.asdict(play(options.groups[0], options.seed))))
+        return 0
+    good = True
+    with contextlib.ExitStack() as stack:
+        played = here if options.jobs == 1 else in_processes(options.jobs)
+        if options.scheduler is not None:
+            played = stack.enter_context(workers(options.scheduler))
+        for group in options.groups or COUNTS:
+            seeds = range(options.first, options.first + (options.count or COUNTS[group]))
+            if options.seed is not None:
+                seeds = range(options.seed, options.seed + 1)
+            good &= measure(group, seeds, played, options.show)
     return 0 if good else 1
 
 

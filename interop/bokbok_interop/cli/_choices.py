@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -13,8 +13,10 @@ from bokbok.cli._options import guard_option, guards, profile_option_named, stra
 from bokbok.errors import ProfileError
 from bokbok.wire import BrokenCryptographyWarning, Profile
 
+from ..fleet.where import Where
 from ..peers.base import Peer
 from ..peers.known import KNOWN, PeerNameError, known_peers, peer_from_option
+from ..runner import Runner, Settings
 from ..spoken import Spoken
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -96,6 +98,46 @@ def pace_options(*, timeout: float, jobs: int) -> Callable[[Callable[..., Any]],
         )(command)
 
     return decorate
+
+
+def _where(ctx: click.Context, param: click.Parameter, text: str | None) -> Where | None:
+    try:
+        return None if text is None else Where.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def scheduler_option(command: _F) -> _F:
+    """`--scheduler`, for `runner_for`."""
+    return click.option(
+        "--scheduler",
+        "scheduler",
+        metavar="WHERE",
+        callback=_where,
+        help="Have the workers of a Dask scheduler play: tcp://HOST:PORT on this machine, tls://HOST:PORT anywhere, "
+        "or local:N for N processes. --jobs is for each worker. Needs bokbok[fleet].",
+    )(command)
+
+
+def runner_for(peers: Mapping[str, Peer], settings: Settings, where: Where | None, given: Sequence[str]) -> Runner:
+    """What plays: this process, or the workers of a scheduler.
+
+    Args:
+        peers: by name.
+        settings: how.
+        where: the scheduler, if there is one.
+        given: the peers of the command line among them, `NAME=COMMAND`.
+
+    Raises:
+        click.UsageError: Dask is not installed.
+    """
+    if where is None:
+        return Runner(peers, settings)
+    try:
+        from ..fleet.scheduler import Fleet
+    except ImportError as error:
+        raise click.UsageError(f"--scheduler needs the extra `fleet` (pip install 'bokbok[fleet]'): {error}") from None
+    return Fleet(peers, settings, where, given)
 
 
 def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from ..cases import all_cases
+from ..fleet.where import FleetError
 from ..matrix import Group, Selection, select_cases
 from ..model import Cell, Result
 from ..peers.base import Peer
@@ -157,7 +158,7 @@ def execute(
     quiet: bool = False,
     shard_text: str = "",
     preflight: Sequence[Group] = (),
-    runner: Runner | None = None,
+    runner: Runner,
 ) -> Played:
     """Play, and write the reports; the preflight, if there is one, comes first.
 
@@ -170,10 +171,10 @@ def execute(
         quiet: no progress is shown.
         shard_text: `K/N`, or empty.
         preflight: what is played first.
-        runner: who plays; one of this process, if not given.
+        runner: who plays.
 
     Raises:
-        click.UsageError: the journal cannot be written.
+        click.UsageError: the journal cannot be written, or the scheduler cannot be used.
     """
     screen = reports.screen
     watcher: Any
@@ -187,7 +188,6 @@ def execute(
     played_first = {case for group in preflight for case in group.cases}
     wanted = select_cases(all_cases(), selection)
     cases = [case for case in all_cases() if case in played_first or case in wanted]
-    runner = runner or Runner(peers, settings)
     played = Played()
 
     def document(results: list[Result]) -> dict[str, Any]:
@@ -221,6 +221,9 @@ def execute(
     played.grounded = runner.grounded
     played.document = document(runner.results)
     reports.write(played.document)
+    if isinstance(played.error, FleetError):
+        reports.tell()
+        raise click.UsageError(str(played.error))
     return played
 
 

@@ -11,12 +11,21 @@ import click
 from bokbok.wire import Profile
 
 from ..cases import CHAPTERS, PREFLIGHT, SESSIONS, all_cases
+from ..fleet.where import Where
 from ..matrix import Selection, about, build, diagonal, select_cases
 from ..peers.known import known_peers
 from ..report import terminal
 from ..report.document import counts_for
 from ..runner import Settings
-from ._choices import check_names, choose_peers, chosen_format, pace_options, spoken_options
+from ._choices import (
+    check_names,
+    choose_peers,
+    chosen_format,
+    pace_options,
+    runner_for,
+    scheduler_option,
+    spoken_options,
+)
 from ._exit import status_of
 from ._play import execute
 from ._reports import Reports, evidence_for, report_options
@@ -50,6 +59,7 @@ Examples:
 @click.option("--keep-going", is_flag=True, help="Play the chapters although the preflight failed.")
 @click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
+@scheduler_option
 @spoken_options
 @report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
@@ -67,6 +77,7 @@ def check(
     keep_going: bool,
     strict: bool,
     seed: int,
+    scheduler: Where | None,
     profile: Profile,
     guards_off: tuple[str, ...],
     json_file: str | None,
@@ -83,7 +94,8 @@ def check(
     """
     if against not in known_peers():
         raise click.UsageError(f"--against: unknown peer {against!r} (known: {', '.join(known_peers())})")
-    chosen = choose_peers(against, [f"{name}={command}"])
+    given = [f"{name}={command}"]
+    chosen = choose_peers(against, given)
     if against == name:
         raise click.UsageError("--name and --against are the same")
     selection = Selection(
@@ -109,7 +121,8 @@ def check(
         evidence=evidence_for(json_file, html_file),
     )
     reports = Reports(json_file, junit_file, html_file)
-    played = execute(chosen, groups, selection, settings, reports, quiet=quiet, preflight=preflight)
+    runner = runner_for(chosen, settings, scheduler, given)
+    played = execute(chosen, groups, selection, settings, reports, quiet=quiet, preflight=preflight, runner=runner)
     terminal.print_failures(reports.screen, played.document)
     terminal.print_verdicts(reports.screen, played.document, name)
     unseen = _unseen(played.document, name, selection, thorough=thorough, grounded=played.grounded)

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from bokbok.wire import Profile
 
 from ..cases import CHAPTERS, all_cases
-from ..fleet.where import FleetError, Where
+from ..fleet.where import Where
 from ..matrix import SECURITIES, TRANSPORTS, Selection, build, shard
 from ..model import RUNNER
-from ..peers.base import Peer
 from ..peers.known import KNOWN
 from ..report import terminal
-from ..runner import Runner, Settings
-from ._choices import check_names, choose_peers, chosen_format, pace_options, parse_shard, spoken_options
+from ..runner import Settings
+from ._choices import (
+    check_names,
+    choose_peers,
+    chosen_format,
+    pace_options,
+    parse_shard,
+    runner_for,
+    scheduler_option,
+    spoken_options,
+)
 from ._exit import STATUSES, status_of
 from ._play import execute
 from ._reports import Reports, evidence_for, report_options
-
-
-def _where(ctx: click.Context, param: click.Parameter, text: str | None) -> Where | None:
-    try:
-        return None if text is None else Where.parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _fleet(chosen: dict[str, Peer], settings: Settings, where: Where, given: Sequence[str]) -> Runner:
-    """A runner that has the workers of this scheduler play.
-
-    Raises:
-        click.UsageError: Dask is not installed.
-    """
-    try:
-        from ..fleet.scheduler import Fleet
-    except ImportError as error:
-        raise click.UsageError(f"--scheduler needs the extra `fleet` (pip install 'bokbok[fleet]'): {error}") from None
-    return Fleet(chosen, settings, where, given)
 
 
 @click.command(epilog=STATUSES)
@@ -90,14 +76,7 @@ def _fleet(chosen: dict[str, Peer], settings: Settings, where: Where, given: Seq
 @click.option(
     "--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`."
 )
-@click.option(
-    "--scheduler",
-    "scheduler",
-    metavar="WHERE",
-    callback=_where,
-    help="Have the workers of a Dask scheduler play: tcp://HOST:PORT on this machine, tls://HOST:PORT anywhere, or "
-    "local:N for N processes. --jobs is for each worker. Needs bokbok[fleet].",
-)
+@scheduler_option
 @spoken_options
 @report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
@@ -161,13 +140,10 @@ def run(
         evidence=evidence_for(json_file, html_file),
     )
     reports = Reports(json_file, junit_file, html_file)
-    runner = _fleet(chosen, settings, scheduler, given) if scheduler is not None else None
+    runner = runner_for(chosen, settings, scheduler, given)
     played = execute(
         chosen, groups, selection, settings, reports, quiet=quiet, shard_text=shard_text or "", runner=runner
     )
-    if isinstance(played.error, FleetError):
-        reports.tell()
-        raise click.UsageError(str(played.error))
     terminal.print_results(reports.screen, played.document)
     reports.tell()
     played.leave(status_of(played.document, reports.problems))

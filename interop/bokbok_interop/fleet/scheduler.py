@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import secrets
 import threading
 import time
@@ -109,7 +110,7 @@ def _announcement(run: str, dask_worker: Any) -> tuple[Announcement, str]:
 
 def _play(run: str, share: Share) -> Played:
     worker = get_worker()
-    worker.log_event(run, (share.round, share.number, worker.address))
+    worker.log_event(run, share.number)
     plugin: Any = worker.plugins[run]
     played: Played = plugin.play(share)
     return played
@@ -134,7 +135,8 @@ class Fleet(Runner):
         self._client: Any = None
         self._marks: dict[str, str] = {}
         self._described: dict[str, dict[str, Any]] = {}
-        self._begun: Counter[tuple[int, int]] = Counter()
+        self._numbers = itertools.count()
+        self._begun: Counter[int] = Counter()
         self._together: list[frozenset[str]] = []
 
     def describe(self, name: str) -> dict[str, Any]:
@@ -216,17 +218,16 @@ class Fleet(Runner):
         counts = await self._client.scheduler.ncores()
         return sum(counts.values())
 
-    def _told(self, event: tuple[Any, tuple[int, int, str]]) -> None:
+    def _told(self, event: tuple[Any, int]) -> None:
         """A worker has begun a share."""
-        round_, number, _ = event[1]
-        self._begun[round_, number] += 1
+        self._begun[event[1]] += 1
 
     def _needs(self, share: Share) -> dict[str, int]:
         names = {share.client, share.server} - {RUNNER}
         return {_resource(name, self._marks[name], suite_digest()): 1 for name in names}
 
     async def _round_of(self, groups: Sequence[Group]) -> None:
-        waiting = shares(groups, self._round)
+        waiting = shares(groups, self._round, self._numbers)
         under_way: dict[asyncio.Future[Any], tuple[Share, Any]] = {}
         heard = time.monotonic()
         try:
@@ -239,7 +240,7 @@ class Fleet(Runner):
                     if self._is_absent(share):
                         continue
                     future = self._client.submit(
-                        _play, self._run, share, key=f"{self._run}-{share.round}-{share.number}",
+                        _play, self._run, share, key=f"{self._run}-{share.number}",
                         resources=self._needs(share), pure=False,
                     )  # fmt: skip
                     under_way[asyncio.ensure_future(_result(future))] = (share, future)
@@ -288,7 +289,7 @@ class Fleet(Runner):
         return bool(missing)
 
     def _take(self, share: Share, task: asyncio.Future[Any]) -> None:
-        tries = max(1, self._begun.pop((share.round, share.number), 1))
+        tries = max(1, self._begun.pop(share.number, 1))
         if (error := task.exception()) is not None:
             reason = f"no worker could play it: {type(error).__name__}: {error}"
             for cell in share.cells():

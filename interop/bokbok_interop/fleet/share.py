@@ -74,7 +74,7 @@ class Share:
     """Some cells of one group, which are played together.
 
     Attributes:
-        number: in its round.
+        number: in its run.
         round: of the run.
         client, server, transport, security: of the group.
         cases: ids.
@@ -93,8 +93,8 @@ class Share:
         return [Cell(self.client, self.server, self.transport, self.security, case) for case in self.cases]
 
 
-def shares(groups: Iterable[Group], round_: int) -> Iterator[Share]:
-    """Every cell of these groups, in shares; those that wait long come first and alone."""
+def shares(groups: Iterable[Group], round_: int, numbers: Iterator[int]) -> Iterator[Share]:
+    """Every cell of these groups, in shares with the next numbers; those that wait long come first and alone."""
     queue: list[tuple[float, Group, tuple[str, ...]]] = []
     for group in groups:
         long = [case for case in group.cases if case.timeout >= LONG]
@@ -102,8 +102,8 @@ def shares(groups: Iterable[Group], round_: int) -> Iterator[Share]:
         queue += [(-case.timeout, group, (case.id,)) for case in long]
         queue += [(0.0, group, tuple(short[at : at + CELLS])) for at in range(0, len(short), CELLS)]
     queue.sort(key=lambda entry: entry[0])  # stable: groups stay together
-    for number, (_, group, cases) in enumerate(queue):
-        yield Share(number, round_, group.client, group.server, group.transport, group.security, cases)
+    for _, group, cases in queue:
+        yield Share(next(numbers), round_, group.client, group.server, group.transport, group.security, cases)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,37 @@ def test_processes_of_this_machine_come_to_the_same_verdicts_as_one(tmp_path: Pa
     assert cells(together) == cells(alone)
 
 
+MINIMAL = f"{sys.executable} {Path(__file__).parents[3] / 'interop/examples/minimal/puppet.py'}"
+
+
+def check(command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND[:-1], "check", command, "-q", "--case", "sexpr.b*", "--case", "request.e*", *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_check_by_workers_comes_to_the_same_verdicts(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone.json", tmp_path / "together.json"
+    first = check(MINIMAL, "--json", str(alone))
+    second = check(MINIMAL, "--json", str(together), "--scheduler", "local:2")
+    assert first.returncode == 0, first.stdout
+    assert (second.returncode, second.stdout) == (first.returncode, first.stdout)
+    assert cells(together) == cells(alone)
+
+
+def test_check_by_workers_ends_with_a_preflight_that_fails(tmp_path: Path) -> None:
+    puppet = tmp_path / "puppet"
+    puppet.write_text("#!/bin/sh\necho '(1 error \"not today\")'\n")
+    puppet.chmod(0o755)
+    path = tmp_path / "r.json"
+    done = check(str(puppet), "--json", str(path), "--scheduler", "local:1")
+    assert done.returncode == 1, done.stderr
+    assert "everything behind the preflight" in done.stdout
+    played = json.loads(path.read_text())["cells"]
+    assert {cell["case"].partition(".")[0] for cell in played} == {"preflight"}
+
+
 def test_a_worker_that_is_killed_costs_its_cells_a_second_try(cluster: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     # It begins its shares and never ends one, so that some are surely under way when it is killed.

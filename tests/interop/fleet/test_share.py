@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from bokbok_interop.cases import all_cases
@@ -10,12 +11,12 @@ from bokbok_interop.matrix import Selection, build
 def test_every_cell_is_in_one_share() -> None:
     groups = build(["a", "b"], all_cases(), Selection())
     wanted = Counter(group.cell(case) for group in groups for case in group.cases)
-    assert Counter(cell for share in shares(groups, 1) for cell in share.cells()) == wanted
+    assert Counter(cell for share in shares(groups, 1, itertools.count()) for cell in share.cells()) == wanted
 
 
 def test_a_share_has_few_cells_and_one_that_waits_long_is_alone_and_early() -> None:
     by_id = {case.id: case for case in all_cases()}
-    made = list(shares(build(["a"], all_cases(), Selection()), 1))
+    made = list(shares(build(["a"], all_cases(), Selection()), 1, itertools.count()))
     assert [share.number for share in made] == list(range(len(made)))
     assert max(len(share.cases) for share in made) == CELLS
     waits = [max(by_id[case].timeout for case in share.cases) for share in made]
