@@ -100,12 +100,19 @@
   ;; A datum in one line: as `write` prints it, but keywords are `foo:`, and a symbol's control bytes are escaped
   ;; (CHICKEN 4 writes a symbol of one control byte as it is).
   (define (datum->line x)
-    (define (escaped-symbol s)
+    ;; A name; `written` has `write`'s text of it.
+    (define (escaped-symbol s written)
       (define (hex n) (if (< n 16) (string-append "0" (number->string n 16)) (number->string n 16)))
       (cond ((= 0 (string-length s)) "||")
             ((and (= 1 (string-length s)) (char<? (string-ref s 0) #\space))
              (string-append "|\\x" (hex (char->integer (string-ref s 0))) "|"))
-            (else (with-output-to-string (lambda () (write (string->symbol s)))))))
+            (else (written))))
+    (define (as-written x) (with-output-to-string (lambda () (write x))))
+    ;; Without its colon. Of a symbol that has the same name, CHICKEN 4 may show a prefix, as in ##a#b.
+    (define (written-keyword k)
+      (cond-expand
+        (chicken-5 (as-written (string->symbol (keyword->string k))))
+        (else (let ((text (as-written k))) (substring text 0 (- (string-length text) 1))))))
     (with-output-to-string
       (lambda ()
         (let out ((x x))
@@ -123,8 +130,12 @@
                    (display " ")
                    (out (vector-ref x i)))
                  (display ")"))
-                ((is-keyword? x) (display (escaped-symbol (keyword->string x))) (display ":"))
-                ((symbol? x) (display (escaped-symbol (symbol->string x))))
+                ((is-keyword? x)
+                 (display (escaped-symbol (keyword->string x) (lambda () (written-keyword x))))
+                 (display ":"))
+                ;; CHICKEN 4's symbol->string drops the prefix of a symbol such as ##a#b; its write does not.
+                ((and (symbol? x) (eq? x (string->symbol (symbol->string x))))
+                 (display (escaped-symbol (symbol->string x) (lambda () (as-written x)))))
                 ((eq? x (void)) (display "()"))
                 (else (write x)))))))
 

@@ -146,6 +146,8 @@ def plan(kinds: tuple[str, ...], client: str, server: str) -> list[tuple[Any, by
         seen.add(bits)
         try:
             sent = written(value, client, key)
+            if "chicken-5" in (client, server) and sent.startswith(b"##"):
+                continue  # to CHICKEN 5 it is a symbol of another name
             there = loads(sent)
             answered = written(there, server, key if _bits(there) == _bits(value) else None)
             if not _close(there, value) or not _close(loads(answered), value):
@@ -347,11 +349,18 @@ def spellings() -> list[tuple[bytes, Any]]:
     return found + [(spelt, loads(spelt)) for spelt in made.SPELLINGS if spelt not in known]
 
 
+def _fits_15_digits(value: Any) -> bool:
+    """Whether what is written of it is near it: fifteen digits of the largest flonum are beyond all flonums."""
+    return _close(loads(dumps(value, dialect=CHICKEN_4_EXACT)), value)
+
+
 async def _are_read(t: Play, spellings: Sequence[tuple[bytes, Any]], *, refusable: bool = False) -> None:
     """See that each is read as CHICKEN reads it; or, if it may be `refusable`, answered with an error.
 
     Many are asked at once. Where that goes wrong each of them is asked alone, to say which.
     """
+    if dialect_of(t.server) != "chicken-4":
+        spellings = [(spelt, value) for spelt, value in spellings if _fits_15_digits(value)]
     served = await t.server.listen()
     for start in range(0, len(spellings), AT_ONCE):
         some = spellings[start : start + AT_ONCE]

@@ -236,12 +236,29 @@ def _atom(text: str, at: int) -> tuple[Any, int]:
         if text.startswith("#<unspecified>", at):
             return None, at + 14
         raise ReadError(f"#<...> is not a datum (at byte {at})")
-    if text[at] == "#" and text[at + 1 : at + 2] not in ("!", ":", "x", "b", "o", "d", "e", "i"):
+    if text.startswith(("##", "#!", "#%"), at):
+        return _special(text, at)
+    if text[at] == "#" and text[at + 1 : at + 2] not in (":", "x", "b", "o", "d", "e", "i"):
         word = re.compile(r"#(true|false|[tTfF])").match(text, at)
         if not word:
             raise ReadError(f"unknown syntax after # (at byte {at})")
         return word[1][0] in "tT", word.end()
     return _token(text, at)
+
+
+def _special(text: str, at: int) -> tuple[Any, int]:
+    end = at
+    while end < len(text) and text[end] not in _DELIMITER:
+        end += 1
+    plain = text[at:end]  # bars and backslashes are bytes like others in it
+    if plain == "#!eof":
+        return EOF, end
+    if plain in ("#!optional", "#!rest", "#!key") or (plain.startswith("#%") and "\0" not in plain):
+        return Symbol(plain), end
+    prefix, found, rest = plain[2:].partition("#")
+    if plain.startswith("#!") or not found or len(prefix) > 31 or "\0" in plain:
+        raise ReadError(f"unknown {plain!r} (at byte {at})")
+    return (Symbol(chr(len(prefix)) + prefix + rest) if prefix else Keyword(rest)), end
 
 
 def _token(text: str, at: int) -> tuple[Any, int]:
@@ -261,10 +278,6 @@ def _token(text: str, at: int) -> tuple[Any, int]:
     word, plain = "".join(name), text[start:at]
     if plain.startswith("#:"):
         return Keyword(word[2:]), at
-    if plain.startswith("#!"):
-        if plain == "#!eof":
-            return EOF, at
-        raise ReadError(f"unknown {plain!r} (at byte {start})")
     if plain.startswith("#"):
         return _prefixed(plain, start), at
     if plain.endswith(":") and len(plain) > 1:
