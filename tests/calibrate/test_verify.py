@@ -66,7 +66,7 @@ INSECURE = recording(INFERRED_1, lines=LINES, secure=False)[0]
         (with_(hello_framing=IntegerLength("u16-be"), hello_framed=2), "the hello"),
         (with_(nonces=Sent("behind", "behind")), "the hello: .* does not open"),
         (with_(nonces=Sent("behind", "front")), "a packet that does not open"),
-        (with_(packets=PacketForm("hex")), "a packet that is not one of a message: expected hex"),
+        (with_(packets=PacketForm("hex")), "a packet that is not one of a message: .* expected hexadecimal"),
         (with_(messages=Shapes("(ask ID DATUM)")), "the client's message 1"),
     ],
 )
