@@ -355,7 +355,8 @@ C
 
   ;; Exact numbers with an exponent are the one short text for a large number: many of them fill the memory.
   (define (number-of text at)
-    (when (> (string-length text) number-limit) (fail at "a number of too many digits"))
+    (let ((sign (if (and (> (string-length text) 0) (memq (string-ref text 0) '(#\+ #\-))) 1 0)))
+      (when (> (- (string-length text) sign) number-limit) (fail at "a number of too many digits")))
     (when (large-exact? text) (fail at "an exact number with so large an exponent"))
     (let ((kind (decimal-kind text)))
       (if (= kind 2)
