@@ -47,9 +47,8 @@ class Rest:
     def __await__(self) -> Generator[Any, Any, Any]:
         coroutine, run, waits_for, self.waits_for = self._coroutine, self._context.run, self.waits_for, None
         if waits_for is not None:
-            waits_for._asyncio_future_blocking = (
-                True  # as `Future.__await__` says it; who awaits it too has taken it back
-            )
+            # As `Future.__await__` says it; whoever awaits the future as well has taken it back.
+            waits_for._asyncio_future_blocking = True
         try:
             while True:
                 try:

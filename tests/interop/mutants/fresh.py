@@ -6,6 +6,7 @@ The list of them was made before it was known what notices them. `docs/topics/mu
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import socket
@@ -822,38 +823,13 @@ def forgets_a_hello_with_its_connection() -> None:
 @mutant("hostile.turned-away-id-is-used")
 def turned_away_ids_stay_free() -> None:
     """Does not count the ID of a request that it turns away as used."""
-    claim("hardening")
-
-    def came(real: Any) -> Any:
-        def run(self: Any, number: int, body: Any) -> None:
-            seen = self.__dict__.setdefault("seen_ids", set())
-            if number in seen:
-                raise P.ProtocolError(f"request {number} was used before")
-            if not (self.server and self.server.stopping):
-                seen.add(number)
-            real(self, number, body)
-
-        return run
-
-    around(C, "request_came", came)
+    _window_of(math.inf, lambda connection, body: not (connection.server and connection.server.stopping))
 
 
 @mutant("hostile.id-below-window")
 def below_the_window_all_is_new() -> None:
     """Takes an ID below the window for a new one."""
-    claim("hardening")
-
-    def came(real: Any) -> Any:
-        def run(self: Any, number: int, body: Any) -> None:
-            seen = self.__dict__.setdefault("seen_ids", set())
-            if number in seen:
-                raise P.ProtocolError(f"request {number} was used before")
-            seen.add(number)
-            real(self, number, body)
-
-        return run
-
-    around(C, "request_came", came)
+    _window_of(math.inf)
 
 
 # -- handlers, ends, stopping

@@ -216,7 +216,13 @@ def window_cleared_by_jumps() -> None:
     _window(is_used)
 
 
-def _window_of(size: int, *, counts_unreadable: bool = True) -> None:
+def readable(connection: Any, body: Any) -> bool:
+    """Whether a request reads."""
+    return not isinstance(body, P.Unreadable)
+
+
+def _window_of(size: float, counts: Callable[[Any, Any], bool] = lambda connection, body: True) -> None:
+    """Refuses IDs that were used, or are this far below; `counts` says of which request the ID is used from then on."""
     claim("hardening")
 
     def came(real: Any) -> Any:
@@ -224,7 +230,7 @@ def _window_of(size: int, *, counts_unreadable: bool = True) -> None:
             seen = self.__dict__.setdefault("seen_ids", set())
             if number in seen or number <= max(seen, default=-1) - size:
                 raise P.ProtocolError(f"request {number} was used before")
-            if counts_unreadable or not isinstance(body, P.Unreadable):
+            if counts(self, body):
                 seen.add(number)
             real(self, number, body)
 
@@ -248,13 +254,13 @@ def window_of_1025() -> None:
 @mutant("hostile.unreadable-id-is-used")
 def unreadable_ids_stay_free() -> None:
     """Does not count the ID of a request that does not read as used."""
-    _window_of(1_024, counts_unreadable=False)
+    _window_of(1_024, readable)
 
 
 @mutant("hostile.server-uses-unreadable-id", role="client")
 def client_leaves_unreadable_ids_free() -> None:
     """A client that does not count the ID of a request that does not read as used."""
-    _window_of(1_024, counts_unreadable=False)
+    _window_of(1_024, readable)
 
 
 @mutant("hostile.hello-replayed-after-a-stop")
