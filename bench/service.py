@@ -1,6 +1,6 @@
 """A service on several processes, and behind HAProxy: how much more they serve, and what it costs.
 
-    python bench/service.py                    everything: about two minutes; prints two tables
+    python bench/service.py                    everything: about three minutes; prints two tables
     python bench/service.py --quick            that it works
     python bench/service.py --only processes   one of: processes, haproxy
 
@@ -12,6 +12,7 @@ short slices, and a ratio is the median of the ratios within each round.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 
-from contest import Contestant, Results, program, take_turns
+from contest import Contestant, Results, cores_awake, program, take_turns
 from figures import about, say
 
 HANDLER = 200
@@ -49,20 +50,19 @@ def processes(rounds: int, seconds: float) -> list[str]:
 
 def haproxy(rounds: int, seconds: float) -> list[str]:
     """A server by itself, and behind HAProxy in TCP mode, with a handler that answers at once."""
-    lines = ["| requests in flight | directly | behind HAProxy | beside directly |", "|---|---|---|---|"]
+    lines = ["| cores | requests in flight | directly | behind HAProxy | beside directly |", "|---|---|---|---|---|"]
     serve = program("service", "serve", 0, 0, "{folder}")
-    for in_flight in (1, 64):
-        ask = program("service", "ask", 1, in_flight)
-        results = take_turns(
-            [
+    for cores, keeping in (("awake", cores_awake), ("as they are", contextlib.nullcontext)):
+        for in_flight in (1, IN_FLIGHT):
+            ask = program("service", "ask", 1, in_flight)
+            contestants = [
                 Contestant("directly", ask, serve),
                 Contestant("behind", ask, serve, between=program("service", "haproxy", "{folder}")),
-            ],
-            rounds,
-            seconds,
-        )
-        direct, behind = results["directly"], results["behind"]
-        lines.append(f"| {in_flight} | {_rate(direct)} | {_rate(behind)} | {_ratio(behind, direct)} |")
+            ]
+            with keeping():
+                results = take_turns(contestants, rounds, seconds)
+            direct, behind = results["directly"], results["behind"]
+            lines.append(f"| {cores} | {in_flight} | {_rate(direct)} | {_rate(behind)} | {_ratio(behind, direct)} |")
     return lines
 
 

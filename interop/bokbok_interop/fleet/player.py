@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import dataclasses
 import tempfile
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from bokbok.wire.profile import load_strategies, read_profile
@@ -26,7 +26,7 @@ from .share import Announcement, Plan, Played, Share, suite_digest
 __all__ = ["Player", "Turns", "spoken_of"]
 
 HELD = 4
-"""Groups whose puppets are kept for the next share, on one worker."""
+"""Groups whose puppets are kept on one worker, those for the next share among them."""
 IDLE = 30.0
 """Seconds without a share after which they are dropped: the run that gave out the shares may have been killed."""
 
@@ -113,7 +113,8 @@ class Player(Runner):
         super().__init__(choose(plan.known, plan.given), settings, self._noting)
         self._cases = {case.id: case for case in all_cases()}
         self._turns = Turns()
-        self._held: OrderedDict[tuple[str, str, str, str], Shared] = OrderedDict()
+        self._held: OrderedDict[_Key, Shared] = OrderedDict()
+        self._using: Counter[_Key] = Counter()
         self._watching: asyncio.Future[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._letting_go: asyncio.Future[None] | None = None
@@ -160,24 +161,33 @@ class Player(Runner):
         await self._end_everything()
 
     def _puppets_for(self, group: Group) -> Shared:
-        kept = self._held.pop((group.client, group.server, group.transport, group.security), None)
-        return kept or super()._puppets_for(group)
+        # Shares of one group that are played at the same time use the same puppets, as its cells do in a local run.
+        key = _key(group)
+        shared = self._held.setdefault(key, Shared())
+        self._held.move_to_end(key)
+        self._using[key] += 1
+        return shared
 
     async def _done_with(self, group: Group, shared: Shared) -> None:
-        # What has passed was told, and cannot be taken back.
-        shared.passed.clear()
-        key = (group.client, group.server, group.transport, group.security)
-        surplus = [] if self._held.setdefault(key, shared) is shared else [shared]
-        self._held.move_to_end(key)
-        while len(self._held) > HELD:
-            surplus.append(self._held.popitem(last=False)[1])
+        # What has passed in this share is told with it, and cannot be taken back.
+        shared.passed = [(case, result) for case, result in shared.passed if case not in group.cases]
+        self._using[_key(group)] -= 1
+        idle = [key for key in self._held if not self._using[key]]
         if self._idle is not None:
             self._idle.cancel()
         self._idle = asyncio.get_running_loop().call_later(IDLE, self._let_go)
-        for each in surplus:
-            await self._retire(*each.puppets.values())
+        await self._drop(idle[: max(0, len(self._held) - HELD)])
+
+    async def _drop(self, keys: Sequence[_Key]) -> None:
+        dropped = [self._held.pop(key) for key in keys]
+        await self._retire(*(puppet for shared in dropped for puppet in shared.puppets.values()))
 
     def _let_go(self) -> None:
-        held = [puppet for shared in self._held.values() for puppet in shared.puppets.values()]
-        self._held.clear()
-        self._letting_go = asyncio.ensure_future(self._retire(*held))
+        self._letting_go = asyncio.ensure_future(self._drop([key for key in self._held if not self._using[key]]))
+
+
+_Key = tuple[str, str, str, str]
+
+
+def _key(group: Group) -> _Key:
+    return group.client, group.server, group.transport, group.security

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
+import dask
 from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker import get_worker
@@ -42,12 +43,13 @@ CONNECT_SECONDS = 15.0
 """Until a scheduler answers, and a worker is connected to it."""
 AHEAD = 2
 """Shares that are given out for each thread of the workers: one is played, and the next is there already."""
+RECOUNT = 2.0
+"""Seconds after which the threads of the workers are counted anew: workers come and go."""
 PATIENCE = 30.0
 """Seconds without any result after which a share ends that no worker can play any more."""
 LOST = "the worker that played it was lost"
 _MANY = 1e9
 """How often a worker has a peer: as often as it is asked."""
-_LOCAL_THREADS = 4
 
 
 def _choose(known: tuple[str, ...], given: tuple[str, ...]) -> Mapping[str, Peer]:
@@ -170,15 +172,18 @@ class Fleet(Runner):
         try:
             if self._where.workers:
                 local: Any = LocalCluster
-                self._cluster = await local(
-                    n_workers=self._where.workers,
-                    threads_per_worker=_LOCAL_THREADS,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    asynchronous=True,
-                    memory_limit=0,
-                    silence_logs=50,
-                )
+                # Dask looks at what each thread does a hundred times a second; nobody would see what it finds.
+                with dask.config.set({"distributed.worker.profile.enabled": False}):
+                    self._cluster = await local(
+                        n_workers=self._where.workers,
+                        # Cells mostly wait. The worker bounds those that it plays.
+                        threads_per_worker=self.settings.jobs,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        asynchronous=True,
+                        memory_limit=0,
+                        silence_logs=50,
+                    )
             address = self._cluster or self._where.address
             client: Any = Client
             self._client = await client(address, asynchronous=True, timeout=CONNECT_SECONDS, set_as_default=False)
@@ -230,9 +235,12 @@ class Fleet(Runner):
         waiting = shares(groups, self._round, self._numbers)
         under_way: dict[asyncio.Future[Any], tuple[Share, Any]] = {}
         heard = time.monotonic()
+        threads, counted = await self._threads(), heard
         try:
             while True:
-                room = AHEAD * max(1, await self._threads()) - len(under_way)
+                if time.monotonic() - counted > RECOUNT:
+                    threads, counted = await self._threads(), time.monotonic()
+                room = AHEAD * max(1, threads) - len(under_way)
                 for _ in range(room):
                     share = None if self.stopping else next(waiting, None)
                     if share is None:
@@ -246,7 +254,7 @@ class Fleet(Runner):
                     under_way[asyncio.ensure_future(_result(future))] = (share, future)
                 if not under_way:
                     return
-                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=2.0)
+                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=RECOUNT)
                 for task in done:
                     share, _ = under_way.pop(task)
                     self._take(share, task)

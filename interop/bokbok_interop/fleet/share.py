@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -24,6 +25,8 @@ CELLS = 16
 """Cells of a share: results are seen when all of it has been played, and a share that is lost is played again whole."""
 LONG = 5.0
 """Seconds beside its time limit that a case asks for, from which it is a share of its own."""
+LEAD = 2
+"""Groups by which the cells that wait long are ahead of the others: something is left to play while they wait."""
 _PACKAGES = ("bokbok", "bokbok_interop")
 
 
@@ -94,16 +97,30 @@ class Share:
 
 
 def shares(groups: Iterable[Group], round_: int, numbers: Iterator[int]) -> Iterator[Share]:
-    """Every cell of these groups, in shares with the next numbers; those that wait long come first and alone."""
-    queue: list[tuple[float, Group, tuple[str, ...]]] = []
+    """Every cell of these groups, in shares with the next numbers; those that wait long are alone and come before others.
+
+    The shares of a group stand near one another, since whoever has just played one still has its puppets: to start two
+    costs more than to play sixteen cells.
+    """
+    waiting: deque[tuple[Group, list[str]]] = deque()
     for group in groups:
-        long = [case for case in group.cases if case.timeout >= LONG]
-        short = [case.id for case in group.cases if case.timeout < LONG]
-        queue += [(-case.timeout, group, (case.id,)) for case in long]
-        queue += [(0.0, group, tuple(short[at : at + CELLS])) for at in range(0, len(short), CELLS)]
-    queue.sort(key=lambda entry: entry[0])  # stable: groups stay together
-    for _, group, cases in queue:
-        yield Share(next(numbers), round_, group.client, group.server, group.transport, group.security, cases)
+        alone = sorted((case for case in group.cases if case.timeout >= LONG), key=lambda case: -case.timeout)
+        for case in alone:
+            yield _share(group, [case.id], round_, numbers)
+        waiting.append((group, [case.id for case in group.cases if case.timeout < LONG]))
+        if len(waiting) > LEAD:
+            yield from _together(*waiting.popleft(), round_, numbers)
+    for group, cases in waiting:
+        yield from _together(group, cases, round_, numbers)
+
+
+def _together(group: Group, cases: Sequence[str], round_: int, numbers: Iterator[int]) -> Iterator[Share]:
+    for at in range(0, len(cases), CELLS):
+        yield _share(group, cases[at : at + CELLS], round_, numbers)
+
+
+def _share(group: Group, cases: Sequence[str], round_: int, numbers: Iterator[int]) -> Share:
+    return Share(next(numbers), round_, group.client, group.server, group.transport, group.security, tuple(cases))
 
 
 @dataclass(frozen=True)

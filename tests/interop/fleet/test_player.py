@@ -45,20 +45,35 @@ async def test_shares_beside_one_another_get_their_own_results(player: Player) -
     assert [result.cell.case for result in second.results] == [CASES[1]]
 
 
-async def test_puppets_are_kept_for_the_next_share_of_the_group(
-    player: Player, minimal: LocalPeer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starts = []
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Grows with each puppet that is started."""
+    made: list[object] = []
     start = LocalPeer.start
 
     async def counted(self: LocalPeer, **where: object) -> object:
-        starts.append(where)
+        made.append(where)
         return await start(self, **where)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LocalPeer, "start", counted)
+    return made
+
+
+async def test_puppets_are_kept_for_the_next_share_of_the_group(player: Player, starts: list[object]) -> None:
     for number in range(3):
         await player.play(share(number))
     assert len(starts) == 2
+
+
+async def test_shares_of_a_group_beside_one_another_use_the_same_puppets(player: Player, starts: list[object]) -> None:
+    await asyncio.gather(*(player.play(share(number)) for number in range(4)))
+    assert len(starts) == 2
+
+
+async def test_puppets_in_use_are_not_ended_for_those_of_other_groups(player: Player) -> None:
+    others = [Share(9, 1, "minimal", "minimal", *kind, CASES[:1]) for kind in (("tcp", "secure"), ("unix", "secure"))]
+    played = await asyncio.gather(*(player.play(share(number)) for number in range(HELD)), *map(player.play, others))
+    assert {result.outcome for each in played for result in each.results} == {Outcome.PASSED}
 
 
 async def test_the_puppets_of_few_groups_are_kept(player: Player) -> None:

@@ -106,7 +106,7 @@ def test_processes_of_this_machine_come_to_the_same_verdicts_as_one(tmp_path: Pa
     assert run(*FEW, "--json", str(alone)).returncode == 0
     done = run(*FEW, "--json", str(together), "--scheduler", "local:2")
     assert done.returncode == 0, done.stderr
-    assert "2 workers with 8 threads play" in done.stdout
+    assert "2 workers with 32 threads play" in done.stdout
     assert cells(together) == cells(alone)
 
 
