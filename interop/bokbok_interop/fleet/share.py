@@ -97,7 +97,7 @@ class Share:
 
 
 def shares(groups: Iterable[Group], round_: int, numbers: Iterator[int]) -> Iterator[Share]:
-    """Every cell of these groups, in shares with the next numbers; those that wait long are alone and come before others.
+    """Every cell of these groups, in shares with the next numbers; what waits long is alone, and comes before others.
 
     The shares of a group stand near one another, since whoever has just played one still has its puppets: to start two
     costs more than to play sixteen cells.
