@@ -340,7 +340,7 @@ AHEAD = (
 """Orders in which each ID is new."""
 
 
-@at_server("guards.request-id", "profile.ids", "guards.window", once=True)
+@at_server("guards.request-id", "profile.ids", "guards.window", only=("messages",), once=True)
 async def ids_with_gaps(t: Play) -> None:
     """IDs with gaps and in another order, within a window, are served."""
     async with attacked_server(t) as served:
