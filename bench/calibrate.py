@@ -215,7 +215,10 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         played = here if options.jobs == 1 else in_processes(options.jobs)
         if options.scheduler is not None:
-            played = stack.enter_context(workers(options.scheduler))
+            try:
+                played = stack.enter_context(workers(options.scheduler))
+            except (OSError, TimeoutError) as error:
+                parser.error(f"the scheduler {options.scheduler.address or 'of this machine'} cannot be used: {error}")
         for group in options.groups or COUNTS:
             seeds = range(options.first, options.first + (options.count or COUNTS[group]))
             if options.seed is not None:
