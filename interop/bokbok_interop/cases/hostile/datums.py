@@ -148,13 +148,13 @@ async def server_depth_limit(t: Play) -> None:
     await _depth(t)
 
 
-@at_server("profile.limit-digits", only=("counted",), once=True)
+@at_server("profile.limit-digits", only=("messages", "counted"), once=True)
 async def digits_limit(t: Play) -> None:
     """A whole number of as many digits as the limit is read; one with a digit more fails alone."""
     await _digits(t)
 
 
-@at_client("profile.limit-digits", only=("counted",), once=True)
+@at_client("profile.limit-digits", only=("messages", "counted"), once=True)
 async def server_digits_limit(t: Play) -> None:
     """A client reads a whole number of as many digits as the limit; one with a digit more fails alone."""
     await _digits(t)
@@ -194,7 +194,9 @@ async def endless_nesting(t: Play) -> None:
             await bad.must_end("nesting without end did not end the connection", 40)
 
 
-@at_server("profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix", only=("counted",))
+@at_server(
+    "profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix", only=("messages", "counted")
+)
 async def huge_numbers(t: Play) -> None:
     """Numbers of thousands of digits, and enormous exponents, are answered one way or the other, quickly."""
     async with attacked_server(t) as served:
