@@ -8,19 +8,26 @@ clients ask for their bytes back, of many sizes, and compare: first a while alon
 one makes a new connection for each few requests. The status is 1 if a request was lost or wrong, if the server took
 more memory, descriptors or threads than it may, or, in a run of two minutes or more, if they went on growing. Times are
 told and not judged: they are the machine's.
+
+A soak ends by its own time. What is under way then may take `GRACE` seconds more. What goes on for longer is named and
+counts as lost, and a file has what the server's threads were doing.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import faulthandler
 import hashlib
 import json
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -53,22 +60,29 @@ SPARE = 200
 """Descriptors that a process needs beside those of the crowd's connections."""
 LONGEST = 300.0
 """Seconds for one request of a good client: one that takes longer is lost."""
+GRACE = crowd.GRACE
+"""Seconds for what is under way when the time is over: a request, a close, the end of a process."""
 
 
 # The server.
 
 
-def serve(front: str) -> None:
-    """In a process of its own: says its port, serves until its input ends."""
+def serve(front: str, stacks: str) -> None:
+    """In a process of its own: says its port, serves until its input ends.
+
+    Args:
+        front: which front end.
+        stacks: the file to which SIGUSR1 has the stacks of all threads written.
+    """
+    faulthandler.register(signal.SIGUSR1, Path(stacks).open("a"))  # noqa: SIM115 (for as long as the process)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if front == "sync":
         server = bokbok.sync.start_server(("tcp", "127.0.0.1", 0), service.handler(), user_to_key=USERS.get)
         print(server.address[2], flush=True)
         sys.stdin.read()
-    else:
-        asyncio.run(_serve_asyncio())
-    os._exit(0)  # what the crowd has left is of no interest
+        os._exit(0)  # what the crowd has left is of no interest
+    asyncio.run(_serve_asyncio())
 
 
 async def _serve_asyncio() -> None:
@@ -78,64 +92,103 @@ async def _serve_asyncio() -> None:
     server = await bokbok.asyncio.start_server(("tcp", "127.0.0.1", 0), service.async_handler(), user_to_key=key_of)
     print(server.address[2], flush=True)
     await asyncio.to_thread(sys.stdin.read)
+    os._exit(0)
 
 
 # The good clients.
 
 
-async def _good(port: int, number: int, until: float, found: dict[str, Any]) -> None:
-    rng = random.Random(number)
-    connection: Any = None
-    fresh = True  # nothing was answered over it yet
-    asked = 0
-    while time.monotonic() < until:
-        began = time.monotonic()
-        try:
-            if connection is None:
-                connection = await bokbok.asyncio.open_connection(
-                    ("tcp", "127.0.0.1", port), "good", USERS["good"], connect_timeout=LONGEST
-                )
-                fresh = True
-            data = rng.randbytes(rng.choice(SIZES))
-            answer = await connection.request(["echo", [data, hashlib.sha256(data).hexdigest()]], timeout=LONGEST)
-            if answer != [data, hashlib.sha256(data).hexdigest()]:
-                found["wrong"].append(f"client {number}: {len(data)} bytes came back as others")
-            found["times"].append(time.monotonic() - began)
-            fresh = False
-        except ConnectionClosed as error:
-            # A server with many hellos under way turns some new connections away (`Limits.hellos`): those come again.
-            if fresh:
-                found["turned away"] += 1
-            else:
-                found["lost"].append(f"client {number}: {error}"[:300])
-            connection = None
-        except RemoteError as error:
-            # Where the server's memory is used up, requests are refused, those of the heaviest first: they come again.
-            found["refused" if "too much at once" in error.message else "lost"] += [f"client {number}: {error}"[:300]]
-        except Exception as error:  # whatever it is, the request is lost
-            found["lost"].append(f"client {number}: {type(error).__name__}: {error}"[:300])
-            if connection is not None:
-                await connection.close()
-            connection = None
-        asked += 1
-        if number % 10 == 0 and asked % 5 == 0 and connection is not None:
-            await connection.close()
-            connection = None
-        await asyncio.sleep(0.01)
-    if connection is not None:
-        await connection.close()
+class _Good:
+    """One good client.
+
+    Attributes:
+        doing: what it is waiting for, and since when.
+    """
+
+    def __init__(self, port: int, number: int, until: float, found: dict[str, Any]) -> None:
+        self._port, self._number, self._until, self._found = port, number, until, found
+        self._connection: Any = None
+        self.doing = ("nothing", time.monotonic())
+
+    def _left(self, what: str) -> float:
+        """The seconds that what begins now may take."""
+        now = time.monotonic()
+        self.doing = (what, now)
+        return min(LONGEST, self._until + GRACE - now)
+
+    def lost(self, why: str, how: str = "lost") -> None:
+        self._found[how].append(f"client {self._number}: {why}"[:300])
+
+    async def _leave(self) -> None:
+        if self._connection is not None:
+            self.doing = ("its close", time.monotonic())
+            await self._connection.close()
+            self._connection = None
+
+    async def run(self) -> None:
+        """Ask until the time is over."""
+        rng = random.Random(self._number)
+        fresh = True  # nothing was answered over the connection yet
+        asked = 0
+        while time.monotonic() < self._until:
+            began = time.monotonic()
+            try:
+                if self._connection is None:
+                    self._connection = await bokbok.asyncio.open_connection(
+                        ("tcp", "127.0.0.1", self._port), "good", USERS["good"],
+                        connect_timeout=self._left("a connection"),
+                    )  # fmt: skip
+                    fresh = True
+                data = rng.randbytes(rng.choice(SIZES))
+                expected = [data, hashlib.sha256(data).hexdigest()]
+                left = self._left(f"the answer to a request of {len(data)} bytes")
+                answer = await self._connection.request(["echo", expected], timeout=left)
+                if answer != expected:
+                    self.lost(f"{len(data)} bytes came back as others", "wrong")
+                self._found["times"].append(time.monotonic() - began)
+                fresh = False
+            except ConnectionClosed as error:
+                # A server with many hellos under way turns some new ones away (`Limits.hellos`): they come again.
+                if fresh:
+                    self._found["turned away"] += 1
+                else:
+                    self.lost(str(error))
+                self._connection = None
+            except RemoteError as error:
+                # Where the server's memory is used up, requests are refused, those of the heaviest first: so too.
+                self.lost(str(error), "refused" if "too much at once" in error.message else "lost")
+            except Exception as error:  # whatever it is, the request is lost
+                what, since = self.doing
+                self.lost(f"{type(error).__name__}: {error}, {time.monotonic() - since:.0f} s after it began {what}")
+                await self._leave()
+            asked += 1
+            if self._number % 10 == 0 and asked % 5 == 0:
+                await self._leave()
+            await asyncio.sleep(0.01)
+        await self._leave()
 
 
 def good_clients(port: int, count: int, seconds: float) -> None:
     """In a process of its own: says what came of it, as JSON."""
 
-    async def run() -> dict[str, Any]:
+    async def run() -> None:
         found: dict[str, Any] = {"times": [], "lost": [], "wrong": [], "refused": [], "turned away": 0}
         until = time.monotonic() + seconds
-        await asyncio.gather(*(_good(port, number, until, found) for number in range(count)))
-        return found
+        clients = {}
+        for number in range(count):
+            good = _Good(port, number, until, found)
+            clients[asyncio.create_task(good.run())] = good
+        done, hung = await asyncio.wait(clients, timeout=seconds + 2 * GRACE)
+        for task in done:
+            task.result()
+        for task in hung:
+            what, since = clients[task].doing
+            clients[task].lost(f"still waits for {what}, for {time.monotonic() - since:.0f} s")
+        found["hung"] = len(hung)
+        print(json.dumps(found), flush=True)
+        os._exit(0)  # not held up by those
 
-    print(json.dumps(asyncio.run(run())))
+    asyncio.run(run())
 
 
 # The watch.
@@ -151,17 +204,19 @@ class Watch(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(0.5):
-            status = dict(
-                line.split(":", 1) for line in (self.folder / "status").read_text().splitlines() if ":" in line
-            )
-            fds = len(os.listdir(self.folder / "fd"))
-            self.seen.append((int(status["VmRSS"].split()[0]) * 1024, fds, int(status["Threads"])))
+        with contextlib.suppress(OSError, KeyError):  # the server has ended, which is told elsewhere
+            while not self.over.wait(0.5):
+                status = dict(
+                    line.split(":", 1) for line in (self.folder / "status").read_text().splitlines() if ":" in line
+                )
+                fds = len(os.listdir(self.folder / "fd"))
+                self.seen.append((int(status["VmRSS"].split()[0]) * 1024, fds, int(status["Threads"])))
 
     def halves(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """The most of each, in the first half and in the second."""
-        middle = max(1, len(self.seen) // 2)
-        first, second = self.seen[:middle], self.seen[middle:] or self.seen
+        seen = self.seen or [(0, 0, 0)]
+        middle = max(1, len(seen) // 2)
+        first, second = seen[:middle], seen[middle:] or seen
         return tuple(map(max, zip(*first, strict=True))), tuple(map(max, zip(*second, strict=True)))  # type: ignore[return-value]
 
 
@@ -174,44 +229,79 @@ def _at(times: list[float], part: float) -> str:
     return f"{_seconds_at(times, part) * 1e3:,.0f} ms" if times else "-"
 
 
-def _ask(port: int, count: int, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, "--as-good", str(port), str(count), str(seconds)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def _start(*command: object, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True, **more)
+
+
+def _result(process: subprocess.Popen[str], what: str, seconds: float) -> dict[str, Any]:
+    """What one of our processes says at its end, as JSON; nothing, where it has not ended in its time."""
+    try:
+        said = process.communicate(timeout=seconds + 3 * GRACE)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return {"lost": [f"{what} did not end within {seconds + 3 * GRACE:.0f} s"], "hung": 1}
+    try:
+        result: dict[str, Any] = json.loads(said)
+    except ValueError:
+        return {"lost": [f"{what} ended with status {process.returncode}"]}
+    return result
+
+
+def _ask(port: int, count: int, seconds: float) -> dict[str, Any]:
+    nothing = {"times": [], "lost": [], "wrong": [], "refused": [], "turned away": 0, "hung": 0}
+    return nothing | _result(_start(__file__, "--as-good", port, count, seconds), "the good clients", seconds)
+
+
+def _end(server: subprocess.Popen[str]) -> list[str]:
+    """What is wrong with how the server ends."""
+    if (status := server.poll()) is not None:
+        return [f"the server ended by itself, with status {status}"]
+    assert server.stdin is not None
+    server.stdin.close()
+    try:
+        server.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        server.send_signal(signal.SIGUSR1)
+        time.sleep(1)  # until it has written its stacks
+        server.kill()
+        server.wait()
+        return ["the server did not end"]
+    return []
 
 
 def soak(front: str, arguments: argparse.Namespace) -> bool:
     """One front end; whether all held."""
-    server = subprocess.Popen(
-        [sys.executable, __file__, "--as-server", front],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert server.stdin is not None
+    stacks = Path(tempfile.mkdtemp(prefix="soak-"), f"stacks-{front}.txt")
+    server = _start(__file__, "--as-server", front, stacks, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline())
-        alone = json.loads(_ask(port, arguments.good, arguments.seconds * ALONE).communicate()[0])
+        alone = _ask(port, arguments.good, arguments.seconds * ALONE)
         seconds = arguments.seconds * (1 - ALONE)
-        bad = subprocess.Popen(
-            [sys.executable, crowd.__file__, "127.0.0.1", str(port), "--connections", str(arguments.crowd),
-             "--seconds", str(seconds), "--scale", str(arguments.scale), "--seed", str(arguments.seed)],
-            stdout=subprocess.PIPE, text=True,
+        bad = _start(
+            crowd.__file__, "127.0.0.1", port, "--connections", arguments.crowd, "--seconds", seconds,
+            "--scale", arguments.scale, "--seed", arguments.seed,
         )  # fmt: skip
         assert bad.stdout is not None
         bad.stdout.readline()  # it is ready: at nice 19 that may take a while
         watch = Watch(server.pid)
         watch.start()
-        beside = json.loads(_ask(port, arguments.good, seconds).communicate()[0])
+        beside = _ask(port, arguments.good, seconds)
         watch.over.set()
         watch.join()
-        told = json.loads(bad.communicate()[0])
-        processor = sum(
-            map(int, Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
-        ) / os.sysconf("SC_CLK_TCK")
+        if beside["hung"] and server.poll() is None:
+            server.send_signal(signal.SIGUSR1)
+            time.sleep(1)
+        told = {"done": {}, "processor": 0.0} | _result(bad, "the crowd", seconds)
+        processor = 0.0
+        if server.poll() is None:
+            stat = Path(f"/proc/{server.pid}/stat").read_text()
+            processor = sum(map(int, stat.rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
     finally:
-        server.stdin.close()
-        server.wait(60)
+        wrong_end = _end(server)
     first, second = watch.halves()
-    lost = [*alone["lost"], *alone["wrong"], *beside["lost"], *beside["wrong"]]
+    lost = [*alone["lost"], *alone["wrong"], *beside["lost"], *beside["wrong"], *told.get("lost", []), *wrong_end]
     limits = bokbok.Limits()
     over = []
     if second[0] > MOST_MEMORY:
@@ -234,6 +324,8 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
     print(f"  lost: {len(lost)} of {len(alone['times']) + len(beside['times']) + len(lost):,} requests")
     for each in lost[:10]:
         print(f"    {each}")
+    if stacks.exists() and stacks.stat().st_size:
+        print(f"    what the server's threads were doing: {stacks}")
     turned_away = alone["turned away"] + beside["turned away"]
     print(f"  new connections of good clients that were turned away, and came again: {turned_away:,}")
     refused = alone["refused"] + beside["refused"]
@@ -263,7 +355,7 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
 
 def main() -> int:
     if sys.argv[1:2] == ["--as-server"]:
-        serve(sys.argv[2])
+        serve(sys.argv[2], sys.argv[3])
     if sys.argv[1:2] == ["--as-good"]:
         good_clients(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
         return 0
