@@ -196,6 +196,7 @@ class Connection(Public[_Waiter]):
         # Workers.
         self._pace = Pace()
         self._called = False  # a worker was called for handlers that has not looked around yet
+        self._coming = False  # a thread was called for a slot that is kept, and waits for the lock
         self._awake = False  # whoever reads is awake, and sends what there is before it waits
         self._lonely = 0  # answers in a row, each for the only thread that waited
         self._looked_after = False
@@ -1305,11 +1306,19 @@ class Connection(Public[_Waiter]):
 
     def _slot_kept(self) -> None:
         """The server has kept a slot for this connection. Another connection's lock may be held now: not this one's."""
-        run_in_thread(self._come_for_slot)
+        if self._coming:
+            return  # whoever comes has not looked yet, and finds this one
+        self._coming = True
+        try:
+            run_in_thread(self._come_for_slot)
+        except RuntimeError:  # no more threads
+            self._coming = False
+            raise
 
     def _come_for_slot(self) -> None:
         with self._lock:
             self._tasks += 1
+            self._coming = False
         self._task(self._worker, (), {})
 
     # The end.

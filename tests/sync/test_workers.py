@@ -59,6 +59,36 @@ def test_no_worker_is_called_for_a_request_that_has_no_slot(serve: Any, raw: Any
     assert first.receive() == second.receive() == b"(response 0 0)"
 
 
+def test_one_thread_comes_for_slots_however_many_are_kept_before_it_looks(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else hundreds wait for a connection's lock, one for each handler that ends meanwhile elsewhere."""
+    held = Held()
+    server = serve(held, limits=Limits(server_running=1))
+    first, second = raw(server), raw(server)
+    first.send_message(*requests(1))
+    held.started.get(timeout=SOON)
+    second.send_message(*requests(3))
+    eventually(lambda: server.statistics().waiting == 1, "the second one is in line")
+    (waiting,) = (each for each in server._roster.connections if each._admission.share.waiting)
+    came: queue.Queue[None] = queue.Queue()
+    come = type(waiting)._come_for_slot
+
+    def counted(connection: Any) -> None:
+        came.put(None)
+        come(connection)
+
+    monkeypatch.setattr(type(waiting), "_come_for_slot", counted)
+    with waiting._lock:
+        for _ in range(50):
+            waiting._slot_kept()
+    came.get(timeout=SOON)
+    held.may_answer.set()
+    assert first.receive() == b"(response 0 0)"
+    assert {second.receive() for _ in range(3)} == {b"(response %d %d)" % (i, i) for i in range(3)}
+    assert came.qsize() < 5
+
+
 def test_idle_connections_cost_no_thread(serve: Any, connect: Any) -> None:
     server = serve(user_to_key=USERS.get)
     connections = [connect(server, secure=True) for _ in range(50)]
