@@ -10,6 +10,8 @@ deadlock: what is not read could not have been written, since requests and answe
 holds, for each direction of a pair, what one read has brought (256 KiB, or the one packet that it completes), as it is
 written on the other side.
 
+**Long messages** are written in a thread, so that other pairs are served meanwhile. What comes behind one waits for it.
+
 **The end.** An end of file is handed on as one, behind what came before it. So both peers see what they would see of
 each other: the waiting requests of the one that is told fail at once, handlers that run go on, and their answers still
 come.
@@ -45,6 +47,30 @@ LoginLookup = Callable[[str | None], Login | Awaitable[Login | None] | None]
 """`user_to_login(user) -> (user, key) | None`: a plain function or a coroutine function."""
 
 _ORDINARY_END = "the other end closed the connection"
+_WRITING = 16
+"""Why nothing is read from a leg's transport, beside the reasons of `asyncio.connection`: a long message is written."""
+
+
+class _Written:
+    """A long message as it was written for a connection, or why it cannot be."""
+
+    def __init__(self, connection: wire.Connection, message: Any) -> None:
+        self._text = b""
+        self._problem: WriteError | None = None
+        try:
+            self._text = connection.encode(message)
+        except WriteError as error:
+            self._problem = error
+
+    def text(self) -> bytes:
+        """What was written.
+
+        Raises:
+            WriteError: it cannot be.
+        """
+        if self._problem is not None:
+            raise self._problem
+        return self._text
 
 
 class _Leg(Connection):
@@ -69,6 +95,8 @@ class _Leg(Connection):
         """Requests that were written here and are not answered yet: the ID here, and the one at the other leg."""
         self._early: list[wire.Plain] | None = []
         """What has come before the other leg was there; `None` once it is."""
+        self._behind: list[wire.Plain] | None = None
+        """What has come behind a long message that is being written; `None` while none is."""
         self._reaching: asyncio.Task[Any] | None = None
         self._said_all = False  # an end of file was written
 
@@ -136,7 +164,9 @@ class _Leg(Connection):
         other = self._other
         for event in events:
             kind = type(event)
-            if kind in _ANSWERED_HERE:
+            if self._behind is not None:
+                self._behind.append(event)
+            elif kind in _ANSWERED_HERE:
                 super()._take_in([event])
             elif self._early is not None:
                 self._early.append(event)
@@ -165,7 +195,12 @@ class _Leg(Connection):
             self._refuse_request(id, f"too many requests: {len(other._asked)} wait for their answers")
         else:
             try:
-                there = other._wire.request(message)
+                if type(message) is _Written:
+                    there = other._wire.request(message.text(), encoded=True)
+                else:
+                    there = other._wire.request(message, brief=True)
+            except wire.TakesLong:
+                self._write(other, message, lambda written: self._hand_on_request(other, id, written))
             except WriteError as error:
                 text = f"{other._cannot_take('request')}: {error}"
                 _log.warning("%r: %s", self, text)
@@ -185,14 +220,44 @@ class _Leg(Connection):
         if there is None or other._wire.state == "closed":
             return
         if type(event) is wire.ResponseReceived:
-            problem = other._wire.respond(there, event.message, refusal=other._cannot_take("answer"))
-            if problem is not None:
-                _log.warning("%r: %s: %s", self, other._cannot_take("answer"), problem)
+            self._answer_there(other, there, event.message)
         elif type(event) is wire.ErrorReceived:
             other._wire.fail(there, event.message)
         else:
             assert type(event) is wire.AnswerUnreadable
             other._wire.fail(there, f"the answer cannot be read: {event.problem}")
+
+    def _answer_there(self, other: _Leg, there: int, message: Any) -> None:
+        refusal = other._cannot_take("answer")
+        try:
+            if type(message) is _Written:
+                problem = other._wire.respond(there, message.text(), encoded=True, refusal=refusal)
+            else:
+                problem = other._wire.respond(there, message, brief=True, refusal=refusal)
+        except wire.TakesLong:
+            self._write(other, message, lambda written: self._answer_there(other, there, written))
+            return
+        except WriteError as error:
+            problem = error
+            other._wire.fail(there, f"{refusal}: {problem}")
+        if problem is not None:
+            _log.warning("%r: %s: %s", self, refusal, problem)
+
+    def _write(self, other: _Leg, message: Any, go_on: Callable[[_Written], None]) -> None:
+        """Write a long message for the other leg, in a thread, then go on with it, and with what has come behind it."""
+
+        async def write() -> None:
+            written = await asyncio.to_thread(_Written, other._wire, message)
+            behind, self._behind = self._behind, None
+            if behind is None or self._life.ended or other._wire.state == "closed":
+                return
+            go_on(written)
+            self._read_on(_WRITING)
+            self._take_in(behind)
+
+        self._behind = []
+        self._stop_reading(_WRITING)
+        self._start(write())
 
     def _cannot_take(self, what: str) -> str:
         return f"the bridge cannot write the {what} to the {self._side} in {self._dialect}"
@@ -241,6 +306,8 @@ class _Leg(Connection):
         other = self._other
         if other is None or self._early is not None or self._life.ended or other._life.ended:
             return
+        if self._behind is not None or other._behind is not None:
+            return
         if self._full or other._full:
             return
         if self._wire.state == "peer-finished" and not other._asked:
@@ -276,7 +343,7 @@ class _Leg(Connection):
             _log.log(logging.WARNING if abort else logging.DEBUG, "%r: %s", self, error.reason)
         super()._end(error, abort=abort)
         self._asked.clear()
-        self._early = None
+        self._early = self._behind = None
         if self._reaching is not None and self._reaching is not asyncio.current_task():
             self._reaching.cancel()
         if other is not None and not other._life.ended:

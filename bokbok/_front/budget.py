@@ -144,10 +144,6 @@ class Account:
             self._tell()
         return True
 
-    def cost(self, id: int) -> int:
-        """What is held for that request, in bytes."""
-        return self._costs.get(id, 0)
-
     def done(self, id: int) -> None:
         """That request was answered."""
         cost = self._costs.pop(id, 0)  # nothing, for one that was never admitted

@@ -171,30 +171,44 @@ class Lifecycle(Generic[_W]):
 
         Returns:
             Why it cannot travel, for the log; an error was put on its way instead.
+
+        Raises:
+            TakesLong: others would wait while it is written: `written` and `answer_written` do the same in two steps.
         """
         if not self.account.unsent:  # what the other end takes at once needs no room
             self.account.done(id)
             try:
-                return self.wire.respond(id, answer)
+                return self.wire.respond(id, answer, brief=True)
+            except wire.TakesLong:
+                raise
             except Exception as error:  # an object of the handler's whose own methods fail while it is written
                 if self.wire.state == "closed":
                     return None
                 self.wire.fail(id, f"the answer cannot be written: {error_text(error)}")
                 return None
-        written, failure, problem = self.written(answer)
+        written, failure, problem = self.written(answer, brief=True)
         if failure is None:
             return self.answer_written(id, written)
         self.fail(id, failure)
         return problem
 
-    def written(self, answer: Any) -> tuple[bytes, str | None, Exception | None]:
+    def written(self, answer: Any, *, brief: bool = False) -> tuple[bytes, str | None, Exception | None]:
         """Write what a request handler has returned, for `answer_written`: what takes long, and needs no lock.
+
+        Args:
+            answer: what it has returned.
+            brief: whether others wait meanwhile.
 
         Returns:
             The answer; or, where it cannot travel, what to tell the other end by `fail`; and why, for the log.
+
+        Raises:
+            TakesLong: `brief`, and the answer is not.
         """
         try:
-            return self.wire.encode(answer), None, None
+            return self.wire.encode(answer, brief=brief), None, None
+        except wire.TakesLong:
+            raise
         except WriteError as error:
             return b"", f"the answer cannot travel: {error}", error
         except Exception as error:  # an object of the handler's whose own methods fail while it is written

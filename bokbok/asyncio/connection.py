@@ -64,9 +64,6 @@ _READ = 256 * 1024
 _PATIENCE, _LOOKS = 1.0, 3
 """Seconds in which the other end must take something, while answers wait that there is no room for; and how often it
 may fail to: a machine that stands still for a moment is not a peer that does."""
-_LARGE = 4 * 1024 * 1024
-"""Bytes of memory of a request from which on its answer is not written on the event loop: 50,000 small lists, which
-take 10 ms to be written without the accelerator."""
 _LOOK_UP, _TURNS, OTHER_LEG, _MEMORY = 1, 2, 4, 8
 """Why nothing is read from the transport: the user is being looked up; what was read waits for its turn; the other leg
 of a bridge does not take it; too much is held. Bits: each reason comes and goes by itself."""
@@ -243,7 +240,14 @@ class Connection(Public["asyncio.Future[Any]"]):
             limit = None if timeout is None else seconds(timeout)
             if self._full:
                 limit = await self._await_room(limit, timeout)
-            id = self._wire.request(message)
+            try:
+                id = self._wire.request(message, brief=True)
+            except wire.TakesLong:  # in a thread: the event loop goes on meanwhile
+                began = self._loop.time()
+                written = await asyncio.to_thread(self._wire.encode, message)
+                id = self._wire.request(written, encoded=True)
+                if limit is not None:
+                    limit = max(0.0, limit - (self._loop.time() - began))
             if self._not_reading & _MEMORY:  # however much is held: the answer must come in
                 self._read_on(_MEMORY)
             # `_flush_soon`, without the call: this is done for each request.
@@ -813,10 +817,9 @@ class Connection(Public["asyncio.Future[Any]"]):
             if inspect.isawaitable(answer):
                 self._start_handler(id, self._handle(id, message, answer))
                 return False
-            if self._account.held >= _LARGE and self._is_large(id):
-                self._start(self._answer_later(id, [answer]))
+            if not self._answer(id, answer):
+                self._start(self._answer_later(id, [answer], long=True))
                 return False
-            self._answer(id, answer)
         return True
 
     def _take_first_step(self, id: int, message: Any, steps: FirstSteps | None) -> bool:
@@ -849,11 +852,15 @@ class Connection(Public["asyncio.Future[Any]"]):
         if handling._asking:
             handling.finish()
         handling._over = True
-        if self._full or (self._account.held >= _LARGE and self._is_large(id)):
-            self._start(self._answer_later(id, [found]))
+        if self._full:
+            self._start(self._answer_later(id, [found], long=False))
             return False
         # `_answer`, without the calls: this is done for each request.
-        problem = self._life.answer(id, found)
+        try:
+            problem = self._life.answer(id, found)
+        except wire.TakesLong:
+            self._start(self._answer_later(id, [found], long=True))
+            return False
         if problem is not None or self._full:
             self._answered(problem)
             return True
@@ -862,12 +869,8 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._flush()
         return True
 
-    def _is_large(self, id: int) -> bool:
-        """Whether a request was so large that to write an answer like it would hold up the event loop."""
-        return self._account.cost(id) >= _LARGE
-
-    async def _answer_later(self, id: int, answers: list[Any]) -> None:
-        await self._answer_when_there_is_room(id, answers)
+    async def _answer_later(self, id: int, answers: list[Any], *, long: bool) -> None:
+        await self._answer_when_there_is_room(id, answers, long=long)
         self._handled()
 
     async def _handle(
@@ -900,29 +903,37 @@ class Connection(Public["asyncio.Future[Any]"]):
                 raise
         else:
             handling.finish()
-            if self._full or (self._account.held >= _LARGE and self._is_large(id)):
+            full = self._full
+            if full or not self._answer(id, result):
                 answers, result = [result], None  # no frame is to hold it while it waits
-                await self._answer_when_there_is_room(id, answers)
-            else:
-                self._answer(id, result)
+                await self._answer_when_there_is_room(id, answers, long=not full)
         self._handled()
         # What `_task_done` would do, a turn of the event loop earlier.
         task.remove_done_callback(self._task_done)
         del self._tasks[task]
         self._maybe_finished()
 
-    async def _answer_when_there_is_room(self, id: int, answers: list[Any]) -> None:
-        """Answer, where the other end does not take all at once: as long as it takes any, this one waits for room."""
+    async def _answer_when_there_is_room(self, id: int, answers: list[Any], *, long: bool) -> None:
+        """Answer, where the other end does not take all at once: as long as it takes any, this one waits for room.
+
+        Args:
+            id: the request's.
+            answers: its answer, which is taken out.
+            long: whether it is known to take long to be written.
+        """
         if not self._account.may_keep:
             self._give_up_answer(id)  # not even written: a thousand handlers may have finished at the same moment
             return
         size = still = 0
         try:
-            if self._is_large(id):
-                # In a thread, since whoever has sent that much may get as much back: the event loop goes on meanwhile.
+            if not long:
+                try:
+                    written, failure, problem = self._life.written(answers[0], brief=True)
+                    answers.clear()
+                except wire.TakesLong:
+                    long = True
+            if long:  # in a thread: the event loop goes on meanwhile
                 written, failure, problem = await asyncio.to_thread(self._life.written, answers.pop())
-            else:
-                written, failure, problem = self._life.written(answers.pop())
             if not self._account.keep(len(written)):
                 self._give_up_answer(id)
                 return
@@ -960,8 +971,14 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._room = self._loop.create_future()
         return self._room
 
-    def _answer(self, id: int, answer: Any) -> None:
-        self._answered(self._life.answer(id, answer))
+    def _answer(self, id: int, answer: Any) -> bool:
+        """Answer at once. False: writing takes too long for that."""
+        try:
+            problem = self._life.answer(id, answer)
+        except wire.TakesLong:
+            return False
+        self._answered(problem)
+        return True
 
     def _answered(self, problem: Exception | None) -> None:
         if problem is not None:

@@ -20,14 +20,14 @@ from bokbok.sexpr.frames import VALUE
 from bokbok.sexpr.lexer import PREFIXES, UNQUOTE_SPLICING
 from bokbok.sexpr.long import LongTokens
 from bokbok.sexpr.memory import cost
-from bokbok.sexpr.pieces import LONG
+from bokbok.sexpr.pieces import LONG, TakesLong
 from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol, adopt
 
 __all__ = ["READER", "Compiled", "Found", "make_writer"]
 
 Found = tuple[Any, int, int]
 """A datum, the offset behind it, and what it takes in memory."""
-Write = Callable[[str, Any, str, int], bytes | None]
+Write = Callable[[str, Any, str, int, int], bytes | None]
 
 
 def _lexer(version: int) -> LongTokens:
@@ -114,12 +114,12 @@ class Compiled:
 
 
 def make_writer(text: Callable[[Any, int], bytes | None]) -> Write | None:
-    """The compiled writer, where there is one: `(before, value, after, dialect.code)` to bytes, or `None`.
+    """The compiled writer, where there is one: `(before, value, after, dialect.code, most)` to bytes, or `None`.
 
     Args:
         text: writes an atom that is rare, in the dialect of that code; `None` for what is not an atom.
     """
     if NATIVE is None:
         return None
-    write: Write = NATIVE.Writer(Symbol, Keyword, Char, Dotted, array, text).write
+    write: Write = NATIVE.Writer(Symbol, Keyword, Char, Dotted, array, text, TakesLong).write
     return write

@@ -1,17 +1,28 @@
-"""Work that stops now and then: how much is done between two stops, and how to do all of it at once."""
+"""Work that stops now and then: how much is done between two stops, how to do all of it at once, what takes long."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import Final, TypeVar
 
-__all__ = ["LONG", "PIECE", "at_once"]
+__all__ = ["BRIEF", "LONG", "PIECE", "UNLIMITED", "TakesLong", "at_once"]
 
 PIECE: Final = 4096
 """Bytes between two moments at which a reader in pieces stops: a fraction of a millisecond for most data, and some
 milliseconds for the slowest. Going on costs about a microsecond."""
 LONG: Final = 64 * 1024
 """Bytes from which a single token is read in pieces as well: the slowest takes some milliseconds more."""
+BRIEF: Final = 512 * 1024
+"""What is written in one piece where others wait, in bytes of memory by the estimate of `memory`: some 10,000 atoms,
+which take a few milliseconds; 30 where each is a flonum or a symbol between bars, in pure Python."""
+UNLIMITED: Final = sys.maxsize
+"""In its place, where nobody waits."""
+
+
+class TakesLong(Exception):
+    """Raised by what was to be brief and is not: to be done once more, where nobody waits for it."""
+
 
 _T = TypeVar("_T")
 

@@ -5,6 +5,9 @@ unless the whole value can be written.
 
 The text is gathered as a `str`, in which `surrogateescape` stands for bytes that are not valid UTF-8, and is encoded
 once at the end. What is open is kept on a stack; the writer does not recurse.
+
+Where others wait, it gives up what takes long (`TakesLong`). So it counts what it writes by the estimate of `memory`,
+before it writes it: a container where it opens, so that a small atom costs nothing more.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ from sexpdata import Brackets, Delimiters, Parens, Quoted
 
 from bokbok.errors import WriteError
 from bokbok.sexpr.dialect import CHICKEN_4, DIALECTS, Dialect
+from bokbok.sexpr.memory import ITEM, LIST_COST
 from bokbok.sexpr.native import make_writer
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, MAX_DIGITS, flonum_text, is_number
+from bokbok.sexpr.pieces import UNLIMITED, TakesLong
 from bokbok.sexpr.text import CHAR_NAMES, decode, encode
 from bokbok.sexpr.types import Char, Dotted, EofType, Keyword, Symbol
 from bokbok.sexpr.vectors import TAGS, tag_of
@@ -93,7 +98,7 @@ def dumps(value: Any, *, dialect: Dialect = CHICKEN_4) -> bytes:
     return dumps_between("", value, "", dialect)
 
 
-def dumps_between(before: str, value: Any, after: str, dialect: Dialect) -> bytes:
+def dumps_between(before: str, value: Any, after: str, dialect: Dialect, most: int = UNLIMITED) -> bytes:
     """Writes a value between two texts, without copying it once more for that. Part of the low level.
 
     Args:
@@ -101,14 +106,16 @@ def dumps_between(before: str, value: Any, after: str, dialect: Dialect) -> byte
         value: as for `dumps`.
         after: what stands behind it.
         dialect: how.
+        most: bytes of memory that may be written, by the estimate; see `BRIEF`.
 
     Raises:
         WriteError: as `dumps`.
+        TakesLong: it is more than `most`.
     """
-    if WRITE is not None and (written := WRITE(before, value, after, dialect.code)) is not None:
+    if WRITE is not None and (written := WRITE(before, value, after, dialect.code, most)) is not None:
         return written
     try:
-        if type(value) is str:
+        if type(value) is str and len(value) <= most // 4:
             if len(value) >= _LONG or _ESCAPED.search(value):
                 value = _escape_string(value, _ESCAPED.search)
             return f'{before}"{value}"{after}'.encode("utf-8", "surrogateescape")
@@ -116,10 +123,12 @@ def dumps_between(before: str, value: Any, after: str, dialect: Dialect) -> byte
             text = _plain_list(value)
             if text is not None:
                 return f"{before}({text}){after}".encode("utf-8", "surrogateescape")
-        return "".join(_write(before, value, after, dialect, _ESCAPED.search)).encode("utf-8", "surrogateescape")
+        text = "".join(_write(before, value, after, dialect, _ESCAPED.search, most))
+        return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         # Some string holds a lone surrogate. Do it again, slowly, to find out which.
-        return "".join(_write(before, value, after, dialect, _checked_search)).encode("utf-8", "surrogateescape")
+        text = "".join(_write(before, value, after, dialect, _checked_search, most))
+        return text.encode("utf-8", "surrogateescape")
 
 
 def dump(value: Any, file: IO[bytes], *, dialect: Dialect = CHICKEN_4) -> None:
@@ -150,7 +159,9 @@ def _plain_list(items: list[Any]) -> str | None:
     return " ".join(texts)
 
 
-def _write(before: str, value: Any, after: str, dialect: Dialect, escaped: Callable[[str], object]) -> list[str]:
+def _write(
+    before: str, value: Any, after: str, dialect: Dialect, escaped: Callable[[str], object], left: int
+) -> list[str]:
     """The text of a value, in pieces, each of them followed by a space or by the end of a list, which replaces it."""
     out: list[str] = [before]
     emit = out.append
@@ -169,9 +180,14 @@ def _write(before: str, value: Any, after: str, dialect: Dialect, escaped: Calla
                     if len(item) < _LONG and not escaped(item):
                         emit(f'"{item}"')
                     else:
+                        left = _take(left, len(item) if item.isascii() else 4 * len(item))
                         out += '"', _escape_string(item, escaped), '"'
                 elif kind is int:
-                    emit(str(item) if FIXNUM_MIN <= item <= FIXNUM_MAX else _integer_text(item, bignums))
+                    if FIXNUM_MIN <= item <= FIXNUM_MAX:
+                        emit(str(item))
+                    else:
+                        left = _take(left, item.bit_length())
+                        emit(_integer_text(item, bignums))
                 elif kind is Symbol:
                     emit(item if plain_symbol(item) else _symbol_text(encode(item), dialect))
                 else:
@@ -179,6 +195,8 @@ def _write(before: str, value: Any, after: str, dialect: Dialect, escaped: Calla
                     if kind is list:
                         text, opening, inner = None, "(", item
                     else:
+                        if kind is not float:
+                            left = _take(left, _weight(item))
                         text, opening, inner = _text_or_elements(item, dialect)
                     if text is not None:
                         emit(text)
@@ -187,6 +205,9 @@ def _write(before: str, value: Any, after: str, dialect: Dialect, escaped: Calla
                         if identity in active:
                             raise _Refusal("a cycle: this value is part of itself")
                         active.add(identity)
+                        left -= LIST_COST + ITEM * len(inner)  # `_take`, without the call
+                        if left < 0:
+                            raise TakesLong
                         stack.append((container, elements))
                         container, elements = item, iter(inner)
                         emit(opening)
@@ -209,6 +230,22 @@ def _write(before: str, value: Any, after: str, dialect: Dialect, escaped: Calla
         raise WriteError(problem, _path([*stack, (container, elements)])) from None
 
 
+def _take(left: int, cost: int) -> int:
+    """What is left of what may be written."""
+    if cost > left:
+        raise TakesLong
+    return left - cost
+
+
+def _weight(item: Any) -> int:
+    """What an atom that is not a string, an integer, a flonum or a symbol has, that takes its time to be written."""
+    if isinstance(item, array):
+        return ITEM * len(item)
+    if isinstance(item, (str, bytes, bytearray)):
+        return len(item)
+    return item.nbytes if isinstance(item, memoryview) else 0
+
+
 def _checked_search(text: str) -> object:
     """Raises `UnicodeEncodeError` if the text has no bytes, else does what the fast path does."""
     encode(text)
@@ -220,11 +257,12 @@ def _escape_string(text: str, escaped: Callable[[str], object]) -> str:
     if text.isascii():
         if len(text) >= _VERY_LONG and not any(map(text.__contains__, _ESCAPES)):
             return text
-        if len(text) > _PART:  # other threads run in between: one translation lets nobody
-            parts = (text[start : start + _PART].translate(_ESCAPE_TABLE) for start in range(0, len(text), _PART))
-            return "".join(parts)
-        return text.translate(_ESCAPE_TABLE)  # many times faster than the regular expression, if all is ASCII
-    return _ESCAPED.sub(_escape, text) if escaped(text) else text
+        if len(text) <= _PART:
+            return text.translate(_ESCAPE_TABLE)  # many times faster than the regular expression, if all is ASCII
+    elif len(text) <= _PART:
+        return _ESCAPED.sub(_escape, text) if escaped(text) else text
+    # Other threads run in between: one translation, or one search, lets nobody.
+    return "".join([_escape_string(text[start : start + _PART], escaped) for start in range(0, len(text), _PART)])
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -26,6 +26,7 @@ This module and the modules below are public. Names with an underscore are priva
 | `bokbok.wire.transcript` | the passive reader: a conversation's bytes to packets with named ranges |
 """
 
+from ..sexpr.pieces import TakesLong
 from ._connection import REPLAYED_HELLO, Connection, State, check_cryptography
 from ._events import (
     AnswerUnreadable,
@@ -79,6 +80,7 @@ __all__ = [
     "RequestUnreadable",
     "ResponseReceived",
     "State",
+    "TakesLong",
     "as_event",
     "as_plain",
     "check_cryptography",

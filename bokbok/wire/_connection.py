@@ -62,7 +62,7 @@ from ._reading import MESSAGE, Batch, Reading
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
 from .framing import Preamble
-from .messages import MAX_ID, REQUEST, RESPONSE, Unreadable
+from .messages import MAX_ID, REQUEST, RESPONSE, Brief, Unreadable
 from .profile import Profile, ProfileLike, get_profile
 
 __all__ = ["REPLAYED_HELLO", "Connection", "State", "check_cryptography"]
@@ -181,6 +181,7 @@ class Connection:
         "__weakref__",
         "_announced",
         "_boxes",
+        "_brief",
         "_codec",
         "_confirm_hellos",
         "_counted",
@@ -259,6 +260,7 @@ class Connection:
         codec = messages.bind(self._profile.dialect, limits.depth, limits.message_memory)
         self._encode_request, self._encode_response, self._encode_error = codec.request, codec.response, codec.error
         self._encode, self._request_of, self._response_of = codec.payload, codec.request_of, codec.response_of
+        self._brief = codec.brief or Brief(codec.request, codec.response, codec.payload)
         self._write_packet = framing.writer()
         most = framing.most()
         self._packet_limit = limits.packet if most is None else min(limits.packet, most)
@@ -364,12 +366,13 @@ class Connection:
 
     # What comes from this side's program.
 
-    def request(self, message: Any, *, encoded: bool = False) -> int:
+    def request(self, message: Any, *, encoded: bool = False, brief: bool = False) -> int:
         """Ask the peer.
 
         Args:
             message: any datum that has an external representation in the profile's dialect.
             encoded: whether it is what `encode` has written of one.
+            brief: whether others wait meanwhile; see `encode`.
 
         Returns:
             The request's ID, which the event of its answer repeats.
@@ -378,11 +381,15 @@ class Connection:
             WriteError: the message cannot travel, or needs a longer packet than the limit. Nothing was sent.
             ConnectionClosed: the connection is over, or the peer sends no more.
             LocalProtocolError: a server's connection whose hello has not opened yet.
+            TakesLong: `brief`, and the message is not. Nothing was sent.
         """
         id = self._next_id
         if id > MAX_ID or self._state != "open":
             raise self._cannot_ask()
-        body = self._request_of(id, message) if encoded else self._encode_request(id, message)
+        if encoded:
+            body = self._request_of(id, message)
+        else:
+            body = self._brief.request(id, message) if brief else self._encode_request(id, message)
         if len(body) > self._room:
             raise self._too_long(body)
         self._put_request(body)
@@ -390,14 +397,19 @@ class Connection:
         self._outstanding.add(id)
         return id
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Any, *, brief: bool = False) -> bytes:
         """Write a datum, for `request` or `respond`: what takes long where a message is long.
+
+        Args:
+            message: the datum.
+            brief: whether others wait meanwhile, as on an event loop: what would keep them for long is not written.
 
         Raises:
             WriteError: the message cannot travel.
+            TakesLong: `brief`, and the message is not: call this without it, where nobody waits.
             Exception: whatever a method of an object in `message` raised.
         """
-        return self._encode(message)
+        return self._brief.payload(message) if brief else self._encode(message)
 
     def _cannot_ask(self) -> BokbokError:
         if self._state != "open":
@@ -405,7 +417,13 @@ class Connection:
         return LocalProtocolError(f"this connection has used up its request IDs, up to {MAX_ID}; open another one")
 
     def respond(
-        self, id: int, message: Any, *, refusal: str = "the answer cannot travel", encoded: bool = False
+        self,
+        id: int,
+        message: Any,
+        *,
+        refusal: str = "the answer cannot travel",
+        encoded: bool = False,
+        brief: bool = False,
     ) -> WriteError | None:
         """Answer one of the peer's requests.
 
@@ -414,6 +432,7 @@ class Connection:
             message: the answer.
             refusal: what the error that stands in for an answer that cannot travel begins with.
             encoded: whether `message` is what `encode` has written of the answer.
+            brief: whether others wait meanwhile; see `encode`.
 
         Returns:
             `None`; or, where the answer cannot travel, why: the request was then answered with that error instead.
@@ -421,13 +440,17 @@ class Connection:
         Raises:
             LocalProtocolError: no request of this ID waits for an answer.
             ConnectionClosed: the connection is over.
-            Exception: whatever a method of an object in `message` raised; the request is not answered then.
+            TakesLong: `brief`, and the answer is not. The request is not answered then.
+            Exception: whatever a method of an object in `message` raised; nor is it then.
         """
         times = self._unanswered.pop(id, 0)
         if times != 1:
             self._answer_again(id, times)
         try:
-            body = self._response_of(id, message) if encoded else self._encode_response(id, message)
+            if brief:
+                body = self._brief.response(id, message)
+            else:
+                body = self._response_of(id, message) if encoded else self._encode_response(id, message)
             if len(body) > self._room:
                 raise self._too_long(body)
             self._put_response(body)

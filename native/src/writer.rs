@@ -2,13 +2,16 @@
 //!
 //! As the reader, it never reports an error: what it does not write itself is `None`, and the writer in Python writes
 //! the whole value again, or says why it cannot be written, and where.
+//!
+//! Where others wait it gives up what takes long, by the same count as the writer in Python. What is long lets other
+//! threads run in between.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::bytes::{escape, is_plain_symbol};
 use crate::spell::{blob_text, flonum};
@@ -40,11 +43,18 @@ const LONG: usize = 1024;
 /// Open containers from which a set is kept of them, so that a cycle is found in bounded time.
 const DEEP: usize = 32;
 const MOST_KEPT: usize = 64 * 1024;
+/// What a list and each of its places count, as in `memory.py`.
+const LIST: usize = 120;
+const ITEM: usize = 40;
+/// Bytes that are written in one go, some milliseconds at most, before other threads have their turn; an element counts
+/// as `ITEM` of them.
+const TURN: usize = 512 * 1024;
 
 /// Writes Python's objects.
 ///
 /// `symbol`, `keyword`, `character`, `dotted`, `array`: the types of those values. `text`: called with a value and a
-/// dialect's number, it returns the bytes of an atom that is rare, or `None`.
+/// dialect's number, it returns the bytes of an atom that is rare, or `None`. `takes_long`: the exception that is raised
+/// for what takes long.
 #[pyclass(frozen, module = "bokbok_native")]
 pub struct Writer {
     symbol: usize,
@@ -53,6 +63,7 @@ pub struct Writer {
     dotted: usize,
     array: usize,
     text: Py<PyAny>,
+    takes_long: Py<PyAny>,
     // What the addresses above belong to, so that they stay.
     _types: Vec<Py<PyAny>>,
     kept: Mutex<Vec<u8>>,
@@ -68,14 +79,18 @@ impl Writer {
         dotted: &Bound<'_, PyAny>,
         array: &Bound<'_, PyAny>,
         text: Py<PyAny>,
+        takes_long: Py<PyAny>,
     ) -> Writer {
         let types = [symbol, keyword, character, dotted, array];
         let [symbol, keyword, character, dotted, array] = types.map(|object| object.as_ptr() as usize);
         let kept = types.map(|object| object.clone().unbind()).into();
-        Writer { symbol, keyword, character, dotted, array, text, _types: kept, kept: Mutex::new(Vec::new()) }
+        let scratch = Mutex::new(Vec::new());
+        Writer { symbol, keyword, character, dotted, array, text, takes_long, _types: kept, kept: scratch }
     }
 
     /// Writes a value between two texts; `None` where the writer in Python has to write.
+    ///
+    /// `most`: bytes of memory, by the estimate, beyond which it takes long.
     fn write<'py>(
         &self,
         py: Python<'py>,
@@ -83,9 +98,10 @@ impl Writer {
         value: &Bound<'py, PyAny>,
         after: &Bound<'py, PyString>,
         dialect: u8,
+        most: usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let mut out = self.take();
-        let result = self.between(before, value, after, Spelling::new(dialect), &mut out);
+        let result = self.between(before, value, after, Spelling::new(dialect), most, &mut out);
         let result = result.map(|written| written.then(|| PyBytes::new(py, &out)));
         self.give_back(out);
         result
@@ -102,6 +118,16 @@ struct Frame<'py> {
     open: Open<'py>,
     next: usize,
     identity: usize,
+}
+
+impl Open<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Open::List(list) => list.len(),
+            Open::Vector(tuple) => tuple.len(),
+            Open::Dotted(list, _) => list.len() + 1,
+        }
+    }
 }
 
 impl<'py> Frame<'py> {
@@ -137,21 +163,49 @@ impl Writer {
         value: &Bound<'_, PyAny>,
         after: &Bound<'_, PyString>,
         spelling: Spelling,
+        most: usize,
         out: &mut Vec<u8>,
     ) -> PyResult<bool> {
         Ok(with_bytes(before, |bytes| out.extend_from_slice(bytes))?
-            && self.value(value, spelling, out)?
+            && self.value(value, spelling, most, out)?
             && with_bytes(after, |bytes| out.extend_from_slice(bytes))?)
     }
 
+    /// What takes long is not to.
+    fn too_long<T>(&self, py: Python<'_>) -> PyResult<T> {
+        Err(PyErr::from_value(self.takes_long.bind(py).call0()?))
+    }
+
     /// Appends a value; false if the writer in Python has to write it, and what was appended is useless.
-    pub fn value<'py>(&self, value: &Bound<'py, PyAny>, spelling: Spelling, out: &mut Vec<u8>) -> PyResult<bool> {
+    pub fn value<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        spelling: Spelling,
+        most: usize,
+        out: &mut Vec<u8>,
+    ) -> PyResult<bool> {
+        let py = value.py();
+        // What containers count when they open, and what was written so far counts; up to where this is one turn.
+        let mut counted = 0;
+        let mut items = 0;
+        let mut turn = TURN;
         let mut stack: Vec<Frame<'py>> = Vec::new();
         let mut deep: HashSet<usize> = HashSet::new();
         let mut item = value.clone();
         loop {
-            match self.item(&item, spelling, out)? {
+            items += ITEM;
+            let written = out.len() + items;
+            if written > turn {
+                if written > most {
+                    return self.too_long(py);
+                }
+                py.detach(|| ());
+                turn = written + TURN;
+            }
+            match self.item(&item, spelling, most, out)? {
                 Wrote::Atom => {}
+                Wrote::Rare(length) => items += 3 * length,
+                Wrote::Long => return self.too_long(py),
                 Wrote::Odd => return Ok(false),
                 Wrote::Opens(open) => {
                     let identity = item.as_ptr() as usize;
@@ -165,6 +219,10 @@ impl Writer {
                     };
                     if again {
                         return Ok(false); // a cycle
+                    }
+                    counted += LIST + ITEM * open.len();
+                    if counted > most {
+                        return self.too_long(py);
                     }
                     stack.push(Frame { open, next: 0, identity });
                 }
@@ -211,10 +269,20 @@ impl Writer {
             || item.is_exact_instance_of::<PyBytes>()
     }
 
-    fn item<'py>(&self, item: &Bound<'py, PyAny>, spelling: Spelling, out: &mut Vec<u8>) -> PyResult<Wrote<'py>> {
+    fn item<'py>(
+        &self,
+        item: &Bound<'py, PyAny>,
+        spelling: Spelling,
+        most: usize,
+        out: &mut Vec<u8>,
+    ) -> PyResult<Wrote<'py>> {
         if let Ok(text) = item.cast_exact::<PyString>() {
+            let length = text.len()?;
+            if length > most {
+                return Ok(Wrote::Long);
+            }
             out.push(b'"');
-            if !with_bytes(text, |bytes| escape(bytes, out))? {
+            if !with_bytes_of(text, length, |bytes| aside(item.py(), bytes, |bytes| escape(bytes, out)))? {
                 return Ok(Wrote::Odd);
             }
             out.push(b'"');
@@ -226,7 +294,7 @@ impl Writer {
                     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
                     Ok(Wrote::Atom)
                 }
-                _ => self.odd(item, spelling, out),
+                _ => self.odd(item, spelling, most, out),
             };
         }
         let kind = item.get_type_ptr() as usize;
@@ -241,7 +309,7 @@ impl Writer {
             if with_bytes(item.cast::<PyString>()?, put)? && plain {
                 return Ok(Wrote::Atom);
             }
-            return self.odd(item, spelling, out);
+            return self.odd(item, spelling, most, out);
         }
         if let Ok(list) = item.cast_exact::<PyList>() {
             if list.is_empty() {
@@ -255,7 +323,7 @@ impl Writer {
             if flonum(number.value(), spelling.exact, out) {
                 return Ok(Wrote::Atom);
             }
-            return self.odd(item, spelling, out);
+            return self.odd(item, spelling, most, out);
         }
         if let Ok(boolean) = item.cast_exact::<PyBool>() {
             out.extend_from_slice(if boolean.is_true() { b"#t" } else { b"#f" });
@@ -274,7 +342,10 @@ impl Writer {
             return Ok(Wrote::Opens(Open::Vector(tuple.clone())));
         }
         if let Ok(blob) = item.cast_exact::<PyBytes>() {
-            blob_text(blob.as_bytes(), out);
+            if blob.as_bytes().len() > most {
+                return Ok(Wrote::Long);
+            }
+            aside(item.py(), blob.as_bytes(), |bytes| blob_text(bytes, out));
             return Ok(Wrote::Atom);
         }
         if kind == self.dotted {
@@ -307,19 +378,34 @@ impl Writer {
                 return Ok(Wrote::Atom);
             }
         }
-        if kind == self.array && self.array_text(item, spelling, out)? {
-            return Ok(Wrote::Atom);
+        if kind == self.array {
+            if item.len()? > most / ITEM {
+                return Ok(Wrote::Long);
+            }
+            if self.array_text(item, spelling, out)? {
+                return Ok(Wrote::Atom);
+            }
         }
-        self.odd(item, spelling, out)
+        self.odd(item, spelling, most, out)
     }
 
     /// What Python spells.
-    fn odd<'py>(&self, item: &Bound<'py, PyAny>, spelling: Spelling, out: &mut Vec<u8>) -> PyResult<Wrote<'py>> {
+    fn odd<'py>(
+        &self,
+        item: &Bound<'py, PyAny>,
+        spelling: Spelling,
+        most: usize,
+        out: &mut Vec<u8>,
+    ) -> PyResult<Wrote<'py>> {
+        let sized = item.is_instance_of::<PyString>() || item.is_instance_of::<PyByteArray>();
+        if sized && item.len()? > most {
+            return Ok(Wrote::Long);
+        }
         let text = self.text.bind(item.py()).call1((item, spelling.code))?;
         match text.cast_exact::<PyBytes>() {
             Ok(bytes) => {
                 out.extend_from_slice(bytes.as_bytes());
-                Ok(Wrote::Atom)
+                Ok(Wrote::Rare(bytes.as_bytes().len()))
             }
             Err(_) => Ok(Wrote::Odd),
         }
@@ -345,27 +431,9 @@ impl Writer {
         });
         out.extend_from_slice(itoa::Buffer::new().format(8 * size).as_bytes());
         out.push(b'(');
-        for (number, element) in raw.chunks_exact(size).enumerate() {
-            if number > 0 {
-                out.push(b' ');
-            }
-            let mut bytes = [0; 8];
-            let low = if cfg!(target_endian = "little") { 0 } else { 8 - size };
-            bytes[low..low + size].copy_from_slice(element);
-            let shift = 64 - 8 * size as u32;
-            let mut buffer = itoa::Buffer::new();
-            let text = match code {
-                'd' => {
-                    if !flonum(f64::from_ne_bytes(bytes), spelling.exact, out) {
-                        out.truncate(start);
-                        return Ok(false);
-                    }
-                    continue;
-                }
-                code if code.is_ascii_uppercase() => buffer.format(u64::from_ne_bytes(bytes)),
-                _ => buffer.format((i64::from_ne_bytes(bytes) << shift) >> shift),
-            };
-            out.extend_from_slice(text.as_bytes());
+        if !aside(py, &raw, |raw| elements(raw, code, size, spelling.exact, out)) {
+            out.truncate(start);
+            return Ok(false);
         }
         out.push(b')');
         Ok(true)
@@ -374,13 +442,57 @@ impl Writer {
 
 enum Wrote<'py> {
     Atom,
+    /// By Python, which takes longer: this many bytes.
+    Rare(usize),
     Opens(Open<'py>),
     Odd,
+    Long,
+}
+
+/// Works on bytes; where they are many, other threads run meanwhile.
+fn aside<T: Send>(py: Python<'_>, bytes: &[u8], work: impl FnOnce(&[u8]) -> T + Send) -> T {
+    if bytes.len() > TURN {
+        py.detach(|| work(bytes))
+    } else {
+        work(bytes)
+    }
+}
+
+/// Appends the elements of a vector; false where Python knows better.
+fn elements(raw: &[u8], code: char, size: usize, exact: bool, out: &mut Vec<u8>) -> bool {
+    for (number, element) in raw.chunks_exact(size).enumerate() {
+        if number > 0 {
+            out.push(b' ');
+        }
+        let mut bytes = [0; 8];
+        let low = if cfg!(target_endian = "little") { 0 } else { 8 - size };
+        bytes[low..low + size].copy_from_slice(element);
+        let shift = 64 - 8 * size as u32;
+        let mut buffer = itoa::Buffer::new();
+        let text = match code {
+            'd' => {
+                if !flonum(f64::from_ne_bytes(bytes), exact, out) {
+                    return false;
+                }
+                continue;
+            }
+            code if code.is_ascii_uppercase() => buffer.format(u64::from_ne_bytes(bytes)),
+            _ => buffer.format((i64::from_ne_bytes(bytes) << shift) >> shift),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+    true
 }
 
 /// Calls `use_bytes` with CHICKEN's bytes of a `str`; false if it has none.
 fn with_bytes(text: &Bound<'_, PyString>, use_bytes: impl FnOnce(&[u8])) -> PyResult<bool> {
-    if text.len()? < LONG {
+    with_bytes_of(text, text.len()?, use_bytes)
+}
+
+/// The same, where its length is known.
+#[inline(always)]
+fn with_bytes_of(text: &Bound<'_, PyString>, length: usize, use_bytes: impl FnOnce(&[u8])) -> PyResult<bool> {
+    if length < LONG {
         if let Ok(text) = text.to_str() {
             use_bytes(text.as_bytes());
             return Ok(true);

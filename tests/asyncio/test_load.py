@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
 
 import bokbok.asyncio.connection as connection_module
-from bokbok._front.lifecycle import Lifecycle
 from tests.support.leaks import eventually_async, soon
 from tests.support.load import CONNECTIONS, REQUESTS, ask_all, many_files
 from tests.support.peers import USERS
@@ -51,23 +49,3 @@ async def test_nothing_is_written_to_a_transport_that_is_lost(
     go.set()
     await eventually_async(lambda: there[0].closed, "the end is noticed")
     assert "socket.send() raised exception" not in caplog.text
-
-
-async def test_a_large_answer_is_not_written_on_the_event_loop(
-    serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_module, "_LARGE", 100_000)
-    server = await serve()
-    connection = await connect(server)
-    writing: list[threading.Thread] = []
-    written = Lifecycle.written
-
-    def watched(life: Any, answer: Any) -> Any:
-        writing.append(threading.current_thread())
-        return written(life, answer)
-
-    monkeypatch.setattr(Lifecycle, "written", watched)
-    assert await connection.request("x" * 50_000) == "x" * 50_000
-    assert writing == []
-    assert await connection.request("x" * 200_000) == "x" * 200_000
-    assert writing[0] is not threading.current_thread()

@@ -6,8 +6,11 @@ of the wire with either one.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 import threading
+import time
 import types
 from array import array
 from collections.abc import Callable
@@ -39,6 +42,7 @@ from bokbok.sexpr import (
     reader,
     writer,
 )
+from bokbok.sexpr.pieces import TakesLong
 from bokbok_interop.vectors import load_dialect, load_lines
 from tests.support.datums import TELLING_BYTES, datums
 from tests.support.pure import pure
@@ -266,6 +270,50 @@ def test_threads_read_and_write_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+@given(datums(CHICKEN_5), st.integers(0, 2000))
+def test_what_is_written_where_others_wait_is_the_same_or_takes_long(value: Any, most: int) -> None:
+    expected = dumps(value, dialect=CHICKEN_5)
+    for within in (contextlib.nullcontext(), pure()):
+        with within:
+            try:
+                assert dumps_between("", value, "", CHICKEN_5, most) == expected
+            except TakesLong:
+                assert most < 400 + 200 * len(expected)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [list(range(1_000_000)), ["x" * 300] * 50_000, "\n" * 10_000_000, bytes(10_000_000), array("Q", range(2_000_000))],
+    ids=["list", "strings", "string", "blob", "vector"],
+)
+def test_other_threads_run_while_something_long_is_written(value: Any) -> None:
+    turns = 0
+    over = threading.Event()
+
+    def take_turns() -> None:
+        nonlocal turns
+        while not over.is_set():
+            time.sleep(0)  # lets go of the interpreter, and needs it again: once for each turn that it gets
+            turns += 1
+
+    thread = threading.Thread(target=take_turns)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    thread.start()
+    try:
+        # Without turns within it there are three at most, before and behind it.
+        for _ in range(100):
+            before = turns
+            dumps(value, dialect=CHICKEN_5)
+            if turns - before > 5:
+                return
+        pytest.fail("nothing else ran")
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import io
 import math
@@ -33,6 +34,7 @@ from bokbok.sexpr import (
     loads,
     writer,
 )
+from bokbok.sexpr.pieces import BRIEF, TakesLong
 from tests.support.pure import pure
 from tests.support.tagged import same
 
@@ -444,3 +446,56 @@ def test_what_is_written_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(writer, "_PART", 7)
         assert [dumps(value) for value in values] == whole
     assert [loads(text) for text in whole] == values
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["pure", "native"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [0] * 20_000,
+        (0,) * 20_000,
+        Dotted([0] * 20_000, 1),
+        [[[]]] * 10_000,
+        [Items([1])] * 10_000,
+        "x" * 600_000,
+        "ü" * 600_000,
+        "\n" * 600_000,
+        ["x" * 200_000] * 4,
+        ["ü" * 5000] * 200,
+        Name("x" * 600_000),
+        bytes(600_000),
+        [bytearray(600_000)],
+        array("B", bytes(20_000)),
+        array("d", bytes(8 * 20_000)),
+        [1 << 14_000] * 50,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_takes_long_is_not_written_where_others_wait(value: Any, compiled: bool) -> None:
+    with contextlib.nullcontext() if compiled else pure():
+        with pytest.raises(TakesLong):
+            dumps_between("", [1, value], "", CHICKEN_5, BRIEF)
+        with pytest.raises(TakesLong):
+            dumps_between("", value, "", CHICKEN_5, BRIEF)
+        assert dumps_between("", value, "", CHICKEN_5) == dumps(value, dialect=CHICKEN_5)
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, [0] * 1000, [[1, 2.5, "a"]] * 1000, bytes(100_000), object()])
+def test_what_is_brief_is_written_alike_where_others_wait(value: Any) -> None:
+    if type(value) is object:
+        with pytest.raises(WriteError, match="type object"):
+            dumps_between("", [value], "", CHICKEN_4, BRIEF)
+    else:
+        assert dumps_between("", value, "", CHICKEN_4, BRIEF) == dumps(value)
+
+
+@pytest.mark.parametrize("part", [1, 7])
+def test_a_long_string_that_is_not_ascii_is_escaped_in_parts(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'ü\n"\udcff\\x' * 50
+    expected = dumps(text)
+    with pure():
+        monkeypatch.setattr(writer, "_PART", part)
+        assert dumps(text) == expected
+        with pytest.raises(WriteError, match="lone surrogate U\\+D800") as caught:
+            dumps([1, text + "\ud800"])
+    assert caught.value.path == "message[1]"

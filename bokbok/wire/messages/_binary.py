@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...errors import ProfileError, RemoteProtocolError
-from ...sexpr import Dialect, Parser, cost, dumps
+from ...sexpr import Dialect, Parser, cost, dumps, dumps_between
+from ...sexpr.pieces import BRIEF, UNLIMITED
 from ...sexpr.reader import at_once
 from .._integers import FIXED, layout_of
 from .._limits import DEFAULT_MESSAGE_MEMORY
@@ -16,6 +17,7 @@ from ._strategy import (
     ERROR,
     REQUEST,
     RESPONSE,
+    Brief,
     InPieces,
     MessageCodec,
     Messages,
@@ -90,8 +92,8 @@ class BinaryHeader(Messages):
 
         request, response, failed = write(REQUEST), write(RESPONSE), write(ERROR)
 
-        def payload(datum: Any) -> bytes:
-            text = dumps(datum, dialect=dialect)
+        def payload(datum: Any, most: int = UNLIMITED) -> bytes:
+            text = dumps_between("", datum, "", dialect, most)
             return in_a_string(text, dialect) if nested else text
 
         def error(id: int, text: str) -> bytes:
@@ -141,4 +143,9 @@ class BinaryHeader(Messages):
             read=lambda body: at_once(read(body)),
             read_in_pieces=read,
             held=lambda: parser.held,
+            brief=Brief(
+                request=lambda id, datum: request(id, payload(datum, BRIEF)),
+                response=lambda id, datum: response(id, payload(datum, BRIEF)),
+                payload=lambda datum: payload(datum, BRIEF),
+            ),
         )

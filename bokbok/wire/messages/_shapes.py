@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...errors import ProfileError, ReadError, RemoteProtocolError
-from ...sexpr import Dialect, Parser, Symbol, dumps, loads, parse, skip_atmosphere_in_pieces
+from ...sexpr import Dialect, Parser, Symbol, dumps, dumps_between, loads, parse, skip_atmosphere_in_pieces
+from ...sexpr.pieces import BRIEF, UNLIMITED
 from ...sexpr.reader import at_once
 from .._foreign import foreign
 from .._limits import DEFAULT_MESSAGE_MEMORY
@@ -25,6 +26,7 @@ from ._strategy import (
     REQUEST,
     RESPONSE,
     WHITE_SPACE,
+    Brief,
     InPieces,
     MessageCodec,
     Messages,
@@ -183,8 +185,8 @@ def _codec(form: Shapes, dialect: Dialect, depth: int, memory: int) -> MessageCo
         for text, hole in ((form.request, _DATUM), (form.response, _DATUM), (form.error, _MESSAGE))
     )
 
-    def payload(datum: Any) -> bytes:
-        text = dumps(datum, dialect=dialect)
+    def payload(datum: Any, most: int = UNLIMITED) -> bytes:
+        text = dumps_between("", datum, "", dialect, most)
         return in_a_string(text, dialect) if nested else text
 
     def error(id: int, text: str) -> bytes:
@@ -202,6 +204,11 @@ def _codec(form: Shapes, dialect: Dialect, depth: int, memory: int) -> MessageCo
         read=lambda body: at_once(reader.read(body)),
         read_in_pieces=reader.read,
         held=lambda: reader.held,
+        brief=Brief(
+            request=lambda id, datum: write_request(id, payload(datum, BRIEF)),
+            response=lambda id, datum: write_response(id, payload(datum, BRIEF)),
+            payload=lambda datum: payload(datum, BRIEF),
+        ),
     )
 
 

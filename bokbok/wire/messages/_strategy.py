@@ -21,6 +21,7 @@ __all__ = [
     "REQUEST",
     "RESPONSE",
     "WHITE_SPACE",
+    "Brief",
     "Form",
     "InPieces",
     "MessageCodec",
@@ -134,6 +135,14 @@ class Form(NamedTuple):
     read: Callable[[bytes], Read]
 
 
+class Brief(NamedTuple):
+    """What writes messages where others wait: as in `MessageCodec`, but each raises `TakesLong` for what takes long."""
+
+    request: Callable[[int, Any], bytes]
+    response: Callable[[int, Any], bytes]
+    payload: Callable[[Any], bytes]
+
+
 class MessageCodec(NamedTuple):
     """A message format bound to a dialect and limits: what one connection calls for every message.
 
@@ -151,6 +160,7 @@ class MessageCodec(NamedTuple):
         read_in_pieces: the same as a generator; to be run to its end, or closed, before anything else is read.
         held: what the message takes in memory, in bytes, that such a generator is in the middle of.
         form: what the compiled path has to know of messages `(TAG ID DATUM)`; `None` for others.
+        brief: what writes where others wait; `None` if it cannot stop, and they wait.
     """
 
     request: Callable[[int, Any], bytes]
@@ -163,6 +173,7 @@ class MessageCodec(NamedTuple):
     read_in_pieces: Callable[[bytes], InPieces]
     held: Callable[[], int]
     form: Form | None = None
+    brief: Brief | None = None
 
     def decode(self, body: bytes) -> tuple[int, int, Any]:
         """The kind, ID and datum of a message, as `read` returns them."""

@@ -21,6 +21,7 @@ from ...sexpr import (
     writer,
 )
 from ...sexpr.native import Compiled, Found
+from ...sexpr.pieces import BRIEF, UNLIMITED
 from ...sexpr.reader import at_once
 from ._strategy import (
     ERROR,
@@ -28,6 +29,7 @@ from ._strategy import (
     REQUEST,
     RESPONSE,
     WHITE_SPACE,
+    Brief,
     Form,
     InPieces,
     MessageCodec,
@@ -60,16 +62,16 @@ _Encode = Callable[[int, Any], bytes]
 @functools.cache
 def _writers(
     request: str, response: str, error: str, dialect: Dialect, write: Callable[..., bytes | None] | None
-) -> tuple[_Encode, _Encode, _Encode, Callable[[Any], bytes], _Encode, _Encode]:
+) -> tuple[_Encode, _Encode, _Encode, Callable[[Any], bytes], _Encode, _Encode, Brief]:
     """What writes messages, in the order of `MessageCodec`: the same for all connections, since it keeps nothing."""
 
-    def encoder(tag: str) -> _Encode:
+    def encoder(tag: str, most: int = UNLIMITED) -> _Encode:
         front, code = f"({tag} ", dialect.code
         if write is None:
-            return lambda id, datum: dumps_between(f"{front}{id} ", datum, ")", dialect)
+            return lambda id, datum: dumps_between(f"{front}{id} ", datum, ")", dialect, most)
         # What `dumps_between` does, without that call.
         return lambda id, datum: (
-            write(before := f"{front}{id} ", datum, ")", code) or dumps_between(before, datum, ")", dialect)
+            write(before := f"{front}{id} ", datum, ")", code, most) or dumps_between(before, datum, ")", dialect, most)
         )
 
     def around(tag: str) -> _Encode:
@@ -84,6 +86,11 @@ def _writers(
         lambda datum: dumps_between("", datum, "", dialect),
         around(request),
         around(response),
+        Brief(
+            encoder(request, BRIEF),
+            encoder(response, BRIEF),
+            lambda datum: dumps_between("", datum, "", dialect, BRIEF),
+        ),
     )
 
 
@@ -175,7 +182,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
             yield from _check_rest(body, end, dialect, memory)
         return *_check(message, tags), spent
 
-    encode_request, encode_response, encode_error, payload, request_of, response_of = _writers(
+    encode_request, encode_response, encode_error, payload, request_of, response_of, brief = _writers(
         request, response, error, dialect, writer.WRITE
     )
     return MessageCodec(
@@ -191,6 +198,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         form=Form(
             (request.encode(), response.encode(), error.encode()), dialect.version, depth, memory, _HEAD_MEMORY, read
         ),
+        brief=brief,
     )
 
 
