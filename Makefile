@@ -19,13 +19,13 @@ help: ## this list
 interop: setup-interop ## play every peer against every other, and show the matrix
 	$(BIN)/bokbok-interop run $(ARGS)
 
-test: setup-test ## pass the tests
+test: setup-test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: setup-bench ## measure the speed beside other libraries, and write docs/speed.md (ARGS=--quick: only that it works)
+bench: setup-bench ## measure the speed compared with other libraries, and write docs/speed.md (ARGS=--quick: only a trial)
 	$(BIN)/python bench/speed.py $(ARGS)
 
-coverage: setup-test ## the tests, with the coverage of each file
+coverage: setup-test ## run the tests, with the coverage of each file
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 fuzz: setup-test ## let a fuzzer choose bytes for every reader (SECONDS=600 of each; ARGS="--keep": keep what reaches new code)
@@ -47,7 +47,7 @@ docs: setup-docs ## build the documentation site in .build/site, and follow ever
 	$(BIN)/python docs/_site/check_links.py $(SITE)
 	@echo "open $(SITE)/index.html"
 
-release-check: setup-release ## build the wheel and the sdist, check them, and try the wheel with each Python that is here
+release-check: setup-release ## build the wheel and the sdist, check them, and try the wheel with each installed Python
 	tools/check-release $(ARGS)
 
 chicken5: ## build our egg and its puppet with the CHICKEN 5 that is installed
@@ -59,7 +59,7 @@ NEEDS_CHICKEN4 = test "$(words $(CHICKEN4))" = 1 && test -x "$(CHICKEN4_HOME)/bi
     || { echo "usage: make $@ CHICKEN4=/prefix-of-a-CHICKEN-4 (its bin/ holds csc; no spaces in it)" >&2; exit 2; }
 
 # EGGS=none takes the stand-ins whatever eggs that CHICKEN has. A matrix that fails does not keep the tests from running.
-chicken4-check: setup-test ## compile the egg with the CHICKEN 4 under CHICKEN4=/prefix, play the matrix with it, pass its tests
+chicken4-check: setup-test ## compile the egg with the CHICKEN 4 under CHICKEN4=/prefix, play the matrix with it, run its tests
 	@$(NEEDS_CHICKEN4)
 	$(MAKE) -C chicken-reference CHICKEN=4 PREFIX=$(CHICKEN4_HOME)
 	status=0; \
@@ -115,7 +115,7 @@ setup-docs:
 setup-release:
 	@tools/setup release
 
-native: setup-test ## pass the accelerator's own tests; setup-test has compiled it into the virtual environment
+native: setup-test ## run the accelerator's own tests; setup-test has compiled it into the virtual environment
 	cargo test --locked --manifest-path native/Cargo.toml
 
 clean: ## remove what was built

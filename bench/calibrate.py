@@ -1,18 +1,17 @@
-"""How many formats calibration identifies, whether what it claims is true, and how long it takes.
+"""How many formats calibration identifies, whether its claims are true, and how long it takes.
 
     python bench/calibrate.py                              everything: some minutes
-    python bench/calibrate.py secure insecure              the groups named; --count, --first choose the seeds
+    python bench/calibrate.py secure insecure              only these groups; --count, --first choose the seeds
     python bench/calibrate.py secure --seed 17 --show      one format, with the report
 
-Each format is recorded once with the default script and calibrated; what is claimed is then spoken in a fresh
-conversation in both roles with live peers of the true format (except for `own`, for which there are only our own
-peers).
-Groups: `secure`, `insecure` (random formats of the table, of the independent generator in tests/support/foreign),
+Each format is recorded once with the default script, and calibrated. The claimed profile is then spoken in a new
+conversation, in both roles, with live peers of the true format (except for `own`, which only our own peers speak).
+Groups: `secure`, `insecure` (random formats of the table, from the independent generator in tests/support/foreign),
 `secure-plain`, `insecure-plain` (the same without unusual readings of the table), `outside` (formats that are not in
-the table: nothing may be claimed), `may-occur` (the table's third column), `own` (the project's own strategies).
-`--scheduler` has the workers of a Dask scheduler do it: tcp://HOST:PORT on this machine, tls://HOST:PORT anywhere (each
-has this repository, and starts in its root), or local:N for N processes.
-Run it from the repository's root. The exit status is 1 if anything was claimed wrongly.
+the table: nothing may be claimed), `may-occur` (the table's third column), `own` (the project's own strategies). With
+`--scheduler` the workers of a Dask scheduler do it: tcp://HOST:PORT on this machine, tls://HOST:PORT anywhere (each has
+this repository, and starts in its root), or local:N for N processes. Run it from the repository's root. The exit status
+is 1 if anything was claimed wrongly.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ GIVE_UP = 240
 
 @dataclasses.dataclass
 class Case:
-    """One format and what came of it."""
+    """One format, with its result."""
 
     seed: int
     status: int
@@ -83,7 +82,7 @@ def draw(group: str, seed: int) -> foreign.Format:
 
 
 def calibrate(recorded: list[Recorded], secure: bool, passphrase: str = "mypassphrase") -> tuple[Answer, float]:
-    """What comes of a recording, and the seconds of the processor that it took: others may be served beside."""
+    """The result for a recording, and the processor time that it took, since others may run at the same time."""
     secrets = Secrets(b"myuser", passphrase.encode()) if secure else Secrets()
     begin = time.process_time()
     signal.signal(signal.SIGALRM, _too_long)
@@ -120,7 +119,8 @@ def play(group: str, seed: int) -> Case:
 
 
 def apart(group: str, seed: int) -> dict[str, Any]:
-    """`play` in a process of its own, from the repository's root: its alarm needs a main thread, as no task has."""
+    """`play` in a process of its own, from the repository's root: its alarm needs a main thread, which a task does not
+    have."""
     done = subprocess.run(
         [sys.executable, "bench/calibrate.py", group, "--seed", str(seed), "--as-json"],
         capture_output=True, text=True, check=False,
@@ -133,7 +133,8 @@ def apart(group: str, seed: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def workers(where: Where) -> Iterator[Callable[[str, range], list[Case]]]:
-    """What plays a group by the workers of a scheduler; a seed whose worker is lost is played again by another."""
+    """A function that plays a group by the workers of a scheduler. If a worker is lost, another one plays its seed
+    again."""
     from distributed import Client, LocalCluster
 
     with contextlib.ExitStack() as stack:
@@ -166,7 +167,7 @@ def here(group: str, seeds: range) -> list[Case]:
 
 
 def measure(group: str, seeds: range, played: Callable[[str, range], list[Case]], show: bool) -> bool:
-    """Play a group; print its figures. Whether nothing was claimed wrongly."""
+    """Play a group, and print its figures. Returns whether nothing was claimed wrongly."""
     cases = played(group, seeds)
     statuses = collections.Counter(case.status for case in cases)
     outside = group == "outside"
@@ -196,11 +197,11 @@ def main() -> int:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of: {', '.join(COUNTS)}")
     parser.add_argument("--count", type=int, help="formats of each group")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--seed", type=int, help="only this seed")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--jobs", type=int, default=1, help="processes")
     how.add_argument("--scheduler", metavar="WHERE", type=Where.parse, help="the workers of a Dask scheduler play")
-    how.add_argument("--as-json", action="store_true", help="with --seed and one group: what came of it, for programs")
+    how.add_argument("--as-json", action="store_true", help="with --seed and one group: the result, for programs")
     parser.add_argument("--show", action="store_true", help="print formats and reports")
     options = parser.parse_args()
     for group in options.groups:

@@ -1,4 +1,4 @@
-"""How charts are drawn: by matplotlib, as SVG, light and dark, the same bytes for the same figures."""
+"""Draws charts: by matplotlib, as SVG, light and dark, the same bytes for the same figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THEMES = {
 }
 Theme = dict[str, str]
 Draw = Callable[[Any, Theme], None]
-"""Draws on a figure with the colours given."""
+"""Draws on a figure with the given colours."""
 
 
 def save(draw: Draw, size: tuple[float, float], folder: Path, name: str) -> str:
@@ -27,11 +27,11 @@ def save(draw: Draw, size: tuple[float, float], folder: Path, name: str) -> str:
     Args:
         draw: called once for each theme.
         size: inches.
-        folder: where to; made if it is missing.
+        folder: the folder for them. It is made if it is missing.
         name: of both files.
 
     Returns:
-        The Markdown that shows the one that suits the reader, relative to the folder above.
+        The Markdown that shows the one that suits the reader's theme, relative to the folder above.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for theme, colours in THEMES.items():
@@ -66,7 +66,7 @@ def save(draw: Draw, size: tuple[float, float], folder: Path, name: str) -> str:
 
 
 def colour(name: str, theme: Theme) -> str:
-    """The library's bars are told from others' by colour."""
+    """The colour of a bar: the library's bars differ from those of others."""
     if not name.startswith("bokbok"):
         return theme["theirs"]
     return theme["native" if name.endswith("native") else "ours"]

@@ -1,13 +1,13 @@
-"""How programs are held against each other: started, given the machine in turns, and timed.
+"""Compares programs: starts them, lets them take turns on the machine, and times them.
 
-A contestant is a client process with its server, or a process alone. A server prints where it listens, a client
-`ready`; from then on each line on the client's standard input is a number of seconds, and each line that it prints
-back how many requests were answered in how many seconds (bench/programs/steered.py; limit.c does the same in C). A
-process ends when its standard input does, so that none outlives the command that started it.
+A contestant is a client process with its server, or a single process. A server prints where it listens, a client
+`ready`. From then on each line on the client's standard input is a number of seconds, and for each the client prints
+how many requests were answered in how many seconds (bench/programs/steered.py; limit.c does the same in C). A process
+ends when its standard input ends, so that none outlives the command that started it.
 
-All contestants of a row take turns in short slices: a machine whose speed drifts does so under all of them. A ratio is
-the median of the ratios within each round. The processor time of a slice is that of client and server together, as the
-kernel's clocks of both processes have it: it repeats where rates depend on what else the machine does.
+All contestants of a row take turns in short slices, so that a drift of the machine's speed affects all of them. A ratio
+is the median of the ratios within each round. The processor time of a slice is that of client and server together, by
+the kernel's clocks of both processes. It is repeatable, while rates depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def program(name: str, *arguments: object, python: str = sys.executable) -> list
 
 @dataclass(frozen=True)
 class Contestant:
-    """What takes turns with others.
+    """A program, or client and server, that takes turns with others.
 
     Attributes:
-        name: as the table calls it.
-        ask: the client's command; where its server listens is appended.
+        name: its name in the table.
+        ask: the client's command; the server's address is appended.
         serve: the server's command; `{folder}` in it stands for an empty folder. Empty: there is no server.
-        between: the command of what stands between the two, given where the server listens. Mostly empty.
-        environment: variables that differ from this process's.
+        between: the command of a program between the two, which is given the server's address. Usually empty.
+        environment: variables that differ from those of this process.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Contestant:
 
 @dataclass
 class Results:
-    """What one contestant did: a value for each round."""
+    """The results of one contestant: a value for each round."""
 
     rates: list[float] = field(default_factory=list)
     """Requests per second."""
@@ -101,13 +101,13 @@ class _Running:
 
 
 def processor_time(pid: int) -> float:
-    """Seconds of processor time of another process: the kernel's clock of it, as clock_getcpuclockid(3) names it."""
+    """Seconds of processor time of another process, by the kernel's clock for it (clock_getcpuclockid(3))."""
     return time.clock_gettime(~pid << 3 | 2)
 
 
 @contextlib.contextmanager
 def ending(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End a program at the end of the block: by the end of its standard input."""
+    """End a program at the end of the block, by the end of its standard input."""
     with process:
         yield
         assert process.stdin is not None
@@ -120,7 +120,7 @@ def ending(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def take_turns(contestants: Sequence[Contestant], rounds: int, seconds: float) -> dict[str, Results]:
-    """Let all do `rounds` slices of `seconds` each, in turns. One slice each goes first, to warm up."""
+    """Let all of them run `rounds` slices of `seconds` each, in turns, after one slice each to warm up."""
     with contextlib.ExitStack() as stack:
         running = {each.name: _Running(each, stack) for each in contestants}
         results = {each.name: Results() for each in contestants}
@@ -136,7 +136,7 @@ def take_turns(contestants: Sequence[Contestant], rounds: int, seconds: float) -
 
 @dataclass(frozen=True)
 class Spread:
-    """A median, and the quartiles beside it: half of all values lie between these."""
+    """A median, and the quartiles: half of all values lie between these."""
 
     median: float
     low: float
@@ -157,9 +157,9 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 
 @contextlib.contextmanager
 def cores_awake() -> Iterator[None]:
-    """A process at nice 19 spins on each core, so that none falls asleep; whatever else wants the core, gets it.
+    """A process at nice 19 spins on each core, so that no core falls asleep. Any other program still gets the core.
 
-    One request at a time measures mostly how late a sleeping core wakes.
+    Otherwise, one request at a time mostly measures how late a sleeping core wakes.
     """
     with contextlib.ExitStack() as stack:
         for core in sorted(os.sched_getaffinity(0)):

@@ -1,14 +1,14 @@
-"""A crowd of hostile clients, of some forty kinds: what `soak.py` sets on a server.
+"""A crowd of hostile clients, of some forty kinds, with which `soak.py` attacks a server.
 
     python bench/crowd.py HOST PORT --connections 1000 --seconds 60
 
 Each kind is a coroutine over one connection. A hostile client takes one kind after another, each on a connection of its
-own, until the time is over. Half of the kinds know a key: the user `crowd`. What the crowd does to a server is all that
-is of interest; what becomes of a hostile client itself is not, so every error of a connection only ends it.
+own, until the time is over. Half of the kinds know a key: that of the user `crowd`. Only the effect on the server is of
+interest, and not what happens to a hostile client, so an error of a connection just ends that connection.
 
-Messages are made and sealed once for each kind, and sent over every connection of it, which have one session key; a
-hello's box is another one each time. Else most of the crowd's processor time, of which nice 19 leaves it little, goes
-into that.
+Messages are made and sealed once for each kind, and sent over all its connections, which have the same session key.
+Only the hello's box is new each time. Otherwise this work would take most of the crowd's processor time, which is short
+at nice 19.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ USER, PASSPHRASE = "crowd", "the crowd's passphrase"
 KEY = passphrase_to_key(PASSPHRASE)
 SESSION = bytes(range(32))
 PATIENCE = 20.0
-"""Seconds after which a hostile client gives one connection up."""
+"""Seconds after which a hostile client gives up a connection."""
 GRACE = 30.0
-"""Seconds after the time is over, within which the crowd ends, whatever it is doing."""
+"""Seconds after its time is over within which the crowd ends, whatever it is doing."""
 STREAM_BUFFER = 1 << 16
 OUTSIDE = "did not get in"
-"""Counts the connections that no server accepted."""
+"""The name under which connections that were not accepted are counted."""
 
 
 class Bad:
     """One hostile connection.
 
     Attributes:
-        scale: bytes of what is long.
+        scale: how many bytes long things have.
         reader, writer: the connection's streams.
     """
 
@@ -74,7 +74,7 @@ class Bad:
         return hello(user, KEY, self.session)
 
     async def say(self, make: Callable[[Bad], Iterable[bytes]]) -> None:
-        """Hello, and the messages that `make` makes, once for all connections."""
+        """A hello, and the messages of `make`, which is called once for all connections."""
         said = self._said.get(make.__code__)
         if said is None:
             said = self._said[make.__code__] = b"".join(map(self.packet, make(self)))
@@ -89,7 +89,7 @@ class Bad:
         await asyncio.sleep(seconds)
 
     def reset(self) -> None:
-        self.writer.get_extra_info("socket").setsockopt(1, 13, struct.pack("ii", 1, 0))  # SO_LINGER of no seconds
+        self.writer.get_extra_info("socket").setsockopt(1, 13, struct.pack("ii", 1, 0))  # SO_LINGER of zero seconds
         self.writer.transport.abort()
 
 
@@ -103,7 +103,7 @@ def kind(function: Kind) -> Kind:
 
 
 def _said(name: str, make: Callable[[Bad], list[bytes]]) -> None:
-    """A kind that says hello and messages, and reads until the end."""
+    """A kind that sends a hello and messages, and reads until the end."""
 
     async def run(bad: Bad) -> None:
         await bad.say(make)
@@ -180,7 +180,7 @@ async def half_closes_within_a_hello(bad: Bad) -> None:
 
 @kind
 async def replays_a_hello(bad: Bad) -> None:
-    bad.session = bytes(32)  # the same at every connection
+    bad.session = bytes(32)  # the same on every connection
     await bad.send(framed(USER.encode()) + framed(bytes(SecretBox(KEY.to_bytes()).encrypt(bytes(32), bytes(24)))))
     await bad.until_the_end()
 
@@ -198,9 +198,9 @@ _said("empty lists cut short", lambda bad: [b"(request 0 (" + b"()" * (bad.scale
 _said("nesting without end", lambda bad: [b"(request 0 " + b"(" * bad.scale + b")"])
 _said("a number of many digits", lambda bad: [b"(request 0 " + b"1" * bad.scale + b")"])
 _said("a huge exponent", lambda bad: [b"(request 0 #e1e999999999)"])
-_said("requests that do not read", lambda bad: [b"(request %d #<x>)" % n for n in range(2000)])
+_said("unreadable requests", lambda bad: [b"(request %d #<x>)" % n for n in range(2000)])
 _said("handlers that fail", lambda bad: [b'(request %d ("fail" "x"))' % n for n in range(500)])
-_said("requests nobody knows", lambda bad: [b"(request %d (what is this))" % n for n in range(500)])
+_said("unknown requests", lambda bad: [b"(request %d (what is this))" % n for n in range(500)])
 _said("a close within a handler", lambda bad: [b'(request 0 ("close"))'])
 
 
@@ -312,7 +312,7 @@ async def _client(
 async def crowd(
     host: str, port: int, connections: int, seconds: float, scale: int, seed: int, done: collections.Counter[str]
 ) -> None:
-    """So many hostile clients for so long; `done` counts how often each kind was played."""
+    """Run so many hostile clients for so long. `done` counts how often each kind was played."""
     print("ready", flush=True)
     until = time.monotonic() + seconds
     clients = [
@@ -328,7 +328,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--connections", type=int, default=1000, help="at once")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--scale", type=int, default=1 << 20, help="bytes of what is long")
+    parser.add_argument("--scale", type=int, default=1 << 20, help="how many bytes long things have")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     os.nice(19 - os.nice(0))

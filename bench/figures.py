@@ -1,4 +1,4 @@
-"""What has been measured: kept in a file beside the page that shows it, with the machine, the versions and the date."""
+"""Keeps what was measured in a file beside the page that shows it, with the machine, the versions and the date."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def make(
     """Measure, keep the figures in NAME.json, and write the page NAME.md.
 
     Args:
-        name: of both.
+        name: the name of both.
         measure: measures one part.
-        parts: which ones. None: the page is drawn again.
+        parts: which parts. None: only draw the page again.
         out: the folder; `None` for one that is removed at the end.
-        anew: whether what was measured before is forgotten. Otherwise the other parts stay.
+        anew: whether to forget earlier figures. Otherwise the other parts stay.
 
     Returns:
-        What was written into the page.
+        The text that was written into the page.
     """
-    import page  # with matplotlib, which takes longer to import than all the rest
+    import page  # it imports matplotlib, which takes longer than all the rest
 
     with tempfile.TemporaryDirectory() as folder:
         out = out or Path(folder)
@@ -51,7 +51,7 @@ def make(
             told = about()
             document[part] = {"about": told, **measure(part)}
             told["load"].append(round(os.getloadavg()[0], 1))
-            # After each part: what has been measured outlives what comes after it.
+            # After each part, so that figures survive a failure of a later part.
             path.write_text(json.dumps(document, default=_as_json, indent=1, ensure_ascii=False) + "\n")
         return page.write(name, json.loads(path.read_text()), out)
 

@@ -1,15 +1,15 @@
-"""What whatever a peer sends costs: processor time and memory, held against the bounds that the project sets itself.
+"""What a peer's bytes cost, whatever they are: processor time and memory, compared with the project's own bounds.
 
     python bench/hostile.py                        every syntax, 1 MiB each, and the streams of a hostile peer
     python bench/hostile.py --size 16M --only "'(a . "
-    python bench/hostile.py --all                  every line of the table, not the worst twenty alone
+    python bench/hostile.py --all                  every line of the table, not only the worst twenty
     python bench/hostile.py --size 16M --linear    also a quarter of it, and whether four times as much costs four times
 
-The bounds: 64 MiB and 4 times its bytes of memory for a message; 1.5 us a byte, 50 us a message and 500 us a connection
-of processor time; 100 ms for the longest step, for which everybody else on an event loop waits. A line is a stream of
-bytes, given to a server's `bokbok.wire.Connection` in pieces of 256 KiB, as the front ends do, each in a process of its
-own: memory is what its resident set grew by at most. Time is the least of three rounds, since a busy machine adds to it
-and takes nothing away. The status is 1 if a bound does not hold.
+The bounds: for memory, 64 MiB and 4 times its bytes for a message; for processor time, 1.5 us a byte, 50 us a message
+and 500 us a connection; for the longest step, for which everybody else on an event loop waits, 100 ms. A line of the
+table is a stream of bytes, given to a server's `bokbok.wire.Connection` in pieces of 256 KiB, as the front ends do, in
+a process of its own. Memory is the most by which its resident set grew. Time is the least of three rounds, since a busy
+machine can only add to it. The exit status is 1 if a bound does not hold.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ MEMORY, MEMORY_PER_BYTE = 64 << 20, 4
 LONGEST = 0.1
 """Seconds of processor time between two moments at which others get their turn."""
 LINEAR = 1.5
-"""How many times more than four times as much four times as many bytes may cost: caches, and the collector's passes."""
+"""Four times as many bytes may cost so many times more than four times as much: caches, and the collector's passes."""
 NOTICED = 0.05
-"""Seconds under which a cost is noise."""
+"""A cost of fewer seconds is noise."""
 PER_BYTE, PER_MESSAGE, PER_CONNECTION = 1.5e-6, 50e-6, 500e-6
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One line: connections, each with the same stream of so many messages."""
+    """One line of the table: connections, each with the same stream of so many messages."""
 
     name: str
     make: Callable[[int], tuple[bytes, int]]
@@ -89,7 +89,7 @@ def _message(text: Callable[[int], bytes], whole: bool) -> Callable[[int], tuple
 
 
 def _many(*bodies: bytes) -> Callable[[int], tuple[bytes, int]]:
-    """Messages without end; `%d` in one stands for its number."""
+    """Messages without end; `%d` in a message stands for its number."""
 
     def make(size: int) -> tuple[bytes, int]:
         packets: list[bytes] = []
@@ -108,12 +108,12 @@ def _once(data: bytes) -> Callable[[int], tuple[bytes, int]]:
 
 
 def attacks() -> Iterator[Attack]:
-    """Every syntax, whole and cut; then streams of messages, and connections."""
+    """Every syntax, complete and cut; then streams of messages, and connections."""
     for name, text in all_syntaxes():
         for how, whole in CLOSED.items():
             yield Attack(f"{name}, {how}", _message(text, whole))
     yield Attack("requests of a few bytes", _many(b"(request %d 1)"))
-    yield Attack("requests that do not read", _many(b"(request %d #<x>)"))
+    yield Attack("unreadable requests", _many(b"(request %d #<x>)"))
     yield Attack("requests that do not end", _many(b"(request %d (a)"))
     yield Attack("requests of many symbols", _many(b"(request %d (a b c d e f g h i j k l m n o p q r s t u v w x))"))
     yield Attack("requests of lists in lists", _many(b"(request %d ((((((((((((((((a)))))))))))))))))"))
@@ -134,7 +134,7 @@ def attacks() -> Iterator[Attack]:
 
 
 def _receive(connection: Connection, piece: bytes) -> float:
-    """One piece, to its end, as a front end does whose handlers answer at once; the seconds of the longest step."""
+    """Process one piece completely, as a front end with fast handlers does. Returns the seconds of the longest step."""
     longest = 0.0
     while True:
         began = time.thread_time()
@@ -143,7 +143,7 @@ def _receive(connection: Connection, piece: bytes) -> float:
                 connection.authenticate(KEY if event.user == "myuser" else None)
             elif isinstance(event, RequestReceived):
                 connection.respond(event.id, 0)
-        event = None  # what it holds is freed in this step
+        event = None  # its memory is freed in this step
         connection.data_to_send()
         longest = max(longest, time.thread_time() - began)
         if not connection.more:
@@ -165,7 +165,7 @@ def _measure(attack: Attack, size: int, pipe: Any) -> None:
     hellos = HelloMemory()
     warm = Connection("server")
     _receive(warm, framed(b'(request 0 (a "b" 1.5 #u8(1)))'))
-    Path("/proc/self/clear_refs").write_text("5")  # what was resident at most is counted again
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak of resident memory
     before = _status("VmRSS")
     longest = 0.0
     began = time.process_time()
@@ -181,7 +181,7 @@ def _measure(attack: Attack, size: int, pipe: Any) -> None:
 
 
 def measure(attack: Attack, size: int, rounds: int) -> Cost:
-    """What it costs: the least time, the most memory."""
+    """Its cost: the least time, the most memory."""
     context = multiprocessing.get_context("fork")
     costs = []
     for _ in range(rounds):
@@ -201,7 +201,7 @@ def measure(attack: Attack, size: int, rounds: int) -> Cost:
 
 
 def grows(attack: Attack, whole: Cost, size: int, rounds: int) -> float | None:
-    """How many times as much the whole costs as four quarters of it would; `None` where that is noise."""
+    """How many times as much the whole costs as four quarters of it would; `None` if that is noise."""
     quarter = measure(attack, size // 4, rounds)
     if whole.seconds < NOTICED or whole.bytes < 2 * quarter.bytes:
         return None
@@ -211,9 +211,9 @@ def grows(attack: Attack, whole: Cost, size: int, rounds: int) -> float | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--size", default="1M", help="bytes of a stream, such as 64K or 16M (at most 16M)")
-    parser.add_argument("--only", default="", help="lines whose name holds this")
+    parser.add_argument("--only", default="", help="lines whose name contains this")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--linear", action="store_true", help="measure a quarter of the size, too")
+    parser.add_argument("--linear", action="store_true", help="also measure a quarter of the size")
     parser.add_argument("--all", action="store_true", help="show every line")
     arguments = parser.parse_args()
     unit = {"K": 1 << 10, "M": 1 << 20}.get(arguments.size[-1], 1)

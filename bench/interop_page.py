@@ -1,10 +1,10 @@
-"""How long the page of ten thousand cells takes to open, to filter and to show a cell's evidence, in a real browser.
+"""How long a page with ten thousand cells takes to open, to filter and to show a cell's evidence, in a real browser.
 
     python bench/interop_page.py [CELLS] [--keep FILE.html]
 
-Makes a document of as many cells as asked for (10,000) with evidence like a run's, its page, and opens that in a
-headless Chromium (`apt-get install chromium`) several times. Times are the browser's own: from the start of the
-navigation until the page is drawn, and from a key that was typed until the list is drawn again.
+It makes a document of so many cells (10,000) with evidence like that of a run, makes its page, and opens that several
+times in a headless Chromium (`apt-get install chromium`). Times are the browser's own: from the start of the navigation
+until the page is drawn, and from a key press until the list is drawn again.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def make(count: int) -> dict[str, Any]:
 
 
 def browse(browser: str, page: Path, folder: Path) -> dict[str, Any]:
-    """Open the page once; what the script in it measured."""
+    """Open the page once. Returns what the script in it measured."""
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,900"]
     done = subprocess.run(
         [browser, *flags, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()],
@@ -104,7 +104,7 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cells", nargs="?", type=int, default=10_000)
-    parser.add_argument("--keep", type=Path, help="write the page there as well")
+    parser.add_argument("--keep", type=Path, help="also write the page there")
     options = parser.parse_args()
     browser = next((b for name in ("chromium", "chromium-browser", "google-chrome") if (b := shutil.which(name))), None)
     if browser is None:

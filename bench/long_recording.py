@@ -3,8 +3,8 @@
     python bench/long_recording.py                     200 MB, messages of 60,000 bytes
     python bench/long_recording.py --size 20 --message 200
 
-Two connections are recorded, one of them of the size named; the profile is the default with little-endian lengths.
-Prints one line; the exit status is 1 if the command did not say the right thing.
+Two connections are recorded, one of them of this size. The profile is the default with little-endian lengths. It prints
+one line; the exit status is 1 if the command did not find the right profile.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ try:
 finally:
     print(re.search("VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1], file=sys.stderr)
 """
-"""The command, which prints the most memory that it had. Not `ru_maxrss`: that one survives `exec`, so it begins with
-what the process that starts the command has, and pytest has 400 MiB at the end of a long run."""
+"""The command, which prints its peak memory. It does not use `ru_maxrss`, since that survives `exec`: it begins with
+the memory of the process that starts the command, and pytest has 400 MiB at the end of a long run."""
 
 PROFILE = dataclasses.replace(INFERRED_1, name="little", framing=IntegerLength("u32-le"))
 
@@ -75,7 +75,8 @@ def long_capture(size: int, message: int, limit: int | None = None) -> Capture:
 
 
 def calibrate_read(path: Path, secret: Path) -> tuple[int, str, str, int]:
-    """Exit status, standard output and error of `calibrate read`, and the bytes of memory that it needed."""
+    """The exit status, standard output and standard error of `calibrate read`, and the bytes of memory that it
+    needed."""
     command = ["calibrate", "read", str(path), "--user", "myuser", "--passphrase-file", str(secret), "--json", "-"]
     done = subprocess.run([sys.executable, "-c", MEASURED, *command], capture_output=True, text=True, check=False)
     *errors, memory = done.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""The pages of speed and scale: tables and charts of what has been measured."""
+"""The pages of speed and scale: tables and charts of the figures."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ INTRODUCTIONS = {
 Figures = list[float]
 """A median and its quartiles."""
 Show = Callable[[dict[str, Any], Path], list[str]]
-"""Makes a part of a page of what has been measured, and draws its charts into a folder."""
+"""Makes a part of a page from the figures, and draws its charts into a folder."""
 
 
 def write(name: str, document: dict[str, Any], folder: Path) -> str:
     """Write NAME.md and the charts beside it.
 
     Args:
-        name: of the page.
-        document: what has been measured; a part may be missing.
-        folder: where the page is, or will be. Text around the part that is made stays as it is.
+        name: the page's name.
+        document: the figures; a part may be missing.
+        folder: where the page is, or will be. Text around the generated part stays as it is.
 
     Returns:
-        The part that was made.
+        The generated part.
     """
     shows = PAGES[name]
     made = "\n\n".join(line for part in shows if part in document for line in shows[part](document[part], folder))
@@ -216,7 +216,7 @@ def _start(part: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _grows(title: str, text: str, name: str, curves: tuple[tuple[str, str], ...]) -> Show:
-    """What shows a part of scale.py: a chart for each curve named, and the points as a table."""
+    """A function that shows a part of scale.py: a chart for each curve, and the points as a table."""
 
     def show(part: dict[str, Any], folder: Path) -> list[str]:
         points = part["points"]

@@ -1,17 +1,18 @@
-"""The library's speed, held against bare encrypted streams: one box a packet, no codec, no matching of answers.
+"""The library's speed, compared with bare encrypted streams: one box a packet, no codec, no matching of answers.
 
     python bench/rpc.py                                   everything: some minutes
     python bench/rpc.py --front sync --transport unix --messages 16,64K --in-flight 1
     python bench/rpc.py --before /tmp/old/.venv/bin/python    this checkout against another version, in one run
     python bench/rpc.py --bridge --front asyncio              requests through `bokbok.bridge`, against direct ones
 
-For each line of the table ours and the others take turns in short slices (bench/contest.py). Against bare streams
-(programs/bare.py has both kinds, `plain` and `tight`) the ratio is ours by theirs; `--before` and `--bridge` take
-their places. `cpu` is the processor time of all processes per request, ours by theirs. `added` is the time by which
-one request takes longer. Ratios are medians over the rounds, and what to quote: rates are the machine's.
+For each line of the table, the library and the others take turns in short slices (bench/contest.py). With bare streams
+(programs/bare.py has both kinds, `plain` and `tight`) the ratio is ours divided by theirs; `--before` and `--bridge`
+replace them. `cpu` is the processor time of all processes per request, ours divided by theirs. `added` is the time by
+which one request takes longer. Ratios are medians over the rounds. Quote ratios: rates depend on the machine.
 
-A message is a string of so many bytes, or `demo`, the list ("ping" "12345"); the bare streams carry bodies as long as
-our encoded messages. "In flight" is how many requests are under way at once: as many threads, or tasks, with ours.
+A message is a string of so many bytes, or `demo`, the list ("ping" "12345"). The bare streams carry bodies that are as
+long as our encoded messages. "In flight" is how many requests are under way at once: with ours, as many threads or
+tasks.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from cell import Cell
 from contest import Contestant, program, ratio, spread, take_turns
 
 IN_BUFFERS = 100_000
-"""Bytes in flight beyond which bare streams, whose ends both send before they read, would wait for each other."""
+"""With more bytes in flight, the ends of bare streams, which both send before they read, would wait for each other."""
 
 
 def ours(cell: Cell, name: str = "ours", python: str = sys.executable, *, bridged: bool = False) -> Contestant:
-    """The library: this one, that of another interpreter, or with a bridge between client and server."""
+    """The library: this version, that of another interpreter, or with a bridge between client and server."""
     between = program("ours", "between", cell, "{folder}", python=python) if bridged else []
     ask = program("ours", "ask", cell, python=python)
     return Contestant(name, ask, program("ours", "serve", cell, "{folder}", python=python), between)
@@ -43,7 +44,7 @@ def bare(cell: Cell, kind: str) -> Contestant:
 
 
 def measure(contestants: list[Contestant], rounds: int, seconds: float, *, added: bool) -> str:
-    """One line: rates; then the first one's by each other one's, of rates and of processor time."""
+    """One line: rates; then the first contestant's divided by each other's, for rates and for processor time."""
     results = take_turns(contestants, rounds, seconds)
     first, *others = results.values()
     columns = [f"{spread(each.rates).median:10.0f}" for each in results.values()]
@@ -67,8 +68,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each slice")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--before", metavar="PYTHON", help="an interpreter that has another version of the library")
-    other.add_argument("--bridge", action="store_true", help="with a bridge between, against without")
+    other.add_argument("--before", metavar="PYTHON", help="an interpreter with another version of the library")
+    other.add_argument("--bridge", action="store_true", help="compare requests through a bridge with direct ones")
     options = parser.parse_args()
     if options.before:
         if os.environ.get("PYTHONPATH"):

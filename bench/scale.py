@@ -1,11 +1,11 @@
 """How the library grows: with connections, requests in flight, bytes and threads.
 
     python bench/scale.py                     everything: some minutes; writes docs/scale.md and its charts
-    python bench/scale.py --quick             that it works: small numbers, nothing is written but to --out
+    python bench/scale.py --quick             only a trial: small numbers, and nothing is written except to --out
     python bench/scale.py --only connections  one of: connections, in-flight, bytes, threads
 
-The server is a process of its own, so that its memory is its own: what it holds is read from /proc once all that is
-counted is there. Rates are the machine's; how a curve runs is what to look at.
+The server is a process of its own, so that its memory can be measured: it is read from /proc once everything that is
+counted is there. Rates depend on the machine; look at the shape of a curve.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ QUICK = {"connections": (1, 20), "in-flight": (1, 20), "bytes": (10, 100_000), "
 LARGE = {"packet": 1 << 27, "message_memory": 1 << 29}
 """Limits for strings of 64 MB."""
 Points = list[dict[str, float]]
-"""A line of a table each: the number that grows, and what was measured."""
+"""The lines of a table: the number that grows, and what was measured."""
 
 
 @contextlib.contextmanager
 def server(cell: Cell) -> Iterator[tuple[subprocess.Popen[str], Any]]:
-    """A process that serves; and where."""
+    """A process that serves, and its address."""
     with tempfile.TemporaryDirectory() as folder:
         command = program("ours", "serve", cell, folder)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -58,7 +58,7 @@ def server(cell: Cell) -> Iterator[tuple[subprocess.Popen[str], Any]]:
 
 
 def memory(pid: int) -> int:
-    """Bytes that a process holds in memory, shared ones not counted."""
+    """Bytes that a process holds in memory, without shared ones."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1]) * 1024
@@ -66,11 +66,11 @@ def memory(pid: int) -> int:
 
 
 def connections(numbers: tuple[int, ...]) -> Points:
-    """Idle secure connections on one asyncio server: its memory for each, and hellos per second."""
+    """Idle secure connections on one asyncio server: its memory for each of them, and hellos per second."""
     points: Points = []
     for number in numbers:
         with server(Cell("asyncio", "60", 1, limits={"connections": 20_000})) as (process, address):
-            asyncio.run(_open(address, 1))  # imports, buffers and the like are not a connection's
+            asyncio.run(_open(address, 1))  # imports, buffers and the like do not belong to a connection
             before, spent = memory(process.pid), processor_time(process.pid)
             elapsed, held = asyncio.run(_open(address, number, process.pid))
             points.append({
@@ -84,7 +84,8 @@ def connections(numbers: tuple[int, ...]) -> Points:
 
 
 async def _open(address: Any, number: int, pid: int | None = None) -> tuple[float, int]:
-    """Open connections, and ask once over each: seconds that it took, and the server's memory then."""
+    """Open connections, and ask once over each. Returns the seconds that it took, and the server's memory
+    afterwards."""
     opened: list[bokbok.asyncio.Connection] = []
     at_once = asyncio.Semaphore(50)
 
@@ -125,7 +126,7 @@ def threads(numbers: tuple[int, ...]) -> Points:
 
 
 def bytes_(numbers: tuple[int, ...]) -> Points:
-    """Strings: the time for an echo, and the most memory that an end takes, beside the bytes."""
+    """Strings: the time for an echo, and the peak memory of the server, compared with the bytes."""
     points: Points = []
     for number in numbers:
         with server(Cell("sync", "60", 1, limits=LARGE)) as (process, address):
@@ -149,7 +150,7 @@ def bytes_(numbers: tuple[int, ...]) -> Points:
 
 
 def _peak(pid: int) -> int:
-    """The most memory that a process ever had, in bytes."""
+    """The peak memory of a process, in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -161,7 +162,7 @@ PARTS = {"connections": connections, "in-flight": in_flight, "bytes": bytes_, "t
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="that it works; figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="only a trial; the figures mean nothing")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part only, and keep the others'")
     parser.add_argument("--out", type=Path, help="a folder for the page and charts (default: docs; with --quick: none)")
     options = parser.parse_args()

@@ -1,12 +1,12 @@
 """A service on several processes, and behind HAProxy: how much more they serve, and what it costs.
 
     python bench/service.py                    everything: about three minutes; prints two tables
-    python bench/service.py --quick            that it works
+    python bench/service.py --quick            only a trial
     python bench/service.py --only processes   one of: processes, haproxy
 
-What is measured: answers per second, as one client process on the same machine has them, which takes processor time of
-its own. On two cores the client's part bounds what more processes can gain, so it is told. Contestants take turns in
-short slices, and a ratio is the median of the ratios within each round.
+It measures answers per second, as seen by one client process on the same machine, which itself takes processor time. On
+two cores the client's part limits what more processes can gain, so it is shown. Contestants take turns in short slices,
+and a ratio is the median of the ratios within each round.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _ratio(results: Results, beside: Results) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="a service on several processes, and behind HAProxy")
-    parser.add_argument("--quick", action="store_true", help="only that it works")
+    parser.add_argument("--quick", action="store_true", help="only a trial")
     parser.add_argument("--only", choices=PARTS, help="one part")
     options = parser.parse_args()
     rounds, seconds = (2, 0.2) if options.quick else (15, 1.0)

@@ -1,9 +1,9 @@
-"""Speed of reading and writing s-expressions, beside Python's own `json` (written in C) and sexpdata, for scale.
+"""The speed of reading and writing s-expressions, compared with Python's own `json` (written in C) and sexpdata.
 
     python bench/sexpr.py [PATTERN]
 
-Prints the best of several runs for every case whose name contains PATTERN: microseconds, and millions of elements (or
-of bytes, for strings and blobs) per second. The same values go through `json` and sexpdata as far as they have them.
+It prints the best of several runs for every case whose name contains PATTERN: microseconds, and millions of elements
+(or of bytes, for strings and blobs) per second. `json` and sexpdata get the same values, as far as they support them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def both_ways(name: str, value: Any, size: float = 0) -> None:
 
 
 def against(name: str, value: Any, size: float = 0) -> None:
-    """The same with `json` and sexpdata, for a value that both can hold."""
+    """The same with `json` and sexpdata, for a value that both support."""
     text = json.dumps(value)
     measure(f"{name}: json.loads", lambda: json.loads(text), size)
     measure(f"{name}: json.dumps", lambda: json.dumps(value), size)

@@ -1,16 +1,16 @@
-"""Good clients beside a hostile crowd: whether a request is lost, how long they take, what the server takes.
+"""Good clients beside a hostile crowd: whether requests are lost, how long they take, what the server needs.
 
     python bench/soak.py                                      both front ends, ten minutes each
     python bench/soak.py --front asyncio --seconds 60 --good 50 --crowd 2000
 
-A server, the good clients and the crowd (`crowd.py`, at nice 19) are processes of their own, over loopback TCP. Good
-clients ask for their bytes back, of many sizes, and compare: first a while alone, then beside the crowd. Every tenth
-one makes a new connection for each few requests. The status is 1 if a request was lost or wrong, if the server took
-more memory, descriptors or threads than it may, or, in a run of two minutes or more, if they went on growing. Times are
-told and not judged: they are the machine's.
+A server, the good clients and the crowd (`crowd.py`, at nice 19) are separate processes, over loopback TCP. Good
+clients ask for an echo of bytes, of many sizes, and compare: first alone for a while, then beside the crowd. Every
+tenth client makes a new connection after a few requests. The exit status is 1 if a request was lost or wrong, if the
+server took more memory, descriptors or threads than it may, or, in a run of two minutes or more, if these went on
+growing. Times are shown but not judged: they depend on the machine.
 
-A soak ends by its own time. What is under way then may take `GRACE` seconds more. What goes on for longer is named and
-counts as lost, and a file has what the server's threads were doing.
+A soak ends when its time is over. What is under way then may take `GRACE` seconds more. Anything that takes longer is
+named and counts as lost, and a file says what the server's threads were doing.
 """
 
 from __future__ import annotations
@@ -46,20 +46,21 @@ from bokbok.errors import ConnectionClosed, RemoteError
 
 USERS = {"good": bokbok.passphrase_to_key("good"), crowd.USER: crowd.KEY}
 ALONE = 0.2
-"""Of the time, without the crowd."""
+"""The part of the time without the crowd."""
 SIZES = (1, 10, 100, 1000, 10_000, 100_000)
 MEMORY_GROWTH, MEMORY_SLACK = 1.25, 32 << 20
-"""How much more the second half may take at its most than the first: that is flat, except for noise."""
+"""How much higher the peak of the second half may be than that of the first: flat, except for noise."""
 MOST_MEMORY = 1 << 30
 """Bytes that a server may take for this crowd."""
 FLAT_AFTER = 120.0
-"""Growth is judged from this many seconds on: before, limits are still being reached."""
+"""Growth is judged in runs of so many seconds or more: earlier, limits are still being reached."""
 SLOWER, QUICK = 10, 0.25
-"""How many times as long the slowest thousandth of requests may take beside the crowd; or the seconds that are few."""
+"""How many times as long the slowest thousandth of requests may take beside the crowd; and seconds that are always
+fine."""
 SPARE = 200
-"""Descriptors that a process needs beside those of the crowd's connections."""
+"""Descriptors that a process needs in addition to those of the crowd's connections."""
 LONGEST = 300.0
-"""Seconds for one request of a good client: one that takes longer is lost."""
+"""Seconds for one request of a good client. A request that takes longer counts as lost."""
 GRACE = crowd.GRACE
 """Seconds for what is under way when the time is over: a request, a close, the end of a process."""
 
@@ -68,11 +69,11 @@ GRACE = crowd.GRACE
 
 
 def serve(front: str, stacks: str) -> None:
-    """In a process of its own: says its port, serves until its input ends.
+    """In a process of its own: prints its port, serves until its input ends.
 
     Args:
         front: which front end.
-        stacks: the file to which SIGUSR1 has the stacks of all threads written.
+        stacks: on SIGUSR1, the stacks of all threads are written to this file.
     """
     faulthandler.register(signal.SIGUSR1, Path(stacks).open("a"))  # noqa: SIM115 (for as long as the process)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -81,7 +82,7 @@ def serve(front: str, stacks: str) -> None:
         server = bokbok.sync.start_server(("tcp", "127.0.0.1", 0), service.handler(), user_to_key=USERS.get)
         print(server.address[2], flush=True)
         sys.stdin.read()
-        os._exit(0)  # what the crowd has left is of no interest
+        os._exit(0)  # what the crowd has left does not matter
     asyncio.run(_serve_asyncio())
 
 
@@ -102,7 +103,7 @@ class _Good:
     """One good client.
 
     Attributes:
-        doing: what it is waiting for, and since when.
+        doing: what it waits for, and since when.
     """
 
     def __init__(self, port: int, number: int, until: float, found: dict[str, Any]) -> None:
@@ -111,7 +112,7 @@ class _Good:
         self.doing = ("nothing", time.monotonic())
 
     def _left(self, what: str) -> float:
-        """The seconds that what begins now may take."""
+        """The seconds that something which begins now may take."""
         now = time.monotonic()
         self.doing = (what, now)
         return min(LONGEST, self._until + GRACE - now)
@@ -126,9 +127,9 @@ class _Good:
             self._connection = None
 
     async def run(self) -> None:
-        """Ask until the time is over."""
+        """Send requests until the time is over."""
         rng = random.Random(self._number)
-        fresh = True  # nothing was answered over the connection yet
+        fresh = True  # nothing has been answered over the connection yet
         asked = 0
         while time.monotonic() < self._until:
             began = time.monotonic()
@@ -148,16 +149,16 @@ class _Good:
                 self._found["times"].append(time.monotonic() - began)
                 fresh = False
             except ConnectionClosed as error:
-                # A server with many hellos under way turns some new ones away (`Limits.hellos`): they come again.
+                # A server with many hellos under way refuses some new connections (`Limits.hellos`): those try again.
                 if fresh:
                     self._found["turned away"] += 1
                 else:
                     self.lost(str(error))
                 self._connection = None
             except RemoteError as error:
-                # Where the server's memory is used up, requests are refused, those of the heaviest first: so too.
+                # If the server's memory is used up, requests are refused, first those of the heaviest user: likewise.
                 self.lost(str(error), "refused" if "too much at once" in error.message else "lost")
-            except Exception as error:  # whatever it is, the request is lost
+            except Exception as error:  # whatever the error is, the request is lost
                 what, since = self.doing
                 self.lost(f"{type(error).__name__}: {error}, {time.monotonic() - since:.0f} s after it began {what}")
                 await self._leave()
@@ -169,7 +170,7 @@ class _Good:
 
 
 def good_clients(port: int, count: int, seconds: float) -> None:
-    """In a process of its own: says what came of it, as JSON."""
+    """In a process of its own: prints its results as JSON."""
 
     async def run() -> None:
         found: dict[str, Any] = {"times": [], "lost": [], "wrong": [], "refused": [], "turned away": 0}
@@ -195,7 +196,7 @@ def good_clients(port: int, count: int, seconds: float) -> None:
 
 
 class Watch(threading.Thread):
-    """Looks at the server's memory, descriptors and threads, every half second."""
+    """Looks at the server's memory, descriptors and threads every half second."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -213,7 +214,7 @@ class Watch(threading.Thread):
                 self.seen.append((int(status["VmRSS"].split()[0]) * 1024, fds, int(status["Threads"])))
 
     def halves(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """The most of each, in the first half and in the second."""
+        """The peak of each, in the first half and in the second."""
         seen = self.seen or [(0, 0, 0)]
         middle = max(1, len(seen) // 2)
         first, second = seen[:middle], seen[middle:] or seen
@@ -271,7 +272,7 @@ def _end(server: subprocess.Popen[str]) -> list[str]:
 
 
 def soak(front: str, arguments: argparse.Namespace) -> bool:
-    """One front end; whether all held."""
+    """One front end. Returns whether everything held."""
     stacks = Path(tempfile.mkdtemp(prefix="soak-"), f"stacks-{front}.txt")
     server = _start(__file__, "--as-server", front, stacks, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert server.stdout is not None
@@ -364,7 +365,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="of each front end")
     parser.add_argument("--good", type=int, default=50, help="good clients")
     parser.add_argument("--crowd", type=int, default=10_000, help="hostile connections at once")
-    parser.add_argument("--scale", type=int, default=1 << 20, help="bytes of what is long")
+    parser.add_argument("--scale", type=int, default=1 << 20, help="how many bytes long things have")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -1,12 +1,12 @@
-"""`make bench`: the library beside what a user would take instead, and beside the limit.
+"""`make bench`: the library compared with what one would use instead, and with the limit.
 
     python bench/speed.py                   everything: about ten minutes; writes docs/speed.md and its charts
-    python bench/speed.py --quick           that it works: two short slices, nothing is written but to --out
+    python bench/speed.py --quick           only a trial: two short slices, and nothing is written except to --out
     python bench/speed.py --only codec      one of: requests, codec, start
 
-Every competitor is started here: a C program with libsodium, compiled on the spot (programs/limit.c), pyzmq with CURVE
-and msgpack, Pyro5; sexpdata and `json` for the codec. What is missing is named and left out. The library runs twice
-where its accelerator is installed: with it, and without it (BOKBOK_NATIVE=0).
+Every competitor is started here: a C program with libsodium, compiled here (programs/limit.c), pyzmq with CURVE and
+msgpack, Pyro5; sexpdata and `json` for the codec. Missing ones are named and left out. If the library's accelerator is
+installed, the library runs twice: with it, and without it (BOKBOK_NATIVE=0).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ QUICK = Plan(1, 0.02, (60, 1_000), 1)
 
 @functools.cache
 def variants() -> dict[str, dict[str, str]]:
-    """The library with and without its accelerator: what the table calls it, and the environment that makes it so."""
+    """The library with and without its accelerator: its name in the table, and the environment that selects it."""
     found = {"pure": {"BOKBOK_NATIVE": "0"}}
     from bokbok._native import ABSENT, NATIVE
 
@@ -73,7 +73,7 @@ def variants() -> dict[str, dict[str, str]]:
 
 @contextlib.contextmanager
 def limit() -> Iterator[Path | None]:
-    """The C program, compiled; `None` where that cannot be done."""
+    """The compiled C program; `None` if it cannot be compiled."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "limit")
         compiler = shutil.which("gcc") or shutil.which("cc")
@@ -97,14 +97,14 @@ def limit() -> Iterator[Path | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One table of the page: who takes part, and against whom ratios are made."""
+    """One table of the page: the contestants, and those with which ratios are computed."""
 
     title: str
     message: str
     opponent: str
     others: tuple[str, ...]
     fronts: tuple[tuple[str, str, int], ...]
-    """The library's: front end, event loop, requests in flight."""
+    """The library's configurations: front end, event loop, requests in flight."""
     in_flight: int = 1
 
 
@@ -118,7 +118,7 @@ ROWS = (
 
 
 def contestants(row: Row, limit_program: Path | None) -> list[Contestant]:
-    """Those of the row that can take part here."""
+    """The contestants of the row that can take part here."""
     cell = Cell("", row.message, row.in_flight)
     found = []
     for name in row.others:
@@ -142,7 +142,7 @@ def contestants(row: Row, limit_program: Path | None) -> list[Contestant]:
 
 
 def summary(results: dict[str, Results], opponents: Sequence[str]) -> list[dict[str, Any]]:
-    """One entry for each contestant, as the page and the chart take them."""
+    """One entry for each contestant, in the form for the page and the chart."""
     entries = []
     for name, mine in results.items():
         entry: dict[str, Any] = {"name": name, "rate": spread(mine.rates), "processor": spread(mine.processor)}
@@ -198,11 +198,11 @@ def codec(plan: Plan) -> list[dict[str, Any]]:
 
 
 def start(plan: Plan) -> list[dict[str, Any]]:
-    """What it costs to start: seconds and processor seconds of whole processes, taking turns."""
+    """The cost of starting: seconds and processor seconds of whole processes, which take turns."""
     found = []
     for variant, changed in variants().items():
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            # As where it is installed: modules are compiled already. The first turn, which does not count, does that.
+            # As in an installation, modules are compiled already. The first turn, which does not count, does that.
             environment = {**os.environ, **changed, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
             commands = {
                 "python -c pass": [sys.executable, "-c", "pass"],
@@ -261,14 +261,14 @@ PARTS = {"requests": requests, "codec": codec, "start": start}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="that it works; figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="only a trial; the figures mean nothing")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part only, and keep the others'")
     parser.add_argument("--rounds", type=int, help=f"slices of each contestant (default: {FULL.rounds})")
-    parser.add_argument("--seconds", type=float, help=f"of each slice (default: {FULL.seconds})")
+    parser.add_argument("--seconds", type=float, help=f"seconds of each slice (default: {FULL.seconds})")
     parser.add_argument(
         "--out", type=Path, help="a folder for the page and its charts (default: docs; with --quick: none)"
     )
-    parser.add_argument("--draw", action="store_true", help="measure nothing: draw the page of the last figures anew")
+    parser.add_argument("--draw", action="store_true", help="do not measure: draw the page again from the last figures")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     plan = dataclasses.replace(plan, rounds=options.rounds or plan.rounds, seconds=options.seconds or plan.seconds)

@@ -14,7 +14,7 @@ from bokbok import ConnectionClosed, passphrase_to_key, start_server
 
 
 def user_to_key(user):
-    """Whatever passes for a database of users."""
+    """Stands for a database of users."""
     return passphrase_to_key("mypassphrase") if user == "myuser" else None
 
 

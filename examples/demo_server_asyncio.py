@@ -12,7 +12,7 @@ from bokbok.asyncio import start_server
 
 
 def user_to_key(user):
-    """Whatever passes for a database of users. It may be a coroutine function, as every handler may."""
+    """Stands for a database of users. It may be a coroutine function, like every handler."""
     return passphrase_to_key("mypassphrase") if user == "myuser" else None
 
 
@@ -27,7 +27,7 @@ async def on_close(connection):
 
 
 def serve(address, seconds=1.0):
-    """Start the server: to be awaited, or entered with `async with`."""
+    """Start the server. Await the result, or use it with `async with`."""
     tasks = set()  # the event loop alone does not keep a task alive
 
     async def call_back(connection):

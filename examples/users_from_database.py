@@ -1,15 +1,15 @@
 """Users and their keys in a database: SQLite from the standard library, or PostgreSQL by psycopg.
 
-    python users_from_database.py users.db add alice        a new key, printed in hexadecimal; the old one holds too
-    python users_from_database.py users.db retire alice     only the newest key holds
+    python users_from_database.py users.db add alice        add a key, and print it in hexadecimal; both hold
+    python users_from_database.py users.db retire alice     keep only the newest key
     python users_from_database.py users.db serve :8000
 
-Instead of a file's name, `postgresql://…` is a PostgreSQL database (`pip install 'psycopg[binary]'`).
+`postgresql://…` in place of a file's name is a PostgreSQL database (`pip install 'psycopg[binary]'`).
 
 A user has two keys while one replaces another: `add`, give the new one to the client, `retire`. The server tries two
-keys for each hello, whoever says it (`Limits.keys_per_user`). What it has read it keeps for half a minute; so long may
-a key hold that was retired, and a new one be unknown. A database that is slow or gone refuses new connections and
-nothing else.
+keys for each hello, whichever user it names (`Limits.keys_per_user`). The server caches what it has read for half a
+minute: so long a retired key may still be valid, and a new one may be unknown. If the database is slow or down, new
+connections are refused; open ones go on.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from bokbok import Key, Limits
 
 KEYS_PER_USER = 2
 FRESH = 30.0
-"""Seconds that an answer of the database is kept."""
+"""Seconds for which an answer of the database is cached."""
 MOST_KEPT = 10_000
-"""Names that are kept: strangers choose them, so there is a bound, and unknown ones are kept like others."""
+"""Names that are cached. Strangers choose them, so there is a bound. Unknown names are cached like others."""
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS user_keys (name TEXT, number INTEGER, key TEXT, PRIMARY KEY (name, number))"
 NEWEST = "SELECT key FROM user_keys WHERE name = {0} ORDER BY number DESC LIMIT {1}"
@@ -42,7 +42,7 @@ RETIRE = "DELETE FROM user_keys WHERE name = {0} AND number < (SELECT max(number
 
 
 class Database(Protocol):
-    """What `Users` needs of one."""
+    """What `Users` needs of a database."""
 
     async def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement; its rows."""
@@ -53,7 +53,7 @@ class SQLite:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # keys: nobody else may read it
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds keys: nobody else may read it
 
     async def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement; its rows."""
@@ -65,7 +65,7 @@ class SQLite:
 
 
 class PostgreSQL:
-    """A server. One connection, opened again when it has broken."""
+    """A PostgreSQL server. There is one connection, which is opened again when it has broken."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -87,7 +87,7 @@ class PostgreSQL:
 
 
 class Users:
-    """Look-ups by name, for `user_to_key`. Those of one name that come at once share one."""
+    """Look-ups by name, for `user_to_key`. Look-ups of one name at the same time share one query."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -95,7 +95,7 @@ class Users:
         self._kept: OrderedDict[str, tuple[float, asyncio.Future[list[Key]]]] = OrderedDict()
 
     async def user_to_key(self, name: str) -> list[Key]:
-        """The keys of a user, the newest first; none for one who is unknown."""
+        """The keys of a user, the newest first; an empty list for an unknown user."""
         now = self._clock()
         since, found = self._kept.get(name, (now, None))
         if found is None or now - since >= FRESH or (found.done() and (found.cancelled() or found.exception())):
@@ -104,10 +104,10 @@ class Users:
             self._kept.move_to_end(name)
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-        return await asyncio.shield(found)  # who gives up does not do so for others
+        return await asyncio.shield(found)  # if one caller gives up, the others go on
 
     async def _read(self, name: str) -> list[Key]:
-        # A name is whatever bytes a stranger has sent: what is not UTF-8 text is not in the database.
+        # A name is whatever bytes a stranger has sent. The database only has names that are UTF-8 text.
         try:
             name.encode()
         except UnicodeEncodeError:

@@ -1,9 +1,9 @@
-"""What holds for all tests, wherever they are run.
+"""Applies to all tests, wherever they run.
 
-Hypothesis waits as long as it takes, since a busy machine is not the code's fault. Ctrl-C interrupts what the tests
-start also where a shell has started them in the background, and with that ignored SIGINT.
+Hypothesis has no time limit, since a busy machine is not the code's fault. Ctrl-C interrupts programs that the tests
+start, even if a shell has started the tests in the background, where it ignores SIGINT.
 
-Every run says at its top which implementation of the codec it tries.
+Every run says at its top which implementation of the codec it tests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`bokbok.address`: the four forms of the API reference, and what is in none of them."""
+"""`bokbok.address`: the four forms of the API reference, and what is not in one of these forms."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""The ways in of `CONTRIBUTING.md`, each followed in a copy of the project: it works, with the files that it names."""
+"""Follows each way in of `CONTRIBUTING.md` in a copy of the project: it works, with the files that it names."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def answers_an_echo_once() -> None:
 
 
 def _after(text: str, new: str) -> Callable[[str], str]:
-    """Put something behind some text, which is there once."""
+    """Insert something after a text, which must occur once."""
 
     def edit(page: str) -> str:
         assert page.count(text) == 1, text
@@ -143,7 +143,7 @@ def _instead(*pairs: tuple[str, str]) -> Callable[[str], str]:
 
 @dataclass(frozen=True)
 class Way:
-    """One way in: its heading, what is done to which file, and what is run then."""
+    """One way in: its heading, the changes to each file, and the command that is run afterwards."""
 
     heading: str
     edits: dict[str, Callable[[str], str]]

@@ -1,4 +1,4 @@
-"""The links between the project's texts: each leads to a file that is there, and to a heading or an anchor in it."""
+"""The links between the project's texts: each leads to an existing file, and to a heading or an anchor in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def without_code(text: str) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """Those of headings, as GitHub makes them, and those that are written out."""
+    """The anchors of a text: those of headings, as GitHub makes them, and explicit ones."""
     found = set(re.findall(r'<a id="([^"]*)"></a>', text))
     for heading in re.findall(
         r"^#+ +(.*?) *$", re.sub(r"^(\s*)(```|~~~).*?^\s*\2\s*$", "", text, flags=re.M | re.S), re.M

@@ -1,4 +1,4 @@
-"""`bokbok.errors`: one tree, and what each leaf says and carries."""
+"""`bokbok.errors`: one tree, and the text and attributes of each leaf."""
 
 import pickle
 
@@ -24,7 +24,8 @@ def test_every_error_of_the_module_is_exported():
 
 
 def test_the_tree_of_the_docstring_is_the_tree():
-    """Each line's indentation names its parent; what stands in parentheses is the builtin to be caught as well."""
+    """Each line's indentation shows its parent. In parentheses is the builtin class by which it can be caught as
+    well."""
     import builtins
 
     path = []
@@ -90,5 +91,5 @@ def test_errors_survive_pickling(error):
 
 
 def test_a_fault_of_this_program_is_not_a_connection_error():
-    """`except ConnectionError: connect again` would hide it."""
+    """Otherwise `except ConnectionError: connect again` would hide it."""
     assert not issubclass(errors.LocalProtocolError, (ConnectionError, OSError))

@@ -1,4 +1,4 @@
-"""A forked process: what it inherits is over there and goes on in its parent; what it makes itself works."""
+"""A forked process: what it inherits is over in it and goes on in its parent; what it makes itself works."""
 
 from __future__ import annotations
 

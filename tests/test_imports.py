@@ -1,4 +1,4 @@
-"""Imports only point down: each package knows what lies below it, and nothing else of the project."""
+"""Imports only point down: each package imports what is below it, and nothing else of the project."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ BELOW: dict[str, set[str]] = {
     "interop/bokbok_interop": LIBRARY | {"bokbok.cli", "bokbok_traffic"},
     "interop/bokbok_meet": LIBRARY | {"bokbok_traffic", "bokbok_calibrate", "bokbok_interop"},
 }
-"""Of each package: what it may import of the project, besides itself."""
+"""For each package: what it may import from the project, besides itself."""
 
 
 def imported(path: Path, root: Path) -> Iterator[str]:
-    """What a file imports, by absolute names; of `from a import b` both `a` and `a.b`."""
+    """What a file imports, by absolute names. For `from a import b`, both `a` and `a.b`."""
     package = path.relative_to(root).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -55,7 +55,7 @@ def imported(path: Path, root: Path) -> Iterator[str]:
 
 
 def allowed(name: str, packages: set[str]) -> bool:
-    """Whether a name lies in one of the packages; of `bokbok` itself only what it makes public."""
+    """Whether a name belongs to one of the packages; for `bokbok` itself, only public names."""
     if name in PUBLIC:
         return "bokbok" in packages
     return any(name == one or name.startswith(one + ".") for one in packages - {"bokbok"})
@@ -82,7 +82,7 @@ CALIBRATION = (
     ("clock", "encoding", "derivation", "script"), ("framing", "session_key", "conversation"), ("nonce",),
     ("hello", "packet_type", "message", "wording", "verify"), ("search",), ("report", "live"), ("cli",),
 )  # fmt: skip
-"""The layers of calibration, from below: each imports what lies below it, or beside it in the same module's package."""
+"""The layers of calibration, from below: each imports what is below it, or beside it in the same package."""
 
 
 @pytest.mark.parametrize("layer", range(len(CALIBRATION)))

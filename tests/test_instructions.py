@@ -1,4 +1,4 @@
-"""Codec and protocol take the instructions that were recorded for them: a clock would not show it on a busy machine."""
+"""Codec and protocol take as many instructions as recorded. On a busy machine, a clock would not show a change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.instructions import missing
 from tests.support.recorded import VARIANTS, key, measure, recorded, runs
 
 WITHIN = 0.06
-"""The same code in another folder, or beside other modules, differs by up to 0.04: memory is laid out otherwise."""
+"""The same code in another folder, or with other modules, differs by up to 0.04: its memory has another layout."""
 
 
 @pytest.mark.timeout(600)

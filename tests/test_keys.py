@@ -1,4 +1,4 @@
-"""`bokbok.keys`: keys are opaque, and files of secrets are for their owners only."""
+"""`bokbok.keys`: keys are opaque, and only owners can read files of secrets."""
 
 import copy
 import errno
@@ -27,7 +27,7 @@ HEX = SECRET.hex()
 
 @pytest.fixture
 def key_file(tmp_path):
-    """A function that writes a file of the given content and mode."""
+    """A function that writes a file with the given content and mode."""
 
     def write(content, mode=0o600, name="a.key"):
         path = tmp_path / name
@@ -239,7 +239,7 @@ def test_what_cannot_be_a_path_is_refused_like_a_file_that_is_not_there(function
 
 
 def test_a_file_whose_reading_fails_is_refused():
-    # Linux: a private regular file by its looks, and nothing can be read at its start.
+    # Linux: it looks like a private regular file, but nothing can be read at its start.
     with pytest.raises(KeyFileError, match="Input/output error"):
         read_key_file("/proc/self/mem")
 

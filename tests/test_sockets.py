@@ -1,4 +1,4 @@
-"""`bokbok._sockets`: where to listen, where to connect, who is at the other end."""
+"""`bokbok._sockets`: listening, connecting, and the address of the other end."""
 
 import errno
 import fcntl
@@ -98,7 +98,8 @@ def test_localhost_is_both_loopback_addresses(listening, monkeypatch):
 
 
 def test_an_address_that_this_machine_has_not_is_left_out_where_another_will_do(listening, monkeypatch):
-    # As where IPv6 is off and "localhost" still names ::1; 192.0.2.1 is for documentation, so nobody's.
+    # As on machines where IPv6 is off and "localhost" still means ::1. 192.0.2.1 is for documentation, so nobody has
+    # it.
     both = [(socket.AF_INET, ("192.0.2.1", 0)), (socket.AF_INET, ("127.0.0.1", 0))]
     monkeypatch.setattr(_sockets, "_resolve", lambda host, port, passive: both)
     listener = listening(("tcp", "localhost", 0))

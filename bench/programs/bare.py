@@ -1,18 +1,18 @@
-"""Bare encrypted streams as contestants: one box a packet, no codec, no matching of answers.
+"""Bare encrypted streams as contestants: one box for each packet, without codec and without matching of answers.
 
     python bare.py serve plain|tight CELL FOLDER
     python bare.py ask plain|tight CELL ADDRESS
 
-A packet is `length: u32 big-endian || nonce(24) || box`, an answer the same bytes in a box of their own. Two of each
-kind, since "bare" can mean two things:
+A packet is `length: u32 big-endian || nonce(24) || box`; an answer is the same bytes in a new box. There are two of
+each kind, since "bare" can mean two things:
 
-* `plain`: what one writes in ten minutes. Blocking: `makefile().read` and `sendall`, a packet at a time. asyncio:
+* `plain`: what one writes in ten minutes. Blocking: `makefile().read` and `sendall`, one packet at a time. asyncio:
   streams, `readexactly` and `write`.
-* `tight`: what one writes who wants it to be fast. What has come is taken apart in one go, and what there is to say to
-  it is sent in one go; with asyncio by a `Protocol`, without a future or a task for a packet.
+* `tight`: what one writes for speed. Everything that has come is taken apart at once, and all answers are sent at once;
+  with asyncio by a `Protocol`, without a future or a task for each packet.
 
-Boxes are made by PyNaCl's functional API with a counter for a nonce, faster than its `SecretBox` with random ones.
-Without `key` the same streams go unencrypted.
+Boxes are made by PyNaCl's functional API with a counter as the nonce, which is faster than its `SecretBox` with random
+nonces. Without `key` the same streams are not encrypted.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Place = tuple[int, Any]
 
 
 def codecs(key: bytes | None) -> tuple[Code, Code]:
-    """What makes a packet of a body, and a body of a packet without its length."""
+    """Two functions: one makes a packet of a body, the other a body of a packet without its length."""
     if key is None:
         return lambda body: _u32.pack(len(body)) + body, lambda packet: packet
     prefix, count = os.urandom(16), itertools.count().__next__
@@ -65,7 +65,7 @@ def tune(sock: socket.socket) -> None:
 
 
 class Splitter:
-    """Takes pieces of a stream, gives the packets that are whole."""
+    """Takes pieces of a stream, and returns the packets that are complete."""
 
     def __init__(self) -> None:
         self._rest = b""

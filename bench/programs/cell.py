@@ -1,4 +1,4 @@
-"""What one row of a table of requests measures, as a command's argument."""
+"""What one row of a table of requests measures, as the argument of a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Cell:
         in_flight: how many requests are under way at once: as many threads, or tasks.
         loop: asyncio's, or `uvloop`.
         transport: `tcp` or `unix`.
-        limits: those of `bokbok.Limits` that are not as usual, at both ends.
+        limits: those of `bokbok.Limits` that differ from the default, at both ends.
     """
 
     front: str
@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def body(self) -> bytes:
-        """The request that carries it, as long as the library sends it."""
+        """A body as long as the library's request that carries the datum."""
         return b"(request 12345 " + b"x" * self.bytes + b")"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A codec as a contestant: reads or writes one value again and again, bytes from and to.
+"""A codec as a contestant: it reads or writes one value again and again, from or to bytes.
 
 python codec.py NAME read|write BYTES
 
@@ -57,7 +57,7 @@ def main(name: str, direction: str, size: str) -> None:
         return clock() - start
 
     at_once = 1
-    while timed(at_once) < 1e-3:  # so that looking at the clock costs nothing beside it
+    while timed(at_once) < 1e-3:  # so that reading the clock does not matter
         at_once *= 2
 
     def run(seconds: float) -> tuple[int, float]:

@@ -1,9 +1,9 @@
-"""pyzmq with CURVE as a contestant: the same cryptography in C, with threads of its own, and msgpack for a codec.
+"""pyzmq with CURVE as a contestant: the same cryptography in C, with its own threads, and msgpack as the codec.
 
 python curve.py serve
 python curve.py ask CELL ADDRESS
 
-Server and client are loops that block, without futures or tasks: the fastest way to use pyzmq.
+Server and client are blocking loops, without futures or tasks: the fastest way to use pyzmq.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import steered
 import zmq
 from cell import read
 
-# Keys of this benchmark only. A server's are fixed, so that its client knows the public one.
+# Keys for this benchmark only. The server's keys are fixed, so that its client knows the public one.
 SERVER = (b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", b"JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6")
 
 

@@ -1,11 +1,11 @@
-/* The limit: what an echo costs with the same boxes and nothing else. Blocking sockets, one thread, no codec, no matching
- * of answers. A packet is the length of the rest (u32, big-endian), a nonce, a box; what has come is taken apart in one go,
- * and what there is to say to it is sent in one go.
+/* The limit: the cost of an echo with the same boxes and nothing else. It has blocking sockets, one thread, no codec and no
+ * matching of answers. A packet is the length of the rest (u32, big-endian), a nonce, a box. Everything that has come is
+ * taken apart at once, and all answers are sent at once.
  *
- *     limit serve BYTES                     prints where it listens, serves one connection, ends with its standard input
+ *     limit serve BYTES                     prints its port, serves one connection, ends with its standard input
  *     limit ask BYTES IN-FLIGHT "PORT"      is steered by lines, see steered.py
  *
- * BYTES is the size of a body at the most (serve), or of each (ask).
+ * BYTES is the largest size of a body (serve), or the size of each (ask).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
     if (argc < 3 || sodium_init() < 0) return 2;
     size_t size = strtoul(argv[2], NULL, 10);
     capacity = 65536 + 2 * (size + OVERHEAD);
-    /* What is answered to one read is not larger than what was read; a client's first packets go out one by one. */
+    /* The answers to one read are not larger than what was read; a client's first packets are sent one by one. */
     in = malloc(capacity), out = malloc(capacity), body = calloc(1, capacity);
     struct sockaddr_in place = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t length = sizeof place;

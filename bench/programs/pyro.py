@@ -37,7 +37,7 @@ def ask(cell_text: str, server: str) -> None:
 
     def request(message: Any) -> Any:
         proxy = getattr(mine, "proxy", None)
-        if proxy is None:  # a slice's threads are new ones, and take over the proxies of the last slice's
+        if proxy is None:  # each slice has new threads, which take over the proxies of the last slice's threads
             proxy = mine.proxy = free[next(numbers) % len(free)]
             proxy._pyroClaimOwnership()
         return proxy.echo(message)

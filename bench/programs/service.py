@@ -4,7 +4,7 @@ python service.py serve PROCESSES MICROSECONDS FOLDER    0 processes: the server
 python service.py haproxy FOLDER ADDRESS
 python service.py ask CONNECTIONS IN_FLIGHT ADDRESS      requests in flight over all connections
 
-A handler takes MICROSECONDS of processor time, by the thread's own clock, so that a busy machine makes it no cheaper.
+A handler takes MICROSECONDS of processor time, by the thread's own clock, so that it costs the same on a busy machine.
 """
 
 from __future__ import annotations

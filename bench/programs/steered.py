@@ -1,4 +1,4 @@
-"""How bench/contest.py steers the programs in this folder: by lines on standard input and output."""
+"""The programs' side of how bench/contest.py steers them: lines on standard input and output."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 
 Slice = Callable[[float], tuple[int, float]]
-"""Asks for so many seconds. Gives back how many requests were answered, and in how many seconds."""
+"""Asks for so many seconds. Returns how many requests were answered, and in how many seconds."""
 
 
 def serving(where: str) -> None:
-    """A server listens: say where. It serves until standard input ends, then the process does."""
+    """Say where the server listens. It serves until standard input ends; then the process ends."""
     end_with_standard_input()
     print(where, flush=True)
 
@@ -29,7 +29,7 @@ def end_with_standard_input() -> None:
 
 
 def ask(run: Slice) -> None:
-    """Ask whenever the driver says so, until it says no more."""
+    """Ask whenever the driver says so, until standard input ends."""
     print("ready", flush=True)
     for line in sys.stdin:
         done, elapsed = run(float(line))

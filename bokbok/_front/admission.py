@@ -1,7 +1,7 @@
-"""Which request may start its handler now, which waits, and which is refused: pure bookkeeping for both front ends.
+"""Which request may start its handler now, which waits, and which is refused: bookkeeping for both front ends.
 
-What this module knows: numbers of running and waiting requests of one connection; those of the whole server are in
-`slots`. A front end with threads holds its own lock around each call.
+What this module knows: how many requests of one connection run and wait. `slots` has the numbers of the whole server. A
+front end with threads holds its own lock around each call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Job = tuple[int, Any]  # a request's ID and message
 
 
 class Admission:
-    """Admits a connection's requests to their handlers: `queue` each that comes, `start` what may start, `finish` it.
+    """Admits a connection's requests to their handlers: `queue` each one that comes, `start` those that may, `finish`
+    each.
 
     A connection with an open handler starts `held`: "the open handler has returned before the first request handler
     starts". Beyond `running` handlers requests wait; beyond `waiting` ones they are refused. Once the connection
@@ -31,17 +32,17 @@ class Admission:
         running: handlers that run at once.
         waiting: requests that wait at once.
         held: whether there is an open handler.
-        share: the connection's part of the slots of its server; without it, only the limits here count.
+        share: the connection's part of its server's slots; without it, only the limits here count.
 
     Attributes:
         running: handlers that run.
         parked: handlers that wait for answers to requests of their own. They do not count as running: what they wait
             for may have to run here.
-        held: whether the open handler has not returned yet.
-        congested: whether the other end does not take its answers. No handler starts meanwhile, so that those which
-            have finished give their slots back at once, and their answers are all that piles up.
-        draining: whether no request is admitted any more.
-        share: as it was given.
+        held: whether the open handler still has to return.
+        congested: whether the other end does not read its answers. No handler starts meanwhile. So those that have
+            finished give their slots back at once, and nothing but their answers piles up.
+        draining: whether requests are not admitted any more.
+        share: the argument.
     """
 
     __slots__ = (
@@ -69,12 +70,12 @@ class Admission:
 
     @property
     def idle(self) -> bool:
-        """Whether no handler, the open handler among them, runs or is to run."""
+        """Whether no handler (including the open handler) runs or waits to run."""
         return not (self.running or self.parked or self.held or self._queue)
 
     @property
     def ready(self) -> bool:
-        """Whether to call `start`: for a request, for a place in the line, or to give back what cannot be used."""
+        """Whether to call `start`: for a request, for a place in the line, or to give back an unused slot."""
         return bool(self.share.kept) or (self._may_start and not self.share.waiting)
 
     @property
@@ -95,14 +96,14 @@ class Admission:
         return f"too many requests: {running} handlers are running and {max(0, waiting)} requests waiting"
 
     def reserve(self) -> bool:
-        """As `ready`, but a slot is kept for the caller of `start`, so that no thread is started for a request without
-        a slot."""
+        """As `ready`; also keeps a slot for the caller of `start`, so that no thread is started for a request that has
+        no slot."""
         return bool(self.share.kept) or (self._may_start and self.share.reserve())
 
     def start(self) -> Job | None:
         """The next request whose handler may start now; it counts as running from here on.
 
-        `None` also where the server does not have a slot for it: the share's `wake` is called when it has.
+        Also `None` if the server has no slot for it now. The share's `wake` is called when it has one.
         """
         if not self._queue or not self._may_start:
             if self.share.kept:
@@ -113,7 +114,7 @@ class Admission:
         return None
 
     def queue_all(self, jobs: list[Job]) -> bool:
-        """`queue` of several at once, if all are admitted; otherwise nothing is changed."""
+        """`queue` several at once, if all of them are admitted; otherwise nothing changes."""
         if self.draining:
             return False
         stays = self.held or self.congested or self.share.waiting
@@ -124,7 +125,7 @@ class Admission:
         return True
 
     def start_some(self) -> int:
-        """`start` of as many as may start now; how many.
+        """`start` as many as may start now. Returns how many.
 
         Take them from the front of `queue_of_jobs`, which is empty once the connection has ended, and call `end_some`.
         """
@@ -138,17 +139,17 @@ class Admission:
 
     @property
     def queue_of_jobs(self) -> deque[Job]:
-        """The requests that wait, the same object always."""
+        """The requests that wait: always the same object."""
         return self._queue
 
     def end_some(self, ended: int, *, unused: int) -> None:
-        """So many of those have finished already; and so many of them were not begun, and wait again."""
+        """Of those that were started, so many have finished already, and so many did not begin and wait again."""
         if ended or unused:
             self.running -= ended + unused
             self.share.give_some(ended, unused)
 
     def start_alone(self) -> bool:
-        """`queue` and `start` in one, for a request that comes while nothing else runs or waits; false otherwise."""
+        """`queue` and `start` in one step, for a request that comes while nothing else runs or waits; else false."""
         if self.running or self.held or self.congested or self.draining or self._queue or not self.share.take():
             return False
         self.running = 1
@@ -160,7 +161,7 @@ class Admission:
         self.share.give()
 
     def park(self) -> bool:
-        """A handler is about to wait for an answer. False: too many do, and it may not."""
+        """A handler is about to wait for an answer. False: too many wait already, so it may not."""
         if not self.share.park():
             return False
         self.running -= 1
@@ -174,28 +175,28 @@ class Admission:
         self.share.unpark()
 
     def drain(self) -> list[int]:
-        """Admit no more; the IDs of the requests that were waiting, to be answered with `STOPPING`."""
+        """Admit no more requests. Returns the IDs of those that were waiting, to be answered with `STOPPING`."""
         self.draining = True
         self.share.leave()
         return self.forget()
 
     def close(self) -> list[int]:
-        """The connection is over: forget the requests that wait; their IDs."""
+        """The connection is over: forget the requests that wait. Returns their IDs."""
         ids = self.forget()
         self.share.close()
         return ids
 
     def forget(self) -> list[int]:
-        """Forget the requests that wait, and do nothing else; their IDs."""
+        """Forget the requests that wait, and do nothing else. Returns their IDs."""
         ids = [id for id, _ in self._queue]
         self._queue.clear()
         return ids
 
 
 def error_text(error: BaseException) -> str:
-    """What a handler's error says to the other end (API reference: `remote-error-message`).
+    """The text of a handler's error for the other end (API reference: `remote-error-message`).
 
-    A remote error that a handler lets through keeps its text, so that it is not wrapped once for each hop.
+    A remote error that a handler does not catch keeps its text, so that it is not wrapped once more on each hop.
     """
     if isinstance(error, RemoteError):
         return error.message

@@ -1,15 +1,15 @@
-"""Memory that is held for other ends: of each connection, and of all connections of a server together.
+"""Memory that is held for other ends: for each connection, and for all connections of a server together.
 
-What this module knows: sums of bytes, estimated as `Limits.message_memory` has it, and which connection holds too many.
-Its callers find out what is held, and tell what is refused.
+What this module knows: sums of bytes, estimated as `Limits.message_memory` describes, and which connection holds too
+many. Its callers find out how much is held, and report what is refused.
 
-**Who is refused first.** The user, or the source, that holds most: the connections of one may together hold up to
-`_EAGERNESS` times what the server has left. So the more is held in all, the less may one hold, and one that holds
-little is refused last: the dynamic threshold of Choudhury and Hahne (1998), as in `slots`. The server's budget is never
-exceeded by what is asked for here.
+**Who is refused first.** The user, or the source, that holds most. All connections of one user may together hold up to
+`_EAGERNESS` times what the server has left. So the more is held in all, the less a single user may hold, and a user
+that holds little is refused last. This is the dynamic threshold of Choudhury and Hahne (1998), as in `slots`. What is
+admitted here never exceeds the server's budget.
 
-An `Account` belongs to one connection, and is used under its lock; the lock of the `Budget` is taken last, for a few
-steps, once in some kilobytes.
+An `Account` belongs to one connection, and is used under that connection's lock. The lock of the `Budget` is always
+taken last, for a few steps, once every few kilobytes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 __all__ = ["REQUEST", "Account", "Budget"]
 
 REQUEST = 2048
-"""Bytes of a request beside its message, while it waits or is handled: an event, a place in a line, a task."""
+"""Bytes that a request takes beside its message, while it waits or is handled: an event, a place in a line, a task."""
 _GRAIN = 16 * 1024
-"""Bytes that an account keeps to itself: it tells the budget when what it holds has changed by more."""
+"""An account tells the budget only when what it holds has changed by more than so many bytes."""
 _EAGERNESS = 8
 
 
 class _Group:
-    """The connections of one user, or of one source: they share what one of them would get."""
+    """The connections of one user, or of one source: together they get what a single connection would get."""
 
     __slots__ = ("held", "members")
 
@@ -38,13 +38,13 @@ class _Group:
 
 
 class Budget:
-    """What a server may hold for all its connections.
+    """The memory that a server may hold for all its connections.
 
     Args:
         most: bytes.
 
     Attributes:
-        held: bytes that are held now; less what accounts keep to themselves.
+        held: bytes that are held now, without changes that accounts have not told yet.
     """
 
     def __init__(self, most: int) -> None:
@@ -55,12 +55,12 @@ class Budget:
         self._groups: dict[Hashable, _Group] = {}
 
     def account(self, most: int) -> Account:
-        """The account of one connection, which may hold so many bytes."""
+        """A new account, for one connection that may hold so many bytes."""
         return Account(self, most)
 
     @property
     def left(self) -> int:
-        """Bytes that are not held."""
+        """Bytes that are free."""
         return self.most - self.held
 
     def forked(self) -> None:
@@ -69,14 +69,14 @@ class Budget:
 
 
 class Account:
-    """What is held for the other end of one connection.
+    """The memory that is held for the other end of one connection.
 
     Attributes:
         held: bytes, in all.
-        partial: those of packets and messages that have come in part.
-        unsent: those of answers and requests that the other end has not taken.
-        kept: those of answers that are written and wait for room among them; not in `held`, which would leave none for
-            the first of them, but the server's budget knows them.
+        partial: bytes of packets and messages that have come in part.
+        unsent: bytes of answers and requests that the other end has not taken.
+        kept: bytes of answers that are written and wait for room to be sent. They do not count in `held`, or there
+            would never be room for the first of them. The server's budget counts them.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class Account:
         self.held = self.partial = self.unsent = self.kept = 0
 
     def join(self, key: Hashable) -> None:
-        """Share from now on with all connections of the same key: those of a user, or of a source.
+        """Share from now on with all connections that have the same key (a user, or a source).
 
         Called at most once. A connection that joins none is a group of its own.
         """
@@ -117,19 +117,20 @@ class Account:
             group.members += 1
 
     def admit(self, id: int, cost: int) -> bool:
-        """A request came that takes so many bytes: whether there is room for it. If so, it is held until `done`."""
+        """A request came that takes so many bytes. Returns whether there is room for it; if so, they are held until
+        `done`."""
         cost += REQUEST
         held = self.held + cost
         if held > _GRAIN and not self._may_hold(held, cost):
             return False
-        self._costs[id] = self._costs.get(id, 0) + cost  # twice the same only where that guard is off
+        self._costs[id] = self._costs.get(id, 0) + cost  # the same ID twice, only where that guard is off
         self.held = held
         if held + self.kept - self._told > _GRAIN:
             self._tell()
         return True
 
     def admit_all(self, requests: list[tuple[int, int, Any, int]]) -> bool:
-        """`admit` of several requests at once, as they were read, if there is room for all; otherwise of none."""
+        """`admit` several requests that were read at once, if there is room for all of them; otherwise none."""
         cost = REQUEST * len(requests)
         for request in requests:
             cost += request[3]
@@ -146,7 +147,7 @@ class Account:
 
     def done(self, id: int) -> None:
         """That request was answered."""
-        cost = self._costs.pop(id, 0)  # nothing, for one that was never admitted
+        cost = self._costs.pop(id, 0)  # 0 for a request that was never admitted
         self.held -= cost
         if self._told - self.held - self.kept > _GRAIN:
             self._tell()
@@ -154,17 +155,18 @@ class Account:
             self._leave()
 
     def may_send(self, size: int) -> bool:
-        """Whether there is room for so many bytes that the other end is to take."""
+        """Whether there is room for so many bytes more to be sent."""
         held = self.held + size
         return held <= _GRAIN or self._may_hold(held, size)
 
     @property
     def may_keep(self) -> bool:
-        """Whether an answer may be written that has to wait for room."""
+        """Whether an answer may be written although it has to wait for room."""
         return self.kept < self._most and self._budget.left > 0 and self._shares()
 
     def keep(self, size: int) -> bool:
-        """An answer of so many bytes waits for room, until `let_go`. False: it must not, since too many do."""
+        """An answer of so many bytes waits for room, until `let_go`. False: too many bytes wait already, so it may
+        not."""
         if self.kept + size > self._most or not self._shares(size) or size > self._budget.left:
             return False
         self.kept += size
@@ -172,12 +174,12 @@ class Account:
         return True
 
     def let_go(self, size: int) -> None:
-        """An answer that was kept is sent, or given up."""
+        """An answer that was kept is sent, or dropped."""
         self.kept -= size
         self._tell()
 
     def note(self, *, partial: int | None = None, unsent: int | None = None) -> None:
-        """What is held now of what has come in part, or of what was not sent."""
+        """Say how many bytes are held now of packets that have come in part, or of what was not sent."""
         if partial is not None:
             self.held += partial - self.partial
             self.partial = partial
@@ -189,13 +191,14 @@ class Account:
 
     @property
     def over(self) -> bool:
-        """Whether so much is held that nothing more should be read, unless answers are to come."""
+        """Whether so much is held that nothing more should be read, unless this end waits for answers."""
         return self.held > _GRAIN and not self._may_hold(self.held, 0)
 
     def wait(self, wake: Callable[[], None]) -> None:
-        """Have a function called once other connections have freed something, or this one has.
+        """Have a function called once this connection or another one has freed something.
 
-        It may be called from any thread, with another connection's lock held: it must not take such a lock, nor block.
+        It may be called from any thread, with another connection's lock held. It must not take such a lock, and must
+        not block.
         """
         with self._budget._lock:
             self._budget._waiting[self] = wake
@@ -210,7 +213,7 @@ class Account:
             self._leave()
 
     def _leave(self) -> None:
-        # Not before: whoever connects anew must not find free what handlers hold that still run.
+        # Not earlier: memory that running handlers still hold must not look free to those who connect again.
         self._tell()
         budget = self._budget
         with budget._lock:
@@ -225,7 +228,7 @@ class Account:
         return held <= self._most and more <= self._budget.left and self._shares(held - self.held)
 
     def _shares(self, more: int = 0) -> bool:
-        """Whether those who share with this connection leave enough to others, with so many bytes more."""
+        """Whether this connection's group would leave enough to others, if it held so many bytes more."""
         together = self._group.held - self._told + self.held + self.kept + more
         return together <= _EAGERNESS * self._budget.left
 
@@ -239,6 +242,6 @@ class Account:
             self._told += change
             if change < 0 and budget._waiting:
                 woken = list(budget._waiting.values())
-                budget._waiting.clear()  # who still may not read waits again
+                budget._waiting.clear()  # a connection that still may not read waits again
         for wake in woken:
             wake()

@@ -1,7 +1,7 @@
-"""What has a time: packets that come, bytes that are sent, and connections on which nothing happens.
+"""Time-outs: of packets that come, of bytes that are sent, and of connections on which nothing happens.
 
-What this module knows: points in time that it is told, in seconds on a clock that only goes forward, and when each of
-these things is too late. The front ends look at the clock, and wait.
+What this module knows: points in time that its callers tell it (seconds on a clock that only goes forward), and when
+each of these things is too late. The front ends read the clock, and wait.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ __all__ = ["IdleClock", "PacketClock", "SendClock"]
 
 
 class PacketClock:
-    """The time that a packet has to come: so much from its first byte, and more for each byte that comes.
+    """The time in which a packet must come: so much from its first byte, and more for each byte that comes.
 
-    So a slow but steady peer passes, however long its packet is, as long as the bytes come at the lowest rate (Apache's
-    `RequestReadTimeout` has the same rule, with 500 bytes a second).
+    So a slow but steady peer is in time, however long its packet is, if the bytes come at the lowest rate or faster.
+    (Apache's `RequestReadTimeout` has the same rule, with 500 bytes a second.)
 
     Args:
         timeout: seconds.
@@ -29,15 +29,15 @@ class PacketClock:
         self.bytes = 0
 
     def note(self, now: float, held: int, whole: bool) -> bool:
-        """Bytes were read, and all packets that were whole.
+        """Bytes were read, and all whole packets were taken out of them.
 
         Args:
             now: when.
-            held: how many bytes there are of a packet that is not whole.
-            whole: whether a packet has become whole.
+            held: how many bytes of an unfinished packet there are.
+            whole: whether a packet was completed.
 
         Returns:
-            Whether the time of a packet has begun: look at `left` when it may be over.
+            Whether a packet's time has begun: then look at `left` when that time may be over.
         """
         self.bytes = held
         if not held:
@@ -49,7 +49,8 @@ class PacketClock:
         return True
 
     def left(self, now: float) -> float | None:
-        """Seconds until the packet is too late, if nothing more comes; 0 or less: it is. `None`: there is none."""
+        """Seconds until the packet is too late, if nothing more comes; 0 or less: it is too late. `None`: there is no
+        packet."""
         if self._since is None:
             return None
         return self._since + self._timeout + self.bytes / self._rate - now
@@ -70,15 +71,15 @@ class SendClock:
         self._taken = -1
 
     def start(self, now: float, taken: int) -> None:
-        """From now on something waits to be taken; this many bytes were taken before."""
+        """From now on something waits to be sent; so many bytes were taken before."""
         self._since, self._taken = now, taken
 
     def left(self, now: float, taken: int) -> float:
-        """Seconds until it is too late; 0 or less: it is.
+        """Seconds until it is too late; 0 or less: it is too late.
 
         Args:
             now: when.
-            taken: bytes that the other end has taken, ever: not those that wait in this process or in its system.
+            taken: bytes that the other end has taken so far, without those that wait in this process or its system.
         """
         if taken > self._taken:
             self._since, self._taken = now, taken
@@ -86,10 +87,10 @@ class SendClock:
 
 
 class IdleClock:
-    """The time in which something must come, while nothing is under way.
+    """The time in which something must come while nothing is under way.
 
     Args:
-        timeout: seconds; `None` for no end.
+        timeout: seconds; `None` for no time-out.
     """
 
     __slots__ = ("_since", "timeout")

@@ -1,7 +1,7 @@
-"""Who may come in: connections by source and user, hellos under way, and sources that were refused a moment ago.
+"""Which connections are admitted: by source and user, by hellos under way, and by penalties of sources.
 
-What this module knows: numbers, names of sources, and points in time that it is told. It does not know sockets, clocks
-or locks: `shared` has them.
+What this module knows: numbers, names of sources, and points in time that its callers tell it. `shared` has the clock
+and the lock.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ..wire import Limits
 __all__ = ["Gate", "Source", "source_of"]
 
 IPV6_SOURCE = 64
-"""Bits of an IPv6 address that name a source: the rest of it is its owner's to choose."""
+"""Bits of an IPv6 address that name a source. The owner of the network may choose the rest."""
 MOST_PENALTIES = 65_536
-"""Sources whose refusals are remembered at once (OpenSSH: `PerSourcePenalties max-sources`). The oldest are forgotten
+"""Sources whose refusals are remembered at a time (OpenSSH: `PerSourcePenalties max-sources`). The oldest are forgotten
 first: a full table must not keep new sources out."""
 
 _K = TypeVar("_K")
 
-# Without a value of their own, limits per source have these for sources that are neither loopback nor Unix.
+# The limits per source that hold where none are set, for sources that are neither loopback nor Unix.
 CONNECTIONS_PER_ADDRESS = 1024
-"""A quarter of the connections of a server: it takes four sources to fill it, and a network behind one address fits."""
+"""A quarter of a server's connections: it takes four sources to fill it, and a network behind one address has room."""
 HELLOS_PER_ADDRESS = 64
-"""An eighth of what early drop begins at: a program that opens all its connections at once has fewer under way, since a
-hello is sent at once; one source alone does not start early drop."""
+"""An eighth of the number at which early drop begins. A program that opens all its connections at once has fewer hellos
+under way, since it sends each hello at once. One source alone does not start early drop."""
 PENALTY = 5.0
-"""Seconds, as OpenSSH's `PerSourcePenalties authfail:5s` has them: three in a quarter of a minute are in force."""
+"""Seconds, as in OpenSSH's `PerSourcePenalties authfail:5s`: three refusals within 15 seconds are enough."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Source:
 
     Attributes:
         name: an IPv4 address, an IPv6 network of 64 bits, or `unix`.
-        near: whether it is this machine. Limits per source hold for it only where they were set.
+        near: whether it is this machine. Limits per source hold for it only if they were set.
     """
 
     name: str
@@ -51,12 +51,12 @@ def source_of(address: Address) -> Source:
     """The source that the address of a peer counts for."""
     if address[0] == "unix":
         return Source("unix", True)
-    import ipaddress  # only here: a client counts nobody
+    import ipaddress  # only here: a client does not count sources
 
     host = address[1] or ""
     try:
         found = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:  # not numeric: it is gone already, and this is what the server listens at
+    except ValueError:  # not numeric: the peer has gone already, and this is the address that the server listens at
         return Source(host, False)
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
@@ -73,11 +73,11 @@ class _Penalty:
 
 
 class Gate:
-    """Lets connections in, one after the other, and counts them until they are over.
+    """Admits connections, one after the other, and counts them until they are over.
 
     Args:
         limits: `connections_per_address`, `connections_per_user`, and those of hellos and penalties.
-        draw: a number from 0 up to 1, each time another: only tests give their own.
+        draw: returns a random number from 0 up to 1. Only tests give their own.
     """
 
     def __init__(self, limits: Limits, draw: Callable[[], float]) -> None:
@@ -87,20 +87,20 @@ class Gate:
         self._by_source: Counter[Source] = Counter()
         self._hellos_by_source: Counter[Source] = Counter()
         self._by_user: Counter[str] = Counter()
-        self._penalties: dict[Source, _Penalty] = {}  # those that were added to last come last
+        self._penalties: dict[Source, _Penalty] = {}  # those with the latest refusal come last
 
     @property
     def penalised(self) -> int:
-        """How many sources have refusals that are remembered."""
+        """For how many sources refusals are remembered."""
         return len(self._penalties)
 
     def arrive(self, source: Source, now: float, *, hello: bool) -> tuple[str, str] | None:
-        """A peer connects. `None`: it is let in, and counted until `leave`; else the limit's name, and why not.
+        """A peer connects. `None`: it is admitted, and counted until `leave`; else the limit's name, and the reason.
 
         Args:
             source: where it comes from.
             now: seconds, on any clock that only goes forward.
-            hello: whether it has to say who it is: then that counts until `greeted`.
+            hello: whether a hello has to come: then that counts until `greeted`.
         """
         refusal = self._penalty(source, now) or self._too_many(source)
         if refusal is None and hello:
@@ -111,14 +111,15 @@ class Gate:
         return None
 
     def count(self, source: Source, *, hello: bool) -> None:
-        """Somebody was let in, here or by a supervisor: that counts until `leave`, and a hello until `greeted`."""
+        """A connection was admitted, here or by a supervisor. It counts until `leave`, and its hello until
+        `greeted`."""
         self._by_source[source] += 1
         if hello:
             self.hellos += 1
             self._hellos_by_source[source] += 1
 
     def _for(self, source: Source, limit: float | None, otherwise: float) -> float | None:
-        """What a limit per source is for this one; `None` where it does not hold."""
+        """A limit per source, for this source; `None` if it does not hold here."""
         if limit is None:
             return None if source.near else otherwise
         return limit
@@ -137,7 +138,7 @@ class Gate:
         over = self.hellos - limits.hellos
         if over < 0:
             return None
-        # As OpenSSH's MaxStartups START:RATE:FULL: only some are refused, so that a flood does not keep all others out.
+        # As OpenSSH's MaxStartups START:RATE:FULL: only some are refused, so that a flood does not keep everybody out.
         between = max(1, limits.hellos_full - limits.hellos)
         share = limits.hellos_drop + (100 - limits.hellos_drop) * over / between
         if self.hellos < limits.hellos_full and self._draw() * 100 >= share:
@@ -156,12 +157,13 @@ class Gate:
         return "penalty", f"this source was refused too often; another {penalty.until - now:.0f} s"
 
     def greeted(self, source: Source) -> None:
-        """A hello that was under way is over, one way or the other."""
+        """A hello that was under way has opened or failed."""
         self.hellos -= 1
         _less(self._hellos_by_source, source)
 
     def enter(self, user: str) -> tuple[str, str] | None:
-        """A peer has proved to be this user. `None`: that is counted until `leave`; else why it may not stay."""
+        """A peer has proved to be this user. `None`: it is counted until `leave`; else the limit's name, and the
+        reason."""
         most = self.limits.connections_per_user
         if most is not None and self._by_user[user] >= most:
             return "connections_per_user", f"{most} connections of this user are there already"
@@ -169,7 +171,7 @@ class Gate:
         return None
 
     def leave(self, source: Source, user: str | None) -> None:
-        """Nothing of a connection is left; `user` as it has entered."""
+        """A connection is over; `user` is the one that it was counted for."""
         _less(self._by_source, source)
         if user is not None:
             _less(self._by_user, user)
@@ -177,7 +179,7 @@ class Gate:
     def penalise(self, source: Source, now: float) -> None:
         """A connection of this source was refused by its own fault.
 
-        From `penalty_from` seconds on, its penalty is in force until it is over; several ones add up.
+        Penalties add up. From `penalty_from` seconds on, the penalty is in force until it is over.
         """
         seconds = self._for(source, self.limits.penalty, PENALTY)
         if not seconds:
@@ -193,7 +195,7 @@ class Gate:
 
 
 def _less(counts: Counter[_K], key: _K) -> None:
-    """One less; what is not there any more takes no memory."""
+    """Count one less. A count of 0 is removed, so that it takes no memory."""
     counts[key] -= 1
     if counts[key] <= 0:
         del counts[key]

@@ -1,4 +1,4 @@
-"""One connection from open to over: which of its handlers run when, what its end does, and when it closes by itself."""
+"""The life of one connection: which of its handlers run when, what happens at its end, and when it closes by itself."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Ending:
     """How a connection is to end.
 
     Attributes:
-        error: why; what waiting requests fail with.
-        linger: whether what the other end still sends is read and dropped first. Requests may be on their way, and with
-            anything left unread the close would turn into a reset, which can overtake an answer.
+        error: the reason; requests that wait fail with it.
+        linger: whether to read first what the other end still sends, and drop it. Requests may be on their way. If
+            anything were left unread, the close would turn into a reset, which can overtake an answer.
     """
 
     error: ConnectionClosed
@@ -45,17 +45,17 @@ class Lifecycle(Generic[_W]):
 
     Args:
         protocol: the protocol object.
-        settings: what this end was told.
-        visit: as its server counts it; a client's connection has none.
-        slots: those of the server; a client's connection has its own.
+        settings: the arguments of this end.
+        visit: how its server counts it; `None` for a client's connection.
+        slots: the server's slots; a client's connection has its own.
         wake: called when a slot is kept for this connection (`slots` says how).
 
     Attributes:
         wire: the protocol object.
         admission: which request may start its handler.
-        visit: as it was given.
+        visit: the argument.
         waiters: who waits for an answer, by the request's ID.
-        was_open: whether it has ever been open. Nothing is told of the end of one that never was.
+        was_open: whether it has ever been open. If not, its end is not reported.
         ended: whether it is over for good.
     """
 
@@ -98,9 +98,9 @@ class Lifecycle(Generic[_W]):
     # The beginning.
 
     def admit(self, connection: object) -> Ending | None:
-        """The connection is about to open: how it ends instead, if a limit of the server refuses it.
+        """The connection is about to open. Returns how it ends instead, if a limit of the server refuses it.
 
-        Not to be called with a lock held: it may write to the log.
+        Do not call it with a lock held: it may write to the log.
 
         Args:
             connection: what the log calls it.
@@ -111,11 +111,11 @@ class Lifecycle(Generic[_W]):
         return None if refusal is None else Ending(ConnectionClosed(f"refused: {refusal}"), linger=True)
 
     def open(self) -> bool:
-        """The connection is open. True: call the open handler now; requests wait until `open_handler_returned`."""
+        """The connection is open. True: call the open handler now; requests wait for `open_handler_returned`."""
         if self.was_open or self.wire.state == "closed":
             return False
         self.was_open = True
-        # Connections of one user, or of one source, share what one of them would get of the server's slots and memory.
+        # All connections of one user, or of one source, together get what one connection would get of slots and memory.
         group: Hashable = None
         if self.wire.user is not None:
             group = ("user", self.wire.user)
@@ -127,14 +127,14 @@ class Lifecycle(Generic[_W]):
         return self.settings.on_open is not None
 
     def open_handler_returned(self) -> bool:
-        """Requests may start. True: the connection has ended meanwhile, so call the close handler now."""
+        """Requests may start. True: the connection has ended in the meantime, so call the close handler now."""
         self.admission.held = False
         return self._announced
 
     # Requests of the other end.
 
     def take_request(self, id: int, message: Any, cost: int = 0) -> bool:
-        """A request came. False: it was refused with an error, which is to be sent.
+        """A request came. False: it was refused with an error, which must be sent.
 
         Args:
             id: the request's.
@@ -155,7 +155,7 @@ class Lifecycle(Generic[_W]):
         return False
 
     def take_requests(self, requests: list[wire.Read]) -> bool:
-        """`take_request` of several that came at once. True: some were refused with an error, which is to be sent."""
+        """`take_request` for several that came at once. True: some were refused with an error, which must be sent."""
         if self.settings.on_request is not None and self.account.admit_all(requests):
             if self.admission.queue_all([(id, message) for _, id, message, _ in requests]):
                 return False
@@ -167,7 +167,7 @@ class Lifecycle(Generic[_W]):
         return refused
 
     def answer(self, id: int, answer: Any) -> Exception | None:
-        """A request handler has returned: put its answer on its way.
+        """A request handler has returned: queue its answer for sending.
 
         Returns:
             Why it cannot travel, for the log; an error was put on its way instead.
@@ -215,7 +215,7 @@ class Lifecycle(Generic[_W]):
             return b"", f"the answer cannot be written: {error_text(error)}", None
 
     def answer_written(self, id: int, written: bytes) -> Exception | None:
-        """The same as `answer`, for what `written` has returned."""
+        """As `answer`, with what `written` has returned."""
         self.account.done(id)
         try:
             if not self.account.unsent or self.has_room(len(written)):
@@ -226,17 +226,17 @@ class Lifecycle(Generic[_W]):
         return None
 
     def has_room(self, size: int) -> bool:
-        """Whether an answer of so many bytes may be kept, beside what the other end has not taken."""
+        """Whether an answer of so many bytes may be kept, in addition to what the other end has not taken yet."""
         return not self.account.unsent or self.account.may_send(size)
 
     def fail(self, id: int, failure: str) -> None:
-        """A request handler has failed: put its error on its way."""
+        """A request handler has failed: queue its error for sending."""
         self.account.done(id)
         if self.wire.state != "closed":
             self.wire.fail(id, failure)
 
     def too_late(self, packet: PacketClock) -> Ending:
-        """A packet has not come in its time."""
+        """A packet has not come in time."""
         limits = self.settings.limits
         return Ending(
             ConnectionClosed(
@@ -252,11 +252,11 @@ class Lifecycle(Generic[_W]):
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way: a request of either end, or bytes that were not sent."""
+        """Whether anything is under way: a request of either end, or unsent bytes."""
         return bool(self.wire.unanswered or self.wire.outstanding or self.account.unsent)
 
     def too_much_unsent(self, unsent: int) -> Ending | None:
-        """Reading never waits for the other end to take its answers, so their bytes have a bound."""
+        """Reading never waits until the other end has taken its answers, so unsent answers need a bound."""
         if unsent <= self.settings.limits.unsent:
             return None
         return Ending(
@@ -274,9 +274,9 @@ class Lifecycle(Generic[_W]):
         return ConnectionClosed("closed by this end")
 
     def refused(self, error: ConnectionClosed, connection: object, log: logging.Logger) -> None:
-        """The other end is at fault: that is told, counted and remembered, and the connection is about to end.
+        """The other end is at fault, and the connection is about to end. That is logged, counted and remembered.
 
-        Not to be called with a lock held.
+        Do not call it with a lock held.
 
         Args:
             error: what it did.
@@ -293,7 +293,7 @@ class Lifecycle(Generic[_W]):
             self.visit.refused("hello" if isinstance(error, RemoteProtocolError) else "left", error, connection)
 
     def unreadable(self, problem: str, connection: object, log: logging.Logger) -> None:
-        """A request has come that does not read: as `refused`, but that the connection goes on."""
+        """A request has come that cannot be read. As `refused`, except that the connection goes on."""
         if self.visit is None:
             log.warning("%s", bounded(texts.UNREADABLE_REQUEST % (connection, problem)))
         else:
@@ -303,7 +303,7 @@ class Lifecycle(Generic[_W]):
         """The connection is over.
 
         Returns:
-            The error of the requests that wait, which keeps the first reason; `None` if it was over already.
+            The error for the requests that wait, with the first reason; `None` if the connection was over already.
         """
         if self.ended:
             return None
@@ -317,11 +317,11 @@ class Lifecycle(Generic[_W]):
         return self.wire.error or error
 
     def announce_end(self) -> tuple[list[_W], bool]:
-        """The end is known, though answers may still be sent.
+        """The connection is going to end, though answers may still be sent.
 
         Returns:
-            Whose requests fail now; and whether to call the close handler now. "Opened" comes before "closed": while
-            the open handler runs, the close handler waits for it (`open_handler_returned`).
+            Those whose requests fail now; and whether to call the close handler now. While the open handler runs, the
+            close handler waits for it (`open_handler_returned`).
         """
         waiters = list(self.waiters.values())
         self.waiters.clear()
@@ -331,7 +331,7 @@ class Lifecycle(Generic[_W]):
         return waiters, not self.admission.held
 
     def drain(self) -> Ending | None:
-        """The server stops: no new requests. What was refused is to be sent, unless the connection ends at once."""
+        """The server stops: no new requests. Refusals must be sent, unless the connection ends at once."""
         self._asked_to_close = True
         refused = self.admission.drain()
         for id in refused:
@@ -352,8 +352,8 @@ class Lifecycle(Generic[_W]):
         return Ending(ConnectionClosed(_STOPPED), linger=True) if self.admission.draining else None
 
     def forked(self) -> None:
-        """In a forked child, whose copy of the connection is over: no handler is called, since none of its threads
-        exist."""
+        """In a forked child: its copy of the connection is over. No handler is called, since none of the threads exist
+        here."""
         self.ended = self._announced = True
         self.wire.close(REASON)
         self.waiters.clear()
@@ -400,21 +400,21 @@ class Public(Generic[_W]):
 
 
 def remote_error(event: wire.ErrorReceived | wire.AnswerUnreadable) -> RemoteError:
-    """What a request raises for an answer that is not one."""
+    """What a request raises if its answer is an error, or cannot be read."""
     if isinstance(event, wire.ErrorReceived):
         return RemoteError(event.message)
     return UnreadableAnswer(f"the answer cannot be read: {event.problem}")
 
 
 def checked_key(found: object, most: int) -> Key | Sequence[Key] | None:
-    """What a `user_to_key` has returned.
+    """The keys that a `user_to_key` has returned.
 
     Args:
-        found: that.
+        found: what it has returned.
         most: how many keys a user may have.
 
     Raises:
-        TypeError: it is neither keys nor `None`. The message does not show it: it may be a passphrase.
+        TypeError: it is neither keys nor `None`. The message does not show the value, which may be a passphrase.
         ValueError: there are too many.
     """
     if found is None or isinstance(found, Key):

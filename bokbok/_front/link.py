@@ -1,11 +1,11 @@
 """What a supervisor and its workers say to each other: messages over a socket pair, and a worker's end of it.
 
-What this module knows: how a message is framed, and who waits for which answer. What is decided is in `gate` and in
-`bokbok.processes`. A message is a list, in JSON, behind its length in four bytes: both ends are one version of this
-library, on one machine, and nobody else has the socket.
+What this module knows: how a message is framed, and who waits for which answer. Decisions are made in `gate` and in
+`bokbok.processes`. A message is a list in JSON, after its length in four bytes. That is enough, since both ends are the
+same version of this library, on one machine, and nobody else has the socket.
 
-Nothing here waits under a lock or on an event loop: what the socket does not take at once is sent by the thread of the
-link, and an answer is a future.
+Nothing here blocks under a lock or on an event loop: the link's thread sends what the socket does not take at once, and
+an answer is a future.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _READ = 1 << 16
 
 
 class LinkLost(Exception):
-    """The supervisor is not there any more, or the worker stops: nobody answers."""
+    """There will be no answer: the supervisor has ended, or the worker stops."""
 
 
 class Channel:
-    """Messages over a socket that does not block. Not for several threads at once.
+    """Messages over a non-blocking socket. Only one thread may use it at a time.
 
     Args:
         sock: one of a pair.
@@ -55,7 +55,7 @@ class Channel:
         return bool(self._out)
 
     def put(self, message: list[Any]) -> None:
-        """Have a message sent, by the next `flush`."""
+        """Queue a message for the next `flush`."""
         data = json.dumps(message, separators=(",", ":")).encode()
         self._out += _LENGTH.pack(len(data)) + data
 
@@ -73,7 +73,7 @@ class Channel:
             del self._out[:sent]
 
     def receive(self) -> list[list[Any]]:
-        """What has come; at least one call of `recv`, and no more once nothing is there.
+        """The messages that have come. It calls `recv` at least once, and stops when there is nothing to read.
 
         Raises:
             EOFError: the other end is gone.
@@ -105,8 +105,8 @@ class Link:
 
     Args:
         sock: that to the supervisor.
-        told: called in a thread of the link's own with each message that is not an answer; and with `["lost"]` at the
-            end, if it is the supervisor that is gone.
+        told: called in the link's own thread with each message that is not an answer, and with `["lost"]` at the end,
+            if the supervisor has gone.
     """
 
     def __init__(self, sock: socket.socket, told: Callable[[list[Any]], None]) -> None:
@@ -123,16 +123,17 @@ class Link:
         threading.Thread(target=self._run, name="bokbok-link", daemon=True).start()
 
     def next_number(self) -> int:
-        """A number that this worker has not used: of a connection, or of a question."""
+        """A number that this worker has not used yet, for a connection or a question."""
         return next(self._numbers)
 
     def tell(self, *message: Any) -> None:
-        """Tell the supervisor something. Where it is gone, nothing happens."""
+        """Tell the supervisor something. If the supervisor has gone, nothing happens."""
         with self._lock:
             self._send(list(message))
 
     def ask(self, *message: Any) -> Future[Any]:
-        """Ask the supervisor. The answer's future may be cancelled; it fails with `LinkLost` where none comes."""
+        """Ask the supervisor. The answer is a future, which may be cancelled. It fails with `LinkLost` if no answer
+        comes."""
         answer: Future[Any] = Future()
         number = self.next_number()
         with self._lock:
@@ -157,7 +158,7 @@ class Link:
                 self._waker.send(b"\0")
 
     def flushed(self, seconds: float) -> None:
-        """Wait until everything is sent, before the process ends; but not longer than that."""
+        """Wait until everything is sent, before the process ends, but not longer than so many seconds."""
         with contextlib.suppress(OSError), self._lock:
             self._channel.sock.settimeout(seconds)
             self._channel.flush()
@@ -201,7 +202,7 @@ class Link:
             _settle(answer, message[2])
 
     def _forked(self) -> None:
-        """See `_fork`: the link is the parent's alone."""
+        """In a forked child: only the parent has the link (see `_fork`)."""
         self._lock = threading.Lock()
         self._over = True
         for sock in (self._channel.sock, self._wake, self._waker):

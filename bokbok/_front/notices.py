@@ -1,6 +1,6 @@
-"""Which events get a line in the log, although a stranger can cause any number of them.
+"""Which events get a line in the log, since a stranger can cause any number of them.
 
-What this module knows: kinds of events, from whom they come, and points in time that it is told.
+What this module knows: kinds of events, where they come from, and points in time that its callers tell it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections import Counter
 __all__ = ["Notices", "bounded", "shown"]
 
 INTERVAL = 60.0
-"""Seconds in which something of one kind and source is told once."""
+"""Seconds in which an event of one kind and source is logged only once."""
 MOST_TOLD = 256
-"""Lines in this time at most, whatever happens: a kibibyte each is some 22 MiB a day of an attack."""
+"""The most lines in this time, whatever happens. With a kibibyte each, an attack writes some 22 MiB in a day."""
 MOST_SHOWN = 80
 """Characters of a name that a stranger has chosen."""
 MOST_LINE = 1000
@@ -20,7 +20,7 @@ MOST_LINE = 1000
 
 
 class Notices:
-    """Counts every event by its kind, and says which of them are to be told.
+    """Counts every event by its kind, and says which of them to log.
 
     Attributes:
         counts: of each kind, ever.
@@ -38,8 +38,8 @@ class Notices:
         """Something has happened.
 
         Returns:
-            `None`: it is not to be told. Else: how many of this kind, from anywhere, were not told since the last one
-            that was.
+            `None`: do not log it. Else: how many events of this kind, from anywhere, were not logged since the last one
+                that was.
         """
         self.counts[kind] += 1
         if now >= self._until:

@@ -1,8 +1,8 @@
-"""The PROXY protocol, version 2: what a proxy writes in front of a connection, to say whose it is.
+"""The PROXY protocol, version 2: the header by which a proxy says whose connection it forwards.
 
-What this module knows: the bytes of the header, as HAProxy's `proxy-protocol.txt` (section 2.2) has them, and which
-addresses are trusted to write it. Nothing of it is authenticated, so it is read from trusted ones alone. Nothing behind
-the header is read, and its length is bounded.
+What this module knows: the bytes of the header, as described in HAProxy's `proxy-protocol.txt` (section 2.2), and which
+addresses are trusted to send it. The header is not authenticated, so it is only read from trusted addresses. Its length
+is bounded, and nothing after it is read here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["MOST_MEETING", "Proxies", "ProxyError", "header"]
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _HEAD = struct.Struct(">12sBBH")
 _MOST = 2048
-"""Bytes after the fixed head: the longest addresses (of Unix sockets) take 216, the rest is for what proxies add."""
+"""Bytes after the fixed part. The longest addresses (Unix sockets) take 216; the rest is for what proxies add."""
 MOST_MEETING = 256
-"""Connections at once of which the header has not come yet: a proxy sends it at once, with the connection."""
+"""Connections at a time whose header has not come yet. A proxy sends it together with the connection."""
 
 _LOCAL, _PROXY = 0x20, 0x21
 _TCP4, _TCP6, _UNIX = 0x11, 0x21, 0x31
@@ -34,18 +34,18 @@ _UNIX_PATH = 108  # bytes of a path, padded with NULs
 
 
 class ProxyError(Exception):
-    """What has come is not such a header."""
+    """The bytes that came are not such a header."""
 
 
 class Proxies:
-    """Who is trusted to say whose a connection is.
+    """The proxies that are trusted to say whose a connection is.
 
     Args:
-        trusted: addresses and networks, such as `192.0.2.7`, `10.0.0.0/8`; and `unix`, for all that comes over a Unix
+        trusted: addresses and networks, such as `192.0.2.7`, `10.0.0.0/8`; and `unix`, for every connection over a Unix
             socket.
 
     Raises:
-        AddressError: one of them is not such a thing.
+        AddressError: one of them is not an address or a network.
     """
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
@@ -55,7 +55,7 @@ class Proxies:
             if each == "unix":
                 self._unix = True
             else:
-                import ipaddress  # only here: most servers have no proxy in front, and clients none
+                import ipaddress  # only here: most servers do not need it, and clients never do
 
                 try:
                     self._networks.append(ipaddress.ip_network(each))
@@ -78,13 +78,13 @@ class Proxies:
 
 
 def header() -> Generator[int, bytes, Address | None]:
-    """Read a header: a generator that yields how many bytes it needs next, is sent them, and returns whose it is.
+    """Read a header. This generator yields how many bytes it needs next, is sent those bytes, and returns the address.
 
     Returns:
-        The client's address; `None` where the proxy speaks for itself, as in a health check.
+        The client's address; `None` if the proxy connects for itself, as in a health check.
 
     Raises:
-        ProxyError: it is not one.
+        ProxyError: the bytes are not such a header.
     """
     signature, command, family, length = _HEAD.unpack((yield _HEAD.size))
     if signature != SIGNATURE:

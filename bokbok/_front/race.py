@@ -1,6 +1,6 @@
-"""In which order, and when, the addresses of a name are tried: "happy eyeballs", as RFC 8305 has it.
+"""In which order, and when, to try the addresses of a name: "happy eyeballs" (RFC 8305).
 
-What this module knows: addresses and points in time that it is told. It does not know sockets or clocks.
+What this module knows: addresses, and points in time that its callers tell it. There are no sockets or clocks in here.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 __all__ = ["ATTEMPT_DELAY", "Candidate", "Race"]
 
 ATTEMPT_DELAY = 0.25
-"""Seconds that an address has for itself before the next one is tried beside it (RFC 8305, section 5)."""
+"""Seconds after which the next address is tried as well (RFC 8305, section 5)."""
 
 Candidate = tuple[int, Any]
 """A family of addresses, and an address of it."""
 
 
 class Race:
-    """Says which address to try next: one at once, another whenever one has failed or has had its time for itself.
+    """Says which address to try next: the first at once, another whenever one has failed or has had `DELAY` seconds.
 
     Args:
-        candidates: in the system's order of preference. Families take turns (RFC 8305, section 4), since it is mostly a
-            whole one that does not get through.
+        candidates: in the system's order of preference. Families take turns (RFC 8305, section 4), since usually a
+            whole family does not get through.
     """
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
@@ -30,18 +30,18 @@ class Race:
         self._next = float("-inf")
 
     def start(self, now: float) -> Candidate | None:
-        """The address to try now, beside those that are being tried; `None` where it is not time for another."""
+        """The address to try now, in addition to those under way; `None` if it is not time for another one yet."""
         if not self._left or now < self._next:
             return None
         self._next = now + ATTEMPT_DELAY
         return self._left.pop(0)
 
     def failed(self) -> None:
-        """An attempt has failed: the next one need not wait."""
+        """An attempt has failed: the next one does not have to wait."""
         self._next = float("-inf")
 
     def wait(self, now: float) -> float | None:
-        """Seconds until it is time for another address; `None` where there is none left."""
+        """Seconds until it is time for another address; `None` if none is left."""
         return max(0.0, self._next - now) if self._left else None
 
 

@@ -17,17 +17,18 @@ from .statistics import Statistics
 __all__ = ["ACCEPT_PAUSE", "PublicServer", "Roster", "after_you"]
 
 ACCEPT_PAUSE = 0.1
-"""Seconds without accepting after that has failed, as where descriptors are short: until something is closed."""
+"""Seconds without accepting after it has failed, for instance for want of descriptors, which may be closed
+meanwhile."""
 _AHEAD_PAUSE, _MOST_AHEAD_PAUSE = 0.001, 0.02
-"""Seconds without accepting for each connection that a process has more than another one on the same socket. Whoever
-wakes up first gets the next connection, and that tends to be the same one."""
+"""Seconds without accepting for each connection that a process has more than another one on the same socket. The
+process that wakes up first gets the next connection, and that is often the same one."""
 
 
 def after_you(ahead: int) -> float:
-    """Seconds in which a process does not accept, so that others on the same socket do.
+    """Seconds for which a process does not accept, so that others on the same socket do.
 
     Args:
-        ahead: how many connections more it has than the one with the fewest.
+        ahead: how many connections more it has than the process with the fewest.
     """
     return min(_AHEAD_PAUSE * ahead, _MOST_AHEAD_PAUSE)
 
@@ -39,13 +40,13 @@ class Roster(Generic[_C]):
     """The connections of one server.
 
     Attributes:
-        most: how many may be there.
-        connections: those of which anything is left, even if only a handler that runs.
+        most: how many connections there may be.
+        connections: those that are not over, even if only a handler still runs.
         stopping: whether the server was asked to stop.
         retiring: whether it was asked to stop once there are no connections.
-        listening: whether somebody may still connect.
-        coming: what was accepted and is not in `connections` yet; the server's own set.
-        given_up: whether the time is over in which handlers may go on after a stop, and some still do.
+        listening: whether clients may still connect.
+        coming: connections that were accepted and are not in `connections` yet; the server's own set.
+        given_up: whether handlers still ran when their time after a stop was over.
     """
 
     def __init__(self, most: int) -> None:
@@ -64,16 +65,16 @@ class Roster(Generic[_C]):
 
     @property
     def stopped(self) -> bool:
-        """Whether the server was stopped or has retired, and nothing of it is left."""
+        """Whether the server was stopped or has retired, and everything has ended."""
         return self.closing and not (self.listening or self.coming or self.connections)
 
     @property
     def closing(self) -> bool:
-        """Whether no more connections are accepted."""
+        """Whether connections are no longer accepted."""
         return self.stopping or self.retiring
 
     def stop(self) -> bool:
-        """The server is asked to stop. False: it was before."""
+        """The server is asked to stop. False: it had been asked before."""
         first = not self.stopping
         self.stopping = True
         return first
@@ -83,7 +84,7 @@ class Roster(Generic[_C]):
         self.connections.add(connection)
 
     def remove(self, connection: _C) -> None:
-        """Nothing of this connection is left."""
+        """This connection is over, and so are its handlers."""
         self.connections.discard(connection)
 
     def forked(self) -> None:
@@ -107,25 +108,25 @@ class PublicServer:
         return self._listener.address
 
     def statistics(self) -> Statistics:
-        """What the server does now, and has done: a value, which does not change afterwards."""
+        """What the server does now, and has done: a snapshot."""
         connections = list(self._roster.connections)
         heaviest = max((connection._account.held for connection in connections), default=0)
         return self._shared.statistics(len(connections), heaviest)
 
     def change_limits(self, limits: wire.Limits) -> None:
-        """Have other limits from now on: those of the whole server at once, those of a connection for new ones.
+        """Apply other limits: those of the whole server hold at once, those of a connection hold for new connections.
 
-        Open connections stay, and handlers that run go on, even if there are more of them than the new limits allow.
+        Open connections stay, and running handlers go on, even if the new limits would not allow so many.
         """
         self._settings = dataclasses.replace(self._settings, limits=limits)
         self._roster.most = limits.connections
         self._shared.limit(limits)
 
     def withdraw(self, users: Collection[str], reason: str) -> int:
-        """End the connections of some users, those included that have only said that they are one of them.
+        """End the connections of some users, including connections whose hello only claims to be one of them.
 
-        Call it once `user_to_key` answers anew: when a key was changed, or a user taken out. Requests that are running
-        are not answered any more; close handlers run.
+        Call it when a key was changed or a user was removed, once `user_to_key` says so. Running requests are not
+        answered any more; close handlers run.
 
         Args:
             users: their names.
@@ -144,7 +145,7 @@ class PublicServer:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """What keeps the server from having stopped: a text for each connection that is left."""
+        """What keeps the server from stopping: a text for each connection that is left."""
         found = []
         for connection in list(self._roster.connections):
             handlers = connection._admission.running + connection._admission.parked

@@ -1,4 +1,4 @@
-"""What an end was made with: its handlers, the wire format, its limits and guards."""
+"""The arguments of an end: its handlers, its wire format, its limits and guards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SharedHellos(Protocol):
     def remember(self, digest: bytes) -> bool:
         """Remember a hello, by its digest of 32 bytes, in one step. False if it was remembered before.
 
-        It may wait. What it raises refuses the hello.
+        It may block. If it raises an error, the hello is refused.
         """
 
 
@@ -30,18 +30,19 @@ class AsyncSharedHellos(Protocol):
     """A memory of hellos that the servers of a fleet share, for an event loop."""
 
     async def remember(self, digest: bytes) -> bool:
-        """As that of `SharedHellos`."""
+        """As `SharedHellos.remember`."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The arguments of `open_connection` or `start_server` that every connection of theirs shares.
+    """The arguments of `open_connection` or `start_server` that all their connections share.
 
     Attributes:
-        proxies: who is trusted to say, in front of a connection, whose it is.
-        hellos: the hellos that a server has seen: one memory for all connections, since a replay comes on another one.
+        proxies: the proxies that are trusted to say whose a connection is.
+        hellos: the hellos that a server has seen. All its connections share them, since a replay comes over another
+            connection.
         shared_hellos: a memory that other servers share, whose `remember(digest)` tells whether a hello is new.
-        link: to the supervisor of this process, which knows of the connections of the other ones.
+        link: to the supervisor of this process, which knows of the connections of the other processes.
     """
 
     on_request: Callable[..., Any] | None = None
@@ -70,7 +71,7 @@ class Settings:
         shared_hellos: SharedHellos | AsyncSharedHellos | None,
         link: Link | None,
     ) -> Settings:
-        """Those of a server, from the arguments of `start_server`, before anything listens.
+        """The settings of a server, from the arguments of `start_server`, before anything listens.
 
         Raises:
             ProfileError: the profile is unknown, or the guards refuse it.

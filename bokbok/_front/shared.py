@@ -1,7 +1,7 @@
-"""What all connections of one server share: who may come in, slots for handlers, counts, and lines in the log.
+"""What all connections of one server share: admission, slots for handlers, counts, and lines in the log.
 
-What this module knows: a clock, a lock and a logger, which it puts round the plain objects of `gate`, `slots` and
-`notices`. Its methods may be called from any thread, but not while a connection's lock is held: they write to the log.
+What this module knows: a clock, a lock and a logger, for the plain objects of `gate`, `slots` and `notices`. Any thread
+may call its methods, but not while it holds a connection's lock: they write to the log.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = ["Arrival", "Shared", "Visit"]
 
 
 class Visit:
-    """One connection, as its server counts it. Each step is taken once; taking it again does nothing.
+    """One connection, as its server counts it. Each step counts once; a second call does nothing.
 
     Attributes:
         source: where it comes from.
-        user: who it is, once it is counted for that user.
-        claimed: who it says it is, from its hello on.
+        user: the user that it is counted for, once it is.
+        claimed: the username in its hello, whether proved or not.
     """
 
     __slots__ = ("_greeting", "_here", "_number", "_refusal", "_shared", "claimed", "source", "user")
@@ -47,8 +47,8 @@ class Visit:
         self._shared = shared
         self._greeting = greeting
         self._here = True
-        self._number = number  # what the supervisor calls it
-        self._refusal: tuple[str, str] | None = None  # what it has said of the user
+        self._number = number  # the supervisor's number for it
+        self._refusal: tuple[str, str] | None = None  # what the supervisor has said of the user
         self.source = source
         self.user: str | None = None
         self.claimed: str | None = None
@@ -59,7 +59,7 @@ class Visit:
         return self._shared.budget
 
     def proved(self, hello: HelloOpened) -> Future[Any] | None:
-        """Its hello has opened. In a process of several, ask what all of them know; the answer is for `known`."""
+        """Its hello has opened. In one of several processes, ask the supervisor; the answer is for `known`."""
         shared = self._shared
         if shared.link is None:
             return None
@@ -73,7 +73,7 @@ class Visit:
         return True
 
     def opened(self, user: str | None, connection: object) -> str | None:
-        """The connection is open. `None`: it may stay; else why not, which was told."""
+        """The connection is open. `None`: it may stay; else the reason why not, which was logged."""
         shared = self._shared
         refusal = None
         with shared._lock:
@@ -91,7 +91,7 @@ class Visit:
         return reason
 
     def refused(self, kind: str, error: ConnectionClosed, connection: object) -> None:
-        """The connection ends by its other end's fault."""
+        """The connection ends by the fault of its other end."""
         shared = self._shared
         if kind == "left":
             # Health checks do this all day.
@@ -111,11 +111,11 @@ class Visit:
             shared.tell(kind, self.source, "%r: %s", connection, error.reason)
 
     def unreadable(self, problem: str, connection: object) -> None:
-        """A request has come that does not read, and was answered with an error."""
+        """A request has come that cannot be read, and was answered with an error."""
         self._shared.tell("unreadable", self.source, texts.UNREADABLE_REQUEST, connection, problem)
 
     def greeted(self) -> None:
-        """Its hello is over, one way or the other."""
+        """Its hello has opened or failed."""
         with self._shared._lock:
             self._greeted()
 
@@ -127,7 +127,7 @@ class Visit:
                 self._shared.link.tell("greeted", self._number)
 
     def over(self) -> None:
-        """Nothing of it is left."""
+        """It is over, and so are its handlers."""
         with self._shared._lock:
             if self._here:
                 self._here = False
@@ -138,7 +138,7 @@ class Visit:
 
 
 class Arrival:
-    """A connection that a supervisor was asked about: `answer` is a future, which `Shared.arrived` is to get."""
+    """A connection that the supervisor was asked about. `answer` is a future; give it to `Shared.arrived`."""
 
     __slots__ = ("answer", "hello", "number", "source")
 
@@ -153,16 +153,16 @@ class Shared:
     """What all connections of one server share; a client's connection has one of its own.
 
     Args:
-        limits: those of the server.
-        log: where it is told what is refused.
-        link: to a supervisor, where other processes share what connections are about: then that decides who may come
-            in, and the gate here only counts.
+        limits: the limits of the server.
+        log: where refusals are logged.
+        link: to a supervisor, if the server has several processes. Then the supervisor decides which connections are
+            admitted, and the gate here only counts.
         clock: seconds, on a clock that only goes forward.
-        draw: as `Gate` takes it; `None` for that of `random`.
+        draw: as `Gate` takes it; `None` for `random.random`.
 
     Attributes:
-        remembers: whether a hello is remembered by the supervisor, too.
-        ahead: how many connections more this process has than that of the supervisor's which has the fewest.
+        remembers: whether the supervisor remembers hellos, too.
+        ahead: how many connections more this process has than the process with the fewest.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Shared:
         draw: Callable[[], float] | None = None,
     ) -> None:
         if draw is None:
-            from random import random  # only here: a client draws nothing
+            from random import random  # only here: a client does not need it
 
             draw = random
         self.slots = Slots(limits.server_running, limits.parked)
@@ -188,13 +188,13 @@ class Shared:
         self.ahead = 0
         self._limits = limits
         self._parts = 1
-        self._arrivals: set[Arrival] | None = set()  # that wait for an answer; `None` once nobody may come any more
+        self._arrivals: set[Arrival] | None = set()  # without an answer yet; `None` once nobody may connect any more
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
 
     def arrive(self, address: Address, server: object, *, hello: bool) -> Visit | None:
-        """Somebody has connected. `None`: close the connection at once; why was told."""
+        """Somebody has connected. `None`: close the connection at once; the reason was logged."""
         source = source_of(address)
         with self._lock:
             refusal = self.gate.arrive(source, self._clock(), hello=hello)
@@ -209,7 +209,7 @@ class Shared:
         self.tell(kind, source, "%r: a connection from %s is refused: %s", server, source.name, reason)
 
     def ask(self, address: Address, *, hello: bool) -> Arrival | None:
-        """With a supervisor: somebody has connected, and it is asked. `None`: nobody may come any more."""
+        """With a supervisor: somebody has connected; ask the supervisor. `None`: nobody may connect any more."""
         assert self.link is not None
         with self._lock:
             if self._arrivals is None:
@@ -219,7 +219,7 @@ class Shared:
         return arrival
 
     def arrived(self, arrival: Arrival, server: object) -> Visit | None:
-        """The supervisor has answered, or will not. `None`: close the connection at once; why was told."""
+        """The supervisor has answered, or never will. `None`: close the connection at once; the reason was logged."""
         assert self.link is not None
         answer: Any = None
         if not arrival.answer.cancelled() and arrival.answer.exception() is None:
@@ -239,7 +239,7 @@ class Shared:
         return None
 
     def no_more(self) -> None:
-        """The server stops: whoever waits for the supervisor's answer waits no longer."""
+        """The server stops: nobody waits for the supervisor's answer any longer."""
         with self._lock:
             arrivals, self._arrivals = self._arrivals, None
         for arrival in arrivals or ():
@@ -252,7 +252,7 @@ class Shared:
         )
 
     def tell(self, kind: str, source: Source | None, text: str, *args: Any, level: int = logging.WARNING) -> None:
-        """Count something that was refused, and write it to the log if it is not one of many."""
+        """Count a refusal, and write it to the log unless there are too many of its kind."""
         with self._lock:
             untold = self.notices.note(kind, source.name if source is not None else "", self._clock())
         if untold is not None:
@@ -262,7 +262,7 @@ class Shared:
             self._log.debug("%s", bounded(text % args))
 
     def limit(self, limits: Limits) -> None:
-        """Other limits from now on. Connections that were let in stay."""
+        """Apply other limits from now on. Connections that were admitted stay."""
         with self._lock:
             self._limits = self.gate.limits = limits
             parts = self._parts
@@ -271,7 +271,7 @@ class Shared:
         self.slots.limit(max(1, limits.server_running // parts), max(1, limits.parked // parts))
 
     def part(self, parts: int) -> None:
-        """This process is one of so many: what is handed out to handlers for each of them is a part of the whole."""
+        """This process is one of so many, so its slots and memory are a part of the whole."""
         self._parts = parts
         self.limit(self._limits)
 

@@ -1,23 +1,22 @@
 """Which connection may run a handler next: the slots of a whole server, shared fairly.
 
-What this module knows: numbers of running and parked handlers, and who waits in line. `admission` asks it, once a
+What this module knows: numbers of running and parked handlers, and who waits in line. `admission` asks it when a
 connection's own limits would let a request start.
 
-**How a front end uses it.** A server has one `Slots`, a client's connection one of its own. Each connection has a
-`Share` of it, made with a function `wake`, and given to its `Admission`. From there on `Admission` does the rest:
+**How a front end uses it.** A server has one `Slots`; a client's connection has one of its own. Each connection has a
+`Share` of it, which is made with a function `wake`, and is given to its `Admission`. `Admission` does the rest:
 
-* `Admission.start()` returns `None` also where no slot is free. The connection is in line then, and `wake()` is called
-  once, from whichever thread has given a slot back, when one is kept for it: call `Admission.start()` then. `wake` may
-  be called while another connection's lock is held, so it must not take a lock of a connection, and must not block: it
-  has another thread do that. It may raise `RuntimeError` if that cannot be done; the next free slot is tried again
-  then.
-* `Admission.park()` before a handler waits for an answer to a request of its own, on whatever connection, and
+* `Admission.start()` also returns `None` if no slot is free. Then the connection is in line. When a slot is kept for
+  it, `wake()` is called once, from whichever thread has given a slot back: then call `Admission.start()` again. `wake`
+  may be called while another connection's lock is held. So it must not take a connection's lock, and must not block; it
+  has another thread do that. It may raise `RuntimeError` if that is impossible; then the next free slot tries again.
+* Call `Admission.park()` before a handler waits for an answer to a request of its own, on whatever connection, and
   `Admission.unpark()` when it goes on. A parked handler does not hold a slot, so that what it waits for can run. After
-  `park` more may be ready to start.
-* `Admission.clear()` when the connection is over.
+  `park` more requests may be ready to start.
+* Call `Admission.clear()` when the connection is over.
 
 With threads, each of these is called under the lock of the connection that the `Admission` belongs to. The lock in here
-is taken last, and held for a few steps only.
+is always taken last, and held for a few steps only.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ __all__ = ["Share", "Slots"]
 
 _EAGERNESS = 8
 """A group may take a slot while it has fewer handlers running than this many times the number of free slots. So one
-group alone gets eight ninths of them, two get eight seventeenths each, and the next one finds a free slot: the
-dynamic threshold with which switches share their buffers (Choudhury and Hahne, 1998)."""
+group alone gets eight ninths of them, two get eight seventeenths each, and the next one finds a free slot. This is the
+dynamic threshold by which switches share their buffers (Choudhury and Hahne, 1998)."""
 
 
 class _Countable(Protocol):
@@ -44,7 +43,7 @@ _M = TypeVar("_M", bound=_Countable)
 
 
 class _Line(Generic[_M]):
-    """Who waits. The one with the fewest handlers running comes first; among equals, the one that has waited
+    """Those that wait. The one with the fewest running handlers comes first; among equals, the one that has waited
     longest."""
 
     __slots__ = ("_entries", "_heap")
@@ -63,17 +62,17 @@ class _Line(Generic[_M]):
         return member in self._entries
 
     def add(self, member: _M) -> None:
-        """Put one at the end of those with as many running."""
+        """Add one behind the others that have as many handlers running."""
         self._push(member, next(_arrivals))
 
     def recount(self, member: _M) -> None:
-        """The number of handlers that one of them has running has changed."""
+        """The number of running handlers of one of them has changed."""
         entry = self._entries.get(member)
         if entry is not None and entry[0] != member.running:
             self._push(member, entry[1])
 
     def remove(self, member: _M) -> None:
-        """Somebody does not wait any more."""
+        """One of them does not wait any more."""
         self._entries.pop(member, None)
 
     def first(self) -> _M | None:
@@ -99,7 +98,7 @@ _arrivals = itertools.count()
 
 
 class _Group:
-    """The connections of one user, or of one source: they share what one of them would get."""
+    """The connections of one user, or of one source: together they get what a single connection would get."""
 
     __slots__ = ("line", "members", "running")
 
@@ -117,7 +116,7 @@ class Slots:
         parked: handlers that wait at once for answers to requests of their own.
 
     Attributes:
-        running: how many run now, with the slots that are kept for connections which are about to start one.
+        running: how many run now, including slots that are kept for connections which are about to start one.
         parked: how many wait now for answers.
         waiting: how many connections are in line for a slot.
         started: how many handlers were started, ever.
@@ -143,7 +142,7 @@ class Slots:
         return Share(self, wake)
 
     def limit(self, running: int, parked: int) -> None:
-        """Other limits from now on. What runs already goes on."""
+        """Apply other limits from now on. What runs already goes on."""
         with self._lock:
             self._most_running, self._most_parked = running, parked
             woken = self._hand_out()
@@ -167,9 +166,9 @@ class Slots:
             self._line.recount(group)
 
     def _hand_out(self) -> list[Share]:
-        """Keep what is free for those whose turn it is; who they are."""
+        """Keep the free slots for those whose turn it is. Returns them."""
         woken = []
-        # Whose turn it is has the fewest running, so if they may not take one, nobody may.
+        # The first in line has the fewest handlers running: if it may not take a slot, nobody may.
         while (group := self._line.first()) is not None and self._may_take(group):
             share = group.line.first()
             assert share is not None
@@ -225,7 +224,7 @@ class Share:
         self.group = _Group()
 
     def join(self, key: Hashable) -> None:
-        """Share from now on with all connections of the same key: those of a user, or of a source.
+        """Share from now on with all connections that have the same key (a user, or a source).
 
         Called at most once, before the first `take`. A connection that joins none is a group of its own.
         """
@@ -236,7 +235,7 @@ class Share:
             self.group.members += 1
 
     def take(self) -> bool:
-        """Take a slot for a handler. False: none is to be had, and this connection is in line for one."""
+        """Take a slot for a handler. False: there is none, and this connection is in line now."""
         slots = self._slots
         with slots._lock:
             if self.kept:
@@ -255,7 +254,7 @@ class Share:
             return False
 
     def take_some(self, most: int) -> int:
-        """`take` of several at once; how many. Where it is fewer than `most`, this connection is in line."""
+        """`take` several at once. Returns how many; if fewer than `most`, this connection is in line now."""
         slots, group = self._slots, self.group
         with slots._lock:
             free = slots._most_running - slots.running
@@ -270,7 +269,7 @@ class Share:
         return taken
 
     def reserve(self) -> bool:
-        """Keep a slot for a `take` that is about to come. False: none is to be had, and this connection is in line."""
+        """Keep a slot for a `take` that is about to come. False: there is none, and this connection is in line now."""
         slots = self._slots
         with slots._lock:
             if self.kept:
@@ -296,7 +295,7 @@ class Share:
             _wake(woken)
 
     def give_some(self, ended: int, unused: int) -> None:
-        """`give` of several at once: of those that have finished, and of those that were taken and not used."""
+        """`give` several at once: those that have finished, and those that were taken and not used."""
         slots = self._slots
         with slots._lock:
             slots._count(self, -(ended + unused))
@@ -308,7 +307,7 @@ class Share:
             _wake(woken)
 
     def park(self) -> bool:
-        """A handler is about to wait for an answer: it gives back its slot. False: too many wait already, so it may
+        """A handler is about to wait for an answer, so it gives back its slot. False: too many wait already, so it may
         not."""
         slots = self._slots
         with slots._lock:
@@ -331,7 +330,7 @@ class Share:
             slots._count(self, 1)
 
     def leave(self) -> None:
-        """Nothing of this connection waits any more: what is kept for it is for others."""
+        """Nothing of this connection waits any more: slots that were kept for it go to others."""
         slots = self._slots
         with slots._lock:
             slots._leave_line(self)

@@ -42,7 +42,7 @@ class Statistics:
         accepted: connections that were let in, ever.
         handled: requests whose handler was started, ever.
         refused: what was refused, ever, by its kind. `REFUSALS` says what each is.
-        processes: how many there are, with `bokbok.processes` those among them that retire.
+        processes: how many processes there are; with `bokbok.processes`, including those that retire.
         died: how many of them have died, ever, and were replaced.
         codec: which implementation of codec and packets runs: `native 0.1.0`, or `pure Python (…)` with the reason.
     """

@@ -1,4 +1,4 @@
-"""What both front ends say, in errors and in the log: each text once."""
+"""The texts of both front ends, in errors and in the log: each text once."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def not_sent(timeout: float | None) -> RequestTimeout:
 
 
 def too_many_parked(limit: int) -> Overloaded:
-    """A handler's request that would be one too many."""
+    """A handler's request, when too many handlers wait for answers already."""
     return Overloaded(
         f"the request is not sent: {limit} handlers of this end wait for answers already, which is the limit (parked)"
     )
 
 
 def no_connection(place: Address, timeout: float | None) -> ConnectTimeout:
-    """A connection that did not come about in time."""
+    """A connection that was not made in time."""
     return ConnectTimeout(f"cannot connect to {format_address(place)}: no answer within {timeout} s")
 
 
@@ -112,5 +112,5 @@ def open_handler_failed(error: BaseException) -> ConnectionClosed:
 
 
 def internal_error(error: BaseException) -> ConnectionClosed:
-    """The end of a connection by a fault of this library, or of a profile: nobody must wait for what it prevented."""
+    """The end of a connection by a fault of this library, or of a profile: whoever waits must learn of it."""
     return ConnectionClosed(f"an internal error: {type(error).__name__}; the log of this end has its traceback")

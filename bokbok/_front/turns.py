@@ -1,6 +1,6 @@
-"""Whose turn it is when several connections have much to do at once: deficit round robin.
+"""Which connection comes next when several have much to do at once: deficit round robin.
 
-What this module knows: the line, and the time that each has used. What is done in a turn is a function that is given to
+What this module knows: the line, and the time that each has used. The work itself is a function that is given to
 `join`.
 """
 
@@ -12,10 +12,11 @@ from collections.abc import Callable
 __all__ = ["FIRST", "QUANTUM", "Turns"]
 
 QUANTUM = 0.001
-"""Seconds of a turn: short beside what a network takes, and long beside what it costs to change."""
+"""Seconds of a turn: short compared with a network's delays, and long compared with the cost of changing turns."""
 FIRST = 0.0005
-"""Seconds of the turn that bytes which have just come get at once, before they line up: time for a hundred small
-messages, and half a turn, since as many connections may get it in a row as have sent something at the same moment."""
+"""Seconds that bytes which have just come get at once, before they line up. That is enough for a hundred small
+messages. It is half a turn, since all connections that have sent something at the same moment get it, one after the
+other."""
 
 Step = Callable[[], bool]
 """Does what fits a turn. True: there is more to do."""
@@ -30,8 +31,8 @@ class _Place:
 
 
 class Turns:
-    """The line (Shreedhar and Varghese, 1995). One that has used more than its turn, since a piece of work could not be
-    stopped earlier, waits until the others have caught up.
+    """The line (Shreedhar and Varghese, 1995). A connection may use more than its turn, since a piece of work cannot be
+    interrupted; then it waits until the others have caught up.
 
     Args:
         clock: seconds, from any moment on.
@@ -45,11 +46,11 @@ class Turns:
         return bool(self._line)
 
     def join(self, step: Step) -> None:
-        """Line up. `step` is called again and again until it returns false, or raises."""
+        """Line up. `step` is called in each turn, until it returns false or raises an error."""
         self._line.append(_Place(step))
 
     def take(self) -> None:
-        """Somebody's turn, if there is anybody."""
+        """Give one turn, if anybody is in line."""
         line = self._line
         if not line:
             return

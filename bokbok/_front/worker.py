@@ -1,7 +1,7 @@
-"""Where a server listens: at an address, at sockets that listen already, or as one of a supervisor's workers.
+"""Where a server listens: at an address, on sockets that listen already, or as one of a supervisor's workers.
 
-What this module knows: what `start_server` may be given for an address. It is small, since every server has it; what a
-worker says to its supervisor is in `link`.
+What this module knows: what `start_server` takes for an address. It is small, since every server imports it. The
+messages between a worker and its supervisor are in `link`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["Where", "Worker", "listener_of", "supervised"]
 
 
 class Worker:
-    """What a supervisor has given this process: take it for the address of `start_server`.
+    """What a supervisor has given this process. Pass it to `start_server` as the address.
 
     Attributes:
-        number: which of the processes this is, from 1. One that replaces another has the same.
-        limits: those of the whole server. `start_server` takes them from here.
+        number: which of the processes this is, from 1. A process that replaces another one has the same number.
+        limits: the limits of the whole server. `start_server` takes them from here.
         arguments: what `start_processes` was given for its workers.
     """
 
@@ -35,7 +35,7 @@ class Worker:
         self._link = link
 
     def __repr__(self) -> str:
-        return f"<bokbok.processes.Worker {self.number}>"  # not its arguments, which may hold secrets
+        return f"<bokbok.processes.Worker {self.number}>"  # without its arguments, which may contain secrets
 
 
 Where = AddressLike | Listener | Worker
@@ -56,7 +56,7 @@ def supervised(where: Where, limits: Limits) -> tuple[Link | None, Limits]:
 
 
 def listener_of(where: Where, backlog: int, mode: int | None, owner: tuple[int, int] | None) -> Listener:
-    """Listen, unless somebody does already. The arguments are those of `listen`.
+    """Listen, unless the sockets listen already. The arguments are those of `listen`.
 
     Raises:
         ConnectFailed, AddressError: as `listen` and `parse_address`.

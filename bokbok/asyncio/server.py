@@ -306,7 +306,7 @@ class Server(PublicServer):
             _log.exception(texts.NOT_SERVED, self)
 
     def _finished(self, connection: Connection) -> None:
-        """Nothing of this connection is left."""
+        """This connection is over, and so are its handlers."""
         self._roster.remove(connection)
         if connection._life.visit is not None:
             connection._life.visit.over()

@@ -14,14 +14,14 @@
 
 The supervisor, in the process that calls `start_processes`, owns the listening sockets. It starts each worker as a
 program of its own and hands it their descriptors; a worker accepts by itself, and a connection is one worker's from
-then on. What connections are about is shared through the supervisor: a hello that one worker has accepted is refused by
-all, and connections per address and user, hellos under way and penalties are counted over all of them. Slots for
-handlers and memory are divided.
+then on. Workers share what they know of connections through the supervisor: a hello that one worker has accepted is
+refused by all, and connections per address and user, hellos under way and penalties are counted over all workers. Slots
+for handlers, and memory, are divided among the workers.
 
-A worker that dies takes its connections with it, and is started again. `restart` starts new ones beside the old, which
-go on with the connections that they have. A worker whose supervisor is gone drains, and ends.
+When a worker dies, its connections end, and the supervisor starts another one. `restart` starts new workers beside the
+old ones, which keep the connections that they have. A worker that has lost its supervisor drains and ends.
 
-`systemd_listener` has the sockets that systemd has opened, for several processes or one.
+`systemd_listener` returns the sockets that systemd has opened, for one process or several.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a supervisor knows of the connections of all its workers, and decides: who may come in, and which hello is new.
+"""What a supervisor knows of the connections of all its workers, and what it decides: which connections it admits, and
+which hellos are new.
 
-What this module knows: the rules of `gate`, for connections that workers speak of by numbers of their own; a worker may
-die at any moment, and nothing of it may go on to count. It does not know sockets, processes or clocks.
+This module applies the rules of `gate` to connections that workers name by numbers of their own. A worker may die at
+any moment; then nothing of it counts any more. There are no sockets, processes or clocks in here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Visit:
 
 @dataclass
 class _Desk:
-    """One worker's."""
+    """The connections of one worker."""
 
     visits: dict[int, _Visit] = field(default_factory=dict)
     accepts: bool = True
@@ -46,12 +47,12 @@ class Office:
     """Counts the connections of all workers, by the rules of one `Gate`.
 
     Args:
-        limits: those of the whole server.
-        draw: as `Gate` takes it.
+        limits: the limits of the whole server.
+        draw: see `Gate`.
 
     Attributes:
         gate: the rules, and the numbers.
-        notices: what was refused here: that the server is full.
+        notices: counts the times that the server was full.
     """
 
     def __init__(self, limits: Limits, draw: Callable[[], float]) -> None:
@@ -67,15 +68,15 @@ class Office:
         return sum(len(desk.visits) for desk in self._desks.values())
 
     def joined(self, worker: Hashable) -> None:
-        """A worker is there."""
+        """A worker was started."""
         self._desks[worker] = _Desk()
 
     def retires(self, worker: Hashable) -> None:
-        """A worker accepts no more, so nobody is measured by how many connections it has."""
+        """A worker does not accept any more, so other workers are no longer compared with it."""
         self._desks[worker].accepts = False
 
     def gone(self, worker: Hashable, now: float) -> None:
-        """A worker has ended, however: nothing of it counts any more."""
+        """A worker has ended, for whatever reason: nothing of it counts any more."""
         desk = self._desks.pop(worker, None)
         self._waiting = deque(one for one in self._waiting if one.worker != worker)
         if desk is not None:
@@ -84,26 +85,27 @@ class Office:
             self._call_in(now)
 
     def limit(self, limits: Limits, now: float) -> None:
-        """Other limits from now on. Whoever is in already stays."""
+        """Apply other limits from now on. Connections that were admitted stay."""
         self.gate.limits = limits
         self._call_in(now)
 
     def arrive(
         self, worker: Hashable, visit: int, source: Source, hello: bool, now: float, answer: Callable[[Any], None]
     ) -> bool:
-        """Somebody has connected to a worker.
+        """A client has connected to a worker.
 
         Args:
             worker: which one.
-            visit: the worker's number for it.
-            source: where it comes from.
-            hello: whether it has to say who it is.
+            visit: the worker's number for the connection.
+            source: where the connection comes from.
+            hello: whether a hello has to come.
             now: seconds, on a clock that only goes forward.
-            answer: called at once, or as soon as there is room for another connection: with how many connections this
-                worker has more than the one with the fewest; or with the limit's name and why it is refused.
+            answer: called at once, or as soon as there is room for another connection. Its argument is the number of
+                connections that this worker has more than the one with the fewest; or, if the connection is refused,
+                the limit's name and the reason.
 
         Returns:
-            False if it has to wait for room.
+            False if the connection has to wait for room.
         """
         self._waiting.append(_Waiting(worker, visit, source, hello, answer))
         self._call_in(now)
@@ -122,16 +124,16 @@ class Office:
             one.answer(max(0, len(desk.visits) - fewest))
 
     def enter(self, worker: Hashable, visit: int, user: str, digest: bytes | None) -> Any:
-        """Somebody's hello has opened.
+        """The hello of a connection has opened.
 
         Args:
-            worker: where.
+            worker: whose connection it is.
             visit: the worker's number for the connection.
-            user: who it is.
-            digest: of the hello, where it must not have come before.
+            user: the username that the hello has proved.
+            digest: the hello's digest, if replays are refused.
 
         Returns:
-            `None`: it may stay; `"replay"`; or the limit's name and why it is refused.
+            `None`: the connection may stay; `"replay"`; or the limit's name and why the connection is refused.
         """
         here = self._desks[worker].visits.get(visit)
         if here is None:
@@ -145,20 +147,20 @@ class Office:
         return None
 
     def greeted(self, worker: Hashable, visit: int) -> None:
-        """A hello is over, one way or the other."""
+        """A hello has opened, or has failed."""
         here = self._desks[worker].visits.get(visit)
         if here is not None and here.greeting:
             here.greeting = False
             self.gate.greeted(here.source)
 
     def penalise(self, worker: Hashable, visit: int, now: float) -> None:
-        """Somebody was refused by its own fault."""
+        """A connection was refused by its own fault."""
         here = self._desks[worker].visits.get(visit)
         if here is not None:
             self.gate.penalise(here.source, now)
 
     def leave(self, worker: Hashable, visit: int, now: float) -> None:
-        """Nothing of a connection is left; or it waits for room no longer."""
+        """A connection is over, or it does not wait for room any more."""
         here = self._desks[worker].visits.pop(visit, None)
         if here is not None:
             self._left(here)

@@ -1,7 +1,7 @@
 """The supervisor: it owns the listening sockets, starts workers, and starts them again.
 
-What this module knows: processes, their generations, and what their messages mean. What connections may do is in
-`_office`. One thread does all of it; other threads ask it by `_do`.
+What this module knows: processes, their generations, and what their messages mean. `_office` decides about connections.
+One thread does everything; other threads ask it by `_do`.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _log = logging.getLogger("bokbok.processes")
 _R = TypeVar("_R")
 
 DEFAULT_RETIRE_TIMEOUT: Final = 60.0
-"""Seconds in which processes that were replaced go on serving whoever is connected: a client that asks, and then
-closes, is done by then."""
+"""Seconds for which processes that were replaced go on serving the clients that are connected. A client that asks
+something and then closes has finished by then."""
 _FIRST_PAUSE, _MOST_PAUSE = 0.1, 30.0
 """Seconds until a worker that has died is started again: at first, and at most. Twice as long each time."""
 _SETTLED: Final = 60.0
-"""Seconds that a worker lives after which the next one that dies is started again soon."""
+"""A worker that has lived for so many seconds is replaced quickly when it dies."""
 _GRACE: Final = 5.0
-"""Seconds more than its own time-outs that a worker has to end, before it is killed."""
+"""Seconds that a worker has to end, beyond its own time-outs, before it is killed."""
 _START_SECONDS: Final = 120.0
-"""For a worker to start its server: its modules may be large, and its machine slow."""
+"""Seconds for a worker to start its server: its modules may be large, and its machine slow."""
 _ANSWER_SECONDS: Final = 1.0
-"""For an answer of a worker, which takes a moment unless it is very busy."""
+"""Seconds for a worker to answer. It answers at once unless it is very busy."""
 _TICK: Final = 0.5
 """Seconds between two looks at the processes, where the system cannot wait for one of them."""
 _MAIN = "import sys; sys.path[0] = sys.argv[1]; from bokbok.processes._worker import main; main()"
@@ -65,7 +65,7 @@ class ProcessesError(BokbokError):
     """The processes of a server could not be started, or started anew.
 
     Attributes:
-        status: with which the worker has ended, if it has.
+        status: the worker's exit status, if it has ended.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -124,16 +124,16 @@ class Supervisor:
         self._workers: dict[socket.socket, _Process] = {}
         self._generation = 0  # the one that serves
         self._coming: tuple[int, dict[str, Any], Limits, Future[None]] | None = None  # the one that is to take over
-        self._taken_over: Future[None] | None = None  # it serves, and old ones are being told to accept no more
+        self._taken_over: Future[None] | None = None  # it serves; the old ones are told not to accept any more
         self._deaths: Counter[int] = Counter()  # of each number, in a row
         self._again: dict[int, float] = {}  # when which number is started again
         self._died = 0
-        self._past: Counter[str] = Counter()  # what workers have done that are not there any more
+        self._past: Counter[str] = Counter()  # what workers that have ended had done
         self._past_refused: Counter[str] = Counter()
         self._codec = ""
-        self._numbers = itertools.count(1)  # of questions to workers
+        self._numbers = itertools.count(1)  # numbers of questions to workers
         self._stopping = False
-        self._changed = False  # something of the processes, since the last look at them
+        self._changed = False  # whether processes have changed since the last look at them
         self._status = True  # whether all have finished what they did
         self._unfinished: list[str] = []
         self._stopped = threading.Event()
@@ -154,7 +154,7 @@ class Supervisor:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes that are there now, those among them that retire."""
+        """The processes that run now, including those that retire."""
         return self._do(lambda: tuple(worker.popen.pid for worker in self._workers.values()))
 
     @property
@@ -164,19 +164,22 @@ class Supervisor:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """After a stop: the handlers that went on all the same."""
+        """After a stop: the handlers that had not finished when their time was over."""
         return tuple(self._unfinished)
 
     def statistics(self) -> Statistics:
-        """What all processes do now, and have done: sums. A process that is busy may be shown as it was before."""
+        """What all processes do now, and have done: sums. For a process that is too busy to answer, the sums contain
+        its previous figures."""
         _answers(self._do(lambda: self._ask("statistics")))
         return self._do(self._sum)
 
     def restart(self, arguments: Mapping[str, Any] | None = None, limits: Limits | None = None) -> None:
-        """Start new processes, and once all of them serve, have the old ones retire. Returns when those accept no more.
+        """Start new processes. Once all of them serve, the old ones retire. Returns when the old ones do not accept any
+        more.
 
-        No connection is refused meanwhile: both listen on one socket. Old processes serve whoever is connected for
-        `retire_timeout`; then they stop as `stop` has it. Where some retire already from the last time, those stop now.
+        No connection is refused meanwhile, since old and new processes listen on one socket. Old processes serve their
+        connections for `retire_timeout` more seconds; then they stop, as `stop` describes. If some still retire from
+        the last time, those stop now.
 
         Args:
             arguments: for the new processes; `None` for the same.
@@ -184,8 +187,8 @@ class Supervisor:
 
         Raises:
             ProcessesError: a new process could not serve. The old ones go on as if nothing had happened.
-            RuntimeError: the server was stopped, or is being started anew already.
-            ValueError: limits are too small; as `start_processes`.
+            RuntimeError: the server was stopped, or another restart is under way.
+            ValueError: limits are too small; see `start_processes`.
         """
         if limits is not None:
             check_divisible(limits, self._count)
@@ -197,24 +200,24 @@ class Supervisor:
         ).result()
 
     def withdraw(self, users: Collection[str], reason: str) -> int:
-        """End the connections of some users, as `Server.withdraw` has it, in all processes.
+        """End the connections of some users in all processes, as `Server.withdraw` does.
 
-        Call it behind `restart`, whose new processes have other keys.
+        Call it after `restart`, when the new processes have the new keys.
 
         Args:
             users: their names.
             reason: why, for `close_reason` and the log.
 
         Returns:
-            How many connections there were, in the processes that have answered soon.
+            How many connections there were, in the processes that have answered in time.
         """
         asked = self._do(lambda: self._ask("withdraw", list(users), reason))
         return sum(int(answer or 0) for answer in _answers(asked))
 
     def stop(self) -> None:
-        """Ask all processes to stop: nobody can connect any more, handlers that run are answered.
+        """Ask all processes to stop: nobody can connect any more; requests whose handlers run are answered.
 
-        Returns once they were told. Stopping twice does nothing.
+        Returns once they have been told. A second call does nothing.
         """
         if not self._stopped.is_set():
             self._do(self._stop)
@@ -223,16 +226,16 @@ class Supervisor:
         """Wait until all processes have ended.
 
         Args:
-            timeout: seconds; `None` for as long as it takes: a process that does not end is killed a few seconds after
-                `Limits.drain_timeout`.
+            timeout: seconds; `None` for no time-out. A process that does not end is killed a few seconds after
+                `Limits.drain_timeout` anyway.
 
         Returns:
-            Whether all have ended, and none has left a handler unfinished or was killed.
+            Whether all have ended, without unfinished handlers and without being killed.
         """
         return self._stopped.wait(timeout) and self._status
 
     def kill(self) -> None:
-        """End all processes at once. From any thread, also within a signal's handler."""
+        """End all processes at once. It may be called from any thread, and from a signal handler."""
         for worker in list(self._workers.values()):
             with contextlib.suppress(OSError):
                 os.kill(worker.popen.pid, signal.SIGKILL)
@@ -252,7 +255,7 @@ class Supervisor:
     # The thread.
 
     def _do(self, function: Callable[[], _R]) -> _R:
-        """Have the supervisor's thread call a function; what it has returned or raised."""
+        """Have the supervisor's thread call a function. Returns what it returns, or raises what it raises."""
         answer: Future[_R] = Future()
 
         def job() -> None:
@@ -278,7 +281,7 @@ class Supervisor:
         try:
             due: float | None = None
             while not (self._stopping and not self._workers):
-                # What connections are about comes by the thousand, and changes nothing of the processes.
+                # Messages about connections come by the thousand, and change nothing about the processes.
                 now = time.monotonic()
                 if self._changed or (due is not None and now >= due):
                     self._changed = False
@@ -303,7 +306,7 @@ class Supervisor:
             self._end()
 
     def _next_look(self, now: float) -> float | None:
-        """When to look at the processes, if nothing happens before."""
+        """When to look at the processes, if nothing happens earlier."""
         times = list(self._again.values())
         times += [worker.kill_at for worker in self._workers.values() if worker.kill_at is not None]
         if any(worker.pidfd is None for worker in self._workers.values()):
@@ -356,7 +359,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 worker.pidfd = os.pidfd_open(popen.pid)
                 self._selector.register(worker.pidfd, selectors.EVENT_READ)
-        # By the socket, not by arguments or the environment, which other users of the machine may see.
+        # Over the socket, not by arguments or the environment, which other users of the machine may see.
         self._tell(
             worker,
             "begin",
@@ -384,7 +387,7 @@ class Supervisor:
         self._flush(worker)
 
     def _flush(self, worker: _Process) -> None:
-        with contextlib.suppress(OSError):  # it is gone, which its process will say
+        with contextlib.suppress(OSError):  # the worker is gone; its process's end will tell
             worker.channel.flush()
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.channel.unsent else 0)
         with contextlib.suppress(KeyError):
@@ -392,7 +395,7 @@ class Supervisor:
 
     def _hear(self, worker: _Process, events: int) -> None:
         if worker.channel.sock not in self._workers:
-            return  # it has ended in this very turn
+            return  # it has just ended
         if events & selectors.EVENT_WRITE:
             self._flush(worker)
         if not events & selectors.EVENT_READ:
@@ -406,7 +409,7 @@ class Supervisor:
             self._take(worker, message)
 
     def _hang_up(self, worker: _Process) -> None:
-        """A worker has closed its end: its process ends, or it has lost its mind."""
+        """A worker has closed its end: its process is ending, or something in it has gone wrong."""
         self._changed = True
         with contextlib.suppress(KeyError):
             self._selector.unregister(worker.channel.sock)
@@ -437,7 +440,7 @@ class Supervisor:
             self._take_rare(worker, kind, rest)
 
     def _take_rare(self, worker: _Process, kind: str, rest: list[Any]) -> None:
-        """What a worker says of its life."""
+        """A message about the worker itself."""
         if kind == "ready":
             worker.ready = True
             if not (worker.stopping or worker.retiring):
@@ -518,7 +521,7 @@ class Supervisor:
         self._maybe_alone()
 
     def _maybe_alone(self) -> None:
-        """Old workers accept no more, once they have said so or are not there."""
+        """Finish `restart` once every old worker has said that it does not accept any more, or has ended."""
         if self._taken_over is not None and not any(
             worker.retiring and not worker.retired for worker in self._workers.values()
         ):
@@ -549,11 +552,11 @@ class Supervisor:
         return pause
 
     def _ended(self, worker: _Process) -> None:
-        """A process is not there any more."""
+        """A process has ended."""
         if worker.channel.sock not in self._workers:
             return
         with contextlib.suppress(EOFError):
-            while messages := worker.channel.receive():  # what it has said last
+            while messages := worker.channel.receive():  # its last messages
                 for message in messages:
                     self._take(worker, message)
         here = worker.channel.sock
@@ -602,7 +605,7 @@ class Supervisor:
             self._tell(worker, "stop")
 
     def _deadline(self, seconds: float) -> float:
-        """When a worker must have ended that stops in so many seconds."""
+        """When a worker that stops within so many seconds must have ended."""
         return time.monotonic() + min(seconds + self._limits.drain_timeout, ENDLESS) + LINGER_SECONDS + _GRACE
 
     def _stop(self) -> None:
@@ -655,7 +658,7 @@ class Supervisor:
 
 
 def _answers(asked: list[Future[Any]]) -> list[Any]:
-    """What workers have answered within `_ANSWER_SECONDS`; `None` for one that has not, or is gone."""
+    """What workers have answered within `_ANSWER_SECONDS`; `None` for one that has not answered, or has ended."""
     done, _ = wait(asked, _ANSWER_SECONDS)
     return [answer.result() if answer in done else None for answer in asked]
 
@@ -683,26 +686,26 @@ def start_processes(
     """Start a server on several processes, behind one listening socket.
 
     Args:
-        address: as `start_server` takes it; or a `Listener`, such as `systemd_listener` has.
-        target: `"module:function"`, which each process calls with its `Worker`: it returns the server that it starts by
-            `start_server(worker, …)` of either front end, and is a coroutine function for that of `bokbok.asyncio`.
-            Modules are looked for where this process does.
+        address: as `start_server` takes it; or a `Listener`, such as `systemd_listener` returns.
+        target: `"module:function"`. Each process calls that function with its `Worker`. The function starts a server by
+            `start_server(worker, …)` of either front end, and returns it. For `bokbok.asyncio` it is a coroutine
+            function. Workers look for modules where this process does.
         processes: how many.
-        arguments: `Worker.arguments`: whatever JSON can hold. They go over a socket that nobody else has, so secrets
-            may be among them.
+        arguments: become `Worker.arguments`: whatever JSON can hold. They travel over a private socket, so they may
+            contain secrets.
         backlog: connections that the system holds until they are accepted.
         socket_mode: of a Unix socket's file; as `start_server` takes it.
         socket_owner: of a Unix socket's file; as `start_server` takes it.
-        limits: those of the whole server. Connections, hellos and penalties are counted over all processes;
+        limits: the limits of the whole server. Connections, hellos and penalties are counted over all processes;
             `server_running`, `parked` and `server_memory` are divided among them.
-        retire_timeout: seconds in which processes that `restart` has replaced go on serving whoever is connected.
+        retire_timeout: seconds for which processes that `restart` has replaced go on serving their connections.
 
     Raises:
         ConnectFailed: it cannot listen there.
-        AddressError: `address` is in none of the forms.
+        AddressError: `address` is not in one of the known forms.
         ProcessesError: a process could not start its server; the message says why.
-        ValueError: there are fewer slots for handlers than two for each process, which old and new ones need beside
-            each other.
+        ValueError: there are fewer than two slots for handlers for each process. During a restart, the old process and
+            the new one need one each.
     """
     if processes < 1:
         raise ValueError(f"processes: expected a number above 0, got {processes!r}")
@@ -723,7 +726,7 @@ def start_processes(
 
 
 def check_divisible(limits: Limits, processes: int) -> None:
-    """Refuse limits of which each process could not have a part.
+    """Refuse limits that cannot be divided among so many processes.
 
     Raises:
         ValueError: they are too small.

@@ -1,6 +1,6 @@
 """Sockets that systemd has opened for this process (`sd_listen_fds(3)`).
 
-What this module knows: the environment variables, and what may be wrong with what they announce.
+What this module knows: the environment variables, and what may be wrong with the descriptors that they announce.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class ActivationError(BokbokError):
 def systemd_listener() -> Listener:
     """The sockets that a `.socket` unit has opened for this process: give it to `start_server` as the address.
 
-    systemd keeps them open: who connects while the server restarts waits, and a Unix socket's file stays. The variables
-    are taken out of the environment, so that no child believes that they are meant for it.
+    systemd keeps them open: a client that connects while the server restarts waits, and a Unix socket's file stays. The
+        variables are removed from the environment, so that a child process does not take them for its own.
 
     Raises:
         ActivationError: there are none for this process, or they are not listening stream sockets of one kind (TCP or

@@ -1,6 +1,7 @@
-"""A worker's process: it gets its sockets and its arguments from its supervisor, starts its server, and does as told.
+"""A worker's process: it gets its sockets and arguments from its supervisor, starts its server, and obeys the
+supervisor.
 
-What this module knows: the life of such a process. Its server is the user's, of either front end.
+What this module knows: the life of such a process. The user's function makes the server, with either front end.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    # Handlers that go on all the same are threads, or tasks; they end here.
+    # Handlers that have not finished are threads or tasks; they end here.
     os._exit(0 if finished else _UNFINISHED)
 
 
@@ -83,7 +84,7 @@ def _target(spec: str) -> Callable[[Worker], Any]:
 
 
 class _Life:
-    """What the supervisor says, to where it is to be heard."""
+    """Takes each message of the supervisor to the thread or the loop that acts on it."""
 
     link: Link
 
@@ -94,7 +95,7 @@ class _Life:
     def told(self, message: list[Any]) -> None:
         """In the link's thread, or a signal's handler."""
         if self.server is None and message[0] == "lost":
-            os._exit(1)  # it may be importing the user's modules, and nobody waits for that any more
+            os._exit(1)  # it may be importing the user's modules, and nobody waits for them any more
         if message[0] == "ask" and message[2] == "statistics":
             self.tell_statistics()
             self.link.tell("answer", message[1], None)
@@ -104,7 +105,7 @@ class _Life:
             self.put(message)
 
     def asked(self, number: int, what: str, *rest: Any) -> None:
-        """As the thread, or the loop, that the server is used from: a question that a moment's wait does no harm."""
+        """In the thread or the loop that uses the server: a question whose answer may take a moment."""
         assert what == "withdraw"
         self.link.tell("answer", number, self.server.withdraw(*rest))
 

@@ -1,4 +1,4 @@
-"""A client that outlives its server: a connection that is opened again when it has ended.
+"""A client that outlives its server: when its connection has ended, it opens another one.
 
     from bokbok.reconnecting import Connection
 
@@ -6,15 +6,15 @@
         connection.request(["balance"], repeat=True)   # asked again, if the connection ends before the answer
 
 `Connection` is for threads; `bokbok.reconnecting.asyncio.Connection` has the same shape on an event loop. The extra
-`reconnecting` installs what they need beside the library.
+`reconnecting` installs what they need.
 
-What they do: try each address in turn, wait longer and longer between two rounds (exponential back-off with jitter, by
+They try each address in turn, wait longer and longer between two rounds (exponential back-off with jitter, by
 tenacity), and call the open handler for each connection and the close handler for its end.
 
-What they do not promise: that a request is handled once. When a connection ends before an answer has come, this side
-does not know whether the request was handled. Such a request fails, unless its caller says `repeat=True`: then it is
-asked again on the next connection, and may be handled twice. Requests do not keep their order across connections, and
-the open handler has to tell the server again what it should know of a connection (subscriptions, say).
+They do not promise that a request is handled once. When a connection ends before an answer has come, this side does not
+know whether the request was handled. Such a request fails, unless its caller says `repeat=True`: then it is asked again
+on the next connection, and may be handled twice. Requests do not keep their order across connections. The open handler
+has to tell the server again what it should know of a connection (subscriptions, say).
 """
 
 from __future__ import annotations

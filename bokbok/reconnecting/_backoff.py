@@ -1,4 +1,4 @@
-"""When a connection is tried again: what both front ends decide alike."""
+"""When to try a connection again: what both front ends decide alike."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Backoff:
     """How long to wait before all addresses are tried again.
 
     The wait is drawn again each time, between 0 and a bound that doubles with each round that fails (full jitter), so
-    that the clients of a server that restarts do not all connect at once. A connection over which something was
-    answered makes the bound small again; one that ended without an answer does not: it counts as a failure.
+    that the clients of a server that restarts do not all connect at once. A connection over which a message came makes
+    the bound small again. One that ended without a message counts as a failure.
 
     Attributes:
         initial: seconds, the first bound.
         most: seconds, the largest bound.
-        rounds: after so many in a row without success it stops trying; `None` goes on for ever.
+        rounds: it gives up after so many rounds in a row without success; `None`: never.
     """
 
     initial: float = 0.1
@@ -52,7 +52,7 @@ class Backoff:
         }
 
     def pause(self) -> float:
-        """Seconds before the first round after a connection that had worked."""
+        """Seconds before the first round after a connection that has worked."""
         return random.uniform(0, self.initial)
 
 
@@ -64,7 +64,7 @@ def addresses_of(given: Addresses) -> list[Address]:
     """One address, or several.
 
     Raises:
-        AddressError: one is in none of the forms.
+        AddressError: one is not in one of the known forms.
         ValueError: there is none.
     """
     several: Sequence[Any] = [given]

@@ -1,6 +1,6 @@
-"""What a connection that is opened again has in common in both front ends: its arguments, its state, what it says.
+"""What both front ends share for a connection that is opened again: its arguments, its state, its messages.
 
-This module does not wait: `threads` and `asyncio` do.
+Waiting is in `threads` and `asyncio`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class Kept(Generic[_C]):
         self._options = options
         self._current: _C | None = None
         self._error: BaseException | None = None  # why it was given up
-        self._heard = False  # whether a message came over the connection that there is
+        self._heard = False  # whether a message came over the current connection
 
     @property
     def connection(self) -> _C | None:
-        """The connection that there is now, if any."""
+        """The current connection, if there is one."""
         return self._current
 
     @property
     def address(self) -> Address | None:
-        """The other end of the connection that there is now, if any."""
+        """The other end of the current connection, if there is one."""
         connection = self._current
         return None if connection is None else connection.address
 
@@ -62,13 +62,13 @@ class Kept(Generic[_C]):
         return RequestTimeout(f"no connection within {timeout} s; none of {len(self._addresses)} addresses serves")
 
     def _not_opened(self, error: Exception) -> Silent:
-        """What becomes of a connection whose open handler has failed with this error."""
+        """How a connection ends whose open handler has failed with this error."""
         if not isinstance(error, BokbokError):
             log.error("the open handler failed", exc_info=error)
         return Silent(f"the open handler failed: {error}")
 
     def _check_heard(self, connection: _C) -> None:
-        """After its end: raises `Silent` if no message came over this connection."""
+        """After the connection's end: raises `Silent` if no message came over it."""
         if not self._heard:
             raise Silent(f"{connection.address}: the connection ended before any message had come")
 

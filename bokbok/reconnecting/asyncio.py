@@ -25,20 +25,20 @@ RequestHandler = Callable[[front.Connection, Any], Awaitable[Any]]
 class Connection(Kept[front.Connection]):
     """A client's connection that is opened again whenever it has ended, until `close`.
 
-    It connects in a task of its own, from `async with` or the first `request` or `wait_open` on, even if there are no
-    requests, since the server may make some.
+    It connects in a task of its own. That begins with `async with`, or the first `request` or `wait_open`, and goes on
+    even without requests, since the server may send some.
 
     Args:
         addresses: one address, or several that are tried in turn, each as `bokbok.asyncio.open_connection` takes it.
         user, key, on_request: as of `bokbok.asyncio.open_connection`.
-        on_open: `await on_open(connection)`, called with each `bokbok.asyncio.Connection` before any request goes over
-            it but the handler's own. Where it raises, that connection is closed and the next one is tried.
-        on_close: `await on_close(connection)`, called when one has ended, unless `close` ended it.
+        on_open: `await on_open(connection)`, called with each new `bokbok.asyncio.Connection`. Until it returns, only
+            the handler's own requests are sent. If it raises, that connection is closed and the next one is tried.
+        on_close: `await on_close(connection)`, called when a connection has ended, unless `close` ended it.
         backoff: how long to wait in between.
         options: of `bokbok.asyncio.open_connection`.
 
     Raises:
-        AddressError, ValueError: the arguments do not fit; nothing was connected.
+        AddressError, ValueError: an argument is wrong; nothing was connected.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class Connection(Kept[front.Connection]):
 
         Args:
             message: any datum that has an external representation.
-            timeout: seconds in all, the waiting for a connection included; `None` waits for as long as it takes.
-            repeat: whether the request may be asked again when the connection ends before its answer, and so be handled
-                twice.
+            timeout: seconds in all, including the wait for a connection; `None` for no time-out.
+            repeat: whether to ask again on the next connection, if the connection ends before the answer. The request
+                may then be handled twice.
 
         Returns:
             The answer.
 
         Raises:
-            ConnectionClosed: the connection ended before the answer, and `repeat` is false: it may have been handled or
-                not. Or `close` was called.
-            ConnectFailed: it was given up, after `Backoff.rounds`.
-            RequestTimeout, RemoteError, WriteError: as of `bokbok.asyncio.Connection.request`.
+            ConnectionClosed: the connection ended before the answer, and `repeat` is false: the request may have been
+                handled or not. Or `close` was called.
+            ConnectFailed: it gave up, after `Backoff.rounds`.
+            RequestTimeout, RemoteError, WriteError: see `bokbok.asyncio.Connection.request`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -102,12 +102,12 @@ class Connection(Kept[front.Connection]):
         """Wait until there is a connection.
 
         Returns:
-            It: the next one will be another.
+            That connection. The next one is another object.
 
         Raises:
             RequestTimeout: there is none after so many seconds.
             ConnectionClosed: `close` was called.
-            ConnectFailed: it was given up.
+            ConnectFailed: it gave up.
         """
         self._start()
         try:
@@ -117,7 +117,7 @@ class Connection(Kept[front.Connection]):
         return self._found(self._closing)
 
     async def close(self) -> None:
-        """Close the connection, and open no other. Requests that wait fail; the close handler does not run."""
+        """Close the connection for good. Requests that wait fail; the close handler does not run."""
         self._closing = True
         connection, self._current = self._current, None
         await self._notify()
@@ -149,7 +149,7 @@ class Connection(Kept[front.Connection]):
             self._changed.notify_all()
 
     async def _keep(self) -> None:
-        # Before Python 3.12 `wait_for` may swallow a cancellation, when what it waited for is over already: `close`
+        # Before Python 3.12 `wait_for` may swallow a cancellation if what it waited for has just finished, so `close`
         # must not depend on it.
         settings = self._backoff.retrying()
         given_up = settings["stop"]
@@ -159,7 +159,7 @@ class Connection(Kept[front.Connection]):
             while not self._closing:
                 await retrying(self._session)
                 await asyncio.sleep(self._backoff.pause())
-        except Exception as error:  # whatever it is, those who wait are told
+        except Exception as error:  # whatever the error is, those who wait must learn of it
             if self._closing:
                 return
             log.warning("given up: %s", error)
@@ -167,7 +167,7 @@ class Connection(Kept[front.Connection]):
             await self._notify()
 
     async def _session(self) -> None:
-        """One connection, from its beginning to its end; raises if nothing came of it."""
+        """One connection, from its beginning to its end; raises if it failed."""
         connection = await self._connected()
         try:
             if self._closing:
@@ -191,7 +191,7 @@ class Connection(Kept[front.Connection]):
         self._check_heard(connection)
 
     async def _connected(self) -> front.Connection:
-        """A connection to the first address that takes one."""
+        """A connection to the first address that accepts one."""
         failure: NetworkError | None = None
         for address in self._addresses:
             ended = self._ended = asyncio.Event()
@@ -221,11 +221,11 @@ class Connection(Kept[front.Connection]):
 
 
 async def open_connection(*args: Any, timeout: float | None = None, **options: Any) -> Connection:
-    """A `Connection` that is open: its arguments, and how many seconds to wait for the first one.
+    """A `Connection` that is open. The arguments are those of `Connection`, and the seconds to wait until it is open.
 
     Raises:
-        RequestTimeout: there is none after so many seconds; nothing goes on.
-        ConnectFailed: it was given up, after `Backoff.rounds`.
+        RequestTimeout: it was not open after so many seconds, and does not try any longer.
+        ConnectFailed: it gave up, after `Backoff.rounds`.
     """
     connection = Connection(*args, **options)
     try:

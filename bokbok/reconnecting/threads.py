@@ -23,19 +23,19 @@ Handler = Callable[[sync.Connection], object]
 class Connection(Kept[sync.Connection]):
     """A client's connection that is opened again whenever it has ended, until `close`.
 
-    It connects in a thread of its own, at once, even if there are no requests, since the server may make some.
+    It connects at once, in a thread of its own, even without requests, since the server may send some.
 
     Args:
         addresses: one address, or several that are tried in turn, each as `bokbok.open_connection` takes it.
         user, key, on_request: as of `bokbok.open_connection`.
-        on_open: `on_open(connection)`, called with each `bokbok.Connection` before any request goes over it but the
-            handler's own. Where it raises, that connection is closed and the next one is tried.
-        on_close: `on_close(connection)`, called when one has ended, unless `close` ended it.
+        on_open: `on_open(connection)`, called with each new `bokbok.Connection`. Until it returns, only the handler's
+            own requests are sent. If it raises, that connection is closed and the next one is tried.
+        on_close: `on_close(connection)`, called when a connection has ended, unless `close` ended it.
         backoff: how long to wait in between.
         options: of `bokbok.open_connection`: `connect_timeout` (for each address), `profile`, `limits`, `guards`.
 
     Raises:
-        AddressError, ValueError: the arguments do not fit; nothing was connected.
+        AddressError, ValueError: an argument is wrong; nothing was connected.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Connection(Kept[sync.Connection]):
         )
         self._on_open, self._on_close = on_open, on_close
         self._changed = threading.Condition()
-        self._ended = threading.Event()  # of the connection that there is
+        self._ended = threading.Event()  # of the current connection
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="bokbok-reconnecting", daemon=True)
         self._keeper.start()
@@ -67,18 +67,18 @@ class Connection(Kept[sync.Connection]):
 
         Args:
             message: any datum that has an external representation.
-            timeout: seconds in all, the waiting for a connection included; `None` waits for as long as it takes.
-            repeat: whether the request may be asked again when the connection ends before its answer, and so be handled
-                twice.
+            timeout: seconds in all, including the wait for a connection; `None` for no time-out.
+            repeat: whether to ask again on the next connection, if the connection ends before the answer. The request
+                may then be handled twice.
 
         Returns:
             The answer.
 
         Raises:
-            ConnectionClosed: the connection ended before the answer, and `repeat` is false: it may have been handled or
-                not. Or `close` was called.
-            ConnectFailed: it was given up, after `Backoff.rounds`.
-            RequestTimeout, RemoteError, WriteError: as of `bokbok.Connection.request`.
+            ConnectionClosed: the connection ended before the answer, and `repeat` is false: the request may have been
+                handled or not. Or `close` was called.
+            ConnectFailed: it gave up, after `Backoff.rounds`.
+            RequestTimeout, RemoteError, WriteError: see `bokbok.Connection.request`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -100,12 +100,12 @@ class Connection(Kept[sync.Connection]):
         """Wait until there is a connection.
 
         Returns:
-            It: the next one will be another.
+            That connection. The next one is another object.
 
         Raises:
             RequestTimeout: there is none after so many seconds.
             ConnectionClosed: `close` was called.
-            ConnectFailed: it was given up.
+            ConnectFailed: it gave up.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._current or self._error or self._closing.is_set(), timeout):
@@ -113,7 +113,7 @@ class Connection(Kept[sync.Connection]):
             return self._found(self._closing.is_set())
 
     def close(self) -> None:
-        """Close the connection, and open no other. Requests that wait fail; the close handler does not run."""
+        """Close the connection for good. Requests that wait fail; the close handler does not run."""
         with self._changed:
             self._closing.set()
             connection, self._current = self._current, None
@@ -140,7 +140,7 @@ class Connection(Kept[sync.Connection]):
             while not self._closing.is_set():
                 retrying(self._session)
                 self._closing.wait(self._backoff.pause())
-        except BaseException as error:  # whatever it is, those who wait are told
+        except BaseException as error:  # whatever the error is, those who wait must learn of it
             if not self._closing.is_set():
                 log.warning("given up: %s", error)
             with self._changed:
@@ -148,7 +148,7 @@ class Connection(Kept[sync.Connection]):
                 self._changed.notify_all()
 
     def _session(self) -> None:
-        """One connection, from its beginning to its end; raises if nothing came of it."""
+        """One connection, from its beginning to its end; raises if it failed."""
         connection = self._connected()
         if connection is None:
             return
@@ -178,7 +178,7 @@ class Connection(Kept[sync.Connection]):
         self._check_heard(connection)
 
     def _connected(self) -> sync.Connection | None:
-        """A connection to the first address that takes one; `None` once it is to be closed."""
+        """A connection to the first address that accepts one; `None` once `close` was called."""
         failure: NetworkError | None = None
         for address in self._addresses:
             if self._closing.is_set():
@@ -203,7 +203,7 @@ class Connection(Kept[sync.Connection]):
         return hear
 
     def _lost(self, connection: sync.Connection) -> None:
-        """A request has found that this connection is over: the next one must not be asked over it."""
+        """A request has found that this connection is over: the next request must not use it."""
         with self._changed:
             if self._current is connection:
                 self._current = None
@@ -211,11 +211,11 @@ class Connection(Kept[sync.Connection]):
 
 
 def open_connection(*args: Any, timeout: float | None = None, **options: Any) -> Connection:
-    """A `Connection` that is open: its arguments, and how many seconds to wait for the first one.
+    """A `Connection` that is open. The arguments are those of `Connection`, and the seconds to wait until it is open.
 
     Raises:
-        RequestTimeout: there is none after so many seconds; nothing goes on.
-        ConnectFailed: it was given up, after `Backoff.rounds`.
+        RequestTimeout: it was not open after so many seconds, and does not try any longer.
+        ConnectFailed: it gave up, after `Backoff.rounds`.
     """
     connection = Connection(*args, **options)
     try:

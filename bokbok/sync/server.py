@@ -289,7 +289,7 @@ class Server(PublicServer):
             sock.close()  # the file of a Unix socket stays: it is the parent's
 
     def _finished(self, connection: Connection) -> None:
-        """Nothing of this connection is left."""
+        """This connection is over, and so are its handlers."""
         if connection._life.visit is not None:
             connection._life.visit.over()
         with self._changed:

@@ -18,7 +18,7 @@
         ((string->number (cadr args)))
         (else (error "SECONDS is a number" (cadr args)))))
 
-;; Whatever passes for a database of users.
+;; Stands for a database of users.
 (define (user->key user)
   (and (string=? user "myuser") (passphrase->key "mypassphrase")))
 

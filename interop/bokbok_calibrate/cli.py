@@ -42,24 +42,24 @@ _T = TypeVar("_T")
 
 STATUSES = """\b
 Exit status:
-  0  one profile explains every byte (or several that no conversation tells apart)
+  0  one profile explains every byte (or several that no conversation can tell apart)
   2  the command line is wrong, or a file cannot be used
   3  several profiles explain every byte: what would tell them apart is printed
-  4  none does: how far it got is printed
+  4  none does: how far the search got is printed
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """The options that all have in common.
+    """The options that all commands share.
 
     Attributes:
-        secrets: what is known of the client.
+        secrets: what is known about the client.
         known: datums that may be expected, as written.
         patience: seconds that the search may take.
-        out: where the profile goes.
-        json_file: where the report goes as JSON.
-        html_file: where the report goes as a page.
+        out: the file for the profile.
+        json_file: the file for the report as JSON.
+        html_file: the file for the report as a page.
     """
 
     secrets: Secrets
@@ -70,11 +70,11 @@ class Common:
     html_file: str | None
 
     def solved(self, recorded: list[Recorded]) -> Answer:
-        """What is found in a recording."""
+        """Search a recording."""
         return solve(recorded, self.secrets, self.known, patience=self.patience)
 
     def finish(self, answer: Answer, recorded: list[Recorded]) -> None:
-        """Write all reports, and leave with the exit status."""
+        """Write all reports, and exit with the status."""
         secure, aside = self.secrets.secure, self.json_file == "-"
         text = as_text(answer, recorded, secure=secure)
         click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"), nl=False, err=aside)
@@ -100,8 +100,8 @@ class Common:
 def calibrate() -> None:
     """Find a real peer's wire format from its bytes, and write it as a profile that every command takes.
 
-    With the passphrase it can be proven where each box lies. A profile is claimed only if it writes every recorded
-    byte again. docs/calibrating.md says what to do, start to end.
+    The passphrase proves where each box is. A profile is claimed only if it writes every recorded byte again.
+    docs/calibrating.md says what to do, from start to end.
     """
 
 
@@ -131,17 +131,17 @@ def _common(command: _F) -> _F:
     for option in reversed(
         [
             user_options("The client's username, of secure connections. With a key file the derivation is given."),
-            click.option("--insecure", is_flag=True, help="The connections are insecure: framing and messages alone."),
+            click.option("--insecure", is_flag=True, help="The connections are insecure: only framing and messages."),
             click.option(
-                "--messages", metavar="FILE", help="Datums that the client sends besides the script, one a line."
+                "--messages", metavar="FILE", help="Datums that the client sends besides the script, one on each line."
             ),
             click.option(
                 "--patience", type=click.FloatRange(0, min_open=True), default=PATIENCE, show_default=True,
                 metavar="SECONDS", help="How long to search.",
             ),
-            click.option("--out", metavar="PROFILE.toml", help="Where the profile goes."),
-            click.option("--json", "json_file", metavar="FILE", help="Where the report goes as JSON (- for stdout)."),
-            click.option("--html", "html_file", metavar="FILE", help="Where the report goes as a page."),
+            click.option("--out", metavar="PROFILE.toml", help="Write the profile to this file."),
+            click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON (- for stdout)."),
+            click.option("--html", "html_file", metavar="FILE", help="Write the report as an HTML page."),
         ]
     ):  # fmt: skip
         wrapped = option(wrapped)
@@ -151,7 +151,7 @@ def _common(command: _F) -> _F:
 def _secrets(user: str | None, passphrase_file: str | None, key_file: str | None, insecure: bool) -> Secrets:
     if insecure:
         if user is not None or passphrase_file or key_file:
-            raise click.UsageError("--insecure goes without --user, --passphrase-file and --key-file.")
+            raise click.UsageError("--insecure cannot be used with --user, --passphrase-file or --key-file.")
         return Secrets()
     if user is None:
         raise click.UsageError("Who is the client? Give --user and --passphrase-file or --key-file, or --insecure.")
@@ -194,12 +194,12 @@ def _say(text: str) -> None:
 
 
 def _run(work: Coroutine[Any, Any, _T], place: str) -> _T:
-    """Run until it is over, or Ctrl-C ends it early: it then returns what it has."""
+    """Run until it is over, or until Ctrl-C ends it early: then it returns what it has."""
 
     async def until_interrupted() -> _T:
         task = asyncio.ensure_future(work)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) == signal.SIG_IGN:  # as nohup(1) has it
+            if signal.getsignal(number) == signal.SIG_IGN:  # nohup(1) ignores it
                 continue
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await task
@@ -211,7 +211,7 @@ def _run(work: Coroutine[Any, Any, _T], place: str) -> _T:
 
 
 def _check_outputs(*paths: str | None) -> None:
-    """Before a conversation that cannot be repeated: can its reports be written?"""
+    """Check that reports can be written, before a conversation that cannot be repeated."""
     for path in paths:
         if path is None or path == "-":
             continue
@@ -224,7 +224,7 @@ def _check_outputs(*paths: str | None) -> None:
 
 @contextlib.contextmanager
 def _recording(path: str | None, address: Any) -> Iterator[RecordingWriter | None]:
-    """The file of `--record`, begun before there is anything to record: a conversation cannot be repeated."""
+    """The file of `--record`, opened before there is anything to record: a conversation cannot be repeated."""
     if path is None:
         yield None
         return
@@ -238,21 +238,21 @@ def _recording(path: str | None, address: Any) -> Iterator[RecordingWriter | Non
 
 def _tell_unwritten(capture: Capture, path: str | None) -> None:
     if capture.unwritten:
-        _say(f"{path!r} is not whole: {capture.unwritten}")
+        _say(f"{path!r} is not complete: {capture.unwritten}")
 
 
-_record_option = click.option("--record", metavar="FILE", help="Keep the recording too, as it comes.")
+_record_option = click.option("--record", metavar="FILE", help="Also write the recording to this file, as it comes.")
 _connections_option = click.option(
-    "--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many."
+    "--connections", type=click.IntRange(1), default=2, show_default=True, help="Stop after so many connections."
 )
 
 
 @calibrate.command(epilog=STATUSES)
 @click.argument("capture")
-@click.option("--server", metavar="HOST:PORT", help="Packet captures: which end is the server.")
+@click.option("--server", metavar="HOST:PORT", help="For packet captures: which end is the server.")
 @_common
 def read(capture: str, server: str | None, common: Common) -> None:
-    """Reason from CAPTURE: a recording in JSON lines, or a pcap or pcapng file; - for standard input."""
+    """Find the format from CAPTURE: a recording in JSON lines, or a pcap or pcapng file; - for standard input."""
     end: tuple[str, int] | None = None
     if server is not None:
         host, _, port = server.rpartition(":")
@@ -270,7 +270,7 @@ def read(capture: str, server: str | None, common: Common) -> None:
 
 @calibrate.command()
 def script() -> None:
-    """Print the default script: requests of a client, a datum a line, for each of two connections."""
+    """Print the default script: requests of a client, one datum on each line, for each of two connections."""
     sys.stdout.buffer.write("".join(f"{line}\n" for line in SCRIPT).encode("utf-8", "surrogateescape"))
 
 
@@ -281,7 +281,8 @@ def script() -> None:
 @_connections_option
 @_common
 def proxy(address: str, upstream: str, record: str | None, connections: int, common: Common) -> None:
-    """Stand at ADDRESS between a client and the server at UPSTREAM, record, then reason. Ctrl-C ends early."""
+    """Listen at ADDRESS between a client and the server at UPSTREAM, record, then find the format. Ctrl-C ends
+    early."""
     here = _address(address)
     capture = Capture(str(here[0]))
     with _recording(record, here) as writer:
@@ -299,7 +300,7 @@ def proxy(address: str, upstream: str, record: str | None, connections: int, com
 @_connections_option
 @_common
 def listen(address: str, record: str | None, connections: int, common: Common) -> None:
-    """Wait at ADDRESS for a real client; answer it in the format that has been understood so far. Ctrl-C ends early."""
+    """Listen at ADDRESS for a real client, and answer it in the format as understood so far. Ctrl-C ends early."""
     listener = Listener(common.secrets, common.known, _say, patience=common.patience)
     here = _address(address)
     with _recording(record, here) as writer:
@@ -314,10 +315,10 @@ def listen(address: str, record: str | None, connections: int, common: Common) -
 @click.argument("address")
 @_record_option
 @click.option("--pause", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds between connections.")
-@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="How many connections at most.")
+@click.option("--most", type=click.IntRange(1), default=400, show_default=True, help="The most connections to make.")
 @_common
 def probe(address: str, record: str | None, pause: float, most: int, common: Common) -> None:
-    """Calibrate with a server alone: speak to it in one profile after another, the likely ones first, until it
+    """Calibrate with only a server: speak to it in one profile after another, the likely ones first, until it
     answers."""
     there = _address(address)
     prober = Probe(common.secrets, _say)

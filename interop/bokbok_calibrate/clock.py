@@ -1,6 +1,6 @@
 """The clock: when a search stops.
 
-What this module knows: how much time a search has.
+What this module knows: how much time a search may take.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import time
 __all__ = ["PATIENCE", "Clock", "OutOfTime"]
 
 PATIENCE = 50.0
-"""Seconds after which a search stops and tells how far it got. Formats of the table take one or two."""
+"""Seconds after which a search stops and reports how far it got. Formats of the table take one or two."""
 
 _WAIT = 1.2
-"""How many times longer it may take in wall-clock time: other programs may use the processor."""
+"""How many times as long it may take in wall-clock time, since other programs may use the processor."""
 _SELDOM = 0.02
 
 
@@ -25,7 +25,7 @@ class Clock:
     """Counts down.
 
     Args:
-        seconds: of the processor's.
+        seconds: processor time.
     """
 
     def __init__(self, seconds: float = PATIENCE) -> None:
@@ -41,14 +41,14 @@ class Clock:
         return time.monotonic() - self._begin
 
     def check(self) -> None:
-        """Go on?
+        """Check that time is left.
 
         Raises:
-            OutOfTime: no.
+            OutOfTime: it has run out.
         """
         now = time.monotonic()
         if now < self._next:
             return
         if now > self._until or time.process_time() > self._used:
             raise OutOfTime
-        self._next = now + _SELDOM  # to ask for the processor's time costs more than most steps of a search
+        self._next = now + _SELDOM  # asking for the processor time costs more than most steps of a search

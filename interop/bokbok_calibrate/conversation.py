@@ -28,18 +28,18 @@ from .script import SCRIPT
 __all__ = ["UNGUARDED", "connection", "record", "serve_one"]
 
 UNGUARDED = Guards(hello_replay=False, request_replay="off", reflection=False, nonce_reuse=False)
-"""Guards of a calibrator: it speaks every format that it finds, and warns in its report."""
+"""The guards of a calibrator. It speaks every format that it finds; its report has the warnings."""
 
 
 def connection(*args: Any, **kwargs: Any) -> Connection:
-    """A connection that speaks broken cryptography without a warning: the report has it."""
+    """A connection that speaks broken cryptography without a warning: the report has the warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BrokenCryptographyWarning)
         return Connection(*args, guards=UNGUARDED, **kwargs)
 
 
 class _Callbacks:
-    """What is still to be asked for `("callback" N X)`."""
+    """The remaining callbacks of `("callback" N X)`."""
 
     def __init__(self, id: int, count: int, datum: Any) -> None:
         self.id, self.count, self.datum = id, count, datum
@@ -59,7 +59,7 @@ class serve_one:
         self.served = 0
 
     def take(self, event: Any) -> bool:
-        """Act on an event. False if it is not the service's."""
+        """Act on an event. False if the service does not handle it."""
         if isinstance(event, RequestReceived):
             self.served += 1
             self._request(event.id, event.message)
@@ -92,7 +92,7 @@ class serve_one:
         elif name == "whoami":
             self.side.respond(id, self.side.user or False)
         elif name == "callback" and len(args) == 1:
-            self.side.respond(id, [])  # what the demo's client does with its server's
+            self.side.respond(id, [])  # as the demo's client does with its server's requests
         elif name == "asynch":
             self.side.respond(id, True)
             for number in ("1", "2", "3"):
@@ -111,7 +111,7 @@ def record(
     passphrase: str = "mypassphrase",  # noqa: S107
     draw: Callable[[int], bytes] = os.urandom,
 ) -> list[Recorded]:
-    """What a recording of the script would hold. A line that the profile cannot carry is left out."""
+    """What a recording of the script would contain. Lines that the profile cannot carry are left out."""
     out = []
     key = passphrase_to_key(passphrase, profile=profile)
     for number in range(1, connections + 1):

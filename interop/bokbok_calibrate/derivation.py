@@ -1,4 +1,4 @@
-"""The user's key: how it may be made of the passphrase, and the secrets that a calibrator is given."""
+"""The user's key: how it may be derived from the passphrase, and the secrets that a calibrator is given."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bokbok.wire.derivation import DERIVATIONS
 __all__ = ["Secrets"]
 
 _BEYOND = ("sha512-hex-twice", "sha512-hex-first-32", "sha256-twice", "sha512-256", "blake2b-256")
-"""Derivations that no document suggests: that a box opens by one of many is not enough for a claim."""
+"""Derivations that no document suggests. If a box opens by one of so many, that is not enough for a claim."""
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What is known of the client; none of it is shown.
+    """What is known about the client. None of it is ever shown.
 
     Attributes:
         user: the username's bytes; `None` for insecure connections.
@@ -30,14 +30,14 @@ class Secrets:
 
     @property
     def secure(self) -> bool:
-        """Whether boxes are to be expected."""
+        """Whether to expect boxes."""
         return self.user is not None
 
     def keys(self, *, beyond: bool = False) -> dict[str, bytes]:
         """Every key that may be the user's, by the name of its derivation.
 
         Args:
-            beyond: those of the derivations that can be spoken and are not in the table of what peers may have.
+            beyond: use the derivations that can be spoken but are not in the table of what peers may have.
         """
         if self.key is not None:
             return {} if beyond else {"": self.key}

@@ -1,4 +1,4 @@
-"""Windows: the parts of a packet that may be some bytes in an encoding.
+"""Windows: the parts of a packet that may be encoded bytes.
 
 What this module knows: how blobs, u8vectors, strings, hexadecimal digits and base64 look.
 """
@@ -33,14 +33,14 @@ _BARE = [
     (re.compile(rb"[A-Za-z0-9+/_-]{22,}={0,2}"), _BASE64),
 ]
 _SHORTEST = 16
-"""Bytes below which nothing is looked for in a bare text: a tag."""
+"""A bare text with fewer bytes (those of a tag) is not searched."""
 _MOST_STARTS = 64
-"""Where in a run of digits or letters a bare text may begin: what stands before it may look like a part of it."""
+"""Where in a run of digits or letters a bare text may begin: what precedes it may look like a part of it."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A part of a packet that may be some bytes in an encoding."""
+    """A part of a packet that may be encoded bytes."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class Seen:
 
 
 def value_at(packet: bytes, start: int, end: int, encoding: str) -> bytes | None:
-    """What a part of a packet stands for in an encoding; `None` unless writing it again gives the same."""
+    """The bytes that a part of a packet encodes; `None` unless encoding them again gives the same part."""
     text, form = packet[start:end], ENCODINGS[encoding]
     try:
         value = form.decode(text)
@@ -60,7 +60,7 @@ def value_at(packet: bytes, start: int, end: int, encoding: str) -> bytes | None
 
 @functools.lru_cache(maxsize=2048)
 def texts_in(packet: bytes) -> tuple[Seen, ...]:
-    """The parts of a packet that are bytes in a text form, of which writing again gives the same."""
+    """The parts of a packet that are bytes in a text form, and that encoding again reproduces."""
     return tuple(_delimited_in(packet)) + tuple(_bare_in(packet))
 
 

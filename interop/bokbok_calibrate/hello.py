@@ -1,6 +1,6 @@
-"""Templates: what is left of the hello's packets, and around the boxes, when all that is known is taken out.
+"""Templates: what is left of the hello's packets, and around the boxes, when everything known is taken out.
 
-What this module knows: how a username may be written, which parts of a packet never change.
+What this module knows: how a username may be written, and which parts of a packet never change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def value_of(text: bytes, encoding: str) -> bytes | None:
-    """What a text in an encoding stands for; `None` if it is none."""
+    """The bytes that a text encodes; `None` if it is not such a text."""
     try:
         return ENCODINGS[encoding].decode(text)
     except (BokbokError, ValueError):
@@ -34,11 +34,11 @@ def value_of(text: bytes, encoding: str) -> bytes | None:
 
 
 def contents_of(contents: list[bytes], user: bytes) -> Iterator[tuple[Template, list[bytes]]]:
-    """Templates of what is in the session key's box, and the session keys that they give.
+    """Templates for the content of the session key's box, with the session keys that they give.
 
     Args:
-        contents: of each connection.
-        user: the username, which may stand in them.
+        contents: the content of the box, for each connection.
+        user: the username, which may be in them.
     """
     sizes = {len(content) for content in contents}
     for template in _textual_contents(contents[0], user):
@@ -60,7 +60,7 @@ def contents_of(contents: list[bytes], user: bytes) -> Iterator[tuple[Template, 
                     continue
                 found = {content[a:b] for content in contents}
                 text = next(iter(found))
-                # One connection does not show what changes; a random byte or two may well look like a letter.
+                # One connection does not show what changes; one or two random bytes may look like letters.
                 same = len(found) == 1 and (len(contents) > 1 or (len(text) >= _WORD and text.isascii()))
                 pieces += _with_user(text, user) if same else [Field("any", "raw", b - a)]
             yield Template(tuple(pieces)), [content[start : start + 32] for content in contents]
@@ -92,11 +92,11 @@ def _with_user(literal: bytes, user: bytes) -> list[bytes | Field]:
 
 _WORD = 8
 _TELLING = 3
-"""Bytes of a username that is too long to stand somewhere by chance."""
+"""A username with so many bytes does not appear somewhere by chance."""
 
 
 def with_base(template: Template) -> Iterator[Template]:
-    """The same content, some 24 bytes beside the key being a base of nonces: each way to take it so."""
+    """The same content with 24 bytes beside the key as a base of nonces: each possibility."""
     if "nonce" in template.fields():
         yield template
     for index, part in enumerate(template.parts):
@@ -109,14 +109,14 @@ def with_base(template: Template) -> Iterator[Template]:
 
 
 def _slice(part: bytes | Field, start: int, end: int) -> list[bytes | Field]:
-    """Some bytes of a part."""
+    """Bytes of a part."""
     if start == end:
         return []
     return [part[start:end] if isinstance(part, bytes) else Field("any", "raw", end - start)]
 
 
 def base_in(template: Template, content: bytes) -> bytes | None:
-    """The base of nonces in what is in a session key's box; `None` if it does not fit."""
+    """The base of nonces in the content of a session key's box; `None` if it does not fit."""
     try:
         return template.read(content, _SIZES).get("nonce")
     except (BokbokError, ValueError):
@@ -128,11 +128,11 @@ _SIZES = {"key": 32, "nonce": _BASE}
 
 
 Places = list[tuple[int, int, Field]]
-"""Fields, and where they stand in a packet."""
+"""Fields, and where they are in a packet."""
 
 
 def literal_template(packet: bytes, fields: Places) -> Template:
-    """A packet in which all but some fields is literal."""
+    """A packet in which everything except some fields is literal."""
     parts: list[bytes | Field] = []
     at = 0
     for start, end, part in sorted(fields, key=lambda item: (item[0], item[1])):
@@ -146,12 +146,12 @@ def literal_template(packet: bytes, fields: Places) -> Template:
 
 
 def user_templates(packet: bytes, user: bytes, fields: Places, *, textual: bool) -> list[tuple[float, Template]]:
-    """The templates of a packet in which the username stands, and how far-fetched they are.
+    """The templates of a packet that contains the username, and how far-fetched they are.
 
     Args:
-        packet: of the hello.
+        packet: a packet of the hello.
         user: the username.
-        fields: what else is known to stand in it.
+        fields: other fields that are known to be in it.
         textual: whether packets are datums.
     """
     out: list[tuple[float, Template]] = []
@@ -168,7 +168,7 @@ _LENGTHS = {"u8": 1, "u16-be": 2, "u16-le": 2, "u32-be": 4, "u32-le": 4}
 
 
 def _users_in(packet: bytes, user: bytes, *, textual: bool) -> Iterator[tuple[float, int, int, str]]:
-    """Where a username may stand, in which form: how far-fetched it is, start, end, form."""
+    """Where a username may be, and in which form: how far-fetched it is, start, end, form."""
     if not user:
         forms = {name: form.encode(user) for name, form in USER_ENCODINGS.items() if name in ("string", "symbol")}
     else:

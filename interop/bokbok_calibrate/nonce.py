@@ -20,14 +20,14 @@ _MOST_PREFIX = 40
 """Bytes of type before a box; a symbol and a few words."""
 _MOST_SUFFIX = 4
 _PLACES = [(start, end) for end in range(_MOST_SUFFIX + 1) for start in range(_MOST_PREFIX + 1)]
-"""Bytes before a raw box, and behind it."""
+"""Bytes before a raw box, and after it."""
 _SAMPLE = 6
-"""Packets by which a way is told from others."""
+"""How many packets tell one way from others."""
 _MOST_STARTS = 6
-"""Numbers from 0 up that a counter may begin with: a few boxes may have been counted before, by one or by two."""
+"""A counter may begin with a number below this: a few boxes may have been counted before, in steps of one or two."""
 _FEW_BASES = 6
 _LIKELY_TEXTS = 8
-"""Texts in a packet that are tried where there is much else to try."""
+"""How many texts in a packet are tried if there is much else to try."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Way:
 
     Attributes:
         nonce: `front`, `behind`, `counted`, `first`, `first-behind`.
-        encoding: of the box.
-        base: what is counted from: `zero`, `hello`, `key`, `content`, `first`; empty for a nonce that travels.
-        layout: of the counter.
-        start: added to the base for the first message.
-        step: from one message to the next.
+        encoding: the encoding of the box.
+        base: what nonces are counted from: `zero`, `hello`, `key`, `content`, `first`; empty for a nonce that travels.
+        layout: the layout of the counter.
+        start: what is added to the base for the first message.
+        step: the step from one message to the next.
         zeros: zero bytes in front of each tag.
     """
 
@@ -63,7 +63,7 @@ class Opened:
 
 
 def _parts(packet: bytes, places: Sequence[tuple[int, int]], encoding: str) -> Iterator[Seen]:
-    """The parts of a packet that may be its box: those at places that are known first."""
+    """The parts of a packet that may be its box: first those at known places."""
     size = len(packet)
     for start, end in places:
         value = packet[start : size - end] if encoding == "raw" else value_at(packet, start, size - end, encoding)
@@ -81,7 +81,7 @@ def _parts(packet: bytes, places: Sequence[tuple[int, int]], encoding: str) -> I
 
 
 def _nonce_of(way: Way, value: bytes, base: bytes, index: int) -> tuple[bytes, bytes]:
-    """The nonce of a direction's box, by number, and what it is the nonce of."""
+    """The nonce of a direction's box, by the box's number, and the rest of the box."""
     if way.nonce == "front" or (way.nonce == "first" and index == 0):
         return value[:24], value[24:]
     if way.nonce == "behind" or (way.nonce == "first-behind" and index == 0):
@@ -149,11 +149,11 @@ def ways_in(
     """The ways in which the first packets of a direction open.
 
     Args:
-        packets: of one direction, in order.
+        packets: the packets of one direction, in order.
         key: the session key.
         bases: what nonces may be counted from, by name.
         clock: says when to give up.
-        everywhere: boxes may begin at any byte, not only behind what the packets have in common.
+        everywhere: whether boxes may begin at any byte, and not only after what the packets have in common.
     """
     if not packets:
         return []
@@ -191,7 +191,7 @@ def _goes_on(
         steps = [1]
     elif len(packets) < 2:
         if way.base == "first":
-            return False  # the nonce travels: nothing says that it will not
+            return False  # the nonce travels, and nothing contradicts that
         steps = [1]
     else:
         steps = [1, 2, 256]

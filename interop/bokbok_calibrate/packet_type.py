@@ -1,4 +1,4 @@
-"""The type of a packet: what stands around the boxes, for each direction and kind of message the same."""
+"""The type of a packet: the bytes around a box, which are the same for each direction and kind of message."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def packet_form(
     plain: bool = False,
     made_up: str | None = None,
 ) -> PacketForm | None:
-    """What stands around the boxes: for each direction and kind of message the same.
+    """The bytes around boxes, which are the same for each direction and kind of message.
 
     Args:
         opened: the messages.
-        sources: who said each.
-        kinds: what each is.
-        encoding: of the boxes.
-        plain: whether messages of an insecure connection are encoded too.
-        made_up: the side that the calibrator played: it is taken to do as the other does.
+        sources: the sender of each.
+        kinds: the kind of each.
+        encoding: the encoding of the boxes.
+        plain: whether messages of an insecure connection are encoded, too.
+        made_up: the side that the calibrator played. It is assumed to do as the other side does.
     """
     known = [(one, side, kind) for one, side, kind in zip(opened, sources, kinds, strict=True) if side != made_up]
     opened, sources, kinds = [k[0] for k in known], [k[1] for k in known], [k[2] for k in known]
@@ -60,7 +60,7 @@ def packet_form(
         if prefixes[source] is None:
             prefixes[source], suffixes[source] = prefixes[other] or b"", suffixes[other]
         mine, theirs = prefixes[source], prefixes[other]
-        # A kind that one side never used is written as the other side writes it.
+        # If one side never used a kind, it is assumed to write it as the other side does.
         if isinstance(mine, tuple) and isinstance(theirs, tuple):
             seen = {k for s, k in zip(sources, kinds, strict=True) if s == source}
             prefixes[source] = tuple(mine[k] if k in seen else theirs[k] for k in range(3))

@@ -1,6 +1,7 @@
-"""The default script: what a client says so that a recording of it pins a format down.
+"""The default script: what a client sends so that a recording determines the format.
 
-What this module knows: which datums tell formats apart, and what the conformance service and the egg's demo say anyway.
+What this module knows: which datums tell formats apart, and what the conformance service and the egg's demo send
+anyway.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _FILLER = "The quick brown fox jumps over the lazy dog. "
 SIZES = (10, 20, 40, 60, 80, 100, 130, 160, 200, 250, 300, 400, 600, 2000, 5000, 17000)
 """Characters of the strings that are sent.
 
-Framings that agree on short packets differ where a length takes one byte more (from 128, 256, 16,384 bytes on). Which
+Framings that agree on short packets differ when a length takes one byte more (from 128, 256, 16,384 bytes on). Which
 message makes such a packet depends on the encoding: hexadecimal takes twice as many bytes, a u8vector three to four
-times. So there are many short ones.
+times as many. So there are many short strings.
 """
 
 SCRIPT: tuple[str, ...] = (
@@ -49,17 +50,17 @@ SCRIPT: tuple[str, ...] = (
     '("echo" "12")',
     '("echo" "the end")',
 )
-"""A datum a line; to be played on each of two connections, by a client whose own handler is the conformance service.
-A line that a peer cannot send (too long, a value that it lacks) is left out."""
+"""One datum on each line. A client whose own handler is the conformance service plays them on each of two connections.
+Lines that a peer cannot send (too long, a value that it lacks) are left out."""
 
 _DEMO = ('("ping" "12345")', '("asynch")', '("callback" "1")', '("callback" "2")', '("callback" "3")')
 
 
 def read_messages(text: str) -> list[Any]:
-    """Datums, one a line; empty lines and comments are passed over.
+    """Datums, one on each line. Empty lines and comments are skipped.
 
     Raises:
-        ReadError: a line does not read; the message names it.
+        ReadError: a line cannot be read; the message names the line.
     """
     out = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -73,7 +74,7 @@ def read_messages(text: str) -> list[Any]:
 
 
 def known_datums(extra: Iterable[Any] = ()) -> set[bytes]:
-    """What requests and answers may be expected to say, as written: the script, the demo, and what follows from them."""  # noqa: E501
+    """The datums to expect in requests and answers, as written: the script, the demo, and what follows from them."""
     datums = [*map(loads, SCRIPT), *map(loads, _DEMO), *extra]
     out = set()
     for datum in datums:

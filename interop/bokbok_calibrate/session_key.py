@@ -1,6 +1,6 @@
 """The oracle: where the box of the session key is, and under which key it opens.
 
-What this module knows: windows, nonces and keys, and that what authenticates is a box.
+What this module knows: windows, nonces and keys, and that whatever authenticates is a box.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["DIRECTIONS", "LAYOUTS", "PHASES", "TAG_ZEROS", "ZERO", "KeyBox", "Or
 
 
 TAG_ZEROS = bytes(16)
-"""What NaCl's own C functions leave in front of a tag. No tag is all zeros."""
+"""The zeros that NaCl's own C functions leave in front of a tag. A tag is never all zeros."""
 
 
 def open_box(box: bytes, nonce: bytes, key: bytes) -> bytes | None:
-    """What is in a box, zeros in front of its tag or not; `None` if it does not open."""
+    """The content of a box, with zeros in front of its tag or not; `None` if it does not open."""
     if len(box) < 16 or len(nonce) != 24:
         return None
     if box.startswith(TAG_ZEROS):
@@ -41,7 +41,7 @@ LAYOUTS: tuple[tuple[str, int, int], ...] = (
 
 
 def counted(base: bytes, layout: tuple[str, int, int], number: int) -> bytes:
-    """A nonce so far beyond a base."""
+    """The nonce at this distance from a base."""
     order, at, width = layout
     end = at + width
     value = (int.from_bytes(base[at:end], order) + number) % (1 << (8 * width))  # type: ignore[arg-type]
@@ -56,21 +56,21 @@ class KeyBox:
     """The session key's box.
 
     Attributes:
-        packet: index of the packet that holds it.
-        start: where its form begins there.
+        packet: the index of the packet that contains it.
+        start: where its encoded form begins in the packet.
         end: where it ends.
-        encoding: its form.
+        encoding: the encoding.
         nonce: `front`, `behind`, `zero`, `counter`, `base`, `zero-front`, `zero-behind`.
         used: the nonce, or the 24 bytes that travel with the box.
-        layout: of a counted nonce.
-        count: of a counted nonce.
-        derivation: how the key is made of the passphrase.
+        layout: the layout of a counted nonce.
+        count: the number in a counted nonce.
+        derivation: how the key is derived from the passphrase.
         key: the user's key.
-        content: what is in it.
+        content: the plaintext.
         zeros: zero bytes in front of its tag.
-        base: place of the nonces' base in the hello: packet, start, end, encoding; `None` where there is none.
-        lead: 24 bytes that stand in front of it, and of its nonce, within the same encoded bytes; mostly none.
-        tail: the same behind it.
+        base: the place of the nonces' base in the hello: packet, start, end, encoding; `None` if there is none.
+        lead: 24 bytes in front of it and its nonce, within the same encoded bytes; usually empty.
+        tail: 24 bytes after it, likewise.
     """
 
     packet: int
@@ -91,16 +91,16 @@ class KeyBox:
 
 
 MOST_ATTEMPTS = 400_000
-"""Windows that a search tries, under each key, before it stops: some two seconds."""
+"""The most windows that a search tries under each key: some two seconds."""
 
 PHASES = 5
-"""Searches, from the likely to the far-fetched: see `Oracle.find`."""
+"""The phases of the search, from likely to far-fetched: see `Oracle.find`."""
 
 DIRECTIONS = [
     (mark << (8 * byte)) + count * (256 if byte == 0 else 1)
     for byte in (23, 0) for mark in (1, 2, 128) for count in range(3)
 ]  # fmt: skip
-"""What is counted from where the first or the last byte says which direction it is."""
+"""Bases of nonces whose first or last byte says which direction it is."""
 
 _HELLO_PACKETS = 5
 
@@ -109,11 +109,11 @@ Place = tuple[int, int, int, str]
 
 
 class Oracle:
-    """Looks for the session key's box; what did not open once is not tried again.
+    """Looks for the session key's box. What did not open is not tried again.
 
     Attributes:
-        keys: those that may be the user's, by derivation.
-        left: attempts that are left to the search that is under way.
+        keys: possible keys of the user, by derivation.
+        left: how many attempts the current search has left.
     """
 
     def __init__(self, keys: dict[str, bytes], clock: Clock) -> None:
@@ -138,14 +138,13 @@ class Oracle:
         return None
 
     def find(self, packets: list[bytes], user: bytes, phase: int) -> KeyBox | None:
-        """In the first packets of a client.
+        """Look in the first packets of a client.
 
         Args:
-            packets: the client's.
+            packets: the client's packets.
             user: the username.
-            phase: 0 looks for boxes whose nonce travels with them, 1 for nonces of zeros and those that travel
-                elsewhere in the hello, 2 for counted ones, 3 for any place in a packet, 4 for nonces that say which
-                direction it is.
+            phase: 0 looks for boxes whose nonce travels with them; 1 for nonces of zeros and nonces elsewhere in the
+                hello; 2 for counted nonces; 3 at any place in a packet; 4 for nonces that say which direction it is.
         """
         hello = packets[:_HELLO_PACKETS]
         seen = [(index, part) for index, packet in enumerate(hello) for part in texts_in(packet)]
@@ -160,16 +159,16 @@ class Oracle:
         return None
 
     def look(self, index: int, part: Seen, bases: list[tuple[Place, bytes]], phase: int) -> KeyBox | None:
-        """Whether a window is the box, or it and 24 bytes more.
+        """Whether a window is the box, or the box and 24 bytes more.
 
         Args:
-            index: of its packet.
+            index: the index of its packet.
             part: the window.
-            bases: what the nonce may be counted from, and where it stands.
+            bases: what the nonce may be counted from, and where that is.
             phase: see `find`.
         """
         found = self._look(index, part, bases, phase)
-        # Raw bytes need not be taken together: there what stands beside the box is looked for by itself.
+        # Raw bytes are not taken together: there, what is beside the box is searched by itself.
         if found is not None or part.encoding == "raw":
             return found
         value = part.value
@@ -193,7 +192,7 @@ class Oracle:
         return self._zero(index, part) or self._based(index, part, bases, phase)
 
     def _next(self, index: int, part: Seen, base: bytes) -> KeyBox | None:
-        """Whether it opens with the number behind a base that stands beside it."""
+        """Whether it opens with the next number after a base beside it."""
         for layout in LAYOUTS[:2] if len(part.value) >= 48 else ():
             used = counted(base, layout, 1)
             found = self._open(part.value, used)
@@ -203,7 +202,7 @@ class Oracle:
 
     @staticmethod
     def _raw(packet: bytes, user: bytes, *, wide: bool) -> Iterator[Seen]:
-        """Windows of a packet that may be a raw box, likely ones first; `wide` leaves no offset out."""
+        """Windows of a packet that may be a raw box, likely ones first. With `wide`, at every offset."""
         size = len(packet)
         if size > 1024:
             return
@@ -215,7 +214,7 @@ class Oracle:
         starts = [start for start in sorted(likely) if start >= 0]
         starts += [start for start in range(size - 47 if wide else min(size - 47, 160)) if start not in likely]
         for start in starts:
-            ends = [size, size - 24]  # a base of nonces may stand behind it
+            ends = [size, size - 24]  # a base of nonces may follow it
             if at >= start + 48:
                 ends += [at, *range(at - 1, max(start + 47, at - 9), -1)]
             if wide or start in likely:
@@ -261,7 +260,7 @@ class Oracle:
         if found:
             return self._made(index, part, "zero", ZERO, found)
         if len(value) >= 72 and part.encoding != "raw":
-            # Raw bytes need not be taken together: there the base is looked for by itself.
+            # Raw bytes are not taken together: there, the base is searched by itself.
             for nonce, box, beside in (
                 ("zero-front", value[24:], value[:24]), ("zero-behind", value[:-24], value[-24:]),
             ):  # fmt: skip

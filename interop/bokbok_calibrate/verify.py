@@ -1,7 +1,7 @@
 """The proof: a profile is claimed only if it explains every byte of a recording.
 
-`bokbok.wire.transcript` takes a conversation apart; here it is written again with the same keys, nonces and IDs, packet
-by packet, so that a recording of any length takes the memory of its longest packets.
+`bokbok.wire.transcript` takes a conversation apart. This module writes it again with the same keys, nonces and IDs,
+packet by packet, so that a recording of any length takes only the memory of its longest packets.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = ["Mismatch", "Proof", "Said", "prove"]
 _DEPTH = 100_000
 _MOST_SAID = 1000
 _MOST_NONCES = 200_000
-"""Messages that a proof lists, and nonces that it compares."""
+"""The most messages that a proof lists, and the most nonces that it compares."""
 
 SOURCES: tuple[Role, Role] = ("client", "server")
 
 
 class Mismatch(Exception):
-    """What a profile does not explain: where, and why."""
+    """Something that a profile does not explain: where, and why."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Said:
     """One message of the conversation, as the profile reads it.
 
     Attributes:
-        source: who said it.
+        source: who sent it.
         kind: 0 request, 1 response, 2 error.
-        id: of the request.
-        spelt: whether the profile's dialect writes the datum otherwise than it came.
+        id: the ID of the request.
+        spelt: whether the profile's dialect would write the datum differently.
     """
 
     source: str
@@ -60,11 +60,11 @@ class Proof:
     """What a profile explains.
 
     Attributes:
-        messages: how many there are.
-        said: the first of them.
-        explained: bytes written again the same.
+        messages: how many messages there are.
+        said: the first messages.
+        explained: how many bytes were reproduced exactly.
         cut: bytes of a last packet that was cut off.
-        spelt: messages whose datum the dialect writes otherwise.
+        spelt: how many messages have a datum that the dialect writes differently.
         repeated: whether a nonce that travels came twice under one key.
     """
 
@@ -77,7 +77,7 @@ class Proof:
 
 
 class _Given:
-    """In the place of a source of randomness: what was recorded."""
+    """Replaces a source of randomness: returns what was recorded."""
 
     def __init__(self, values: list[bytes]) -> None:
         self._values = iter(values)
@@ -87,7 +87,7 @@ class _Given:
 
 
 class _Replayed:
-    """In the place of a choice of nonces: the recorded ones, each of which is put in before it is used."""
+    """Replaces a choice of nonces: returns the recorded ones, each of which is put in before it is used."""
 
     def __init__(self) -> None:
         self.nonces: deque[bytes] = deque()
@@ -98,12 +98,12 @@ class _Replayed:
 
 
 def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes | None) -> Proof:
-    """Take a connection apart with a profile and write it again: all of it, however long it is.
+    """Take a connection apart with a profile, and write all of it again, however long it is.
 
     Args:
-        profile: built of the strategies that are built in.
+        profile: consists of built-in strategies.
         recorded: the connection.
-        user: who the client is; `None` for an insecure connection.
+        user: the client's username; `None` for an insecure connection.
         key: the user's key; `None` for an insecure connection.
 
     Raises:
@@ -116,7 +116,7 @@ def prove(profile: Profile, recorded: Recorded, user: bytes | None, key: bytes |
     again = _Again(profile, transcript.codec, proof, user or b"", key)
     writers = {source: _Direction(source, again) for source in SOURCES}
     try:
-        for source in SOURCES:  # the client first: it begins with the hello
+        for source in SOURCES:  # the client first, since it begins with the hello
             for piece in recorded.pieces(source):
                 for packet in transcript.feed(source, piece):
                     writers[source].take(packet)
@@ -142,10 +142,10 @@ class _Unexplained(Mismatch):
 
 
 class _Direction:
-    """One direction of a connection, each packet of which is written again before the next is looked at.
+    """One direction of a connection. Each packet is written again before the next one is read.
 
     Attributes:
-        at: bytes that are explained.
+        at: how many bytes are explained.
         cut: bytes of a last packet that was cut off.
     """
 
@@ -153,7 +153,7 @@ class _Direction:
         self.source: Role = source
         self.at = self.cut = 0
         self._again = again
-        # A separator is written behind a packet and read in front of the next one, so the two may not be of one length.
+        # A separator is written after a packet and read before the next one, so the two may differ in length.
         self._raw, self._written = bytearray(), bytearray()
 
     def take(self, packet: Packet) -> None:
@@ -180,7 +180,7 @@ class _Direction:
 
 
 class _Again:
-    """Writes a connection's packets as its peers would, with the same keys, nonces and IDs."""
+    """Writes a connection's packets as its peers have, with the same keys, nonces and IDs."""
 
     def __init__(self, profile: Profile, codec: MessageCodec, proof: Proof, user: bytes, key: bytes | None) -> None:
         assert isinstance(profile.hello, TemplateHello)
@@ -205,7 +205,7 @@ class _Again:
             raise Mismatch(f"{packet.title}: {packet.problem}")
         source = packet.source
         if source == "client" and self._expected > len(self._packets):
-            raise Mismatch("the hello is not whole")
+            raise Mismatch("the hello is not complete")
         self._counts[source] += 1
         number = self._counts[source]
         if self._boxes is not None:
@@ -214,16 +214,16 @@ class _Again:
         again = packet.body if self._boxes is None else self._boxes.seal(source, packet.body)
         wrap = self._wraps[source][kind]
         if (again if wrap is None else wrap(again)) != packet.data:
-            raise Mismatch(f"the {source}'s packet {number} is written otherwise")
+            raise Mismatch(f"the {source}'s packet {number} would be written differently")
         return self._framed(self._write[source], packet.data)
 
     def said(self, source: Role) -> None:
         """All packets of a direction were written."""
         if source == "client" and len(self._packets) < self._expected:
-            raise _Unexplained(source, "the hello is not whole")
+            raise _Unexplained(source, "the hello is not complete")
         if self._boxes is not None:
             try:
-                self._boxes.sealer(source)  # the client's writes the session key's box again, whatever follows it
+                self._boxes.sealer(source)  # the client's side writes the session key's box again, whatever follows it
             except Mismatch as problem:
                 raise _Unexplained(source, str(problem)) from None
             self._proof.repeated |= self._boxes.repeated
@@ -250,7 +250,7 @@ class _Again:
         return b"".join(out)
 
     def _message(self, source: str, number: int, body: bytes) -> int:
-        """Of which kind a message is; it is written the same, or its datum alone is spelt otherwise."""
+        """The kind of a message, which must be written the same, except that its datum may be spelt differently."""
         codec, proof = self._codec, self._proof
         try:
             kind, id, datum = codec.decode(body)
@@ -261,7 +261,7 @@ class _Again:
             with contextlib.suppress(WriteError):
                 spelt = (codec.request, codec.response, codec.error)[kind](id, datum) != body
         if spelt and not _is_enveloped(codec, kind, id, datum, body):
-            raise Mismatch(f"the {source}'s message {number} is written otherwise around its datum")
+            raise Mismatch(f"the {source}'s message {number} would be written differently around its datum")
         proof.spelt += spelt
         proof.messages += 1
         if len(proof.said) < _MOST_SAID:
@@ -273,11 +273,11 @@ _MARK = "bokbok-mark-of-a-datum"
 
 
 def _is_enveloped(codec: MessageCodec, kind: int, id: int, datum: Any, body: bytes) -> bool:
-    """Whether a message is written as the codec writes it, except for what stands in the place of its datum."""
+    """Whether a message is written as the codec writes it, except for its datum."""
     if kind == ERROR:
         marks: list[Any] = [_MARK]
     elif isinstance(datum, list) and datum:
-        marks = [Symbol(_MARK), [Symbol(_MARK)]]  # its brackets may be those of the message
+        marks = [Symbol(_MARK), [Symbol(_MARK)]]  # brackets at its ends may belong to the message
     elif isinstance(datum, Dotted):
         marks = [Symbol(_MARK), Dotted([Symbol(_MARK)], Symbol(_MARK))]
     else:
@@ -292,7 +292,7 @@ def _is_enveloped(codec: MessageCodec, kind: int, id: int, datum: Any, body: byt
 
 
 class _Boxes:
-    """The boxes of one secure connection: they open, and are sealed again with the nonces that were recorded.
+    """The boxes of one secure connection. They are opened, and sealed again with the recorded nonces.
 
     Attributes:
         repeated: whether a nonce that travels came twice under one key.
@@ -309,13 +309,13 @@ class _Boxes:
         self._replayed: dict[str, _Replayed] = {source: _Replayed() for source in SOURCES}
         self._first: dict[str, bytes] = {}
         self._seen: set[bytes] = set()
-        # The nonce of the session key's box is under the user's key, but a peer that counts would use it again.
+        # The nonce of the session key's box belongs to the user's key, but a peer that counts would use it again.
         behind = nonces.key.endswith("behind")
         self._key_nonce = self.box[-NONCE_BYTES:] if behind else self.box[:NONCE_BYTES]
         self.repeated = isinstance(nonces, Sent) and nonces.key != "zero" and not any(self._key_nonce)
 
     def _read_hello(self, hello: TemplateHello, packets: list[bytes], user: bytes) -> bytes:
-        """What is in the session key's box; the hello is written again as it came."""
+        """The content of the session key's box. The hello is written again as it came."""
         side = hello.server(self._server)
         try:
             for packet in packets:
@@ -333,16 +333,16 @@ class _Boxes:
         inner = hello.content.read(content, {"key": KEY_BYTES, "nonce": self._server.base_size})
         inner["key"] = self.session
         if hello.content.write(inner) != content:
-            raise Mismatch("what is in the session key's box is written otherwise")
+            raise Mismatch("the content of the session key's box would be written differently")
         sizes = {"nonce": self._server.base_size}
         sizes["key"] = hello.key_field.fixed(sizes | {"key": len(side.box)}) or 0
         for template, packet in zip(hello.packets, packets, strict=True):
             if template.write(template.read(packet, sizes)) != packet:
-                raise Mismatch("a packet of the hello is written otherwise")
+                raise Mismatch("a packet of the hello would be written differently")
         return content
 
     def opened(self, source: str, box: bytes) -> None:
-        """Note the next box of a direction: its nonce is used again."""
+        """Note the next box of a direction, whose nonce is used again."""
         self._first.setdefault(source, box)
         if isinstance(self._nonces, Sent):
             nonce = _travelling(box, self._nonces.place)
@@ -356,7 +356,7 @@ class _Boxes:
         return self.sealer(source)(body)
 
     def sealer(self, source: str) -> Callable[[bytes], bytes]:
-        """What seals the boxes of a direction as they came."""
+        """The object that seals the boxes of a direction as they came."""
         if source not in self._sealers:
             self._sealers[source] = self._sealer(source)
         return self._sealers[source]
@@ -364,7 +364,7 @@ class _Boxes:
     def _check_key_box(self, maker: BoxMaker) -> None:
         """The session key's box is written as it came."""
         if maker.key_sealer(self._key)(self._content) != self.box:
-            raise Mismatch("the session key's box is written otherwise")
+            raise Mismatch("the session key's box would be written differently")
 
     def _sealer(self, source: str) -> Callable[[bytes], bytes]:
         nonces, role = self._nonces, source

@@ -1,4 +1,4 @@
-"""In words: how the boxes of messages open, as a report says it. Strategies have words of their own."""
+"""Describes in words how the boxes of messages open, for a report. Strategies describe themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["way_text"]
 
 
 def way_text(way: Way) -> str:
-    """How the boxes of messages open."""
+    """How the boxes of messages open, in words."""
     if way.nonce in ("front", "behind"):
         return f"{way.encoding}, the nonce {'in front' if way.nonce == 'front' else 'behind'}"
     order, at, width = way.layout

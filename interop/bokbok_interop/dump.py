@@ -1,7 +1,7 @@
-"""A recording, explained: which bytes are framing, nonce, tag, box, and what they say when opened.
+"""A recording, explained: which bytes are framing, nonce, tag and box, and what a box contains.
 
-It feeds a recording to `bokbok.wire.transcript`, which takes conversations apart for any profile, and makes of the
-packets what reports show: plain values, and text. Whether a conversation is right is for the cases.
+It feeds a recording to `bokbok.wire.transcript`, which takes conversations apart for any profile. It turns the packets
+into what reports show: plain values, and text. The cases decide whether a conversation is right.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bokbok_traffic.capture import CLIENT, SERVER, Capture, Chunk
 __all__ = ["Conversation", "beginning", "explain", "fixed_bytes", "plain", "render", "take"]
 
 SHOWN_TEXT = 600
-"""Bytes of a message that are shown as text, beside its bytes."""
+"""Bytes of a message that are also shown as text."""
 _BEGINNING = 1_024
-"""Bytes of each direction that the beginning of a recording has, about."""
+"""About how many bytes of each direction the beginning of a recording has."""
 MAX_PACKETS = 2_000
 """Packets of one conversation that are explained."""
 
@@ -30,15 +30,15 @@ class Conversation:
     Args:
         capture: the recording.
         conn: number of the connection in it.
-        profile: what was spoken.
+        profile: the wire format.
         secrets: passphrases or keys by user.
-        most: packets that are explained; the bytes behind them are counted.
+        most: how many packets are explained; the bytes after them are only counted.
 
     Attributes:
         packets: of both directions, in the order in which they were complete.
-        user: who said hello, once it opened; `None` otherwise.
+        user: who said hello, once the hello has opened; `None` otherwise.
         problem: the first thing that could not be explained, or empty.
-        session: a fingerprint of the session key, to compare and not to open anything with; `None` if there is none.
+        session: a fingerprint of the session key, only for comparison; `None` if there is none.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Conversation:
 
 
 def take(transcript: Transcript, chunk: Chunk) -> list[Packet]:
-    """Feed a chunk of a recording to the transcript of its connection; the packets that are complete now."""
+    """Feed a chunk of a recording to the transcript of its connection. Returns the packets that are complete now."""
     source: Any = chunk.source
     if chunk.data is not None:
         return transcript.feed(source, chunk.data, chunk.t)
@@ -78,11 +78,11 @@ def take(transcript: Transcript, chunk: Chunk) -> list[Packet]:
 
 
 def fixed_bytes(conversations: Sequence[Conversation], source: str | None = None) -> list[int]:
-    """Which bytes are the same in all of several conversations, where all should be random.
+    """Which bytes are the same in several conversations, although all of them should be random.
 
     Args:
-        conversations: each of a connection of its own.
-        source: whose nonces' random half (the first 16 bytes) is looked at; `None` for the session keys.
+        conversations: each of its own connection.
+        source: compare the random half (the first 16 bytes) of this side's nonces; `None`: compare the session keys.
     """
     if source is None:
         found = [one.transcript.session_key or b"" for one in conversations]
@@ -102,10 +102,10 @@ def explain(
 
     Args:
         capture: the recording.
-        profile: what was spoken.
+        profile: the wire format.
         secrets: see `Conversation`.
-        cap: bytes of one range that are shown.
-        total: bytes of the whole recording that are shown, about: of a longer one each range shows less.
+        cap: the most bytes of one range that are shown.
+        total: about how many bytes of the whole recording are shown. In a longer one, each range shows less.
     """
     packets = [
         (packet, conn) for conn in capture.connections()
@@ -144,7 +144,7 @@ def _range(one: Range, cap: int) -> dict[str, Any]:
 
 
 def beginning(capture: Capture, profile: Profile, secrets: Secrets, *, packets: int, cap: int) -> Any:
-    """As `explain`, the first packets of a recording's first connection: cheap, however long the recording is."""
+    """As `explain`, for the first packets of a recording's first connection: fast, however long the recording is."""
     first = Capture(capture.transport)
     connection = next((chunk.conn for chunk in capture.chunks), 0)
     sizes = {CLIENT: 0, SERVER: 0}
@@ -160,7 +160,7 @@ def beginning(capture: Capture, profile: Profile, secrets: Secrets, *, packets: 
 
 
 def render(packets: list[dict[str, Any]]) -> str:
-    """What `explain` returned, as text: 16 bytes a line, the layer beside them."""
+    """What `explain` returned, as text: 16 bytes on each line, with the layer beside them."""
     lines: list[str] = []
     for packet in packets:
         arrow = "client → server" if packet["from"] == CLIENT else "server → client"

@@ -1,5 +1,5 @@
-"""Whether this machine is short of processor time, measured: how late the runner's own event loop is, and what the
-kernel says of programs that wait for a processor (`/proc/pressure/cpu`, where there is one)."""
+"""Measures whether this machine is short of processor time: how late the runner's own event loop is, and what the
+kernel says about programs that wait for a processor (`/proc/pressure/cpu`, if there is one)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["Machine"]
 STEP = 0.1
 """Seconds between two measurements."""
 KEPT = 900.0
-"""Seconds that measurements are kept: longer than any case takes."""
+"""Seconds for which measurements are kept: longer than any case takes."""
 LATE = 0.25
-"""Seconds that the event loop is late on a machine that is short of processor time. On an idle one it is a few
-milliseconds late, and some tens where the runner has much to read."""
+"""Seconds by which the event loop is late on a machine that is short of processor time. On an idle machine it is a few
+milliseconds late, or some tens when the runner has much to read."""
 WAITED = 0.5
-"""The share of a time in which some program waited for a processor, on a machine that is short of it."""
+"""The share of time in which some program waited for a processor, on a machine that is short of processor time."""
 PRESSURE = Path("/proc/pressure/cpu")
 
 
 def _waited() -> float | None:
-    """Seconds since the start of the system in which some program waited for a processor; `None` if the system does not
+    """Seconds since the system's start in which some program waited for a processor; `None` if the system does not
     count them."""
     try:
         return int(PRESSURE.read_text().split("total=", 1)[1].split(None, 1)[0]) / 1e6
@@ -33,7 +33,7 @@ def _waited() -> float | None:
 
 
 class Machine:
-    """Measures while `watch` runs.
+    """Takes measurements while `watch` runs.
 
     Args:
         waited: reads the kernel's figure.
@@ -56,7 +56,7 @@ class Machine:
         """How short of processor time the machine was, in words; empty if it was not.
 
         Args:
-            since: what counts, as of `time.monotonic`.
+            since: look at the time from then on (`time.monotonic`).
         """
         found = [each for each in self._measured if each[0] >= since]
         if not found:

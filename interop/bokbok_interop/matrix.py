@@ -20,7 +20,7 @@ SECURITIES = ("secure", "insecure")
 
 @dataclass(frozen=True)
 class Selection:
-    """What to play of all that there is; empty means everything.
+    """Which cells to play; an empty field means all of them.
 
     Attributes:
         cases: globs over case ids; one match is enough.
@@ -47,7 +47,7 @@ class Selection:
 
 @dataclass
 class Group:
-    """The cells of one ordered pair over one transport in one security mode: they share two puppets."""
+    """The cells of one ordered pair over one transport in one security mode. They share two puppets."""
 
     client: str
     server: str
@@ -105,9 +105,9 @@ def build(peers: Sequence[str], cases: Iterable[Case], selection: Selection) -> 
 
 
 def diagonal(groups: Sequence[Group]) -> list[Group]:
-    """Of each case and pair half of the cells: TCP secure and Unix insecure, or what comes nearest to it.
+    """For each case and pair, half of the cells: TCP secure and Unix insecure, or the nearest to it.
 
-    A case that says `once` is played over Unix sockets alone, without encryption.
+    A case with `once` is played only over Unix sockets, without encryption.
     """
     places: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for group in groups:
@@ -121,7 +121,7 @@ def diagonal(groups: Sequence[Group]) -> list[Group]:
         for case in group.cases:
             found = places[group.client, group.server, case.id]
             wanted = one if case.once else both
-            # A case of one transport, or one security mode, alone has one of the two modes: that is enough for it.
+            # A case that has only one transport, or one security mode, is played in one mode: that is enough for it.
             if mode in wanted or not wanted & set(found):
                 cases.append(case)
         if cases:
@@ -130,7 +130,7 @@ def diagonal(groups: Sequence[Group]) -> list[Group]:
 
 
 def about(groups: Sequence[Group], name: str) -> list[Group]:
-    """The cells that are about one peer: those whose subject is the other side show nothing of it."""
+    """The cells that are about one peer. Cells whose subject is the other side show nothing about it."""
     out = []
     for group in groups:
         roles = {"client": group.client, "server": group.server}
@@ -141,7 +141,7 @@ def about(groups: Sequence[Group], name: str) -> list[Group]:
 
 
 def shard(groups: Sequence[Group], number: int, of: int) -> list[Group]:
-    """The share of one machine among several: cell by cell in turn, so that the shares are alike."""
+    """The share of one machine out of several. Cells are dealt out in turn, so that the shares are alike."""
     out = []
     index = 0
     for group in groups:

@@ -1,6 +1,6 @@
-"""The nouns of the suite: outcome, kind, cell, result.
+"""The nouns of the suite: outcome, kind of case, cell, result.
 
-What this module knows: what a result is made of, and what is told apart.
+What this module knows: what a result consists of.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ __all__ = [
 ]
 
 RUNNER = "runner"
-"""The name of the peer that the runner itself is, where it plays a side."""
+"""The peer name of the runner, when it plays a side itself."""
 
 
 class Outcome(str, enum.Enum):
-    """How a cell came out. There are only these: a cell is never silently missing."""
+    """The outcome of a cell. There are no others: a cell is never silently missing."""
 
     PASSED = "passed"
     FAILED = "failed"
     UNSUPPORTED = "unsupported"
-    """By the peer's own word: a feature that it lacks, a kind of case that it does not claim."""
+    """The peer itself says that it lacks a feature, or does not claim this kind of case."""
     ABSENT = "absent"
     """The peer is not available here; the reason says why."""
 
     @property
     def symbol(self) -> str:
-        """One character that tells the outcome without colour."""
+        """One character that shows the outcome without colour."""
         return {"passed": "✓", "failed": "✗", "unsupported": "–", "absent": "○"}[self.value]
 
 
 class Kind(str, enum.Enum):
-    """What binds a peer to a case."""
+    """Why a case binds a peer."""
 
     REFERENCE = "reference"
     """Quotes the egg's API reference: binds every peer."""
@@ -55,12 +55,12 @@ class Kind(str, enum.Enum):
 
 
 def is_stuck(reason: str) -> bool:
-    """Whether a cell failed since its puppet could not be played any more, or never, whatever the case is about."""
+    """Whether a cell failed because its puppet was given up or did not start, whatever the case is about."""
     return is_given_up(reason) or "its puppet does not start" in reason
 
 
 def is_given_up(reason: str) -> bool:
-    """Whether a cell failed since its puppet was given up for what it did in others."""
+    """Whether a cell failed because its puppet had been given up for what it did in other cells."""
     return " was given up: " in reason and "its puppet does not start" not in reason
 
 
@@ -69,7 +69,7 @@ class Cell:
     """One square of the matrix: a case, played by an ordered pair.
 
     Attributes:
-        client: name of the peer that connects, `runner` where the runner plays it.
+        client: name of the peer that connects; `runner` if the runner plays it.
         server: name of the peer that listens, or `runner`.
         transport: `tcp` or `unix`.
         security: `secure` or `insecure`.
@@ -87,13 +87,13 @@ class Cell:
 
 
 class Failure(Exception):
-    """A requirement that was not met, with what was expected and what came instead.
+    """A requirement that was not met, with what was expected and what came.
 
     Attributes:
         problem: what is wrong, in one line.
-        expected, actual: what was wanted and what came, or empty.
-        sentence: the name of the sentence that was broken, where what failed says it better than the case does as a
-            whole: a close handler that does not run is about that, whatever the case is about.
+        expected, actual: what was expected and what came, or empty.
+        sentence: the name of the broken sentence, if it is known better than by the case as a whole. For example, a
+            close handler that does not run breaks its own sentence, whatever the case is about.
     """
 
     def __init__(self, problem: str, *, expected: str = "", actual: str = "", sentence: str = "") -> None:
@@ -110,11 +110,12 @@ class Failure(Exception):
 
 
 class Late(Failure):
-    """A time limit that ran out, or a clock that told too much: on a busy machine it may not be the peer's fault."""
+    """A time limit that ran out, or a clock that showed too much: on a busy machine this may not be the peer's
+    fault."""
 
 
 def by_clock(error: BaseException | None) -> bool:
-    """Whether an error comes from a time limit that ran out, at whatever distance."""
+    """Whether an error was caused by a time limit that ran out, directly or not."""
     while error is not None:
         if isinstance(error, Late | TimeoutError | asyncio.TimeoutError) or getattr(error, "kind", "") == "hung":
             return True
@@ -124,18 +125,18 @@ def by_clock(error: BaseException | None) -> bool:
 
 @dataclass
 class Result:
-    """What became of one cell.
+    """The result of one cell.
 
     Attributes:
-        cell: which.
-        outcome: how it came out.
+        cell: the cell.
+        outcome: its outcome.
         reason: why, in one line; empty for a plain pass.
         seconds: how long it took.
-        expected, actual: what a failed requirement wanted and got, where that can be said.
-        sentence: the name of the sentence that was broken, or empty: the first that the case quotes.
+        expected, actual: what a failed requirement expected and what came, if that can be said.
+        sentence: the name of the broken sentence; empty: the first one that the case quotes.
         shown: the roles of puppets whose bytes were seen, and are those of the profile under test.
         attempts: how often it was played.
-        again: why it was played again, alone, or empty: the cause, and in parentheses what was measured.
+        again: why it was played again, alone (the cause, with the measurement in parentheses); or empty.
         evidence: for people: datums exchanged, logs, the annotated dump. See `report.json`.
     """
 

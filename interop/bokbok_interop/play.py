@@ -1,9 +1,9 @@
-"""What a case is written with: two sides, their servers and connections, the relay between them.
+"""The vocabulary of cases: two sides, their servers and connections, the relay between them.
 
-What this module knows: how a sentence of a case becomes commands to puppets, and how long to wait for what must come.
+What this module knows: how a step of a case becomes commands to puppets, and how long to wait for what must come.
 
-A request that fails raises what failed it (`RemoteFailed`, `NetworkFailed`, `Refused`), so that a case reads as the
-happy path; `Play.fails` turns that round. Whatever a case does not expect becomes its failure.
+A request that fails raises its error (`RemoteFailed`, `NetworkFailed`, `Refused`), so that a case reads as if
+everything goes well; `Play.fails` expects an error. Whatever a case does not expect becomes its failure.
 """
 
 from __future__ import annotations
@@ -49,42 +49,42 @@ __all__ = [
 
 T = TypeVar("T")
 _Awaited = tuple[str | Callable[[], str], str]
-"""What is waited for, in words (made when they are read), and the name of the sentence that promises it."""
+"""What a case waits for, in words (made only when they are read), and the name of the sentence that promises it."""
 
 USER = "alice"
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 (there is nothing to protect)
 PATIENCE = 10.0
-"""Seconds that something which must happen by itself may take: a handler to run, a connection to be noticed as closed.
-Less where the whole case has little time, more where the puppets answer slowly (`Play.slowness`)."""
+"""Seconds that something which must happen by itself may take: that a handler runs, that a close is noticed. It is less
+if the whole case has little time, and more if the puppets answer slowly (`Play.slowness`)."""
 PROMPT = 0.05
-"""Seconds in which a puppet of an idle machine answers `hello`, many times over. One that takes longer is not at fault:
-the machine is busy, so that all waiting is given longer in the same measure."""
+"""Seconds, many times as long as a puppet on an idle machine needs to answer `hello`. If it takes longer, that is not
+its fault: the machine is busy, so all waiting takes longer in proportion."""
 MOST_RECORDED = 64 << 20
-"""Bytes of one cell's recording, far more than a case that is about bytes needs. A direction that goes on ends there,
-with a mark."""
+"""Bytes of one cell's recording: far more than a case about bytes needs. A longer direction is cut there, with a
+mark."""
 SLOWEST = 8.0
-"""How many times as long at most."""
+"""The most times as long."""
 TRIES = 4
-"""How often something is tried for which the other side's clock leaves too little time on a slow machine."""
+"""How often to try something for which the other side's clock leaves too little time on a slow machine."""
 
 _USE_DEFAULT: Any = object()
 _CLOSE_HANDLERS = {"client": "open.close-handler", "server": "start.close-handler"}
 _ALONE = frozenset({"hello", "listen", "info", "close", "stop", "key", "signal"})
-"""Commands that depend only on the puppet: one that is not answered is the puppet's own fault."""
+"""Commands that depend only on the puppet: if one of them is not answered, that is the puppet's own fault."""
 _LIMITS = {**dict.fromkeys(_ALONE, 1.0), "connect": 3.0}
-"""Commands with a limit of their own, in times of a case's patience: `connect` may find out that no server is there."""
+"""Commands with their own limit, in multiples of a case's patience: `connect` may find out that no server is there."""
 _WITH_HANDLE = frozenset({"listen", "connect", "request", "info", "close", "stop", "wait"})
 """Commands whose first argument is a handle."""
 _COMMANDS = {"close": "close-connection", "stop": "stop-server", "wait": "wait-stopped"}
-"""The sentences that are broken when a command does not come to its end, whatever the case is about."""
+"""The sentences that are broken if a command is not answered, whatever the case is about."""
 
 
 class Refused(Failure):
-    """A command was not answered as hoped; uncaught, it is the case's failure.
+    """A command had another answer than the case wants. If it is not caught, the case fails.
 
     Attributes:
         message: what the puppet said.
-        command: what was asked.
+        command: the command.
     """
 
     tag = ""
@@ -114,7 +114,8 @@ class Invalid(Refused):
 
 
 class Silent(Failure):
-    """A command that depends only on the puppet was not answered: that is its own fault, whatever the case is about.
+    """A command that depends only on the puppet was not answered. That is the puppet's own fault, whatever the case is
+    about.
 
     Attributes:
         peer: whose.
@@ -152,9 +153,9 @@ def written(*datums: Any) -> str:
 
 
 class _Shown:
-    """A command in words, made when it is read: most are never read, and some are megabytes.
+    """A command in words, made only when it is read: most are never read, and some are megabytes.
 
-    Handles, ports and paths are not in it: they differ from cell to cell, and the same failure is the same words.
+    Handles, ports and paths are left out: they differ from cell to cell, and the same failure must have the same words.
     """
 
     def __init__(self, verb: str, arguments: Sequence[Any]) -> None:
@@ -170,7 +171,7 @@ class _Shown:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two datums are the same, types included: 1 is not 1.0, a string no symbol, -0.0 not 0.0."""
+    """Whether two datums are the same, including types: 1 is not 1.0, a string is not a symbol, -0.0 is not 0.0."""
     return dumps(one, dialect=CHICKEN_4) == dumps(other, dialect=CHICKEN_4)
 
 
@@ -198,7 +199,7 @@ def canonical(datum: Any) -> tuple[Any, ...]:
 
 
 async def _for_ten_seconds(work: Sequence[Awaitable[Any]]) -> None:
-    """Wait for what need not succeed."""
+    """Wait for something that may fail."""
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 10)
 
@@ -212,9 +213,9 @@ class Conn:
     """A connection that a puppet holds, on either side.
 
     Attributes:
-        side: whose.
+        side: the side that has it.
         handle: its name there.
-        user, address: of an accepted connection, as its open handler reported them.
+        user, address: those of an accepted connection, as its open handler reported them.
         closings: how often its close handler has run.
     """
 
@@ -237,7 +238,7 @@ class Conn:
         return answer.values[0]
 
     async def echo(self, datum: Any) -> None:
-        """Ask for the echo of a datum, and see that it is the same."""
+        """Ask for the echo of a datum, and check that it is the same."""
         answer = await self.request(["echo", datum])
         if not same(answer, datum):
             raise Failure("an echo came back changed", expected=show(datum), actual=show(answer))
@@ -275,9 +276,9 @@ class Served:
 
     Attributes:
         bound: the address, as the puppet told it.
-        address: where a client is sent: the relay's, or the server's own in a direct case.
-        relay: what stands before it, or `None`.
-        connections: those it opened, in order.
+        address: the address for clients: the relay's, or the server's own in a direct case.
+        relay: the relay in front of it, or `None`.
+        connections: the connections that it has opened, in order.
     """
 
     def __init__(self, side: Side, handle: int) -> None:
@@ -319,7 +320,7 @@ class Side:
     Attributes:
         role: `client` or `server`.
         puppet: which.
-        arrived: how many handlers have begun to wait here, by the rendezvous's name.
+        arrived: how many handlers have begun to wait here, by the name of the rendezvous.
     """
 
     def __init__(self, role: str, puppet: Puppet, play: Play) -> None:
@@ -335,11 +336,11 @@ class Side:
         self.over = False
 
     async def command(self, verb: str, *arguments: Any, timeout: float | None = None) -> Answer:
-        """Give a command; raise what it failed with.
+        """Give a command; raise an error if it fails.
 
         Raises:
             RemoteFailed, NetworkFailed, Invalid: the puppet's own answers.
-            Unsupported: the puppet's word for a missing feature.
+            Unsupported: the puppet says that it lacks the feature.
             Failure: no answer within `timeout` seconds (the puppet as a whole still lives).
         """
         shown = _Shown(verb, arguments)
@@ -371,7 +372,8 @@ class Side:
         return answer
 
     async def new_address(self) -> tuple[Any, ...]:
-        """An address of the play's transport for this side to listen at: the runner and the other side reach it."""
+        """An address of the play's transport at which this side can listen: the runner and the other side can reach
+        it."""
         play, running = self.play, self.puppet.running
         other = next((side.puppet.running for side in play.sides if side is not self), None)
         address = await running.listen_address(play.transport, play.new_name(), other)
@@ -471,12 +473,12 @@ class Side:
         self.changed.set()
 
     def expect(self, name: str) -> None:
-        """Handlers will wait here, at the rendezvous of this name; at the end of the case they are released."""
+        """Handlers will wait here, at the rendezvous of this name. They are released when the case ends."""
         self._held.add(name)
         self.puppet.own(name, self._event, self.play.trace, self.role)
 
     async def release(self, name: str) -> None:
-        """Let the handlers that wait for a name go on, now and later."""
+        """Let the handlers that wait for this name go on, now and later."""
         await self.command("signal", name)
         self._held.discard(name)
 
@@ -484,10 +486,10 @@ class Side:
         """Wait until a condition over this side's events holds.
 
         Args:
-            condition: is asked after every event.
-            what: is waited for, in words.
-            seconds: less than the case's patience.
-            sentence: the name of the sentence that is broken if it never holds.
+            condition: is evaluated after every event.
+            what: what is waited for, in words.
+            seconds: a time shorter than the case's patience.
+            sentence: the name of the sentence that is broken if the condition never holds.
 
         Raises:
             Failure: it does not, in time.
@@ -514,11 +516,12 @@ class Side:
                     )
                 self.changed.clear()
                 with contextlib.suppress(asyncio.TimeoutError):
-                    # Not longer than a second, to notice a puppet that broke meanwhile.
+                    # At most a second, to notice a puppet that has broken in the meantime.
                     await asyncio.wait_for(self.changed.wait(), min(rest, 1.0))
 
     def _opened_too_often(self) -> Failure | None:
-        """What explains that an event does not come for a connection: the open handler had told it under two names."""
+        """A better explanation for a missing event of a connection: the open handler has reported it under two
+        names."""
         for server in self.servers.values():
             made = 0 if server.relay is None else len(server.relay.links) + self.play.raw_count
             if len(self.play.sides) == 1:
@@ -533,19 +536,19 @@ class Side:
         return None
 
     async def settle(self) -> None:
-        """Wait until the puppet has handled, and printed, whatever was under way: a round trip through it.
+        """Wait until the puppet has handled, and printed, everything that was under way: a round trip through it.
 
-        What a puppet printed before it answers this is here before this returns.
+        What a puppet printed before its answer has arrived before this returns.
         """
         await self.command("hello")
 
     async def release_all(self) -> None:
-        """Let all handlers go on that the case left waiting."""
+        """Let all handlers go on that still wait when the case ends."""
         if self.puppet.fault is None:
             await _for_ten_seconds([self.puppet.command("signal", name) for name in self._held])
 
     async def cleanup(self) -> None:
-        """Close and stop what the case left open."""
+        """Close and stop what is still open when the case ends."""
         if self.puppet.fault is None:
             jobs: list[Awaitable[Any]] = [
                 self.puppet.command("close", conn.handle) for conn in self.conns.values() if conn.handle > 0
@@ -562,16 +565,16 @@ class Side:
 
 
 class Play:
-    """One case being played: what its coroutine is given.
+    """One case being played: the argument of its coroutine.
 
     Attributes:
         client, server: the two sides.
         transport, security: of this cell.
-        profile: what both speak.
+        profile: the wire format of both.
         capture: every byte that went through the relay.
         trace: every datum exchanged with the puppets.
-        offered: the passphrases, right or wrong, with which a client was to say hello, each under a name of its own.
-        limit: seconds that the whole case has.
+        offered: the passphrases, right or wrong, with which clients were told to say hello, each with its own name.
+        limit: seconds for the whole case.
         patience: seconds for what must happen by itself.
     """
 
@@ -629,7 +632,8 @@ class Play:
         return self.relays[0]
 
     def offer(self, user: str, passphrase: str) -> None:
-        """A client says hello with these: a reader of the recording can open it, whatever the server makes of it."""
+        """Note that a client says hello with these, so that its boxes in the recording can be opened, accepted or
+        not."""
         if passphrase not in self.offered.values():
             self.offered[user if user not in self.offered else f"{user} ({len(self.offered) + 1})"] = passphrase
 
@@ -638,16 +642,16 @@ class Play:
         return f"s{next(Play._names)}"
 
     def problem(self, what: str, sentence: str = "") -> None:
-        """Note something wrong that no line of the case looks at; it fails the case at its end."""
+        """Note something wrong that no line of the case checks. The case fails at its end."""
         self.problems.append(Failure(what, sentence=sentence))
 
     def touch(self) -> None:
-        """Something came from a puppet: the case gets on."""
+        """Something came from a puppet: the case makes progress."""
         self.touched = time.monotonic()
 
     @contextlib.contextmanager
     def waiting(self, what: str | Callable[[], str], sentence: str = "") -> Iterator[None]:
-        """Remember what is waited for, and which sentence promises it, so that a timeout can say it."""
+        """Remember what the case waits for, and which sentence promises it, for the text of a time-out."""
         entry = (what, sentence)
         self._waiting.append(entry)
         try:
@@ -659,7 +663,7 @@ class Play:
             self._waiting.remove(entry)
 
     def waited_for(self) -> tuple[str, str]:
-        """What is being waited for, or was when the case was cut short a moment ago; and the broken sentence's name."""
+        """What the case waits for, or waited for when it was cut short a moment ago; and the broken sentence's name."""
         since = time.monotonic() - 1.0
         entries = (self._waiting + [entry for when, entry in self._cut_short if when > since])[-3:]
         each = (what if isinstance(what, str) else what() for what, _ in entries)
@@ -669,7 +673,8 @@ class Play:
 
     @contextlib.contextmanager
     def trying(self, datum: Any = None, *, where: str = "") -> Iterator[None]:
-        """Say of what fails in this block which of a case's many values it failed with, or where in a conversation."""
+        """Add to a failure in this block which of a case's many values it is about, or where in a conversation it
+        is."""
         what = where or f"with {written(datum)}"
         with self.waiting(what):
             try:
@@ -679,7 +684,7 @@ class Play:
                 raise
 
     def need(self, *features: str) -> None:
-        """Make the cell unsupported unless both puppets have these features.
+        """End the case as unsupported unless both puppets have these features.
 
         Raises:
             Unsupported: one has not.
@@ -730,7 +735,8 @@ class Play:
         return mine, theirs
 
     async def in_flight(self, conn: Conn, datum: Any) -> asyncio.Future[Any]:
-        """Begin a request and return once the other end has it: its handler runs, its answer is not there yet.
+        """Begin a request, and return once the other end has read it: its handler runs, and the answer has not come
+        yet.
 
         The future is cancelled at the end of the case.
         """
@@ -744,9 +750,9 @@ class Play:
         return request
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-        """Begin something beside the case; it is cancelled at the case's end if it still runs.
+        """Start something in the background. It is cancelled when the case ends, if it still runs.
 
-        The future may be awaited for its value or its exception, but need not be.
+        You may await the future for its value or its exception, but need not.
         """
         task = asyncio.ensure_future(work)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -754,7 +760,7 @@ class Play:
         return task
 
     async def another(self, role: str) -> Side:
-        """Another puppet of the peer that plays this role, freshly started; it is ended with the case.
+        """Start another puppet of the peer that plays this role. It ends with the case.
 
         Raises:
             PuppetFault: it does not start.
@@ -768,9 +774,9 @@ class Play:
         return side
 
     def raw_capture(self, role: str) -> Capture:
-        """What takes the bytes of a connection of which the runner is one end, in this role.
+        """A tap for the bytes of a connection in which the runner is one end, in this role.
 
-        Beside a relay's it has one of its own, so that connections do not share their numbers.
+        It is separate from a relay's tap, so that connections do not share their numbers.
         """
         if len(self.sides) < 2:
             return self.capture
@@ -786,14 +792,14 @@ class Play:
         return found + ([(self._raw_capture, roles - self._raw_roles)] if self._raw_capture else [])
 
     def conversation(self, number: int = 1) -> Conversation:
-        """What went over a connection of the first relay, taken apart; from 1."""
+        """The conversation over a connection of the first relay, taken apart. Numbers begin at 1."""
         return Conversation(self.capture, number, self.profile, self.secrets if self.secure else {})
 
     async def fails(self, request: Awaitable[Any], *kinds: type[Refused], why: str) -> Refused:
-        """See that something fails in one of the given ways.
+        """Check that something fails in one of the given ways.
 
         Raises:
-            Failure: it succeeds, or fails otherwise.
+            Failure: it succeeds, or fails in another way.
         """
         expected = " or ".join(kind.tag for kind in kinds)
         try:
@@ -805,7 +811,7 @@ class Play:
         raise Failure(why, expected=expected, actual=f"success: {show(value)}")
 
     def equal(self, actual: Any, expected: Any, what: str) -> None:
-        """See that two datums are the same.
+        """Check that two datums are the same.
 
         Raises:
             Failure: they are not.
@@ -814,7 +820,7 @@ class Play:
             raise Failure(what, expected=show(expected), actual=show(actual))
 
     def check(self, condition: bool, problem: str, *, expected: str = "", actual: str = "", sentence: str = "") -> None:
-        """See that something holds. For the arguments see `Failure`.
+        """Check that something holds. For the arguments see `Failure`.
 
         Raises:
             Failure: it does not.
@@ -823,7 +829,7 @@ class Play:
             raise Failure(problem, expected=expected, actual=actual, sentence=sentence)
 
     async def until(self, condition: Callable[[], bool], problem: str, actual: Callable[[], str]) -> None:
-        """Wait until something holds that no event tells of.
+        """Wait until something holds that no event reports.
 
         Raises:
             Failure: it does not, in time.
@@ -853,10 +859,10 @@ class Play:
             ) from None
 
     async def slowness(self) -> float:
-        """How many times slower than an idle machine's the puppets answer now: from 1 to `SLOWEST`.
+        """How many times slower the puppets answer now than on an idle machine: from 1 to `SLOWEST`.
 
-        What is measured is a round trip through each of them, so that it does not matter who is in the way: the
-        runner, another program, or something that the puppet itself has to do for another case.
+        It measures a round trip through each of them. So it does not matter what slows them down: the runner, another
+        program, or work of the puppet itself for another case.
         """
         return max(1.0, min(SLOWEST, await self.pulse() / PROMPT))
 
@@ -869,10 +875,11 @@ class Play:
         """Await something for so many seconds, longer where the puppets are slow; then cancel it.
 
         Args:
-            work: what is awaited.
+            work: what to await.
             seconds: on a machine that is not busy.
-            grace: as long as something came from a puppet within so many seconds it may go on, up to `SLOWEST` times
-                as long: a case that gets on is slow and not stuck.
+            grace: it may go on, up to `SLOWEST` times as long, while the last sign from a puppet is not older than so
+                many
+            seconds: a case that makes progress is slow, and not stuck.
 
         Raises:
             asyncio.TimeoutError: it takes longer.
@@ -896,26 +903,27 @@ class Play:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             elif not task.cancelled():
-                task.exception()  # whoever was told of it, or was cancelled meanwhile: nobody else asks
+                task.exception()  # others who wait were told of it, or were cancelled in the meantime
 
     def other(self, conn: Conn) -> Side:
-        """Who is at the other end of a connection."""
+        """The side at the other end of a connection."""
         return self.server if conn.side.role == "client" else self.client
 
     def rendezvous(self, conn: Conn | None = None, milliseconds: int = SLEEPS[-1]) -> Rendezvous:
         """Where handlers wait until the case releases them.
 
         Args:
-            conn: the handlers are at its other end; by default those of the only puppet.
-            milliseconds: so long they sleep where they cannot wait.
+            conn: the handlers are at its other end; by default they are those of the only puppet.
+            milliseconds: how long they sleep if they cannot wait.
         """
         return Rendezvous(self.sides[0] if conn is None else self.other(conn), self.new_name(), milliseconds)
 
     def attempts(self, conn: Conn, sleeps: Sequence[int] = SLEEPS) -> Iterator[Rendezvous]:
-        """For a case in which order decides: one rendezvous that makes it, or several that sleep longer and longer.
+        """For a case that depends on order: one rendezvous that ensures the order, or several that sleep longer and
+        longer.
 
         Args:
-            conn: as of `rendezvous`.
+            conn: see `rendezvous`.
             sleeps: milliseconds.
         """
         for milliseconds in sleeps:
@@ -924,10 +932,10 @@ class Play:
                 return
 
     async def beside_a_handler(self, conn: Conn, work: Callable[[], Coroutine[Any, Any, Any]], problem: str) -> None:
-        """See that something gets done while a handler at the other end of `conn` waits.
+        """Check that something gets done while a handler at the other end of `conn` waits.
 
-        Only the order counts. Where handlers sleep, a machine may be too slow to be done before one wakes: then
-        another sleeps longer. A peer at fault is not done before either.
+        Only the order counts. If handlers sleep, a slow machine may not have finished before one wakes: then another
+        one sleeps longer. A faulty peer never finishes before it.
 
         Raises:
             Failure: it is not done.
@@ -947,12 +955,12 @@ class Play:
         )
 
     async def at_once(self, conn: Conn, count: int, sleeps: Sequence[int]) -> None:
-        """See that so many handlers at the other end of `conn` run at the same time, and that all of them answer.
+        """Check that so many handlers at the other end of `conn` run at the same time, and that all of them answer.
 
         Args:
-            conn: takes the requests.
+            conn: carries the requests.
             count: how many.
-            sleeps: milliseconds, where handlers cannot wait: then they are to take less than ten times as long.
+            sleeps: milliseconds, if handlers cannot wait: then all together must take less than ten times as long.
 
         Raises:
             Failure: they do not.
@@ -972,13 +980,13 @@ class Play:
         raise Late(problem, expected=f"about {here.seconds:g} s for all that sleep so long", actual=f"{took:.1f} s")
 
     async def in_time(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do what the other side waits for so long, by its own clock, and no longer.
+        """Do something for which the other side waits so long, by its own clock, and no longer.
 
-        A failure counts if it came sooner. Otherwise this machine was too slow, and it is done again.
+        A failure counts if it came earlier. Otherwise this machine was too slow, and the work is done again.
 
         Args:
-            seconds: of the other side's clock.
-            work: begins anew each time.
+            seconds: by the other side's clock.
+            work: begins from scratch each time.
 
         Raises:
             Failure: it fails.
@@ -990,7 +998,7 @@ class Play:
             except Failure as failure:
                 if time.monotonic() - start < seconds:
                     raise
-                if attempt == TRIES - 1:  # always too slow: on a busy machine it is played again, alone
+                if attempt == TRIES - 1:  # too slow each time: on a busy machine the case is played again, alone
                     expected, actual = failure.expected, failure.actual
                     raise Late(
                         failure.problem, expected=expected, actual=actual, sentence=failure.sentence
@@ -1007,7 +1015,7 @@ class Play:
 
     @contextlib.asynccontextmanager
     async def beside(self, *work: Awaitable[Any]) -> AsyncIterator[Sequence[asyncio.Future[Any]]]:
-        """Run something beside what the `async with` block does; what is left at its end is cancelled."""
+        """Run something in the background of the `async with` block. What is left at its end is cancelled."""
         tasks = [asyncio.ensure_future(one) for one in work]
         try:
             yield tasks
@@ -1017,8 +1025,8 @@ class Play:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def cleanup(self) -> None:
-        """End whatever the case left."""
-        # First of all, since everything else may wait for handlers.
+        """End whatever the case has left behind."""
+        # This comes first, since everything else may wait for handlers.
         await asyncio.gather(*(side.release_all() for side in self.sides))
         for callback in self.cleanups:
             with contextlib.suppress(OSError, PuppetFault, Failure):
@@ -1031,5 +1039,5 @@ class Play:
             await relay.stop()
 
     def string(self, address: Sequence[Any]) -> str:
-        """An address as the documented string form has it."""
+        """An address in the documented string form."""
         return format_address(tuple(address))

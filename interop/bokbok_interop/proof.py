@@ -1,8 +1,8 @@
-"""Whether peers speak what a run credits them with: shown by their bytes, in each cell that has some.
+"""Whether peers speak the profile that their results are about: their bytes show it, in each cell that has some.
 
-A transcript of the profile under test reads what the puppets wrote, up to the runner's own first fault: what it did
-wrong on purpose is the first packet of its side that does not read. Each message must be, byte for byte, what the
-profile writes for it in the dialect that the puppet states. Time is linear in the bytes.
+A transcript of the profile under test reads what the puppets wrote, up to the runner's own first fault: the first
+packet of the runner that cannot be read is the one that it spoiled on purpose. Each message must be, byte for byte,
+what the profile writes for it in the dialect that the puppet states. The time is linear in the bytes.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Proof:
     """What the bytes of one cell show.
 
     Attributes:
-        shown: the roles whose bytes read as the profile.
+        shown: the roles whose bytes can be read with the profile.
         problem: where a puppet wrote something else, and what; empty if none did.
-        sentence: the name of the sentence that says how it is written.
+        sentence: the name of the sentence that says how to write it.
     """
 
     shown: set[str] = field(default_factory=set)
@@ -54,9 +54,9 @@ def prove(
 
     Args:
         recorded: the recordings of the cell, each with the roles that are puppets in it.
-        profile: what they are credited with.
-        secrets: whatever the runner had a client say hello with, right or wrong.
-        dialects: by role, what the puppets state.
+        profile: the profile under test.
+        secrets: all secrets with which the runner told a client to say hello, right or wrong.
+        dialects: the dialects that the puppets state, by role.
     """
     proof = Proof()
     spellers = {role: _speller(profile, dialect) for role, dialect in dialects.items()}
@@ -79,8 +79,8 @@ Spell = Callable[[str, int, Any], bytes]
 
 def _speller(profile: Profile, dialect: Dialect | None) -> Spell | None:
     if dialect is None:
-        return None  # whose `write` it follows is not known: nothing to compare with
-    # Whatever a peer's own dialect does, the profile fixes how keywords are spelt.
+        return None  # its dialect is not known, so there is nothing to compare with
+    # The profile says how keywords are spelt, whatever a peer's own dialect does.
     dialect = dataclasses.replace(dialect, keyword_style=profile.dialect.keyword_style)
     codec = profile.messages.bind(dialect, _DEPTH)
     return lambda kind, id, datum: getattr(codec, kind)(id, datum)
@@ -98,7 +98,8 @@ class _Reader:
         self.sentence = ""
 
     def take(self, chunk: Chunk) -> str:
-        """Read on: what a puppet wrote otherwise, and where; empty if nothing, or behind the runner's first fault."""
+        """Read on. Returns what a puppet wrote differently, and where; empty if nothing, or after the runner's first
+        fault."""
         if self._over:
             return ""
         source: Any = chunk.source
@@ -108,7 +109,7 @@ class _Reader:
             packets = [] if chunk.lost else self._transcript.end(source, chunk.t)
         for packet in packets:
             if not packet.raw or packet.cut:
-                continue  # where a connection ends is not part of a format
+                continue  # where a connection ends is not part of the format
             self._numbers[packet.source] += 1
             if packet.source not in self._spell:
                 self._over = bool(packet.problem)
@@ -126,11 +127,11 @@ class _Reader:
             if wrong is None:
                 self.shown.add(packet.source)
             return wrong
-        if packet.unreadable:  # its datum alone: the message around it is one of the profile
+        if packet.unreadable:  # only its datum: the message around it is one of the profile
             self.shown.add(packet.source)
             return None
         if packet.hello:
-            # Whose key it opens under is for the cases: every passphrase that was given is tried.
+            # The cases check which key opens it. Here every passphrase that was given is tried.
             self.sentence = "profile.hello-key"
             if packet.problem and self._transcript.session is None:
                 return packet.start, packet.problem
@@ -139,7 +140,7 @@ class _Reader:
             return None
         closed = self._transcript.secure and self._transcript.session is None
         if closed and all(one.layer != "raw" for one in packet.ranges):
-            return None  # a box behind a hello that did not open
+            return None  # a box after a hello that did not open
         self.sentence = "profile.messages" if self._transcript.session is None else "profile.boxes"
         return (packet.start, packet.problem) if packet.problem else None
 
@@ -168,11 +169,10 @@ _TOKEN = re.compile(rb"[^\s()\[\]{}]+|[\s()\[\]{}]+")
 
 
 def _difference(body: bytes, expected: bytes) -> int | None:
-    """Where a message is written otherwise than expected; `None` if it is the same, but for lost digits of flonums.
+    """Where a message differs from the expected one; `None` if it is the same, except for lost digits of flonums.
 
-    CHICKEN 5 prints 999999999999999.9 as `1e+15`, and 1e15 as `1000000000000000.0`. Who reads the former has the latter
-    value, and cannot know that `write` was given another one: where `%.15g` of the value is what stands there, it is
-    right.
+    CHICKEN 5 prints 999999999999999.9 as `1e+15`, and 1e15 as `1000000000000000.0`. A reader of the former gets the
+    latter value, and cannot know that `write` was given another one. So `%.15g` of the value is accepted, too.
     """
     at = 0
     for there, wanted in itertools.zip_longest(_TOKEN.findall(body), _TOKEN.findall(expected), fillvalue=b""):

@@ -1,8 +1,8 @@
 """The conformance suite as pytest tests: `pytest --bokbok-peer ./my-puppet` has one test for each case.
 
-All cases that were selected are played once, beside one another, as `bokbok-interop check` does, before the first test
-begins; each test then shows its own cells. A case that is unsupported in all of its cells is a skipped test, with the
-reason. With `pytest-xdist` one worker plays, and the others wait for what it has found.
+Before the first test begins, all selected cases are played once, at the same time, as `bokbok-interop check` does. Then
+each test shows its own cells. A case that is unsupported in all of its cells becomes a skipped test, with the reason.
+With `pytest-xdist` one worker plays, and the others wait for its results.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         type=float,
         default=10.0,
-        help="for one case, beside what it asks for [10]",
+        help="for one case, in addition to what it asks for [10]",
     )
     group.addoption(
         "--bokbok-thorough", action="store_true", help="every case over both transports in both security modes"
@@ -66,17 +66,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["nonce-reuse"],
         action="append",
         default=[],
-        help="take a profile whose nonces repeat, which is broken cryptography",
+        help="accept a profile whose nonces repeat, which is broken cryptography",
     )
-    group.addoption("--bokbok-strict", action="store_true", help="also the kinds of case that the peer does not claim")
+    group.addoption("--bokbok-strict", action="store_true", help="also kinds of case that the peer does not claim")
 
 
 class _Failed(Exception):
-    """A case that failed; carries the text to show."""
+    """A case that failed, with the text to show."""
 
 
 class _Suite(pytest.Collector):
-    """All cases that were asked for."""
+    """All cases that were selected."""
 
     def collect(self) -> Iterator[CaseItem]:
         """One item for each case."""
@@ -96,9 +96,9 @@ class CaseItem(pytest.Item):
     """One case."""
 
     def setup(self) -> None:
-        """See that the peer could be played: where it could not, that is one error, and not one for each case."""
+        """Check that the peer could be played. If it could not, there is one error, and not one for each case."""
         played = _results(self.session)
-        # A puppet that is not there must not make a case pass.
+        # A missing puppet must not make a case pass.
         stuck = {name: why for name, results in played.items() if (why := _stuck(results))}
         if self.name in stuck:
             first = next(item.name for item in self.session.items if getattr(item, "name", "") in stuck)
@@ -118,18 +118,18 @@ class CaseItem(pytest.Item):
             pytest.skip("; ".join(sorted({result.reason for result in results})) or "no cell of this case was played")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The requirement, expected and actual, and the bytes, instead of a traceback of ours."""
+        """The requirement, expected and actual, and the bytes, instead of our own traceback."""
         if isinstance(excinfo.value, _Failed):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Where it "is"."""
+        """Where it is, for reports."""
         return "bokbok-interop", None, f"bokbok-interop: {self.name}"
 
 
 def _stuck(results: list[Result]) -> str:
-    """Why the peer, or the one that it meets, could not be played at all in these cells; empty if it could."""
+    """Why the peer, or its opponent, could not be played at all in these cells; empty if it could."""
     for result in results:
         if result.outcome.value == "absent" or (result.outcome.value == "failed" and is_stuck(result.reason)):
             logs = [text for role in ("client", "server") if (text := result.evidence.get(f"{role}_log"))]
@@ -139,7 +139,7 @@ def _stuck(results: list[Result]) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before `-k` and `-m` choose
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the cases behind the session's own tests."""
+    """Put the cases after the session's own tests."""
     if config.option.bokbok_peer:
         suite = _Suite.from_parent(session, name="bokbok-interop", nodeid="bokbok-interop")
         items.extend(suite.collect())
@@ -147,7 +147,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give the workers of `pytest-xdist` a folder in which one leaves the results for all."""
+    """Give the workers of `pytest-xdist` a folder, in which one of them leaves the results for all."""
     config = node.config
     if config.option.bokbok_peer:
         if _FOLDER not in config.stash:
@@ -163,14 +163,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Play, before the first test: no limit of one test's time is meant for all cases."""
+    """Play before the first test, since a time limit for one test is not meant for all cases."""
     chosen = any(isinstance(item, CaseItem) for item in session.items)
     if chosen and not session.config.option.collectonly and not session.testsfailed:
         _results(session)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what was played again, and why."""
+    """Show what was played again, and why."""
     from .report.document import played_again
 
     reports = [report for found in terminalreporter.stats.values() for report in found]
@@ -192,8 +192,8 @@ def _results(session: pytest.Session) -> dict[str, list[Result]]:
 
 
 def _play_once(session: pytest.Session, folder: Path) -> dict[str, list[Result]]:
-    """What one worker plays, and the others wait for."""
-    with (folder / "results").open("a+b") as file:  # in a folder that is ours alone
+    """The results, which one worker makes and the others wait for."""
+    with (folder / "results").open("a+b") as file:  # in a folder that only we can write to
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         if data := file.read():

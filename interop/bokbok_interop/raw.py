@@ -1,7 +1,7 @@
-"""The runner as a peer: a raw socket, and the pieces of a profile to do right or wrong with.
+"""The runner as a peer: a raw socket, and the pieces of a profile, to use them correctly or not.
 
 What this module knows: how to make packets, boxes and hellos from a profile's strategies, one by one, so that a case
-can leave out, repeat or spoil any of them.
+can leave out, repeat or damage any of them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, readable, show
 __all__ = ["DOES_NOT_OPEN", "BadServer", "Raw", "attack", "good_server", "take_hello"]
 
 DOES_NOT_OPEN = "does not open (another key, nonce or box? `bokbok-interop calibrate` finds out what a peer speaks)"
-"""The end of what is said of a box that was made otherwise than the profile has it."""
+"""The end of the text about a box that was not made as the profile says."""
 
 DRIPPING = 10.0
-"""Seconds of pauses within one packet: a third of what the default limits let it take."""
+"""Seconds of pauses within one packet: a third of the time that the default limits allow."""
 _NO_LINGER = struct.pack("ii", 1, 0)
 _LIMIT = 256 * 1024 * 1024
 _DEPTH = 200_000
@@ -45,19 +45,19 @@ _TAGS = (b"(request ", b"(response ", b"(error ")
 
 
 class Raw:
-    """One connection of which the runner is one end.
+    """One connection in which the runner is one end.
 
     Args:
         play: the case; takes the bytes for the evidence.
-        reader: from the socket.
-        writer: to the socket.
-        role: what the runner plays: `client` or `server`.
-        number: of the connection in the recording.
+        reader: reads from the socket.
+        writer: writes to the socket.
+        role: the runner's role: `client` or `server`.
+        number: the connection's number in the recording.
 
     Attributes:
         session: the session key, once there is one; `None` on an insecure connection.
-        opened_before: on how many connections the server's open handler had run before this one was made; known
-            where a client says no hello of itself.
+        opened_before: for how many connections the server's open handler had run before this one was made; known if the
+            client does not say hello by itself.
     """
 
     def __init__(
@@ -85,18 +85,18 @@ class Raw:
     # -- making bytes
 
     def frame(self, body: bytes) -> bytes:
-        """A packet with this body, as it is."""
+        """A packet with this body, unchanged."""
         out: list[bytes] = []
         self.profile.framing.write(out, body)
         return b"".join(out)
 
     def seal(self, body: bytes, key: bytes, nonce: bytes | None = None) -> bytes:
-        """A box under any key; the session key's are numbered as the profile has it.
+        """A box under any key. Boxes under the session key get the profile's nonces.
 
         Args:
-            body: of the box.
+            body: the plaintext.
             key: 32 bytes.
-            nonce: 24 bytes, in front of the box, whatever the profile has.
+            nonce: 24 bytes to put in front of the box, whatever the profile says.
         """
         if nonce is not None:
             return nonce + crypto_secretbox_easy(body, nonce, key)
@@ -115,17 +115,17 @@ class Raw:
         return b"".join(out)
 
     def packet(self, text: bytes) -> bytes:
-        """A packet with one message in it, boxed on a secure connection. For the text see `body`."""
+        """A packet with one message, in a box on a secure connection. For the text see `body`."""
         kind = next((n for n, tag in enumerate(_TAGS) if text.startswith(tag)), 0)
         body = self.body(text)
         return self.wrap(body if self.session is None else self.seal(body, self.session), kind)
 
     def body(self, text: bytes) -> bytes:
-        """A message, made the profile's.
+        """A message, in the form of the profile.
 
         Args:
-            text: as `inferred-1` has it, with IDs from 0 by one: `(request 0 DATUM)`. The datum's text stays as it is.
-                What does not have this form is not changed.
+            text: a message in the form of `inferred-1`, with IDs 0, 1, 2 …: `(request 0 DATUM)`. The text of the datum
+                is kept. A text of another form is not changed.
         """
         found = _MESSAGE.fullmatch(text)
         if found is None or self.profile.messages == INFERRED_1.messages:
@@ -135,7 +135,7 @@ class Raw:
         codec = self.profile.messages.bind(self.profile.dialect, _DEPTH)
         if kind == "error":
             return codec.error(number, str(loads(datum)))
-        # The text takes the place of a symbol; where the datum is written in a string, as that string has it.
+        # The text replaces a symbol; if the profile writes the datum within a string, it is escaped for a string.
         make = codec.request if kind == "request" else codec.response
         body, nested = make(number, Symbol(_HOLE)), make(number, _HOLE)
         inside = dumps(datum.decode("utf-8", "surrogateescape"))[1:-1] if b'\\"' in nested else datum
@@ -148,7 +148,7 @@ class Raw:
         return lambda id: first + id * messages.id_step
 
     def _logical(self, id: int, *, own: bool) -> int:
-        """The reverse: an ID on the wire as cases count."""
+        """The reverse: an ID on the wire, as cases count IDs."""
         first, step = self._numbers(own=own)(0), self.profile.messages.id_step
         if id < first or (id - first) % step:
             raise Failure(
@@ -161,15 +161,15 @@ class Raw:
         return self.profile.key_derivation(passphrase.encode("utf-8", "surrogateescape"))
 
     def hello(self, user: str | bytes = USER, passphrase: str = PASSPHRASE, session: bytes | None = None) -> bytes:
-        """What a secure client begins with; the session key becomes this connection's."""
+        """The first bytes of a secure client. Their session key becomes this connection's."""
         session = self.session = os.urandom(32) if session is None else session
         name = user.decode("utf-8", "surrogateescape") if isinstance(user, bytes) else user
         self.play.offer(name, passphrase)
-        if len(session) != KEY_BYTES:  # which only a hello says that is to be refused
+        if len(session) != KEY_BYTES:  # only in a hello that must be refused
             seal = self.boxes.key_sealer(self.key(passphrase))
             packets = self.profile.hello.client(os.fsencode(name), session, seal, self.boxes)
             return b"".join(map(self.frame, packets))
-        drawn = [session]  # the first that is drawn
+        drawn = [session]  # the first one that is drawn
         key = passphrase_to_key(passphrase, profile=self.profile)
         return self._begin(
             Connection(
@@ -180,7 +180,8 @@ class Raw:
         )  # fmt: skip
 
     def beginning(self) -> bytes:
-        """What a client of this cell begins with: a good hello; insecure, what announces it, mostly nothing."""
+        """The first bytes of a client of this cell: a good hello; or the announcement of an insecure one, usually
+        empty."""
         if self.play.secure:
             return self.hello()
         return self._begin(Connection("client", profile=self.profile), self._transcript)
@@ -195,12 +196,12 @@ class Raw:
         return data
 
     def knows(self, user: str, passphrase: str, began: bytes = b"") -> None:
-        """Read what comes with this user's key, and not with the usual one.
+        """Read what comes with this user's key, and not with the usual key.
 
         Args:
             user: who says hello.
-            passphrase: theirs.
-            began: the hello of this side, if it is a client, which was made elsewhere.
+            passphrase: that user's passphrase.
+            began: this side's hello, if it is a client and its hello was made elsewhere.
         """
         self._transcript = Transcript(self.profile, {user: passphrase}, secure=True, limit=_LIMIT, depth=_DEPTH)
         self._transcript.feed("client", began)
@@ -209,7 +210,7 @@ class Raw:
     # -- sending and hearing
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as they are; a connection that is over takes them all the same."""
+        """Send bytes as they are. If the connection is over, nothing happens."""
         self._record(self.role, data)
         self.play.touch()
         if self.writer.transport.is_closing():
@@ -219,14 +220,14 @@ class Raw:
             await self.writer.drain()
 
     async def drip(self, data: bytes, pause: float, *, size: int = 1, within: float = DRIPPING) -> None:
-        """Send bytes in small pieces with a pause behind each, as long as there is time: a packet may not take long.
+        """Send bytes in small pieces with a pause after each, while there is time: a packet must not take too long.
 
         Args:
-            data: all of them.
+            data: all bytes.
             pause: seconds.
             size: bytes of a piece.
-            within: seconds for all pauses; on a busy machine each is longer than it should be. What is left then is
-                sent in pieces without a pause.
+            within: seconds for all pauses together, since on a busy machine each pause takes longer than it should. The
+                remaining pieces are sent without pauses.
         """
         start = time.monotonic()
         for at in range(0, len(data), size):
@@ -235,13 +236,13 @@ class Raw:
                 await asyncio.sleep(pause)
 
     async def say(self, body: bytes | str) -> bytes:
-        """Send one well-formed packet with this message; returns its bytes."""
+        """Send one well-formed packet with this message. Returns its bytes."""
         data = self.packet(body.encode() if isinstance(body, str) else body)
         await self.send(data)
         return data
 
     async def ask(self, datum: Any) -> int:
-        """Send a request; returns its ID."""
+        """Send a request. Returns its ID."""
         number = self.ids
         self.ids += 1
         await self.say(b"(request %d %b)" % (number, dumps(datum, dialect=self.profile.dialect)))
@@ -290,7 +291,7 @@ class Raw:
             self.ended_how = "eof"
 
     async def hear_beginning(self) -> None:
-        """Wait for the first byte of the next packet, and read no more than that."""
+        """Wait for the first byte of the next packet, and do not read more than that."""
         with self.play.waiting(f"the beginning of a packet from the {self.other}"):
             self._take(await self.play.timed(self.reader.read(1), self.play.patience))
 
@@ -304,7 +305,7 @@ class Raw:
         while packet is not None and packet.hello and not packet.problem:
             packet = await self._next(seconds)
         if packet is None:
-            # Perhaps by a clock of the other side's, which a busy machine runs out.
+            # Perhaps by a time limit of the other side, which may run out on a busy machine.
             raise Late("the connection ended instead", expected="a message", actual=self.ended_how)
         if packet.message is None:
             raise self._misfit(packet)
@@ -366,7 +367,7 @@ class Raw:
         return value
 
     async def must_end(self, why: str, seconds: float | None = None) -> list[bytes]:
-        """See that the other side ends the connection; returns packets that still came.
+        """Check that the other side ends the connection. Returns packets that still came.
 
         Raises:
             Failure: it stays open.
@@ -386,31 +387,31 @@ class Raw:
             rest.append(packet)
 
     async def stays_open(self, why: str, seconds: float = 1.0) -> None:
-        """See that the other side neither ends the connection nor says anything for a while.
+        """Check that the other side neither ends the connection nor sends anything for a while.
 
         Raises:
-            Failure: it does; `Late` where the connection ended: a time limit of the other side may have run out.
+            Failure: it does. `Late` if the connection ended: a time limit of the other side may have run out.
         """
         try:
             packet = await self.hear_packet(seconds)
         except Failure:
-            return  # nothing came, as it must be
+            return  # nothing came, which is right
         how = f"{self.ended_how} within {seconds:.3g} s" if packet is None else readable(packet[:60])
         raise (Late if packet is None else Failure)(why, expected="the connection open, and nothing said", actual=how)
 
     @property
     def is_broken(self) -> bool:
-        """Whether what this side sends goes nowhere any more: the other end has closed both directions."""
+        """Whether nobody receives what this side sends, since the other end has closed both directions."""
         return self.writer.transport.is_closing()
 
     def end(self) -> None:
-        """End this side's direction."""
+        """Shut down this side's direction."""
         self._record(self.role, None)
         with contextlib.suppress(OSError):
             self.writer.write_eof()
 
     def reset(self) -> None:
-        """Break the connection, with a reset where there is such a thing."""
+        """Break the connection, with a reset if the transport has one."""
         sock = self.writer.get_extra_info("socket")
         with contextlib.suppress(OSError):
             if sock.family != socket.AF_UNIX:
@@ -428,19 +429,19 @@ class Raw:
 
 
 async def attack(t: Play, served: Served, *, hello: bool = True, user: str = USER, passphrase: str = PASSPHRASE) -> Raw:
-    """Connect to a puppet's server as a client that may do anything.
+    """Connect to a puppet's server, as a client that may do anything.
 
     Args:
         t: the case.
-        served: whose.
-        hello: begin well: with a hello, if the play is secure.
-        user: who.
-        passphrase: theirs.
+        served: the server.
+        hello: whether to begin correctly: with a hello, if the play is secure.
+        user: who says hello.
+        passphrase: that user's passphrase.
     """
     address = t.server.puppet.running.from_runner(served.bound)
     t.raw_count += 1
     if not hello:
-        # Before the connection is made: a server at fault may run its open handler at once.
+        # Before the connection is made, since a faulty server may run its open handler at once.
         await t.server.settle()
     opened = len(served.connections)
     try:
@@ -465,7 +466,7 @@ class BadServer:
         self.on_raw: Any = None
 
     async def start(self) -> BadServer:
-        """Listen where the client's puppet can come."""
+        """Listen where the client's puppet can connect."""
         running = self.t.client.puppet.running
         bind = running.relay_address(self.t.transport, self.t.new_name())
         if bind[0] == "unix":
@@ -488,7 +489,7 @@ class BadServer:
             self.accepted.put_nowait(raw)
 
     async def connected(self, *, hello: bool = True) -> tuple[Conn, Raw]:
-        """Have the puppet connect; returns its end and ours, the hello read if the play is secure."""
+        """Have the puppet connect. Returns its end and ours; on a secure connection its hello has been read."""
         conn = await self.t.client.connect(self.address)
         raw = await self.t.within(PATIENCE, self.accepted.get(), "the client's connection")
         if hello:
@@ -512,7 +513,7 @@ async def take_hello(raw: Raw) -> None:
 
 
 async def good_server(t: Play) -> BadServer:
-    """A server that the runner plays well: it answers `echo`, and nothing else is asked of it."""
+    """A correct server, played by the runner: it answers `echo`, and is not asked anything else."""
 
     async def serve(raw: Raw) -> None:
         await take_hello(raw)

@@ -1,8 +1,8 @@
-"""Who goes first: handlers that wait until the case lets them go on.
+"""Which handler goes first: handlers wait until the case lets them go on.
 
-A puppet with the feature `rendezvous` has a request for it: `("await" S)`. It says when the handler has begun
-(`(event awaiting S)`), and releases it when it is told so over its standard input (`(N signal S)`), so that this works
-with servers stopped and connections gone. A puppet without the feature is asked to sleep instead.
+A puppet with the feature `rendezvous` has a request for it: `("await" S)`. It says when the handler has begun (`(event
+awaiting S)`), and releases it when a command on its standard input says so (`(N signal S)`). So this works even when
+servers have stopped and connections have gone. Without the feature, a handler is asked to sleep instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["FEATURE", "SLEEPS", "Rendezvous"]
 
 FEATURE = "rendezvous"
 SLEEPS = (5_000, 15_000)
-"""Milliseconds that a handler sleeps where it cannot wait: the second where the machine is too slow for the first."""
+"""Milliseconds that a handler sleeps if it cannot wait: the second if the machine is too slow for the first."""
 _SENTENCES = {"client": "open.request-handler", "server": "start.request-handler"}
 
 
@@ -29,10 +29,10 @@ class Rendezvous:
     """Where handlers of one puppet wait for the case. Made by `Play.rendezvous`.
 
     Attributes:
-        request: what makes a handler wait.
-        answer: what it answers, once it goes on.
-        made: the order is made, and not slept for: what is seen before `release` happened before it.
-        seconds: how long a handler sleeps where it cannot wait.
+        request: the request that makes a handler wait.
+        answer: its answer, once it goes on.
+        made: whether handlers really wait, and do not sleep: then what is seen before `release` happened before it.
+        seconds: how long a handler sleeps if it cannot wait.
     """
 
     def __init__(self, side: Side, name: str, milliseconds: int) -> None:
@@ -48,12 +48,12 @@ class Rendezvous:
             side.expect(name)
 
     async def hold(self, conn: Conn) -> asyncio.Future[Any]:
-        """Begin a request over a connection and return once its handler, at the other end, has begun.
+        """Begin a request over a connection, and return once its handler, at the other end, has begun.
 
         The future is cancelled at the end of the case.
 
         Raises:
-            Failure: the handler does not begin, in time.
+            Failure: the handler does not begin in time.
         """
         self._asked += 1
         self._began = time.monotonic()
@@ -64,12 +64,12 @@ class Rendezvous:
         return request
 
     async def arrived(self, count: int, *, unless: asyncio.Future[Any] | None = None, problem: str = "") -> None:
-        """Wait until so many handlers have begun. It returns at once where they sleep: there it cannot be known.
+        """Wait until so many handlers have begun. If they sleep, this cannot be known, and it returns at once.
 
         Args:
             count: in all.
-            unless: the request of the last one; if it ends instead, how it does.
-            problem: what is wrong if they do not, in words.
+            unless: the request of the last one. If that ends instead, its error is raised.
+            problem: what is wrong if they do not begin, in words.
 
         Raises:
             Failure: they do not, in time.
@@ -86,7 +86,8 @@ class Rendezvous:
         except Failure as failure:
             sentence = failure.sentence
             if not problem and (arrived[self.answer] or side.puppet.holds(self.answer)):
-                # One runs, and waits, perhaps another case's: that it does not end is why the next one does not begin.
+                # One handler runs and waits, perhaps that of another case. The next one does not begin because it does
+                # not end.
                 problem = f"a request handler of the {side.role} did not run while another one ran"
                 sentence = "about.threads"
             if not problem:
@@ -99,7 +100,7 @@ class Rendezvous:
             raise Failure("a handler that was to wait did not say so", expected=f'(event awaiting "{self.answer}")')
 
     async def release(self) -> None:
-        """Let the handlers go on; where they sleep, wait until their time is over."""
+        """Let the handlers go on. If they sleep, wait until their time is over."""
         if self.made:
             await self._side.release(self.answer)
         else:
@@ -112,7 +113,7 @@ class Rendezvous:
             Failure: it is not done, in time.
         """
         if not self.made:
-            await work  # a peer at fault is done with it when the sleeper is: the case sees that
+            await work  # a faulty peer finishes only when the sleeper does: the case notices that
             return
         patience = self._play.patience
         try:

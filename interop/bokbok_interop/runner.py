@@ -1,11 +1,10 @@
-"""Playing the matrix: starts puppets, plays cases beside one another, and never lets one peer's fault be another's.
+"""Plays the matrix: starts puppets, plays cases at the same time, and never blames one peer for another's fault.
 
-What this module knows: scheduling, time limits, what becomes of a cell when a puppet breaks, and that everything is
-ended at the end.
+What this module knows: scheduling, time limits, what a broken puppet means for its cells, and how to end everything.
 
-Two puppets are started for a group (an ordered pair, one transport, one security mode) and shared by its cases, which
-run at once with servers, connections and relays of their own. When a puppet breaks while several cases use it, each of
-them is played again alone, with fresh puppets: the culprit breaks it again, the others are cleared.
+Two puppets are started for a group (an ordered pair, one transport, one security mode). The group's cases share them,
+and run at once with their own servers, connections and relays. When a puppet breaks while several cases use it, each of
+them is played again alone, with new puppets: the culprit breaks its puppet again, the others do not.
 """
 
 from __future__ import annotations
@@ -38,27 +37,27 @@ from .spoken import Spoken
 __all__ = ["Observer", "Runner", "Settings", "Shared"]
 
 LOG_SHOWN = 8_000
-"""Characters of its log that the failed start of a puppet shows."""
+"""Characters of the log that are shown when a puppet does not start."""
 STRIKES = 8
-"""Puppets of one peer that may break in a row, without one passed cell between, before the peer is given up. One that
+"""Puppets of one peer that may break in a row, without a passed cell in between, before the peer is given up. One that
 hangs counts as several."""
 START_STRIKES = 2
 """Failed starts in a row before a peer is given up."""
 SILENCES = 24
-"""Cells in which a peer's puppets may leave a command unanswered that depends on nobody else, without one passed cell
+"""Cells in which a peer's puppets may leave a command unanswered that depends on nobody else, without a passed cell in
 between, before the peer is given up."""
 BELIEVED = 2
-"""Cells of a pair that ran out of time again when they were played alone, without a passed one between, before the time
-limits of its other cells are believed."""
+"""When so many cells of a pair in a row have run out of time again, played alone, the time limits of its other cells
+are believed."""
 BROKE = "a puppet broke while several cells used it"
 OUT_OF_TIME = "a time limit ran out while the machine was short of processor time"
 PEERS_CLOCK = DEFAULT_LIMITS.hello_timeout
-"""Seconds of a cell after which a clock of the peers' own may have run out, whatever they say then: the shortest of the
-limits that docs/protocol.md has."""
+"""Seconds of a cell after which a peer's own time limit may have run out, whatever the peer says then: the shortest of
+the time limits in docs/protocol.md."""
 CULPRITS = 12
-"""Cells that passed just before a puppet broke, and may have broken it."""
+"""How many cells that passed just before a puppet broke are remembered: they may have broken it."""
 MUCH = 256 * 1024
-"""Bytes of a cell that are read beside the others' playing."""
+"""A cell with more bytes is read in a thread, while others are played."""
 MAX_REASON = 1_000
 CANNOT = {
     "pause": "it cannot be made to stand still",
@@ -66,7 +65,7 @@ CANNOT = {
     "disconnect": "its network cannot be taken away (that of a container can)",
     "measure": "its memory and its open files cannot be counted (those of a process can)",
 }
-"""What a cell that needs a fault says where it cannot be made."""
+"""The text of a cell that needs a fault which cannot be made there."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ class Settings:
     """How to play.
 
     Attributes:
-        timeout: seconds for one case, beside what the case itself asks for.
+        timeout: seconds for one case, in addition to what the case itself asks for.
         jobs: cells played at once.
         repeat: how often every cell is played.
         until_failure: stop at the first failed cell, and repeat until there is one.
         fail_fast: stop at the first failed cell.
-        keep_going: play the rest although the preflight failed.
-        strict: play cases of kinds that a peer does not claim.
-        seed: of everything random in the cases.
+        keep_going: play the rest even if the preflight fails.
+        strict: also play cases of kinds that a peer does not claim.
+        seed: the seed of everything random in the cases.
         spoken: the format of all peers.
         evidence: `failures` or `all`.
     """
@@ -99,7 +98,7 @@ class Settings:
 
 
 class Observer:
-    """Is called for what happens, as the terminal's table is. This one does nothing."""
+    """Its methods are called when something happens. The terminal's table is one. This one does nothing."""
 
     def planned(self, cells: int) -> None:
         """The run begins, with so many cells."""
@@ -111,22 +110,22 @@ class Observer:
         """A cell has its outcome."""
 
     def corrected(self, result: Result) -> None:
-        """A result that was told is another one after all."""
+        """A result that was reported has changed."""
 
     def note(self, text: str) -> None:
-        """Something a person may want to know: a peer is being built, a peer was given up."""
+        """Something that a person may want to know: a peer is being built, a peer was given up."""
 
 
 @dataclass
 class Shared:
-    """The puppets of a group, by role, and who is using them."""
+    """The puppets of a group, by role, and the cells that use them."""
 
     puppets: dict[str, Puppet] = field(default_factory=dict)
     users: Counter[int] = field(default_factory=Counter)
     crowded: set[int] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     passed: list[tuple[Case, Result]] = field(default_factory=list)
-    """What passed with them, in the order of its end."""
+    """The cases that passed with them, in the order in which they ended."""
 
 
 @dataclass
@@ -134,9 +133,9 @@ class _Crowd:
     """Cells that used a puppet when it broke.
 
     Attributes:
-        group: whose they are.
-        suspects: each case, and what came of it then.
-        before: those that had just passed.
+        group: their group.
+        suspects: each case, with its result at that time.
+        before: the cases that had just passed.
     """
 
     group: Group
@@ -145,7 +144,7 @@ class _Crowd:
 
 
 class _Known:
-    """What is known of a peer once one of its puppets has started."""
+    """What is known about a peer once one of its puppets has started."""
 
     def __init__(self, puppet: Puppet) -> None:
         self.name = puppet.peer
@@ -154,7 +153,7 @@ class _Known:
 
 
 class _GivenUp(Exception):
-    """A peer is not asked any more."""
+    """A peer was given up: it is not played any more."""
 
     def __init__(self, peer: str, fault: PuppetFault) -> None:
         super().__init__(f"{peer} was given up: {fault.problem}")
@@ -165,16 +164,16 @@ class Runner:
     """Plays groups of cells.
 
     Args:
-        peers: by name.
-        settings: how.
-        observer: who is told.
-        machine: tells whether the machine is short of processor time.
+        peers: the peers, by name.
+        settings: how to play.
+        observer: is told what happens.
+        machine: says whether the machine is short of processor time.
 
     Attributes:
         absent: why a peer is not available, by name.
-        about: what a puppet said of itself, by peer.
-        results: so far.
-        grounded: the preflight failed, and nothing else was played.
+        about: what a puppet said about itself, by peer.
+        results: the results so far.
+        grounded: whether the preflight failed, so that nothing else was played.
     """
 
     def __init__(
@@ -208,12 +207,12 @@ class Runner:
         self._round = 1
 
     async def run(self, groups: list[Group], preflight: Sequence[Group] = ()) -> list[Result]:
-        """Play everything; also what `results` has when this is cancelled.
+        """Play everything. Returns the results; if this is cancelled, `results` has those so far.
 
         Args:
-            groups: what is played.
-            preflight: what is played first, once. Where it fails the groups are not played, unless the settings say
-                `keep_going`; then `grounded` is set.
+            groups: what to play.
+            preflight: what to play first, once. If it fails, the groups are not played and `grounded` is set, unless
+                the settings say `keep_going`.
 
         Returns:
             One result for each cell and round, in the order of the groups.
@@ -248,7 +247,7 @@ class Runner:
         return self.results
 
     def describe(self, name: str) -> dict[str, Any]:
-        """What a peer says of itself, as `Peer.describe`."""
+        """What a peer says about itself, as `Peer.describe`."""
         return self.peers[name].describe()
 
     async def _prepare(self, names: Iterable[str]) -> None:
@@ -258,7 +257,7 @@ class Runner:
                 await self.peers[name].prepare()
             except Unavailable as error:
                 self.absent[name] = str(error)
-            except Exception as error:  # whatever it is, it concerns this peer alone
+            except Exception as error:  # whatever the error is, it only concerns this peer
                 self.absent[name] = f"it cannot be prepared: {type(error).__name__}: {error}"
             if name in self.absent:
                 self.observer.note(f"{name} is absent: {self.absent[name]}")
@@ -274,7 +273,7 @@ class Runner:
             self._finish_late()
 
     async def _round_of(self, groups: Sequence[Group]) -> None:
-        # More than one group at a time, since every group ends with a few cells that only wait.
+        # More than one group at a time, since a group ends with a few cells that only wait.
         gate = asyncio.Semaphore(max(1, self.settings.jobs // 2))
 
         async def one(group: Group) -> None:
@@ -297,7 +296,7 @@ class Runner:
         if not self._late or self.stopping:
             return
         self.observer.note(f"{len(self._late)} cells are played again, each alone: {OUT_OF_TIME}")
-        # What broke, or was not answered, meanwhile may not have been a peer's fault either.
+        # Breaks and silences since then may not have been a peer's fault either.
         for name in [name for name, fault in self._given_up.items() if by_clock(fault)]:
             del self._given_up[name]
             self._strikes[name] = self._start_strikes[name] = self._silences[name] = 0
@@ -324,7 +323,7 @@ class Runner:
     async def _gather_again(self) -> None:
         """Play each crowd again whose puppet did not answer in time, while nothing else is played, before it counts.
 
-        Each of its cells has passed alone. A puppet that stands still because so many use it does so again.
+        Each of its cells has passed alone. A puppet that hangs because so many cells use it will hang again.
         """
         while self._crowds and not self.stopping:
             crowd = self._crowds.pop()
@@ -347,7 +346,7 @@ class Runner:
                 self.observer.corrected(result)
 
     def _finish_late(self) -> None:
-        """What was not played again counts as it is, unless another failure has ended the run."""
+        """Cells that were not played again count as they are, unless another failure has ended the run."""
         if self._late and self.stopping and (self.settings.fail_fast or self.settings.until_failure):
             self.observer.note(f"{len(self._late)} cells do not count, and were not played again: {OUT_OF_TIME}")
             self._late.clear()
@@ -361,14 +360,14 @@ class Runner:
         self._late.clear()
 
     def _settle(self, group: Group, case: Case, result: Result) -> None:
-        """A cell has its outcome, unless it ran out of time on a busy machine: then it is played again later."""
+        """Report a cell's outcome. But if it ran out of time on a busy machine, it is played again later."""
         if result.outcome is Outcome.FAILED and result.again.startswith(OUT_OF_TIME):
             self._late.append((group, case, result))
         else:
             self._finish(result)
 
     def _busy(self, error: BaseException, since: float) -> str:
-        """Why a cell that failed so must be played again before it counts, or empty."""
+        """Why a cell with this failure must be played again before it counts; empty if it counts."""
         clock = by_clock(error) or time.monotonic() - since >= PEERS_CLOCK
         why = self._machine.shortage(since) if clock else ""
         return f"{OUT_OF_TIME} ({why})" if why else ""
@@ -399,7 +398,7 @@ class Runner:
                     if result.outcome is Outcome.PASSED and not case.fresh:
                         shared.passed.append((case, result))
 
-        # Those that wait long begin first, so that the others run beside them.
+        # Cells that wait long begin first, so that others run at the same time.
         cases = sorted(group.cases, key=lambda case: -case.timeout)
         tasks = [asyncio.ensure_future(one(case)) for case in cases]
         try:
@@ -424,10 +423,9 @@ class Runner:
             await self._done_with(group, shared)
 
     async def _blame(self, crowd: _Crowd) -> None:
-        """If no suspect broke the puppet again alone, find out who did.
+        """If no suspect has broken the puppet again alone, find out which case did.
 
-        If all that is held against the puppet is that it was slow, while the machine was, that waits until the crowd
-        has been gathered again.
+        If the puppet was only slow, while the machine was slow, this waits until the crowd has been played again.
         """
         late = {result.cell: result for _, _, result in self._late}
         replayed = [result for _, result in self._counted(crowd)]
@@ -440,10 +438,10 @@ class Runner:
             await self._find_culprit(crowd)
 
     async def _find_culprit(self, crowd: _Crowd) -> None:
-        """Find out who broke a puppet, although none of those that used it then does so alone.
+        """Find out which case broke a puppet, although none of those that used it then does so alone.
 
-        A case may have passed before what it did broke the puppet: those that had just passed are played again. If
-        none of them does it either, it is the crowd that does: then all suspects have failed.
+        A case may have passed before its effect broke the puppet, so those that had just passed are played again. If
+        none of them breaks it either, the crowd does: then all suspects have failed.
         """
         for case, result in reversed(list(crowd.before.items())):
             async with self._slots:
@@ -458,14 +456,14 @@ class Runner:
         self._blame_crowd(crowd)
 
     def _counted(self, crowd: _Crowd) -> Iterator[tuple[Result, Result]]:
-        """What came of the suspects first, and what counts so far."""
+        """The suspects' first results, each with the result that counts so far."""
         firsts = {first.cell: first for _, first in crowd.suspects}
         for result in self.results:
             if result.round == self._round and result.cell in firsts:
                 yield firsts[result.cell], result
 
     def _blame_crowd(self, crowd: _Crowd) -> None:
-        """Each of these cells passed alone, and together they break a puppet: all have failed as they did first."""
+        """Each of these cells passed alone, but together they break a puppet: all of them get their first result."""
         for first, result in self._counted(crowd):
             result.outcome = Outcome.FAILED
             result.reason = f"{first.reason} (while {len(crowd.suspects)} cases ran at once; alone, none does it)"
@@ -493,7 +491,7 @@ class Runner:
         puppets: dict[str, Puppet] = {}
         try:
             if why := self._unsupported(case, group, {role: self._known.get(name) for role, name in names.items()}):
-                return Result(cell, Outcome.UNSUPPORTED, why)  # nothing need be started to say so
+                return Result(cell, Outcome.UNSUPPORTED, why)  # this is known without starting anything
             try:
                 for role, name in names.items():
                     if name == RUNNER:
@@ -532,12 +530,12 @@ class Runner:
         return None
 
     def _result_of(self, error: Exception, cell: Cell, start: float) -> Result:
-        """The result of a cell of which nothing could be played."""
+        """The result of a cell that could not be played at all."""
         took = time.monotonic() - start
         return Result(cell, Outcome.FAILED, str(error), took, again=self._busy(error, start))
 
     def _unsupported(self, case: Case, group: Group, peers: Mapping[str, _Known | None]) -> str:
-        """Why this case cannot be played by these peers, by role, as far as they are known; empty if it can."""
+        """Why these peers cannot play this case, by role, as far as they are known; empty if they can."""
         if why := case.foreign_to(self.settings.spoken.profile):
             return why
         for role, peer in peers.items():
@@ -588,7 +586,7 @@ class Runner:
             if result.outcome is Outcome.FAILED:
                 await self._health(puppets, result)
             if result.outcome is Outcome.PASSED:
-                # Who said nothing in this cell has not shown that it works.
+                # A puppet that wrote nothing in this cell has not shown that it works.
                 for role in {role for _, role, direction, _ in play.trace.lines if direction == "<"} & set(puppets):
                     self._strikes[puppets[role].peer] = self._silences[puppets[role].peer] = 0
             result.seconds = time.monotonic() - start
@@ -596,14 +594,14 @@ class Runner:
             await self._prove(play, puppets, result)
             await play.cleanup()
             if again and result.outcome is Outcome.PASSED:
-                # This case may be the one that breaks a puppet after its last answer: an answer to one more command
-                # comes behind whatever the puppet still had to say.
+                # This case may break a puppet after its last answer. The answer to one more command comes after
+                # everything that the puppet still had to say.
                 await asyncio.gather(*(puppet.pulse() for puppet in puppets.values()))
                 self._broken(puppets, shared, result)
             if result.outcome is Outcome.FAILED or self.settings.evidence == "all":
                 whole = result.outcome is Outcome.FAILED
                 gather = functools.partial(self._evidence, play, case, puppets, logs, whole=whole)
-                # What a failed case has to show may be megabytes: meanwhile the others are played.
+                # The evidence of a failed case may have megabytes: others are played in the meantime.
                 result.evidence |= await asyncio.to_thread(gather) if whole else gather()
             if suspect:
                 result.evidence["suspect"] = True
@@ -613,7 +611,7 @@ class Runner:
                 shared.users[id(puppet)] -= 1
 
     async def _judged(self, cell: Cell, case: Case, play: Play, puppets: Mapping[str, Puppet], start: float) -> Result:
-        """Run the case; what came of it, in the words of the report."""
+        """Run the case. Returns its result, in the words of the report."""
         result = Result(cell, Outcome.PASSED)
         try:
             await self._unless_given_up(play.timed(case.run(play), play.limit, grace=play.patience), puppets)
@@ -643,7 +641,8 @@ class Runner:
         return result
 
     async def _prove(self, play: Play, puppets: Mapping[str, Puppet], result: Result) -> None:
-        """Look whether the puppets spoke what the cell is credited to; whatever else came of it, it failed if not."""
+        """Check that the puppets spoke the profile under test. If they did not, the cell has failed, whatever its
+        result."""
         if result.outcome not in (Outcome.PASSED, Outcome.FAILED):
             return
         dialects = {role: DIALECTS.get(puppet.features.dialect or "") for role, puppet in puppets.items()}
@@ -652,14 +651,14 @@ class Runner:
         proof = await asyncio.to_thread(read) if size > MUCH else read()
         result.shown = frozenset(proof.shown)
         if proof.problem:
-            # A case that failed has words of its own; which sentence says how it is written the bytes know best.
+            # A failed case keeps its own words, but the bytes know best which sentence was broken.
             result.sentence = result.sentence or proof.sentence
             if result.outcome is Outcome.PASSED:
                 result.outcome, result.reason = Outcome.FAILED, "spoke another profile than it claims"
             result.actual = "; ".join(filter(None, (result.actual, proof.problem)))
 
     def _broken(self, puppets: Mapping[str, Puppet], shared: Shared, result: Result) -> bool:
-        """A puppet that is broken fails the case; returns whether it served other cases meanwhile."""
+        """A broken puppet fails the case. Returns whether it was serving other cases, too."""
         suspect = False
         for puppet in puppets.values():
             if puppet.fault is not None and not puppet.expected_end:
@@ -671,7 +670,7 @@ class Runner:
         return suspect
 
     async def _health(self, puppets: Mapping[str, Puppet], result: Result) -> None:
-        """After a failure: does the puppet still answer? If not, no other cell waits for it."""
+        """After a failure: check that the puppet still answers. If it does not, no other cell waits for it."""
         for puppet in puppets.values():
             if puppet.expected_end:
                 continue
@@ -764,7 +763,7 @@ class Runner:
             return puppet
 
     async def _unless_given_up(self, work: Awaitable[None], puppets: Mapping[str, Puppet]) -> None:
-        """Do it; but not on with a peer that is given up meanwhile.
+        """Do it, unless a peer is given up in the meantime.
 
         Raises:
             _GivenUp: one is.
@@ -786,7 +785,8 @@ class Runner:
             await asyncio.gather(task, return_exceptions=True)
 
     def _silent(self, name: str) -> None:
-        """Count a cell in which a puppet did not answer what it alone had to: in the end it is not asked any more."""
+        """Count a cell in which a puppet did not answer a command that depends only on it. After too many, it is given
+        up."""
         self._silences[name] += 1
         if self._silences[name] >= SILENCES:
             problem = f"in {SILENCES} of its cells a command was not answered, and none between them passed"
@@ -797,7 +797,7 @@ class Runner:
         if puppet in self._struck or puppet.fault is None or puppet.fault.kind == "start":
             return
         self._struck.add(puppet)
-        # To find out that one hangs takes long: that is not done eight times.
+        # It takes long to find out that a puppet hangs: that is not done eight times.
         self._strikes[puppet.peer] += 1 if puppet.fault.kind != "hung" else STRIKES // 2
         if self._strikes[puppet.peer] >= STRIKES:
             problem = f"its puppets broke without a passed cell between; the last: {puppet.fault.problem}"
@@ -806,7 +806,7 @@ class Runner:
     def _give_up(self, name: str, fault: PuppetFault) -> None:
         if name not in self._given_up:
             self._given_up[name] = fault
-            # Whoever waits is told; those who wait from now on need not be told again.
+            # Those who wait now are told; later ones need not be told.
             self._gone.set()
             self._gone = asyncio.Event()
             self.observer.note(f"{name} is given up: {fault.problem}")
@@ -829,6 +829,6 @@ class Runner:
             with contextlib.suppress(Exception):
                 await peer.dispose()
 
-        # At the same time: a container engine that hangs must not keep the others' things here.
+        # All at the same time: if a container engine hangs, the other peers must still be disposed of.
         await asyncio.gather(*(end(name, peer) for name, peer in self.peers.items()))
         self._running.clear()

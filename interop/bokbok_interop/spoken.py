@@ -1,7 +1,7 @@
-"""The format that a run is about, and how peers are brought to speak it.
+"""The format that a run is about, and how peers are told to speak it.
 
-A puppet that claims `profiles` is told the profile, and answers with its digest. One that does not is taken at its
-word: it speaks the profile if it says so, or says nothing. Whether it really does is shown by its bytes (`proof`).
+A puppet that claims `profiles` is told the profile, and answers with its digest. Any other puppet is believed: it
+speaks the profile if it says so, or if it does not name any. Its bytes show whether that is true (`proof`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Spoken"]
 
 
 def _built_in(name: str) -> Profile | None:
-    """The library's own profile of this name, which a puppet says: never a file's."""
+    """The library's own profile of this name, which a puppet states. It is never a file's."""
     try:
         return None if os.sep in name or name.endswith(".toml") else get_profile(name)
     except ProfileError:
@@ -32,12 +32,12 @@ def _built_in(name: str) -> Profile | None:
 
 @dataclass(frozen=True)
 class Spoken:
-    """What all peers of a run are to speak.
+    """The format that all peers of a run must speak.
 
     Attributes:
         profile: the wire format.
-        strategies: Python files with strategies of the user's own that it names: names and texts. They are sent to
-            puppets, which run them.
+        strategies: Python files with the user's own strategies that the profile names: names and texts. They are sent
+            to puppets, which execute them.
     """
 
     profile: Profile = INFERRED_1
@@ -45,12 +45,12 @@ class Spoken:
 
     @classmethod
     def of(cls, profile: Profile, paths: Iterable[str | os.PathLike[str]] = ()) -> Spoken:
-        """With the texts of these files of strategies, which were loaded."""
+        """Make one with the texts of these files of strategies, which are loaded already."""
         texts = [Path(path).read_text(encoding="utf-8", errors="surrogateescape") for path in paths]
         return cls(profile, tuple(zip([Path(path).name for path in paths], texts, strict=True)))
 
     def refused_by(self, features: Features) -> str:
-        """Why a puppet with these features does not speak it, by its own word; empty if it does."""
+        """Why a puppet with these features does not speak it, by its own account; empty if it does."""
         stated = features.profile
         if stated is None or "profiles" in features or self._is_called(stated):
             return ""
@@ -60,23 +60,23 @@ class Spoken:
         built_in = _built_in(name)
         if built_in is None:
             return name == self.profile.name
-        # A name of the library's own stands for its format, however the format under test is called.
+        # A name of one of the library's own profiles means that format, whatever the format under test is called.
         return built_in.digest() == self.profile.digest()
 
     def check(self, securities: Iterable[str], guards: Guards) -> None:
-        """Refuse broken cryptography, unless its guard is off or no secure connection is played.
+        """Refuse broken cryptography, unless its guard is off or secure connections are not played.
 
         Raises:
-            ProfileError: it is.
+            ProfileError: the cryptography is broken.
         """
         if "secure" in securities:
             check_cryptography(self.profile, guards)
 
     async def tell(self, puppet: Puppet) -> None:
-        """Have a puppet speak it, if it can be told.
+        """Tell a puppet to speak it, if the puppet accepts that.
 
         Raises:
-            PuppetFault: it cannot, or says that it speaks something else then, or something unknown.
+            PuppetFault: the puppet cannot, or says that it speaks something else or something unknown.
         """
         if "profiles" not in puppet.features:
             stated = puppet.features.profile
@@ -90,4 +90,4 @@ class Spoken:
             raise puppet.breaks(
                 f"answered `profile` with {answer}; expected ok NAME {digest!r}, the digest of {self.profile.name}"
             )
-        await puppet.say_hello()  # its dialect may be another now
+        await puppet.say_hello()  # its dialect may have changed

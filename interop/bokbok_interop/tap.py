@@ -1,7 +1,7 @@
-"""`bokbok tap`: conversations as they happen, decoded, with nothing changed.
+"""`bokbok tap`: decodes conversations while they happen, without changing them.
 
-It knows how chunks of many connections become packets that are told one by one, and how a slow reader of what is told
-never slows the conversation down.
+It knows how chunks of many connections become packets that are shown one by one, and why a slow reader of the output
+never slows down a conversation.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ __all__ = ["Conversations", "Teller", "TellingCapture"]
 Tell = Callable[["dict[str, Any]"], None]
 
 MOST_CONNECTIONS = 4096
-"""Connections that are explained at once; more are passed on, and are said to be left out."""
+"""Connections that are explained at once. Further ones are passed on, and reported as left out."""
 
 
 class Conversations:
     """The conversations of many connections, each explained by a transcript of its own.
 
     Args:
-        profile: what is spoken.
+        profile: the wire format.
         secrets: passphrases or keys by user.
         tell: takes each packet as plain values (`dump.plain`), as soon as it is complete.
-        cap: bytes of one range that are told.
+        cap: the most bytes of one range that are shown.
 
     Attributes:
-        count: how many there were.
-        problems: packets that did not fit.
+        count: how many connections there were.
+        problems: packets that did not match the profile.
         left_out: connections beyond `MOST_CONNECTIONS`.
     """
 
@@ -48,7 +48,7 @@ class Conversations:
         self._t = 0.0
 
     def take(self, chunk: Chunk) -> None:
-        """Take what one side of a connection said, or that it says no more."""
+        """Take bytes that one side of a connection sent, or its end of file."""
         self._t = chunk.t
         if chunk.conn not in self._open:
             self.count += 1
@@ -84,7 +84,7 @@ class Conversations:
 
 
 class TellingCapture(Capture):
-    """In the place of a recording, for a relay: what comes is handed on and not kept."""
+    """Replaces a recording, for a relay: chunks are passed on and not kept."""
 
     def __init__(self, transport: str, take: Callable[[Chunk], None]) -> None:
         super().__init__(transport, limit=0)
@@ -100,14 +100,14 @@ class Teller:
 
     Args:
         show: writes one packet; may block.
-        failed: is called, in that thread, with what `show` raised; nothing is told after that.
+        failed: called in that thread with what `show` raised; nothing is shown after that.
 
     Attributes:
-        dropped: packets that were not told, since too many waited.
+        dropped: packets that were not shown, since too many waited.
     """
 
     MOST = 10_000
-    """Packets that wait to be told."""
+    """Packets that may wait to be shown."""
 
     def __init__(self, show: Callable[[dict[str, Any]], None], failed: Callable[[BaseException], None]) -> None:
         self.dropped = 0
@@ -117,14 +117,14 @@ class Teller:
         self._thread.start()
 
     def tell(self, packet: dict[str, Any]) -> None:
-        """Have a packet told. Returns at once."""
+        """Queue a packet to be shown. Returns at once."""
         try:
             self._packets.put_nowait(packet)
         except queue.Full:
             self.dropped += 1
 
     def finish(self, timeout: float) -> bool:
-        """Wait until everything is told, for so many seconds at most; whether it is."""
+        """Wait until everything is shown, but at most so many seconds. Returns whether everything is."""
         try:
             self._packets.put(None, timeout=timeout)
         except queue.Full:

@@ -1,6 +1,6 @@
-"""Meeting a real peer: from its image, its puppet or its address to a profile, a matrix and a folder that can be sent.
+"""Meeting a real peer: from its image, its puppet or its address to a profile, a matrix and a folder to send.
 
-It stands above calibration and the conformance suite and uses both. `target` knows what is met, `folder` what is kept
-and which steps are done, `steps` what is done in which order, `conversations` how two peers are made to talk, `cli` is
-the command `bokbok-interop meet`.
+It uses calibration and the conformance suite. `target` knows the peer, `folder` knows its files and which steps are
+done, `steps` knows the steps and their order, `conversations` lets two peers talk, `cli` is the command `bokbok-interop
+meet`.
 """

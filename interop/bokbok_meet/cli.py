@@ -19,9 +19,9 @@ __all__ = ["meet"]
     short_help="Meet a real peer: find its format, speak it, play the matrix.",
     epilog="""\b
 Exit status:
-  0  no step failed (what was left out is said)
+  0  no step failed (the output says what was left out)
   1  a step failed; the others were done as far as they do not need it
-  2  the command line is wrong, or the folder is of another meeting
+  2  the command line is wrong, or the folder belongs to another meeting
 
 \b
 Examples:
@@ -31,14 +31,14 @@ Examples:
 """,
 )
 @click.argument("target")
-@click.option("--folder", metavar="DIR", help="Where everything goes.  [default: meeting-NAME]")
-@click.option("--name", metavar="NAME", help="What to call the peer; the profile gets this name.")
-@click.option("--user", default="myuser", show_default=True, help="With an address: who may connect there.")
+@click.option("--folder", metavar="DIR", help="The folder for all files.  [default: meeting-NAME]")
+@click.option("--name", metavar="NAME", help="The peer's name; the profile gets it, too.")
+@click.option("--user", default="myuser", show_default=True, help="With an address: a user who may connect there.")
 @click.option("--passphrase-file", metavar="FILE", help="With an address: that user's passphrase. Without: insecure.")
-@click.option("--again", type=click.Choice(step_names()), multiple=True, help="Do this step again, and what needs it.")
-@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="The matrix: only these chapters.")
-@click.option("--case", "cases", metavar="GLOB", multiple=True, help="The matrix: only cases whose id matches.")
-@click.option("--transport", "transports", metavar="NAME", multiple=True, help="The matrix: only this transport.")
+@click.option("--again", type=click.Choice(step_names()), multiple=True, help="Redo this step, and those that need it.")
+@click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="In the matrix: only these chapters.")
+@click.option("--case", "cases", metavar="GLOB", multiple=True, help="In the matrix: only cases whose id matches.")
+@click.option("--transport", "transports", metavar="NAME", multiple=True, help="In the matrix: only this transport.")
 def meet(
     target: str,
     folder: str | None,
@@ -50,11 +50,11 @@ def meet(
     cases: tuple[str, ...],
     transports: tuple[str, ...],
 ) -> None:
-    """Meet TARGET: an image that holds its puppet, the command of a puppet, or the address of a server.
+    """Meet TARGET: an image that contains its puppet, the command of a puppet, or the address of a server.
 
     Its own client and server talk through a recording relay, calibration finds the format, our peers speak it in both
-    roles, and the matrix is played. Everything is kept in a folder that can be sent to the project. A step that is done
-    is not done again: call it again to go on where it stopped. docs/calibrating.md has the same step by step.
+    roles, and the matrix is played. Everything is kept in a folder that you can send to the project. A finished step is
+    not repeated: run the command again to go on where it stopped. docs/calibrating.md has the same step by step.
     """
     try:
         found = find_target(target, name)
@@ -71,7 +71,7 @@ def meet(
         for value in values
         for word in (option, value)
     ]
-    # The script asks for failures; that a handler of ours raises them is what it should do.
+    # The script asks for failures, so it is right that a handler of ours raises errors.
     logging.getLogger("bokbok").setLevel(logging.CRITICAL)
     meeting = Meeting(found, kept, Options(user, passphrase_file, matrix), click.echo)
     sys.exit(0 if meeting.run(again) else 1)

@@ -1,6 +1,7 @@
-"""Conversations of a meeting: the script between the peer's own client and server, and between it and our front end.
+"""Conversations of a meeting: the script between the peer's own client and server, and between the peer and our front
+end.
 
-What may be expected of the conformance service is known here; what the bytes mean is not.
+What this module knows: the answers of the conformance service. It does not know what the bytes mean.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ __all__ = ["USER", "Played", "ask_ours", "ask_server", "record"]
 
 USER = "myuser"
 CONNECTIONS = 2
-"""What changes from one connection to the next is told from what does not."""
+"""Two are needed to tell what changes from one connection to the next, and what does not."""
 PATIENCE = 30.0
 """Seconds for one command of a puppet, one answer of a server, or the end of a connection."""
 
 
 @dataclass
 class Played:
-    """What came of a script.
+    """The result of a script.
 
     Attributes:
-        lines: requests that were played.
-        wrong: of each that was not answered as the conformance service answers: the line, and what came instead.
+        lines: how many requests were played.
+        wrong: for each wrong answer: the line, and what is wrong.
     """
 
     lines: int = 0
@@ -51,7 +52,7 @@ class Played:
             self.wrong.append((line, problem))
 
     def text(self) -> str:
-        """A line that says it."""
+        """The result in one line."""
         if not self.wrong:
             return f"{self.lines} requests, each answered as it should be"
         line, problem = self.wrong[0]
@@ -60,7 +61,7 @@ class Played:
 
 
 def _expected(line: str) -> tuple[bool, Any]:
-    """Whether the conformance service answers a request of the script, and what; or what its error says."""
+    """Whether the conformance service answers a request of the script; and its answer, or the text of its error."""
     name, *arguments = loads(line)
     if name == "echo":
         return True, arguments[0]
@@ -72,7 +73,7 @@ def _expected(line: str) -> tuple[bool, Any]:
 
 
 def _problem(line: str, answered: bool, value: Any) -> str | None:
-    """What is wrong with an answer (or with an error's message), or `None`."""
+    """What is wrong with an answer (or an error's message), or `None`."""
     answers, expected = _expected(line)
     if answers != answered:
         return f"expected {'an answer' if answers else 'an error'}, found {str(value)[:200]!r}"
@@ -99,7 +100,7 @@ async def _puppet(peer: Peer, role: str) -> AsyncIterator[Puppet]:
 
 
 def _handle(puppet: Puppet) -> int:
-    """A handle whose events are expected, and not used here."""
+    """A handle whose events are expected, but not used here."""
     handle = puppet.new_handle()
     puppet.own(handle, lambda name, values, line: None)
     return handle
@@ -118,7 +119,7 @@ async def _told(puppet: Puppet, verb: str, *arguments: Any) -> Answer:
 
 
 async def _listening(puppet: Puppet, client: Running | None, passphrase: str | None) -> tuple[Any, ...]:
-    """Start a server; where the runner reaches it."""
+    """Start a server. Returns the address at which the runner reaches it."""
     address = await puppet.running.listen_address("tcp", "meet", client)
     if address[2] == 0 and "port-0" not in puppet.features:
         address = (*address[:2], free_port(address[1]))
@@ -128,7 +129,7 @@ async def _listening(puppet: Puppet, client: Running | None, passphrase: str | N
 
 
 async def _play(puppet: Puppet, address: tuple[Any, ...], passphrase: str | None) -> Played:
-    """The script, on each of two connections of a puppet's client."""
+    """Play the script on each of two connections of a puppet's client."""
     played = Played()
     target = _address(puppet.running.to_runner(address))
     for _ in range(CONNECTIONS):

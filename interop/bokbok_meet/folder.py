@@ -1,4 +1,4 @@
-"""The folder of a meeting: its files, and which steps are done, so that a run goes on where an earlier one stopped."""
+"""The folder of a meeting: its files, and which steps are done, so that a run continues an earlier one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class FolderError(ValueError):
 
 
 class Folder:
-    """One meeting's files.
+    """The files of one meeting.
 
     Args:
-        path: the folder; made if it is not there.
-        target: what is met: a folder belongs to one target.
+        path: the folder. It is made if it does not exist.
+        target: the peer that is met: a folder belongs to one target.
 
     Raises:
-        FolderError: it belongs to another, or its `state.json` cannot be read.
+        FolderError: it belongs to another target, or its `state.json` cannot be read.
         OSError: it cannot be made or written.
     """
 
@@ -44,7 +44,7 @@ class Folder:
                 raise FolderError(f"{str(file)!r} cannot be read; give another --folder, or remove it") from None
             if before != target:
                 raise FolderError(
-                    f"{str(path)!r} is of a meeting with {before!r}, not with {target!r}; give another --folder"
+                    f"{str(path)!r} belongs to a meeting with {before!r}, not with {target!r}; give another --folder"
                 )
             self._state = state
 
@@ -57,21 +57,21 @@ class Folder:
         self.file(name).write_text(text, encoding="utf-8", errors="surrogateescape")
 
     def state_of(self, step: str) -> dict[str, str]:
-        """What is known of a step: `state` (`done`, `failed`, `left out`) and `said`; empty before it was tried."""
+        """What is known about a step: `state` (`done`, `failed`, `left out`) and `said`; empty before it was tried."""
         found: dict[str, str] = self._state["steps"].get(step, {})
         return found
 
     def note(self, step: str, state: str, said: str) -> None:
-        """Keep what became of a step."""
+        """Note the result of a step."""
         self._state["steps"][step] = {"state": state, "said": said}
         self.write("state.json", json.dumps(self._state, indent=1) + "\n")
 
     def forget(self, step: str) -> None:
-        """The step is to be done again."""
+        """Forget the result of a step, so that it is done again."""
         self._state["steps"].pop(step, None)
 
     def passphrase(self) -> str:
-        """The meeting's own passphrase, made at random when it is first asked for, so that it may be sent."""
+        """The meeting's own passphrase. It is random, and made on first use, so that it can be sent."""
         file = self.file("passphrase.txt")
         if not file.exists():
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:

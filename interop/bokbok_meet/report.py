@@ -1,4 +1,4 @@
-"""The README.md of a meeting's folder: what was met, what each step came to, what is in the folder, what is open."""
+"""The README.md of a meeting's folder: the peer, the result of each step, what is in the folder, what is open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["text"]
 
 _FILES = {
-    "versions.json": "what was met, and with what",
+    "versions.json": "the versions of the peer and of this project",
     "script.txt": "the requests that were played",
     "passphrase.txt": "the passphrase of the recordings, made for this meeting alone",
     "secure.jsonl": "the recording of secure connections",
@@ -25,7 +25,7 @@ _FILES = {
     "matrix.html": "the matrix",
     "matrix-secure.html": "the matrix of secure connections",
     "matrix-insecure.html": "the matrix of insecure connections",
-    "state.json": "what became of each step",
+    "state.json": "the result of each step",
 }
 
 
@@ -34,10 +34,10 @@ def text(meeting: Meeting, steps: Sequence[tuple[str, str]]) -> str:
 
     Args:
         meeting: after its steps were tried.
-        steps: the name of each, and what it does.
+        steps: the name of each step, and what it does.
     """
     folder, lines = meeting.folder, [f"# A meeting with {meeting.target.text}", ""]
-    lines += ["| step | what it does | what became of it |", "|---|---|---|"]
+    lines += ["| step | what it does | result |", "|---|---|---|"]
     for name, what in steps:
         state = folder.state_of(name)
         lines.append(f"| {name} | {what} | {state.get('state', 'not tried')}: {_cell(state.get('said', ''))} |")
@@ -60,7 +60,7 @@ def _cell(text: str) -> str:
 
 
 def _open(meeting: Meeting, steps: Sequence[str]) -> Iterator[str]:
-    """What is not known yet: steps that are not done, what calibration leaves open, cells that failed."""
+    """What is not known yet: steps that are not done, questions that calibration leaves open, cells that failed."""
     for name in steps:
         state = meeting.folder.state_of(name)
         if state.get("state") != DONE:

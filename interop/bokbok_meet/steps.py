@@ -1,7 +1,7 @@
-"""The steps of a meeting, in order: each says what it does, and is not done twice.
+"""The steps of a meeting, in order. Each says what it does, and is not done twice.
 
-A step needs others; where one of those is not done it is left out, and says so. Calibration and the matrix run as
-commands that you can run by hand, so that their files in the folder are those of the manual.
+A step may need others. If one of those is not done, the step is left out, and says so. Calibration and the matrix run
+as commands that you can also run by hand, so that their files in the folder are those that the manual describes.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ SECURITIES = ("secure", "insecure")
 
 
 class _StepFailed(Exception):
-    """A step did not reach its end; the text says why."""
+    """A step failed; the text says why."""
 
 
 class _LeftOut(Exception):
-    """A step cannot be done with what there is; the text says what is missing."""
+    """Something that a step needs is missing; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Options:
     """What a meeting was asked for.
 
     Attributes:
-        user: who may connect to a server that is only an address.
-        passphrase_file: where that user's passphrase is; `None`: that server is insecure.
+        user: a user who may connect to a server of which only the address is known.
+        passphrase_file: the file with that user's passphrase; `None`: that server is insecure.
         matrix: options for `bokbok-interop run` that narrow the matrix.
     """
 
@@ -78,10 +78,10 @@ class Meeting:
     """One meeting.
 
     Args:
-        target: what is met.
-        folder: what is kept.
+        target: the peer.
+        folder: the folder for the files.
         options: what was asked for.
-        say: takes a line of progress.
+        say: called with lines about progress.
     """
 
     def __init__(self, target: Target, folder: Folder, options: Options, say: Callable[[str], None]) -> None:
@@ -91,7 +91,7 @@ class Meeting:
         """Do every step that is not done.
 
         Args:
-            again: steps to do again, and what needs them.
+            again: steps to do again, together with the steps that need them.
 
         Returns:
             Whether no step failed.
@@ -141,7 +141,7 @@ class Meeting:
             await peer.dispose()
 
     def command(self, *words: str, log: str) -> int:
-        """Run a command of `bokbok-interop`, its output in a file of the folder: its status."""
+        """Run a command of `bokbok-interop` with its output in a file of the folder. Returns its exit status."""
         with open(self.folder.file(log), "wb") as out:
             done = subprocess.run(
                 [sys.executable, "-m", "bokbok_interop", *words],
@@ -150,7 +150,7 @@ class Meeting:
         return done.returncode
 
     def passphrase_file(self) -> Path | None:
-        """Where the passphrase of secure connections is; `None`: there are none."""
+        """The file with the passphrase of secure connections; `None`: there are no secure connections."""
         if self.target.address is None:
             self.folder.passphrase()
             return self.folder.file("passphrase.txt")
@@ -160,7 +160,7 @@ class Meeting:
         """The passphrase of connections of this kind; `None` for insecure ones.
 
         Raises:
-            _LeftOut: the server of which only the address is known takes none of this kind.
+            _LeftOut: only the server's address is known, and it does not accept connections of this kind.
         """
         file = self.passphrase_file()
         if self.target.address is not None and (security == "secure") != (file is not None):
@@ -174,7 +174,7 @@ class Meeting:
 
     @property
     def user(self) -> str:
-        """Who connects."""
+        """The username of the client."""
         return USER if self.target.address is None else self.options.user
 
     def found(self, security: str) -> Path:
@@ -183,7 +183,7 @@ class Meeting:
         return whole if whole.exists() else self.folder.file(f"{self.target.name}-{security}.toml")
 
     def calibrated(self, security: str) -> dict[str, Any]:
-        """What calibration said of connections of this kind; empty if nothing."""
+        """What calibration said about connections of this kind; empty if nothing."""
         try:
             document = json.loads(self.folder.file(f"calibrate-{security}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -287,7 +287,7 @@ def _profile(meeting: Meeting) -> str:
 
 
 def _joined(secure: Profile, insecure: Profile) -> Profile:
-    """The profile of the secure connections, with what only insecure ones show."""
+    """The profile of the secure connections, completed by what only insecure ones show."""
     return dataclasses.replace(
         secure,
         hello=_with(secure.hello, insecure.hello, "insecure", "insecure_preamble"),
@@ -296,7 +296,7 @@ def _joined(secure: Profile, insecure: Profile) -> Profile:
 
 
 def _with(strategy: Any, other: Any, *fields: str) -> Any:
-    """A strategy with these fields of another's, as far as they differ."""
+    """A strategy with these fields of another strategy, as far as they differ."""
     changes = {field: getattr(other, field) for field in fields if getattr(other, field) != getattr(strategy, field)}
     return dataclasses.replace(strategy, **changes) if changes else strategy
 
@@ -338,7 +338,7 @@ async def _from_client(meeting: Meeting, security: str, profile: Profile) -> Pla
 
 
 def _matrix(meeting: Meeting) -> str:
-    """All peers that can speak the profile, against the one that is met."""
+    """All peers that can speak the profile, with the peer that is met."""
     said, failed = [], False
     whole = meeting.folder.file(f"{meeting.target.name}.toml").exists()
     for security in (None,) if whole else SECURITIES:

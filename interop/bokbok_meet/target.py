@@ -1,4 +1,4 @@
-"""What is met: a peer that the suite can start and steer, or a server's address and nothing else."""
+"""The peer to meet: one that the suite can start and steer, or just a server's address."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["Target", "TargetError", "find_target"]
 
 
 class TargetError(ValueError):
-    """What was given does not name a peer that can be met."""
+    """The text does not name a peer that can be met."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is met.
+    """The peer to meet.
 
     Attributes:
-        text: as it was given.
-        name: what it is called in the folder and in the matrix.
-        option: how `bokbok-interop run --peer NAME=…` is told of it; empty for an address.
-        address: of a server, where there is nothing else.
+        text: the text of the command line.
+        name: its name in the folder and in the matrix.
+        option: its value in `bokbok-interop run --peer NAME=…`; empty for an address.
+        address: the address of a server, if nothing else is known.
     """
 
     text: str
@@ -42,14 +42,14 @@ class Target:
 
 
 def find_target(text: str, name: str | None) -> Target:
-    """Tell an image, the command of a puppet and an address apart.
+    """Decide whether a text is an image, the command of a puppet, or an address.
 
     Args:
         text: `docker:IMAGE`; `HOST:PORT` or the path of a socket; the command of a puppet; or an image.
-        name: what to call it; `None`: what the text suggests.
+        name: its name; `None`: a name that the text suggests.
 
     Raises:
-        TargetError: the name cannot be one, or the address cannot be read.
+        TargetError: the name is not valid, or the address cannot be read.
     """
     words = shlex.split(text) if text.strip() else []
     if not words:

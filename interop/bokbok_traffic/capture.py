@@ -1,9 +1,9 @@
-"""Recordings: the bytes of conversations with their times, whole at any length.
+"""Recordings: the bytes of conversations with their times, complete at any length.
 
-A `Capture` takes chunks as they come and gives them back; what is more than a few megabytes of them lies on disk. In a
-file a recording is JSON lines: `{"bokbok-capture": 1, "transport": "tcp"}`, then one object for each chunk, each end of
-file, and each direction that ends early: `{"t": SECONDS, "from": "client" | "server", "conn": NUMBER, …}` with
-`"data": HEX`, `"eof": true` or `"lost": REASON`. `RecordingReader` reads it, in pieces of any size.
+A `Capture` takes chunks as they come and returns them later. Beyond a few megabytes they are on disk. In a file, a
+recording is JSON lines: `{"bokbok-capture": 1, "transport": "tcp"}`, then one object for each chunk, each end of file,
+and each direction that ends early: `{"t": SECONDS, "from": "client" | "server", "conn": NUMBER, …}` with `"data": HEX`,
+`"eof": true` or `"lost": REASON`. `RecordingReader` reads it, in pieces of any size.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ CLIENT: Final = "client"
 SERVER: Final = "server"
 
 MEMORY = 4 << 20
-"""Bytes of a recording, with `AROUND` for each chunk, that are kept in memory."""
+"""The most bytes of a recording that are kept in memory, with `AROUND` for each chunk."""
 AROUND = 200
-"""Bytes that a chunk takes beside its data."""
+"""Bytes that a chunk takes besides its data."""
 PIECE = 1 << 20
-"""Bytes of the longest chunk that is kept as one: to look at a recording takes no more memory than a few of them."""
+"""The most bytes of one chunk; longer ones are divided. So reading a recording only takes the memory of a few
+chunks."""
 
 
 class CaptureError(ValueError):
@@ -48,14 +49,14 @@ class CaptureError(ValueError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one read from a socket gave.
+    """The result of one read from a socket.
 
     Attributes:
         t: seconds since the recording began.
         conn: number of the connection, from 1.
         source: who sent it, `client` or `server`.
         data: the bytes; `None` for the end of the direction.
-        lost: why the recording of the direction ends here although the direction went on; empty for an end of file.
+        lost: why the recording of the direction ends here although the direction went on; empty at an end of file.
     """
 
     t: float
@@ -68,18 +69,18 @@ class Chunk:
 class Capture:
     """A recording.
 
-    The first chunks are kept in memory. When there are more they become rows of a temporary SQLite database of its own,
-    which is a file in the folder for temporary files, and vanishes with the last reference to the recording.
+    The first chunks are kept in memory. Further ones become rows of a temporary SQLite database. That is a file in the
+    folder for temporary files, which disappears with the last reference to the recording.
 
     Args:
         transport: `tcp` or `unix`.
-        limit: bytes that are kept; `None` for all. A direction that goes on beyond it ends there, with a mark.
+        limit: the most bytes to keep; `None` for all. A direction that goes on beyond it ends there, with a mark.
 
     Attributes:
-        size: bytes that are kept.
-        dropped: bytes that came behind the end of their direction's recording.
-        marks: of each direction whose recording ended early: the chunk that says so.
-        unwritten: why not all of it is in the file of `keep`, or empty.
+        size: how many bytes are kept.
+        dropped: how many bytes came after the end of their direction's recording.
+        marks: for each direction whose recording ended early, the chunk that says so.
+        unwritten: why the file of `keep` is not complete, or empty.
     """
 
     def __init__(self, transport: str, *, limit: int | None = None) -> None:
@@ -96,7 +97,7 @@ class Capture:
         self._rows: sqlite3.Connection | None = None
 
     def add(self, t: float, conn: int, source: str, data: bytes | None, lost: str = "") -> None:
-        """Record one chunk; without data the end of file, or why nothing more of the direction is recorded."""
+        """Record one chunk; without data, the end of file, or why the direction is not recorded any further."""
         direction = conn, source
         if direction in self.marks:
             self.dropped += len(data or b"")
@@ -127,7 +128,7 @@ class Capture:
             self._write(self.marks[direction])
 
     def keep(self, writer: RecordingWriter) -> None:
-        """Write what was recorded to a file, and what comes as it comes. Where that fails `unwritten` says why."""
+        """Write what was recorded to a file, and also what will come. If that fails, `unwritten` says why."""
         self._writer = writer
         for chunk in self.chunks:
             self._write(chunk)
@@ -141,7 +142,7 @@ class Capture:
                 self._writer = None
 
     def take(self, chunks: Iterable[Chunk]) -> None:
-        """Record chunks as a reader gives them."""
+        """Record chunks that a reader returns."""
         for chunk in chunks:
             self.add(chunk.t, chunk.conn, chunk.source, chunk.data, chunk.lost)
 
@@ -161,7 +162,7 @@ class Capture:
 
     @property
     def chunks(self) -> Iterator[Chunk]:
-        """All chunks in the order in which they came, ends of file among them; the marks of early ends come last."""
+        """All chunks in the order in which they came, including ends of file. The marks of early ends come last."""
         yield from tuple(self._first)
         if self._rows is not None:
             for t, conn, source, data in self._rows.execute("SELECT t, conn, source, data FROM chunk ORDER BY id"):
@@ -181,7 +182,7 @@ class Capture:
         return (conn, source) in self._ended
 
     def pieces(self, conn: int, source: str) -> Iterator[bytes]:
-        """The bytes of one direction of one connection, in pieces of a megabyte at most."""
+        """The bytes of one direction of one connection, in pieces of at most a megabyte."""
         for chunk in tuple(self._first):
             if (chunk.conn, chunk.source) == (conn, source) and chunk.data is not None:
                 yield chunk.data
@@ -209,7 +210,7 @@ class Capture:
 
 
 def _database() -> sqlite3.Connection:
-    """Where the chunks are that have no room in memory."""
+    """A store on disk, for chunks beyond those in memory."""
     rows = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     rows.executescript(
         "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
@@ -235,10 +236,10 @@ def _entry(chunk: Chunk, *, several: bool) -> str:
 
 
 class RecordingWriter:
-    """Writes a recording's file as chunks come: what came is in the file, however the program ends.
+    """Writes a recording's file while chunks come: what came is in the file, however the program ends.
 
     Args:
-        path: the file, which only its owner can read; it is written again.
+        path: the file, which only its owner can read. An existing file is replaced.
         transport: `tcp` or `unix`.
 
     Raises:
@@ -254,14 +255,14 @@ class RecordingWriter:
         self._line(_header(transport))
 
     def anew(self) -> RecordingWriter:
-        """Begin the file again, for another recording; the writer itself."""
+        """Begin the file again, for another recording. Returns the writer itself."""
         self._file.seek(0)
         self._file.truncate()
         self._line(_header(self._transport))
         return self
 
     def add(self, chunk: Chunk) -> None:
-        """Write one chunk. Raises `OSError`: the disk is full, for instance."""
+        """Write one chunk. Raises `OSError`, for instance if the disk is full."""
         self._line(_entry(chunk, several=True))
 
     def _line(self, text: str) -> None:
@@ -277,34 +278,34 @@ _DATA = re.compile(rb'"data"\s*:\s*"')
 _LONGEST_LINE = 1 << 16
 """Bytes of a line besides its data: an entry has four short fields."""
 _LONGEST_HELD = 64 << 20
-"""Bytes of data that wait for the fields behind them."""
+"""The most bytes of data that wait for the fields after them."""
 _HEADER = '{"bokbok-capture": 1, "transport": ...} first (or a packet capture)'
 
 
 class RecordingReader:
-    """Reads a recording's file in pieces of any size: bytes in, chunks out. It holds one line, and of long data less.
+    """Reads a recording's file in pieces of any size: bytes in, chunks out. It holds at most one line in memory.
 
     Attributes:
-        transport: as the header has it; empty before it was read.
+        transport: as in the header; empty before the header was read.
     """
 
     def __init__(self) -> None:
         self.transport = ""
         self._line = 1
-        self._text = bytearray()  # of the line, without what stands in the string "data"
+        self._text = bytearray()  # of the line, without the content of the string "data"
         self._data_at = -1  # where that string begins in the line; -1 before
         self._in_data = False
         self._digits = 0  # of that string
         self._odd = b""
         self._held: list[bytes] = []
         self._held_size = 0
-        self._entry: dict[str, Any] | None = None  # of a line whose data is long: what stands before the data
+        self._entry: dict[str, Any] | None = None  # of a line whose data is long: what comes before the data
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """Take the next bytes of the file.
 
         Raises:
-            CaptureError: they are not a recording's.
+            CaptureError: they are not those of a recording.
         """
         at = 0
         while at < len(data):
@@ -352,7 +353,7 @@ class RecordingReader:
         return "a JSON object" if self.transport else _HEADER
 
     def _decoded(self, digits: bytes) -> Iterator[Chunk]:
-        """Some more of the string "data"; of long ones a chunk at once."""
+        """Some more of the string "data". Long data becomes chunks at once."""
         wrong = re.search(rb"[^0-9A-Fa-f ]", digits)
         if wrong is not None:
             column = self._data_at + self._digits + wrong.start() + 1
@@ -372,7 +373,7 @@ class RecordingReader:
                 raise self._wrong(1, f'"from" before so much data ({self._held_size} bytes)', "none")
 
     def _early(self) -> dict[str, Any] | None:
-        """The entry whose data is being read, if all that tells where the data belongs stands before it."""
+        """The entry whose data is being read, if the fields that say where the data belongs come before it."""
         try:
             entry = json.loads(bytes(self._text) + b'"}')
         except ValueError:
@@ -386,7 +387,7 @@ class RecordingReader:
         return Chunk(t, conn, source, data)
 
     def _finished(self) -> Iterator[Chunk]:
-        """A line is whole."""
+        """A line is complete."""
         if self._text.strip():
             entry = self._parsed()
             if self.transport:
@@ -405,7 +406,7 @@ class RecordingReader:
             entry = json.loads(self._text)
         except json.JSONDecodeError as error:
             column = error.pos + 1 + (self._digits if 0 <= self._data_at <= error.pos else 0)
-            # The content is not quoted: the file may be the wrong one, with a passphrase in it.
+            # The content is not quoted: this may be the wrong file, with a passphrase in it.
             raise self._wrong(column, self._object, "something else") from None
         except (ValueError, RecursionError):
             raise self._wrong(1, self._object, "bytes that are not UTF-8, or too deeply nested") from None
@@ -441,7 +442,7 @@ class RecordingReader:
             raise self._wrong(self._column("t"), '"t" to be a number of seconds', _short(t)) from None
 
     def _column(self, key: str) -> int:
-        """The column of a field's name; 1 if it is not there."""
+        """The column of a field's name; 1 if the field is missing."""
         at = self._text.find(b'"%s"' % key.encode())
         return at + 1 + (self._digits if 0 <= self._data_at <= at else 0)
 
@@ -455,7 +456,7 @@ def read_capture(lines: Iterable[str]) -> Capture:
     """Read a recording.
 
     Args:
-        lines: of its file.
+        lines: the lines of its file.
 
     Raises:
         CaptureError: it is not a recording, with line, column and what was expected there.

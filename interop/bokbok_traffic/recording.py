@@ -1,7 +1,7 @@
-"""What was heard: for each connection the bytes of either direction, from a recording or a packet capture.
+"""What was recorded: for each connection, the bytes of both directions, from a recording or a packet capture.
 
-A recording may be longer than memory. What is searched is its beginning, and all of a short one; the rest of it is read
-from disk, in pieces, by `Recorded.pieces`.
+A recording may be longer than memory. A search uses only its beginning (or all of a short one). `Recorded.pieces` reads
+the rest from disk, in pieces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .pcap import PcapReader, is_pcap
 __all__ = ["Recorded", "Recording", "from_capture", "load_recording"]
 
 BEGINNING = 1 << 21
-"""Bytes of a recording's beginning, over all connections, that are in memory: the default script takes a twentieth."""
+"""Bytes of a recording's beginning, over all connections, that are in memory. The default script needs a twentieth."""
 _LEAST = 1 << 17
 SOURCES = (CLIENT, SERVER)
 
@@ -30,10 +30,10 @@ class Recorded:
 
     Attributes:
         conn: its number.
-        client: what the client sent, from the beginning; of a long recording not all.
+        client: what the client sent, from the beginning; not all of it if the recording is long.
         server: what the server sent, likewise.
-        ended: the directions whose end of file was seen behind these bytes.
-        more: the directions of which more was recorded than these bytes.
+        ended: the directions in which an end of file followed these bytes.
+        more: the directions in which more was recorded than these bytes.
         lost: why the recording of a direction ends although the direction went on, by direction.
         whole: where all bytes are, if these are not all.
     """
@@ -59,7 +59,7 @@ class Recorded:
         return iter([self.stream(source)]) if self.whole is None else self.whole.pieces(self.conn, source)
 
     def beginning(self) -> Recorded:
-        """The beginning alone, as if no more was at hand."""
+        """Only the beginning, as if there was nothing more."""
         return replace(self, whole=None)
 
 
@@ -69,7 +69,7 @@ class Recording:
 
     Attributes:
         connections: those in which anything was said, in order.
-        skipped: what was not used, by what it is, and how often.
+        skipped: what was not used, by kind, and how often.
     """
 
     connections: list[Recorded]
@@ -81,8 +81,8 @@ def from_capture(capture: Capture, beginning: int = BEGINNING) -> list[Recorded]
 
     Args:
         capture: the recording.
-        beginning: bytes of it that are taken into memory, of all connections together, as they came. Of a direction
-            that begins later in the file, as if it had come after the other, there are `_LEAST`.
+        beginning: how many bytes of it are read into memory, for all connections together, in their order. A direction
+            that begins later in the file, as if it had come after the other one, has `_LEAST`.
     """
     streams = _beginnings(capture, beginning) if capture.size > beginning else None
     out = []
@@ -132,7 +132,7 @@ def load_recording(path: str | Path, *, server: tuple[str, int] | None = None) -
 
     Args:
         path: JSON lines, or a pcap or pcapng file; `-` for standard input.
-        server: for a packet capture: address and port of the server, where its beginning is not in the capture.
+        server: for a packet capture, address and port of the server, if the beginnings of connections are missing.
 
     Raises:
         CaptureError: it cannot be read, or is neither; the message names the place.

@@ -1,7 +1,7 @@
-"""The recording relay: stands between two peers, keeps every byte, and makes faults.
+"""The recording relay: it passes bytes between two peers, keeps every byte, and makes faults.
 
-What this module knows: how to pass bytes on, and how to spoil it: delay, throttle, chop, cut at a byte, close one
-direction, hold one direction.
+What this module knows: how to pass bytes on, and how to disturb that: delay, throttle, divide into small pieces, cut at
+a byte, close one direction, hold one direction.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)  # close with a reset instead of an end of 
 
 @dataclass
 class Faults:
-    """What a relay does to one direction; all off to begin with.
+    """What a relay does to one direction. At first everything is off.
 
     Attributes:
         delay: seconds that every chunk is held back.
@@ -62,7 +62,7 @@ class Link:
         self.upstream_name: Any = None
         self._relay = relay
         self._writers: dict[str, asyncio.StreamWriter] = {}
-        self._ended: set[str] = set()  # towards whom nothing passes any more
+        self._ended: set[str] = set()  # sides to which nothing passes any more
 
     def abort(self) -> None:
         """Break the connection on both sides at once, with a reset if the transport has one."""
@@ -76,7 +76,7 @@ class Link:
     def end(self, towards: str) -> None:
         """Send an end of file `towards` the client or the server, whatever the other side does.
 
-        What the other side still sends is recorded, and does not pass.
+        What the other side still sends is recorded, but not passed on.
         """
         self._ended.add(towards)
         with contextlib.suppress(OSError):
@@ -88,15 +88,15 @@ class Link:
 
 
 class Relay:
-    """Listens in the place of a server and passes everything on to it.
+    """Listens in place of a server and passes everything on to it.
 
     Args:
         bind: where to listen, `("tcp", host, 0)` or `("unix", path)`.
         target: the server's address, as the runner reaches it.
         capture: takes every byte.
         follow: whether the target's path may be a symbolic link (`open_stream`).
-        over: is told of each connection once both its sides are closed, which is forgotten then. Without it, `links`
-            keeps all of them.
+        over: called with each connection once both its sides are closed; then the relay forgets the connection. Without
+            it, `links` keeps all of them.
 
     Attributes:
         address: where it listens.
@@ -152,7 +152,7 @@ class Relay:
                 os.unlink(self.address[1])
 
     def now(self) -> float:
-        """The time as the recording has it: seconds since the relay was made."""
+        """The time in the recording: seconds since the relay was made."""
         return time.monotonic() - self._start
 
     # -- faults
@@ -177,13 +177,13 @@ class Relay:
         return self.links[number - 1]
 
     async def bytes_from(self, source: str, count: int, conn: int = 1) -> bytes:
-        """Wait until that many bytes came from a side; return all that came."""
+        """Wait until so many bytes have come from a side. Returns all that have come."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.capture.length(conn, source) >= count)
         return self.capture.stream(conn, source)
 
     async def more_from(self, source: str, than: int) -> None:
-        """Wait until more than so many bytes came from a side, over all connections (`seen` has the count)."""
+        """Wait until more than so many bytes have come from a side, over all connections (`seen` has the count)."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.seen[source] > than)
 
@@ -221,7 +221,7 @@ class Relay:
                 asyncio.ensure_future(self._pump(link, SERVER, up_reader, writer)),
             ]
             try:
-                # A direction that fails takes the other with it; one that just ends does not.
+                # A direction that fails ends the other one; a direction that just ends does not.
                 await asyncio.gather(*pumps)
             except (OSError, asyncio.IncompleteReadError):
                 link.abort()

@@ -1,7 +1,7 @@
-"""Opening a stream to an address, in the one way that works for Unix sockets too.
+"""Opens a stream to an address, in a way that also works for Unix sockets.
 
-What this module knows: that `connect` on a non-blocking Unix socket fails with EAGAIN while the listener's backlog is
-full, and that asyncio takes this for a connection in progress, which it is not.
+What this module knows: `connect` on a non-blocking Unix socket fails with EAGAIN while the listener's backlog is full,
+and asyncio wrongly takes this for a connection in progress.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _RETRY = 0.01
 
 @contextlib.contextmanager
 def _itself(path: str) -> Iterator[str]:
-    """Another name for the socket at a path, if it is one and no link to one, whatever becomes of the path."""
-    if not hasattr(os, "O_PATH"):  # not Linux: there are no containers beside the runner, either
+    """Another name for the socket at a path, if it is a socket and not a link, whatever happens to the path later."""
+    if not hasattr(os, "O_PATH"):  # not Linux: then the runner does not have containers, either
         yield path
         return
     file = os.open(path, os.O_PATH | os.O_NOFOLLOW)
@@ -42,8 +42,8 @@ async def open_stream(
 
     Args:
         address: where.
-        follow: whether a path may be a symbolic link. A puppet in a container must not lead the runner, which has this
-            machine's file system before it, to another socket than its own.
+        follow: whether a path may be a symbolic link. A puppet in a container must not lead the runner, which sees this
+            machine's file system, to another socket than the puppet's own.
 
     Raises:
         OSError: nothing listens there.
@@ -60,7 +60,7 @@ async def open_stream(
             try:
                 sock.connect(address[1])
                 break
-            except BlockingIOError:  # the backlog is full: there is nothing to wait for but time
+            except BlockingIOError:  # the backlog is full: all one can do is wait a moment
                 await asyncio.sleep(_RETRY)
         return await asyncio.open_unix_connection(sock=sock)
     except BaseException:
@@ -69,14 +69,14 @@ async def open_stream(
 
 
 def fill_backlog(path: str, most: int) -> list[socket.socket]:
-    """Connect to a Unix socket whose program accepts nothing, until the system takes no more.
+    """Connect to a Unix socket whose program does not accept, until the system does not take any more.
 
     Args:
-        path: of the socket; no symbolic link (see `open_stream`).
-        most: at most so many connections.
+        path: the socket's path, which must not be a symbolic link (see `open_stream`).
+        most: the most connections to make.
 
     Returns:
-        Those that the system holds.
+        The connections that the system holds.
 
     Raises:
         OSError: nothing listens there.

@@ -1,4 +1,4 @@
-"""`bokbok._front.admission`: which request may start now, which waits, which is turned away."""
+"""`bokbok._front.admission`: which request may start now, which waits, which is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`bokbok._front.gate`: who may come in, without a socket or a clock."""
+"""`bokbok._front.gate`: which connections are admitted, without a socket or a clock."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_refusals_are_remembered_of_so_many_sources_at_the_most(monkeypatch: pyt
     one = gate(penalty=20)
     for number in range(1000):
         one.penalise(Source(str(number), False), 0)
-        one.penalise(FAR, 0)  # who goes on is not forgotten
+        one.penalise(FAR, 0)  # a source that goes on is not forgotten
     assert one.penalised == 100
     assert one.arrive(Source("0", False), 0, hello=False) is None
     assert one.arrive(Source("999", False), 0, hello=False) is not None

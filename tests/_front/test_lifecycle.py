@@ -17,11 +17,11 @@ from tests.support.peers import KEY, framed
 
 
 def handler(*args: Any) -> None:
-    """Anything: these objects never call it."""
+    """Can be anything: these objects never call it."""
 
 
 def life_of(**options: Any) -> Lifecycle[str]:
-    """The life of a connection that a server has accepted; insecure where nothing else is said."""
+    """The life of a connection that a server has accepted; insecure by default."""
     settings = Settings(**options)
     return Lifecycle(settings.server_protocol(), settings)
 

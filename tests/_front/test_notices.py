@@ -1,4 +1,4 @@
-"""`bokbok._front.notices`: what is worth a line in the log."""
+"""`bokbok._front.notices`: which events get a line in the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def test_something_of_one_kind_and_source_is_told_once_in_a_while() -> None:
     notices = Notices()
     assert notices.note("hello", "a", 0) == 0
     assert notices.note("hello", "a", 1) is None
-    assert notices.note("hello", "b", 1) == 1  # the one that was not told
+    assert notices.note("hello", "b", 1) == 1  # the one that was not logged
     assert notices.note("protocol", "a", 1) == 0
     assert notices.note("hello", "a", 2) is None
     assert notices.note("hello", "a", INTERVAL) == 1

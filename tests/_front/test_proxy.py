@@ -16,7 +16,7 @@ def head(command: int = 0x21, family: int = 0x11, rest: bytes = b"", length: int
 
 
 def read(data: bytes) -> Any:
-    """Whose a connection is that begins so; every byte of the header is asked for, and none behind it."""
+    """The address in a header. Every byte of the header is asked for, and none after it."""
     reading, offset = header(), 0
     missing = next(reading)
     while True:

@@ -1,4 +1,4 @@
-"""`bokbok._front.race`: which address is tried when, without a socket or a clock."""
+"""`bokbok._front.race`: when each address is tried, without a socket or a clock."""
 
 from __future__ import annotations
 

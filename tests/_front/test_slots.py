@@ -1,4 +1,4 @@
-"""`bokbok._front.slots`: whose handler runs next, without a thread or a task."""
+"""`bokbok._front.slots`: which handler runs next, without a thread or a task."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_who_waits_is_woken_once_with_a_slot_that_is_kept_for_it() -> None:
     assert second.waiting
     first.give()
     assert woken == ["second"]
-    assert not first.take()  # the slot is the other's, though it has not come for it yet
+    assert not first.take()  # the slot belongs to the other one, though it has not taken it yet
     assert second.take()
     assert woken == ["second"]
 

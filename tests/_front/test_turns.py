@@ -16,7 +16,7 @@ class Clock:
 
 
 def worker(clock: Clock, done: list[str], name: str, cost: float, times: int) -> Callable[[], bool]:
-    """Works so many times, each of that many quanta."""
+    """Work that takes so many turns, each of so many quanta."""
     left = iter(range(times - 1, -1, -1))
 
     def step() -> bool:

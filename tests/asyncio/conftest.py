@@ -1,4 +1,4 @@
-"""Servers, connections, raw peers and tasks for tests of `bokbok.asyncio`: all are ended, and that is checked."""
+"""Servers, connections, raw peers and tasks for tests of `bokbok.asyncio`. All of them are ended, which is checked."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ async def echo(connection: Connection, message: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 async def nothing_left() -> AsyncIterator[None]:
-    """Every socket is closed at the end, by who opened it and not by the garbage collector; no task is left."""
+    """Every socket is closed at the end, by its owner and not by the garbage collector. No task is left."""
     before, tasks = open_sockets(), asyncio.all_tasks()
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     yield
     await eventually_async(lambda: open_sockets() <= before, "every socket is closed")
     await eventually_async(lambda: asyncio.all_tasks() <= tasks | {asyncio.current_task()}, "every task is done")
-    gc.collect()  # whatever complains about not having been closed, or looked at, complains now
+    gc.collect()  # objects that were not closed, or not looked at, complain now
     assert complaints == []
 
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    """`start_server`, on a Unix socket and with an echo where nothing else is said."""
+    """`start_server`; by default on a Unix socket, with an echo."""
     servers: list[Server] = []
 
     async def start(on_request: Any = echo, *, at: Any = None, **options: Any) -> Server:
@@ -57,7 +57,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture
 async def connect(serve: Any) -> AsyncIterator[Callable[..., Any]]:
-    """`open_connection`, to a server or an address; `secure=True` is short for the user that servers here know."""
+    """`open_connection`, to a server or an address. `secure=True` means the user that servers here know."""
     connections: list[Connection] = []
 
     async def open_(to: Any, *args: Any, secure: bool = False, **options: Any) -> Connection:
@@ -73,7 +73,7 @@ async def connect(serve: Any) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture
 async def raw(serve: Any) -> AsyncIterator[Callable[[Server], Any]]:
-    """A client that sends what it likes."""
+    """A client that sends any bytes."""
     peers: list[RawPeer] = []
 
     async def open_(server: Server) -> Any:
@@ -87,13 +87,13 @@ async def raw(serve: Any) -> AsyncIterator[Callable[[Server], Any]]:
 
 @pytest.fixture
 def listener(blocking_listener: Any) -> Any:
-    """A server that sends what it likes."""
+    """A server that sends any bytes."""
     return Awaited(blocking_listener)
 
 
 @pytest.fixture
 async def met(listener: Any, connect: Any) -> AsyncIterator[Callable[..., Any]]:
-    """A connection of ours, and the server that sends what it likes, at its other end."""
+    """A connection of ours, and a server that sends any bytes, at its other end."""
     peers: list[Any] = []
 
     async def meet(*args: Any, secure: bool = False, **options: Any) -> tuple[Connection, Any]:
@@ -127,5 +127,5 @@ async def spawn() -> AsyncIterator[Callable[..., asyncio.Future[Any]]]:
             await task
     for task in done:
         if not task.cancelled():
-            task.exception()  # seen, whatever the test made of it
+            task.exception()  # looked at, even if the test did not
     assert not waiting, "a task of the test still waits"

@@ -1,4 +1,4 @@
-"""Opening and starting on an event loop: by any means, and cancelled at any time."""
+"""Opening and starting on an event loop: in any way, and cancelled at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ends that only a transport of an event loop has."""
+"""Ends of connections that only occur with transports of an event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.leaks import soon
 async def test_an_answer_that_came_before_the_end_is_not_lost_to_a_request_that_finds_it(
     listener: Any, connect: Any, spawn: Any
 ) -> None:
-    """Sending fails at once where the other end has closed a Unix socket, and the answer may not have been read yet."""
+    """Sending fails at once if the other end has closed a Unix socket, and an answer may not have been read yet."""
     for _ in range(5):
         connection = await connect(listener.address)
         peer = await listener.accept()
@@ -50,7 +50,7 @@ async def test_a_transport_that_gives_up_ends_the_connection_with_its_reason(
     await peer.receive()
     await peer.send_message(b"(response 0 x)")
     await soon(asking)
-    connection._transport._force_close(error)  # as it does when the system says so
+    connection._transport._force_close(error)  # as it does when the system reports it
     assert await soon(closed.get()) == reason
 
 

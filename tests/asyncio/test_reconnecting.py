@@ -1,4 +1,4 @@
-"""What is the event loop's affair alone of a connection that is opened again."""
+"""A connection that is opened again: what only concerns the event loop."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ async def test_a_request_that_is_cancelled_at_the_moment_of_its_end_leaves_no_co
     async def ask_and_cancel() -> None:
         with contextlib.suppress(ConnectionClosed):
             await connection.request("first")
-        second.cancel()  # which has its answer already, and did not have its turn yet
+        second.cancel()  # it has its answer already, but has not had its turn yet
 
     first = spawn(ask_and_cancel)
     await peer.receive()

@@ -1,4 +1,4 @@
-"""First steps by hand: a handler that waits is a task like any other, and one that does not leaves no trace."""
+"""First steps by hand: a handler that waits is an ordinary task, and one that does not wait leaves no trace."""
 
 from __future__ import annotations
 

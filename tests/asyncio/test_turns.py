@@ -1,4 +1,4 @@
-"""Connections take turns on the event loop: none of them waits for what another has to read, or to handle."""
+"""Connections take turns on the event loop: none waits until another has read, or handled, everything."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@
     python -m tests.bridge.conformance --thorough      both transports in both security modes: twice as long
     python -m tests.bridge.conformance --only 0,10,30  some plays
 
-In each play one peer stands behind bridges (`bokbok_interop.puppets.bridged`): it speaks one profile, the bridges speak
-another one to the outside, where the other peer is. Each is client and server. There are forty: ten random profiles
-behind bridges, met by `python-asyncio`, `python-sync` and `chicken5` on the default profile; and ten pairs of two other
-profiles. A case must pass unless it is listed here with its reason; one that is listed must fail.
+In each play one peer is behind bridges (`bokbok_interop.puppets.bridged`): it speaks one profile, the bridges speak
+another one to the outside, where the other peer is. Each is client and server. There are forty plays: ten random
+profiles behind bridges, met by `python-asyncio`, `python-sync` and `chicken5` on the default profile; and ten pairs of
+two other profiles. A case must pass, unless it is listed here with its reason. A listed case must fail.
 
-The profiles are `tests.support.profiles.random_profile` of the seeds from `SEED` up, less those whose nonces repeat or
-whose packets are shorter than messages of the cases: both fail without a bridge too. Their dialect is the default's:
+The profiles are `tests.support.profiles.random_profile` for seeds from `SEED` up, without those whose nonces repeat or
+whose packets are shorter than messages of the cases: both fail without a bridge, too. They have the default's dialect:
 the others print flonums with fewer digits before any bridge sees them. (`test_forwarding` has datums between dialects.)
 """
 
@@ -72,11 +72,11 @@ LEFT_OUT = dict.fromkeys(
     ("secure.fresh-session-keys", "secure.random-after-restart"),
     "the runner compares the bytes of two hellos, and those of other profiles have more in common",
 )
-"""The cases that are not played there, since what comes of them depends on the profile."""
+"""The cases that are not played there, since their result depends on the profile."""
 
 
 def profiles() -> list[Profile]:
-    """Twenty of the table that can be played."""
+    """Twenty profiles of the table that can be played."""
     drawn = (random_profile(random.Random(seed), f"random-{seed}") for seed in range(SEED, SEED + 200))
     fit = (
         dataclasses.replace(profile, dialect=CHICKEN_4)
@@ -123,7 +123,7 @@ def plays() -> list[Play]:
 
 
 SAMPLE = {21: ("tcp", "secure"), 30: ("unix", "insecure")}
-"""What the tests play of them, and how: `chicken5` on the default profile, and two other profiles."""
+"""Which of them the tests play, and how: `chicken5` on the default profile, and two other profiles."""
 
 
 def python_puppet(module: str, *args: str) -> list[str]:
@@ -137,9 +137,9 @@ async def run(
     """Play the reference cases, with the bridged peer as client and as server.
 
     Args:
-        play: what.
-        mode: the only transport and security that is played.
-        thorough: without a mode: both transports in both security modes, not TCP secure and Unix insecure alone.
+        play: what to play.
+        mode: the only transport and security mode that is played.
+        thorough: without a mode, both transports in both security modes, not only TCP secure and Unix insecure.
         jobs: cells played at once.
     """
     with tempfile.TemporaryDirectory(prefix="bokbok-") as name:
@@ -167,7 +167,7 @@ async def run(
 
 
 def problems(play: Play, results: Iterable[Result]) -> list[str]:
-    """What is not as it is listed: cases that failed and are not, cases that are and did not fail."""
+    """What differs from the list: failed cases that are not on it, and cases on it that did not fail."""
     expected = NOT_THROUGH_A_BRIDGE
     outcomes: dict[tuple[str, str], set[Outcome]] = {}
     found = []
@@ -186,7 +186,7 @@ def problems(play: Play, results: Iterable[Result]) -> list[str]:
 
 
 def main() -> None:
-    """Play, print a line for each play, end with status 1 if anything was not as listed."""
+    """Play, and print a line for each play. The exit status is 1 if anything differs from the list."""
     parser = argparse.ArgumentParser(description="The reference cases, played through a bridge.")
     parser.add_argument("--thorough", action="store_true", help="both transports in both security modes")
     parser.add_argument("--only", help="numbers of plays, separated by commas")

@@ -1,4 +1,4 @@
-"""Servers, bridges and clients for tests of `bokbok.bridge`: all are ended, and that is checked."""
+"""Servers, bridges and clients for tests of `bokbok.bridge`. All of them are ended, which is checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.peers import Awaited, RawListener, RawPeer
 
 
 class Rig:
-    """Starts what a test needs, each at a place of its own, and ends it in the reverse order."""
+    """Starts what a test needs, each at its own address, and ends it in reverse order."""
 
     def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
         self._folder = folder
@@ -27,12 +27,12 @@ class Rig:
         self._places = 0
 
     def place(self, kind: str = "unix") -> Any:
-        """Where to listen, fresh."""
+        """A new address to listen at."""
         self._places += 1
         return ("tcp", "127.0.0.1", 0) if kind == "tcp" else ("unix", str(self._folder / f"s{self._places}"))
 
     async def server(self, on_request: Any = None, *, at: str = "unix", **options: Any) -> Server:
-        """A server, of the conformance service where nothing else is said."""
+        """A server; by default of the conformance service."""
         return await self._stack.enter_async_context(
             start_server(self.place(at), on_request or service.async_handler(), **options)
         )
@@ -49,13 +49,13 @@ class Rig:
         return await self._stack.enter_async_context(open_connection(to.address, user, key, **options))
 
     async def raw_client(self, to: Any) -> Any:
-        """A client that sends what it likes."""
+        """A client that sends any bytes."""
         peer = await asyncio.to_thread(RawPeer.connect, to.address)
         self._stack.callback(peer.close)
         return Awaited(peer)
 
     async def raw_target(self) -> Any:
-        """A target that sends what it likes: its listener."""
+        """A target that sends any bytes. Returns its listener."""
         listener = RawListener(self.place())
         self._stack.callback(listener.close)
         return Awaited(listener)
@@ -77,7 +77,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     await soon(stack.aclose())
     await eventually_async(lambda: open_sockets() <= before, "every socket is closed")
     await eventually_async(lambda: asyncio.all_tasks() <= tasks | {asyncio.current_task()}, "every task is done")
-    gc.collect()  # whatever complains about not having been closed, or looked at, complains now
+    gc.collect()  # objects that were not closed, or not looked at, complain now
     assert complaints == []
 
 

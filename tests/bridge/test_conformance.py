@@ -1,4 +1,4 @@
-"""The reference cases pass through a bridge, except for a list: a sample of `tests.bridge.conformance`."""
+"""The reference cases pass through a bridge, except for listed ones: a sample of `tests.bridge.conformance`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULT, OTHERS = conformance.plays()[0], conformance.plays()[-1]
 
 
 def as_listed() -> list[Result]:
-    """A failed result for each case that is to fail with a bridged server, and a passed one."""
+    """A failed result for each case that must fail with a bridged server, and a passed one."""
     listed = conformance.NOT_THROUGH_A_BRIDGE["server"]
     outcomes = {**dict.fromkeys(listed, Outcome.FAILED), "errors.many": Outcome.PASSED}
     return [

@@ -1,4 +1,4 @@
-"""How what a bridge joins ends: closes, half-closes, dead targets, protocol errors, stopping."""
+"""How connections through a bridge end: closes, half-closes, dead targets, protocol errors, stopping."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Closing = Callable[[], tuple[Any, asyncio.Event]]
 
 
 class Held:
-    """A handler that holds every request until it is let go."""
+    """A handler that holds every request until it is released."""
 
     def __init__(self) -> None:
         self.came: asyncio.Queue[Any] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""What goes over a bridge: requests, answers, errors, callbacks, every datum; between profiles and securities."""
+"""What a bridge forwards: requests, answers, errors, callbacks, every datum; between profiles and security modes."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ BOTH_HOLD = [
 async def test_what_both_dialects_hold_comes_back_as_it_was(rig: Rig, inside: Any) -> None:
     profile = dataclasses.replace(INFERRED_1, name="inside", dialect=dataclasses.replace(inside, exact=False))
     server = await rig.server(profile=profile)
-    # The bridge itself is told of the exact dialect, whose `write` loses digits: it must not.
+    # The bridge itself is told the exact dialect, whose `write` loses digits; the bridge must not lose any.
     bridge = await rig.bridge(server, target_profile=dataclasses.replace(profile, dialect=inside))
     client = await rig.client(bridge)
     for value in BOTH_HOLD:

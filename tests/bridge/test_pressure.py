@@ -1,4 +1,4 @@
-"""A slow reader at one end, many requests, many connections: what a bridge holds has bounds, in bytes."""
+"""A slow reader at one end, many requests, many connections: the bytes that a bridge holds have a bound."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def legs(bridge: Bridge) -> tuple[_Leg, _Leg]:
 
 
 def held(leg: _Leg) -> int:
-    """Bytes that were to be written on a leg and were not taken yet."""
+    """Bytes that wait to be written on a leg."""
     assert leg._transport is not None
     return leg._wire.unsent + leg._transport.get_write_buffer_size()
 
 
 def stuck(writing: _Leg, reading: _Leg) -> bool:
-    """Whether one leg is full, and the other is therefore not read."""
+    """Whether one leg is full, so that the other one is not read."""
     assert reading._transport is not None
     return writing._full and not reading._transport.is_reading()
 
@@ -57,7 +57,7 @@ async def test_a_target_that_does_not_read_stops_the_client(rig: Rig, size: int)
     assert 0 < held(target_leg) <= READ + len(framed(bodies[-1]))
     assert held(client_leg) == 0
     assert not sending.done()
-    # The other way is open meanwhile.
+    # The other direction is still open.
     await target.send_message(b"(request 0 x)")
     assert await peer.receive() == b"(request 0 x)"
     # And nothing was lost.

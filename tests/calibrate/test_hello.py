@@ -1,4 +1,4 @@
-"""Templates: what is left when all that is known is taken out."""
+"""Templates: what is left when everything known is taken out."""
 
 from __future__ import annotations
 

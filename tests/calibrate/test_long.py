@@ -1,4 +1,4 @@
-"""Recordings that are longer than what is searched, through the command line."""
+"""Recordings that are longer than the part that is searched, through the command line."""
 
 from __future__ import annotations
 
@@ -86,5 +86,5 @@ def test_a_change_behind_what_is_searched_is_no_claim(bench: Any, calibrated: An
     path.write_text("\n".join(lines) + "\n")
     _, report, text = calibrated(path)
     assert (report["status"], report["profiles"]) == (4, [])
-    assert "bytes are explained, what follows them is not" in text
+    assert "bytes are explained, the bytes after them are not" in text
     assert "behind byte" in text

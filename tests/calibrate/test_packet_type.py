@@ -1,4 +1,4 @@
-"""The type of a packet: what stands around the boxes."""
+"""The type of a packet: the bytes around the boxes."""
 
 from __future__ import annotations
 

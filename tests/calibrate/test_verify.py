@@ -1,4 +1,4 @@
-"""The proof: what differs by a byte does not explain anything."""
+"""The proof: a profile that is wrong in one byte does not explain a recording."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_datum_may_be_spelt_otherwise_but_nothing_around_it() -> None:
     found = proof(INFERRED_1, Recorded(1, packets(b"(request 0 (a  b))"), b""), secure=False)
     assert found.spelt == 1
     for body in (b"(request 0 (a b)) ", b"( request 0 x)"):
-        with pytest.raises(Mismatch, match="is written otherwise around its datum"):
+        with pytest.raises(Mismatch, match="would be written differently around its datum"):
             proof(INFERRED_1, Recorded(1, packets(body), b""), secure=False)
 
 

@@ -58,7 +58,7 @@ def _build(version: str, prefix: str | None, target: str) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test that needs a program waits for its compilation: on a busy machine that takes long."""
+    """Seconds: the first test that needs a program waits for its compilation, which takes long on a busy machine."""
     for item in items:
         if item.path.parent == Path(__file__).parent and "program" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(600))
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", params=["chicken5", "chicken4"])
 def program(request: pytest.FixtureRequest) -> Callable[[str], Path]:
-    """Builds a program of `chicken-reference/` by its name, with each CHICKEN that is here; its path."""
+    """Builds a program of `chicken-reference/` by its name, with each CHICKEN that is here. Returns its path."""
     prefix = find_chicken(request.param)
     version = request.param[-1]
     built: dict[str, Path] = {}

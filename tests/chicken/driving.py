@@ -1,7 +1,7 @@
 """Programs that are steered by lines, and a peer of bare bytes, for the tests of `chicken-reference/`.
 
-The peer is written from `docs/protocol.md` with PyNaCl alone, so that the egg is not measured by the library that it
-is to be compared with.
+The peer is written from `docs/protocol.md` with PyNaCl only, so that the egg is not tested by the library with which it
+is compared.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import nacl.secret
 from nacl.encoding import RawEncoder
 
 PATIENCE = 30.0
-"""Seconds that an answer may take before a test fails; none takes long on an idle machine."""
+"""Seconds that an answer may take before a test fails. On an idle machine none takes long."""
 
 
 class Lines:
-    """A program that takes a command a line and answers in lines; its lines can be waited for."""
+    """A program that takes one command on each line and answers in lines. A test can wait for a line."""
 
     def __init__(self, path: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -55,7 +55,7 @@ class Lines:
         self.process.stdin.write(line.encode("latin-1") + b"\n")
 
     def take(self, matches: Callable[[str], bool], timeout: float = PATIENCE) -> str:
-        """The first line that matches, which is then gone."""
+        """The first line that matches. It is removed."""
         with self.changed:
             found = self.changed.wait_for(
                 lambda: next((line for line in self.lines if matches(line)), None) or self.over, timeout
@@ -66,7 +66,7 @@ class Lines:
             return line
 
     def logged(self, text: str) -> str:
-        """The first line of the log that holds the text, as soon as it is there; the log keeps it."""
+        """The first line of the log that contains the text, as soon as it is there. The log keeps it."""
         with self.changed:
             self.changed.wait_for(lambda: any(text in line for line in self.log), PATIENCE)
             line = next((line for line in self.log if text in line), None)
@@ -79,7 +79,7 @@ class Lines:
         return self.take(lambda _: True, timeout)
 
     def end(self) -> int:
-        """Ends the program's input and waits for it: its exit status."""
+        """Ends the program's input and waits for its end. Returns its exit status."""
         assert self.process.stdin is not None
         if not self.process.stdin.closed:
             self.process.stdin.close()
@@ -121,7 +121,7 @@ class Puppet(Lines):
         return self.take(lambda line: line.startswith(f"(event {beginning}"))
 
     def listen(self, handle: int, address: str, users: str = "#f", backlog: int = 10) -> tuple[str, int] | str:
-        """Starts a server: where it can be connected to, a host and port or a path."""
+        """Starts a server. Returns where to connect: a host and port, or a path."""
         answer = self.command(f"listen {handle} {address} {backlog} {users}")
         tcp = re.fullmatch(r'ok \(tcp ("[^"]*"|#f) (\d+)\)', answer)
         if tcp:
@@ -132,7 +132,7 @@ class Puppet(Lines):
 
 
 class Peer:
-    """One connection of bare bytes: packets, boxes and messages as `docs/protocol.md` has them, or anything else."""
+    """One connection of bare bytes: packets, boxes and messages as in `docs/protocol.md`, or anything else."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
@@ -161,7 +161,7 @@ class Peer:
         return bytes(box.encrypt(body, nonce))
 
     def hello(self, user: bytes, passphrase: bytes) -> bytes:
-        """Says the hello of a client; what it said, for a replay."""
+        """Sends the hello of a client. Returns its bytes, for a replay."""
         key = nacl.hash.sha512(passphrase, encoder=RawEncoder)[:32]
         session = os.urandom(32)
         box = self.sealed(nacl.secret.SecretBox(key), session)
@@ -171,7 +171,7 @@ class Peer:
         return said
 
     def take_hello(self, passphrase: bytes) -> bytes:
-        """Takes the hello of a client, as its server: the user."""
+        """Reads the hello of a client, as its server. Returns the user."""
         key = nacl.hash.sha512(passphrase, encoder=RawEncoder)[:32]
         user = self.take_packet()
         self.box = nacl.secret.SecretBox(nacl.secret.SecretBox(key).decrypt(self.take_packet()))
@@ -202,7 +202,7 @@ class Peer:
         return self.take()
 
     def at_end(self) -> bool:
-        """Whether the other side ends the connection, without a reset and without a word."""
+        """Whether the other side ends the connection, without a reset and without sending anything."""
         return self.socket.recv(1) == b""
 
     def close(self) -> None:

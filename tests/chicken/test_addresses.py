@@ -1,4 +1,4 @@
-"""Addresses, as the API reference has them: where the egg connects to, where it listens, whom it says it talks to."""
+"""Addresses, as in the API reference: where the egg connects, where it listens, which addresses it reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the egg is built: without a warning that means anything, and as something that can be installed and used."""
+"""How the egg is built: without relevant warnings, and so that it can be installed and used."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.chicken.conftest import ROOT, find_chicken
 
 @dataclass
 class Installed:
-    """A build from scratch, and an installation into a repository of its own."""
+    """A build from scratch, and an installation into its own repository."""
 
     said: str
     environment: dict[str, str]
     bin: str
 
     def run(self, tool: str, *words: str | Path, folder: Path, stdin: str = "") -> str:
-        """What a tool of that CHICKEN, or a program, prints."""
+        """The output of a tool of that CHICKEN, or of a program."""
         command = [f"{self.bin}{tool}" if tool in ("csc", "csi") else str(folder / tool), *map(str, words)]
         done = subprocess.run(
             command, cwd=folder, env=self.environment, input=stdin, capture_output=True, text=True, timeout=300

@@ -1,4 +1,4 @@
-"""The egg's reader and writer of datums, against what real CHICKENs wrote and read, and against the one beneath it."""
+"""The egg's reader and writer of datums, compared with what real CHICKENs wrote and read, and with its own CHICKEN."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def double(text: str) -> str:
 
 
 def sexpr(tagged: dict[str, Any]) -> str | None:
-    """A tagged value as the driver takes and prints it; None for a value that it cannot take."""
+    """A tagged value in the form that the driver takes and prints; None for a value that it cannot take."""
     kind, value = tagged["t"], tagged.get("v")
     if kind in ("string", "symbol", "keyword", "blob"):
         return f'({kind} "{value}")'
@@ -88,7 +88,7 @@ DEVIATIONS = {
     b"-1e400": '(datum (flonum "000000000000f0ff") 6)',
     b"1+i": '(datum (symbol "312b69") 3)',
 }
-"""Where the reader is not CHICKEN's on purpose; see the header of `src/datum-reader.scm`."""
+"""Where the reader differs from CHICKEN's on purpose; see the header of `src/datum-reader.scm`."""
 
 
 def test_reads_what_chicken_reads(internals: Lines, chicken: str) -> None:

@@ -1,4 +1,4 @@
-"""What handlers may do: fail, return what is not expected, stop the server they serve, close their own connection."""
+"""What handlers may do: fail, return unexpected values, stop their own server, close their own connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Seen = list[str]
 
 @pytest.fixture
 def scene(program: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Seen]:
-    """Plays a scene of `tests/handlers.scm` of the egg: the lines that it printed, its socket's path shown as PATH."""
+    """Plays a scene of the egg's `tests/handlers.scm`. Returns the lines that it printed, with its socket's path as
+    PATH."""
     path = str(tmp_path / "s")
 
     def play(name: str) -> Seen:

@@ -1,4 +1,4 @@
-"""Peers of bad will: each costs at most its own connection, and a good neighbour is served after it."""
+"""Hostile peers: each costs at most its own connection, and a good neighbour is served afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_refused_hello_is_a_bare_close_after_its_second_packet(
     where = puppet.listen(1, '(tcp "127.0.0.1" 0)', USERS)
     peer = peers(where)
     peer.hello(user, passphrase)
-    peer.raw(b"early data" * 1000)  # left unread it would turn the close into a reset
+    peer.raw(b"early data" * 1000)  # left unread, it would turn the close into a reset
     assert peer.at_end()
     neighbour = peers(where)
     neighbour.hello(b"user", b"secret")
@@ -187,7 +187,7 @@ def test_an_answer_that_cannot_be_read_fails_one_request(puppet: Puppet, listene
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 def test_connections_of_every_end_leave_nothing_behind(puppets: Callable[[], Puppet]) -> None:
-    """`wait` returns only when no thread of any connection is left; then no descriptor is left, either."""
+    """`wait` returns only when no thread of any connection is left. Then no descriptor is left, either."""
     server, client = puppets(), puppets()
 
     def descriptors(puppet: Puppet) -> int:

@@ -1,4 +1,4 @@
-"""How connections and servers end: who is told, what fails, what is still answered."""
+"""How connections and servers end: who learns of it, what fails, what is still answered."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_stop_lets_handlers_finish_and_refuses_new_requests(puppet: Puppet, peer
 
 
 def test_responses_are_taken_while_the_server_stops(puppet: Puppet, peers: Connect) -> None:
-    """A handler that waits for its caller's answer gets it, though stop-server! was called meanwhile."""
+    """A handler that waits for its caller's answer gets it, although stop-server! was called in the meantime."""
     peer = peers(puppet.listen(1, '(tcp "127.0.0.1" 0)'))
     peer.message(b'(request 0 ("callback" 1 x))')
     assert peer.take() == b'(request 0 ("echo" (0 x)))'

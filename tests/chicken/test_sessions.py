@@ -1,7 +1,7 @@
-"""The recorded sessions of docs/vectors.md, replayed byte for byte by the egg with fixed random bytes, as either side.
+"""The recorded sessions of docs/vectors.md: the egg replays them byte for byte with fixed random bytes, as either side.
 
-What a session has a side do that the egg's API cannot (send bytes that no well-behaved program sends, end one
-direction alone) is done by the test, so that a session is played by the egg's side up to there.
+Some steps of a session are impossible with the egg's API (sending bytes that no correct program sends, ending only one
+direction). The test does these, so the egg plays its side of a session up to such a step.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Session = list[dict[str, Any]]
 
 
 def playable(role: str) -> list[Any]:
-    """The sessions in which the egg, as this side, has anything to say or to make of what is said."""
+    """The sessions in which the egg, as this side, sends or receives anything."""
     return [pytest.param(session, id=session[0]["name"]) for session in load_sessions() if exchanged(session, role)]
 
 
 def exchanged(session: Session, role: str) -> list[dict[str, Any]]:
-    """The steps up to the first that the egg's API cannot do as this side."""
+    """The steps up to the first one that the egg's API cannot do as this side."""
     steps = []
     for step in session[1:]:
         if step["from"] == role and step["do"] in ("raw", "eof"):
@@ -73,7 +73,7 @@ class Replay:
         return data
 
     def does(self, step: dict[str, Any]) -> None:
-        """The egg's own step: what it writes must be what was recorded."""
+        """The egg's own step: its bytes must be the recorded ones."""
         expected = bytes.fromhex(step["bytes"])
         if step["do"] == "request":
             self.driver.send(f'(request "{step["datum"]}")')
@@ -86,7 +86,7 @@ class Replay:
         assert self.exactly(len(expected)) == expected
 
     def hears(self, step: dict[str, Any]) -> None:
-        """The other side's step: the egg must make of it what was recorded."""
+        """The other side's step: the egg must react as recorded."""
         if step["do"] == "eof":
             self.socket.shutdown(socket.SHUT_WR)
         else:

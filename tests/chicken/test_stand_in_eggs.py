@@ -1,4 +1,4 @@
-"""The stand-in eggs: each serves the conformance service through our puppet, in a format that nothing else speaks."""
+"""The stand-in eggs: each serves the conformance service through our puppet, in a format of its own."""
 
 from __future__ import annotations
 

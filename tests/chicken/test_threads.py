@@ -1,4 +1,4 @@
-"""Threads: what the API reference says of a handler's thread, and that no thread holds up another."""
+"""Threads: what the API reference says about a handler's thread, and that no thread holds up another."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_100_connections_at_once(puppets: Callable[[], Puppet]) -> None:
 def test_100_connections_at_once_wait_for_room_in_a_small_backlog(
     puppets: Callable[[], Puppet], tmp_path: Path, backlog: int
 ) -> None:
-    """A Unix socket's connect does not wait by itself when it must not block, and the program has other threads."""
+    """A non-blocking connect to a Unix socket does not wait by itself, and the program has other threads."""
     server, client = puppets(), puppets()
     path = server.listen(1, f'(unix "{tmp_path / "s"}")', backlog=backlog)
     for end in (client, server):
@@ -94,7 +94,7 @@ def test_a_peer_that_never_reads_holds_up_only_itself(puppet: Puppet, peers: Con
 
 
 def test_a_peer_that_asks_and_never_reads_is_cut_off(puppet: Puppet, peers: Connect) -> None:
-    """What it is owed is bounded: handlers wait for room, then requests are refused, then the connection closes."""
+    """Unsent answers are bounded: handlers wait for room, then requests are refused, then the connection closes."""
     where = puppet.listen(1, '(tcp "127.0.0.1" 0)')
     deaf = peers(where)
     for number in range(200):

@@ -1,4 +1,4 @@
-"""What a handler may return or raise, and what comes of it at the other end."""
+"""What a handler may return or raise, and what arrives at the other end."""
 
 from __future__ import annotations
 

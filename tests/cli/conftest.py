@@ -91,7 +91,7 @@ def finished(started):
 
 
 class Terminal:
-    """A process on a terminal of its own."""
+    """A process on its own terminal."""
 
     def __init__(self, args, columns, env):
         self._master, slave = pty.openpty()
@@ -131,7 +131,7 @@ class Terminal:
         select.select([self._master], [], [])
         try:
             piece = os.read(self._master, 65536)
-        except OSError:  # EIO: nobody has the other side open any more
+        except OSError:  # EIO: the other side is closed
             return b""
         self.shown += piece
         return piece
@@ -184,7 +184,7 @@ def serving(tmp_path):
 
 @pytest.fixture
 def event(serving):
-    """A function that makes events, set at the end: a handler that waits for one would keep its server from ending."""
+    """A function that makes events. They are set at the end: a handler that waits would keep its server from ending."""
     events = []
 
     def make():

@@ -1,4 +1,4 @@
-"""`bokbok bridge`: who may connect, as whom they go on, how the command ends."""
+"""`bokbok bridge`: who may connect, as which user the bridge connects, how the command ends."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ integer = "u32-le"
 [key-derivation]
 name = "sha256"
 """
-"""A format that no `inferred-1` reads: other lengths, other keys."""
+"""A format that `inferred-1` cannot read: other lengths, other keys."""
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from bokbok.cli._handler import load_handler
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A function that writes a module, under a name that no other test has, into the current folder."""
+    """A function that writes a module into the current folder, under a name that no other test uses."""
     monkeypatch.chdir(tmp_path)
     names = []
 

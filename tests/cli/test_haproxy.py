@@ -1,4 +1,4 @@
-"""Servers behind a real HAProxy: what clients notice when one of them dies, and whom a check by a hello finds."""
+"""Servers behind a real HAProxy: what clients notice when one of them dies, and what a check by a hello finds."""
 
 import contextlib
 import os
@@ -101,14 +101,14 @@ def connect(folder):
 
 
 def answers(folder):
-    """Which server answers a connection of its own; `None` where none does."""
+    """Which server answers on a new connection; `None` if none does."""
     with contextlib.suppress(ConnectionClosed, ConnectFailed), connect(folder) as connection:
         return connection.request("x")[0]
     return None
 
 
 def state(folder, name):
-    """What HAProxy thinks of a server: UP, DOWN, …; and why."""
+    """HAProxy's state of a server: UP, DOWN, …; and why."""
     with socket.socket(socket.AF_UNIX) as admin:
         admin.connect(str(folder / "admin"))
         admin.sendall(b"show stat\n")

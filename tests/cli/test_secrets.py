@@ -1,4 +1,4 @@
-"""`bokbok.cli._secrets`: users files, passphrases from everywhere, and no secret in any message."""
+"""`bokbok.cli._secrets`: users files, passphrases from all sources, and no secret in any message."""
 
 import dataclasses
 import os
@@ -229,7 +229,7 @@ def test_a_pipe_is_not_warned_of(capsys):
 
 @pytest.fixture
 def told():
-    """A function that runs a command that takes the options of a user, and returns what they said."""
+    """A function that runs a command with the options for a user, and returns their values."""
 
     def run(*arguments, **settings):
         @click.command()

@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def several(served, folder):
-    """A function that starts `bokbok serve` with several processes, of which nothing is left at the end."""
+    """A function that starts `bokbok serve` with several processes. At the end, none of them may be left."""
     started = []
 
     def start(address="127.0.0.1:0", *args, processes=2, users=True, **options):
@@ -68,7 +68,7 @@ def several(served, folder):
 
 
 def children(pid):
-    """The processes that a process has started, in whichever thread, and not waited for."""
+    """The processes that a process has started, in any thread, and has not waited for."""
     found = set()
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -78,7 +78,7 @@ def children(pid):
 
 
 def alive(pid):
-    """Whether a process is there, and not only its remains."""
+    """Whether a process runs, and is not just a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
@@ -109,7 +109,7 @@ def spread(process, pids, stack):
 
 
 def replaced(process):
-    """Have new processes take over; the old ones' numbers."""
+    """Have new processes take over. Returns the numbers of the old ones."""
     old = children(process.pid)
     process.send_signal(signal.SIGHUP)
     log_until(process, "have taken over")
@@ -399,7 +399,7 @@ def test_after_the_time_for_it_old_processes_answer_what_runs_and_end(several):
 
 
 def _refused(connection):
-    """Whether a connection's server says that it stops: its answer is an error then."""
+    """Whether a connection's server says that it stops: then its answer is an error."""
     try:
         connection.request("who")
     except Exception as error:
@@ -539,7 +539,7 @@ _ACTIVATE = (
 
 
 def activated(listener, *args, folder):
-    """`bokbok serve --systemd` with a descriptor of ours, as systemd would hand it over."""
+    """`bokbok serve --systemd` with a descriptor of ours, passed as systemd would pass it."""
     return subprocess.Popen(
         [sys.executable, "-c", _ACTIVATE, str(listener.fileno()), *COMMAND, "serve", "--systemd", *map(str, args)],
         pass_fds=(listener.fileno(),),
@@ -566,7 +566,7 @@ def bound(folder):
 def test_the_socket_is_systemds_and_outlives_the_server(folder, bound, kind, options):
     listener = bound[kind]
     options = ("--handler", "mine:answer", "--users", "users.toml", *options)
-    # Who connects while no server is there waits in the socket that systemd keeps.
+    # Clients that connect while there is no server wait in the socket that systemd keeps.
     place = str(folder / "s") if kind == "unix" else f"127.0.0.1:{listener.getsockname()[1]}"
     for _ in range(2):
         with open_connection(place, "alice", ALICE) as connection:

@@ -1,4 +1,4 @@
-"""What the commands share that serve until a signal comes: signals, wherever and whenever they come."""
+"""What the serving commands share: signals, wherever and whenever they come."""
 
 import asyncio
 import os

@@ -39,7 +39,7 @@ def le(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tapped(started: Any, tmp_path: Path) -> Any:
-    """Start a tap in front of a server; returns its process, and where it listens."""
+    """Start a tap in front of a server. Returns its process, and the address at which it listens."""
 
     def start(server: Any, *options: Any) -> tuple[Any, str]:
         process = started("tap", str(tmp_path / "tap"), server.address[1], *map(str, options))
@@ -60,7 +60,7 @@ def ended(process: Any, number: int = signal.SIGTERM) -> tuple[str, str]:
 
 
 def read_until(process: Any, word: bytes) -> bytes:
-    """What the tap has told, up to a word: it tells it while the conversation goes on."""
+    """The tap's output up to a word. It comes while the conversation goes on."""
     data = b""
     while word not in data:
         line = process.stdout.readline()

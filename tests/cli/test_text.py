@@ -1,4 +1,4 @@
-"""`bokbok.cli._text`: what reaches a terminal, and how it is broken into lines."""
+"""`bokbok.cli._text`: what reaches a terminal, and how it is divided into lines."""
 
 import array
 import dataclasses

@@ -1,4 +1,4 @@
-"""The egg's demo in Python (`examples/`): every client with every server, as the demo is documented."""
+"""The egg's demo in Python (`examples/`): every client with every server, as documented."""
 
 import asyncio
 import importlib.util
@@ -26,7 +26,7 @@ def load(name):
 
 
 class Log:
-    """What an example prints, line by line."""
+    """The output of an example, line by line."""
 
     def __init__(self, module):
         self._lines = queue.SimpleQueue()
@@ -41,7 +41,7 @@ class Log:
 
 @pytest.fixture(params=["demo_server", "demo_server_asyncio"])
 def server(request, tmp_path):
-    """A running demo server, without a pause between its callbacks: its address and what it prints."""
+    """A running demo server without pauses between its callbacks: its address and its output."""
     module = load(request.param)
     log = Log(module)
     path = str(tmp_path / "s")
@@ -67,7 +67,7 @@ def server(request, tmp_path):
 
 @pytest.fixture(params=["demo_client", "demo_client_asyncio"])
 def client(request):
-    """A function that runs a demo client, whose wait is another; and what it prints."""
+    """A function that runs a demo client, with another waiting time, and returns its output."""
     module = load(request.param)
     log = Log(module)
 
@@ -103,7 +103,7 @@ def test_the_documented_conversation(server, client):
 
     run(address, wait)
     assert shown.pop(0) == "['pong', '12345']"
-    shown.remove("True")  # the answer, which the first callback may overtake where there is no pause before it
+    shown.remove("True")  # the answer; the first callback may overtake it if there is no pause
     assert shown == ["callback 1", "callback 2", "callback 3"]
     assert served.take() == f"myuser connected from ('unix', '{address}')"
     # The client closes as soon as it has printed the last callback, so that its answer to that may not be sent.
@@ -186,7 +186,7 @@ def test_they_run_as_scripts(server_script, tmp_path):
                 done = subprocess.run([sys.executable, FOLDER / script, address, "0"], capture_output=True, text=True)
                 assert (done.returncode, done.stderr) == (0, "")
                 assert done.stdout.startswith("['pong', '12345']\n")
-                assert "True" in done.stdout  # beside a callback, maybe: two threads print
+                assert "True" in done.stdout  # perhaps on the line of a callback, since two threads print
             server.send_signal(signal.SIGINT)
             out, err = server.communicate()
         finally:

@@ -1,4 +1,4 @@
-"""The examples of `docs/`, page by page, from top to bottom: each prints what the page says (`tests.support.pages`)."""
+"""The examples of `docs/`, page by page, from top to bottom. Each prints what the page says (`tests.support.pages`)."""
 
 import os
 from pathlib import Path

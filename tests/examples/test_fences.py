@@ -1,4 +1,4 @@
-"""Every example of the pages is played or looked at: what is not played is on a list, with the reason.
+"""Every example of the pages is played or checked. Those that are not played are on a list, with the reason.
 
 `test_docs.py` plays `python`, `console` and files. Fences `sh` and `yaml` are for other places (a shell with network, a
 CI system, Prometheus), so here each of their commands and keys is held against what it configures.

@@ -1,4 +1,4 @@
-"""The puppet of the example implementation, beside what the conformance suite plays with it."""
+"""The puppet of the example implementation: what the conformance suite does not play with it."""
 
 from __future__ import annotations
 

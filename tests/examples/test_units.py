@@ -1,4 +1,4 @@
-"""The systemd units: the command takes their command lines, and systemd finds no fault with them."""
+"""The systemd units: the command accepts their command lines, and systemd accepts the units."""
 
 import os
 import pathlib
@@ -55,7 +55,7 @@ def test_its_command_line_starts_a_server(tmp_path):
     assert (verb, args[0]) == ("serve", ":8000")
     assert args[-2:] == ["--metrics", "/run/bokbok/metrics"]
     operating = (EXAMPLES.parent / "docs" / "operating.md").read_text()
-    (tmp_path / "limits.toml").write_text(operating.split("```toml\n")[1].split("```")[0])  # those that it advises
+    (tmp_path / "limits.toml").write_text(operating.split("```toml\n")[1].split("```")[0])  # those that it recommends
     (tmp_path / "users.toml").write_text('alice = "secret"\n')
     (tmp_path / "users.toml").chmod(0o600)
     (tmp_path / "handlers.py").write_text("def answer(connection, message):\n    return connection.user\n")

@@ -1,4 +1,5 @@
-"""`examples/users_from_database.py`: users from SQLite, and from a PostgreSQL of its own; keys that replace others."""
+"""`examples/users_from_database.py`: users from SQLite, and from the test's own PostgreSQL; keys that replace
+others."""
 
 import asyncio
 import importlib.util
@@ -35,7 +36,7 @@ def sqlite(tmp_path):
 
 @pytest.fixture
 def postgresql(tmp_path_factory):
-    """The same of a PostgreSQL that is the test's own, on a Unix socket."""
+    """The same for the test's own PostgreSQL, on a Unix socket."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs or not (programs[-1] / "initdb").exists():
@@ -95,7 +96,7 @@ def test_a_key_is_replaced_by_another(request, tmp_path, kind):
 
 
 class Slow:
-    """A database that counts, and answers when it is let."""
+    """A database that counts queries, and answers once it is allowed to."""
 
     def __init__(self):
         self.asked = []

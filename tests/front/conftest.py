@@ -1,4 +1,4 @@
-"""What both front ends do is tested once, over the fixture `front`."""
+"""Tests of what both front ends do are written once, with the fixture `front`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a server listens, what a connection is opened to, and what goes wrong with that."""
+"""Where a server listens, where a connection is opened to, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_an_unknown_host_is_named(front: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every host name have two addresses, of which only the second leads anywhere."""
+    """Let every host name have two addresses, of which only the second can be reached."""
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
         return [
@@ -324,7 +324,7 @@ def test_a_connect_timeout_that_is_no_number_is_refused_at_once(front: Any, tmp_
             front.open_connection(str(tmp_path / "nowhere"), connect_timeout=timeout)  # type: ignore[arg-type]
 
 
-# Names of which an address does not answer, and look-ups that do not end.
+# Names with an address that does not answer, and look-ups that do not end.
 
 
 def test_an_address_that_does_not_answer_takes_no_time_from_one_that_does(

@@ -1,4 +1,4 @@
-"""What one end holds for the other, and how long it waits for it, seen from the other end."""
+"""How much one end holds for the other, and how long it waits, seen from the other end."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_answers_that_are_not_read_do_not_pile_up(
 def test_answers_that_wait_for_room_are_not_written_without_bound(
     front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each would be written while it waits, and a thousand handlers may finish at the same moment."""
+    """Otherwise each would be written while it waits, and a thousand handlers may finish at the same moment."""
     most = [0]
     keep = Account.keep
 

@@ -1,6 +1,6 @@
-"""Who may come in: connections and hellos by source and user, and who was refused a moment ago.
+"""Which connections are admitted: connections and hellos by source and user, and penalties.
 
-Sources are addresses of 127.0.0.0/8. They are this machine's, so limits hold for them because they are set.
+Sources are addresses of 127.0.0.0/8. They belong to this machine, so limits hold for them only because they are set.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WRONG = passphrase_to_key("a wrong passphrase")
 
 @pytest.fixture
 def come(serve: Any) -> Iterator[Callable[..., RawPeer]]:
-    """A client that comes from a source of its own, and sends what it likes."""
+    """A client that comes from its own source address, and sends any bytes."""
     peers: list[RawPeer] = []
 
     def connect(server: Any, source: str = "127.0.0.1") -> RawPeer:
@@ -40,7 +40,7 @@ def come(serve: Any) -> Iterator[Callable[..., RawPeer]]:
 
 
 def is_closed(peer: RawPeer) -> bool:
-    """Whether it is the server's end that comes, or a reset."""
+    """Whether the server's end of file comes, or a reset."""
     try:
         return peer.read_to_end() == b""
     except ConnectionResetError:

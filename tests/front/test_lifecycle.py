@@ -17,7 +17,7 @@ from tests.support.peers import KEY, SOON, USERS, RawListener, framed, hello
 
 
 class Calls:
-    """Handlers that note who called, and wait where they are told to."""
+    """Handlers that note their calls, and wait if they are told to."""
 
     def __init__(self) -> None:
         self.log: queue.Queue[str] = queue.Queue()
@@ -47,7 +47,7 @@ class Calls:
 
     @property
     def more(self) -> list[str]:
-        """The calls that were not looked at yet."""
+        """The calls that were not checked yet."""
         return [self.log.get() for _ in range(self.log.qsize())]
 
 
@@ -158,7 +158,7 @@ def test_who_is_refused_is_not_told_to_the_open_handler(watched: Any, calls: Cal
         peer.send(data)
         assert peer.read_to_end() == b""
         peer.close()
-    raw(server).close()  # without a word
+    raw(server).close()  # without sending anything
     server.stop()
     assert server.wait(SOON)
     assert calls.more == []
@@ -444,7 +444,7 @@ def test_requests_that_wait_when_the_other_end_closes_fail_with_the_reason(met: 
 def test_an_answer_that_came_before_the_end_is_not_lost_to_a_request_that_finds_it(
     listener: Any, connect: Any, spawn: Any
 ) -> None:
-    """Sending fails at once where the other end has closed a Unix socket, and the answer may not have been read yet."""
+    """Sending fails at once if the other end has closed a Unix socket, and an answer may not have been read yet."""
     for _ in range(50):
         connection = connect(listener.address)
         peer = listener.accept()
@@ -593,7 +593,7 @@ def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
     front: Any, met: Any, spawn: Any, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     connection, peer = met()
-    # With threads reading is a method of its own, which asyncio calls at an end alone.
+    # With threads, reading is a separate method, which asyncio only calls at an end.
     where = "receive_eof" if what != "reading" else "read" if front.name == "sync" else "receive_plain"
 
     def faulty(*data: bytes, **options: Any) -> Any:

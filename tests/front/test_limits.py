@@ -1,4 +1,4 @@
-"""The most that one end may ask of the other, and that no other connection pays for one that asks more."""
+"""The most that one end may demand of the other, and that other connections do not suffer if it demands more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.peers import SOON, USERS, framed
 
 
 class Held:
-    """A request handler that answers only once it may, and counts how many of it run."""
+    """A request handler that answers only once it may, and counts how many handlers run."""
 
     def __init__(self) -> None:
         self.started: queue.Queue[Any] = queue.Queue()
@@ -255,7 +255,7 @@ def test_a_peer_that_takes_a_little_now_and_then_is_not_given_up(serve: Any, raw
     peer = raw(serve(lambda connection, message: answer, limits=Limits(send_timeout=1.0)))
     peer.send_message(b"(request 0 x)")
     got = 0
-    until = time.monotonic() + 1.3  # longer than the limit, which each little bit begins again
+    until = time.monotonic() + 1.3  # longer than the limit, which starts again with each little bit
     while time.monotonic() < until:
         got += peer.receive_some(1_000_000)
         assert not peer.ended_within(0.3)

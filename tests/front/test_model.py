@@ -1,4 +1,4 @@
-"""Whatever programs do with connections, in any order: both front ends against a model that only counts."""
+"""Whatever programs do with connections, in any order: both front ends are compared with a model that only counts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Held:
 
 
 class Program(RuleBasedStateMachine):
-    """One server, some clients, and what each of them must have been told by now."""
+    """One server, some clients, and what each of them must have learnt by now."""
 
     front_name = "sync"
 
@@ -49,7 +49,7 @@ class Program(RuleBasedStateMachine):
         self.clients: dict[int, Any] = {}
         self.numbers = 0
         self.theirs: dict[int, Any] = {}
-        # What happened, and what should have.
+        # What happened, and what should have happened.
         self.happened: Counter[str] = Counter()
         self.expected: Counter[str] = Counter()
         self.server = self.front.start_server(
@@ -152,7 +152,7 @@ class Program(RuleBasedStateMachine):
             assert held.asking.result(SOON) == ["held", held.name]
 
     def ended(self, number: int, client: Any) -> None:
-        """What waits on a connection that has ended fails; so does what is asked now."""
+        """Requests that wait on a connection that has ended fail, and so do new ones."""
         for held in self.held:
             if held.client == number and held.asking is not None:
                 with pytest.raises(ConnectionClosed):

@@ -1,4 +1,4 @@
-"""Other wire formats than the default: both ends are told, and the rest stays as it is."""
+"""Wire formats other than the default: both ends are told, and everything else stays the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANNOUNCED = dataclasses.replace(
         packets=(Template((Field("user"),)), Template((Field("key"),))), insecure=(b"hello,", b"insecure")
     ),
 )
-"""As the default, but that an insecure client announces itself with two packets."""
+"""As the default, except that an insecure client announces itself with two packets."""
 
 
 def test_an_insecure_client_may_have_to_announce_itself(serve: Any, connect: Any, address: Any) -> None:

@@ -1,4 +1,4 @@
-"""Behind a proxy that says, by the PROXY protocol, whose a connection is."""
+"""Behind a proxy that gives the client's address by the PROXY protocol."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ AT = ("tcp", "127.0.0.1", 0)
 
 
 def whose(host: str, port: int = 4711) -> bytes:
-    """What a proxy writes in front of a client's connection."""
+    """The header that a proxy writes in front of a client's bytes."""
     return SIGNATURE + b"\x21\x11\0\x0c" + socket.inet_aton(host) + bytes(4) + struct.pack(">HH", port, 0)
 
 
 def told(connection: Any, message: Any) -> Any:
-    """A handler that answers with the address of who asks."""
+    """A handler that answers with the client's address."""
     return list(connection.address[1:])
 
 

@@ -178,7 +178,7 @@ def test_connections_that_end_without_a_message_count_as_failures(serve: Any, re
     def until_it_is_given_up() -> None:
         while True:
             connection.wait_open(SOON)
-            threading.Event().wait(0.001)  # the connection that there is has to end first
+            threading.Event().wait(0.001)  # the current connection has to end first
 
     with pytest.raises(ConnectFailed, match=r"given up: .*ended before any message"):
         until_it_is_given_up()

@@ -1,4 +1,4 @@
-"""Secure connections: who gets in, who does not, and what the others can see of that."""
+"""Secure connections: who gets in, who does not, and what outsiders can see of that."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_wrong_key_and_an_unknown_user_look_the_same_to_the_client(serve: Any,
         for _ in range(10):
             connection = connect(server, user, key)
             with pytest.raises(ConnectionClosed) as raised:
-                connection.request("x" * 100_000)  # sent behind the hello, before anything can be known
+                connection.request("x" * 100_000)  # sent right after the hello, before anything can be known
             reasons.add(raised.value.reason)
             assert connection.close_reason == raised.value.reason
     assert len(reasons) == 1

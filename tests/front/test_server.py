@@ -120,7 +120,7 @@ def test_requests_that_wait_for_a_handler_are_answered_with_an_error(serve: Any,
     peer = raw(server)
     peer.send_message(b"(request 0 x)", b"(request 1 x)", b"(request 2 x)")
     held.started.get(timeout=SOON)
-    # One that finds no place any more tells that the two before it wait.
+    # A connection that does not find a place shows that the two before it wait.
     peer.send_message(b"(request 3 x)")
     assert peer.receive().startswith(b'(error 3 "too many requests')
     server.stop()

@@ -1,4 +1,5 @@
-"""A memory of hellos that the servers of a fleet share: a replay is refused everywhere, and what happens without it."""
+"""A memory of hellos that several servers share: a replay is refused everywhere; and what happens without the
+memory."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def shared(front: Any, remember: Callable[[bytes], bool]) -> Any:
 
 
 def opened(peer: RawPeer, session_key: bytes, said: bytes) -> bool:
-    """Say a hello; whether a request is answered behind it."""
+    """Say hello. Returns whether a request is answered afterwards."""
     peer.send(said)
     peer.begin(session_key)
     peer.send_message(b"(request 0 1)")

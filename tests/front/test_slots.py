@@ -1,4 +1,4 @@
-"""The handlers of a whole server: how many run and wait at once, and whose turn it is."""
+"""The handlers of a whole server: how many run and wait at once, and which comes next."""
 
 from __future__ import annotations
 

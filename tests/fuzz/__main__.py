@@ -4,8 +4,8 @@
     python -m tests.fuzz reader wire --seconds 600
     python -m tests.fuzz --keep                     then keep the shortest inputs that reach all of the code
 
-Each target runs in a process of its own, with a limit on its memory and on the time of one input. An input that fails
-is kept in `.build/fuzz/TARGET`, and its traceback is shown: `python -m tests.fuzz TARGET --play FILE` plays it again.
+Each target runs in its own process, with limits on its memory and on the time of one input. An input that fails is kept
+in `.build/fuzz/TARGET`, and its traceback is shown. `python -m tests.fuzz TARGET --play FILE` plays it again.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tests.fuzz import corpora
 
 NAMES = ("reader", "wire", "transcript", "profile", "pcap", "recording", "results")
 PACKAGES = ["bokbok", "bokbok_interop.report", "bokbok_traffic"]
-"""The code whose coverage guides."""
+"""The code whose coverage guides the fuzzer."""
 MEMORY = 200
 """MiB of a process: some 70 are the interpreter with the project's code, instrumented, and what libFuzzer takes."""
 ONE_INPUT = 10
-"""Seconds."""
+"""Seconds for one input."""
 LONGEST = 4096
 """Bytes of an input."""
 KEPT = 700
-"""Bytes of an input that is kept, unless nothing shorter reaches the same."""
+"""The most bytes of an input that is kept, unless nothing shorter reaches the same code."""
 FOUND = Path(".build/fuzz")
 
 
@@ -87,7 +87,7 @@ def _fuzz(target: str, arguments: argparse.Namespace) -> int:
                 sort.mkdir()
             for path in folder.iterdir():
                 path.rename((short if path.stat().st_size <= KEPT else long) / path.name)
-            # The order counts: what the folders further on add to the first is taken into it.
+            # The order matters: inputs of later folders that reach more than those of the first one are added to it.
             status = _run(target, [least, short], "-merge=1") or _run(target, [least, long], "-merge=1")
             corpora.write(target, [path.read_bytes() for path in least.iterdir()])
         return status

@@ -1,4 +1,4 @@
-"""The inputs that are kept: one file for each target, one input a line, as Python writes bytes."""
+"""The inputs that are kept: one file for each target, one input on each line, as Python writes bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each corpus began from: valid inputs of every kind, so that a fuzzer need not invent them."""
+"""The start of each corpus: valid inputs of every kind, so that a fuzzer need not invent them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _wire() -> Iterator[bytes]:
 
 
 def _conversation(profile: Profile, secure: bool) -> list[bytes]:
-    """What client and server say in turns."""
+    """What client and server say, taking turns."""
     common: dict[str, Any] = {"profile": profile, "guards": Guards(nonce_reuse=False)}
     client = Connection("client", **common, **({"user": "myuser", "key": KEY} if secure else {}))
     server = Connection("server", **common, secure=secure)

@@ -1,8 +1,8 @@
-"""What is fuzzed: functions that take any bytes, and fail only where the project does.
+"""The targets of fuzzing: functions that take any bytes, and fail only if the project does.
 
-Each checks more than that nothing unexpected is raised: what one reader of the project takes, every other one reads the
-same, and what is read does not depend on how it is cut into pieces. `python -m tests.fuzz` has a fuzzer choose the
-bytes, guided by coverage; `test_corpus.py` plays those that it has kept.
+Each checks not only that no unexpected error is raised: whatever one reader of the project accepts, the others read in
+the same way, and the result does not depend on how the bytes are divided into pieces. With `python -m tests.fuzz` a
+fuzzer chooses the bytes, guided by coverage; `test_corpus.py` plays those that it has kept.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from tests.support.wire_ends import ENDS, LIMITS, SESSION_KEY, feed, opened_serv
 __all__ = ["PROFILES", "TARGETS"]
 
 DEPTH = 50
-"""Of datums here: what is deep is bounded, and shows nothing that a small limit does not."""
+"""The limit of depth for datums here. A larger one would not show more."""
 _DIALECTS = list(DIALECTS.values())
 _SEPARATOR = b"\xfd"
-"""Stands between the packets of an input: so the fuzzer need not find lengths and keys."""
+"""Separates the packets of an input, so that the fuzzer need not find lengths and keys."""
 
 
 def _cut(data: bytes, seed: int) -> Iterator[bytes]:
@@ -55,7 +55,7 @@ def _cut(data: bytes, seed: int) -> Iterator[bytes]:
 
 
 Outcome = tuple[list[Any], str]
-"""The datums that were read, and the problem that ended it; empty where nothing did."""
+"""The datums that were read, and the problem that ended reading; empty if there was none."""
 
 
 def _streamed(data: bytes, seed: int, **how: Any) -> Outcome:
@@ -85,7 +85,7 @@ def _at_once(data: bytes, read: Callable[[bytes, int], tuple[Any, int]], **how: 
 
 
 def _framed_by_datums(data: bytes, seed: int) -> list[bytes] | None:
-    """What the framing `datums` makes of it; `None` where it is refused."""
+    """The packets of the framing `datums`; `None` if it refuses the bytes."""
     splitter, found = Datums().splitter(1 << 20), []
     try:
         for piece in _cut(data, seed):
@@ -98,7 +98,7 @@ def _framed_by_datums(data: bytes, seed: int) -> list[bytes] | None:
 
 
 def reader(data: bytes) -> None:
-    """Datums by every reader: whole, in pieces, by offsets, by the framing `datums`; then written, and read again."""
+    """Datums by every reader: at once, in pieces, by offsets, by the framing `datums`; then written, and read again."""
     if len(data) < 2:
         return
     dialect, seed, data = _DIALECTS[data[0] % len(_DIALECTS)], data[1], data[2:]
@@ -108,7 +108,7 @@ def reader(data: bytes) -> None:
     parser = Parser(dialect=dialect, max_depth=DEPTH)
 
     def in_python(data: bytes, at: int) -> tuple[Any, int]:
-        """Without the accelerator, which the others take where it is installed."""
+        """Without the accelerator, which the other targets use if it is installed."""
         machine = Machine(dialect, DEPTH)
         value = machine.run(data, at, True)
         return value, machine.position
@@ -121,7 +121,7 @@ def reader(data: bytes) -> None:
         value = loads(data, dialect=dialect, max_depth=DEPTH)
         assert same(value, whole[0][0]), (value, whole)
         if dialect is CHICKEN_4_EXACT:
-            return  # not all that 4.13.0 prints reads back
+            return  # not everything that 4.13.0 prints can be read back
         with contextlib.suppress(WriteError):
             text = dumps(value, dialect=dialect)
             again = loads(text, dialect=dialect, max_depth=DEPTH + 10)
@@ -162,7 +162,7 @@ def _heard(events: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def _in_slices(connection: Connection, pieces: Iterator[bytes]) -> list[Any]:
-    """The events where reading stops as often as it can, as front ends have it do."""
+    """The events if reading stops as often as it can, as in front ends."""
     found: list[Any] = []
     for piece in pieces:
         come = connection.receive(piece, seconds=0.0)
@@ -177,7 +177,8 @@ def _in_slices(connection: Connection, pieces: Iterator[bytes]) -> list[Any]:
 
 
 def wire(data: bytes) -> None:
-    """Both roles of a connection, insecure and secure, from the first byte on and opened; beside them a transcript."""
+    """Both roles of a connection, insecure and secure, from the first byte on and once open; and a transcript of
+    each."""
     if len(data) < 2:
         return
     make = ENDS[data[0] % len(ENDS)]
@@ -240,7 +241,7 @@ def transcript(data: bytes) -> None:
 
 
 def profile(data: bytes) -> None:
-    """A profile file: refused with the one error, or a profile that its own file makes again."""
+    """A profile file: it is refused with the one error, or gives a profile that can be written and read again."""
     try:
         found = read_profile(data)
     except ProfileError:
@@ -282,7 +283,7 @@ def recording(data: bytes) -> None:
 
 
 def results(data: bytes) -> None:
-    """A file of results, or a journal: the one error, or a document that merges with itself into itself."""
+    """A file of results, or a journal: the one error, or a document that merged with itself is unchanged."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         path = Path(folder) / "results.json"
         path.write_bytes(data)

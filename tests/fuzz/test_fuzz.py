@@ -1,4 +1,4 @@
-"""The inputs that fuzzing has kept are played again, and a fuzzer runs a short while: so it works when it is needed."""
+"""Plays again the inputs that fuzzing has kept, and runs a fuzzer for a short while, so that it works when needed."""
 
 from __future__ import annotations
 

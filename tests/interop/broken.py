@@ -1,4 +1,4 @@
-"""Broken peers, one fault each, of every layer: what the first panel of `check` says of each.
+"""Broken peers with one fault each, in every layer: what the first panel of `check` says about each.
 
     python -m tests.interop.broken                     all of them, each a whole `check`
     python -m tests.interop.broken --only greets,...   some
@@ -22,13 +22,13 @@ MUTANTS = Path(__file__).parent / "mutants"
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken peer, and how it is told.
+    """A broken peer, and how a report must name its fault.
 
     Attributes:
         mutant: its name.
-        layer: what is broken in it.
-        sentences: anchors, one of which the first panel has.
-        case: a glob of the cases that may be in the first panel's title.
+        layer: the layer that is broken.
+        sentences: anchors, one of which must be in the first panel.
+        case: a glob for the cases that may be in the first panel's title.
     """
 
     mutant: str
@@ -65,7 +65,7 @@ BROKEN = [
 
 
 def check(mutant: str, *words: str, timeout: float = 600.0) -> str:
-    """What `bokbok-interop check` shows of a mutant, wide enough that nothing of it is folded."""
+    """What `bokbok-interop check` shows about a mutant, on a terminal so wide that no line is folded."""
     puppet = f"{sys.executable} {MUTANTS} {mutant}"
     done = subprocess.run(
         [sys.executable, "-m", "bokbok_interop", "check", puppet, "-q", *words],
@@ -92,7 +92,7 @@ def told(broken: Broken, panel: str) -> bool:
 
 
 def main() -> None:
-    """Check, print a line for each peer; status 1 if a first panel is about something else."""
+    """Check, and print a line for each peer. The exit status is 1 if a first panel is about something else."""
     parser = argparse.ArgumentParser(description="Broken peers of every layer, and the first panel of each.")
     parser.add_argument("--only", help="names of mutants, separated by commas")
     given = parser.parse_args()

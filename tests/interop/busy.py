@@ -1,11 +1,11 @@
-"""The busy-machine proof: what is told by order, clocks and ends, beside a load, again and again.
+"""The busy-machine proof: plays cases that depend on order, clocks and ends, under load, again and again.
 
     python -m tests.interop.busy                           8 busy processes; the cases and the mutants 20 times
     python -m tests.interop.busy --times 1 --only cases    the cases once
     python -m tests.interop.busy --matrix 2                the whole matrix twice, too
 
-It prints a table of what was played and how it came out. A cell that failed, or a mutant that was missed, is a line of
-its own, and makes the status 1. The load is processes of this script, which end with it.
+It prints a table of what was played, with the results. Each failed cell, and each mutant that was missed, is a separate
+line, and makes the exit status 1. The load consists of processes of this script, which end with it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ PEERS = "python-sync,python-asyncio,minimal"
 
 @contextlib.contextmanager
 def load(processes: int) -> Iterator[None]:
-    """So many processes that only count, as long as the block lasts."""
+    """Run so many processes that only count, while the block lasts."""
     # Each ends by itself, too, if this process is killed.
     words = f"import os\nparent = {os.getpid()}\nwhile os.getppid() == parent:\n    for _ in range(1 << 22): pass"
     started = [subprocess.Popen([sys.executable, "-c", words]) for _ in range(processes)]
@@ -72,7 +72,7 @@ def load(processes: int) -> Iterator[None]:
 
 
 class Tally:
-    """What was played, and how it came out."""
+    """What was played, with the results."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, int, str, float]] = []
@@ -93,7 +93,7 @@ class Tally:
 
 
 def chosen(cases: Any) -> list[Any]:
-    """Those that are about order, clocks and ends; none of the long ones."""
+    """The cases about order, clocks and ends, without long ones."""
     return [one for one in cases if not one.long and any(fnmatch.fnmatchcase(one.id, glob) for glob in ABOUT)]
 
 
@@ -120,7 +120,7 @@ def cells(tally: Tally, names: str, cases: list[Any], what: str) -> None:
 
 
 def mutants(tally: Tally, jobs: int) -> None:
-    """See that each mutant that these cases catch is caught."""
+    """Check that each mutant that these cases can catch is caught."""
     from tests.interop import test_mutants as listed
 
     wanted = {case.id for case in chosen(all_cases())}
@@ -141,7 +141,7 @@ def mutants(tally: Tally, jobs: int) -> None:
 
 
 def main() -> None:
-    """Play; status 1 if a good peer failed or a broken one passed."""
+    """Play. The exit status is 1 if a good peer failed or a broken one passed."""
     parser = argparse.ArgumentParser(description="The busy-machine proof.")
     parser.add_argument("--load", type=int, default=8, help="processes that keep the processors busy (8)")
     parser.add_argument("--times", type=int, default=20, help="how often the cases, and the mutants, are played (20)")

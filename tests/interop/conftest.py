@@ -1,4 +1,4 @@
-"""Puppets that are not real: in memory, and as small programs that misbehave in one way each."""
+"""Fake puppets: in memory, and as small programs that each misbehave in one way."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def lines():
 
 @pytest.fixture(autouse=True)
 def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that these tests run on is not short of processor time, whatever it measures, unless they say so."""
+    """The machine counts as not short of processor time, whatever it measures, unless a test says otherwise."""
     monkeypatch.setattr(Machine, "shortage", lambda self, since: "")
 
 
 class MemoryRunning(Running):
-    """A puppet in memory: what it is told is in `heard`, what it says is fed with `say`."""
+    """A puppet in memory: `heard` has the commands that it was given, and `say` writes its lines."""
 
     def __init__(self) -> None:
         self.peer = "fake"
@@ -97,7 +97,7 @@ class MemoryRunning(Running):
 
 @pytest.fixture
 def fake_peer(tmp_path: Path) -> Callable[..., LocalPeer]:
-    """Make a peer from the body of a small Python program; `hello`, `say` and `lines` are there for it."""
+    """Make a peer from the body of a small Python program, which can use `hello`, `say` and `lines`."""
 
     def make(body: str, name: str = "fake") -> LocalPeer:
         path = tmp_path / f"{name}.py"
@@ -109,6 +109,6 @@ def fake_peer(tmp_path: Path) -> Callable[..., LocalPeer]:
 
 @pytest.fixture
 def minimal() -> LocalPeer:
-    """The example implementation, which has nothing of this library in it."""
+    """The example implementation, which does not use this library."""
     script = Path(__file__).parents[2] / "interop" / "examples" / "minimal" / "puppet.py"
     return LocalPeer("minimal", [sys.executable, str(script)])

@@ -1,4 +1,4 @@
-"""A puppet that claims every profile that it is told, with the right digest, and goes on speaking the default one."""
+"""A puppet that accepts every profile, with the right digest, but goes on speaking the default one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bokbok_interop.puppets.puppet import Puppet
 
 
 class Liar(Puppet):
-    """Its requests are answered, by another one like it."""
+    """Its requests are answered, by another puppet like it."""
 
     def _format(self) -> dict[str, Any]:
         return {"profile": INFERRED_1}

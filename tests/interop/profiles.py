@@ -3,10 +3,10 @@
     python -m tests.interop.profiles [--only 8000,8003] [--quick] [--chapter NAME] [--transport NAME]
 
 The generator is `tests.support.profiles.random_profile`. The seeds are those from `SEED` on whose framing carries what
-the cases send: the largest packet, and on insecure connections, where nothing is encoded, a message as it is. What is
-not played is what a case says of itself (`Case.only`). Whole it takes some five minutes of the processor for each
-profile; `--quick`, a sixth of that, plays each case once over TCP in secure mode and once over Unix sockets in insecure
-mode, with one front end as the client and the other one as the server, which change places from profile to profile.
+the cases send: the largest packet, and, on insecure connections without an encoding, a message as it is. A case says
+itself with which profiles it is not played (`Case.only`). Each profile takes some five minutes of processor time.
+`--quick`, a sixth of that, plays each case once over TCP in secure mode and once over Unix sockets in insecure mode,
+with one front end as the client and the other one as the server; they change places from profile to profile.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _fits(profile: Profile) -> bool:
 
 
 def quick(groups: Sequence[Group], turn: int) -> list[Group]:
-    """Of the groups those of one client and one server, which change places with each turn."""
+    """The groups of one client and one server, which change places with each turn."""
     client, server = FRONTS if turn % 2 else FRONTS[::-1]
     return [g for g in diagonal(groups) if g.client in (client, RUNNER) and g.server in (server, RUNNER)]
 
@@ -57,7 +57,7 @@ def quick(groups: Sequence[Group], turn: int) -> list[Group]:
 def play(
     profile: Profile, selection: Selection, *, jobs: int = 16, timeout: float = 20.0, turn: int | None = None
 ) -> list[Result]:
-    """Play both front ends against each other and the runner; with a turn, what `quick` leaves of that."""
+    """Play both front ends against each other and the runner; with a turn, only the part of `quick`."""
     peers = {name: known_peers()[name] for name in FRONTS}
     settings = Settings(timeout=timeout, jobs=jobs, spoken=Spoken(profile), evidence="failures")
     groups = build(FRONTS, all_cases(), selection)
@@ -65,7 +65,7 @@ def play(
 
 
 def problems(profile: Profile, results: Iterable[Result]) -> list[str]:
-    """What is not as the cases say: failed ones, and those that are not played although they say nothing of it."""
+    """What differs from what the cases say: failed ones, and those that were not played without saying so."""
     cases = {case.id: case for case in all_cases()}
     found = []
     for result in results:
@@ -76,7 +76,7 @@ def problems(profile: Profile, results: Iterable[Result]) -> list[str]:
 
 
 def main() -> None:
-    """Play, print a line for each profile and each problem; status 1 if there is one."""
+    """Play, and print a line for each profile and each problem. The exit status is 1 if there is a problem."""
     parser = argparse.ArgumentParser(description="The matrix of both front ends, for forty profiles.")
     parser.add_argument("--only", help="seeds, separated by commas")
     parser.add_argument("--quick", action="store_true", help="a sixth of the cells, every case among them")

@@ -1,4 +1,4 @@
-"""Taking an engine's stream apart into standard output and standard error."""
+"""Separating an engine's stream into standard output and standard error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
 
 
 class _Stream:
-    """What the SDK's `attach_socket` gives, with the engine's end of it in `engine`."""
+    """What the SDK's `attach_socket` returns, with the engine's end of it in `engine`."""
 
     def __init__(self) -> None:
         self._sock, self.engine = socket.socketpair()

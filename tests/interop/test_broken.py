@@ -18,7 +18,7 @@ SAMPLE = {
     "closes-on-errors": (),
     "own-address": ("--case", "connect.*address*"),
 }
-"""What the tests check of them, and how much of `check`: where the preflight fails that is little anyway."""
+"""Which of them the tests check, and how much of `check` they run: if the preflight fails, that is little anyway."""
 
 
 @pytest.mark.timeout(300)

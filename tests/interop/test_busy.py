@@ -1,4 +1,4 @@
-"""What runs out of time on a busy machine is played again, alone, before it counts, and every report says so."""
+"""A cell that runs out of time on a busy machine is played again, alone, before it counts, and all reports say so."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def do_request(self, *a):
 puppet.Puppet.do_request = do_request
 puppet.main()
 """
-"""The example, whose first request of all is not answered."""
+"""The example, except that its very first request is not answered."""
 
 
 class Busy(Machine):
-    """A machine that is short of processor time, whatever it is."""
+    """A machine that counts as short of processor time, whatever it really is."""
 
     def shortage(self, since: float) -> str:
         return MEASURED
@@ -209,7 +209,7 @@ for number, verb, line in lines():
             if {always}: time.sleep(600)
     say("(%s ok)" % number)
 """
-"""A puppet that stands still when it is asked by a crowd: the first time only, or always."""
+"""A puppet that hangs when a crowd of cases uses it: only the first time, or always."""
 
 
 def crowd() -> list[Case]:
@@ -326,7 +326,7 @@ async def measured(machine: Machine, block: float = 0.0) -> str:
     start = time.monotonic()
     watch = asyncio.ensure_future(machine.watch())
     await asyncio.sleep(STEP / 2)
-    time.sleep(block)  # the loop is late: that is what is measured
+    time.sleep(block)  # the loop is late: that is measured
     while len(machine._measured) < 3:
         await asyncio.sleep(STEP / 2)
     watch.cancel()

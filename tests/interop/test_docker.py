@@ -1,6 +1,6 @@
-"""Puppets in containers, at a real engine; where there is none, these tests are skipped and say why.
+"""Puppets in containers, with a real engine. If there is none, these tests are skipped and say why.
 
-The image of most tests is a small program of C, linked statically and imported as it is, so that they need no base
+The image of most tests is a small C program, linked statically and imported directly, so that they do not need a base
 image.
 """
 
@@ -60,7 +60,7 @@ def fake_image(client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     changes = ['CMD ["/puppet"]', "USER 1234:1234", f"LABEL org.bokbok.test={name}"]
     client.import_image_from_data(archive.getvalue(), repository=name, changes=changes)
     yield name
-    for _ in range(2):  # with what was built upon it, and that first
+    for _ in range(2):  # with the images that were built upon it, which go first
         for image in client.images(all=True, filters={"label": f"org.bokbok.test={name}"}):
             with contextlib.suppress(docker.errors.APIError):
                 client.remove_image(image["Id"], force=True)
@@ -93,7 +93,7 @@ async def said(puppet: Puppet, what: str) -> Any:
 
 
 async def broken(puppet: Puppet, what: str) -> str:
-    """Make a puppet do something that ends it; how it ended."""
+    """Make a puppet do something that ends it. Returns how it ended."""
     with pytest.raises(PuppetFault) as caught:
         await puppet.command("key", what, timeout=60)
     return caught.value.problem
@@ -252,7 +252,7 @@ async def test_a_container_reaches_the_runner_where_nobody_else_does(peer: Docke
         bind = running.relay_address(transport, "relay")
         if transport == "unix":
             server = await asyncio.start_unix_server(accepted, bind[1])
-            # Other users of this machine do not come to the file: the folder above is closed to them.
+            # Other users of this machine cannot reach the file: they cannot enter the folder above.
             assert stat.S_IMODE(Path(bind[1]).parents[1].stat().st_mode) == 0o700
         else:
             assert bind[1] not in ("", "0.0.0.0", "127.0.0.1")
@@ -544,7 +544,7 @@ def test_an_interrupted_run_leaves_nothing(client: Any, fake_image: str, number:
 
 
 class StallingEngine:
-    """Passes on what goes to and from the engine, until it is told to stall: then it takes connections, and no more."""
+    """Passes on bytes to and from the engine, until it is told to stall: then it only accepts connections."""
 
     def __init__(self, path: Path, engine: str) -> None:
         self.address = f"unix://{path}"
@@ -614,7 +614,7 @@ def test_ctrl_c_does_not_wait_for_an_engine_that_stalls_while_containers_run(
         assert took < 6, took  # two seconds, on a machine that is not busy
         assert f"clean --run {run}" in output.decode()
         assert run in {one.run for one in leftovers(client)}
-        # A program of its own goes on with it once the engine does.
+        # A separate program continues once the engine does.
         engine.flow()
         until_gone(client, run)
     finally:

@@ -1,4 +1,4 @@
-"""Which container engine is meant, and what is said of one that is not there."""
+"""Which container engine is used, and what is said about one that is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A suite that notices nothing is worth nothing: every mutant is caught, by the cases that are about its fault."""
+"""The suite notices faults: every mutant is caught by the cases that are about its fault."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MINIMAL = ROOT / "interop" / "examples" / "minimal" / "puppet.py"
 CASES = {case.id: case for case in all_cases()}
 ABOUT = ("secure", "errors", "lifecycle", "hostile")
 MAX_EXTRA = 16.0  # seconds: the longest of the waits that a case is about (a hello's time limit)
-TIMEOUT = 6.0  # a mutant that hangs need not be waited for as long as a good peer deserves
+TIMEOUT = 6.0  # a hanging mutant need not get as much time as a good peer
 
 
 def _listed() -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ async def _catch(mutant: dict[str, Any], case_id: str, gate: asyncio.Semaphore) 
 
 @pytest.fixture(scope="module")
 def caught(request: pytest.FixtureRequest) -> dict[tuple[str, str], Result]:
-    """Every mutant that was asked for (`-k`), played against every case that must catch it, several at a time."""
+    """Every selected mutant (`-k`), played against every case that must catch it, several at a time."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     wanted = {
         (item.callspec.params["name"], item.callspec.params["case"])
@@ -73,7 +73,7 @@ def caught(request: pytest.FixtureRequest) -> dict[tuple[str, str], Result]:
 
     async def play() -> dict[tuple[str, str], Result]:
         gate = asyncio.Semaphore(16)
-        # Those that wait long begin first, so that the others run beside them.
+        # Cells that wait long begin first, so that others run at the same time.
         pairs = sorted(chosen, key=lambda pair: -CASES[pair[1]].timeout)
         results = await asyncio.gather(*(_catch(mutant, case, gate) for mutant, case in pairs))
         return {(m["name"], c): result for (m, c), result in zip(pairs, results, strict=True)}
@@ -95,7 +95,7 @@ def test_there_are_at_least_forty_mutants() -> None:
 
 
 def test_every_case_of_the_four_chapters_catches_a_mutant() -> None:
-    # `disconnect` takes a container, where no mutant runs.
+    # `disconnect` needs a container, and mutants do not run in containers.
     wanted = {case.id for case in CASES.values() if case.chapter in ABOUT and "disconnect" not in case.faults}
     assert sorted(wanted - {case for mutant in MUTANTS for case in mutant["cases"]}) == []
 

@@ -1,4 +1,4 @@
-"""Results are safe, and what others wrote is text: through the command line."""
+"""Results are safe, and text from others is only text: through the command line."""
 
 from __future__ import annotations
 

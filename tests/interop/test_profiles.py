@@ -1,4 +1,4 @@
-"""Both front ends speak profiles of the table in every role, and recordings of them are read whole: a sample."""
+"""Both front ends speak profiles of the table in every role, and their recordings can be read completely: a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cell counts for a profile only where the bytes of its peers are those of the profile."""
+"""A cell counts for a profile only if the bytes of its peers are those of the profile."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_without_a_dialect_the_spelling_is_not_compared() -> None:
 
 
 def test_digits_that_a_dialect_loses_are_not_asked_for() -> None:
-    """CHICKEN 5 writes 999999999999999.9 as it would write 1e15 if that were not whole: who reads it cannot tell."""
+    """CHICKEN 5 writes 999999999999999.9 as it would write 1e15 if that were not whole: a reader cannot tell."""
     capture = talk(
         dataclasses.replace(INFERRED_1, dialect=CHICKEN_5), datum=[999999999999999.9, -9.99999999999999999e22]
     )

@@ -1,4 +1,5 @@
-"""The rendezvous: handlers wait until the runner releases them, in puppets of every kind; cases make order with it."""
+"""The rendezvous: in puppets of every kind, handlers wait until the runner releases them, so that cases decide on
+order."""
 
 from __future__ import annotations
 

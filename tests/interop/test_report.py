@@ -204,7 +204,7 @@ def test_a_shard_that_is_missing_is_not_overlooked(tmp_path: Path) -> None:
         Path(files[-1]).write_text(json.dumps(make(shard=shard)))
     refused = CliRunner().invoke(main, ["merge", *files], catch_exceptions=False)
     assert refused.exit_code == 2
-    assert "3/3 missing" in refused.output
+    assert "missing: 3/3" in refused.output
     assert CliRunner().invoke(main, ["merge", "--partial", *files], catch_exceptions=False).exit_code == 0
     assert documents.missing_shards([make(), make()]) == []
     with pytest.raises(documents.DocumentError, match="different runs"):
@@ -322,7 +322,7 @@ def _browse(page: Path, tmp_path: Path, actions: str, size: str = "1400,900", *f
         "const out = document.createElement('pre'); out.id = 'note';"
         "out.textContent = JSON.stringify(note); document.body.append(out); });"
     )
-    # The page's policy lets no other script run: this one is let in by its hash.
+    # The page's policy does not allow any other script: this one is allowed by its hash.
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = page.read_text().replace("script-src ", f"script-src 'sha256-{allowed}' ", 1)
     text = text.replace("</body>", f"<script>{script}</script></body>")

@@ -10,7 +10,7 @@ from bokbok_interop.cases import DOCUMENTS, REQUIREMENTS
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = ("egg-reference.md", "protocol.md")
-# Quotations do not change: of the texts of all sentences, one a line.
+# Quotations do not change: a digest of the texts of all sentences, one on each line.
 QUOTED = {
     "reference": "f525fdd4d1d060803172ba9c2d4e966ebef03b661c76c2bfbdf626e770326e52",
     "readme": "98e73c21891d0ef83d1f727bbc6b04b79951b51b71edb5c8c3d05aa7ae200a77",
@@ -29,7 +29,7 @@ def test_a_sentence_stands_in_its_document_to_the_letter_behind_its_anchor(name:
     before, mark, behind = (DOCS / file).read_text().partition(f'<a id="{anchor}"></a>')
     assert mark
     assert re.findall(r"^#+ (.*)$", before, re.MULTILINE)[-1] == requirement.section
-    # It ends with its paragraph, its item of a list, or where the next one begins.
+    # A sentence ends with its paragraph, its list item, or where the next one begins.
     whole = re.split(r"\n(?:>? *\n|>? *- |#)|<a id=", behind)[0]
     assert requirement.text == plain(whole)
 

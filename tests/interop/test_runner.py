@@ -1,4 +1,4 @@
-"""What becomes of cells when a puppet misbehaves: its own cell fails with a clear reason, and never the run."""
+"""What happens when a puppet misbehaves: its own cell fails with a clear reason, and the run goes on."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def test_a_puppet_that_stands_still_goes_on_and_ends_where_the_runner_is_killed(
     os.mkfifo(alive)
     words = [sys.executable, "-c", KILLED_WHILE_A_PUPPET_STANDS_STILL, str(alive)]
     with subprocess.Popen(words, env={**os.environ, "TMPDIR": str(tmp_path)}) as runner:
-        assert alive.read_text() == "up\n"  # and its end, which comes once nobody has it open any more
+        assert alive.read_text() == "up\n"  # and its end of file, which comes once nobody has it open any more
         assert runner.wait() == -signal.SIGKILL
 
 

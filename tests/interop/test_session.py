@@ -1,4 +1,4 @@
-"""What a run has at the container engine, as far as no engine is needed for it."""
+"""What a run has at the container engine, as far as it can be tested without an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The format under test reaches the puppets, and what they say of it is compared."""
+"""The format under test reaches the puppets, and what they say about it is compared."""
 
 from __future__ import annotations
 
@@ -131,12 +131,13 @@ def test_what_a_puppet_says_of_its_profile() -> None:
         return bool(Spoken(spoken).refused_by(Features(list(features))))
 
     default, le, told = ([Symbol("profile"), Symbol(n)] for n in ("inferred-1", "le", "x"))
-    assert not refused(LE)  # who says nothing is judged by its bytes
+    assert not refused(LE)  # a puppet that does not say is judged by its bytes
     assert not refused(LE, le)
     assert refused(LE, default)
     assert not refused(LE, default, Symbol("profiles"))
     assert refused(LE, told)
     assert refused(INFERRED_1, le)
-    # A name of the library's own means its format, not whatever a file calls so; and the format counts, not its name.
+    # A name of the library's own profile means that format, whatever a file calls so; and the format counts, not the
+    # name.
     assert refused(dataclasses.replace(LE, name="inferred-1"), default)
     assert not refused(dataclasses.replace(INFERRED_1, name="another-name"), default)

@@ -1,4 +1,4 @@
-"""Strategies of a user's own through a whole `run`: the option's file reaches the puppets, and its bytes the wire."""
+"""A user's own strategies in a whole `run`: the option's file reaches the puppets, and its bytes reach the wire."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_file_of_strategies_reaches_the_puppets_of_a_run(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(files["r.json"].read_text())
     passed = [cell for cell in document["cells"] if cell["outcome"] == "passed"]
-    # Each is shown by its bytes to speak this profile, as client and as server.
+    # The bytes of each show that it speaks this profile, as client and as server.
     assert {(cell["client"], cell["server"]) for cell in passed if cell["shown"]} == {
         ("python-sync", "python-sync"),
         ("python-sync", "python-asyncio"),

@@ -91,7 +91,7 @@ def test_cells_about_the_other_side_count_for_no_verdict() -> None:
     assert done.returncode == 0, done.stdout
     assert re.search(r"connect +│ ✓ conforms +│ ✓8 ", done.stdout), done.stdout
     assert "8 cells are about the other side and count for no verdict: ✓8" in done.stdout
-    # They are not even played where nobody asks for everything.
+    # They are not even played unless somebody asks for everything.
     short = check(MINIMAL, "--case", "connect.tcp-string")
     assert "about the other side and count" not in short.stdout
     assert "cases about the other side (--thorough)" in short.stdout

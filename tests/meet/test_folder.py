@@ -1,4 +1,4 @@
-"""The folder of a meeting: what is done, and for whom it is."""
+"""The folder of a meeting: which steps are done, and which peer it belongs to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def test_a_step_can_be_forgotten(tmp_path: Path) -> None:
 
 def test_a_folder_belongs_to_one_target(tmp_path: Path) -> None:
     Folder(tmp_path, "egg").note("versions", DONE, "")
-    with pytest.raises(FolderError, match=r"is of a meeting with 'egg', not with 'another'; give another --folder"):
+    with pytest.raises(
+        FolderError, match=r"belongs to a meeting with 'egg', not with 'another'; give another --folder"
+    ):
         Folder(tmp_path, "another")
 
 

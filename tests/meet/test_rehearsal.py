@@ -1,4 +1,5 @@
-"""The day of the real egg, whole, with the stand-ins: as local programs, in containers, and with an address alone."""
+"""A full rehearsal of the day of the real egg, with the stand-ins: as local programs, in containers, and by an
+address."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.timeout(WHOLE + 600)
 
 
 def meet(*words: str) -> tuple[int, str]:
-    """Run the command: its status and what it said."""
+    """Run the command. Returns its exit status and its output."""
     done = subprocess.run(
         [sys.executable, "-m", "bokbok_interop", "meet", *words],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WHOLE, check=False,
@@ -42,13 +43,13 @@ def meet(*words: str) -> tuple[int, str]:
 
 
 def steps_of(folder: Path) -> dict[str, Any]:
-    """What became of each step."""
+    """The result of each step."""
     steps: dict[str, Any] = json.loads((folder / "state.json").read_text())["steps"]
     return steps
 
 
 def check_whole(folder: Path, name: str) -> None:
-    """Every step is done, the profile is a foreign one, and both front ends spoke it in both roles."""
+    """Check that every step is done, that the profile is foreign, and that both front ends spoke it in both roles."""
     assert {step: state["state"] for step, state in steps_of(folder).items()} == dict.fromkeys(step_names(), "done")
     profile = get_profile(str(folder / f"{name}.toml"))
     assert profile.name == name

@@ -1,4 +1,4 @@
-"""The steps of a meeting: each once, in order, and what needs one that failed is left out."""
+"""The steps of a meeting: each is done once, in order, and steps that need a failed one are left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bokbok_meet.target import Target
 
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Three steps, the second of which needs the first, and the third the second; what was tried."""
+    """Three steps: the second needs the first, and the third needs the second. Also what was tried."""
     done: list[str] = []
 
     def step(name: str) -> Callable[[Meeting], str]:

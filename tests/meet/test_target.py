@@ -1,4 +1,4 @@
-"""What is met: images, puppets and addresses are told apart."""
+"""The peer to meet: images, puppets and addresses are told apart."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The compiled codec and the one in Python are one behaviour: the same values, bytes and errors, within every limit.
+"""The compiled codec and the Python one behave in the same way: the same values, bytes and errors, within every limit.
 
-Here both run in one process, and are held against each other. Beside this, `.ci/run` runs all tests of the codec and
-of the wire with either one.
+Here both run in one process and are compared. In addition, `.ci/run` runs all tests of codec and wire with each of
+them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ TEXTS = (
 
 
 def outcome(run: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, ...]:
-    """What a call returns; or its error, to the letter."""
+    """What a call returns; or its exact error."""
     try:
         return True, run(*arguments, **named)
     except SexprError as error:
@@ -94,7 +94,7 @@ def parse_to_list(*arguments: Any, **named: Any) -> list[Any]:
 
 
 def mutated(draw: st.DrawFn, data: bytes) -> bytes:
-    """The bytes with one of them changed, left out, or doubled, or cut off."""
+    """The bytes with one byte changed, left out or doubled, or cut off."""
     at = draw(st.integers(0, len(data)))
     piece = draw(st.sampled_from([b"", data[at : at + 1] * 2, *PIECES]))
     return draw(st.sampled_from([data[:at] + piece + data[at + 1 :], data[:at]]))
@@ -318,7 +318,7 @@ def test_other_threads_run_while_something_long_is_written(value: Any) -> None:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the compiled reader and writer answered."""
+    """The results of the compiled reader and writer."""
     answers: list[Any] = []
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The compiled way of a batch and the one in Python: the same events, bytes and errors, however the bytes are cut."""
+"""Batches in compiled code and in Python: the same events, bytes and errors, however the bytes are divided."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ BODIES = [
 
 
 def counting(first: int) -> Callable[[int], bytes]:
-    """Randomness that is none: the same in each run."""
+    """Fixed "randomness": the same in each run."""
     count = itertools.count(first)
     return lambda size: bytes([next(count) % 256]) * size
 
 
 def server(secure: bool, **named: Any) -> Connection:
-    """A server's connection, whose client has said hello where it is secure; it has asked two requests."""
+    """A server's connection that has sent two requests. If it is secure, its client has said hello."""
     connection = Connection("server", secure=secure, draw=counting(100), **named)
     if secure:
         client = Connection("client", user="me", key=KEY, draw=counting(1))
@@ -55,7 +55,7 @@ def server(secure: bool, **named: Any) -> Connection:
 
 
 def happened(secure: bool, stream: bytes, size: int, seconds: float | None, **named: Any) -> list[Any]:
-    """What a server makes of a stream in pieces, in words; and what it sends."""
+    """A server's events for a stream in pieces, in words; and what it sends."""
     connection = server(secure, **named)
     told: list[Any] = []
     for start in range(0, len(stream), size):
@@ -175,7 +175,7 @@ def test_small_messages_go_the_compiled_way_and_rare_ones_are_handed_over_singly
 
 
 def test_a_profile_s_own_boxes_and_codec_are_asked() -> None:
-    """A strategy of a user's own that derives from these is used."""
+    """A user's own strategy that derives from these is used."""
 
     class Boxes(SentMaker):
         pass

@@ -1,4 +1,4 @@
-"""The fixture `front`, as `tests/front` has it."""
+"""The fixture `front`, as in `tests/front`."""
 
 from __future__ import annotations
 

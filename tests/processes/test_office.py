@@ -1,4 +1,4 @@
-"""`bokbok.processes._office`: what is counted over all workers, without a process."""
+"""`bokbok.processes._office`: what is counted over all workers, without real processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def office(*workers: str, **limits: Any) -> Office:
 
 
 def arrive(one: Office, worker: str, visit: int, source: Source = FAR, *, hello: bool = False) -> list[Any]:
-    """The answers so far; one that comes later is added to the list."""
+    """The answers so far. Later ones are added to the list."""
     answers: list[Any] = []
     one.arrive(worker, visit, source, hello, 0, answers.append)
     return answers
@@ -51,7 +51,7 @@ def test_connections_of_a_user_are_counted_over_all_workers() -> None:
         answer = one.enter(worker, 1, "alice", None)
         assert (answer is not None) == refused
     assert answer == ["connections_per_user", "1 connections of this user are there already"]
-    one.leave("b", 1, 0)  # who was refused does not count
+    one.leave("b", 1, 0)  # a refused connection does not count
     one.leave("a", 1, 0)
     arrive(one, "b", 2)
     assert one.enter("b", 2, "alice", None) is None

@@ -1,6 +1,6 @@
-"""Every recorded vector of both CHICKENs: what `write` printed, byte for byte, and what `read` made of bytes.
+"""Every recorded vector of both CHICKENs: what `write` printed, byte for byte, and what `read` returned.
 
-The deviations of `read` are those of `docs/sexpr.md`, each named here by its input; any other one fails.
+The deviations of `read` are those of `docs/sexpr.md`. Each is listed here by its input; any other deviation fails.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WRITE += [(CHICKEN_5, line) for line in load_lines("5.3.0", "write")]
 READ = [(dialect, line) for dialect in (CHICKEN_4, CHICKEN_4_EXACT) for line in load_lines("4.13.0", "read")]
 READ += [(CHICKEN_5, line) for line in load_lines("5.3.0", "read")]
 
-# The deviations: by version, what the input reads as here, or the class of the error.
+# The deviations: by version, the value of the input here, or the class of the error.
 EVERYWHERE: dict[bytes, Any] = {
     b"#true": True,
     b"#false": False,

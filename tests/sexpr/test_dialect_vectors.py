@@ -1,4 +1,5 @@
-"""The vectors of the dialect `CHICKEN_4`: what the library writes, and 4.13.0, with its exceptions; all reads back."""
+"""The vectors of the dialect `CHICKEN_4`: the library and 4.13.0 write them, with listed exceptions; all can be
+read."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def deviates(value: dict[str, Any]) -> bool:
         return math.isfinite(number) and float(f"{number:.15g}") != number
     if kind == "symbol":
         name = bytes.fromhex(content)
-        # Of those that only CHICKEN 5 takes for numbers, one was recorded.
+        # One of those that only CHICKEN 5 reads as numbers was recorded.
         return b"\0" <= name[:1] < b" " or name == b"-i" or name[:2] == b"#%"
     if kind == "keyword":
         return not content or bytes.fromhex(content)[:2] == b"#%"
@@ -34,7 +35,7 @@ def deviates(value: dict[str, Any]) -> bool:
 
 
 def settled(value: dict[str, Any]) -> dict[str, Any]:
-    """The value with `()` for the unspecified one, as it comes back."""
+    """The value with `()` in place of the unspecified value, as it comes back."""
     if value["t"] == "unspecified":
         return {"t": "list", "v": []}
     if value["t"] in ("list", "vector"):

@@ -1,4 +1,5 @@
-"""The grammar of docs/sexpr.md, taken from there: what it derives is one datum, what the dialect writes it derives."""
+"""The grammar of docs/sexpr.md, read from there: each text that it derives is one datum, and it derives what is
+written."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from tests.support.tagged import same
 GRAMMAR = documented()
 VECTORS = load_dialect()
 HEIGHT = 14
-"""How many productions nest in a derived text: enough for every one of them."""
+"""How many productions nest in a derived text: enough for each of them to occur."""
 
 
 @st.composite
@@ -68,7 +69,7 @@ def test_every_alternative_of_the_grammar_is_derived_and_read() -> None:
 
 def test_what_the_dialect_writes_is_in_the_grammar() -> None:
     recorded = len(load_lines("4.13.0", "write"))
-    lines = VECTORS[:recorded:4] + VECTORS[recorded:]  # to follow them all takes too long
+    lines = VECTORS[:recorded:4] + VECTORS[recorded:]  # following all of them takes too long
     assert [line for line in lines if not GRAMMAR.recognises("text", bytes.fromhex(line["hex"]))] == []
 
 

@@ -1,4 +1,4 @@
-"""Single tokens, as `read` takes them; where the versions differ, both are said.
+"""Single tokens, as `read` reads them. If the versions differ, both results are given.
 
 The expectations were taken from CHICKEN 4.13.0 and 5.3.0 themselves, except for those that `docs/sexpr.md` lists.
 """

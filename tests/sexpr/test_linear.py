@@ -1,4 +1,4 @@
-"""Reading and writing take time in proportion to the input: counted in machine instructions, for every syntax."""
+"""The time of reading and writing is proportional to the input, for every syntax. It counts machine instructions."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _assert_linear(function: str, names: list[str], folder: Path) -> None:
 
 _QUADRATIC = ("b'(a . (b b))' nested", "b'(a . b b . c)' nested", "b'[a . (b b)]' nested", "b'()' side by side")
 _SAMPLE = [name for name, _ in all_syntaxes() if name in _QUADRATIC]
-"""What was quadratic once."""
+"""What was quadratic at some time."""
 
 
 @pytest.mark.skipif(_MISSING is not None, reason=_MISSING or "")

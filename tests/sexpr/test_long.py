@@ -1,4 +1,4 @@
-"""Tokens that are long are read in pieces, and mean the same."""
+"""Long tokens are read in pieces, and mean the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONG_TOKENS = [name for name in SYNTAXES if name.endswith(" long")]
 
 
 def read(data: bytes, dialect: Dialect, piece: int | None) -> tuple[str, int]:
-    """What a datum is, or why it does not read; and at how many stops."""
+    """The datum, or why it cannot be read; and how many stops there were."""
     reader = Machine(dialect, 10_000, 1 << 26)
     position = stops = 0
     try:
@@ -31,7 +31,7 @@ def read(data: bytes, dialect: Dialect, piece: int | None) -> tuple[str, int]:
 
 @pytest.fixture
 def long_from(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that says from how many bytes on a token is long."""
+    """A function that sets from how many bytes on a token is long."""
 
     def set_to(size: int) -> None:
         monkeypatch.setattr(machine, "LONG", size)
@@ -66,7 +66,7 @@ def test_a_long_token_is_not_read_in_one_go(name: str) -> None:
     data = SYNTAXES[name](300_000)
     _, stops = read(data, CHICKEN_4, 4096)
     if stops <= 10:
-        # What is found by one search for a byte, or refused by its first bytes, takes no time.
+        # What one search for a byte finds, or what the first bytes rule out, takes no time.
         assert data.startswith((b";", b"#!/", b"#<a", b"#<#aa", b"#<#X\n#{a  ")), stops
 
 

@@ -19,7 +19,7 @@ _IN_PIECES = [repr(unit) + " side by side" for unit in (b"()", b"(a . (b))", b"'
 
 
 def charged(data: bytes) -> int | None:
-    """What a datum is charged for; `None` if it does not read."""
+    """The bytes that a datum is charged; `None` if it cannot be read."""
     spent: list[int] = []
 
     class Counted(Machine):
@@ -43,8 +43,8 @@ def machine_loads(data: bytes) -> Any:
 
 
 def allocated(data: bytes, read: Callable[[bytes], Any] = loads) -> int:
-    """What the value of a datum takes."""
-    read(data)  # so that what Python keeps for the next time, as freed tuples, is there already
+    """The memory that the value of a datum takes."""
+    read(data)  # so that what Python keeps for reuse, such as freed tuples, exists already
     tracemalloc.start()
     try:
         value = read(data)
@@ -61,7 +61,7 @@ def test_no_value_takes_more_than_is_charged_for_it() -> None:
     for name, text in SYNTAXES.items():
         data = text(SIZE)
         estimate = charged(data)
-        if estimate is not None:  # what does not read leaves nothing
+        if estimate is not None:  # an unreadable datum leaves nothing behind
             taken = allocated(data)
             if taken > max(estimate * 1.1, 4 * len(data)) + 8_000:
                 worse.append(f"{name}: {taken:,} for {estimate:,}")

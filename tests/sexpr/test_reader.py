@@ -1,4 +1,4 @@
-"""How reading begins and ends: one datum and nothing behind it, datums in the middle of bytes, a stream in pieces."""
+"""How reading begins and ends: exactly one datum, datums in the middle of bytes, a stream in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every value and every input, tried on many."""
+"""What holds for every value and every input, tested with many."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def outcome(dialect: Any, parts: list[bytes]) -> list[str]:
-    """What a reader makes of these pieces: the datums, then the error if there was one."""
+    """The results of a reader for these pieces: the datums, then the error if there was one."""
     reader = Reader(dialect=dialect)
     found: list[str] = []
     try:

@@ -1,4 +1,4 @@
-"""Where things end, found in pieces: every search goes on where it stopped, and finds what one search finds."""
+"""Finding ends in pieces: every search continues where it stopped, and finds what a single search finds."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_an_end_is_found_byte_by_byte_and_no_byte_is_searched_twice(
             return
         seek = searched(ending)
         assert seek >= before
-        # Only what may belong to the end stays to be looked at again: a backslash, half a mark, a tag.
+        # Only what may belong to the end is looked at again: a backslash, half a mark, a tag.
         assert size - seek <= 5
         before = seek
     assert end == -1
@@ -101,7 +101,7 @@ def test_an_end_is_found_after_bytes_were_dropped_in_front(
 ) -> None:
     ending = make()
     front = b"xyz"
-    ending.shift(-len(front))  # as if the token had stood behind them
+    ending.shift(-len(front))  # as if the token had come after them
     if ending.find(front + data[:cut]) >= 0:
         return
     ending.shift(len(front))

@@ -1,4 +1,4 @@
-"""What is written, in every dialect, and what is refused, with its place."""
+"""What is written in every dialect, and what is refused, with the place."""
 
 from __future__ import annotations
 
@@ -381,7 +381,7 @@ def test_a_nesting_deeper_than_any_recursion_limit_is_written() -> None:
         value = [value]
     data = dumps(value)
     assert data == b"(" * 200_001 + b")" * 200_001
-    # Taken apart step by step: Python's own clean-up of such a value is not what is tested.
+    # Taken apart step by step, since Python's own clean-up of such a value is not under test.
     while value:
         value = value.pop()
 

@@ -1,6 +1,6 @@
-"""Recordings for the tests of calibration, and what comes of them.
+"""Recordings for the tests of calibration, and their results.
 
-What this module knows: short scripts that pin down a format as the long one does, in a tenth of the time.
+What this module knows: short scripts that determine a format as the long one does, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def recording(profile: Profile, *, secure: bool = True, lines: Sequence[str] = S
 
 
 def solved(recorded: list[Recorded], *, secure: bool = True, **more: Any) -> Answer:
-    """What comes of it."""
+    """The answer of the search."""
     return solve(recorded, SECRETS if secure else INSECURE, KNOWN, **more)
 
 

@@ -1,8 +1,8 @@
-"""Command lines that stand in pages, and whether the commands would take them.
+"""Command lines in pages, and whether the commands would accept them.
 
 What this module knows: how `bokbok` and `bokbok-interop` are called in a page's fences (`sh`, `console`) and indented
-blocks. A line is parsed as the command would, and nothing is run: an option that is gone, a value that is not a choice,
-an argument too many are found.
+blocks. A line is parsed as the command would parse it, and nothing is run. This finds removed options, invalid choices
+and superfluous arguments.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BEFORE = re.compile(r"until|while|if|do|then|!|\w+=.*")
 
 
 def simple_commands(script: str) -> Iterator[list[str]]:
-    """The commands of a shell script, each as its words. What only a shell could know is left as it stands."""
+    """The commands of a shell script, each as its words. What only a shell could expand is left unchanged."""
     for line in script.replace("\\\n", " ").splitlines():
         words: list[str] = []
         lexer = shlex.shlex(_REDIRECTION.sub("", line), posix=True, punctuation_chars="();|&")
@@ -43,7 +43,7 @@ def simple_commands(script: str) -> Iterator[list[str]]:
 
 
 def command_lines(page: str) -> Iterator[list[str]]:
-    """Every call of `bokbok` and `bokbok-interop` in a page, as its words, except lines that show a form."""
+    """Every call of `bokbok` and `bokbok-interop` in a page, as its words, except lines with placeholders."""
     scripts = [block.text for block in blocks(page) if block.language == "sh"]
     scripts += [command for block in blocks(page) if block.language == "console" for command, _ in commands(block.text)]
     scripts += _INDENTED.findall(page)
@@ -53,7 +53,7 @@ def command_lines(page: str) -> Iterator[list[str]]:
 
 
 def problem(words: list[str]) -> str | None:
-    """Why the command would not take these words; `None` if it would. No file is looked at."""
+    """Why the command would not accept these words; `None` if it would. Files are not opened."""
     name, *arguments = words
     command = _TOOLS[name]
     context = click.Context(command, info_name=name, **command.context_settings)

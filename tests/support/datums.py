@@ -1,4 +1,4 @@
-"""Hypothesis strategies over all values that can travel: every type, nested, with the values that break things."""
+"""Hypothesis strategies for all values that can travel: every type, nested, with values that often break things."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bokbok.sexpr import (
 )
 from tests.support.tagged import SIZES, typecode
 
-# Bytes that mean something to a reader, so that random names and strings hit what matters.
+# Bytes with a meaning for a reader, so that random names and strings often contain them.
 TELLING_BYTES = b"abzAZ019+-.eE/#@inf:%|\\ \t\n\r\x00\x01\x0b\x1f\x7f\xc3\xa9\xff!$()[]{}'`,;\"dsl"
 
 
@@ -37,12 +37,12 @@ TELLING_NAMES = [
 
 
 def decode(data: bytes) -> str:
-    """As the package's documentation has it: UTF-8, other bytes escaped."""
+    """As the package's documentation says: UTF-8, other bytes escaped."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def chicken_bytes(max_size: int = 20) -> st.SearchStrategy[bytes]:
-    """Any bytes, often telling ones."""
+    """Any bytes, often special ones."""
     telling = st.lists(st.sampled_from(TELLING_BYTES), max_size=max_size).map(bytes)
     return telling | st.binary(max_size=max_size)
 
@@ -87,7 +87,7 @@ def number_vectors(dialect: Dialect = CHICKEN_4) -> st.SearchStrategy[Any]:
 
 
 def atoms(dialect: Dialect = CHICKEN_4) -> st.SearchStrategy[Any]:
-    """Every value that holds no others, as far as the dialect reads back what it writes."""
+    """Every value that does not contain others, as far as the dialect reads back what it writes."""
     fixnums = st.integers(FIXNUM_MIN, FIXNUM_MAX) | st.integers(-300, 300)
     numbers: st.SearchStrategy[Any] = fixnums
     if dialect.version == 5:
@@ -96,7 +96,7 @@ def atoms(dialect: Dialect = CHICKEN_4) -> st.SearchStrategy[Any]:
         numbers = fixnums | big | fractions
     symbols, keywords = names(), names()
     if dialect == CHICKEN_4_EXACT:
-        # What 4.13.0 prints of control characters in front, of `1e400`, of the empty keyword does not read back.
+        # What 4.13.0 prints for leading control characters, `1e400` and the empty keyword cannot be read back.
         symbols = keywords = st.from_regex(rb"[a-zA-Z!?*\xc3][^\x00]{0,8}", fullmatch=True).map(decode)
     return st.one_of(
         st.booleans(),
@@ -119,7 +119,7 @@ def datums(draw: st.DrawFn, dialect: Dialect = CHICKEN_4, *, max_leaves: int = 2
     Args:
         draw: given by Hypothesis.
         dialect: whose values. Under `CHICKEN_4` all of them come back exactly; under the others flonums keep 15 digits.
-        max_leaves: roughly how many atoms one value may hold.
+        max_leaves: roughly how many atoms one value may contain.
 
     The values are as the reader returns them: no `None` (written as `()`), no `Dotted` whose tail is a list. Compare
     them with `tests.support.tagged.same`, which takes a NaN for equal to itself, and tells 1 from 1.0 and True.

@@ -1,6 +1,6 @@
-"""Servers, connections, raw peers and threads for the tests of the front ends: all are ended, and that is checked.
+"""Servers, connections, raw peers and threads for the tests of the front ends. All are ended, which is checked.
 
-A folder that imports these fixtures has one named `front`, whose connections and servers they are.
+A folder that imports these fixtures has a fixture `front`, which makes the connections and servers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ECHO = object()
 
 @pytest.fixture(scope="session", autouse=True)
 def what_is_there_already() -> Iterator[None]:
-    """Leave what other tests have made out of the collecting that follows each test here: that makes it fast."""
+    """Exclude objects of other tests from the garbage collection after each test here, which makes it fast."""
     gc.collect()
     gc.freeze()
     yield
@@ -43,22 +43,22 @@ def what_is_there_already() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Every socket is closed at the end, by who opened it and not by the garbage collector."""
+    """Every socket is closed at the end, by its owner and not by the garbage collector."""
     before = open_sockets()
     yield
     eventually(lambda: open_sockets() <= before, "every socket is closed")
-    gc.collect()  # whatever complains about not having been closed complains now
+    gc.collect()  # objects that were not closed complain now
 
 
 @pytest.fixture(params=["tcp", "unix"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A place to listen, of each kind."""
+    """An address to listen at, of each kind."""
     return ("tcp", "127.0.0.1", 0) if request.param == "tcp" else ("unix", str(tmp_path / "either"))
 
 
 @pytest.fixture
 def serve(front: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """`start_server`, on a Unix socket and with an echo where nothing else is said."""
+    """`start_server`; by default on a Unix socket, with an echo."""
     servers: list[Any] = []
 
     def start(on_request: Any = _ECHO, *, at: Any = None, **options: Any) -> Any:
@@ -75,7 +75,7 @@ def serve(front: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def connect(front: Any, serve: Any) -> Iterator[Callable[..., Any]]:
-    """`open_connection`, to a server or an address; `secure=True` is short for the user that servers here know."""
+    """`open_connection`, to a server or an address. `secure=True` means the user that servers here know."""
     connections: list[Any] = []
 
     def open_(to: Any, *args: Any, secure: bool = False, **options: Any) -> Any:
@@ -91,7 +91,7 @@ def connect(front: Any, serve: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def raw(serve: Any) -> Iterator[Callable[[Any], RawPeer]]:
-    """A client that sends what it likes."""
+    """A client that sends any bytes."""
     peers: list[RawPeer] = []
 
     def open_(server: Any) -> RawPeer:
@@ -105,7 +105,7 @@ def raw(serve: Any) -> Iterator[Callable[[Any], RawPeer]]:
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[RawListener]:
-    """A server that sends what it likes."""
+    """A server that sends any bytes."""
     listening = RawListener(("unix", str(tmp_path / "raw")))
     yield listening
     listening.close()
@@ -113,7 +113,7 @@ def listener(tmp_path: Path) -> Iterator[RawListener]:
 
 @pytest.fixture
 def met(listener: RawListener, connect: Any) -> Iterator[Callable[..., tuple[Any, RawPeer]]]:
-    """A connection of ours, and the server that sends what it likes, at its other end."""
+    """A connection of ours, and a server that sends any bytes, at its other end."""
     peers: list[RawPeer] = []
 
     def meet(*args: Any, secure: bool = False, **options: Any) -> tuple[Any, RawPeer]:
@@ -130,7 +130,7 @@ def met(listener: RawListener, connect: Any) -> Iterator[Callable[..., tuple[Any
 
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., Future[Any]]]:
-    """Call a function in a thread of its own; what it returns or raises is in the future."""
+    """Call a function in a new thread. The future has its result or error."""
     threads: list[threading.Thread] = []
 
     def start(function: Callable[..., Any], *args: Any, **options: Any) -> Future[Any]:

@@ -1,4 +1,4 @@
-"""What every framing keeps to: a framing's test derives from `FramingContract`, and names examples of it."""
+"""What holds for every framing: a framing's test derives from `FramingContract`, and names examples of the framing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from bokbok.errors import RemoteProtocolError
 from bokbok.wire.framing import Framing
 
-# Each class that derives has examples of its own; hypothesis means to say that it cannot tell them apart.
+# Each derived class has its own examples. Hypothesis warns that it cannot tell them apart.
 _derived = settings(max_examples=30, suppress_health_check=[HealthCheck.differing_executors])
 
 
 def written(framing: Framing, packets: list[bytes]) -> bytes:
-    """What carries these packets."""
+    """The bytes that carry these packets."""
     out: list[bytes] = []
     write = framing.writer()
     for packet in packets:
@@ -43,7 +43,7 @@ class FramingContract:
 
     @staticmethod
     def packets(framing: Any) -> st.SearchStrategy[list[bytes]]:
-        """What can travel."""
+        """Packets that can travel."""
         return st.lists(st.binary(max_size=60), max_size=6)
 
     @staticmethod
@@ -53,7 +53,7 @@ class FramingContract:
 
     @staticmethod
     def carried(framing: Any, packet: bytes) -> bytes:
-        """What a splitter takes for a packet."""
+        """What a splitter returns for a packet."""
         return written(framing, [packet])
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

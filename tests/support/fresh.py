@@ -1,8 +1,7 @@
-"""Fresh conversations: does a profile really speak a foreign peer's format, in both roles?
+"""New conversations: does a profile really speak a foreign peer's format, in both roles?
 
-What this module knows: how to take a foreign recording for the calibrator, and how to have the library's own front end,
-with a profile that was found, talk to a live foreign server and to a live foreign client about things that no recording
-held.
+What this module knows: how to make a foreign recording for the calibrator, and how to let the library's own front end,
+with a found profile, talk to a live foreign server and a live foreign client about things that were not recorded.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ TALK: tuple[str, ...] = (
     *(f'("echo" "{(str(size) + " ") * size:.{size}}")' for size in (30, 60, 90, 120, 131, 180, 250, 300, 5000, 70_000)),
     '("ping" "last")',
 )
-"""What is asked in either role: unlike the script, and of many lengths."""
+"""The requests in each role: unlike the script, and of many lengths."""
 
 
 def recorded_foreign(
     fmt: foreign.Format, rng: Random, *, script: Sequence[str] = SCRIPT, **options: Any
 ) -> list[Recorded]:
-    """A recording of a script between foreign peers, as the calibrator takes it."""
+    """A recording of a script between foreign peers, in the form for the calibrator."""
     made = foreign.record(fmt, list(script), rng, user=USER, **options)
     capture = Capture("tcp")
     for line in made.records:
@@ -60,7 +59,7 @@ def recorded_foreign(
 
 
 def fresh_problems(profile: Profile, fmt: foreign.Format, talk: Sequence[str] = TALK) -> list[str]:
-    """Play a fresh conversation in both roles; what went wrong, nothing if all was well."""
+    """Play a new conversation in both roles. Returns what went wrong; empty if all was well."""
     guards = Guards(nonce_reuse=profile.leaks is None or not fmt.secure)
     with tempfile.TemporaryDirectory(prefix="fresh-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", BrokenCryptographyWarning)

@@ -1,8 +1,8 @@
 """Both front ends in one blocking shape, so that what they share is tested once.
 
 `bokbok.sync` has this shape already. `bokbok.asyncio` runs on an event loop in a thread of its own: each coroutine
-method is run there and waited for, and a plain handler of a test, which may block, is called in a thread. A coroutine
-function is handed over as it is.
+method runs there, and the caller waits for it. A plain handler of a test, which may block, is called in a thread. A
+coroutine function is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Threads:
     name = "sync"
     module: ModuleType = bokbok.sync
     deadly = SystemExit
-    """Not an `Exception`, and yet it may end a handler and nothing else."""
+    """It is not an `Exception`, and still it may end a handler and nothing else."""
     clock: ModuleType = time
-    """Where it sleeps."""
+    """How it sleeps."""
     open_connection = staticmethod(bokbok.sync.open_connection)
     start_server = staticmethod(bokbok.sync.start_server)
     service = staticmethod(bokbok.service.handler)
@@ -123,7 +123,7 @@ class EventLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def close(self) -> None:
-        """Stop the event loop: no task is left, and it had nothing to complain about."""
+        """Stop the event loop, and check that no task is left and that the loop has not complained."""
         eventually(lambda: not asyncio.all_tasks(self.loop), "every task is done")
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._runner.join()

@@ -2,9 +2,9 @@
 
     python -m tests.support.generate_dialect
 
-It knows which values they hold: those whose writing was recorded from a CHICKEN, as far as CHICKEN 4 has them, and
-those in which the dialect differs from 4.13.0, or that only messages hold. The bytes are this library's own. Run it
-only when the dialect itself changes: the file is what implementations elsewhere have been tested with.
+It knows the values: those that were recorded from a CHICKEN, as far as CHICKEN 4 has them, and those in which the
+dialect differs from 4.13.0, or which only occur in messages. The bytes come from this library. Run it only when the
+dialect itself changes: other implementations have been tested with the file.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ FLONUMS = [
     1e-5, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 9007199254740993.5, 0.1 * 3, 4.35, math.pi, -math.e,
     math.inf, -math.inf, math.nan,
 ]  # fmt: skip
-"""Some that 15 digits tell from their neighbours, some that they do not, and where `%g` changes its form."""
+"""Some that 15 digits tell from their neighbours, some that need more, and some at which `%g` changes its form."""
 
 VALUES: list[Tagged] = [
     UNSPECIFIED,

@@ -2,9 +2,9 @@
 
     python tests/support/generate_sessions.py
 
-Run it only when the profile itself changes: the files are what implementations elsewhere have been tested with. It
-builds every byte from PyNaCl and the tables of docs/protocol.md, with nothing of `bokbok.wire`, so that the library and
-the vectors check each other.
+Run it only when the profile itself changes: other implementations have been tested with the files. It builds every byte
+from PyNaCl and the tables of docs/protocol.md, without `bokbok.wire`, so that the library and the vectors check each
+other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def frame(packet: bytes) -> bytes:
 
 
 class Side:
-    """What one side writes: with a key, boxes under the prefix and counter; else the body itself."""
+    """The bytes of one side: with a key, boxes under the prefix and counter; else the body itself."""
 
     def __init__(self, random: bytes, key: bytes | None) -> None:
         self.prefix = random
@@ -126,7 +126,7 @@ class Session:
         self.line(who, "raw", data, events, why=why, **more)
 
     def raw_body(self, who: str, why: str, body: bytes, events: list[dict[str, Any]], **more: Any) -> None:
-        """A body that no well-behaved program sends, in a packet that is as it should be."""
+        """A body that no correct program sends, in a correct packet."""
         self.raw(who, why, self.side(who).write(body), events, **more)
 
     def eof(self, who: str, event: str = "finished") -> None:

@@ -1,4 +1,4 @@
-"""The grammar that docs/sexpr.md states: read from the document, texts derived from it, texts recognised by it.
+"""The grammar of docs/sexpr.md: reads it from the document, derives texts from it, and recognises texts by it.
 
 It knows the notation (that of the XML recommendation, over bytes). A production is a tree of tuples whose first item
 says what it is: `set` (bytes), `ref` (name), `seq` and `alt` (trees), `minus` (a tree, and
@@ -92,7 +92,7 @@ def parse(text: str) -> dict[str, Tree]:
 
 
 class Grammar:
-    """The productions, with what it takes to derive from them and to recognise."""
+    """The productions, with functions to derive texts and to recognise them."""
 
     def __init__(self, rules: dict[str, Tree]) -> None:
         self.rules = rules
@@ -104,7 +104,7 @@ class Grammar:
             self.heights = heights
 
     def _height(self, tree: Tree) -> float:
-        """How many productions the lowest derivation nests."""
+        """How many productions are nested in the flattest derivation."""
         kind = tree[0]
         if kind == "set":
             return 0
@@ -121,9 +121,9 @@ class Grammar:
 
         Args:
             name: the production.
-            choose: gives a number from 0 up to below the one that it is given.
+            choose: returns a number from 0 up to, but not including, its argument.
             height: how many productions may nest, if that is enough to end at all.
-            used: takes note of the alternatives that were chosen.
+            used: notes the alternatives that were chosen.
         """
 
         def expand(tree: Tree, left: int) -> bytes:

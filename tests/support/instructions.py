@@ -1,6 +1,6 @@
-"""How many machine instructions some Python code takes: counted by valgrind's callgrind, so the same on every run.
+"""Counts the machine instructions of some Python code by valgrind's callgrind: the count is the same on every run.
 
-A count shows what a clock does not on a busy machine, and what counting steps of Python does not at all: copies and
+A count shows what a clock does not show on a busy machine, and what steps of Python do not show at all: copies and
 searches that one call makes in C.
 """
 
@@ -42,7 +42,7 @@ for statement in json.load(sys.stdin):
 
 
 def missing() -> str | None:
-    """Why nothing can be counted here; `None` if it can."""
+    """Why counting is impossible here; `None` if it is possible."""
     if os.uname().machine != "x86_64":
         return "the request to callgrind is written for x86-64"
     return None if shutil.which("valgrind") else "valgrind is not installed"

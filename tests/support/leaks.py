@@ -1,4 +1,4 @@
-"""What a test must not leave behind, and how to wait for what is not announced."""
+"""What a test must not leave behind, and how to wait for something that no event reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def open_sockets() -> set[str]:
-    """The sockets that this process has open, by number and what is behind it."""
+    """The open sockets of this process: their numbers, and what they refer to."""
     found = set()
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -27,7 +27,7 @@ def open_sockets() -> set[str]:
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds of which no event tells."""
+    """Wait until a condition holds that no event reports."""
     deadline = time.monotonic() + SOON
     while not condition():
         assert time.monotonic() < deadline, f"still not so: {what}"

@@ -1,4 +1,4 @@
-"""Five hundred connections with ten thousand requests in flight, whatever the server is made of."""
+"""Five hundred connections with ten thousand requests in flight, for either front end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def many_files() -> Iterator[None]:
 
 
 async def ask_all(address: Any, all_sent: Callable[[], object]) -> int:
-    """Ask everything over every connection, and call `all_sent` once it is on its way.
+    """Send all requests over every connection, and call `all_sent` once they are on their way.
 
     Returns:
         How many requests were answered with what they asked.
@@ -43,7 +43,7 @@ async def ask_all(address: Any, all_sent: Callable[[], object]) -> int:
             for i in range(REQUESTS)
             for number, connection in enumerate(connections)
         ]
-        await asyncio.sleep(0)  # each task runs until its request is handed over
+        await asyncio.sleep(0)  # each task runs until its request is queued
         all_sent()
         answers = await asyncio.gather(*asking)
         return sum(answer == [number, i] for answer, (i, number) in zip(answers, _asked(), strict=True))

@@ -1,4 +1,4 @@
-"""What some tests need of the machine; without it they are skipped, and say so."""
+"""What some tests need from the machine. Without it they are skipped, and say so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine's network has; tests of what it lacks are skipped, and say so."""
+"""What this machine's network supports. Tests that need more are skipped, and say so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every nonce scheme keeps to: a scheme's test derives from `NonceContract`, and names examples of it."""
+"""What holds for every nonce scheme: a scheme's test derives from `NonceContract`, and names examples of the scheme."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY, SESSION = bytes(range(32)), bytes(range(32, 64))
 
 
 def numbered() -> Any:
-    """Randomness that can be told apart."""
+    """Random bytes that can be told apart."""
     count = itertools.count(1)
     return lambda size: bytes((next(count),)) * size
 
@@ -86,7 +86,7 @@ class NonceContract:
     def test_no_nonce_is_used_twice_under_one_key_where_nothing_is_said_to_leak(self, scheme: Any) -> None:
         if scheme.leaks is not None:
             return
-        count = 5 if getattr(scheme, "width", 24) == 1 else 200  # a counter of one byte goes round
+        count = 5 if getattr(scheme, "width", 24) == 1 else 200  # a counter of one byte wraps
         client, server = two_sides(scheme)
         server.key_opener(KEY)(client.key_sealer(KEY)(SESSION))
         boxes = [side.sealer(SESSION) for side in (client, server)]

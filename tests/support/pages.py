@@ -1,10 +1,10 @@
-"""Examples in the project's texts, played as a reader would play them.
+"""Plays examples in the project's texts as a reader would.
 
-What this module knows: how an example stands in a page. A fence `python` is run, and each `print(…)  # TEXT` in it must
-print TEXT. One that begins with a comment that names a file (`# board.py`) is written to that file instead; so are
-`toml`, `scheme` and `text` fences that begin so. In a fence `console` a line that begins with `$ ` is a command, for a
-shell that stays to the end of the page; what stands below is what it prints, where `…` stands for any characters of a
-line. A command that ends in `&` goes on in the background, and is waited for until it has printed that.
+What this module knows: how a page shows an example. A `python` fence is run, and each `print(…)  # TEXT` in it must
+print TEXT. A fence that begins with a comment with a file's name (`# board.py`) is written to that file instead; this
+also holds for `toml`, `scheme` and `text` fences. In a `console` fence, a line that begins with `$ ` is a command, for
+a shell that stays until the end of the page. Below it is its output, in which `…` stands for any characters of a line.
+A command that ends in `&` runs in the background; the page waits until it has printed that output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]+)\n(?P<text>.*?)^(?P=
 _FILE = re.compile(r"(?:#|;;) (?P<name>[\w.-]+\.\w+)\n")
 _PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 _END = "--end of the command--"
-# A shell tells of jobs that it did not expect to end.
+# A shell reports jobs that have ended unexpectedly.
 _JOBS = re.compile(r"bash: line \d+: .* (Terminated|Killed) .*|\[\d+\].*")
 
 
@@ -43,7 +43,7 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The name of the file that it is."""
+        """The name of the file that it shows."""
         named = _FILE.match(self.text)
         return named["name"] if named else None
 
@@ -57,7 +57,7 @@ def blocks(page: str) -> list[Block]:
 
 
 class Shell:
-    """A shell that stays from one command to the next."""
+    """A shell that lives on from one command to the next."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -76,13 +76,13 @@ class Shell:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # and what it has started
+            os.killpg(self._process.pid, signal.SIGKILL)  # and everything that it has started
         self._process.__exit__(kind, error, at)
 
     def run(self, command: str, expected: list[str]) -> list[str]:
-        """What a command prints; of one in the background, until it has printed as many lines as are expected."""
+        """The output of a command; in the background, until it has printed as many lines as expected."""
         assert self._process.stdin is not None
-        # A reader types the next command later than the job has ended, and its number is free again by then.
+        # A reader types the next command after the job has ended, and its number is free again by then.
         command = re.sub(r"^kill (%\d+)$", r"kill \1 && wait \1", command)
         background = command.rstrip().endswith("&")
         self._process.stdin.write(f"{command}\n" if background else f"{command}\necho; echo '{_END}'\n")
@@ -130,7 +130,7 @@ class Reader:
         self._ports = {str(port): str(_free_port()) for port in ports}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._environment = {**os.environ, "PATH": path, "HOME": str(folder), "COLUMNS": "80", "TERM": "dumb"}
-        self._environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a reader has not all that is installed here
+        self._environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a reader does not have all plugins
         self._shell = Shell(folder, self._environment)
         self._names: dict[str, Any] = {}
 
@@ -178,7 +178,7 @@ class Reader:
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
-    """The commands of a `console` fence, each with what it prints. A line that begins with `> ` continues a command."""
+    """The commands of a `console` fence, each with its output. A line that begins with `> ` continues a command."""
     command: str | None = None
     expected: list[str] = []
     for line in text.splitlines():
@@ -195,6 +195,6 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def play(folder: Path, pages: Iterable[Path], ports: Iterable[int] = ()) -> int:
-    """Follow pages one after the other, in one folder; how many examples were played."""
+    """Follow pages one after the other, in one folder. Returns how many examples were played."""
     with Reader(folder, ports) as reader:
         return sum([reader.follow(page) for page in pages])

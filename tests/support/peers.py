@@ -1,6 +1,6 @@
-"""Peers of the tests, byte by byte: they do what no library would, and take no library's word for what came.
+"""Peers for tests, byte by byte: they do what no library would, and check what came without a library.
 
-What they know of the protocol they know from docs/protocol.md; nothing of `bokbok.wire` is used.
+They follow docs/protocol.md, and do not use `bokbok.wire`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from bokbok.wire import passphrase_to_key
 
 KEY = passphrase_to_key("mypassphrase")
 USERS = {"myuser": KEY, "another": passphrase_to_key("another passphrase")}
-"""Who is known to the secure servers of the tests."""
+"""The user that the tests' secure servers know."""
 
 SOON = 30.0
-"""Seconds that a test waits for what should happen at once: long enough for a machine under load."""
+"""Seconds that a test waits for something that should happen at once: long enough for a machine under load."""
 
 
 def framed(body: bytes) -> bytes:
@@ -50,11 +50,11 @@ class RawPeer:
 
     @classmethod
     def connect(cls, address: Address) -> RawPeer:
-        """Connect to a server, and say nothing."""
+        """Connect to a server, and send nothing."""
         family = socket.AF_UNIX if address[0] == "unix" else socket.AF_INET6 if ":" in address[1] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.settimeout(SOON)
-        # So that a peer which does not read holds up who sends to it soon, whatever this system's buffers are.
+        # So that a peer that does not read soon holds up the sender, whatever this system's buffers are.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         try:
             sock.connect(address[1] if address[0] == "unix" else address[1:])
@@ -64,7 +64,7 @@ class RawPeer:
         return cls(sock)
 
     def say_hello(self, user: str | bytes, key: Key) -> bytes:
-        """Client: say hello, and box from then on. Returns what was sent."""
+        """As a client: say hello, and use boxes from then on. Returns what was sent."""
         session_key = os.urandom(32)
         data = hello(user, key, session_key)
         self.send(data)
@@ -72,11 +72,11 @@ class RawPeer:
         return data
 
     def begin(self, session_key: bytes) -> None:
-        """Box from now on."""
+        """Use boxes from now on."""
         self._box = SecretBox(session_key)
 
     def take_hello(self, key: Key) -> None:
-        """Server: take a hello, and box from then on."""
+        """As a server: read a hello, and use boxes from then on."""
         self.user = self.receive()
         self.begin(SecretBox(key.to_bytes()).decrypt(self.receive()))
 
@@ -93,7 +93,7 @@ class RawPeer:
         self.send(b"".join(map(self.packet, bodies)))
 
     def send_what_fits(self, data: bytes) -> int:
-        """Send until the other end takes no more, or has closed; how many bytes that was."""
+        """Send until the other end takes no more, or has closed. Returns the number of bytes."""
         self.sock.setblocking(False)
         sent = 0
         try:
@@ -126,7 +126,7 @@ class RawPeer:
         return data[:size]
 
     def receive_some(self, size: int) -> int:
-        """Read and drop some bytes; how many there were."""
+        """Read and drop some bytes. Returns how many."""
         return len(self.sock.recv(size))
 
     def receive_the_rest(self, size: int) -> bytes:
@@ -134,7 +134,7 @@ class RawPeer:
         return self._exactly(size)
 
     def ended_within(self, seconds: float) -> bool:
-        """Whether the other end closes or resets before so many seconds are over. What it sends does not count."""
+        """Whether the other end closes or resets within so many seconds. What it sends is ignored."""
         poll = select.poll()
         poll.register(self.sock, select.POLLRDHUP)
         return bool(poll.poll(seconds * 1000))
@@ -159,7 +159,7 @@ class RawPeer:
         self.sock.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
-        """Vanish as a killed program does whose host says so: TCP sends a reset."""
+        """Vanish like a killed program whose host reports it: TCP sends a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -189,7 +189,7 @@ class RawListener:
         return RawPeer(self.sock.accept()[0])
 
     def fill(self) -> None:
-        """Connect until the backlog is full and no other connection gets through."""
+        """Connect until the backlog is full and no further connection gets through."""
         while True:
             sock = socket.socket(self.sock.family, socket.SOCK_STREAM)
             self._fillers.append(sock)

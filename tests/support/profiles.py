@@ -1,4 +1,4 @@
-"""Random profiles of the table in `docs/profiles.md`, of our own strategies: for tests of wire and calibration."""
+"""Random profiles of the table in `docs/profiles.md`, with our own strategies, for tests of wire and calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Within it, codec and wire are those in Python, where the accelerator is there too."""
+"""A context in which codec and wire run in Python, even if the accelerator is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many instructions the codec and a sealed round trip take, and took when that was recorded.
+"""How many instructions the codec and a sealed round trip take, and how many they took when that was recorded.
 
     python -m tests.support.recorded        records this machine's counts in tests/instructions.json
 
@@ -25,10 +25,10 @@ __all__ = ["VARIANTS", "key", "measure", "recorded", "runs"]
 RECORD = Path(__file__).parents[1] / "instructions.json"
 
 VARIANTS = {"pure": "0", "native": "1"}
-"""What may run, and the value of BOKBOK_NATIVE with which it does."""
+"""The implementations, and the value of BOKBOK_NATIVE that selects each."""
 
 TIMES = 200
-"""Each is done so often: what one turn of a loop costs beside it is little."""
+"""How often each is repeated, so that the cost of one turn of the loop is small."""
 
 _SETUP = """
 from bokbok.sexpr import dumps, loads
@@ -81,7 +81,7 @@ STATEMENTS = {
 
 
 def key() -> str:
-    """What counts depend on: the interpreter's build, the libraries', the processor's widest vectors."""
+    """What counts depend on: the builds of the interpreter and the libraries, the processor's widest vectors."""
     flags = re.search(r"^flags\s*:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     vectors = "AVX2" if flags is not None and " avx2 " in flags[1] else "no AVX2"
     libraries = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("PyNaCl", "cffi", "sexpdata"))
@@ -95,7 +95,7 @@ def runs(variant: str) -> bool:
 
 
 def measure(variant: str) -> dict[str, int]:
-    """Count each statement: instructions of one turn.
+    """Count the instructions of one turn of each statement.
 
     Args:
         variant: one of `VARIANTS`.

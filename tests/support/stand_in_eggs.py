@@ -26,10 +26,10 @@ SHARED = ("peer.scm", "eggs.scm")
 
 @dataclass(frozen=True)
 class StandIn:
-    """A stand-in egg that is installed in a repository of its own, and the programs that are built against it.
+    """A stand-in egg that is installed in its own repository, and the programs that are built with it.
 
     Attributes:
-        name: of its format.
+        name: the name of its format.
         folder: where the programs are: `real-puppet`, `real-service-server`, `real-service-client`.
         environment: what the programs need to find the egg.
     """
@@ -43,7 +43,7 @@ class StandIn:
         return self.folder / f"real-{name}"
 
     def command(self, name: str) -> list[str]:
-        """The words that start a program wherever its environment is not set."""
+        """The words that start a program with its environment."""
         return ["env", *(f"{key}={value}" for key, value in self.environment.items()), str(self.program(name))]
 
 
@@ -93,10 +93,10 @@ def assemble(name: str, folder: Path) -> None:
 
 
 async def build_image(engine: Engine, name: str) -> str:
-    """Build the image of a stand-in egg, if it is not up to date: its tag.
+    """Build the image of a stand-in egg, if it is not up to date. Returns its tag.
 
     Raises:
-        Unavailable: it cannot be built here, and why.
+        Unavailable: it cannot be built here; the message says why.
     """
     source = ImageSource(f"bokbok/stand-in-{name}", ".", "debian.Dockerfile", "chicken5-egg")
     with tempfile.TemporaryDirectory() as parent:

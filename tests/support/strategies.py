@@ -1,4 +1,4 @@
-"""The strategy of one's own that `docs/profiles.md` shows: its file and its profile, taken from there."""
+"""The example of a user's own strategy in `docs/profiles.md`: its file and its profile, read from there."""
 
 from __future__ import annotations
 

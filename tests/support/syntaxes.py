@@ -1,4 +1,4 @@
-"""Every syntax of the reader as text of any length: what costs too much in some of it is found by going through all.
+"""Every syntax of the reader as text of any length, to find every syntax that costs too much.
 
 A *unit* is repeated side by side; a *nest* is repeated within itself; a *token* is one token of that length.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 __all__ = ["CLOSED", "DEPTH", "all_syntaxes"]
 
 DEPTH = 9_990
-"""How deep nests are at most: nearly as deep as the default limit allows."""
+"""The depth of nests: nearly as deep as the default limit allows."""
 
 _UNITS = [
     b"()",
@@ -118,7 +118,7 @@ _NESTS = [
     (b"(a ;c\n ", b")"),
 ]
 _INNERMOST = [b"%b", b"(%b)", b"%b . c"]
-"""What stands within the innermost of a nest: many items; a list of them; many and a tail."""
+"""What is innermost in a nest: many items; a list of them; many and a tail."""
 
 _TOKENS: list[tuple[bytes, bytes, bytes]] = [
     (b'"', b"a", b'"'),
@@ -195,7 +195,7 @@ _TOKENS: list[tuple[bytes, bytes, bytes]] = [
 ]
 
 CLOSED: dict[str, bool] = {"whole": True, "cut": False}
-"""The two ends of a text: as it has to be, or in the middle of everything."""
+"""The two ends of a text: complete, or in the middle of everything."""
 
 
 def _repeat(unit: bytes, size: int) -> bytes:
@@ -227,7 +227,7 @@ def _symbols(size: int) -> bytes:
 
 
 def all_syntaxes() -> Iterator[tuple[str, Callable[[int], bytes]]]:
-    """Each syntax: its name, and what makes a text of about so many bytes of it."""
+    """Each syntax: its name, and a function that makes a text of about so many bytes."""
     for unit in _UNITS:
         yield f"{unit!r} side by side", _unit(unit)
     for before, after in _NESTS:

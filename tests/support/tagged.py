@@ -1,4 +1,4 @@
-"""The tagged values of the vectors, `{"t": type, "v": …}`, as Python values, and a comparison that trusts nothing."""
+"""The tagged values of the vectors, `{"t": type, "v": …}`, as Python values, and an independent comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZES = {"u8": 1, "s8": 1, "u16": 2, "s16": 2, "u32": 4, "s32": 4, "u64": 8, "s6
 
 
 def typecode(tag: str) -> str:
-    """The type code of `array.array` on this machine, found anew, not taken from the code under test."""
+    """The type code of `array.array` on this machine, found independently of the code under test."""
     if tag[0] == "f":
         return {"f32": "f", "f64": "d"}[tag]
     codes = "BHILQ" if tag[0] == "u" else "bhilq"
@@ -21,7 +21,7 @@ def typecode(tag: str) -> str:
 
 
 def untag(tagged: dict[str, Any]) -> Any:
-    """The Python value of a tagged value; `LookupError` for what has none (`other`)."""
+    """The Python value of a tagged value; `LookupError` if there is none (`other`)."""
     kind, value = tagged["t"], tagged.get("v")
     if kind == "string":
         return bytes.fromhex(value).decode("utf-8", "surrogateescape")

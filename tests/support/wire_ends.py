@@ -1,4 +1,4 @@
-"""Wire connections at every stage, and what must hold of each whatever bytes come."""
+"""Wire connections at every stage, and what must hold for each, whatever bytes come."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ ENDS = [insecure_client, secure_client, insecure_server, secure_server, opened_s
 
 
 def feed(connection: Connection, data: bytes, cuts: list[int]) -> list[Any]:
-    """Feed bytes in pieces, then the end of the file; all that must hold whatever they are is checked."""
+    """Feed bytes in pieces, then the end of file, and check everything that must hold, whatever the bytes are."""
     events: list[Any] = []
     pieces = []
     for cut in cuts:

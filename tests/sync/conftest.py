@@ -1,4 +1,4 @@
-"""What only `bokbok.sync` does; what both front ends do is tested in `tests/front`."""
+"""Tests of what only `bokbok.sync` does. `tests/front` has tests of what both front ends do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bokbok.sync.handover`: who reads a connection, and how that changes hands. No socket, no thread."""
+"""`bokbok.sync.handover`: which thread reads a connection, and how that changes. Without sockets and threads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bokbok.sync.handover import CALLED, CALLER, LEFT, LENT, OVER, PARKED, WORKE
 STATES = (PARKED, CALLED, WORKER, CALLER, LENT, LEFT, OVER)
 
 MOVES = {
-    # Only if just the poller reads: a worker that is on its way looks for itself.
+    # Only if just the poller reads: a worker that is on its way checks by itself.
     "park": {PARKED: None, CALLED: None, WORKER: PARKED, CALLER: PARKED, LENT: PARKED, LEFT: PARKED, OVER: None},
     # One worker is called at a time, and none once it is over.
     "call": {PARKED: CALLED, CALLED: None, WORKER: CALLED, CALLER: CALLED, LENT: CALLED, LEFT: CALLED, OVER: None},
-    # What the poller has seen may be old: only where it still waits.
+    # What the poller has seen may be outdated: only if it still waits.
     "bytes_came": {PARKED: CALLED, CALLED: None, WORKER: None, CALLER: None, LENT: None, LEFT: None, OVER: None},
     # A worker that was called may find the connection over.
     "come": {PARKED: None, CALLED: WORKER, WORKER: None, CALLER: None, LENT: None, LEFT: None, OVER: None},

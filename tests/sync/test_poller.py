@@ -19,7 +19,7 @@ from tests.support.peers import SOON
 
 @pytest.fixture
 def poller() -> Poller:
-    """A poller of this test's own, whose thread goes on after it: it is a daemon, and sleeps."""
+    """A poller for this test only. Its thread outlives the test: it is a daemon, and sleeps."""
     return Poller()
 
 
@@ -31,7 +31,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class Told:
-    """Is told of events, and waits for no more of them, as a connection does."""
+    """Takes events, and does not wait for more of them, as a connection does."""
 
     def __init__(self, poller: Poller, sock: socket.socket, events: int) -> None:
         self.events: queue.Queue[int] = queue.Queue()

@@ -18,7 +18,7 @@ from tests.support.peers import SOON
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt, also where the tests run in the background of a shell, which ignores it."""
+    """Let SIGINT raise KeyboardInterrupt, even if the tests run in the background of a shell, which ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -32,7 +32,7 @@ def test_an_interrupted_request_stops_waiting_and_its_answer_is_dropped(
 
     def interrupt() -> None:
         gates.arrived.get(timeout=SOON)
-        # Once the main thread waits, which it does where it stands still.
+        # Once the main thread waits, which shows by its standing still.
         seen, frame = None, sys._current_frames()[main.ident]
         while (here := (frame, frame.f_lasti)) != seen:
             seen = here

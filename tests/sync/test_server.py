@@ -1,4 +1,4 @@
-"""A server of threads: what waits for it, and what happens to it if there are no more threads."""
+"""A server with threads: what waits for it, and what happens if no more threads can be started."""
 
 from __future__ import annotations
 

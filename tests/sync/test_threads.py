@@ -1,4 +1,4 @@
-"""`bokbok.sync.threads`: a thread for each that needs one, kept for a while."""
+"""`bokbok.sync.threads`: a thread for each task that needs one; idle threads are kept for a while."""
 
 from __future__ import annotations
 

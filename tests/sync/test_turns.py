@@ -1,4 +1,4 @@
-"""`bokbok.sync.turns`: whose turn it is to parse, and how many stay with a connection. No socket, no thread."""
+"""`bokbok.sync.turns`: which thread may parse, and how many stay with a connection. Without sockets and threads."""
 
 from __future__ import annotations
 

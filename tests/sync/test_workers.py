@@ -1,4 +1,4 @@
-"""What threads do for connections: how many there are, and that nothing that a peer sends holds others up."""
+"""What threads do for connections: how many there are, and that one peer's bytes do not hold up others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_servers_handlers_have_so_many_threads_however_many_connections_ask(se
         peer.send_message(*requests(10))
     eventually(lambda: server.statistics().waiting == 150, "every connection is in line")
     assert server.statistics().running == 5
-    # Beside the handlers: one accepts, one waits for all, two read, some stay with a connection for a moment.
+    # In addition to the handlers: one accepts, one waits for all, two read, some stay with a connection for a moment.
     assert len(threads()) - before <= 5 + 50
     held.may_answer.set()
     for peer in peers:
@@ -94,7 +94,7 @@ def test_idle_connections_cost_no_thread(serve: Any, connect: Any) -> None:
     connections = [connect(server, secure=True) for _ in range(50)]
     for connection in connections:
         assert connection.request("x") == "x"
-    # One accepts, one waits for all; the others go when they have had nothing to do for a while.
+    # One accepts, one waits for all; the others end when they have been idle for a while.
     eventually(lambda: all(each._role.state == "parked" for each in connections), "nobody reads any more")
     eventually(
         lambda: not any(each._tasks for each in (*connections, *server._roster.connections)), "no worker is left"

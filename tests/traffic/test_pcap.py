@@ -1,4 +1,4 @@
-"""Packet captures, written byte by byte as the formats' drafts have them."""
+"""Packet captures, written byte by byte as in the formats' drafts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ipv4(segment: bytes) -> bytes:
 
 def ipv6(segment: bytes) -> bytes:
     here = bytes(15) + b"\1"
-    # A hop-by-hop header stands before the segment.
+    # A hop-by-hop header comes before the segment.
     return struct.pack(">IHBB", 6 << 28, 8 + len(segment), 0, 64) + here + here + bytes((6, 0, *bytes(6))) + segment
 
 
@@ -159,7 +159,7 @@ def test_an_interface_of_an_unusual_link_beside_a_usual_one_is_counted_and_passe
     capture.take(reader.finish())
     assert streams(capture) == SAID
     assert reader.skipped == {
-        "frame of link type 189, which is not known": 7, "frame of an interface that is not described": 1,
+        "frame of unknown link type 189": 7, "frame of an interface that is not described": 1,
     }  # fmt: skip
 
 
@@ -240,7 +240,7 @@ def test_a_loss_costs_time_and_memory_in_proportion(monkeypatch: pytest.MonkeyPa
     frames += [ipv4(tcp(CLIENT, SERVER, 101 + at, ACK, b"x")) for at in range(3_000)]
     chunks = [*reader.feed(pcap(frames)), *reader.finish()]
     assert [chunk.lost for chunk in chunks] == [LOSS]
-    assert reader.skipped["TCP segment behind bytes that are missing"] == 1001
+    assert reader.skipped["TCP segment after missing bytes"] == 1001
 
 
 def test_more_connections_than_are_followed_at_once_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,7 @@ def test_what_is_skipped_is_counted_by_what_it_is() -> None:
     assert reader.skipped == {
         "frame without IP": 1, "IP fragment": 1, "IP packet without TCP": 1, "TCP segment of another server": 1,
         "TCP segment without data of a connection whose beginning is missing": 1,
-        "TCP segment that is not whole": 1, "frame that is cut off by the end of the file": 1,
+        "incomplete TCP segment": 1, "frame that is cut off by the end of the file": 1,
     }  # fmt: skip
 
 

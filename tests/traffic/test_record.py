@@ -1,6 +1,6 @@
-"""`--record`, through the command line: whatever ends the command, the recording has every byte that passed.
+"""`--record`, through the command line: whatever ends the command, the recording has every byte that went through.
 
-A peer floods the other one through the command while it is ended, so that bytes are on their way at each of its steps.
+One peer floods the other one through the command while the command ends, so that bytes are on their way at each step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROXY = ["-m", "bokbok_interop", "calibrate", "proxy"]
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 PIECE = b"said, and said again\n" * 500
 ENOUGH = 4 << 20
-"""Bytes that came back before the command is ended: it is in the midst of its work."""
+"""Bytes that have come back before the command is ended: it is in the middle of its work."""
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def command(*words: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 class Echo:
-    """A server that sends back what it hears, and keeps it."""
+    """A server that sends back what it receives, and keeps it."""
 
     def __init__(self, path: Path) -> None:
         self.heard = bytearray()
@@ -60,7 +60,7 @@ class Echo:
 
 
 def flood(sock: socket.socket) -> None:
-    """Send until nobody takes it any more."""
+    """Send until nobody reads any more."""
     with contextlib.suppress(OSError):
         while True:
             sock.sendall(PIECE)
@@ -70,14 +70,14 @@ def passed(words: list[str], tmp_path: Path, number: int) -> tuple[Recorded, byt
     """Flood a command, and end it: its recording, what the server heard and what the client did."""
     file, here = tmp_path / "said.jsonl", tmp_path / "here"
     echo = Echo(tmp_path / "up")
-    # The proxy goes on to reason about what it has recorded: there is nothing to find.
+    # The proxy then searches what it has recorded: there is nothing to find.
     more = ["--insecure", "--patience", "0.1"] if words is PROXY else ["--quiet", "--brief"]
     with command(*words, str(here), str(tmp_path / "up"), "--record", str(file), *more) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         told = process.stderr if words is PROXY else process.stdout
         assert str(here).encode() in told.readline()
-        rest = threading.Thread(target=process.communicate)  # what it tells meanwhile is read, and not looked at
+        rest = threading.Thread(target=process.communicate)  # its output in the meantime is read, and ignored
         rest.start()
         came = bytearray()
         with socket.socket(socket.AF_UNIX) as client:

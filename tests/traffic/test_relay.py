@@ -12,7 +12,7 @@ from bokbok_traffic.relay import Relay
 
 
 class Upstream:
-    """A server that gives its connections away."""
+    """A server that hands its connections to the test."""
 
     def __init__(self) -> None:
         self.accepted: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()

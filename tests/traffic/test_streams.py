@@ -1,4 +1,4 @@
-"""Connecting to what a puppet listens at, and to nothing else."""
+"""Connecting to the address at which a puppet listens, and to nothing else."""
 
 from __future__ import annotations
 

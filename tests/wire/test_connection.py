@@ -61,7 +61,7 @@ def framed(body: bytes) -> bytes:
 
 
 def refused(connection: Connection, data: bytes) -> str:
-    """Feed bytes that must end the connection; why it did."""
+    """Feed bytes that must end the connection. Returns why it ended."""
     (event,) = connection.receive(data)
     assert isinstance(event, Closed)
     assert isinstance(event.error, RemoteProtocolError)
@@ -283,7 +283,7 @@ def test_answers_may_come_in_another_order() -> None:
     assert client.receive(server.data_to_send()) == [ResponseReceived(second, "b"), ResponseReceived(first, "a")]
 
 
-# What comes, and what the receiver does. The recorded sessions hold one example of each rule; here is what they say.
+# What comes, and what the receiver does. The recorded sessions have one example of each rule; here are the details.
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ ROTATING = Limits(keys_per_user=3)
 
 
 def keyed(keys: Key | list[Key] | None, profile: Profile = INFERRED_1) -> tuple[Connection, Connection, list[Event]]:
-    """A client with `KEY`, and a server whose users have up to three keys; what it says of these keys."""
+    """A client with `KEY`, and a server whose users have up to three keys. Returns the result for these keys."""
     client = Connection("client", user="me", key=KEY, profile=profile)
     server = Connection("server", secure=True, profile=profile, limits=ROTATING)
     server.receive(client.data_to_send())
@@ -508,7 +508,7 @@ def test_more_keys_than_are_tried_are_refused() -> None:
 
 
 def held(hellos: HelloMemory | None = None) -> tuple[Connection, Connection, bytes]:
-    """A client, a server whose hello has opened and waits to be admitted, and the hello's digest."""
+    """A client, a server at which the hello has opened and waits to be admitted, and the hello's digest."""
     client = Connection("client", user="me", key=KEY)
     server = Connection("server", secure=True, hellos=hellos, confirm_hellos=True)
     client.request("early")

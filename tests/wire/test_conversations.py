@@ -1,4 +1,4 @@
-"""Two ends and a wire that delays, splits, joins and cuts, against a model that knows only what was asked and told."""
+"""Two ends and a wire that delays, splits, joins and cuts, compared with a model of what was asked and answered."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OTHER = {"client": "server", "server": "client"}
 
 
 class Side:
-    """One end of a conversation, and what it knows that it asked, was asked and was told.
+    """One end of a conversation, and what it has asked, was asked and was answered.
 
     Attributes:
         asked: what this side asked, by ID.
@@ -52,8 +52,8 @@ class Side:
         open: the other side's requests that it has not answered, by ID.
         received: what the other side asked, in order.
         wire: bytes that are on the way to the other side.
-        ended: whether this side's direction ends behind them.
-        heard_the_end: whether the other side has been told of that.
+        ended: whether this side's direction ends after them.
+        heard_the_end: whether the other side has learnt of that.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -89,7 +89,7 @@ class Side:
 
 
 class Conversation(RuleBasedStateMachine):
-    """Whatever happens between two ends, nothing is lost, invented or doubled, and the end is told to both."""
+    """Whatever happens between two ends, nothing is lost, invented or doubled, and both learn of the end."""
 
     secure = False
 
@@ -125,7 +125,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(name=SIDES, which=st.integers(0, 50))
     def answer(self, name: str, which: int) -> None:
-        """One of the requests that wait is answered with what was asked, or, for some, an error."""
+        """One of the waiting requests is answered with its own message or, for some, an error."""
         side, _ = self.side(name)
         if not side.open:
             return
@@ -148,7 +148,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(name=SIDES, count=st.integers(1, 60) | st.just(10_000))
     def deliver(self, name: str, count: int) -> None:
-        """Some bytes arrive, or behind the last of them the end of the file."""
+        """Some bytes arrive, or, after the last of them, the end of file."""
         self.send(name)
         side, other = self.side(name)
         if side.wire:

@@ -1,4 +1,4 @@
-"""`bokbok.wire.encoding`: every form of some bytes, there and back."""
+"""`bokbok.wire.encoding`: every form of some bytes, in both directions."""
 
 from __future__ import annotations
 

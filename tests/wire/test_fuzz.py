@@ -1,4 +1,4 @@
-"""Whatever comes, nothing is raised, and nothing that was asked or answered is lost."""
+"""Whatever comes, no error is raised, and no request or answer is lost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.wire_ends import (
     secure_server,
 )
 
-# What messages are made of, whole and broken.
+# The parts of messages, correct and broken.
 PIECES = st.sampled_from(
     [
         b"(request ", b"(response ", b"(error ", b"[request ", b"(", b")", b"]", b"#(", b"0 ", b"1 ", b"2", b"-1 ",

@@ -1,4 +1,4 @@
-"""`bokbok.wire._limits`: what they are unless said otherwise, and what they cannot be."""
+"""`bokbok.wire._limits`: the defaults, and values that are not allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bokbok.wire.packets`: what stands around a message's box."""
+"""`bokbok.wire.packets`: the bytes around a message's box."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of `bokbok.wire` is public: the list in its opening. Nothing outside uses more."""
+"""The public part of `bokbok.wire` is the list in its docstring. Nothing outside uses more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading in slices, and the halves of a connection: what is done without the lock that writers need."""
+"""Reading in slices, and the halves of a connection: work that does not need the writers' lock."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pair(profile: Profile = INFERRED_1, secure: bool = True, **kwargs: Any) -> t
 
 
 def in_slices(connection: Connection, data: bytes) -> tuple[list[Any], int]:
-    """Receives with no time at all; the events, and how often that had to go on."""
+    """Receives with no time at all. Returns the events, and how often it had to continue."""
     events, slices = list(connection.receive(data, seconds=0)), 1
     while connection.more:
         events += connection.receive(seconds=0)

@@ -1,4 +1,4 @@
-"""The recorded sessions of docs/vectors.md, replayed byte for byte by both sides of `bokbok.wire`."""
+"""The recorded sessions of docs/vectors.md: both sides of `bokbok.wire` replay them byte for byte."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def replaying(hex_bytes: str) -> Any:
 
 
 def described(event: Event) -> dict[str, Any]:
-    """An event as docs/vectors.md has it."""
+    """An event in the form of docs/vectors.md."""
     match event:
         case Opened(user):
             return {"event": "opened", "user": user.encode("utf-8", "surrogateescape").hex()}

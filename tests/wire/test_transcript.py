@@ -29,7 +29,7 @@ Said = list[tuple[str, bytes]]
 
 
 def conversation(profile: Profile, secure: bool, datums: Iterable[Any] = DATUMS, passphrase: str = PASSPHRASE) -> Said:
-    """What a client and a server say, in order: requests, answers, an error, and a request of the server."""
+    """A conversation of a client and a server, in order: requests, answers, an error, and a request of the server."""
     guards = Guards(nonce_reuse=False)
     key = passphrase_to_key(passphrase, profile=profile) if secure else None
     with warnings.catch_warnings():
@@ -251,7 +251,8 @@ def test_another_dialect_shows_in_what_the_profile_would_write() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Backwards(Framing):
-    """A strategy of a user's own that does not name its bytes: each packet behind a length, its bytes in reverse."""
+    """A user's own strategy that does not name its bytes: each packet has a length in front, and its bytes are
+    reversed."""
 
     strategy: ClassVar[str] = "backwards"
 

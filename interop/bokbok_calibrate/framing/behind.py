@@ -1,4 +1,4 @@
-"""Cuts behind something that the framing does not explain: a preamble, or a hello that is framed otherwise."""
+"""Cuts after something that the framing does not explain: a preamble, or a hello with another framing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LONGEST_PREAMBLE = 64
 
 
 def _preambles(recorded: list[Recorded], user: bytes) -> Iterator[bytes]:
-    """What may stand before a client's first packet: the same in every connection, and before the username.
+    """What may come before a client's first packet: it is the same in every connection, and ends before the username.
 
-    What ends as a line or a word does comes first, and the longest: less is left that would have to be explained.
+    Those that end like a line or a word come first, and among them the longest: they leave least to be explained.
     """
     clients = [one.client for one in recorded if one.client]
     common = clients[0][: common_prefix(clients)]
@@ -34,7 +34,7 @@ def _preambles(recorded: list[Recorded], user: bytes) -> Iterator[bytes]:
 
 
 class Suiting:
-    """Which framings cut everything that the servers sent, to the last byte."""
+    """The framings that cut everything that the servers sent, to the last byte."""
 
     def __init__(self, recorded: list[Recorded]) -> None:
         self._streams = [(one.server, SERVER in one.more) for one in recorded if one.server]
@@ -49,8 +49,8 @@ class Suiting:
 
 
 def behind_preambles(recorded: list[Recorded], user: bytes, suits: Suiting, clock: Clock) -> Iterator[list[Cut]]:
-    """Cuts behind something that stands before the client's first packet; only such as leave no rest."""
-    # Nothing stands before the server's first packet: what cuts its streams does not depend on the preamble.
+    """Cuts after something before the client's first packet, as far as they do not leave a rest."""
+    # Nothing comes before the server's first packet, so the framing of its streams does not depend on the preamble.
     heard = [_turned(one) for one in recorded if one.server]
     suiting = list(filter(suits, without_heads(heard))) if heard else None
     for preamble in _preambles(recorded, user):
@@ -70,7 +70,7 @@ _MOST_HELLO_PACKETS = 5
 
 
 def behind_hellos(recorded: list[Recorded], suits: Suiting, clock: Clock) -> list[Cut]:
-    """Cuts behind packets of the client's that another framing cuts."""
+    """Cuts after packets of the client that have another framing."""
     if not any(one.server for one in recorded):
         return []
     outer_ones = list(framings(recorded))
@@ -98,7 +98,7 @@ def _turned(one: Recorded) -> Recorded:
 
 
 def _behind(outer: Framing, framing: Framing, recorded: list[Recorded], starts: list[list[int]]) -> Cut | None:
-    """The cut in which one framing cuts the first packets of the client's, and another all others."""
+    """The cut in which one framing cuts the first packets of the client, and another one all others."""
     client: list[list[bytes]] = []
     counts: set[int] = set()
     found = iter(starts)
@@ -126,7 +126,7 @@ def _behind(outer: Framing, framing: Framing, recorded: list[Recorded], starts: 
 
 
 def _starts(framing: Framing, data: bytes, more: bool, clock: Clock) -> list[int]:
-    """The offsets from which a framing cuts a stream to its last byte; none at which everything begins or is over."""
+    """The offsets from which a framing cuts a stream to its last byte, except the stream's beginning and end."""
     good, bad = {len(data)}, set[int]()
     out = []
     for start in range(1, min(len(data), _LONGEST_HELLO)):
@@ -149,7 +149,7 @@ def _starts(framing: Framing, data: bytes, more: bool, clock: Clock) -> list[int
 
 
 def _end_of_packet(framing: Framing, data: bytes, at: int, more: bool) -> int | None:
-    """Where a packet ends; `None` if it is none, or not whole, unless more follows that is not looked at."""
+    """Where a packet ends; `None` if it is not a packet, or not complete (unless the search does not look further)."""
     stream = Stream(framing)
     fed = at
     for end in (at + _MOSTLY, len(data)):

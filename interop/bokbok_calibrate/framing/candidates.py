@@ -1,4 +1,4 @@
-"""Framings that are worth trying on given streams, the likelier first."""
+"""Framings that are worth trying on given streams, the likely ones first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _binary_framings() -> Iterator[IntegerLength]:
             for counts in (0, 1) if after else (0, -24, -16, -40):
                 yield IntegerLength(integer, own=own, counts=counts, after=after)
     for integer in integers:
-        yield IntegerLength(integer, after=24)  # behind the nonce
+        yield IntegerLength(integer, after=24)  # after the nonce
 
 
 def _text_framings(data: bytes) -> Iterator[TextLength]:
@@ -39,7 +39,7 @@ def _text_framings(data: bytes) -> Iterator[TextLength]:
 
 _LONGEST_ENDING = 12
 _BARE_ENDINGS = (b"\n", b" ", b":")
-"""What ends digits that stand alone."""
+"""What may follow digits that stand alone."""
 
 
 def _text_lengths(
@@ -72,16 +72,16 @@ def is_text(data: bytes) -> bool:
 
 
 def framings(recorded: list[Recorded], preamble: bytes = b"") -> Iterator[Framing]:
-    """Every framing worth trying, the likelier first."""
+    """Every framing that is worth trying, the likely ones first."""
     yield from without_heads(recorded, preamble)
     yield from with_heads(recorded, preamble)
 
 
 def without_heads(recorded: list[Recorded], preamble: bytes = b"") -> Iterator[Framing]:
-    """Framings of which the length, or the datum, stands first."""
+    """Framings that begin with the length, or with the datum."""
     first = next((r.client for r in recorded if r.client), b"")[len(preamble) :]
     seen = set()
-    # The default first; those that count oddly last.
+    # The default comes first; framings that count in an unusual way come last.
     yield from sorted(_binary_framings(), key=lambda f: (f.counts < 0, f.after, f.own))
     for text in _text_framings(first):
         if text not in seen:
@@ -95,7 +95,7 @@ def without_heads(recorded: list[Recorded], preamble: bytes = b"") -> Iterator[F
             yield Lines(ending)
 
 
-# A symbol as a type before the length, with white space or a colon behind it, or of letters alone.
+# A symbol as a type before the length, followed by white space or a colon, or only of letters.
 _HEADS = (
     re.compile(rb"[A-Za-z!$%&*/<=>?^_~+-][A-Za-z0-9!$%&*/<=>?^_~+.-]*[ \n:]"),
     re.compile(rb"[A-Za-z][A-Za-z-]*"),
@@ -104,7 +104,7 @@ _MOST_HEADS = 10
 
 
 def _heads(framing: Framing, pattern: re.Pattern[bytes], streams: list[bytes]) -> tuple[bytes, ...]:
-    """The types that stand before the lengths of all streams; none if there are not."""
+    """The types before the lengths of all streams; empty if there are none."""
     heads: dict[bytes, None] = {}
     for data in streams:
         at = 0
@@ -128,7 +128,7 @@ def _heads(framing: Framing, pattern: re.Pattern[bytes], streams: list[bytes]) -
 
 
 def with_heads(recorded: list[Recorded], preamble: bytes) -> Iterator[Framing]:
-    """Framings in which a type of no fixed size stands before the length."""
+    """Framings in which a type of variable size comes before the length."""
     streams = [one.client[len(preamble) :] for one in recorded] + [one.server for one in recorded]
     first = streams[0]
     for pattern in _HEADS:

@@ -18,7 +18,7 @@ __all__ = ["MOST_PACKETS", "Cut", "all_cuts", "common_prefix", "ends", "shortene
 
 
 def split(framing: Framing, data: bytes) -> tuple[list[bytes], int] | None:
-    """The packets of a stream, and the bytes of one that is not whole; `None` if it does not fit."""
+    """The packets of a stream, and the bytes of an incomplete one; `None` if the framing does not fit."""
     stream = Stream(framing)
     stream.feed(data)
     packets: list[bytes] = []
@@ -30,17 +30,17 @@ def split(framing: Framing, data: bytes) -> tuple[list[bytes], int] | None:
 
 
 def written(framing: Framing, packets: list[bytes]) -> bytes:
-    """Packets as a framing writes them; as far as it can."""
+    """Packets as a framing writes them, as far as it can."""
     out: list[bytes] = []
     write = framing.writer()
-    with contextlib.suppress(BokbokError):  # a packet may come in that it could not send
+    with contextlib.suppress(BokbokError):  # it may receive a packet that it could not send
         for packet in packets:
             write(out, packet)
     return b"".join(out)
 
 
 MOST_PACKETS = 400
-"""Packets of a direction that a search looks at; the script makes some sixty. The proof reads all."""
+"""The most packets of a direction that a search looks at. The script makes some sixty. The proof reads all."""
 
 
 @dataclass
@@ -48,14 +48,14 @@ class Cut:
     """All streams of a recording, cut by one framing.
 
     Attributes:
-        framing: which.
-        client: for each connection the client's packets.
-        server: the server's.
-        left: bytes of last packets that are not whole.
+        framing: the framing.
+        client: the client's packets, for each connection.
+        server: the server's packets.
+        left: bytes of incomplete last packets.
         preamble: what the client sends before its first packet.
-        hello_framing: what cuts the first packets of the client's, where that is another one.
-        hello: how many packets that cuts; 0 where it is the same framing.
-        whole: whether the packets are all that were sent; else there are more behind them.
+        hello_framing: the framing of the client's first packets, if it differs.
+        hello: how many packets have that framing; 0 if it does not differ.
+        whole: whether these are all packets that were sent; else there are more after them.
     """
 
     framing: Framing
@@ -82,9 +82,9 @@ def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> C
                 return None
             packets, rest = found
             if source in one.more:
-                rest = 0  # the packet goes on in bytes that are not looked at
+                rest = 0  # the packet goes on beyond the bytes that the search looks at
             elif rest and (source in one.ended or not _plausible(packets, rest)):
-                return None  # what has an end is whole
+                return None  # a direction with an end of file is complete
             out.append(packets)
             left += rest
     if not any(client):
@@ -93,7 +93,7 @@ def _cut(framing: Framing, recorded: list[Recorded], preamble: bytes = b"") -> C
 
 
 def shortened(cut: Cut, recorded: list[Recorded]) -> Cut:
-    """The same with no more packets of each direction than a search looks at."""
+    """The same, with only so many packets of each direction as a search looks at."""
     lists = [*cut.client, *cut.server]
     whole = not cut.left and not any(one.more for one in recorded) and max(map(len, lists)) <= MOST_PACKETS
     client, server = ([packets[:MOST_PACKETS] for packets in side] for side in (cut.client, cut.server))
@@ -116,12 +116,12 @@ def ends(cut: Cut, one: Recorded, source: str) -> Iterator[int]:
 
 _LONG = 4096
 _LONGEST = 1 << 17
-"""Bytes of a packet that may be cut off: the script's longest message, in the longest of encodings."""
+"""The most bytes of a packet that is cut off: the script's longest message, in the longest encoding."""
 _SEVERAL = 4
 
 
 def _plausible(packets: list[bytes], rest: int) -> bool:
-    """Whether a stream that is not cut to its last byte may still be cut rightly: no conversation begins with much."""
+    """Whether a stream that is not cut to its last byte may still be cut correctly: conversations begin with little."""
     most = _LONGEST if len(packets) >= _SEVERAL else _LONG + 2 * sum(map(len, packets))
     return all(len(packet) <= _LONG for packet in packets[:2]) and rest <= most
 
@@ -140,7 +140,7 @@ def _separated(cut: Cut, recorded: list[Recorded]) -> list[Cut]:
                     stream = one.stream(source)[len(cut.preamble) if source == "client" else 0 :]
                     cut_off = len(again) > len(stream) and source not in one.ended
                     if cut_off and place == "after" and again.startswith(stream):
-                        continue  # just before the separator
+                        continue  # it ends just before the separator
                     if not stream.startswith(again):
                         good = False
             if good:
@@ -149,7 +149,7 @@ def _separated(cut: Cut, recorded: list[Recorded]) -> list[Cut]:
 
 
 def common_prefix(several: Sequence[bytes]) -> int:
-    """How many first bytes all have in common."""
+    """How many bytes at the beginning all have in common."""
     first, last = min(several), max(several)  # these share what all share
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
@@ -157,7 +157,7 @@ def common_prefix(several: Sequence[bytes]) -> int:
 def all_cuts(
     recorded: list[Recorded], clock: Clock, preamble: bytes = b"", among: Iterable[Framing] | None = None
 ) -> list[Cut]:
-    """The cuts that framings make of the streams, those that do not fit left out."""
+    """The cuts that these framings make, without framings that do not fit."""
     cuts: list[Cut] = []
     for framing in among if among is not None else framings(recorded, preamble):
         clock.check()

@@ -1,4 +1,4 @@
-"""The ways to cut the streams of a recording into packets, in groups, the likeliest first."""
+"""How to cut the streams of a recording into packets: the possibilities in groups, the likeliest first."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["cuts_in"]
 
 
 def cuts_in(recorded: list[Recorded], user: bytes, clock: Clock) -> Iterator[tuple[str, list[Cut]]]:
-    """The ways to cut all streams into packets, in groups, the likeliest first.
+    """The possible cuts of all streams, in groups, the likeliest first.
 
     Args:
         recorded: the connections.
-        user: the username that may stand in a hello; empty if there is none.
+        user: the username that may be in a hello; empty if there is none.
         clock: says when to give up.
 
     Yields:
-        What the cuts of a group have in common, in words, and the cuts.
+        What the cuts of a group have in common, in words; and the cuts.
     """
     cuts = all_cuts(recorded, clock)
     yield "cut the streams to the last byte", [cut for cut in cuts if not cut.left]
@@ -30,5 +30,5 @@ def cuts_in(recorded: list[Recorded], user: bytes, clock: Clock) -> Iterator[tup
     for found in behind_preambles(recorded, user, suiting, clock):
         yield f"cut the streams behind {found[0].preamble!r} of the client's", found
     yield "cut the streams behind a hello that is framed otherwise", behind_hellos(recorded, suiting, clock)
-    # A framing that is not the right one loses its way early.
+    # A wrong framing fails early.
     yield "cut the streams, except for a rest", sorted((cut for cut in cuts if cut.left), key=lambda cut: cut.left)

@@ -1,9 +1,9 @@
-"""Calibrating in a server's place: a real client connects, and is answered in the format that has been understood so
-far.
+"""Calibrating in a server's place: a real client connects, and is answered in the format as understood so far.
 
-What this module knows: how to go on with a conversation whose format is only half understood. A client alone does not
-show how an answer looks. But connections are symmetrical: once its requests are understood, it is asked something in
-the same form, and what it answers shows the form of an answer and of an error. `solve` finds the format.
+What this module knows: how to continue a conversation whose format is only half understood. A client alone does not
+show what an answer looks like. But connections are symmetrical: once the client's requests are understood, this side
+asks the client something in the same form, and its answers show the forms of an answer and an error. `solve` finds the
+format.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = ["Listener", "key_of"]
 Say = Callable[[str], None]
 
 QUIET = 0.25
-"""Seconds without a byte after which what has come is looked at."""
+"""Seconds without a byte, after which the search looks at what has come."""
 PATIENCE = 3.0
-"""Seconds that a client has to answer what it is asked."""
+"""Seconds that a client has to answer a request."""
 SEARCH = 15.0
 """Seconds that a search may take while a client waits."""
 _READ = 1 << 18
@@ -45,8 +45,8 @@ _READ = 1 << 18
 ASKED: tuple[Any, ...] = (
     ["echo", "marker"], ["fail", "marker of a failure"], ["callback", "1"], ["echo", [1, "marker"]],
 )  # fmt: skip
-"""What a client is asked: the demo's client answers the third, the conformance service the others. The last answer is
-no text, as the message of an error is: it tells the two apart."""
+"""The requests to a client: the demo's client answers the third, the conformance service the others. The last answer is
+not a text, while the message of an error is one: that tells the two apart."""
 
 
 def key_of(profile: Profile, secrets: Secrets) -> Key | None:
@@ -58,14 +58,14 @@ def key_of(profile: Profile, secrets: Secrets) -> Key | None:
 
 @dataclass
 class Talk:
-    """One connection: what happened on it, in order, so that it can be said again in another profile.
+    """One connection: what happened on it, in order, so that it can be replayed in another profile.
 
     Attributes:
-        number: of the connection.
-        heard: all that the client sent.
-        said: all that was sent to it.
-        trusted: whether the client went on after what was said to it, and what it said then is understood.
-        confirmed: how much had been said to it when it last said something.
+        number: the connection's number.
+        heard: everything that the client sent.
+        said: everything that was sent to it.
+        trusted: whether the client went on after this side's bytes, and its next bytes are understood.
+        confirmed: how much this side had sent when the client last sent something.
     """
 
     number: int
@@ -104,13 +104,13 @@ class Talk:
         self._events.append(("answer", None))
 
     def again(self, profile: Profile, secrets: Secrets) -> tuple[bytes, int]:
-        """The same in a profile.
+        """Replay the connection in a profile.
 
         Returns:
-            All that would be sent to the client, and how much of `ASKED` it has answered.
+            Everything that would be sent to the client, and how many of `ASKED` it has answered.
 
         Raises:
-            BokbokError: what the client sent is not of this profile, or not whole.
+            BokbokError: what the client sent does not fit this profile, or is not complete.
         """
         draw = random.Random(self.number).randbytes  # the same bytes for the same conversation
         side = connection("server", profile=profile, secure=secrets.secure, draw=draw)
@@ -126,7 +126,7 @@ class Talk:
                 answering = True
                 for request in waiting:
                     service.take(request)
-            else:  # as it came: an answer of the client's comes after the question
+            else:  # in the order of arrival: an answer of the client comes after the question
                 events = side.receive(data)
                 while events:
                     event: Any = events.pop(0)
@@ -139,21 +139,21 @@ class Talk:
                     elif not isinstance(event, Closed):
                         service.take(event)
         if side.state != "open":
-            raise RemoteProtocolError("what the client sent is not this format, or not whole")
+            raise RemoteProtocolError("what the client sent is not this format, or is not complete")
         return side.data_to_send(), answered
 
 
 class Listener:
-    """In a server's place.
+    """Takes a server's place.
 
     Args:
-        secrets: what is known of the client.
+        secrets: what is known about the client.
         known: datums that may be expected.
-        say: takes progress.
+        say: called with lines about progress.
         patience: seconds that the last search may take.
 
     Attributes:
-        capture: all that was heard and said.
+        capture: everything that was sent in both directions.
     """
 
     def __init__(self, secrets: Secrets, known: set[bytes], say: Say, *, patience: float = SEARCH_AT_LAST) -> None:
@@ -167,12 +167,12 @@ class Listener:
         self._over = 0
 
     async def run(self, address: Any, connections: int, *, ready: Callable[[Any], None] | None = None) -> Answer:
-        """Serve so many connections, then reason from all of them.
+        """Serve so many connections, then find the format from all of them.
 
         Args:
             address: where to listen.
             connections: how many to wait for.
-            ready: is told the address as bound.
+            ready: called with the bound address.
         """
         self.capture.transport = str(address[0])
         done = asyncio.Event()
@@ -210,7 +210,7 @@ class Listener:
         return await asyncio.to_thread(self.answer, self._patience)
 
     def answer(self, patience: float) -> Answer:
-        """What is found in all that was heard. What was said is this side's own, and proves nothing by itself."""
+        """Search everything that the client sent. What this side sent proves nothing by itself."""
         solid = self.recorded()
         tried: list[list[Recorded]] = []
         for recorded in (self.recorded(hopeful=True), solid, [replace(one, server=b"") for one in solid]):
@@ -222,11 +222,11 @@ class Listener:
         return answer
 
     def recorded(self, *, hopeful: bool = False) -> list[Recorded]:
-        """The connections; of what was said on them only what the client went on after.
+        """The connections; of this side's bytes, only those after which the client went on.
 
         Args:
-            hopeful: also where it is not understood yet what the client said then: its answers may be of a form that
-                was not to be known, and it takes the questions to tell a failure from the rest.
+            hopeful: also if the client's next bytes are not understood yet. Its answers may have a form that could not
+                be known, and the questions are needed to tell which of them is a failure.
         """
         return [
             Recorded(talk.number, talk.heard, talk.said[: talk.confirmed] if talk.trusted or hopeful else b"", set())
@@ -294,7 +294,7 @@ class Listener:
         return time.monotonic() - self._begin
 
     def _again(self, talk: Talk) -> tuple[bytes, int] | None:
-        """What would have been said so far; `None` if that is not what was said, or nothing is understood."""
+        """What would have been sent so far; `None` if something else was sent, or nothing is understood."""
         if self._profile is None:
             return None
         with contextlib.suppress(BokbokError):
@@ -321,11 +321,11 @@ class Listener:
 
 
 def _variants(profile: Profile, refused: int) -> Iterator[Profile]:
-    """The same for the client, otherwise for the server, whose counters no client shows.
+    """The same profile for the client, but with other nonces for the server, since a client does not show these.
 
     Args:
-        profile: what was found.
-        refused: how many connections a client has left at what was said to it.
+        profile: the profile that was found.
+        refused: how many connections clients have closed because of what was sent to them.
     """
     nonces = profile.nonces
     if not isinstance(nonces, Counted) or nonces.server_base != "same" or nonces.base == "first":

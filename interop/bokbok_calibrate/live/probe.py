@@ -1,8 +1,9 @@
-"""Calibrating a server alone: it is asked in one format after another until it answers.
+"""Calibrating with only a server: it is asked in one format after another until it answers.
 
-What this module knows: which formats are likely, and what can be concluded from how long a server stays with a format.
-Each layer is varied by itself before two are; where a server stays open after a hello and leaves at the request, all
-but the messages is very likely right, and those are varied at once. `solve` finds a format from bytes.
+What this module knows: which formats are likely, and what follows from how long a server keeps the connection open with
+a format. Each layer is varied by itself before two are varied together. If a server stays open after a hello and closes
+at the request, everything except the messages is very likely right, and the messages are varied at once. `solve` finds
+a format from bytes.
 """
 
 from __future__ import annotations
@@ -35,23 +36,23 @@ __all__ = ["Probe", "candidates"]
 
 _CONNECT = 5.0
 _SILENCE = 0.6
-"""Seconds after which a server that says nothing is taken to say nothing more."""
+"""Seconds of silence after which a server is assumed to send nothing more."""
 _SETTLED = 0.3
-"""Seconds after which a server that has not left is taken to have accepted a hello, or to wait for more of it."""
+"""Seconds after which a server that has not closed is assumed to have accepted a hello, or to wait for more of it."""
 _READ = 1 << 16
 
 ANSWERED, NONSENSE, SILENT, AFTER_REQUEST, AFTER_HELLO, UNREACHABLE = (
     "answered", "said something else", "stayed open and silent", "closed after the request", "closed after the hello",
     "cannot be reached",
 )  # fmt: skip
-"""How far a server went with a format."""
+"""How far a server got with a format."""
 
 
 _TOLD_OF = 25
-"""Connections after which it is told how it goes."""
+"""Progress is shown after so many connections."""
 
 Chosen = tuple[int, ...]
-"""For each layer but the messages, which of its strategies."""
+"""For each layer except the messages, the index of its strategy."""
 
 
 def candidates(secrets: Secrets) -> Iterator[tuple[Chosen, Profile]]:
@@ -73,7 +74,7 @@ def candidates(secrets: Secrets) -> Iterator[tuple[Chosen, Profile]]:
 
 
 def _with_other_messages(secrets: Secrets, chosen: Chosen) -> Iterator[tuple[Chosen, Profile]]:
-    """The same below the messages, with all that those may be."""
+    """The same layers below, with all possible messages."""
     layers = _layers(secrets)
     for index in range(len(layers["messages"])):
         profile = _built(layers, (*chosen, index), secrets)
@@ -85,7 +86,7 @@ _MOST_DIFFERING = 3
 
 
 def _layers(secrets: Secrets) -> dict[str, list[Any]]:
-    """What each layer may be, the likeliest first. Messages are the last."""
+    """The strategies of each layer, the likeliest first. Messages are the last layer."""
     framings = [
         IntegerLength(), IntegerLength("u16-be"), Datums(b"\n"), IntegerLength("u32-le"),
         TextLength(10, ending=b"\n"), TextLength(10, ending=b":", trailer=b","), IntegerLength("u64-be"),
@@ -133,7 +134,7 @@ def _layers(secrets: Secrets) -> dict[str, list[Any]]:
 
 
 def _built(layers: dict[str, list[Any]], chosen: Chosen, secrets: Secrets) -> Profile | None:
-    """A profile of these strategies; `None` if they do not go together."""
+    """A profile of these strategies; `None` if they do not fit together."""
     options = {name: layer[index] for (name, layer), index in zip(layers.items(), chosen, strict=True)}
     framing, encoding = options["framing"], options.get("encoding", "raw")
     textual = isinstance(framing, (Datums, Lines))
@@ -171,17 +172,17 @@ class Probe:
     """Speaks to a server in one format after another.
 
     Args:
-        secrets: what is known of the client that is played.
-        say: takes progress.
-        record: makes the file, anew, that keeps the recording of the connection on which the server said something
-            last; it is called when it does.
+        secrets: what is known about the client that this side plays.
+        say: called with lines about progress.
+        record: opens a new file for the recording of a connection. It is called each time the server sends something on
+            a connection, so that the last such connection is kept.
 
     Attributes:
         capture: the recording of the connection that was answered; an empty one if none was.
         tried: how many connections were made.
-        ways: how many of them went how far.
-        furthest: the format with which a server stayed open, if any.
-        problem: why the server could not be reached, if so.
+        ways: how many of them got how far.
+        furthest: the format with which a server stayed open, if there is one.
+        problem: why the server could not be reached, if it could not.
     """
 
     secrets: Secrets
@@ -197,9 +198,9 @@ class Probe:
         """Try until it answers.
 
         Args:
-            address: of the server.
+            address: the server's address.
             pause: seconds between two connections.
-            most: at most so many connections.
+            most: the most connections to make.
 
         Raises:
             OSError: the server cannot be reached at all.
@@ -213,7 +214,7 @@ class Probe:
     async def _all(self, address: Any, pause: float, most: int) -> None:
         usual = candidates(self.secrets)
         first: collections.deque[tuple[Chosen, Profile]] = collections.deque()
-        refused: set[Chosen] = set()  # whose hello made the server leave
+        refused: set[Chosen] = set()  # formats whose hello made the server close
         varied: set[Chosen] = set()
         done: set[Profile] = set()
         while self.tried < most:
@@ -269,7 +270,7 @@ class Probe:
             yield "a client that speaks to this server would show its format: record it (calibrate proxy, or a pcap)"
 
     async def _try(self, address: Any, profile: Profile, capture: Capture) -> str:
-        """One connection: the hello, a request, and if that is answered one that fails. How far it got."""
+        """One connection: the hello, a request, and, if that is answered, one that fails. Returns how far it got."""
         try:
             reader, writer = await asyncio.wait_for(open_stream(address), _CONNECT)
         except (OSError, asyncio.TimeoutError) as error:
@@ -297,7 +298,7 @@ class Probe:
                     await writer.drain()
 
         async def receive(seconds: float) -> bytes | None:
-            """What comes; nothing at the end, `None` where nothing comes."""
+            """The bytes that come; empty at the end of file, `None` if nothing comes."""
             try:
                 data = await asyncio.wait_for(reader.read(_READ), seconds)
             except asyncio.TimeoutError:
@@ -314,7 +315,7 @@ class Probe:
         credentials: dict[str, Any] = {} if user is None else {"user": user, "key": key_of(profile, self.secrets)}
         side = connection("client", profile=profile, **credentials)
         if self.secrets.secure:
-            # The hello alone first: a server that does not understand it says so by closing.
+            # First only the hello: a server that does not understand it closes.
             await send(side.data_to_send())
             data = await receive(_SETTLED)
             if data == b"":
@@ -335,7 +336,7 @@ class Probe:
                 if isinstance(event, Closed):
                     return NONSENSE
                 if isinstance(event, (ResponseReceived, ErrorReceived)) and not asked:
-                    # A second question, and one that fails: so that errors are seen too.
+                    # A second request, and one that fails, so that an error is recorded, too.
                     asked = True
                     side.request(["fail", "marker of a failure"])
                 elif not service.take(event) and asked:

@@ -1,4 +1,4 @@
-"""Calibrating between two peers: a real client and a real server meet, and what they say is recorded.
+"""Calibrating between two peers: a real client and a real server talk, and what they say is recorded.
 
 What this module knows: the recording relay.
 """
@@ -34,8 +34,8 @@ async def run_proxy(
         address: where to listen.
         upstream: where the server is.
         connections: how many to wait for.
-        say: takes progress.
-        ready: is told the address as bound.
+        say: called with lines about progress.
+        ready: called with the bound address.
         capture: takes the recording.
 
     Raises:

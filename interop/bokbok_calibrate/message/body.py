@@ -1,7 +1,7 @@
-"""Plaintexts, and messages that may explain them: what the ways to fit messages have in common.
+"""Plaintexts, and messages that may explain them: the common part of all fitting of messages.
 
-What this module knows: how requests are numbered, whether messages decode as they should, and whether answers suit the
-questions.
+What this module knows: how requests are numbered, whether messages can be decoded correctly, and whether answers suit
+the questions.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Body:
         conn: number of the connection.
         source: `client` or `server`.
         data: its bytes.
-        prefix: the literal bytes in front of its box, or in front of it.
-        made_up: whether the calibrator said it: how it is numbered, typed and spelt is not evidence of a peer's.
+        prefix: the literal bytes in front of its box, or in front of itself.
+        made_up: whether the calibrator sent it: then its numbers, types and spelling are not evidence about a peer.
     """
 
     conn: int
@@ -46,18 +46,18 @@ class Fit:
 
     Attributes:
         messages: the strategy.
-        kinds: of each plaintext, in order: request, response or error.
-        dialects: those that write all datums as they are, or the ones that come nearest.
-        spelt: how many plaintexts of a peer's no dialect writes as they are.
+        kinds: the kind of each plaintext, in order: request, response or error.
+        dialects: those that write all datums as they are, or the nearest ones.
+        spelt: how many plaintexts of a peer are not written like this in any dialect.
         seen: the kinds that were seen.
-        notes: what to tell.
+        notes: notes for the report.
         score: how well it fits; more is better.
         doubts: what makes it unlikely, however well it fits.
-        said: which kinds of message either side said.
-        hits: requests that are known to be said, and are read as such.
-        guessed: whether nothing proves it: there are no boxes, and no request is known.
-        swappable: whether responses might be errors: all are texts, and no question tells.
-        unfailing: whether what was to fail was answered as if it had not.
+        said: which kinds of message each side sent.
+        hits: known requests that are read as such.
+        guessed: whether nothing proves it: there are no boxes, and no known request.
+        swappable: whether responses might be errors: all are texts, and no question shows which is which.
+        unfailing: whether a request that must fail was answered as if it had not failed.
     """
 
     messages: Messages
@@ -85,7 +85,7 @@ def other_side(source: str) -> str:
 
 
 def progression(ids: Sequence[int]) -> int | None:
-    """The step of an arithmetic progression upwards; 0 for a single number."""
+    """The step of a rising arithmetic progression; 0 for a single number."""
     if len(ids) < 2:
         return 0
     step = ids[1] - ids[0]
@@ -98,11 +98,11 @@ def numbering(ids: list[tuple[int, str, int]], *, shown: bool = True) -> tuple[i
     """How requests are numbered.
 
     Args:
-        ids: connection, direction and ID of each.
-        shown: whether a server's would have been; else no ID of its may count as used before, whatever it begins with.
+        ids: connection, direction and ID of each request.
+        shown: whether requests of a server would have been recorded; if not, its IDs may begin anywhere.
 
     Returns:
-        The first ID of the client's and of the server's, the step, and what to tell where they are not so.
+        The first ID of the client and of the server, the step, and notes if the IDs do not follow them.
     """
     lists: dict[Slot, list[int]] = defaultdict(list)
     for conn, source, number in ids:
@@ -116,7 +116,7 @@ def numbering(ids: list[tuple[int, str, int]], *, shown: bool = True) -> tuple[i
         found = starts[source] = {numbers[0] for (_, side), numbers in lists.items() if side == source}
         irregular = any(progression(n) is None for (_, side), n in lists.items() if side == source)
         if len(found) > 1 or (irregular and source == "server"):
-            found = {0}  # whatever its next ones are, they were not used before
+            found = {0}  # whatever its next IDs are, they were not used before
         if len(starts[source]) > 1:
             notes.append(f"the {source}'s IDs begin differently in each connection: a peer that takes any is assumed")
         if found:
@@ -133,7 +133,7 @@ def numbering(ids: list[tuple[int, str, int]], *, shown: bool = True) -> tuple[i
 def finished(
     messages: Messages, bodies: Sequence[Body], kinds: list[int], seen: set[int], notes: list[str]
 ) -> Fit | None:
-    """Which dialects write the datums as they came; `None` if the messages do not decode as they should."""
+    """The dialects that write the datums as they came; `None` if the messages cannot be decoded correctly."""
     exact: dict[str, int] = {}
     sense = 0.0
     swappable = unfailing = False
@@ -179,7 +179,7 @@ _FAILING = ("fail", "raise", "unwritable", "unknown", "nonsense")
 
 
 def _answered(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> list[tuple[Any, int, Any]]:
-    """Of each answer: what it answers (`None` where that was not seen), whether it is an error, and what it says."""
+    """For each answer: the request (`None` if it was not seen), whether it is an error, and its content."""
     asked: dict[tuple[int, str, int], Any] = {}
     for body, (kind, id, datum) in zip(bodies, said, strict=True):
         if kind == REQUEST:
@@ -192,7 +192,7 @@ def _answered(bodies: Sequence[Body], said: Sequence[tuple[int, int, Any]]) -> l
 
 
 def _judged(answered: Sequence[tuple[Any, int, Any]]) -> list[int]:
-    """How answers suit the questions: an echo is what was asked for, a failure says what it was told to; 1 or -1."""
+    """Whether answers suit the questions: an echo has what was sent, a failure has the text that was sent; 1 or -1."""
     points: list[int] = []
     for question, kind, datum in answered:
         if not isinstance(question, list) or not question or type(question[0]) is not str:

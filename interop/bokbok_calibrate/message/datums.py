@@ -1,8 +1,8 @@
-"""Messages that are datums: which part of each is the kind, which the ID, and which what is said.
+"""Messages that are datums: which part of each is the kind, which is the ID, and which is the content.
 
-What this module knows: every way to see one number as the ID and one part as the datum of a plaintext (`views`) gives a
-*shape*: what is left, with holes in their places. The right shapes are few and fit everything: IDs of requests count
-up, answers name a request that waits for them, and the datums are those that a client is known to send.
+What this module knows: each choice of one number as the ID and one part as the datum of a plaintext (`views`) gives a
+*shape*: the rest, with holes in their places. The right shapes are few and fit everything: IDs of requests count up,
+answers name a request that waits for them, and the datums are those that a client is known to send.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = ["fit_datums"]
 
 _MOST_REQUESTS = 40
 _MOST_UNLIKELY = 10
-"""Forms of a request that are tried in which nothing is said that was to be expected."""
+"""How many forms of a request are tried in which no expected datum appears."""
 _MOST_FITS = 4
 _MOST_ANSWERS = 30
 _MOST_TRIED = 12
 _LARGEST = 1 << 64
 _FEW = 3
-"""Requests that may be without any answer: of more, one would have been answered."""
+"""The most requests without any answer: of more, one would have been answered."""
 
 
 def fit_datums(
     bodies: Sequence[Body], inner: Sequence[Body], ending: str, known: set[bytes], clock: Clock, *, whole: bool
 ) -> list[Fit]:
-    """What fits all plaintexts; see `fit.fit_messages`.
+    """Messages that fit all plaintexts; see `fit.fit_messages`.
 
     Args:
         bodies: the plaintexts.
@@ -46,7 +46,7 @@ def fit_datums(
         ending: that ending.
         known: datums that may be expected, as written.
         clock: says when to give up.
-        whole: whether nothing is missing.
+        whole: whether the recording is complete.
     """
     return _Shapes(bodies, inner, ending, known, clock, whole).fits()
 
@@ -77,7 +77,7 @@ class _Shapes:
                 break
 
     def fits(self) -> list[Fit]:
-        """What fits, the likelier forms of a request first."""
+        """Messages that fit, the likely forms of a request first."""
         if not self.tables[-1]:
             return []
         requests = []
@@ -87,7 +87,7 @@ class _Shapes:
             lists = self._numbers(key).values()
             steps = [progression(ids) for ids in lists]
             counts = all(step is not None for step in steps) and len({step for step in steps if step}) <= 1
-            # IDs that both sides share, or all connections, leave some out, and still rise.
+            # IDs that both sides share, or all connections, have gaps, and still rise.
             rise = all(a < b for ids in lists for a, b in itertools.pairwise(ids))
             if not counts and not (rise and self.hits[key] >= 2):
                 continue
@@ -112,11 +112,12 @@ class _Shapes:
                 out.append(fit)
                 if len(out) >= _MOST_FITS:
                     break
-        # What is known to be said is understood only where it is read as such.
+        # A known datum is understood only if it is read as itself.
         return [fit for fit in out if fit.hits] or out
 
     def _is_plain_too(self, key: Key) -> bool:
-        """Whether the same IDs are written without zeros in front, or in decimal digits: nothing is known of more."""
+        """Whether the same IDs are written without leading zeros, or in decimal digits: there is no evidence for
+        more."""
         form = key.form
         plainer = [replace(form, id_width=0)] if form.id_width else []
         plainer += [replace(one, id_base=10) for one in (form, *plainer) if one.id_base == 16]
@@ -130,7 +131,7 @@ class _Shapes:
         return out
 
     def _with_answers(self, key: Key) -> Fit | None:
-        """Given the form of a request: those of its answers, so that nothing is left over."""
+        """Given the form of a request, the forms of its answers, so that nothing is left over."""
         bodies, tables = self.bodies, self.tables
         mine = set(self.cover[key])
         asked: dict[Slot, set[int]] = defaultdict(set)
@@ -145,7 +146,7 @@ class _Shapes:
             there = (bodies[index].conn, other_side(bodies[index].source))
             last = -1 if there not in heard else max(asked[there], default=-1) if not self.whole else _LARGEST
             for other, view in tables[index].items():
-                # What the other direction asked last, or at all, may not have been recorded.
+                # The last requests of the other direction, or all of them, may not have been recorded.
                 if other.form == key.form and (view.id in asked[there] or view.id > last):
                     answers[other].append(index)
         # No request is answered twice.
@@ -165,7 +166,7 @@ class _Shapes:
         return best
 
     def _pairs(self, key: Key, rest: list[int], answers: dict[Key, list[int]]) -> list[tuple[Key | None, Key | None]]:
-        """The forms of a response and of an error that leave nothing over, the likelier first."""
+        """The forms of a response and an error that leave nothing over, the likely ones first."""
         if not rest:
             return [(None, None)]
         skeleton = _skeleton(key.shape)
@@ -186,13 +187,13 @@ class _Shapes:
             errors = [e for e in texts if e != response and left <= set(answers[e]) and set(answers[e]) & set(rest)]
             errors.sort(key=lambda e: (not _alike(response, e), len(set(answers[e]) & set(answers[response]))))
             out += [(response, error) for error in errors[:3] if left or set(answers[error]) < set(answers[response])]
-        # Answers that are all failures.
+        # All answers are failures.
         out += [(None, error) for error in texts[:_MOST_ANSWERS] if set(rest) <= set(answers[error])]
         out.sort(key=lambda pair: pair[0] is None)
         return out
 
     def _is_error(self, key: Key, found: list[int]) -> bool:
-        """Whether all that stands in the place of a datum may be an error's message."""
+        """Whether everything in the place of a datum may be an error's message."""
         return all(type(self.tables[i][key].payload) is str for i in found)
 
     def _made(
@@ -230,7 +231,7 @@ class _Shapes:
                     "text" if error.nested else "string", separator, self.ending,
                     first_id=first, server_first_id=server_first, id_step=step,
                 )  # fmt: skip
-            except BokbokError:  # a shape whose literals hold a hole's name
+            except BokbokError:  # a shape whose literals contain a hole's name
                 return None
             fit = finished(shapes, bodies, kinds, seen, notes + told)
             if fit is not None and (best is None or fit.spelt < best.spelt):
@@ -252,7 +253,7 @@ def _is_bare(shape: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _skeleton(shape: str) -> str:
-    """A shape with its literals blanked: what the shapes of a family have in common."""
+    """A shape with its literals blanked, which the shapes of a family share."""
     tokens = shape.replace("(", " ( ").replace(")", " ) ").split()
     return " ".join(token if token in ("(", ")", "ID", "DATUM", ".", "#") else "_" for token in tokens)
 
@@ -300,11 +301,12 @@ def _name_of(tag: Any) -> str:
 
 
 _ERROR_TAGS = {("req", "res"): "err", ("q", "a"): "e", ("Q", "A"): "E", ("?", "="): "!", ("->", "<-"): "!"}
-"""What goes with the tags of a request and a response."""
+"""The tag of an error that suits those of a request and a response."""
 
 
 def _error_after(request: str, response: str) -> str:
-    """The form of an error that was not seen: the response's, with another tag where it differs from the request's."""
+    """The form of an error that was not seen: the response's, with another tag at the place where it differs from a
+    request."""
     mine, theirs = loads(f"({request})"), loads(f"({response})")
 
     def swap(a: Any, b: Any) -> tuple[Any, bool]:

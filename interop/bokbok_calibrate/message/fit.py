@@ -1,7 +1,7 @@
-"""Messages: with plaintexts in hand, one form of request, response and error that all of them have.
+"""Messages: from plaintexts, one form of request, response and error that fits all of them.
 
-What this module knows: that messages are datums (`fit_datums`) or have a binary header (`fit_binary`), and what speaks
-against a form that fits.
+What this module knows: that messages are datums (`fit_datums`) or have a binary header (`fit_binary`), and what makes a
+form that fits unlikely.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def fit_messages(bodies: Sequence[Body], known: set[bytes], clock: Clock, *, who
     """Find the forms of request, response and error.
 
     Args:
-        bodies: plaintexts, for each connection and direction in order.
+        bodies: plaintexts, in order for each connection and direction.
         known: datums that may be expected, as written.
         clock: says when to give up.
-        whole: whether nothing is missing; else some answers may be to requests that were not recorded.
+        whole: whether the recording is complete; else some answers may belong to requests that were not recorded.
 
     Returns:
-        What fits all of them, best first; often one, none if nothing does.
+        The messages that fit all of them, best first; often one, none if nothing fits.
     """
     if not bodies:
         return []
@@ -49,7 +49,7 @@ def fit_messages(bodies: Sequence[Body], known: set[bytes], clock: Clock, *, who
 
 
 def _doubts(bodies: Sequence[Body], fit: Fit) -> list[str]:
-    """What speaks against messages that fit."""
+    """What makes messages that fit unlikely."""
     out = []
     firsts: dict[int, int] = {}
     for body, kind in zip(bodies, fit.kinds, strict=True):
@@ -64,7 +64,7 @@ _WHITE_SPACE = re.compile(rb"[ \t\r\n\v\f]*\Z")
 
 
 def _ending_of(bodies: Sequence[Body]) -> bytes:
-    """The white space behind every plaintext."""
+    """The white space at the end of every plaintext."""
     endings = []
     for body in bodies:
         found = _WHITE_SPACE.search(body.data)

@@ -1,6 +1,6 @@
 """Messages with a binary header: a tag, an ID, and then the datum.
 
-What this module knows: where in a header tag and ID may stand. Messages that are datums are in `fit_datums`.
+What this module knows: where tag and ID may be in a header. `fit_datums` has messages that are datums.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class _Row:
 
     @property
     def datum(self) -> Any:
-        """What stands behind the header; `None` if it does not read."""
+        """The datum after the header; `None` if it cannot be read."""
         return _datum_in(self.rest)[0]
 
     @property
     def reads(self) -> bool:
-        """Whether a datum stands behind the header, and nothing else."""
+        """Whether exactly one datum follows the header."""
         return _datum_in(self.rest)[1]
 
 
@@ -65,7 +65,7 @@ def _datum_in(text: bytes) -> tuple[Any, bool]:
 
 
 def fit_binary(bodies: Sequence[Body], known: set[bytes], clock: Clock, *, whole: bool) -> list[Fit]:
-    """What fits all plaintexts; see `fit.fit_messages`."""
+    """Messages that fit all plaintexts; see `fit.fit_messages`."""
     out = []
     for ending in _endings(bodies):
         for tag_size in _TAG_SIZES:
@@ -82,7 +82,7 @@ def fit_binary(bodies: Sequence[Body], known: set[bytes], clock: Clock, *, whole
 
 
 def _endings(bodies: Sequence[Body]) -> list[str]:
-    """White space that may stand behind each datum."""
+    """White space that may follow each datum."""
     return [ending for ending in ("\r\n", "\n", " ") if all(b.data.endswith(ending.encode()) for b in bodies)] + [""]
 
 
@@ -102,7 +102,7 @@ def _rows(bodies: Sequence[Body], tag_size: int, name: str, order: str, ending: 
         rows.append(_Row(tag or body.prefix, id, body.data[size:].removesuffix(ending.encode())))
         if number == _SAMPLE and not any(row.reads for row in rows):
             return None
-    # Datums are read where tags and IDs make sense: they may be long.
+    # Datums are read only if tags and IDs make sense, since datums may be long.
     if len({row.tag for row in rows}) > _MOST_TAGS:
         return None
     return rows
@@ -120,7 +120,7 @@ def _tried(
     possible = [tag for tag in tags if _are_requests(bodies, rows, tag, whole=whole)]
     if not possible or not any(row.reads for row in rows):
         return None
-    # An error's text may stand there as it is; a request and a response are datums.
+    # An error may have its text there as it is; a request and a response have datums.
     unread = {row.tag for row in rows if not row.reads}
     if len(unread) > 1:
         return None
@@ -137,14 +137,14 @@ def _tried(
             fit.hits = hits(request)
             fit.score += 3 * fit.hits - (0 if largest < _LARGE_ID else 20)
             step = getattr(fit.messages, "id_step", 1)
-            fit.score -= 0 if step in (1, 2) else 10  # 256 is 1 in the other order of bytes
+            fit.score -= 0 if step in (1, 2) else 10  # 256 is 1 in the other byte order
             fit.score -= struct.calcsize(_STRUCTS[name]) / 100 + 2 * len(fit.notes)
             return fit
     return None
 
 
 def _said(datum: Any) -> bytes | None:
-    """What a payload says, be it nested or not."""
+    """The content of a payload, whether nested or not."""
     if type(datum) is str:
         try:
             datum = loads(datum)
@@ -154,7 +154,7 @@ def _said(datum: Any) -> bytes | None:
 
 
 def _are_requests(bodies: Sequence[Body], rows: Sequence[_Row], tag: bytes, *, whole: bool) -> bool:
-    """Whether the IDs of those with a tag rise, and the others answer one of them."""
+    """Whether the IDs of messages with this tag rise, and the others answer one of them."""
     lists: dict[Slot, list[int]] = defaultdict(list)
     for body, row in zip(bodies, rows, strict=True):
         if row.tag == tag:
@@ -165,7 +165,7 @@ def _are_requests(bodies: Sequence[Body], rows: Sequence[_Row], tag: bytes, *, w
     for body, row in zip(bodies, rows, strict=True):
         there = (body.conn, other_side(body.source))
         asked = lists.get(there, [])
-        # What the other direction asked last, or at all, may not have been recorded.
+        # The last requests of the other direction, or all of them, may not have been recorded.
         missing = there not in heard or (not whole and row.id > max(asked, default=-1))
         if row.tag != tag and row.id not in asked and not missing:
             return False

@@ -1,6 +1,6 @@
-"""Views: the ways to see a plaintext as a message.
+"""Views: the possible readings of a plaintext as a message.
 
-What this module knows: that any number in a datum may be the ID, and any other part the datum that is said.
+What this module knows: any number in a datum may be the ID, and any other part may be the content.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _MOST_IDS = 16
 _LONGEST_PATH = 3
 _LONGEST_SHAPE = 200
 _LONGEST_ID = 50
-"""Characters that an ID may take away from a shape."""
+"""The most characters that an ID may take out of a shape."""
 _LARGEST_ID = 1 << 62
 
 Path = tuple[Any, ...]
-"""Where a part of a datum is: indices; `("t", n)` for what is left of a list from item n on."""
+"""Where a part of a datum is: indices; `("t", n)` for the rest of a list from item n on."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Form:
 
 @dataclass(frozen=True)
 class Key:
-    """What several views have in common: they are of one kind of message.
+    """What the views of one kind of message have in common.
 
     Attributes:
         shape: the datum, with `ID` and `DATUM` in it; or several datums.
-        form: of the ID.
+        form: the form of the ID.
         nested: whether the datum is text in a string.
     """
 
@@ -58,13 +58,13 @@ class Key:
 
     @property
     def has_tail(self) -> bool:
-        """Whether the datum is what is left of a list."""
+        """Whether the datum is the rest of a list."""
         return " . DATUM" in self.shape
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to see a plaintext: what stands in the holes; the payload as it would be written, too."""
+    """One reading of a plaintext: what is in the holes, and how the payload would be written."""
 
     id: int
     payload: Any
@@ -161,16 +161,16 @@ def _inside(path: Path, other: Path) -> bool:
 
 
 def views_of(body: bytes) -> dict[Key, View]:
-    """The ways to see a plaintext that is text.
+    """The possible readings of a plaintext that is text.
 
     Args:
-        body: all of it: one datum, or several.
+        body: the whole text: one datum, or several.
     """
     value, bare = _read(body)
     if not isinstance(value, (list, tuple, Dotted)):
         return {}
     places = [(path, part) for path, part in _places(value) if path and len(path) <= _LONGEST_PATH]
-    if bare:  # there is no list around whose tail could be meant
+    if bare:  # there is no list around it whose tail could be meant
         places = [(path, part) for path, part in places if not (len(path) == 1 and isinstance(path[0], tuple))]
     ids = [(path, number, form) for path, part in places for number, form in _ids_of(part)]
     # A tail that is the ID, as in `((id . 0) …)`, comes last.
@@ -198,7 +198,7 @@ def views_of(body: bytes) -> dict[Key, View]:
 
 
 def _read(body: bytes) -> tuple[Any, bool]:
-    """A plaintext, with a symbol for each part that no `read` takes, and whether it is several datums."""
+    """A plaintext with a symbol for each part that `read` does not accept, and whether it is several datums."""
     for text in (body, legible(body)):
         if text is None:
             break
@@ -233,7 +233,7 @@ def _inner(text: str) -> tuple[Any] | None:
 
 def _shape(value: Any, id_path: Path, path: Path, *, bare: bool) -> str | None:
     """A datum with holes, as text."""
-    if isinstance(path[-1], tuple):  # what is behind a tail is gone: that first
+    if isinstance(path[-1], tuple):  # what follows a tail disappears, so tails come first
         marked = _replace(_replace(value, path, _DATUM), id_path, _ID)
     else:
         marked = _replace(_replace(value, id_path, _ID), path, _DATUM)

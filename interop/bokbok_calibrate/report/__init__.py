@@ -1,4 +1,4 @@
-"""What was found, for people and machines. No key, no session key and no passphrase is in any of it."""
+"""What was found, for people and programs. Reports never contain a key, a session key or a passphrase."""
 
 from .machine import as_json
 from .page import as_html

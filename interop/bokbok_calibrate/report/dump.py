@@ -1,4 +1,5 @@
-"""Bytes as a report shows them: the first of each direction, what is known of them, and what the first boxes hold."""
+"""Bytes as a report shows them: the first of each direction, what is known about them, and what the first boxes
+hold."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _LABELLED_ROWS = 48
 
 
 def opened(answer: Answer) -> list[str]:
-    """What the first boxes hold."""
+    """The content of the first boxes."""
     if not answer.opened:
         return []
     lines = ["", "what the boxes hold:"]
@@ -28,7 +29,7 @@ def opened(answer: Answer) -> list[str]:
 
 
 def hex_dump(answer: Answer, recorded: list[Recorded]) -> list[str]:
-    """The first bytes of each direction, and all of which something is known, with what it is."""
+    """The first bytes of each direction, and all bytes about which something is known, with labels."""
     lines = []
     for one in recorded[:2]:
         for source in ("client", "server"):
@@ -46,7 +47,7 @@ def hex_dump(answer: Answer, recorded: list[Recorded]) -> list[str]:
 
 
 def _rows(data: bytes, regions: list[tuple[int, int, str]], size: int) -> Iterator[str]:
-    """Rows of bytes; a region is told of in the row in which it begins."""
+    """Rows of bytes. The label of a region is on the row in which the region begins."""
     starts: dict[int, list[str]] = {}
     for start, end, label in regions:
         starts.setdefault(start // _ROW, []).append(f"{label} ({start:#x} to {end:#x})")

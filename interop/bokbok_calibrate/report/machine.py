@@ -1,4 +1,4 @@
-"""A report for machines."""
+"""A report for programs: JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["as_json"]
 
 
 def as_json(answer: Answer, recorded: list[Recorded], *, secure: bool) -> dict[str, Any]:
-    """For machines."""
+    """The report as plain values."""
     profiles = []
     for profile in answer.profiles:
         try:

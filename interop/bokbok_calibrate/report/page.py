@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: `page.html.j2`, in which every text of a peer's is escaped."""
+"""A report as one self-contained page: `page.html.j2`, in which every text from a peer is escaped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["as_html"]
 
 
 def as_html(answer: Answer, recorded: list[Recorded], *, secure: bool) -> str:
-    """The page."""
+    """The report as an HTML page."""
     environment = Environment(
         loader=PackageLoader(__package__, ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,

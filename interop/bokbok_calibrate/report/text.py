@@ -11,12 +11,12 @@ from .verdict import NEVER_SHOWN, verdict
 __all__ = ["MARKS", "as_text"]
 
 MARKS = {"proven": "✓", "likely": "~", "assumed": "?", "failed": "✗"}
-"""Of each step, how sure it is."""
+"""How sure each step is."""
 _MOST_LISTED = 20
 
 
 def as_text(answer: Answer, recorded: list[Recorded], *, secure: bool) -> str:
-    """For a terminal."""
+    """The report as text."""
     lines = [f"heard: {len(recorded)} connections"]
     for one in recorded[:_MOST_LISTED]:
         lines.append(f"  #{one.conn}: {one.size('client')} bytes from the client, {one.size('server')} from the server")

@@ -1,4 +1,4 @@
-"""What was found, in a sentence, and held against the default profile."""
+"""What was found, in a sentence, compared with the default profile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["NEVER_SHOWN", "differences", "verdict"]
 
 NEVER_SHOWN = (
     "what the peer accepts beyond what it was sent",
-    "paths that were not taken: a wrong key, an unknown user, the other of secure and insecure",
+    "paths that were not taken: a wrong key, an unknown user, the other security mode",
     "whether random bytes are random, or the same at each start of the peer",
     "limits of the peer on sizes, depth and time",
 )
@@ -18,7 +18,7 @@ NEVER_SHOWN = (
 
 
 def verdict(answer: Answer, *, secure: bool) -> str:
-    """What was found, held against the default profile, in a sentence; and whether the recording ended early."""
+    """What was found, compared with the default profile, in a sentence; and whether the recording ended early."""
     early = f"; the recording of {len(answer.lost)} direction{'s' * (len(answer.lost) > 1)} ends early"
     return _found(answer, secure=secure) + early * bool(answer.lost)
 
@@ -35,7 +35,7 @@ def _found(answer: Answer, *, secure: bool) -> str:
 
 
 def differences(profile: Profile, *, secure: bool) -> list[str]:
-    """The layers in which a profile differs from the default, as far as a recording of that kind shows them."""
+    """The layers in which a profile differs from the default, as far as a recording of this kind shows them."""
     mine, default = profile, INFERRED_1
     layers = ["framing", "packets", "messages"]
     layers += ["hello", "nonces", "key_derivation"] if secure else []

@@ -1,6 +1,6 @@
 """Advice: what to do next if nothing was found.
 
-What this module knows: the likely mistakes of a person with a recording, and what is left to do by hand.
+What this module knows: likely mistakes of a person with a recording, and what can be done by hand.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def advice(recorded: list[Recorded], secrets: Secrets, known: set[bytes], trail:
 
     Args:
         recorded: the connections.
-        secrets: what was said of the client.
+        secrets: what the user says about the client.
         known: datums that may be expected, as written.
-        trail: how far it got.
+        trail: how far the search got.
     """
     failed = {step.topic for step in trail.steps if step.sure == "failed"}
     proven = {step.topic for step in trail.steps if step.sure == "proven"}
     if "boxes" in proven:
-        proven.add("keys")  # one that opens is proof of its key, wherever it lies
+        proven.add("keys")  # a box that opens proves its key, wherever the box is
     if not any(one.server for one in recorded):
         yield "nothing that the server sent was recorded: record both directions"
     if secrets.secure:
@@ -41,7 +41,7 @@ def advice(recorded: list[Recorded], secrets: Secrets, known: set[bytes], trail:
         yield "what was sent is not text, and no message can be read in it: is the connection secure? Then give --user"
     if trail.opened:
         yield (
-            "framing, keys and boxes are proven, and what the boxes hold is above: what is left can be written by hand "
+            "framing, keys and boxes are proven, and what the boxes hold is above: the rest can be written by hand "
             "(docs/profiles.md)"
         )
     elif "keys" in proven:
@@ -54,27 +54,27 @@ def _secure(
     requests = [text for text in known if text.startswith(b'("')]
     readable = any(text in one.client for one in recorded for text in requests)
     if readable and "keys" not in proven:
-        yield "requests stand readable in what the client sends: the connection is insecure; read it with --insecure"
+        yield "requests are readable in what the client sends: the connection is insecure; read it with --insecure"
         return
     user = secrets.user or b""
     named = all(user in one.client for one in recorded)
     if not named:
         name = _name_in(recorded)
-        there = f"; what stands where a name might is {name!r}" if name is not None else ""
+        there = f"; in the place of a name there is {name!r}" if name is not None else ""
         said = user.decode("utf-8", "backslashreplace")
-        yield f"check --user: {said!r} does not stand in what the client sends{there}"
+        yield f"check --user: {said!r} is not in what the client sends{there}"
     if "keys" not in proven:
         if secrets.key is not None:
             yield "no box opens under the key of --key-file: is it this user's?"
         else:
             yield (
                 "no box opens under any key derived from this passphrase: most likely it is not this user's; or the "
-                "derivation is none of the table's: then give the key itself with --key-file"
+                "derivation is not in the table: then give the key itself with --key-file"
             )
 
 
 def _name_in(recorded: list[Recorded]) -> str | None:
-    """What might be a name in the first bytes of every client."""
+    """What may be a name in the first bytes of every client."""
     found: list[str] | None = None
     for one in recorded:
         names = [

@@ -1,4 +1,4 @@
-"""What was found in a recording."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Answer:
         proofs: one for each connection, of the first profile.
         steps: the reasoning.
         apart: what would tell the profiles apart.
-        open: what the recording leaves open although it should show it, so that one profile stands for several.
-        answered: whether an answer of a peer's was seen.
+        open: what the recording should show but does not, so that one profile stands for several.
+        answered: whether an answer of a peer was seen.
         notes: what the recording does not show.
-        regions: what is known of which bytes.
-        opened: where no profile was found: the first messages that were opened: connection, direction, plaintext.
-        advice: where no profile was found: what to do next.
+        regions: what is known about which bytes.
+        opened: if no profile was found, the first messages that were opened: connection, direction, plaintext.
+        advice: if no profile was found, what to do next.
         lost: directions whose recording ended early, and why.
-        skipped: what was not used of the recording's file, and how often.
+        skipped: what was not used from the recording's file, and how often.
         seconds: how long it took.
     """
 

@@ -1,6 +1,6 @@
 """Comparing profiles: what would tell two of them apart, if anything does.
 
-What this module knows: how to have two profiles say the same things and to look at the bytes.
+What this module knows: how to let two profiles say the same things, and compare the bytes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _TALK: tuple[tuple[str, str], ...] = (
     (f"a request of some {_LONG} bytes", f'("echo" "{"x" * _LONG}")'),
     ("a datum with symbols and keywords of all kinds", '("echo" (|a b| || #:c d: |E| |1| |.|))'),
 )
-"""What to say, in words, and as it is."""
+"""What to say: a description, and the datum."""
 
 
 def telling(one: Profile, other: Profile, *, secure: bool, user: str) -> str | None:
-    """What would tell two profiles apart, in words; `None` if nothing does.
+    """What would tell two profiles apart, in words; `None` if nothing would.
 
     Args:
         one: a profile.
@@ -44,12 +44,12 @@ def telling(one: Profile, other: Profile, *, secure: bool, user: str) -> str | N
 
 
 def _same(count: int) -> bytes:
-    """Instead of randomness: bytes that are the same, in whatever order they are asked for."""
+    """Replaces randomness: the same bytes, in whatever order they are requested."""
     return b"\x5a" * count
 
 
 def _spoken(profile: Profile, secure: bool, user: str) -> Iterator[tuple[str, bytes, bytes]]:
-    """What to say, in words, and what either side sends for it."""
+    """What is said, in words, and what each side sends for it."""
     profile = _fixed(profile)
     key = passphrase_to_key("any", derive=lambda _: bytes(32))
     credentials: dict[str, Any] = {"user": user, "key": key} if secure else {}
@@ -85,7 +85,7 @@ def _spoken(profile: Profile, secure: bool, user: str) -> Iterator[tuple[str, by
 
 
 def _fixed(profile: Profile) -> Profile:
-    """The same, with zeros where bytes of no known meaning stand."""
+    """The same, with zeros in place of bytes of unknown meaning."""
     hello = profile.hello
     if not isinstance(hello, TemplateHello):
         return profile

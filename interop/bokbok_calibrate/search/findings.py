@@ -1,4 +1,4 @@
-"""The trail: what was found on one way through the possibilities, in the order in which it was found.
+"""The trail: what was found on one path of the search, in the order in which it was found.
 
 What this module knows: how to write it down, and which of two trails got further.
 """
@@ -13,7 +13,7 @@ Region = tuple[int, str, int, int, str]
 """Connection, direction, start, end, and what the bytes are."""
 
 MOST_PLAINTEXTS = 12
-"""Opened messages that a report shows where no profile was found."""
+"""Opened messages that a report shows if no profile was found."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Step:
 
 @dataclass
 class Trail:
-    """What was found on one way.
+    """What was found on one path.
 
     Attributes:
         steps: the reasoning.
-        regions: what is known of which bytes.
+        regions: what is known about which bytes.
         opened: the first messages that were opened: connection, direction, plaintext.
     """
 
@@ -58,11 +58,11 @@ class Trail:
             self.regions.append(region)
 
     def branch(self) -> Trail:
-        """A trail that goes on from here."""
+        """A trail that continues this one."""
         return Trail(list(self.steps), list(self.regions), list(self.opened))
 
     @property
     def reach(self) -> tuple[int, int, int]:
-        """How far it goes: greater is further."""
+        """How far it got: greater is further."""
         proven = sum(step.sure == "proven" for step in self.steps)
         return proven, len(self.opened), len(self.steps)

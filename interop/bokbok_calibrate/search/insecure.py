@@ -1,6 +1,6 @@
-"""Insecure connections: there is no oracle; framing and messages alone show.
+"""Insecure connections: there is no oracle; only framing and messages give evidence.
 
-What this module knows: how to take an announcement and types away from packets, so that messages are left.
+What this module knows: how to remove an announcement and types from packets, so that messages are left.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_PREFIX = 40
 """Bytes of type before a message."""
 _MOST_PAIRS = 16
 _MOST_LESS = 9
-"""Bytes that packets may have in common and that are not a type: tag, and the first bytes of an ID."""
+"""Bytes that packets may have in common although they are not a type: the tag, and the first bytes of an ID."""
 _MOST_TYPES = 3
 """Types of one side: of a request, a response and an error."""
 _MOST_ENCODED = 4
@@ -44,7 +44,7 @@ _SAMPLE = 6
 _SIDES = ("client", "server")
 
 Packets = tuple[tuple[tuple[bytes, ...], ...], ...]
-"""Of a cut: those of each connection's client, then those of the servers."""
+"""The packets of a cut: those of each connection's client, then those of the servers."""
 Said = list[tuple[int, str, list[bytes]]]
 """For each connection and direction its packets."""
 
@@ -68,11 +68,11 @@ class InsecureSearch:
         self.clock = clock
 
     def promising(self, cuts: list[Cut]) -> list[Cut]:
-        """Those that are worth looking at."""
+        """The cuts that are worth looking at."""
         return cuts[:_MOST_CUTS]
 
     def settle(self, cut: Cut, fit: Fit) -> None:
-        """Of packets that are understood nothing else is made, whatever other framing cuts out the same."""
+        """Packets that are understood are not searched again, even if another framing cuts out the same ones."""
         self._settled[_packets_of(cut)] = fit
 
     def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
@@ -117,7 +117,7 @@ class InsecureSearch:
             self._fits[same] = fit_messages(bodies, self.known, self.clock, whole=cut.whole)[:_MOST_FITS]
         for fit in self._fits[same]:
             if not fit.hits:
-                # What is known to be said is all the proof that there is. Many bytes look like a header with a number.
+                # Known datums are the only proof here. Many bytes look like a header with a number.
                 if isinstance(fit.messages, BinaryHeader):
                     continue
                 fit.guessed = True
@@ -143,9 +143,9 @@ def _packets_of(cut: Cut) -> Packets:
 
 
 def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
-    """How messages may stand in packets: how many bytes of type are before them, for either side, and the encoding."""
+    """How packets may contain messages: how many bytes of type come first, for each side, and the encoding."""
     sides = [[packet for _, side, found in said if side == source for packet in found] for source in _SIDES]
-    # What is a text in an encoding, all of it, is not a message by itself: not a list, and not a header before a datum.
+    # A packet that is encoded as a whole is not a message by itself: not a list, and not a header before a datum.
     for encoding in ENCODINGS:
         if encoding != "raw":
             starts = [_encoded_from(encoding, packets) for packets in sides]
@@ -158,8 +158,8 @@ def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
         sizes = [size for size in range(_MOST_PREFIX + 1) if len({packet[:size] for packet in mine}) <= _MOST_TYPES]
         texts.append([size for size in sizes if all(_is_datum(packet[size:]) for packet in mine[:_SAMPLE])])
     pairs = sorted(itertools.product(*texts), key=lambda pair: (pair[0] != pair[1], sum(pair)))[:_MOST_PAIRS]
-    # In front of several datums, or of a binary header, there is what all packets of a direction begin with: up to a
-    # white space, or all of it or a little less (what messages have in common), or the same for both directions.
+    # Several datums, or a binary header, come after what all packets of a direction begin with: up to a white space, or
+    # all of it, or a little less (what messages have in common), or the same for both directions.
     words = []
     for packets, size in zip(sides, common, strict=True):
         first = packets[0] if packets else b""
@@ -173,7 +173,7 @@ def _readings(said: Said) -> Iterator[tuple[dict[str, int], str]]:
 
 
 def _is_datum(body: bytes) -> bool:
-    """Whether it is what `write` prints of one datum, nothing before it."""
+    """Whether it is exactly what `write` prints for one datum."""
     if body[:1].isspace():
         return False
     try:
@@ -184,7 +184,7 @@ def _is_datum(body: bytes) -> bool:
 
 
 def _encoded_from(encoding: str, packets: list[bytes]) -> list[int]:
-    """Behind how many bytes of type the rest of every packet is a text in an encoding."""
+    """After how many bytes of type the rest of every packet is an encoded text."""
     if not packets:
         return [0]
     out = []

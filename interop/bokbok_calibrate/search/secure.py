@@ -1,7 +1,7 @@
 """Secure connections: from the box of the session key to whole profiles.
 
-What this module knows: that the encryption is an oracle. What opens under a key that the passphrase gives is the box of
-the session key, whatever surrounds it; what is in it opens all that follows; what is left of the hello when username,
+What this module knows: the encryption is an oracle. What opens under a key from the passphrase is the box of the
+session key, whatever surrounds it. Its content opens everything that follows. What is left of the hello when username,
 key and nonces are taken out is literal.
 """
 
@@ -55,13 +55,13 @@ class Session:
     """How what follows the hello opens.
 
     Attributes:
-        content: what is in the session key's box.
-        inner: the same, with the base of nonces where it stands there.
+        content: the template of the content of the session key's box.
+        inner: the same, with the base of nonces if it is there.
         keys: the session key of each connection.
-        skip: how many packets of the client's are the hello.
+        skip: how many packets of the client are the hello.
         client: how the client's boxes open.
-        server: how the server's do; `None` where it said nothing.
-        base: where the hello carries the base of counted nonces; `None` where it carries none that counts.
+        server: how the server's boxes open; `None` if it sent nothing.
+        base: where the hello carries the base of counted nonces; `None` if it does not carry one.
     """
 
     content: Template
@@ -78,7 +78,7 @@ class SecureSearch:
 
     Args:
         recorded: the connections.
-        secrets: what is known of the client.
+        secrets: what is known about the client.
         known: datums that may be expected, as written.
         clock: says when to give up.
         made_up: the side that the calibrator played.
@@ -102,7 +102,7 @@ class SecureSearch:
         self._boxes: list[tuple[Cut, list[KeyBox]]] = []
 
     def promising(self, cuts: list[Cut]) -> list[Cut]:
-        """The cuts in whose packets the session key's box is found, the same way in every connection."""
+        """The cuts in which the session key's box is found, in the same way in every connection."""
         for phase in range(PHASES):
             self._boxes = []
             self.oracle.left = MOST_ATTEMPTS
@@ -149,10 +149,11 @@ class SecureSearch:
             start = _find(one.client, packets[found.packet][found.start : found.end], len(cut.preamble))
             trail.mark(one.conn, "client", start, start + found.end - found.start, "session key's box")
 
-    # What is in the session key's box, and in which way it opens what follows.
+    # The content of the session key's box, and how it opens what follows.
 
     def _sessions(self, cut: Cut, boxes: list[KeyBox], trail: Trail) -> Iterator[Session]:
-        """The ways in which what follows the hello opens, the likely first: of the first that does, all."""
+        """The ways in which what follows the hello opens, the likely ones first. All those of the first group that
+        opens."""
         contents = list(contents_of([box.content for box in boxes], self.user))
         head = boxes[0].packet + 1
         skips = [skip for skip in (head, head + 1) if skip >= cut.hello] or [cut.hello]
@@ -169,7 +170,7 @@ class SecureSearch:
         if one_side:
             other = "server" if one_side == "client" else "client"
             trail.say("boxes", f"the boxes of the {one_side} open")
-            trail.say("boxes", f"the boxes of the {other} open in no way that is known", "failed")
+            trail.say("boxes", f"the boxes of the {other} do not open in any known way", "failed")
             return
         if not any(len(packets) > head for packets in cut.client) and not any(cut.server):
             trail.say("boxes", "nothing follows the hello", "failed")
@@ -187,9 +188,10 @@ class SecureSearch:
         everywhere: bool,
         wide: bool,
     ) -> tuple[list[Session], dict[str, tuple[list[Way], dict[str, bytes]]]]:
-        """What opens under a session key; and if only one direction does, that.
+        """What opens under a session key; if only one direction opens, that one.
 
-        `everywhere` boxes may begin at any byte of a packet, `wide` takes any 24 bytes of the hello for a base.
+        With `everywhere`, boxes may begin at any byte of a packet. With `wide`, any 24 bytes of the hello may be a
+        base.
         """
         spoken = next((i for i, packets in enumerate(cut.client) if len(packets) > skip), 0)
         heard = next((i for i, packets in enumerate(cut.server) if packets), 0)
@@ -224,7 +226,7 @@ class SecureSearch:
         skip: int,
         trail: Trail,
     ) -> None:
-        """For a report of how far it got: the messages of one direction."""
+        """The messages of one direction, for a report of how far the search got."""
         for source, (ways, bases) in opened.items():
             index, packets = next(
                 (i, found[skip:] if source == "client" else found)
@@ -251,9 +253,9 @@ class SecureSearch:
     def _bases(
         self, cut: Cut, boxes: list[KeyBox], content: Template, index: int, skip: int, *, wide: bool
     ) -> tuple[dict[str, bytes], dict[str, Place]]:
-        """What nonces may be counted from in a connection, by name, and where the hello carries it.
+        """The possible bases of nonces in a connection, by name, and where the hello carries each.
 
-        `wide` takes any 24 bytes of the hello; else what is likely.
+        With `wide`, any 24 bytes of the hello; else only likely ones.
         """
         box = boxes[index]
         out = {"zero": ZERO}
@@ -296,7 +298,7 @@ class SecureSearch:
 
     @staticmethod
     def _base_at(cut: Cut, boxes: list[KeyBox], place: Place, index: int) -> tuple[Place, bytes] | None:
-        """The base of a connection, at the place where the first one has it; what stands before may vary in size."""
+        """The base of a connection, at the place where the first one has it. What precedes it may vary in size."""
         number, start, end, encoding = place
         if encoding == "raw":
             packet, mine, first = cut.client[index][number], boxes[index], boxes[0]
@@ -345,7 +347,7 @@ class SecureSearch:
         for fit in fits[:_MOST_FITS]:
             forms = packet_form(flat, sources, fit.kinds, session.client.encoding, made_up=self.made_up)
             if forms is None:
-                trail.say("packet type", "what stands in front of the boxes changes from packet to packet", "failed")
+                trail.say("packet type", "the bytes in front of the boxes change from packet to packet", "failed")
                 continue
             for hello in self._hellos(cut, boxes, session, trail):
                 for scheme in _schemes(boxes[0], session.client, session.server):
@@ -362,7 +364,7 @@ class SecureSearch:
     # The hello.
 
     def _hellos(self, cut: Cut, boxes: list[KeyBox], session: Session, trail: Trail) -> Iterator[TemplateHello]:
-        """Templates of the hello's packets: what is left when username, key and base are taken out is literal."""
+        """Templates of the hello's packets. What is left when username, key and base are taken out is literal."""
         form = _form_of_key(cut, boxes, session.client.encoding)
         place = boxes[0].base or session.base
         based = [self._base_at(cut, boxes, place, i) for i in range(len(boxes))] if place is not None else []
@@ -397,12 +399,12 @@ class SecureSearch:
                 return
         if not named:
             shown = "; ".join(one.words() for one in literal if one is not None)
-            trail.say("hello", f"the username stands nowhere in the hello, which is: {shown}", "failed")
+            trail.say("hello", f"the username is not in the hello, which is: {shown}", "failed")
         for _, number, template in sorted(named, key=lambda item: item[:2])[:_MOST_HELLOS]:
             packets = [*literal[:number], template, *literal[number + 1 :]]
             whole = tuple(packet for packet in packets if packet is not None)
             if len(whole) < session.skip:
-                continue  # the username stands in two packets that change
+                continue  # the username is in two packets that change
             try:
                 hello = TemplateHello(
                     whole, session.inner, preamble=cut.preamble, key_field=_key_field(boxes[0], session)
@@ -412,7 +414,7 @@ class SecureSearch:
             trail.say("hello", f"{session.skip} packets: " + "; ".join(one.words() for one in whole), "likely")
             yield hello
 
-    # Where no cut helps.
+    # If no cut helps.
 
     def last_resort(self, trail: Trail) -> None:
         """Every offset of the first 4 kB of a direction, for boxes of the sizes that a session key gives."""
@@ -425,7 +427,7 @@ class SecureSearch:
             made = f"under {found.derivation}" if found.derivation else "under the given key"
             trail.say(
                 "boxes",
-                f"the session key's box lies at bytes {part.start} to {part.end} of the client's, {made} "
+                f"the session key's box is at bytes {part.start} to {part.end} of the client's, {made} "
                 f"({_NONCES[found.nonce]}); no known framing explains what is around it",
             )
             trail.mark(one.conn, "client", part.start, part.end, "session key's box")
@@ -446,7 +448,7 @@ class SecureSearch:
 
 
 def _anywhere(oracle: Oracle, data: bytes) -> tuple[Seen, KeyBox] | None:
-    """Where a session key's box opens, whatever surrounds it."""
+    """Where a session key's box opens, whatever is around it."""
     windows = itertools.chain(
         texts_in(data),
         (
@@ -467,7 +469,7 @@ def _anywhere(oracle: Oracle, data: bytes) -> tuple[Seen, KeyBox] | None:
 
 _FIRST = 4096
 _SIZES = (72, 48, 88, 96, 104, 136)
-"""Bytes of a session key's box, with a nonce or without, and with some material behind the key."""
+"""Sizes of a session key's box, with a nonce or without, and with some bytes after the key."""
 _BARE_SIZES = (48, 64, 72)
 
 
@@ -476,7 +478,8 @@ def _find(data: bytes, part: bytes, start: int) -> int:
 
 
 def _form_of_key(cut: Cut, boxes: list[KeyBox], preferred: str) -> str:
-    """Which of the encodings that fit the session key's box in every connection: that of the messages, if it does."""
+    """The encoding of the session key's box: that of the messages, if it fits in every connection, else another that
+    fits."""
     texts = [cut.client[index][box.packet][box.start : box.end] for index, box in enumerate(boxes)]
     return _form_of(texts, [box.encoding for box in boxes], preferred)
 
@@ -487,7 +490,7 @@ def _form_of_base(cut: Cut, places: list[Place], preferred: str) -> str:
 
 
 def _form_of(texts: list[bytes], found: list[str], preferred: str) -> str:
-    """The encoding that all texts have, each of which was found to fit one."""
+    """The encoding that all texts share; each text is known to fit at least one."""
     if "raw" in found:
         return "raw"
     values = [value_of(text, name) for text, name in zip(texts, found, strict=True)]
@@ -501,17 +504,18 @@ def _form_of(texts: list[bytes], found: list[str], preferred: str) -> str:
 
 
 _TRAVELLING = ("hello", "content", "lead", "tail")
-"""Where a base of nonces is a field of the hello."""
+"""The place in the hello where a base of nonces is a field."""
 
 
 def _base_of(mine: Way, theirs: Way | None) -> str:
-    """What is counted from, by name: the server may count from it where the client counts from zeros."""
+    """The base of nonces, by name. The server may count from it while the client counts from zeros."""
     shared = theirs is not None and theirs.nonce == "counted" and mine.base == "zero"
     return theirs.base if shared and theirs is not None else mine.base
 
 
 def _key_field(box: KeyBox, session: Session) -> Template:
-    """What is encoded with the session key's box: 24 bytes beside it are a base of nonces, or of no known use."""
+    """The parts that are encoded together with the session key's box: 24 bytes beside it are a base of nonces, or
+    unknown."""
     base = _base_of(session.client, session.server)
     parts = [Field("key")]
     for name, value, at in (("lead", box.lead, 0), ("tail", box.tail, 1)):
@@ -522,7 +526,7 @@ def _key_field(box: KeyBox, session: Session) -> Template:
 
 
 def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Counted]:
-    """The schemes of nonces in which a session key's box and both directions open as they did."""
+    """The nonce schemes that agree with how the session key's box and both directions opened."""
     other = theirs or mine
     if not box.zeros == mine.zeros == other.zeros:
         return
@@ -545,7 +549,7 @@ def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Coun
         return
     server = 0 if own else other.start
     if theirs is None:
-        # A server's counter mostly begins where the client's did, be it with the session key's box or with a message.
+        # A server's counter usually begins where the client's did: with the session key's box, or with a message.
         before = (
             mine.start - mine.step if key in ("counter", "base") and box.count <= mine.start - mine.step else mine.start
         )
@@ -556,6 +560,6 @@ def _schemes(box: KeyBox, mine: Way, theirs: Way | None) -> Iterator[Sent | Coun
         "server_base": "first" if own else "zero" if other.base != base_name else "same",
     }  # fmt: skip
     if key == "zero" and base == "zero":
-        # A counter that begins at 0 is the same.
+        # A counter that begins at 0 is the same thing.
         yield Counted(base, key="counter", key_count=0, **common)
     yield Counted(base, key=key, key_count=box.count, **common)

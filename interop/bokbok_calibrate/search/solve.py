@@ -1,8 +1,8 @@
 """The solver: from recorded bytes to the profiles that explain all of them.
 
-What this module knows: how to go from what is certain to what is likely. Framings that cut every stream exactly are few
-(`cuts`); in their packets the encryption is an oracle (`secure`), or the messages can be read (`insecure`). What
-several profiles explain, it compares.
+What this module knows: how to go from what is certain to what is likely. Few framings cut every stream exactly
+(`cuts`). In their packets the encryption is an oracle (`secure`), or the messages can be read (`insecure`). If several
+profiles explain everything, it compares them.
 
 A profile is claimed only when `verify.prove` has written every byte of every connection again.
 """
@@ -42,11 +42,11 @@ __all__ = ["solve"]
 _log = logging.getLogger("bokbok_calibrate")
 
 _MOST_PROFILES = 5
-"""Profiles that are told of, where several explain everything."""
+"""The most profiles that are reported if several explain everything."""
 _FEW = 3
-"""Messages at least by which a profile is believed where something is left over."""
+"""The least messages for which a profile is believed although something is left over."""
 _MOST_COMPARED = 12
-"""Profiles that are compared with the likeliest."""
+"""The most profiles that are compared with the likeliest one."""
 
 
 @dataclass
@@ -54,11 +54,11 @@ class Claim:
     """A profile that explains every byte.
 
     Attributes:
-        profile: which.
+        profile: the profile.
         proofs: one for each connection.
         fit: how its messages fit.
         trail: how it was found.
-        score: how likely it is, among others.
+        score: how likely it is, compared with others.
         doubts: what makes it unlikely.
     """
 
@@ -82,10 +82,10 @@ def solve(
 
     Args:
         recorded: connections of one peer in one mode.
-        secrets: what is known of the client.
+        secrets: what is known about the client.
         known: datums that may be expected, as written (`script.known_datums`).
         patience: seconds after which the search stops.
-        made_up: the direction that is the calibrator's own: what it says is not evidence of a peer's.
+        made_up: the direction that the calibrator sent: it is not evidence about a peer.
     """
     answer = _solved(recorded, secrets, known, patience, made_up)
     answer.lost = [
@@ -101,7 +101,7 @@ def _solved(
     trail = Trail()
     if not any(one.client for one in recorded):
         said = any(one.server for one in recorded)
-        what = "it holds nothing that a client sent" if said else "nothing was said in it"
+        what = "it does not contain anything that a client sent" if said else "it is empty"
         trail.say("recording", f"{what}: a conversation begins with its client", "failed")
         return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
     spoken = [one for one in recorded if one.size("client")]
@@ -163,20 +163,20 @@ class _Solver:
             places = [(one.conn, one.client.find(user)) for one in self.recorded]
             if all(at >= 0 for _, at in places):
                 where = ", ".join(map(str, dict.fromkeys(at for _, at in places)))
-                trail.say("readable", f"the username stands readable at byte {where} of what the client sends")
+                trail.say("readable", f"the username is readable at byte {where} of what the client sends")
                 for conn, at in places:
                     trail.mark(conn, "client", at, at + len(user), "username")
             else:
                 trail.say(
                     "readable",
-                    "the username does not stand readable in what the client sends: is it this user's?",
+                    "the username is not readable in what the client sends: is it this user's?",
                     "failed",
                 )
         kind = "text" if is_text(first) else "binary"
         trail.say("readable", f"what the client sends begins as {kind}: {first[:24]!r}")
 
     def _try(self, what: str, cuts: list[Cut], before: Trail) -> None:
-        """What is found in a group of cuts."""
+        """Search a group of cuts."""
         if not cuts:
             return
         trail = before.branch()
@@ -204,7 +204,7 @@ class _Solver:
             for profile, fit in self.search.profiles(cut, trail):
                 self.clock.check()
                 if any(fit is one for one in proven):
-                    continue  # the first of several that say the same
+                    continue  # only the first of several that say the same
                 proofs = self._proven(profile, self.recorded, failures)
                 if proofs is not None and _is_enough(proofs, secure=self.secrets.secure):
                     proven.append(fit)
@@ -216,9 +216,9 @@ class _Solver:
                         break  # the first that is proven is the best of it
         except OutOfTime:
             raise
-        except Exception as error:  # a fault costs one way to read the recording, not the whole search
+        except Exception as error:  # a fault costs one reading of the recording, not the whole search
             _log.debug("a cut could not be looked at", exc_info=True)
-            trail.say("calibrator", f"a fault of its own on this way: {type(error).__name__}: {error}", "failed")
+            trail.say("calibrator", f"an internal error on this path: {type(error).__name__}: {error}", "failed")
         finally:
             for text in sorted(failures)[:3]:
                 trail.say("proof", text, "failed")
@@ -238,14 +238,14 @@ class _Solver:
         return out
 
     def _doubts(self, profile: Profile) -> list[str]:
-        """What speaks against a profile that explains everything."""
+        """What makes a profile that explains everything unlikely."""
         hello = profile.hello
         literals = [hello.preamble] if self.secrets.secure else [hello.insecure_preamble, *hello.insecure]
-        # In whatever envelope: of `("ping" "12345")` what is between the brackets, quoted once more or not.
+        # In any envelope: of `("ping" "12345")`, what is between the brackets, quoted once more or not.
         asked = [text[1:-1] for text in self.search.known if text.startswith(b'("')]
         asked += [text.replace(b'"', b'\\"') for text in asked]
         if any(text in literal for literal in literals for text in asked):
-            return ["what stands before the first message holds a request"]
+            return ["the bytes before the first message contain a request"]
         return []
 
     # The end.
@@ -283,7 +283,7 @@ class _Solver:
     def _refuted(self, claim: Claim, failures: set[str]) -> Answer:
         trail = claim.trail
         count = sum(proof.explained for proof in claim.proofs)
-        trail.say("proof", f"the first {count} bytes are explained, what follows them is not", "likely")
+        trail.say("proof", f"the first {count} bytes are explained, the bytes after them are not", "likely")
         for text in sorted(failures)[:3]:
             trail.say("proof", text, "failed")
         return Answer(steps=trail.steps, regions=trail.regions, opened=trail.opened)
@@ -294,7 +294,7 @@ class _Solver:
         answer.answered = any(kind == RESPONSE and side != self.made_up for side, kind in fit.said)
         answer.open += self._left_open(best, answered=answer.answered)
         if self.made_up is not None:
-            answer.notes.append(f"what the {self.made_up} said is the calibrator's own: it proves nothing of a peer's")
+            answer.notes.append(f"the calibrator sent the bytes of the {self.made_up}: they prove nothing about a peer")
         if self.secrets.secure:
             trail.steps = [step for step in trail.steps if step.topic != "hello"]
             hello: Any = best.profile.hello
@@ -314,14 +314,14 @@ class _Solver:
             answer.notes.append("one connection only: bytes that are literal in it may change from one to the next")
 
     def _left_open(self, best: Claim, *, answered: bool) -> Iterator[str]:
-        """What the recording leaves open although it should show it."""
+        """What the recording should show but leaves open."""
         fit = best.fit
         if not answered:
-            yield "how an answer looks: no answer of a peer's was recorded, any form would fit"
+            yield "what an answer looks like: no answer of a peer was recorded, any form would fit"
         if fit.guessed:
-            yield "whether it is understood: none of its requests is known; give them with --messages"
+            yield "whether it is understood: its requests are unknown; give them with --messages"
         if fit.swappable and not _names_its_response(fit.messages):
-            yield "which answers are failures: all are texts, and nothing that was asked tells them apart"
+            yield "which answers are failures: all are texts, and no request tells them apart"
         if self.secrets.secure and len(best.proofs) < 2:
             content: Any = best.profile.hello
             if any(not isinstance(part, Field) or part.name == "any" for part in content.content.parts):
@@ -331,15 +331,15 @@ class _Solver:
         if any(proof.repeated for proof in best.proofs):
             yield "how nonces are chosen: one came twice; guards refuse such packets (--no-guard reflection)"
         if self.made_up is not None and not {(self.made_up, RESPONSE), (self.made_up, ERROR)} & fit.said:
-            # No client went on after an answer: it is assumed that the server does as its client does.
+            # No client went on after an answer, so the server is assumed to do as its client does.
             form = best.profile.packets
             if isinstance(form, PacketForm) and form.client:
-                yield "what stands in front of the server's packets: no client went on after an answer"
+                yield "what is in front of the server's packets: no client went on after an answer"
 
     def _difference(self, best: Claim, other: Claim) -> str | None:
-        """What would tell two profiles apart; `None` where nothing would, or one is too far-fetched to be kept."""
+        """What would tell two profiles apart; `None` if nothing would, or if one is too far-fetched to keep."""
         if len(other.doubts) > len(best.doubts) or _literals(other.profile) > _literals(best.profile):
-            return None  # the same, by more that would have to be there by chance
+            return None  # the same, but with more that would have to be there by chance
         mine, theirs = best.profile, other.profile
         a, b = mine.framing, theirs.framing
         if mine.framing != theirs.framing:
@@ -363,14 +363,14 @@ class _Solver:
 def _proof_text(proofs: list[Proof]) -> str:
     explained, left, spelt = (sum(getattr(proof, name) for proof in proofs) for name in ("explained", "cut", "spelt"))
     count = f"{len(proofs)} connection{'s' if len(proofs) > 1 else ''}"
-    rest = f"; {left} bytes of packets that were cut off are not" if left else ""
+    rest = f"; {left} bytes of packets that were cut off are not explained" if left else ""
     if spelt:
-        rest += f"; in {spelt} messages the datum itself reads the same and is written otherwise"
+        rest += f"; in {spelt} messages the datum is read as the same, but is written in another way"
     return f"every byte is explained: {explained} bytes of {count} were written again the same{rest}"
 
 
 def _other_forms(hello: TemplateHello, user: bytes) -> list[str]:
-    """What this username does not tell of how usernames are written."""
+    """What this username does not show about how usernames are written."""
     fields = [part for packet in hello.packets for part in packet.parts if isinstance(part, Field)]
     form = next(field.encoding for field in fields if field.name == "user")
     text = USER_ENCODINGS[form].encode(user)
@@ -391,16 +391,16 @@ def _differing(mine: Profile, theirs: Profile) -> list[str]:
 
 
 def _is_enough(proofs: list[Proof], *, secure: bool) -> bool:
-    """Whether a profile is believed although packets that were cut off are left over: boxes that open are proof."""
+    """Whether a profile is believed although parts of packets are left over: boxes that open are proof."""
     left = sum(proof.cut for proof in proofs)
     said = sum(proof.messages for proof in proofs)
     return not left or (said >= _FEW and (secure or left < sum(proof.explained for proof in proofs)))
 
 
 def _rated(profile: Profile, proofs: Iterable[Proof], fit: Fit) -> float:
-    """Among profiles that explain everything: which is the likeliest."""
+    """How likely a profile is, among those that explain everything."""
     framing = profile.framing
-    # What a simpler framing would explain is not taken for literal bytes of something else.
+    # What a simpler framing explains should not count as literal bytes of something else.
     score = -10.0 * _literals(profile)
     score += fit.score - 1000.0 * (sum(proof.cut for proof in proofs) > 0)
     hello = profile.hello
@@ -418,7 +418,7 @@ _RESPONSE = re.compile(r"resp|repl|answ|result|return|rsp|ok|val|ack|\bres\b|\br
 
 
 def _names_its_response(messages: Any) -> bool:
-    """Whether the tag of a response says that it is one."""
+    """Whether the tag of a response looks like one."""
     return bool(_RESPONSE.search(str(getattr(messages, "response", ""))))
 
 

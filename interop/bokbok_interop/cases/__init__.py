@@ -1,6 +1,6 @@
 """What is required of a peer: one module per chapter, one coroutine per case.
 
-What this package knows: the sentences, and how each is tried.
+What this package knows: the sentences, and how to check each.
 """
 
 from .base import CHAPTERS, PREFLIGHT, SESSIONS, Case, all_cases, case

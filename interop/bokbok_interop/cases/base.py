@@ -18,7 +18,7 @@ __all__ = ["CHAPTERS", "PREFLIGHT", "SESSIONS", "Case", "all_cases", "case", "ca
 PREFLIGHT = "preflight"
 """The chapter that `check` plays before the others."""
 SESSIONS = "sessions"
-"""The chapter of the recorded sessions, which is played where it is asked for."""
+"""The chapter of the recorded sessions, which is played only on demand."""
 CHAPTERS = (
     PREFLIGHT,
     "connect",
@@ -32,7 +32,7 @@ CHAPTERS = (
     "load",
     SESSIONS,
 )
-"""In the order in which they are shown."""
+"""In the order in which reports show them."""
 
 Subject = Literal["client", "server", "either"]
 Play = Callable[[Any], Coroutine[Any, Any, None]]
@@ -45,21 +45,21 @@ class Case:
     Attributes:
         id: `chapter.name`.
         title: what must be true, in one sentence.
-        kind: what binds a peer to it.
-        requirements: the sentences it checks; the first is the one that a failure points at.
-        subject: whose behaviour it is about; that peer must claim the kind.
-        transports, securities: where it makes sense.
-        needs: features that both puppets must have, beside the transport's and the security's.
+        kind: which peers it binds.
+        requirements: the sentences that it checks. A failure points at the first one.
+        subject: the role whose behaviour it is about; that peer must claim the kind.
+        transports, securities: the modes in which it makes sense.
+        needs: features that both puppets must have, besides those of the transport and the security mode.
         fresh: roles that need a puppet of their own, since the case kills it, or keeps it too busy for others.
-        opponent: the role that the runner itself plays, or `None` for two puppets.
-        direct: without the relay between the two.
+        opponent: the role that the runner itself plays, or `None` if there are two puppets.
+        direct: whether there is no relay between the two.
         faults: what the subject's backend must be able to do (`pause`, `kill`, `disconnect`).
-        timeout: seconds beyond the run's time limit for a case that has to wait long.
-        long: only played with `--long`.
-        once: what it shows does not depend on how the messages are carried: of the two modes of a short run one is
-            enough.
-        only: layers of the profile on whose bytes it depends: those of `inferred-1` must stand there. `counted`: a
-            framing with a length, which carries any bytes.
+        timeout: seconds in addition to the run's time limit, for a case that has to wait long.
+        long: whether it is only played with `--long`.
+        once: whether its result does not depend on how messages are carried. Then one of the two modes of a short run
+            is enough.
+        only: layers of the profile on whose bytes it depends: these must be those of `inferred-1`. `counted`: a framing
+            with a length, which carries any bytes.
         run: the coroutine.
     """
 
@@ -82,7 +82,7 @@ class Case:
     only: tuple[str, ...] = ()
 
     def foreign_to(self, profile: Profile) -> str:
-        """Why it cannot be played with this profile; empty if it can."""
+        """Why it cannot be played with this profile; an empty string if it can."""
         for layer in self.only:
             if layer == "counted":
                 fits = isinstance(profile.framing, CountedFraming)
@@ -100,7 +100,7 @@ class Case:
 
     @property
     def requirement(self) -> Requirement:
-        """The sentence that a failure points at."""
+        """The sentence that failures point at."""
         return self.requirements[0]
 
 
@@ -114,7 +114,7 @@ _KINDS = {
     "profile": Kind.PROFILE,
     "guards": Kind.HARDENING,
 }
-"""The kind of a case whose first sentence stands in this document."""
+"""The kind of a case whose first sentence is in this document."""
 
 
 def case(
@@ -135,8 +135,8 @@ def case(
 ) -> Callable[[Play], Play]:
     """Register the coroutine below as a case. See `Case` for the arguments.
 
-    Its id is made of the chapter, which is its module or package beside this one, and of the function's name; its title
-    is the first paragraph of the docstring. Its kind follows from the first sentence's document, unless it is given.
+    Its id consists of the chapter (its module or package beside this one) and the function's name. Its title is the
+    first paragraph of the docstring. If no kind is given, the document of the first sentence decides.
     """
 
     def register(run: Play) -> Play:
@@ -172,11 +172,11 @@ def case(
 
 
 def cases(*also: str, **common: Any) -> Callable[..., Callable[[Play], Play]]:
-    """A `case` for several coroutines, with what they have in common said once.
+    """A `case` for several coroutines that share arguments.
 
     Args:
         also: sentences that each of them checks as well, after its own.
-        common: arguments of `case`; each of the cases may say otherwise.
+        common: arguments of `case`; each of the cases may override them.
     """
 
     def decorate(*requirements: str, **own: Any) -> Callable[[Play], Play]:

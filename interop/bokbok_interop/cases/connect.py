@@ -1,4 +1,4 @@
-"""Connecting: every form of address, what is bound, what is refused.
+"""Connecting: every form of address, what a server binds to, what is refused.
 
 What this module knows: the sentences about addresses and listening.
 """
@@ -24,7 +24,7 @@ def _host(t: Play, kind: HostKind) -> str:
     """How the client finds the server's machine, by name or number.
 
     Raises:
-        Unsupported: it cannot that way.
+        Unsupported: it cannot find it that way.
     """
     host = t.server.puppet.running.host(t.client.puppet.running, kind)
     if host is None:
@@ -36,7 +36,7 @@ _KINDS = {"name": "host name", "ipv4": "IPv4 address", "ipv6": "IPv6 address"}
 
 
 async def _works(t: Play, address: object) -> None:
-    """A connection to this address carries a request."""
+    """Check that a connection to this address carries a request."""
     conn = await t.client.connect(address)
     t.equal(await conn.request(["ping", "here"]), ["pong", "here"], "the first request over a new connection")
 
@@ -90,11 +90,11 @@ async def unix_path_with_colon(t: Play) -> None:
 
 @case("start.bind", transport="tcp", subject="server")
 async def bind_tcp(t: Play) -> None:
-    """A server bound to one address is there, and on no other."""
+    """A server bound to one address can be reached there, and at no other."""
     served = await t.serve()
     await _works(t, served.address)
     if served.bound[1] != "127.0.0.1" or served.address != served.bound:
-        return  # in a container the other loopback addresses are not ours to try
+        return  # in a container the other loopback addresses are out of reach
     await t.fails(
         t.client.connect(("tcp", "127.0.0.2", served.bound[2])),
         NetworkFailed,
@@ -104,7 +104,7 @@ async def bind_tcp(t: Play) -> None:
 
 @case("start.bind", transport="unix", subject="server")
 async def bind_unix(t: Play) -> None:
-    """A server bound to (unix PATH) is reached by that path."""
+    """A server bound to (unix PATH) can be reached by that path."""
     asked = await t.server.new_address()
     served = await t.serve(address=asked)
     t.equal(list(served.bound), list(asked), "the address that `listen` tells")
@@ -113,7 +113,7 @@ async def bind_unix(t: Play) -> None:
 
 @case("start.bind-all", "profile.mapped", transport="tcp", subject="server")
 async def bind_all(t: Play) -> None:
-    """A server bound to #f is reached at more than one address of its machine."""
+    """A server bound to #f can be reached at more than one address of its machine."""
     served = await t.serve(address=("tcp", None, (await t.server.new_address())[2]))
     await _works(t, served.address)
     if served.address[1] == "127.0.0.1" and served.address[2] == served.bound[2]:
@@ -122,7 +122,7 @@ async def bind_all(t: Play) -> None:
 
 @case("start.bind-all", "profile.mapped", transport="tcp", subject="server", needs=("ipv6",))
 async def bind_all_ipv6(t: Play) -> None:
-    """A server bound to #f is reached by IPv6 as well, and an IPv4 client is shown as one."""
+    """A server bound to #f can be reached by IPv6 as well, and the address of an IPv4 client is an IPv4 address."""
     host = _host(t, "ipv6")
     served = await t.serve(address=("tcp", None, (await t.server.new_address())[2]))
     await _works(t, ("tcp", host, served.bound[2]))
@@ -136,7 +136,7 @@ async def bind_all_ipv6(t: Play) -> None:
 
 @case("open.tcp", transport="tcp", needs=("ipv6",))
 async def ipv6_list(t: Play) -> None:
-    """(tcp "::1" PORT), or with another IPv6 address, is like any other, to bind and to connect to."""
+    """(tcp "::1" PORT), or with another IPv6 address, works like any other address, to bind and to connect to."""
     host = _host(t, "ipv6")
     served = await t.server.listen(("tcp", host, (await t.server.new_address())[2]))
     await _works(t, ("tcp", host, served.bound[2]))
@@ -144,7 +144,7 @@ async def ipv6_list(t: Play) -> None:
 
 @case("profile.address-strings", "open.tcp", transport="tcp", subject="client", needs=("ipv6",))
 async def ipv6_string(t: Play) -> None:
-    """An IPv6 address stands in brackets in the string form: "[::1]:PORT"."""
+    """In the string form, an IPv6 address is in brackets: "[::1]:PORT"."""
     host = _host(t, "ipv6")
     served = await t.server.listen(("tcp", host, (await t.server.new_address())[2]))
     await _works(t, f"[{host}]:{served.bound[2]}")
@@ -155,7 +155,7 @@ async def refused(t: Play) -> None:
     """Where nothing listens, connecting fails with a network error."""
     running = t.client.puppet.running
     _, host, _ = running.relay_address("tcp", t.new_name())
-    # Not the address of a server that was stopped: a container engine goes on accepting for it.
+    # Not the address of a server that was stopped: a container engine would go on accepting for it.
     nobody = running.to_runner(("tcp", host, free_port(host)))
     await t.fails(t.client.connect(nobody), NetworkFailed, why="a connection to a port where nothing listens")
 
@@ -195,7 +195,7 @@ async def stale_path(t: Play) -> None:
 
 @case("open.unix", "request.errors", transport="unix", subject="client")
 async def long_path(t: Play) -> None:
-    """A path that is too long for a socket is refused with an error, and harms nothing."""
+    """A path that is too long for a socket is refused with an error, and does no harm."""
     path = "/tmp/" + "x" * 300  # noqa: S108 (nothing is made there)
     await t.fails(t.client.connect(("unix", path)), NetworkFailed, Invalid, why="a connection to a path too long")
     await _works(t, (await t.serve()).address)
@@ -203,7 +203,7 @@ async def long_path(t: Play) -> None:
 
 @case("open.tcp", "open.unix", subject="client")
 async def bad_address(t: Play) -> None:
-    """What is in none of the documented forms is refused with an error, and harms nothing."""
+    """An address that is in none of the documented forms is refused with an error, and does no harm."""
     served = await t.serve()
     for bad in ([Symbol("ipx"), "a", 1], [Symbol("tcp"), "localhost"], [Symbol("tcp"), "localhost", "no port"], 7, []):
         handle = t.client.puppet.new_handle()
@@ -219,7 +219,7 @@ async def bad_address(t: Play) -> None:
 
 @case("profile.ports", "open.tcp", transport="tcp", subject="client")
 async def port_too_large(t: Play) -> None:
-    """A port over 65,535 is refused, and not taken for the one that its last 16 bits name."""
+    """A port above 65,535 is refused, and is not mistaken for the one that its last 16 bits name."""
     served = await t.serve()
     host, port = served.address[1:]
     for beyond in (65_536, 2**32):
@@ -237,7 +237,7 @@ async def port_too_large(t: Play) -> None:
 
 @case("profile.ports", "start.bind", transport="tcp", subject="server")
 async def port_to_bind_too_large(t: Play) -> None:
-    """A server is not bound to a port over 65,535, nor to the one that its last 16 bits name."""
+    """A server is not bound to a port above 65,535, nor to the one that its last 16 bits name."""
     served = await t.serve()
     # A port that was free a moment ago where the server is, which may be another machine.
     spare = await t.server.listen()
@@ -255,7 +255,7 @@ async def port_to_bind_too_large(t: Play) -> None:
 
 @case("start.bind", transport="tcp", subject="server")
 async def address_in_use(t: Play) -> None:
-    """A port that is taken cannot be bound a second time, and the server that has it goes on."""
+    """A port that is in use cannot be bound a second time, and the server that uses it goes on."""
     served = await t.serve()
     await t.fails(t.server.listen(served.bound), NetworkFailed, Invalid, why="a port that is taken was bound again")
     await _works(t, served.address)
@@ -263,7 +263,7 @@ async def address_in_use(t: Play) -> None:
 
 @case("guards.survives", "start.bind", transport="unix", subject="server")
 async def socket_in_use(t: Play) -> None:
-    """A Unix socket that a server listens at is not taken away from it by a second one."""
+    """A second server cannot take over a Unix socket on which a server listens."""
     served = await t.serve()
     await t.fails(t.server.listen(served.bound), NetworkFailed, Invalid, why="a socket that is in use was bound again")
     await _works(t, served.address)
@@ -271,7 +271,7 @@ async def socket_in_use(t: Play) -> None:
 
 @case("start.backlog", subject="server")
 async def backlog(t: Play) -> None:
-    """As many clients as the backlog, all at once, are all served; so are twice as many with a larger one."""
+    """As many clients as the backlog holds, all at once, are all served; so are twice as many with a larger backlog."""
     for size, clients in ((10, 10), (50, 20)):
         served = await t.serve(backlog=size)
         conns = await asyncio.gather(*(t.client.connect(served.address) for _ in range(clients)))
@@ -281,7 +281,7 @@ async def backlog(t: Play) -> None:
 
 @case("start.backlog", transport="unix", opponent="client", fresh=("server",), faults=("pause",), direct=False)
 async def backlog_holds(t: Play) -> None:
-    """While a server accepts nothing, the system holds as many connections for it as the backlog says."""
+    """While a server does not accept, the system holds as many connections for it as the backlog says."""
     held = {}
     running = t.server.puppet.running
     for size in (3, 12):
@@ -355,10 +355,10 @@ async def address_of_client(t: Play) -> None:
     if t.transport == "unix":
         expected = list(served.bound)
     else:
-        # The relay is the server's client, so its own end of the connection is what the server must see.
+        # The server's client is the relay, so the server must see the relay's end of the connection.
         link = await t.relay.link()
         expected = list(t.server.puppet.running.seen_from(("tcp", *link.upstream_name[:2])))
-        if expected[2] == 0:  # a container engine stands between: only the host can be told
+        if expected[2] == 0:  # a container engine is in between: only the host is known
             expected[2] = (await conn.info())[1][2]
             t.check(expected[2] > 0, "connection-addr of the server's connection", expected="a port", actual="0")
     t.equal(list((await conn.info())[1]), expected, "connection-addr of the server's connection")
@@ -367,7 +367,7 @@ async def address_of_client(t: Play) -> None:
 
 @case("open.connection", "open.returns", subject="either", direct=False)
 async def opens_in_any_order(t: Play) -> None:
-    """Connections that open and close again and again leave nothing that stops the next one."""
+    """Connections that open and close again and again leave nothing behind that stops the next one."""
     served = await t.serve()
     for index in range(15):
         conn = await t.connect(served)
@@ -386,7 +386,7 @@ async def rpc(t: Play) -> None:
 
 @case("start.open-handler", subject="server")
 async def half_open_neighbour(t: Play) -> None:
-    """A client that connects and says nothing holds nobody up."""
+    """A client that connects and sends nothing does not hold up anybody."""
     served = await t.serve()
     address = t.server.puppet.running.from_runner(served.bound)
     _, writer = await open_stream(address, follow=False)

@@ -1,7 +1,7 @@
-"""Errors: what goes wrong in a handler reaches the side that asked, and no other.
+"""Errors: what goes wrong in a handler reaches the side that asked, and nobody else.
 
-What this module knows: the sentences about remote errors and network errors. Bytes that break the protocol are in the
-hostile chapter.
+What this module knows: the sentences about remote errors and network errors. The hostile chapter has bytes that break
+the protocol.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ async def _fails_with(t: Play, conn: Conn, datum: object, *texts: str) -> Remote
     for text in texts:
         t.check(
             text in error.message,
-            "the remote error's message lacks what went wrong",
+            "the remote error's message does not say what went wrong",
             expected=f"a message with {written(text)} in it",
             actual=written(error.message[:500]),
         )
@@ -45,7 +45,7 @@ async def remote_message(t: Play) -> None:
 
 @case("remote-error-message", once=True)
 async def message_text(t: Play) -> None:
-    """A message may hold anything that a string may: line feeds, quotes, other scripts, any bytes."""
+    """An error's message may contain anything that a string may: line feeds, quotes, other scripts, any bytes."""
     mine, _ = await t.pair()
     for text in (
         "two\nlines",
@@ -63,7 +63,7 @@ async def message_text(t: Play) -> None:
 
 @case("remote-error-message", "request.errors", once=True)
 async def empty_message(t: Play) -> None:
-    """An error without any text is still a remote error."""
+    """An error without a text is still a remote error."""
     mine, _ = await t.pair()
     await _fails_with(t, mine, ["fail", ""])
     await mine.echo("and on")
@@ -71,7 +71,7 @@ async def empty_message(t: Play) -> None:
 
 @case("profile.error-text", "remote-error-message", opponent="server", once=True)
 async def text_as_it_came(t: Play) -> None:
-    """The message of an error reaches the program that asked byte for byte: an empty one, too, and one with a NUL."""
+    """The message of an error reaches the program that asked byte for byte, even if it is empty or contains a NUL."""
     server = await BadServer(t).start()
     conn, bad = await server.connected()
     for text in ("", "a\0b", "\0", "two\nlines \x1b[0m", "\udcff", " "):
@@ -85,7 +85,7 @@ async def text_as_it_came(t: Play) -> None:
 
 @case("open.request-handler-errors", "remote-error-message", once=True)
 async def non_condition(t: Play) -> None:
-    """Any error raised is sent back, also an object that is not a condition: the message shows it."""
+    """Anything that is raised is sent back, even an object that is not a condition: the message shows it."""
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         await _fails_with(t, conn, ["raise", 42], "42")
@@ -112,7 +112,7 @@ async def connection_survives(t: Play) -> None:
 
 @case("request.errors", "request.parallel", once=True)
 async def while_others_wait(t: Play) -> None:
-    """An error concerns only its own request: others that wait get their answers."""
+    """An error concerns only its own request: other requests that wait get their answers."""
     for conn in await t.pair():
         here = t.rendezvous(conn, 700)
         waiting = [await here.hold(conn) for _ in range(3)]
@@ -124,7 +124,7 @@ async def while_others_wait(t: Play) -> None:
 
 @case("remote-error-message", "request.parallel", once=True)
 async def each_its_own(t: Play) -> None:
-    """Many errors at once each reach the request that they are about."""
+    """Of many errors at once, each reaches the request that it is about."""
     for conn in await t.pair():
         here = t.rendezvous(conn, 700)
         oldest = await here.hold(conn)
@@ -147,7 +147,7 @@ FAILURES = (
     b'("no-such-request")',
 )
 MANY = 1_100
-"""Failures of each kind: more than handlers may run at once."""
+"""Failures of each kind: more than the number of handlers that may run at once."""
 
 
 async def _many(t: Play, raw: Raw) -> None:
@@ -192,9 +192,9 @@ async def many_of_a_client(t: Play) -> None:
     only=("messages", "packets"),
 )
 async def message_over_limit(t: Play) -> None:
-    """A failure whose message is longer than a packet is still the failure of that one request."""
+    """A failure whose message is longer than a packet fails that one request only."""
     raw = await attack(t, await t.server.listen())
-    # A control byte is one byte as it comes, and several as anybody writes it.
+    # A control byte is one byte when it comes, and several when it is written as a datum.
     await raw.say(b'(request 0 ("fail" "%b"))' % (b"\x01" * 6_000_000))
     kind, _ = await raw.answer_to(0, 60)
     t.check(kind == "error", "a handler that fails with a message over the limit", expected="an error", actual=kind)
@@ -208,7 +208,7 @@ async def _then(raw: Raw) -> tuple[str, object]:
 
 @case("open.request-handler-errors", once=True)
 async def unknown_request(t: Play) -> None:
-    """A request that the handler does not know is an error that names it, whatever it is."""
+    """A request that the handler does not know is answered with an error that names it, whatever it is."""
     mine, _ = await t.pair()
     await _fails_with(t, mine, ["no-such-request", 1], "no-such-request")
     for datum in (Symbol("symbol"), 7, "text", [], (), ["echo"], ["echo", 1, 2], True, [["echo", 1]]):
@@ -219,7 +219,7 @@ async def unknown_request(t: Play) -> None:
 
 @case("open.request-handler-value", "profile.unwritable")
 async def unwritable_answer(t: Play) -> None:
-    """An answer that no datum can stand for, a procedure, makes that one request fail on both sides."""
+    """An answer that cannot be written as a datum (a procedure) makes that one request fail on both sides."""
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         await _fails_with(t, conn, ["unwritable"])
@@ -228,7 +228,7 @@ async def unwritable_answer(t: Play) -> None:
 
 @case("profile.unwritable")
 async def unwritable_is_named(t: Play) -> None:
-    """A value that cannot travel never reaches the wire: its request is answered (error ID "message")."""
+    """A value that cannot travel never reaches the wire: the answer is (error ID "message")."""
     mine, _ = await t.pair()
     error = await _fails_with(t, mine, ["unwritable"])
     t.check(
@@ -241,7 +241,7 @@ async def unwritable_is_named(t: Play) -> None:
 
 @case("open.request-handler-value")
 async def unspecified_answer(t: Play) -> None:
-    """A handler that returns nothing answers all the same."""
+    """A request is answered even if its handler returns nothing."""
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         await conn.request(["unspecified"])
@@ -250,7 +250,7 @@ async def unspecified_answer(t: Play) -> None:
 
 @case("profile.unspecified", only=("messages", "hello"))
 async def unspecified_is_empty_list(t: Play) -> None:
-    """What a handler that returns nothing answers is () on the wire."""
+    """The answer of a handler that returns nothing is () on the wire."""
     mine, _ = await t.pair()
     t.equal(await mine.request(["unspecified"]), [], "the answer of a handler that returns nothing")
     conversation = t.conversation()
@@ -260,12 +260,12 @@ async def unspecified_is_empty_list(t: Play) -> None:
 
 @case("request.errors", "remote-error")
 async def network_error_not_remote(t: Play) -> None:
-    """A request that fails because the connection broke raises a network error, no remote error."""
+    """A request that fails because the connection broke raises a network error, not a remote error."""
     waiting = [await t.rendezvous(conn, 20_000).hold(conn) for conn in await t.pair()]
     t.relay.abort()
     for conn, request in zip(("client", "server"), waiting, strict=True):
         await t.fails(
-            t.within(10, request, f"the failing of the {conn}'s request"),
+            t.within(10, request, f"the failure of the {conn}'s request"),
             NetworkFailed,
             why=f"the {conn}'s request when the connection broke",
         )
@@ -273,7 +273,7 @@ async def network_error_not_remote(t: Play) -> None:
 
 @case("request.errors", "close-connection")
 async def request_after_close(t: Play) -> None:
-    """A request on a connection that is closed fails at once, whoever closed it."""
+    """A request on a closed connection fails at once, whoever closed it."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
@@ -289,19 +289,19 @@ async def request_after_close(t: Play) -> None:
 
 @case("request.errors", "close-connection")
 async def close_inside_handler(t: Play) -> None:
-    """A handler that closes the connection leaves its own request with a network error, and harms nothing else."""
+    """If a handler closes the connection, its own request fails with a network error, and nothing else is harmed."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
     await t.fails(
-        t.within(10, mine.request(["close"]), "the failing"), NetworkFailed, why="a request whose handler closed"
+        t.within(10, mine.request(["close"]), "the failure"), NetworkFailed, why="a request whose handler closed"
     )
     await mine.closed()
     other = await t.connect(served)
     await other.echo("a new connection")
     back = await served.opened()
     await t.fails(
-        t.within(10, back.request(["close"]), "the failing"),
+        t.within(10, back.request(["close"]), "the failure"),
         NetworkFailed,
         why="the server's request whose handler closed",
     )
@@ -311,7 +311,7 @@ async def close_inside_handler(t: Play) -> None:
 
 @case("request.errors", "about.symmetry", once=True)
 async def nested_error(t: Play) -> None:
-    """A handler that fails before or in its call back fails its own request alone; calls go on nesting."""
+    """A handler that fails before or during its call back fails only its own request; calls can still nest."""
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         await _fails_with(t, conn, ["relay", "not a number", "x"])
@@ -321,7 +321,7 @@ async def nested_error(t: Play) -> None:
 
 @case("request.errors", "request.parallel", once=True)
 async def error_answer_frees_nothing_else(t: Play) -> None:
-    """A slow handler's error comes late, to its own request, while others come and go."""
+    """A slow handler's error comes late, to its own request, while others are answered."""
     for conn in await t.pair():
         here = t.rendezvous(conn, 700)
         slow = await here.hold(conn)

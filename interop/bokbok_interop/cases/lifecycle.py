@@ -1,6 +1,6 @@
 """Beginnings and ends: open and close handlers, closing, stopping, dying.
 
-What this module knows: the sentences about when a handler runs and what an end does to those who wait.
+What this module knows: the sentences about when a handler runs, and what an end means for those who wait.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .base import case
 
 Asked = asyncio.Future[object]
 
-SLOW = 20_000  # milliseconds, where handlers cannot wait: longer than any of these cases takes
+SLOW = 20_000  # milliseconds, if handlers cannot wait: longer than any of these cases takes
 
 
 async def _asking(t: Play, *conns: Conn) -> list[Asked]:
-    """A request in flight on each connection, certainly with its handler."""
+    """A request in flight on each connection, whose handler has certainly begun."""
     return [await t.rendezvous(conn, SLOW).hold(conn) for conn in conns]
 
 
 async def _all_fail(t: Play, requests: list[Asked], why: str) -> None:
     for request in requests:
-        await t.fails(t.within(10, request, "the failing of a waiting request"), NetworkFailed, why=why)
+        await t.fails(t.within(10, request, "the failure of a waiting request"), NetworkFailed, why=why)
 
 
 def _once(t: Play, conn: Conn, whose: str) -> None:
@@ -62,7 +62,7 @@ async def open_once(t: Play) -> None:
     for index in range(5):
         mine = await t.connect(served)
         theirs = await served.opened()
-        # The connection that the open handler was given is the one at whose other end this client is.
+        # The open handler was given the connection whose other end is this client.
         name = t.new_name()
         t.equal(await theirs.request(["count", name]), 1, "the counter at the other end")
         await mine.echo(index)
@@ -82,8 +82,8 @@ async def open_before_request(t: Play) -> None:
     for index in range(8):
         mine = await t.connect(served)
         await mine.echo(index)
-        # The answer came, so the handler ran, so the open handler had printed its event before; a round trip
-        # through the puppet brings in all that it had printed.
+        # The answer came, so the handler ran, so the open handler had printed its event before. After a round trip
+        # through the puppet, everything that it had printed is here.
         await t.server.settle()
         t.check(
             len(served.connections) == index + 1,
@@ -95,7 +95,8 @@ async def open_before_request(t: Play) -> None:
 
 @case("start.open-handler", "profile.open-handler", opponent="client")
 async def open_before_early_request(t: Play) -> None:
-    """A request that comes in one piece with the beginning of its connection still comes after the open handler."""
+    """A request that comes in one piece with the beginning of its connection is still handled after the open
+    handler."""
     served = await t.server.listen()
     for index in range(20):
         raw = await attack(t, served, hello=False)
@@ -139,7 +140,7 @@ async def server_closes(t: Play) -> None:
 
 @case("start.close-handler-argument", "open.close-handler-argument")
 async def close_tells_which(t: Play) -> None:
-    """The close handler is applied to the connection that closed, not to another one."""
+    """The close handler is applied to the connection that closed, and not to another one."""
     served = await t.serve()
     pairs = []
     for _ in range(4):
@@ -184,7 +185,7 @@ async def cut_in_a_packet(t: Play) -> None:
     await mine.echo("before")
     t.relay.faults[SERVER].cut_after = len(t.capture.stream(1, SERVER)) + 100
     await t.fails(
-        t.within(10, mine.request(["echo", "x" * 1_000]), "the failing"),
+        t.within(10, mine.request(["echo", "x" * 1_000]), "the failure"),
         NetworkFailed,
         why="a request whose answer was cut",
     )
@@ -234,7 +235,7 @@ async def nothing_resent(t: Play) -> None:
     name = t.new_name()
     t.relay.hold(SERVER)
     async with t.beside(mine.request(["count", name])) as (request,):
-        await t.relay.bytes_from(SERVER, 1)  # it was handled; only its answer is held up
+        await t.relay.bytes_from(SERVER, 1)  # it was handled; only its answer is held back
         t.relay.abort()
         t.relay.release(SERVER)
         await t.fails(request, NetworkFailed, why="a request when the connection broke")
@@ -261,7 +262,7 @@ async def close_handler_beside_handlers(t: Play) -> None:
 
 @case("close-connection", "profile.close")
 async def close_beside_own_handlers(t: Play) -> None:
-    """Closing does not wait for this side's handlers: the other side learns of it, and its requests fail, at once."""
+    """Closing does not wait for this side's handlers: the other side learns of it at once, and its requests fail."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
@@ -279,7 +280,7 @@ async def close_beside_own_handlers(t: Play) -> None:
 
 @case("profile.close", "close-connection", "profile.written", opponent="client")
 async def close_is_no_reset(t: Play) -> None:
-    """When a server closes, what it has said arrives, and behind it an end of file."""
+    """When a server closes, everything that it has sent arrives, and then an end of file."""
     served = await t.server.listen()
     for index in range(3):
         raw = await attack(t, served)
@@ -291,7 +292,7 @@ async def close_is_no_reset(t: Play) -> None:
 
 @case("profile.close", "close-connection", "profile.written", opponent="server")
 async def client_close_is_no_reset(t: Play) -> None:
-    """When a client closes, what it has said arrives, and behind it an end of file."""
+    """When a client closes, everything that it has sent arrives, and then an end of file."""
     server = await BadServer(t).start()
     for index in range(3):
         conn, raw = await server.connected()
@@ -307,7 +308,7 @@ async def _ends_in_order(t: Play, raw: Raw, whose: str) -> None:
 
 @case("connection-user", "connection-addr")
 async def info_after_close(t: Play) -> None:
-    """A connection that is over still belongs to the user, and led to the address, that it did."""
+    """A connection that is over still has its user and its address."""
     mine, theirs = await t.pair()
     before = [await conn.info() for conn in (mine, theirs)]
     await mine.close()
@@ -321,7 +322,7 @@ async def info_after_close(t: Play) -> None:
 
 @case("request.errors", "profile.close", timeout=20)
 async def requests_race_the_end(t: Play) -> None:
-    """Requests that are made while the connection ends fail like those before: none waits for ever."""
+    """Requests that are made while the connection ends fail like earlier ones: none waits for ever."""
     served = await t.serve()
     for round in range(4):
         mine = await t.connect(served)
@@ -338,7 +339,7 @@ async def requests_race_the_end(t: Play) -> None:
 
 @case("close-connection", "open.connection", "profile.close-after-open")
 async def close_at_once(t: Play) -> None:
-    """A connection that closes before it has said anything opens and closes like any other."""
+    """A connection that closes before anything was sent opens and closes like any other."""
     served = await t.serve()
     for _ in range(5):
         mine = await t.connect(served)
@@ -358,7 +359,7 @@ async def close_at_once(t: Play) -> None:
 
 @case("close-connection")
 async def close_twice(t: Play) -> None:
-    """Closing a connection that is closed harms nothing, and runs no handler."""
+    """Closing a closed connection does no harm, and does not run a handler."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
@@ -397,10 +398,10 @@ async def many_open_and_close(t: Play) -> None:
 
 @case("profile.half-close", timeout=20)
 async def half_close(t: Play) -> None:
-    """At an end of file a handler that runs goes on, its answer is still sent, then the socket is closed."""
+    """At an end of file a running handler goes on, its answer is still sent, then the socket is closed."""
     served = await t.serve()
     numbers = itertools.count(1)
-    for ending in (CLIENT, SERVER):  # whose direction ends, as the other side sees it
+    for ending in (CLIENT, SERVER):  # whose direction is shut down, as the other side sees it
         await _half_closes(t, served, numbers, ending)
 
 
@@ -442,7 +443,7 @@ async def half_close_fails_own(t: Play) -> None:
 
 @case("stop-server", subject="server", direct=True)
 async def stop_refuses_new(t: Play) -> None:
-    """A server that was stopped takes no further connections."""
+    """A server that was stopped does not accept further connections."""
     served = await t.serve()
     await (await t.client.connect(served.address)).echo("before")
     await served.stop()
@@ -456,7 +457,7 @@ async def _connect_and_ask(t: Play, served: Served) -> object:
 
 @case("stop-server", "start.server", subject="server", direct=True)
 async def stop_and_start_again(t: Play) -> None:
-    """Where a server was stopped, another can be started at once, on the same address."""
+    """When a server was stopped, another one can be started at once, on the same address."""
     served = await t.serve()
     conn = await t.client.connect(served.address)
     await conn.echo("the first server")
@@ -476,7 +477,7 @@ async def stop_and_start_again(t: Play) -> None:
 
 @case("wait-stopped", subject="server")
 async def wait_blocks(t: Play) -> None:
-    """wait-until-server-stopped waits until the server has stopped, and no longer, whoever asks for it."""
+    """wait-until-server-stopped waits until the server has stopped, and no longer, however many call it."""
     served = await t.serve()
     async with t.beside(served.wait(), served.wait()) as waiting:
         mine = await t.connect(served)
@@ -493,7 +494,7 @@ async def wait_blocks(t: Play) -> None:
 
 @case("stop-server", "wait-stopped", subject="server")
 async def stop_with_connections(t: Play) -> None:
-    """A server that is stopped with clients connected stops, once they are gone at the latest."""
+    """A server that is stopped while clients are connected stops when they have gone, or earlier."""
     served = await t.serve()
     conns = [await t.connect(served) for _ in range(3)]
     for conn in conns:
@@ -511,7 +512,7 @@ async def stop_while_handling(t: Play) -> None:
     mine = await t.connect(served)
     here = t.rendezvous(mine, 500)
     request = await here.hold(mine)
-    # The reference does not say that stop-server! returns before the handlers do: then they must go on first.
+    # The reference does not say whether stop-server! waits for handlers: if it does, they must go on first.
     stopping = t.spawn(served.stop())
     await asyncio.wait({stopping}, timeout=2)
     await here.release()
@@ -522,7 +523,7 @@ async def stop_while_handling(t: Play) -> None:
 
 @case("profile.stop", "stop-server", "profile.stop-handlers", subject="server")
 async def stop_lets_handlers_finish(t: Play) -> None:
-    """A handler that runs when its server stops is not cut off: its answer arrives, then the connection closes."""
+    """A handler that runs when its server stops is not interrupted: its answer arrives, then the connection closes."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
@@ -569,7 +570,7 @@ async def _stopping(t: Play, served: Served) -> tuple[Raw, int, int]:
 
 @case("profile.stop", "stop-server", opponent="client")
 async def stop_takes_answers(t: Play) -> None:
-    """A handler that runs on while its server stops still gets the answers to its own requests."""
+    """A handler that still runs while its server stops gets the answers to its own requests."""
     raw, asked, number = await _stopping(t, await t.server.listen())
     await raw.say(b'(response %d "late, and taken")' % number)
     t.equal(
@@ -582,7 +583,7 @@ async def stop_takes_answers(t: Play) -> None:
 
 @case("profile.stop", "stop-server", opponent="client")
 async def stop_refuses_requests(t: Play) -> None:
-    """A request that comes while a server stops is answered with an error, and not handled."""
+    """A request that comes while a server stops is answered with an error, and is not handled."""
     served = await t.server.listen()
     raw, asked, number = await _stopping(t, served)
     for _ in range(3):
@@ -611,10 +612,10 @@ async def stop_ends_hellos(t: Play) -> None:
         await half.send(half.frame(USER.encode()))
         await (await attack(t, served)).request(["echo", "so that the others are accepted"])
         await served.stop()
-        # A silent connection of another server has to wait for its time to run out: no other waits so long.
+        # A silent connection of another server ends when its time runs out: no other one waits so long.
         why, most = "a silent connection is kept", DEFAULT_LIMITS.hello_timeout + 8
         until = t.spawn(patient.must_end(why, most))
-        for raw, what in ((silent, "nothing was said"), (half, "only the username was said")):
+        for raw, what in ((silent, "nothing was sent"), (half, "only the username was sent")):
             ending = t.spawn(raw.must_end(f"a connection on which {what} is open after its server was stopped", 5))
             await asyncio.wait([ending, until], return_when=asyncio.FIRST_COMPLETED)
             t.check(
@@ -626,7 +627,7 @@ async def stop_ends_hellos(t: Play) -> None:
             await ending
         await served.wait(timeout=5)
 
-    # The first of them may be at its end on a machine that takes as long as that to come so far.
+    # On a slow machine the first of them may have ended by now.
     await t.in_time(DEFAULT_LIMITS.hello_timeout - 1, once)
 
 
@@ -648,7 +649,7 @@ async def wait_waits_for_handlers(t: Play) -> None:
 
 @case("profile.stop", "stop-server", "profile.stop-at-once", transport="unix", opponent="client")
 async def stop_removes_the_file(t: Play) -> None:
-    """Where a server listened at a Unix socket, there is no file once it was stopped."""
+    """When a server that listened on a Unix socket was stopped, the socket's file is gone."""
     served = await t.server.listen()
     path = Path(t.server.puppet.running.from_runner(served.bound)[1])
     t.check(path.exists(), "a server that listens at a Unix socket has no file", actual=str(path))
@@ -658,7 +659,7 @@ async def stop_removes_the_file(t: Play) -> None:
 
 @case("profile.stop-at-once", transport="unix", opponent="client")
 async def stop_does_not_wait(t: Play) -> None:
-    """When stop-server! returns, the socket's file is gone and nobody can connect, also while a handler runs."""
+    """When stop-server! returns, the socket's file is gone and nobody can connect, even while a handler runs."""
     served = await t.server.listen()
     raw, asked, number = await _stopping(t, served)
     path = Path(t.server.puppet.running.from_runner(served.bound)[1])
@@ -696,7 +697,7 @@ async def client_killed(t: Play) -> None:
 
 @case("request.message", "request.parallel", fresh=("server",), faults=("pause",), subject="client")
 async def peer_paused(t: Play) -> None:
-    """A peer that stands still for a while answers when it goes on; nothing is lost meanwhile."""
+    """A peer that stands still for a while answers when it goes on; nothing is lost in the meantime."""
     mine, _ = await t.pair()
     await mine.echo("before")
     await t.server.puppet.running.pause()
@@ -713,7 +714,7 @@ async def peer_paused(t: Play) -> None:
 
 @case("start.request-handler", "about.threads", fresh=("client",), faults=("pause",), subject="server")
 async def client_paused(t: Play) -> None:
-    """A client that stands still holds nobody up: others are served, and what it was asked it answers later."""
+    """A client that stands still does not hold up anybody: others are served, and it answers later."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
@@ -747,7 +748,7 @@ async def network_lost(t: Play) -> None:
     mine = await t.connect(served)
     theirs = await served.opened()
     names = [t.new_name() for _ in range(2)]
-    # Whose answer is written while there is no network, and one that is itself sent without.
+    # One request whose answer is written while there is no network, and one that is itself sent then.
     here = t.rendezvous(mine, 1_500)
     handled = await here.hold(mine)
     running = t.server.puppet.running
@@ -772,7 +773,7 @@ async def _ends_meanwhile(side: Side, here: Rendezvous) -> None:
 
 
 async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: tuple[Asked, str], sent: Asked) -> int:
-    """See what became of a connection whose network was away; returns how often `sent` was handled."""
+    """Check what became of a connection whose network was away. Returns how often `sent` was handled."""
     mine, theirs = ends
     try:
         t.equal(await t.within(60, sent, "the answer"), 1, "the answer to a request that was sent without a network")
@@ -781,7 +782,7 @@ async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: tuple[Aske
     except NetworkFailed:
         # A side that still sends something learns that the other is gone.
         await t.fails(
-            t.within(60, theirs.request(["echo", "?"]), "the failing"), NetworkFailed, why="a lost connection"
+            t.within(60, theirs.request(["echo", "?"]), "the failure"), NetworkFailed, why="a lost connection"
         )
         await t.fails(mine.request(["echo", "?"]), NetworkFailed, Invalid, why="a request over a lost connection")
         await mine.closed()
@@ -805,7 +806,7 @@ async def _goes_on_or_ends(t: Play, ends: tuple[Conn, Conn], handled: tuple[Aske
     timeout=60,
 )
 async def network_lost_client(t: Play) -> None:
-    """A client without a network holds nobody up; when it is back, both go on, or both learn of the end."""
+    """A client without a network does not hold up anybody; when it is back, both go on, or both learn of the end."""
     served = await t.serve()
     mine = await t.connect(served)
     theirs = await served.opened()
@@ -829,7 +830,7 @@ async def network_lost_client(t: Play) -> None:
 
 @case("open.connection", "close-connection", security="secure", timeout=20)
 async def idle(t: Play) -> None:
-    """A connection that says nothing for a while stays open, and a slow request waits: no hello's limit is theirs."""
+    """A connection that is silent for a while stays open, and a slow request waits: only the hello has a time limit."""
     mine, theirs = await t.pair()
     here = t.rendezvous(mine, 12_000)
     slow = await here.hold(mine)

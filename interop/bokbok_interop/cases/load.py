@@ -35,19 +35,19 @@ async def _many_requests(t: Play, connections: int, requests: int) -> None:
 
 @case("request.parallel", "about.threads", timeout=30, once=True)
 async def many_requests(t: Play) -> None:
-    """A thousand requests in flight over one connection: none is lost, none is mixed up."""
+    """A thousand requests are in flight over one connection: none is lost, none is mixed up."""
     await _many_requests(t, 1, 1_000)
 
 
 @case("start.open-handler", "start.request-handler", timeout=30, subject="server")
 async def many_connections(t: Play) -> None:
-    """Fifty connections at once with ten requests each: all answered."""
+    """Fifty connections at once with ten requests each: all are answered."""
     await _many_requests(t, 50, 10)
 
 
 @case("about.symmetry", "request.parallel", timeout=30, once=True)
 async def both_ways(t: Play) -> None:
-    """Three hundred requests each way at once, with errors among them."""
+    """Three hundred requests go each way at once, with errors among them."""
     mine, theirs = await t.pair()
 
     async def one(conn: object, index: int) -> bool:
@@ -103,7 +103,7 @@ async def long_many_connections(t: Play) -> None:
 
 @case("about.symmetry", "about.threads", timeout=280, long=True)
 async def long_callbacks(t: Play) -> None:
-    """A hundred handlers at once, each calling back a hundred times."""
+    """A hundred handlers run at once, and each calls back a hundred times."""
     mine, _ = await t.pair()
     answers = await asyncio.gather(*(mine.request(["callback", 100, i]) for i in range(100)))
     t.equal(answers, [[[j, i] for j in range(100)] for i in range(100)], "a hundred times a hundred callbacks")
@@ -129,11 +129,11 @@ async def long_soak(t: Play) -> None:
 
 
 BOXES = (1 << 16) + 500
-"""Boxes of one side: more than a counter of two bytes counts."""
+"""Boxes of one side: more than a counter of two bytes can count."""
 
 
 async def _counts_on(t: Play, raw: Raw) -> None:
-    """See that a side's nonces are one sequence over so many boxes."""
+    """Check that a side's nonces are one sequence over so many boxes."""
     heard = 0
     before: bytes | None = None
     while heard < BOXES:
@@ -172,7 +172,7 @@ async def long_nonces_of_a_client(t: Play) -> None:
 
 @case("profile.limit-connections", opponent="client", security="insecure", transport="unix", timeout=280, long=True)
 async def long_all_connections(t: Play) -> None:
-    """As many connections as a server must serve at once are served."""
+    """A server serves as many connections at once as it must."""
     most = DEFAULT_LIMITS.connections
     files = most + 1_000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -180,7 +180,7 @@ async def long_all_connections(t: Play) -> None:
         raise Unsupported(f"{files:,} open files are needed, and this system allows {hard:,}")
     if resource.RLIM_INFINITY != soft < files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    # Another puppet, which is started with as many.
+    # Another puppet, which is started with that many.
     served = await (await t.another("server")).listen(backlog=128)
     for number in range(most):
         with t.trying(where=f"with {number:,} connections beside it"):

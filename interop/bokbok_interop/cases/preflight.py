@@ -1,7 +1,7 @@
-"""The preflight: whether a peer can be talked to at all, layer by layer, with the runner at the other end.
+"""The preflight: whether one can talk to a peer at all, layer by layer, with the runner at the other end.
 
-`check` plays it before the chapters, over each transport and in each mode. A fault here fails most of what follows, at
-whatever a case happens to ask first; here it fails the case that is about it, and the panel names the layer.
+`check` plays it before the chapters, over each transport and in each mode. A fault in here would fail most of the later
+cases, each at its first request. Here it fails the case that is about it, and the report names the layer.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..raw import DOES_NOT_OPEN, BadServer, Raw, attack
 from .base import case
 
 QUICK = 3.0
-"""Seconds in which the packets of a hello come, one behind the other."""
+"""Seconds in which the packets of a hello come, one after the other."""
 HANDLER = {"client": "open.request-handler", "server": "start.request-handler"}
 """The sentence about each side's request handler."""
 
 
 @case("profile.key", opponent="server", security="secure")
 async def key(t: Play) -> None:
-    """The key of a passphrase is the profile's."""
+    """The key of a passphrase is the one that the profile says."""
     answer = await t.client.command("key", PASSPHRASE)
     expected = t.profile.key_derivation(PASSPHRASE.encode())
     t.check(
@@ -80,7 +80,7 @@ async def client_hello(t: Play) -> None:
 
 @case("profile.hello-key", "profile.hello-user", "profile.no-answer", opponent="client", security="secure")
 async def server_hello(t: Play) -> None:
-    """A server takes a good hello, and answers nothing to it."""
+    """A server accepts a good hello, and does not answer it."""
     raw = await attack(t, await t.server.listen())
     number = await raw.ask(["echo", "behind the hello"])
     try:
@@ -163,7 +163,8 @@ async def _errors(t: Play, conn: Conn, raw: Raw) -> None:
 
 
 async def _served(raw: Raw, datum: Any, what: str, sentence: str) -> tuple[str, Any]:
-    """What a peer answers to a request of the runner. Where it answers nothing, that is the sentence that it broke."""
+    """The peer's answer to a request of the runner. If there is none, the failure names the sentence that was
+    broken."""
     number = await raw.ask(datum)
     try:
         return await raw.answer_to(number)

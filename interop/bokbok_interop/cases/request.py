@@ -1,4 +1,4 @@
-"""Requests: any datum there and back, many at once, answers in any order.
+"""Requests: any datum in both directions, many at once, answers in any order.
 
 What this module knows: the sentences about `request!` and handlers that succeed. Errors, and the bytes of datums, have
 chapters of their own.
@@ -22,7 +22,7 @@ from ..rendezvous import FEATURE as RENDEZVOUS
 from .base import case, cases
 
 UNUSED = 128
-"""Bytes of a packet's limit that a sender need not use."""
+"""Bytes by which a sender may stay below a packet's limit."""
 
 
 @case("request.message", "open.request-handler-value")
@@ -35,7 +35,7 @@ async def echo(t: Play) -> None:
 
 @case("request.message", once=True)
 async def arbitrary_sexpr(t: Play) -> None:
-    """A message is an arbitrary s-expression: every type goes there and comes back the same."""
+    """A message is an arbitrary s-expression: a value of each type is echoed unchanged."""
     mine, _ = await t.pair()
     for datum in (
         True,
@@ -82,7 +82,7 @@ async def arbitrary_sexpr(t: Play) -> None:
 
 @case("request.message", once=True)
 async def bytes_in_strings(t: Play) -> None:
-    """A string of any bytes, also of those that are not valid UTF-8, comes back the same."""
+    """A string of any bytes, even if they are not valid UTF-8, comes back the same."""
     mine, theirs = await t.pair()
     every = bytes(range(256)).decode("utf-8", "surrogateescape")
     for conn in (mine, theirs):
@@ -110,7 +110,7 @@ async def in_sequence(t: Play) -> None:
 
 @case("start.request-handler", "profile.close", once=True)
 async def handler_runs_once(t: Play) -> None:
-    """The handler is applied once to each request, no more and no less."""
+    """The handler is applied to each request exactly once."""
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         name = t.new_name()
@@ -129,7 +129,7 @@ async def parallel(t: Play) -> None:
 
 @case("request.parallel", timeout=20)
 async def out_of_order(t: Play) -> None:
-    """The answer to a later request may come before that to an earlier one: a slow one holds no other up."""
+    """A later request may be answered before an earlier one: a slow request does not hold up others."""
     for conn in await t.pair():
 
         async def others(conn: Conn = conn) -> None:
@@ -141,7 +141,7 @@ async def out_of_order(t: Play) -> None:
 
 @case("request.parallel", "about.threads", timeout=20, once=True)
 async def reversed_order(t: Play) -> None:
-    """Answers that come in reverse order still reach the request that they answer."""
+    """Answers that come in reverse order reach the requests that they answer."""
     for conn in await t.pair():
         if RENDEZVOUS in t.other(conn).puppet.features:
             await _reversed_by_rendezvous(t, conn)
@@ -166,7 +166,7 @@ async def _reversed_by_rendezvous(t: Play, conn: Conn) -> None:
 
 
 async def _reversed_by_sleeping(t: Play, conn: Conn) -> None:
-    for step in (150, 1_500):  # milliseconds; the second where the machine is too slow to tell
+    for step in (150, 1_500):  # milliseconds; the second if the machine is too slow for the first
         order: list[int] = []
 
         async def one(index: int, step: int, order: list[int]) -> None:
@@ -192,14 +192,14 @@ async def handlers_at_once(t: Play) -> None:
 
 @case("profile.limits", "about.threads", "start.request-handler", opponent="client", once=True)
 async def handlers_wait_for_one_another(t: Play) -> None:
-    """Twelve handlers of a server run at once: each asks back, and none is answered before all have asked."""
+    """Twelve handlers of a server run at once: each calls back, and none is answered before all have called."""
     served = await t.server.listen()
     await _twelve_at_once(t, await attack(t, served))
 
 
 @case("profile.limits", "about.threads", "open.request-handler", opponent="server", once=True)
 async def client_handlers_wait_for_one_another(t: Play) -> None:
-    """Twelve handlers of a client run at once: each asks back, and none is answered before all have asked."""
+    """Twelve handlers of a client run at once: each calls back, and none is answered before all have called."""
     server = await BadServer(t).start()
     _, raw = await server.connected()
     await _twelve_at_once(t, raw)
@@ -246,12 +246,12 @@ async def slow_handler_elsewhere(t: Play) -> None:
 
 @case("request.message", once=True)
 async def blocks_its_own_caller(t: Play) -> None:
-    """Request! waits for its response: it does not return before the handler did."""
+    """Request! waits for its response: it does not return before the handler has returned."""
     for conn in await t.pair():
         here = t.rendezvous(conn, 1_000)
         held = await here.hold(conn)
         await conn.side.settle()
-        # Where the handler sleeps it may be over on a slow machine: then there is nothing to see.
+        # If the handler sleeps, it may be over on a slow machine: then this shows nothing.
         t.check(not (here.made and held.done()), "request! returned before its handler did")
         await here.release()
         t.equal(await held, here.answer, "the answer of a handler that waited")
@@ -259,7 +259,7 @@ async def blocks_its_own_caller(t: Play) -> None:
 
 @case("request.message", timeout=30, once=True)
 async def large_string(t: Play) -> None:
-    """A message of two million bytes goes there and back."""
+    """A message of two million bytes is echoed."""
     mine, theirs = await t.pair()
     text = "0123456789abcdef" * 131_072
     t.check(await mine.request(["echo", text]) == text, "a string of 2 MiB came back changed")
@@ -268,14 +268,14 @@ async def large_string(t: Play) -> None:
 
 @case("request.message", timeout=30, once=True)
 async def large_list(t: Play) -> None:
-    """A list of 50,000 elements goes there and back."""
+    """A list of 50,000 elements is echoed."""
     mine, _ = await t.pair()
     await mine.echo(list(range(50_000)))
 
 
 @case("request.message", timeout=30, once=True)
 async def many_types_large(t: Play) -> None:
-    """A large blob and a large vector go there and back."""
+    """A large blob and a large vector are echoed."""
     mine, _ = await t.pair()
     await mine.echo(bytes(range(256)) * 400)
     await mine.echo(tuple(range(20_000)))
@@ -283,7 +283,7 @@ async def many_types_large(t: Play) -> None:
 
 @case("request.message", timeout=30, once=True)
 async def deep_datum(t: Play) -> None:
-    """A datum nested 2,000 deep goes there and back, both ways."""
+    """A datum nested 2,000 deep is echoed, in both directions."""
     mine, theirs = await t.pair()
     deep: list[object] = []
     for _ in range(2_000):
@@ -297,7 +297,7 @@ _at_the_limit = cases(transport="unix", timeout=60)
 
 @_at_the_limit("profile.own-limit", subject="client", security="insecure")
 async def over_own_limit(t: Play) -> None:
-    """A message over the packet limit is refused by its sender, and the connection goes on."""
+    """A sender refuses a message over the packet limit, and the connection goes on."""
     mine, _ = await t.pair()
     await t.fails(
         mine.request(["echo", "x" * (DEFAULT_LIMITS.packet + 1_000_000)], timeout=60),
@@ -317,7 +317,7 @@ async def over_own_limit(t: Play) -> None:
     "profile.own-limit", subject="client", security="secure", only=("nonces", "packets", "messages", "framing")
 )
 async def box_counts(t: Play) -> None:
-    """A message that fits into the packet limit, and with its box does not, is refused by its sender."""
+    """A sender refuses a message that fits into the packet limit, but does not with its box."""
     mine, _ = await t.pair()
     around = len('(request 0 ("echo" ""))')
     fits = "x" * (DEFAULT_LIMITS.packet - 40 - UNUSED - around)
@@ -336,7 +336,7 @@ async def box_counts(t: Play) -> None:
 
 
 async def _is_too_long_an_answer(raw: Raw, t: Play, number: int, problem: str) -> None:
-    """See that request `number` is answered with an error, and the next one as usual."""
+    """Check that request `number` is answered with an error, and the next one as usual."""
     kind, value = await raw.answer_to(number, 60)
     t.check(kind == "error", problem, expected="an error", actual=f"({kind} {number} {show(value, 60)})")
     raw.ids = number + 1
@@ -351,7 +351,7 @@ async def _is_too_long_an_answer(raw: Raw, t: Play, number: int, problem: str) -
     only=("nonces", "packets", "messages", "framing"),
 )
 async def answer_box_counts(t: Play) -> None:
-    """An answer that fits into the packet limit, and with its box does not, becomes that request's error."""
+    """An answer that fits into the packet limit, but does not with its box, becomes that request's error."""
     raw = await attack(t, await t.server.listen())
     fits = "x" * (DEFAULT_LIMITS.packet - 40 - UNUSED - len('(response 0 ""))'))
     kind, value = await raw.answer_to(await raw.ask(["echo", fits]), 60)
@@ -361,7 +361,7 @@ async def answer_box_counts(t: Play) -> None:
         expected="an answer",
         actual=f"({kind} 0 {show(value, 60)})",
     )
-    # The request fits with its box. Its control bytes, one each as they come, are four or five as they are written.
+    # The request fits with its box. Each control byte is one byte when it comes, and four or five when it is written.
     text = b"\x01" * 9 + b"x" * (DEFAULT_LIMITS.packet - 40 - len('(request 0 ("echo" ""))') - 9)
     await raw.say(b'(request 1 ("echo" "%b"))' % text)
     await _is_too_long_an_answer(
@@ -375,7 +375,7 @@ async def answer_box_counts(t: Play) -> None:
 async def answer_over_limit(t: Play) -> None:
     """An answer over the packet limit becomes that request's error, and the connection goes on."""
     raw = await attack(t, await t.server.listen())
-    # A control byte is one byte as it comes, and several as anybody writes it: an answer of 18 MiB or more.
+    # A control byte is one byte when it comes, and several when it is written: an answer of 18 MiB or more.
     await raw.say(b'(request 0 ("echo" "%b"))' % (b"\x01" * 6_000_000))
     await _is_too_long_an_answer(raw, t, 0, "an answer over the limit was sent")
 
@@ -393,7 +393,7 @@ async def byte_by_byte(t: Play) -> None:
 
 @case("request.parallel")
 async def slow_network(t: Play) -> None:
-    """On a network that delays every byte requests are answered all the same, and at once."""
+    """On a network that delays every byte, requests are still answered, many at once."""
     served = await t.serve()
     for source in (CLIENT, SERVER):
         t.relay.faults[source].delay = 0.08
@@ -404,7 +404,7 @@ async def slow_network(t: Play) -> None:
 
 @case("request.parallel", "close-connection")
 async def stalled_network(t: Play) -> None:
-    """Requests wait while the network stands still, and are answered when it moves again."""
+    """Requests wait while the network is stalled, and are answered when it goes on."""
     mine, _ = await t.pair()
     await mine.echo("before")
     t.relay.hold(SERVER)
@@ -418,7 +418,7 @@ async def stalled_network(t: Play) -> None:
 
 @case("about.symmetry", "request.parallel", once=True)
 async def both_ways_at_once(t: Play) -> None:
-    """Requests cross on the wire: fifty each way, all answered."""
+    """Requests cross on the wire: fifty each way, and all are answered."""
     mine, theirs = await t.pair()
     answers = await asyncio.gather(
         *(mine.request(["echo", ["c", i]]) for i in range(50)), *(theirs.request(["echo", ["s", i]]) for i in range(50))
@@ -428,13 +428,13 @@ async def both_ways_at_once(t: Play) -> None:
 
 @case("request.parallel", "about.symmetry", timeout=30, once=True)
 async def large_both_ways(t: Play) -> None:
-    """Large messages that cross do not lock the two sides up, each waiting for the other to read."""
+    """Large messages that cross do not cause a deadlock in which each side waits for the other to read."""
     mine, theirs = await t.pair()
     text = "x" * 600_000
     work = [mine.request(["echo", [i, text]]) for i in range(4)] + [
         theirs.request(["echo", [i, text]]) for i in range(4)
     ]
-    # While nothing is passed on, each side has several packets to write, and none of them is through.
+    # While the relay passes nothing on, each side has several packets to write, and none of them has arrived.
     before = dict(t.relay.seen)
     for source in before:
         t.relay.hold(source)
@@ -454,7 +454,7 @@ async def large_both_ways(t: Play) -> None:
 
 @case("open.request-handler-arguments", once=True)
 async def handler_gets_the_connection(t: Play) -> None:
-    """A request handler is applied to the connection itself: what it asks goes to whoever asked."""
+    """A request handler is applied to the connection itself: its own requests go to the side that asked."""
     served = await t.serve()
     one, two = await t.connect(served), await t.connect(served)
     first, second = await served.opened(), await served.opened()
@@ -512,12 +512,12 @@ async def message_bytes(t: Play) -> None:
 
 @case("profile.ids", only=("messages",), once=True)
 async def ids_count_up(t: Play) -> None:
-    """Each side numbers its requests from 0 by one, in the order in which they are written."""
+    """Each side numbers its requests from 0, one by one, in the order in which they are written."""
     mine, theirs = await t.pair()
     await asyncio.gather(
         *(mine.request(["echo", i]) for i in range(30)), *(theirs.request(["echo", i]) for i in range(30))
     )
-    for conn in (mine, theirs):  # a failure is an answer like any other, and a pause starts nothing anew
+    for conn in (mine, theirs):  # a failure is an answer like any other, and a pause does not restart the numbering
         for datum in (["fail", "why"], ["unwritable"], ["unspecified"], ["echo", 1]):
             with contextlib.suppress(RemoteFailed):
                 await conn.request(datum)
@@ -545,7 +545,7 @@ async def ids_count_up(t: Play) -> None:
     only=("messages",),
 )
 async def unsent_requests_leave_no_gap(t: Play) -> None:
-    """A request that was refused before sending uses up no ID: the next one on the wire follows on."""
+    """A request that was refused before sending does not use an ID: the next request on the wire has it."""
     mine, _ = await t.pair()
     await mine.echo("first")
     try:

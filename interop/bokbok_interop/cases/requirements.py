@@ -1,11 +1,11 @@
 """The sentences that the cases check, quoted from the documents that users have.
 
-What this module knows: where a sentence begins and ends in those documents. Each sentence is written once, in `docs/`;
-`documents/` beside this package's modules has links to those files, so that an installed package brings them along.
+What this module knows: where a sentence begins and ends in those documents. Each sentence is written once, in `docs/`.
+`documents/` beside this package's modules has links to those files, so that an installed package contains them.
 
-A sentence is what stands behind an anchor of its own, `<a id="NAME"></a>`, up to the next anchor or the end of its
-paragraph or list item. Its name is the anchor. The heading above it is its section. Four documents are told apart:
-`reference` and `readme` are the egg's; `profile` and `guards` are this project's and say nothing about the real egg.
+A sentence is the text after an anchor of its own, `<a id="NAME"></a>`, up to the next anchor or the end of its
+paragraph or list item. Its name is the anchor. The heading above it is its section. There are four documents:
+`reference` and `readme` are the egg's; `profile` and `guards` are this project's, and say nothing about the real egg.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DOCUMENTS = {
     "reference": "the egg's API reference",
     "readme": "the egg's README",
     "profile": "the default profile, inferred-1",
-    "guards": "what a receiver guards",
+    "guards": "what a receiver guards against",
 }
 
 _FILES = {
@@ -35,8 +35,8 @@ _UNTESTABLE = {
     "connection-predicate": "a predicate of one language's own objects: no message can carry its argument",
     "start.backlog-advice": "advice, not a promise (every case listens with 10)",
     "start.user-key-database": "advice to the program's author",
-    "profile.abandoned": "a puppet cannot be told to give a request up",
-    "profile.open-handler-asks": "a puppet's open handler asks nothing, it only reports",
+    "profile.abandoned": "a puppet cannot be told to abandon a request",
+    "profile.open-handler-asks": "a puppet's open handler does not ask anything, it only reports",
 }
 """Why no case can check a sentence from outside, by its name."""
 
@@ -46,10 +46,10 @@ class Requirement:
     """One sentence.
 
     Attributes:
-        name: of its anchor.
+        name: its anchor.
         document: a key of `DOCUMENTS`.
-        section: the heading under which it stands.
-        text: the sentence, as it stands there.
+        section: the heading above it.
+        text: the sentence, as written there.
         untestable: why no case can check it from outside, or empty.
     """
 
@@ -61,7 +61,7 @@ class Requirement:
 
     @property
     def link(self) -> str:
-        """Where it stands: a file of the project and the anchor in it."""
+        """Where it is: a file of the project and the anchor in it."""
         return f"docs/{_FILES[self.document]}#{self.name}"
 
 
@@ -70,7 +70,7 @@ def _text(file: str) -> str:
 
 
 def document_texts() -> list[str]:
-    """The documents whole: Markdown."""
+    """The whole documents, in Markdown."""
     return [_text(file) for file in dict.fromkeys(_FILES.values())]
 
 

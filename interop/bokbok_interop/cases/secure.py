@@ -1,6 +1,6 @@
-"""Keys: who may connect, who may not, and what a listener on the wire sees.
+"""Keys: who may connect, who may not, and what an eavesdropper sees.
 
-What this module knows: the sentences about users, keys and encryption. Tampering and replay are in the hostile chapter.
+What this module knows: the sentences about users, keys and encryption. The hostile chapter has tampering and replays.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BOB, BOBS = "bob", "tr0ub4dor & 3"
 
 
 async def _refused(t: Play, served: Served, user: str | None, passphrase: str | None, why: str) -> None:
-    """A client that connects so, and asks, gets a network error; no handler ever ran for it.
+    """Check that a client that connects like this, and asks, gets a network error, and that no handler runs for it.
 
-    A client may also refuse what the profile cannot say, such as a NUL in a name that ends at one.
+    A client may also refuse what the profile cannot express, such as a NUL in a name that ends at a NUL.
     """
-    await t.server.settle()  # the event of an earlier one may be on its way
+    await t.server.settle()  # the event of an earlier connection may be on its way
     before = len(served.connections)
     conn: Conn | None = None
     try:
@@ -39,7 +39,7 @@ async def _refused(t: Play, served: Served, user: str | None, passphrase: str | 
         finally:
             first.cancel()
     except (NetworkFailed, Invalid):
-        pass  # already at the connecting: as good
+        pass  # connecting has failed already, which is as good
     await t.server.settle()
     t.check(
         len(served.connections) == before,
@@ -87,7 +87,7 @@ async def insecure_has_no_user(t: Play) -> None:
 
 @case("start.insecure", "open.insecure", security="insecure")
 async def insecure_server(t: Play) -> None:
-    """With #f for user->key a server takes clients that have neither user nor key."""
+    """With #f for user->key a server accepts clients that have neither user nor key."""
     mine, _ = await t.pair()
     await mine.echo("in the clear")
 
@@ -101,7 +101,7 @@ async def wrong_key(t: Play) -> None:
 
 @case("open.key", "key.passphrase", subject="server")
 async def almost_right_key(t: Play) -> None:
-    """A passphrase that differs in its last character, in case, or by a blank is a wrong one."""
+    """A passphrase that differs in its last character, in upper or lower case, or by a blank is wrong."""
     served = await t.serve()
     for wrong in (PASSPHRASE[:-1] + "f", PASSPHRASE.title(), PASSPHRASE + " ", PASSPHRASE + "\n", ""):
         await _refused(t, served, USER, wrong, f"a client with the passphrase {written(wrong)} was served")
@@ -116,7 +116,7 @@ async def unknown_user(t: Play) -> None:
 
 @case("start.user-key-refuses", "readme.user-key", subject="server")
 async def denied_user(t: Play) -> None:
-    """A user who is known and not allowed cannot connect."""
+    """A user who is known but not allowed cannot connect."""
     served = await t.serve(users={USER: PASSPHRASE, "carol": None})
     for passphrase in (PASSPHRASE, "", "#f", "carol"):
         with t.trying(passphrase):
@@ -125,12 +125,12 @@ async def denied_user(t: Play) -> None:
 
 @case("start.user-key", "start.user-key-refuses", subject="server", timeout=15)
 async def nobody_may(t: Play) -> None:
-    """A server whose user->key knows nobody is a secure one all the same: nobody gets in, with or without a key."""
+    """A server whose user->key knows nobody is still secure: nobody gets in, with or without a key."""
     served = await t.serve(users={})
     await _refused(t, served, USER, PASSPHRASE, "a client was served by a server without users")
     conn = await _try(t.connect(served, None, None))
     if conn is not None:
-        # The second is certainly not a session key, so that no time limit has to run out.
+        # The second one is certainly not a session key, so no time limit has to run out.
         requests = [t.spawn(conn.request(["echo", "let me in"], timeout=20)) for _ in range(2)]
         for request in requests:
             await t.fails(request, NetworkFailed, why="an insecure client was served by a server without users")
@@ -140,7 +140,7 @@ async def nobody_may(t: Play) -> None:
 
 @case("start.user-key-value", subject="server")
 async def user_names_are_exact(t: Play) -> None:
-    """user->key gets the username as the client gave it: no case is folded, nothing trimmed."""
+    """user->key gets the username as the client gave it: case is kept, and nothing is trimmed."""
     served = await t.serve()
     for wrong in (USER.upper(), USER + " ", " " + USER, USER[:-1], USER + "\0"):
         await _refused(t, served, wrong, PASSPHRASE, f"the user {written(wrong)} was served")
@@ -207,7 +207,7 @@ async def refused_hello_closes_client(t: Play) -> None:
     try:
         conn = await t.connect(served, USER, "wrong")
     except NetworkFailed:
-        return  # it learnt it earlier: no connection object came to be
+        return  # it learnt of it earlier, so there is no connection object
     await conn.closed()
     await t.client.settle()
     t.check(conn.closings == 1, "the close handler ran more than once", expected="1", actual=str(conn.closings))
@@ -215,12 +215,12 @@ async def refused_hello_closes_client(t: Play) -> None:
 
 @case("start.user-key", "profile.wrong-mode", subject="server", timeout=15)
 async def insecure_client_at_secure_server(t: Play) -> None:
-    """A client without user and key gets nothing from a server that wants them."""
+    """A client without user and key gets nothing from a server that requires them."""
     served = await t.serve()
     before = await _count(t, served)
     conn = await _try(t.connect(served, None, None))
     if conn is not None:
-        # Two requests: the second is certainly not a session key, so that no time limit has to run out.
+        # Two requests: the second one is certainly not a session key, so no time limit has to run out.
         requests = [t.spawn(conn.request(["count", "stolen"], timeout=20)) for _ in range(2)]
         try:
             for request in requests:
@@ -241,7 +241,7 @@ async def _count(t: Play, served: Served) -> int:
 
 @case("start.insecure", "profile.wrong-mode", security="insecure", timeout=15)
 async def secure_client_at_insecure_server(t: Play) -> None:
-    """A client with user and key fails at a server that has none; nothing it asks is answered in the clear."""
+    """A client with user and key fails at an insecure server; nothing is answered in the clear."""
     served = await t.serve()
     conn = await _try(t.connect(served, USER, PASSPHRASE))
     if conn is None:
@@ -255,7 +255,7 @@ async def secure_client_at_insecure_server(t: Play) -> None:
 
 @case("about.encryption", "open.key", "readme.session-key")
 async def nothing_readable(t: Play) -> None:
-    """No word of a request, an answer or an error can be read on the wire."""
+    """Nothing of a request, an answer or an error can be read on the wire."""
     mine, theirs = await t.pair()
     marker = "MARKER-that-must-not-be-seen-" * 3
     await mine.echo(marker)
@@ -276,7 +276,7 @@ async def nothing_readable(t: Play) -> None:
 
 @case("open.insecure", security="insecure", only=("packets",))
 async def clear_when_insecure(t: Play) -> None:
-    """An insecure connection is unencrypted: what is said can be read on the wire."""
+    """An insecure connection is not encrypted: what is said can be read on the wire."""
     mine, _ = await t.pair()
     await mine.echo("MARKER-that-can-be-seen")
     for source in ("client", "server"):
@@ -288,7 +288,7 @@ async def clear_when_insecure(t: Play) -> None:
 
 @case("readme.session-key", subject="client", only=("hello", "nonces", "packets"))
 async def fresh_session_keys(t: Play) -> None:
-    """Each connection has a session key of its own: the same conversation twice shares no encrypted bytes."""
+    """Each connection has its own session key: the same conversation twice has no encrypted bytes in common."""
     served = await t.serve()
     for _ in range(2):
         conn = await t.connect(served)
@@ -310,10 +310,10 @@ async def fresh_session_keys(t: Play) -> None:
 
 @case("readme.session-key", subject="client", timeout=20, only=("hello", "nonces", "packets"))
 async def random_after_restart(t: Play) -> None:
-    """A program that is started again draws other random bytes: its random source is seeded."""
+    """A program that is started again draws different random bytes: its random source is seeded."""
     served = await t.serve()
     for _ in range(2):
-        # The first connection of a program is the one that would repeat itself, so a fresh program makes it.
+        # Only the first connection of a program would repeat itself, so a new program makes it.
         side = await t.another("client")
         conn = await side.connect(served.address)
         await conn.echo("the same words each time, long enough to compare")
@@ -332,7 +332,7 @@ async def random_after_restart(t: Play) -> None:
 
 @case("key.passphrase", "profile.passphrase", only=("key_derivation",))
 async def any_passphrase(t: Play) -> None:
-    """Any string is a passphrase: empty, long, with blanks, controls, and bytes of any kind."""
+    """Any string can be a passphrase: empty, long, with blanks, with control characters, with any bytes."""
     phrases = {
         "empty": "",
         "long": "x" * 1_000,
@@ -352,7 +352,7 @@ async def any_passphrase(t: Play) -> None:
 
 @case("profile.passphrase", "open.key", subject="server", only=("key_derivation",))
 async def last_byte_of_a_long_passphrase(t: Play) -> None:
-    """Of a passphrase of thousands of bytes the last one counts, and what stands behind a NUL."""
+    """In a passphrase of thousands of bytes the last byte counts, and so does what follows a NUL."""
     phrases = {"long": "x" * 5_000 + "a", "nul": "before\0a"}
     served = await t.serve(users=phrases)
     for user, phrase in phrases.items():
@@ -368,7 +368,7 @@ async def last_byte_of_a_long_passphrase(t: Play) -> None:
 
 @case("profile.hello-user", "start.user-key-value", only=("hello", "counted"))
 async def any_user_name(t: Play) -> None:
-    """Any string of up to 255 bytes is a username, and comes out of user->key and connection-user the same."""
+    """Any string of up to 255 bytes can be a username; user->key and connection-user get it unchanged."""
     names = [
         "",
         "a",
@@ -394,7 +394,7 @@ async def any_user_name(t: Play) -> None:
 
 @case("profile.hello-user", subject="client", only=("hello",))
 async def user_name_too_long(t: Play) -> None:
-    """A username a byte longer than the longest cannot be sent: the client refuses it."""
+    """A username that is a byte longer than the longest cannot be sent: the client refuses it."""
     too_long = "x" * (MAX_USERNAME + 1)
     served = await t.serve(users={USER: PASSPHRASE, too_long: "p"})
     await t.fails(
@@ -424,7 +424,7 @@ async def key_derivation(t: Play) -> None:
     "profile.hello-user", "profile.hello-key", "profile.framing", subject="client", only=("hello", "nonces", "framing")
 )
 async def hello_bytes(t: Play) -> None:
-    """A hello is the username's packet and the boxed session key's packet, byte for byte."""
+    """A hello is a packet with the username and a packet with the boxed session key, byte for byte."""
     mine, _ = await t.pair()
     await mine.echo("after the hello")
     stream = t.capture.stream(1, "client")
@@ -441,7 +441,7 @@ async def hello_bytes(t: Play) -> None:
 
 @case("profile.nonce", only=("nonces",))
 async def nonces(t: Play) -> None:
-    """A side's nonces are 16 random bytes and a counter from 0, in order, the hello's box among them."""
+    """A side's nonces are 16 random bytes and a counter from 0, in order, including the hello's box."""
     served = await t.serve()
     for _ in range(2):
         mine = await t.connect(served)
@@ -488,9 +488,9 @@ async def nonces_of_many(t: Play) -> None:
 
 @case("profile.nonce", "profile.hello-key", only=("nonces", "hello"))
 async def random_in_every_byte(t: Play) -> None:
-    """Every byte of a session key, and of a nonce's random half, is another from connection to connection."""
+    """Every byte of a session key, and of a nonce's random half, differs from connection to connection."""
     served = await t.serve()
-    count = 10  # that a byte is the same in all of them by chance happens once in 256 ** 9 runs
+    count = 10  # by chance, a byte is the same in all of them once in 256 ** 9 runs
     for index in range(count):
         conn = await t.connect(served)
         await conn.echo(index)
@@ -510,7 +510,7 @@ async def random_in_every_byte(t: Play) -> None:
 
 @case("profile.no-answer", "profile.early", subject="server")
 async def server_says_nothing(t: Play) -> None:
-    """The server answers nothing to the hello: its first bytes are the first answer's."""
+    """The server does not answer the hello: its first bytes are those of the first answer."""
     served = await t.serve()
     await t.connect(served)
     await served.opened()
@@ -521,7 +521,7 @@ async def server_says_nothing(t: Play) -> None:
 
 @case("profile.refusal", subject="server")
 async def unknown_user_looks_like_wrong_key(t: Play) -> None:
-    """On the wire an unknown user and a wrong key look alike: no byte, then an end of file."""
+    """On the wire, an unknown user and a wrong key look alike: no bytes, then an end of file."""
     served = await t.serve()
     for user, phrase in ((USER, "wrong"), ("nobody", PASSPHRASE), ("nobody", "wrong")):
         conn = await _try(t.connect(served, user, phrase))
@@ -544,7 +544,7 @@ async def unknown_user_looks_like_wrong_key(t: Play) -> None:
 
 @case("profile.refusal", opponent="client", timeout=10, only=("hello",))
 async def refused_at_the_second_packet(t: Play) -> None:
-    """Who sends only a username learns nothing: unknown, denied or known, the server waits for the second packet."""
+    """A username alone reveals nothing: whether unknown, denied or known, the server waits for the second packet."""
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
 
     async def names_alone() -> None:
@@ -569,7 +569,7 @@ async def refused_at_the_second_packet(t: Play) -> None:
 
 @case("profile.refusal", "profile.no-reset", opponent="client")
 async def refusal_is_no_reset(t: Play) -> None:
-    """What a client sends behind a hello that is refused does not turn the close into a reset."""
+    """What a client sends after a refused hello does not turn the close into a reset."""
     served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
     for user, passphrase in ((USER, "wrong"), ("mallory", PASSPHRASE), ("carol", PASSPHRASE)):
         bad = await attack(t, served, hello=False)

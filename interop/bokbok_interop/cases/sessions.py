@@ -1,7 +1,7 @@
 """The recorded sessions (`docs/vectors.md`), replayed to a peer: the runner is the other side, byte for byte.
 
-A puppet's handler is the service and not the recorded program, so of its answers the form and the ID count, and that
-its own requests have the recorded bytes. They are played where they are asked for (`check --sessions`).
+A puppet's handler is the service and not the recorded program. So only the form and the ID of its answers count, while
+its own requests must have the recorded bytes. Sessions are played on demand (`check --sessions`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OWN = {
     "client": ("request", "hello", "respond", "fail", "eof"),
     "server": ("request", "respond", "fail", "raw", "eof"),
 }
-"""What each side does in a session that a puppet can play the client of."""
+"""What each side does in a session in which a puppet can play the client."""
 _LAYERS = ("framing", "hello", "nonces", "messages", "key_derivation", "packets")
 _GUARDS = {
     "replayed-request": "guards.request-id",
@@ -36,7 +36,7 @@ def _text(hexed: str) -> str:
 
 
 class _Replay:
-    """One session, of which a puppet plays one side.
+    """One session, in which a puppet plays one side.
 
     Args:
         play: the case.
@@ -89,7 +89,7 @@ class _Replay:
                 return
 
     async def _theirs(self, line: dict[str, Any]) -> bool:
-        """What the puppet does: its requests. It has answered already, and does nothing odd of itself."""
+        """The puppet's part: its requests. It has answered already, and does nothing unusual by itself."""
         if line["do"] == "request":
             if self.conn is None:
                 assert self.served is not None
@@ -101,13 +101,13 @@ class _Replay:
         return line["do"] in ("raw", "eof")
 
     async def _ours(self, line: dict[str, Any]) -> bool:
-        """What the runner does, and what the puppet makes of it; returns whether the session is over."""
+        """The runner's part, and how the puppet reacts. Returns whether the session is over."""
         if line["do"] == "eof":
             self.raw.end()
             return True
         data = bytes.fromhex(line["bytes"])
         if self.role == "client" and self.header["secure"]:
-            # The puppet drew a session key of its own: the same message, in a box under that.
+            # The puppet drew its own session key: the same message, in a box under that key.
             data = self.raw.packet(box_opener(self.session)(data[4:]))
         await self.raw.send(data)
         if line["do"] == "hello":

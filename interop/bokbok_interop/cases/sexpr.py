@@ -1,7 +1,7 @@
 """Datums on the wire: every recorded vector, through the peer, byte for byte.
 
-What CHICKEN 4.13.0 and 5.3.0 were seen to write stands in `bokbok_interop.vectors`, and values that were not recorded;
-this module knows how a peer's dialect must write them.
+`bokbok_interop.vectors` has what CHICKEN 4.13.0 and 5.3.0 were seen to write, and values that were not recorded. This
+module knows how a peer's dialect must write them.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from ..vectors import load_dialect, load_lines, made
 from .base import case
 
 BATCH = 120
-"""Values of one request: few requests, and still a readable failure."""
+"""Values in one request: few requests, and still a readable failure."""
 AT_ONCE = 40
-"""Spellings that are asked for at once."""
+"""Spellings that are sent at once."""
 
 _RECORDED = {"chicken-4-exact": "4.13.0", "chicken-5": "5.3.0"}
 _TYPE_CODES = {
@@ -48,7 +48,7 @@ _TYPE_CODES = {
 
 
 def untag(tagged: dict[str, Any]) -> Any:
-    """A recorded value as the library has it."""
+    """A recorded value as the library represents it."""
     kind: str = tagged["t"]
     value: Any = tagged.get("v")
     if kind in ("string", "symbol", "keyword"):
@@ -103,7 +103,7 @@ def _recorded() -> dict[str, dict[str, tuple[str, Any, bytes]]]:
 
 
 def written(value: Any, dialect: str, key: str | None = None) -> bytes:
-    """What a peer of that dialect writes for a value: as recorded where it was, else as the library writes it."""
+    """What a peer of that dialect writes for a value: as recorded, or else as the library writes it."""
     release = _RECORDED.get(dialect)
     if release is not None and key is not None and key in _recorded()[release]:
         text = _recorded()[release][key][2]
@@ -112,7 +112,7 @@ def written(value: Any, dialect: str, key: str | None = None) -> bytes:
 
 
 def _close(one: Any, other: Any) -> bool:
-    """The same except for the digits of flonums that a 15-digit writer drops."""
+    """Whether they are the same, except for digits of flonums that a 15-digit writer drops."""
     try:
         return bool(dumps(one, dialect=CHICKEN_4_EXACT) == dumps(other, dialect=CHICKEN_4_EXACT))
     except SexprError:
@@ -121,16 +121,16 @@ def _close(one: Any, other: Any) -> bool:
 
 @cache
 def plan(kinds: tuple[str, ...], client: str, server: str) -> list[tuple[Any, bytes, Any, bytes]]:
-    """What is sent and what must come.
+    """What is sent, and what must come back.
 
     Args:
         kinds: types of values.
-        client: the dialect of who asks.
-        server: the dialect of who answers.
+        client: the dialect of the side that asks.
+        server: the dialect of the side that answers.
 
     Returns:
-        For each vector: the value, the client's bytes, the value as the server reads it, the server's bytes. Without
-        those whose bytes do not read back as the value: the recorded faults of CHICKEN's own `write`.
+        For each vector: the value, the client's bytes, the value as the server reads it, the server's bytes. Vectors
+            whose bytes are not read back as the value (recorded faults of CHICKEN's own `write`) are left out.
     """
     out = []
     values: dict[str, tuple[str, Any]] = {}
@@ -166,13 +166,13 @@ def _bits(value: Any) -> bytes | None:
 
 
 def dialect_of(side: Side) -> str | None:
-    """The dialect that a peer claims, if it is one that is known here."""
+    """The dialect that a peer claims, if it is a known one."""
     claimed = side.puppet.features.dialect
     return claimed if claimed in DIALECTS else None
 
 
 async def _through(t: Play, *kinds: str) -> None:
-    """Send every vector of these types through the client and the server, and look at the bytes of both."""
+    """Send every vector of these types through the client and the server, and check the bytes of both."""
     client, server = dialect_of(t.client) or "chicken-4", dialect_of(t.server) or "chicken-4"
     vectors = plan(kinds, client or "chicken-4", server or "chicken-4")
     if not vectors:
@@ -184,7 +184,7 @@ async def _through(t: Play, *kinds: str) -> None:
         for batch in batches:
             answers.append(await mine.request(["echo", [value for value, *_ in batch]]))
     finally:
-        # Who wrote something wrong is to blame, whatever the other side made of it.
+        # The side that wrote something wrong is to blame, whatever the other side made of it.
         conversation = t.conversation()
         for source, claimed, column, tag in ((CLIENT, client, 1, b"(request "), (SERVER, server, 3, b"(response ")):
             bodies = [p.body for p in conversation.packets if p.source == source and p.body.startswith(tag)]
@@ -207,79 +207,79 @@ def _compare(source: str, dialect: str, body: bytes, texts: list[bytes]) -> None
     inner = b" ".join(texts)
     if inner in body:
         return
-    # Find the first datum that differs, for a message that helps.
+    # Find the first datum that differs, for a helpful message.
     start = body.find(b'("echo" (') + 9 if source == CLIENT else body.find(b"(", 1) + 1
     at = start
     for text in texts:
         if body[at : at + len(text)] != text:
             raise Failure(
-                f"a datum is written otherwise than {dialect} writes it",
+                f"a datum is not written as {dialect} writes it",
                 expected=readable(text),
                 actual=readable(body[at : at + len(text) + 24]),
                 sentence="profile.dialect",
             )
         at += len(text) + 1
-    problem = f"a list is written otherwise than {dialect} writes it"
+    problem = f"a list is not written as {dialect} writes it"
     raise Failure(problem, actual=readable(body[:80]), sentence="profile.dialect")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def strings(t: Play) -> None:
-    """Every string there and back, byte for byte."""
+    """Every string is echoed, byte for byte."""
     await _through(t, "string")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def symbols(t: Play) -> None:
-    """Every symbol there and back, with and without bars, byte for byte."""
+    """Every symbol is echoed, with and without bars, byte for byte."""
     await _through(t, "symbol")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def keywords(t: Play) -> None:
-    """Every keyword there and back, written foo: by all."""
+    """Every keyword is echoed, and all peers write it as foo:."""
     await _through(t, "keyword")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def fixnums(t: Play) -> None:
-    """Every fixnum there and back, byte for byte."""
+    """Every fixnum is echoed, byte for byte."""
     await _through(t, "fixnum", "boolean", "eof")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def flonums(t: Play) -> None:
-    """Every flonum there and back, in the digits of each peer's dialect."""
+    """Every flonum is echoed, in the digits of each peer's dialect."""
     await _through(t, "flonum")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def characters(t: Play) -> None:
-    """Every character there and back, named, numbered and raw."""
+    """Every character is echoed: named, numbered and raw."""
     await _through(t, "char")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def lists(t: Play) -> None:
-    """Every list and dotted list there and back, byte for byte."""
+    """Every list and dotted list is echoed, byte for byte."""
     await _through(t, "list", "dotted")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def vectors(t: Play) -> None:
-    """Every vector there and back, byte for byte."""
+    """Every vector is echoed, byte for byte."""
     await _through(t, "vector")
 
 
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def blobs_and_numeric_vectors(t: Play) -> None:
-    """Every blob and SRFI-4 vector there and back, byte for byte."""
+    """Every blob and SRFI-4 vector is echoed, byte for byte."""
     await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
 
 
 @case("request.message", "about.symmetry", once=True)
 async def from_server(t: Play) -> None:
-    """The same values as the server's requests: its writer and the client's reader."""
+    """The same values as requests of the server: they try its writer and the client's reader."""
     client, server = dialect_of(t.client) or "chicken-4", dialect_of(t.server) or "chicken-4"
     _, theirs = await t.pair()
     for kinds in (("string",), ("symbol", "keyword"), ("fixnum", "flonum", "char"), ("list", "vector", "dotted")):
@@ -290,7 +290,8 @@ async def from_server(t: Play) -> None:
             if not isinstance(answer, list) or len(answer) != len(batch):
                 raise Failure("an echo of a list came back as something else", actual=show(answer))
             for (value, sent, _, _), back in zip(batch, answer, strict=True):
-                # CHICKEN's own `read` may miss a flonum by its last bit, and so the fifteenth digit of what it prints.
+                # CHICKEN's own `read` may be wrong in a flonum's last bit, and so in the fifteenth digit that it
+                # prints.
                 near = isinstance(back, float) and isinstance(value, float) and math.isclose(back, value, rel_tol=1e-14)
                 if not near and not _close(back, value):
                     raise Failure("a value came back changed", expected=readable(sent), actual=show(back))
@@ -298,7 +299,7 @@ async def from_server(t: Play) -> None:
 
 @case("request.message", once=True)
 async def flonums_exact(t: Play) -> None:
-    """A flonum that 15 digits can name comes back the very same double."""
+    """A flonum that 15 digits determine comes back as exactly the same double."""
     mine, theirs = await t.pair()
     numbers = [0.1, 0.5, 1e100, 1e-300, 123456789012345.0, -2.5e-5, 1e22, 3.14159, -0.0, 65536.0]
     for conn in (mine, theirs):
@@ -313,7 +314,7 @@ async def flonums_exact(t: Play) -> None:
         )
 
 
-# Spellings that both releases read alike and that no writer makes: a peer may do without them.
+# Spellings that both releases read alike, and that no writer produces: a peer need not support them.
 _FAR_FETCHED = {
     b"#+foo bar",
     b"(a . )",
@@ -330,7 +331,7 @@ _FAR_FETCHED = {
 
 @cache
 def spellings() -> list[tuple[bytes, Any]]:
-    """Datums as they may be spelt otherwise than `write` does, which CHICKEN 4.13.0 and 5.3.0 read alike."""
+    """Datums in spellings that `write` does not produce, and that CHICKEN 4.13.0 and 5.3.0 read alike."""
     read = [{entry["hex"]: entry for entry in load_lines(release, "read")} for release in _RECORDED.values()]
     found = []
     for hexed, entry in read[0].items():
@@ -350,14 +351,14 @@ def spellings() -> list[tuple[bytes, Any]]:
 
 
 def _fits_15_digits(value: Any) -> bool:
-    """Whether what is written of it is near it: fifteen digits of the largest flonum are beyond all flonums."""
+    """Whether its written form is close to it: fifteen digits of the largest flonum are beyond all flonums."""
     return _close(loads(dumps(value, dialect=CHICKEN_4_EXACT)), value)
 
 
 async def _are_read(t: Play, spellings: Sequence[tuple[bytes, Any]], *, refusable: bool = False) -> None:
-    """See that each is read as CHICKEN reads it; or, if it may be `refusable`, answered with an error.
+    """Check that each is read as CHICKEN reads it, or (if `refusable`) is answered with an error.
 
-    Many are asked at once. Where that goes wrong each of them is asked alone, to say which.
+    Many are sent at once. If that fails, each of them is sent alone, to say which one is wrong.
     """
     if dialect_of(t.server) != "chicken-4":
         spellings = [(spelt, value) for spelt, value in spellings if _fits_15_digits(value)]
@@ -374,8 +375,8 @@ async def _are_read(t: Play, spellings: Sequence[tuple[bytes, Any]], *, refusabl
 
 async def _read_at_once(t: Play, served: Served, some: Sequence[tuple[bytes, Any]], *, refusable: bool) -> None:
     raw = await attack(t, served)
-    alike = same if dialect_of(t.server) == "chicken-4" else _close  # which keeps all digits of a flonum
-    # A line feed behind it, so that a comment at its end is whole.
+    alike = same if dialect_of(t.server) == "chicken-4" else _close  # this one keeps all digits of a flonum
+    # A line feed after it, so that a comment at its end is complete.
     texts = [b'(request %d ("echo" %b\n))' % (number, spelt) for number, (spelt, _) in enumerate(some)]
     await raw.send(b"".join(map(raw.packet, texts)))
     shown = readable(some[0][0]) if len(some) == 1 else f"{len(some)} at once"
@@ -388,7 +389,7 @@ async def _read_at_once(t: Play, served: Served, some: Sequence[tuple[bytes, Any
         spelt, value = some[number]
         t.check(
             (kind == "response" and alike(back, value)) or (refusable and kind == "error"),
-            f"a datum was read otherwise than CHICKEN reads it: {readable(spelt)}",
+            f"a datum was not read as CHICKEN reads it: {readable(spelt)}",
             expected=show(value) + (", or an error" if refusable else ""),
             actual=show(back) if kind == "response" else f"({kind} {number} {show(back)})",
         )
@@ -397,19 +398,19 @@ async def _read_at_once(t: Play, served: Served, some: Sequence[tuple[bytes, Any
 
 @case("profile.reads-like-chicken", "request.message", opponent="client", only=("messages", "counted"), once=True)
 async def other_spellings(t: Play) -> None:
-    """A datum that is spelt otherwise than write would is read as both CHICKENs read it."""
+    """A datum in a spelling that write does not produce is read as both CHICKENs read it."""
     await _are_read(t, spellings())
 
 
 @case("profile.reads-like-chicken", "profile.unreadable", opponent="client", only=("messages", "counted"), once=True)
 async def rare_spellings(t: Play) -> None:
-    """A datum that is spelt as hardly anybody does is read as both CHICKENs read it, or refused: never as another."""
+    """A datum in a rare spelling is read as both CHICKENs read it, or is refused: it is never read as another one."""
     await _are_read(t, [(spelt, loads(spelt)) for spelt in made.RARE_SPELLINGS], refusable=True)
 
 
 @case("profile.dialect", "request.message", opponent="client", only=("messages", "dialect"), once=True)
 async def beyond_fixnums(t: Play) -> None:
-    """CHICKEN 4 has no whole numbers beyond its fixnums: a peer of its dialect writes none."""
+    """CHICKEN 4 has no whole numbers beyond its fixnums: a peer of its dialect does not write any."""
     dialect = dialect_of(t.server) or "chicken-5"
     if not dialect.startswith("chicken-4"):
         raise Unsupported(f"{t.server.puppet.peer} may write larger whole numbers, by its dialect")
@@ -428,7 +429,7 @@ async def beyond_fixnums(t: Play) -> None:
 
 @case("request.message", "start.request-handler", once=True)
 async def types_are_told_apart(t: Play) -> None:
-    """The other end sees different types: its own names for a string, a symbol, a character, a number differ."""
+    """The other end tells types apart: it names a string, a symbol, a character and a number differently."""
     mine, theirs = await t.pair()
     for conn in (mine, theirs):
         values = ["x", Symbol("x"), Char("x"), 1, 1.5, [1], (1,), b"x", True]

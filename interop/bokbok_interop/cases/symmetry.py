@@ -1,6 +1,6 @@
 """Symmetry: once connected, either side may call the other.
 
-What this module knows: the sentences about calls back and forth.
+What this module knows: the sentences about calls in both directions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ async def server_calls_client(t: Play) -> None:
 
 @case("about.symmetry", "open.request-handler")
 async def server_speaks_first(t: Play) -> None:
-    """The server may be the first to ask: before the client has said anything."""
+    """The server may be the first to ask, before the client has sent anything."""
     served = await t.serve()
     await t.connect(served)
     theirs = await served.opened()
@@ -46,7 +46,7 @@ async def callback_from_server(t: Play) -> None:
 
 @case("about.symmetry", "about.threads", once=True)
 async def nested(t: Play) -> None:
-    """Calls nest: five deep, and twenty."""
+    """Calls can nest, five and twenty deep."""
     mine, theirs = await t.pair()
     for depth in (1, 2, 5, 20):
         t.equal(await mine.request(["relay", depth, "x"]), "x", f"a call nested {depth} deep, begun by the client")
@@ -65,7 +65,7 @@ async def nested_in_parallel(t: Play) -> None:
 
 @case("about.symmetry", "about.threads", once=True)
 async def many_callbacks(t: Play) -> None:
-    """Handlers that call back run side by side: ten of them, with ten callbacks each."""
+    """Handlers that call back run at the same time: ten of them, with ten callbacks each."""
     mine, _ = await t.pair()
     answers = await asyncio.gather(*(mine.request(["callback", 10, i]) for i in range(10)))
     t.equal(answers, [[[j, i] for j in range(10)] for i in range(10)], "ten times ten callbacks")
@@ -73,12 +73,12 @@ async def many_callbacks(t: Play) -> None:
 
 @case("about.symmetry", "request.parallel", once=True)
 async def ids_do_not_clash(t: Play) -> None:
-    """Both sides' first, second, third requests wait at once and get their own answers."""
+    """The first, second and third requests of both sides wait at the same time, and get their own answers."""
     ends = await t.pair()
     for index in range(6):
         places = [t.rendezvous(conn, 60) for conn in ends]
         waiting = [await place.hold(conn) for place, conn in zip(places, ends, strict=True)]
-        for which in (index % 2, 1 - index % 2):  # either is the first to be answered, in turn
+        for which in (index % 2, 1 - index % 2):  # the two sides take turns in being answered first
             await places[which].release()
             t.equal(await waiting[which], places[which].answer, "one of two requests that wait at the same time")
 
@@ -119,7 +119,7 @@ async def independent_connections(t: Play) -> None:
 
 @case("about.threads", "open.request-handler", timeout=20, once=True)
 async def client_serves_while_asking(t: Play) -> None:
-    """A client whose own request still waits answers the server's requests meanwhile."""
+    """A client whose own request still waits answers the server's requests in the meantime."""
     mine, theirs = await t.pair()
 
     async def others() -> None:

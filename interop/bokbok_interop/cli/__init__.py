@@ -1,6 +1,7 @@
 """The command `bokbok-interop`: options, exit statuses, and which report goes where.
 
-One module for each command, imported when it is asked for; what several of them share has a module with an underscore.
+There is one module for each command, which is imported when the command runs. Modules with an underscore have what
+several commands share.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _OWN = {
     "tap": "bokbok_interop.cli.tap:tap",
     "clean": "bokbok_interop.cli.clean:clean",
 }
-"""Where each command is. Others come by an entry point of the group `bokbok_interop.commands` (`calibrate`)."""
+"""Where each command is. Entry points of the group `bokbok_interop.commands` add others (`calibrate`)."""
 
 
 def _commands() -> dict[str, str]:
@@ -38,15 +39,15 @@ def _commands() -> dict[str, str]:
 
 
 class _Lazy(click.Group):
-    """A group whose commands are imported when they are asked for."""
+    """A group whose commands are imported on demand."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
-        """As click has it; as a program, whatever goes wrong is a line on standard error, and a status."""
+        """As in click. When run as a program, every error is one line on standard error, and an exit status."""
         if not standalone_mode:
             inherited: Any = super().main
             return inherited(*args, standalone_mode=False, **more)
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="backslashreplace")  # where it has no such character
+            sys.stdout.reconfigure(errors="backslashreplace")  # if its encoding lacks this character
         status = run_command(self, args[0] if args else more.get("args"), name="bokbok-interop")
         settle_stderr()
         sys.exit(status)
@@ -66,7 +67,7 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings=CONTEXT)
 @click.version_option(package_name="bokbok", prog_name="bokbok-interop")
 def main() -> None:
-    """Does a bokbok peer, in any language, behave as the API reference says, against every other one?"""
-    # asyncio tells of writes to connections that are gone, and of failures that nobody waited for any more because
-    # their case was over; here they are what a case is about, or its evidence has them.
+    """Check whether a bokbok peer, in any language, behaves as the API reference says, with every other peer."""
+    # asyncio logs writes to connections that have gone, and errors that nobody waited for because their case was over.
+    # Here such things are what a case is about, or are in its evidence.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

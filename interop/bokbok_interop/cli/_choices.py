@@ -1,4 +1,4 @@
-"""What several commands choose from: peers, names, shards."""
+"""Options that several commands share: peers, names, shards."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def spoken_options(command: _F) -> _F:
-    """The options that say which format all peers speak; for `chosen_format`."""
+    """The options that choose the format that all peers speak; for `chosen_format`."""
     command = guard_option("nonce-reuse")(command)
-    return profile_option_named("--profile", "The wire format that all peers speak; those that can are told it")(
+    return profile_option_named("--profile", "The wire format that all peers speak; puppets that can change are told")(
         command
     )
 
 
 def chosen_format(profile: Profile, securities: Iterable[str], guards_off: tuple[str, ...]) -> Spoken:
-    """What all peers are to speak, by the options."""
+    """The format that all peers must speak, from the options."""
     spoken = Spoken.of(profile, strategies_given())
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", BrokenCryptographyWarning)
@@ -46,7 +46,7 @@ def chosen_format(profile: Profile, securities: Iterable[str], guards_off: tuple
 
 
 def choose_peers(names: str | None, given: Sequence[str]) -> dict[str, Peer]:
-    """The peers to play, by name, in the order in which they are shown."""
+    """The peers to play, by name, in the order in which reports show them."""
     known = known_peers()
     chosen: dict[str, Peer] = {}
     extra: dict[str, Peer] = {}
@@ -94,7 +94,7 @@ def pace_options(*, timeout: float, jobs: int) -> Callable[[Callable[..., Any]],
             default=timeout,
             show_default=True,
             metavar="SECONDS",
-            help="For one case, beside what the case itself asks for.",
+            help="Time limit of one case, in addition to what the case itself asks for.",
         )(command)
 
     return decorate
@@ -120,13 +120,13 @@ def scheduler_option(command: _F) -> _F:
 
 
 def runner_for(peers: Mapping[str, Peer], settings: Settings, where: Where | None, given: Sequence[str]) -> Runner:
-    """What plays: this process, or the workers of a scheduler.
+    """The runner: this process, or the workers of a scheduler.
 
     Args:
         peers: by name.
-        settings: how.
+        settings: how to play.
         where: the scheduler, if there is one.
-        given: the peers of the command line among them, `NAME=COMMAND`.
+        given: those of the peers that the command line gave as `NAME=COMMAND`.
 
     Raises:
         click.UsageError: Dask is not installed.

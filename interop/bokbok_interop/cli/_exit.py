@@ -35,13 +35,13 @@ Exit status:
 
 
 def status_of(document: Mapping[str, Any], problems: object = None, *, about: str | None = None) -> int:
-    """The status that follows from results.
+    """The exit status for these results.
 
     Args:
         document: the results.
-        problems: with their reports.
-        about: the peer that the results are about: its passed cells count, and whether its bytes were shown; by default
-            every peer's, and those of the peers that were chosen by their names.
+        problems: problems with writing their reports.
+        about: the peer that the results are about. Its passed cells count, and whether its bytes were shown. By default
+            the passed cells of all peers count, and the bytes of the peers that were chosen by name.
     """
     if document["interrupted"]:
         return EXIT_INTERRUPTED

@@ -1,4 +1,4 @@
-"""Playing until the end or a signal, with results that are safe whichever comes."""
+"""Playing until the end or a signal. Either way the results are safe."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ._reports import Reports
 __all__ = ["Played", "execute"]
 
 LEAVING = 1.2
-"""Seconds that ending everything may take after a signal; what is left then is ended by another process."""
+"""Seconds that ending everything may take after a signal. Another process ends what is left then."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Both(Observer):
-    """Tells two observers."""
+    """Passes everything on to two observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
@@ -66,9 +66,9 @@ class Played:
 
     Attributes:
         document: its results.
-        error: a fault of the suite's own that ended it, or `None`.
-        grounded: the preflight failed, so that nothing else was played.
-        left: something is still being ended, which this process does not wait for.
+        error: a fault of the suite itself that ended it, or `None`.
+        grounded: whether the preflight failed, so that nothing else was played.
+        left: whether something is still being ended that this process does not wait for.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Played:
         self.left = False
 
     def leave(self, status: int) -> None:
-        """End the process with this status.
+        """End the process with this exit status.
 
         Raises:
             Exception: the fault that ended the run.
@@ -98,7 +98,7 @@ class Played:
 
 @contextlib.contextmanager
 def _watching(task: asyncio.Future[Any], played: Played, over: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP: the first ends the run, and soon; a second one at once."""
+    """Ctrl-C, SIGTERM and SIGHUP: the first one ends the run within seconds, a second one at once."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -108,7 +108,7 @@ def _watching(task: asyncio.Future[Any], played: Played, over: asyncio.Event) ->
         task.cancel()
         loop.call_later(LEAVING, over.set)
 
-    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as `nohup` has it
+    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup` ignores it
     for number in wanted:
         loop.add_signal_handler(number, stop)
     try:
@@ -132,7 +132,7 @@ async def _play(runner: Runner, groups: list[Group], preflight: Sequence[Group],
 
 
 def _run(runner: Runner, groups: list[Group], preflight: Sequence[Group], played: Played) -> None:
-    """As `asyncio.run`, which would wait for what is left."""
+    """As `asyncio.run`, but without waiting for what is left."""
     loop = asyncio.new_event_loop()
     threads = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="bokbok-interop")
     loop.set_default_executor(threads)
@@ -164,14 +164,14 @@ def execute(
 
     Args:
         peers: by name, in the order in which they are shown.
-        groups: what is played.
+        groups: what to play.
         selection: what was asked for.
-        settings: how.
-        reports: what is written.
-        quiet: no progress is shown.
+        settings: how to play.
+        reports: what to write.
+        quiet: do not show progress.
         shard_text: `K/N`, or empty.
-        preflight: what is played first.
-        runner: who plays.
+        preflight: what to play first.
+        runner: the runner that plays.
 
     Raises:
         click.UsageError: the journal cannot be written, or the scheduler cannot be used.
@@ -214,8 +214,8 @@ def execute(
     if played.left:
         for run in hand_over():
             click.echo(
-                f"what run {run} has at the container engine is being removed in the background; "
-                f"if it stays there: bokbok-interop clean --run {run}",
+                f"containers, networks and volumes of run {run} are being removed in the background; "
+                f"if some are left: bokbok-interop clean --run {run}",
                 err=True,
             )
     played.grounded = runner.grounded

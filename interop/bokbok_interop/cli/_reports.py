@@ -1,4 +1,4 @@
-"""Writing every report of a run, and reading results that were written."""
+"""Writing all reports of a run, and reading results from files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def report_options(command: F) -> F:
-    """The options that name the reports: the parameters `json_file`, `junit_file` and `html_file`."""
+    """The options for the reports: the parameters `json_file`, `junit_file` and `html_file`."""
     for option, words in (
         ("html", "Write the results as one HTML page."),
         ("junit", "Write the results as JUnit XML."),
@@ -36,12 +36,12 @@ def report_options(command: F) -> F:
 
 
 def evidence_for(json_file: str | None, html_file: str | None) -> str:
-    """Of which cells there is evidence to gather: of those that passed only where somebody can read it."""
+    """Which cells need evidence: those that passed only if a report will contain it."""
     return "all" if json_file or html_file else "failures"
 
 
 class _Noting(Observer):
-    """Writes each result into the journal as its cell ends."""
+    """Writes each result into the journal when its cell ends."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -51,14 +51,14 @@ class _Noting(Observer):
 
 
 class Reports:
-    """The files that a command was asked for, each checked at once and each written alone.
+    """The files that a command was asked for. Each is checked in advance, and written independently of the others.
 
     Raises:
         click.UsageError: one of them could not be written.
 
     Attributes:
-        screen: the terminal; standard error where standard output is the JSON.
-        journal: of the run, if its results become a file.
+        screen: the terminal, or standard error if the JSON goes to standard output.
+        journal: the journal of the run, if its results become a file.
         problems: what could not be written, one line each.
     """
 
@@ -88,7 +88,7 @@ class Reports:
         self._json_file = None if self._stdout else json_file
 
     def begin(self, header: Mapping[str, Any]) -> Observer:
-        """Begin the journal; returns who writes it.
+        """Begin the journal. Returns the observer that writes it.
 
         Raises:
             click.UsageError: it cannot be written.
@@ -105,7 +105,7 @@ class Reports:
         return _Noting(self.journal)
 
     def write(self, document: Mapping[str, Any]) -> None:
-        """Write all of them: before anything is shown, since a terminal may be gone."""
+        """Write all of them, before anything is shown, since the terminal may have gone."""
         if self._stdout:
             try:
                 sys.stdout.buffer.write(as_json(document, indent=1))
@@ -117,14 +117,14 @@ class Reports:
                 target.write(render(document))
             except TargetError as error:
                 self.problems.append(str(error))
-            except Exception as error:  # a fault of one report is not that of the others
+            except Exception as error:  # a fault in one report must not stop the others
                 target.drop()
                 self.problems.append(f"{target.path} cannot be written: {type(error).__name__}: {error}")
         lost = any(problem.startswith(f"{self._json_file} ") for problem in self.problems)
         if self.journal is not None:
             self.journal.end(keep=lost)
             if lost:
-                self.problems.append(f"the results are in {self.journal.path}, which the other commands read, too")
+                self.problems.append(f"the results are in {self.journal.path}, which the other commands can read, too")
 
     def tell(self) -> None:
         """Say what could not be written."""
@@ -134,16 +134,16 @@ class Reports:
                 click.echo(f"Error: {problem}", err=True)
 
     def drop(self) -> None:
-        """Do without them: nothing is written."""
+        """Give up the reports: nothing is written."""
         for target, _ in self._targets:
             target.drop()
 
 
 def load(paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Read results, or journals.
+    """Read files of results, or journals.
 
     Raises:
-        click.UsageError: a file holds none.
+        click.UsageError: a file does not contain results.
     """
     try:
         return [documents.load(Path(path)) for path in paths]

@@ -33,7 +33,7 @@ from ._reports import Reports, evidence_for, report_options
 
 @click.command(
     epilog="""\b
-Exit status: as of `run`; 3 also if the peer cannot be started here.
+Exit status: as for `run`; 3 also if the peer cannot be started here.
 
 \b
 Examples:
@@ -43,7 +43,7 @@ Examples:
 """
 )
 @click.argument("command")
-@click.option("--name", default="mine", show_default=True, help="What to call it.")
+@click.option("--name", default="mine", show_default=True, help="Your peer's name in the results.")
 @click.option("--against", default="python-asyncio", show_default=True, metavar="NAME", help="The peer that it meets.")
 @click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="Only these chapters.")
 @click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches.")
@@ -51,14 +51,14 @@ Examples:
 @click.option(
     "--thorough",
     is_flag=True,
-    help="Every case over both transports in both security modes, not only over TCP secure and Unix insecure: three "
-    "times as long.",
+    help="Play every case over both transports in both security modes, not only over TCP secure and Unix insecure. It "
+    "takes three times as long.",
 )
-@click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
-@click.option("--sessions", is_flag=True, help="Replay the recorded sessions too, byte for byte.")
-@click.option("--keep-going", is_flag=True, help="Play the chapters although the preflight failed.")
-@click.option("--strict", is_flag=True, help="Play also the kinds of case that the peer does not claim.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Of everything random in the cases.")
+@click.option("--long", is_flag=True, help="Also play the long load cases: minutes instead of seconds.")
+@click.option("--sessions", is_flag=True, help="Also replay the recorded sessions, byte for byte.")
+@click.option("--keep-going", is_flag=True, help="Play the chapters even if the preflight fails.")
+@click.option("--strict", is_flag=True, help="Also play the kinds of case that the peer does not claim.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything random in the cases.")
 @scheduler_option
 @spoken_options
 @report_options
@@ -85,12 +85,12 @@ def check(
     html_file: str | None,
     quiet: bool,
 ) -> None:
-    """One peer, yours, against one of ours: a verdict for each chapter, in under a minute.
+    """Check one peer, yours, against one of ours: a verdict for each chapter, in under a minute.
 
-    COMMAND starts your puppet (or docker:IMAGE). A preflight looks first whether it can be talked to at all, over each
-    transport and in each mode; where that fails, the chapters are not played. Then it plays client and server against
-    our own peer, and meets the runner as a hostile client and a hostile server, over TCP in secure mode and over Unix
-    sockets in insecure mode.
+    COMMAND starts your puppet (or is docker:IMAGE). First a preflight finds out whether it can communicate at all, over
+    each transport and in each mode; if that fails, the chapters are not played. Then it plays client and server against
+    our own peer, and the runner attacks it as a hostile client and a hostile server, over TCP in secure mode and over
+    Unix sockets in insecure mode.
     """
     if against not in known_peers():
         raise click.UsageError(f"--against: unknown peer {against!r} (known: {', '.join(known_peers())})")
@@ -101,7 +101,7 @@ def check(
     selection = Selection(
         cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), about=(name,), long=long, sessions=sessions
     )
-    # Itself against itself tells nothing that the others do not.
+    # Playing it against itself shows nothing that the other pairs do not.
     preflight = build([name], [case for case in all_cases() if case.chapter == PREFLIGHT], Selection())
     preflight = [group for group in preflight if (group.client, group.server) != (name, name)]
     groups = build(list(chosen), [case for case in all_cases() if case.chapter != PREFLIGHT], selection)
@@ -134,7 +134,7 @@ def check(
 def _unseen(
     document: Mapping[str, Any], name: str, selection: Selection, *, thorough: bool, grounded: bool
 ) -> list[str]:
-    """What this check did not look at, and what would: one line each."""
+    """What this check did not look at, and which option does: one line each."""
     if grounded:
         return ["everything behind the preflight, which failed: it is the verdict (--keep-going plays the rest)"]
     lines = []

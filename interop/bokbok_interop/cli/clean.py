@@ -1,4 +1,4 @@
-"""`bokbok-interop clean`: what killed runs left at the container engine."""
+"""`bokbok-interop clean`: removes what killed runs left at the container engine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ._exit import EXIT_FAILED
     epilog="Exit status: 0; 1 if no container engine answers, or something could not be removed.",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="Also what belongs to runs that go on, here or on other machines."
+    "--all", "everything", is_flag=True, help="Also remove what belongs to active runs, here or on other machines."
 )
-@click.option("--run", metavar="ID", help="Only what this run has, whether it is over or not.")
+@click.option("--run", metavar="ID", help="Only remove what belongs to this run, whether it is over or not.")
 @click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
 def clean(everything: bool, dry_run: bool, run: str | None) -> None:
     """Remove what killed runs left at the container engine: containers, networks, volumes.
 
-    A run that ends, also by Ctrl-C, leaves nothing. Only what carries a run's label is touched, and of that only what
-    belongs to a run of this machine that is over. Images stay.
+    A run that ends, even by Ctrl-C, leaves nothing behind. This command only touches what has a run's label, and only
+    if that run was on this machine and is over. Images stay.
     """
     try:
         problems = clean_engine(click.echo, everything=everything, dry_run=dry_run, run=run)

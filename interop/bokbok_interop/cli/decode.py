@@ -1,4 +1,4 @@
-"""`bokbok-interop decode`: a recording, byte by byte."""
+"""`bokbok-interop decode`: shows a recording, byte by byte."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def decode(
 ) -> None:
     """Show a recording as the annotated conversation: each byte with its layer, boxes opened.
 
-    CAPTURE is a recording of the runner or of anybody who writes the format (`-`: standard input). Without a user it
-    is read as an insecure conversation.
+    CAPTURE is a recording by the runner, or by any other program that writes the format (`-`: standard input). Without
+    a user it is read as an insecure conversation.
     """
     secrets: dict[str, Key] = {}
     try:

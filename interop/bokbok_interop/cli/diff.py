@@ -1,4 +1,4 @@
-"""`bokbok-interop diff`: two runs compared."""
+"""`bokbok-interop diff`: compares two runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ._reports import load
 )
 @click.argument("old", metavar="OLD.json")
 @click.argument("new", metavar="NEW.json")
-@click.option("--json", "as_json", is_flag=True, help="The differences as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Write the differences as JSON.")
 def diff(old: str, new: str, as_json: bool) -> None:
-    """Compare two runs: which cells got worse, or better, which are new or gone."""
+    """Compare two runs: which cells got worse or better, which are new, and which are missing."""
     found = compare(*load([old, new]))
     if as_json:
         click.echo(json.dumps(vars(found), ensure_ascii=False, indent=1))

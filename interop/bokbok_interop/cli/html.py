@@ -1,4 +1,4 @@
-"""`bokbok-interop html`: the page of results that were written."""
+"""`bokbok-interop html`: makes the page from a file of results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._reports import Reports, load
 @click.argument("file", metavar="FILE.json")
 @click.argument("out", metavar="OUT.html", type=click.Path(dir_okay=False))
 def html(file: str, out: str) -> None:
-    """Make the HTML page of results that were written as JSON."""
+    """Make the HTML page from results that were written as JSON."""
     (document,) = load([file])
     reports = Reports(None, None, out)
     reports.write(document)

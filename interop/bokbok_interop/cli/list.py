@@ -1,4 +1,4 @@
-"""`bokbok-interop list`: the cases."""
+"""`bokbok-interop list`: lists the cases."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ._choices import check_names
 
 
 @click.command(name="list")
-@click.option("--coverage", is_flag=True, help="The documents' sentences, with the cases beside each.")
+@click.option("--coverage", is_flag=True, help="Show the documents' sentences, each with its cases.")
 @click.option("--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches.")
 @click.option("--chapter", "chapters", metavar="NAME", multiple=True, help="Only these chapters.")
 @click.option(
     "--kind", "kinds", type=click.Choice(["reference", "profile", "hardening"]), multiple=True, help="Only this kind."
 )
 @profile_option_named("--profile", "Only the cases that can be played with this wire format")
-@click.option("--ids", is_flag=True, help="Ids alone, one a line.")
+@click.option("--ids", is_flag=True, help="Show only ids, one on each line.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_cases(
     coverage: bool,
@@ -37,7 +37,7 @@ def list_cases(
 ) -> None:
     """Show every case: id, kind, and the requirement that it quotes.
 
-    Where standard output is not a terminal, that is one line for each: id, kind and title, with tabs between them.
+    If standard output is not a terminal, each case is one line: id, kind and title, separated by tabs.
     """
     selection = Selection(cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), kinds=kinds, long=True)
     found = select_cases(all_cases(), selection)

@@ -1,4 +1,4 @@
-"""`bokbok-interop merge`: results of several machines as one."""
+"""`bokbok-interop merge`: combines results of several machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._reports import Reports, load, report_options
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE.json...")
 @report_options
-@click.option("--partial", is_flag=True, help="Although some shards are not there.")
+@click.option("--partial", is_flag=True, help="Merge even if some shards are missing.")
 def merge(
     files: tuple[str, ...], json_file: str | None, junit_file: str | None, html_file: str | None, partial: bool
 ) -> None:
@@ -26,7 +26,7 @@ def merge(
         loaded = load(files)
         missing = documents.missing_shards(loaded)
         if missing and not partial:
-            raise click.UsageError(f"not all shards are there, {', '.join(missing)} missing (--partial does without)")
+            raise click.UsageError(f"shards are missing: {', '.join(missing)} (--partial merges without them)")
         document = documents.merge(loaded)
     except documents.DocumentError as error:
         raise click.UsageError(str(error)) from None

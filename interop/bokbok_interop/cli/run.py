@@ -1,4 +1,4 @@
-"""`bokbok-interop run`: the matrix."""
+"""`bokbok-interop run`: plays the matrix."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from ._reports import Reports, evidence_for, report_options
 @click.option(
     "--peers",
     metavar="NAME,...",
-    help="Which of the known peers to play: names, globs as '*@docker', or 'all', those that are absent here and in "
-    f"containers among them.  [default: {','.join(KNOWN)}]",
+    help="Which of the known peers to play: names, globs such as '*@docker', or 'all' (including peers that are absent "
+    f"here, and peers in containers).  [default: {','.join(KNOWN)}]",
 )
 @click.option(
     "--peer",
     "given",
     metavar="NAME=COMMAND",
     multiple=True,
-    help="Anybody's puppet, by its command, or NAME=docker:IMAGE. Repeatable.",
+    help="Any puppet, by its command, or NAME=docker:IMAGE. Repeatable.",
 )
 @click.option(
-    "--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches, as 'errors.*'. Repeatable."
+    "--case", "cases", metavar="GLOB", multiple=True, help="Only cases whose id matches, e.g. 'errors.*'. Repeatable."
 )
 @click.option(
     "--chapter", "chapters", metavar="NAME", multiple=True, help=f"Only these chapters: {', '.join(CHAPTERS)}."
@@ -60,7 +60,7 @@ from ._reports import Reports, evidence_for, report_options
     "clients",
     metavar="NAME",
     multiple=True,
-    help="Only cells with this client ('runner' for those that the runner plays).",
+    help="Only cells with this client ('runner': cells in which the runner is the client).",
 )
 @click.option("--server", "servers", metavar="NAME", multiple=True, help="Only cells with this server.")
 @click.option("--about", metavar="NAME", multiple=True, help="Only cells in which this peer plays either side.")
@@ -70,11 +70,11 @@ from ._reports import Reports, evidence_for, report_options
 @click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Play everything N times.")
 @click.option("--until-failure", is_flag=True, help="Play everything again and again until a cell fails.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failed cell.")
-@click.option("--strict", is_flag=True, help="Play also the kinds of case that a peer does not claim.")
-@click.option("--long", is_flag=True, help="Play the long load cases too: minutes instead of seconds.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of everything random in the cases.")
+@click.option("--strict", is_flag=True, help="Also play the kinds of case that a peer does not claim.")
+@click.option("--long", is_flag=True, help="Also play the long load cases: minutes instead of seconds.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of all random values.")
 @click.option(
-    "--shard", "shard_text", metavar="K/N", help="Only the K-th of N shares, for several machines; see `merge`."
+    "--shard", "shard_text", metavar="K/N", help="Play only the K-th of N shares, for several machines; see `merge`."
 )
 @scheduler_option
 @spoken_options

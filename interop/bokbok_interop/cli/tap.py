@@ -1,4 +1,4 @@
-"""`bokbok tap`: what peers say to each other, live, byte by byte."""
+"""`bokbok tap`: shows what peers say to each other, live, byte by byte."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ _PATIENCE = 2.0
 
 @click.command(
     context_settings=CONTEXT,
-    epilog="Exit status: as bokbok's other commands; 1 if something in a packet capture could not be explained.",
+    epilog="Exit status: as for bokbok's other commands; 1 if something in a packet capture could not be explained.",
 )
 @click.argument("listen", metavar="LISTEN")
 @click.argument("target", metavar="[TARGET]", required=False, type=ADDRESS)
-@user_options("Who says hello, where the secret of one user is known.")
-@click.option("--users", metavar="FILE", help="Several users and their secrets: a TOML file, as bokbok serve takes it.")
+@user_options("Who says hello, if you know one user's secret.")
+@click.option("--users", metavar="FILE", help="Several users and their secrets: a TOML file, as for bokbok serve.")
 @profile_option
-@click.option("--record", metavar="FILE", help="Write a recording, too, as bokbok decode and calibrate take it.")
+@click.option("--record", metavar="FILE", help="Also write a recording, for bokbok decode and calibrate.")
 @click.option("--brief", is_flag=True, help="One line for each packet, without its bytes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each packet, on a line of its own.")
 @click.option(
     "--server",
     metavar="HOST:PORT",
-    help="Of a packet capture: only the connections of this server. It also tells the sides apart where the beginning "
+    help="In a packet capture: only the connections of this server. It also tells which side is which if the beginning "
     "of a connection was not captured.",
 )
 @log_options
@@ -74,13 +74,13 @@ def tap(
 ) -> None:
     """Show what peers say to each other, live: each byte with its layer, boxes opened where the secret is known.
 
-    The tap listens at LISTEN in the place of the server and passes every byte on to TARGET, unchanged. The first line
-    on standard output is the address; what is said follows. Peers never wait for its reader: packets that cannot
-    be shown in time are left out, and counted.
+    The tap listens at LISTEN in place of the server and passes every byte on to TARGET, unchanged. The first line on
+    standard output is the address; the packets follow. Peers never wait for its output: packets that cannot be shown in
+    time are left out, and counted.
 
     With - for LISTEN, and no TARGET, it reads a packet capture (or a recording) from standard input.
 
-    SIGTERM, SIGHUP or Ctrl-C ends it, and the connections through it.
+    SIGTERM, SIGHUP or Ctrl-C ends it, together with the connections through it.
 
     \b
     Examples:
@@ -124,7 +124,7 @@ def _secrets(
 
 
 def _shower(brief: bool, as_json: bool) -> Any:
-    """What writes one packet."""
+    """A function that writes one packet."""
     if as_json:
         return lambda packet: write_out(json.dumps(packet, ensure_ascii=True).encode("ascii") + b"\n")
     if brief:
@@ -145,7 +145,7 @@ def _line(packet: dict[str, Any]) -> bytes:
 
 
 def _safe(text: str) -> bytes:
-    """Text without what would command a terminal, in an encoding that has every character."""
+    """Text without control sequences for a terminal, in an encoding that has every character."""
     shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
     return shown.encode("utf-8", "backslashreplace")
 
@@ -160,7 +160,7 @@ def _writer(record: str | None, transport: str) -> RecordingWriter | None:
 
 
 class _Recorder:
-    """Takes chunks: records them first, then has them explained."""
+    """Takes chunks: records them first, then passes them on to be explained."""
 
     def __init__(self, writer: RecordingWriter | None, conversations: Conversations) -> None:
         self._writer, self._conversations = writer, conversations

@@ -1,7 +1,7 @@
-"""Plays shares on a worker: a runner that stays between them, and keeps the puppets of a few groups.
+"""Plays shares on a worker, with a runner that lives on between shares and keeps the puppets of a few groups.
 
-What this module knows: what of a run must hold for the worker as a whole: its peers are prepared once, and a cell that
-ran out of time on a busy machine is played again while nothing else is played here.
+What this module knows: what concerns a worker as a whole. Its peers are prepared once. A cell that ran out of time on a
+busy machine is played again while nothing else is played here.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["Player", "Turns", "spoken_of"]
 HELD = 4
 """Groups whose puppets are kept on one worker, those for the next share among them."""
 IDLE = 30.0
-"""Seconds without a share after which they are dropped: the run that gave out the shares may have been killed."""
+"""Seconds without a share after which these puppets are ended: the run that sent the shares may have been killed."""
 
 
 def spoken_of(plan: Plan) -> Spoken:
-    """The format of a plan; runs its files of strategies, which the user named by an option.
+    """The format of a plan. It runs the plan's files of strategies, which the user named by an option.
 
     Raises:
         ProfileError: it cannot be read here.
@@ -48,7 +48,7 @@ def spoken_of(plan: Plan) -> Spoken:
 
 
 class Turns:
-    """Much beside one another, or one thing alone."""
+    """A lock that many hold together, or one alone."""
 
     def __init__(self) -> None:
         self._running = 0
@@ -57,7 +57,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def beside(self) -> AsyncIterator[None]:
-        """While others do something, too."""
+        """Hold it together with others."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._alone)
             self._running += 1
@@ -70,7 +70,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """While nothing else runs: what has begun ends first."""
+        """Hold it alone: wait until the others have finished."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._alone)
             self._alone = True
@@ -100,12 +100,12 @@ class Player(Runner):
     """A runner for shares.
 
     Args:
-        plan: of the run.
-        choose: makes the peers, by name: of the names of known ones, and of the command line's.
+        plan: the plan of the run.
+        choose: makes the peers, by name, from the names of known peers and from those of the command line.
     """
 
     def __init__(self, plan: Plan, choose: Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, Peer]]) -> None:
-        # The run that gives out the shares says when to stop.
+        # The run that sends the shares says when to stop.
         settings = dataclasses.replace(
             plan.settings, spoken=spoken_of(plan), repeat=1, until_failure=False, fail_fast=False
         )
@@ -132,7 +132,7 @@ class Player(Runner):
         )
 
     async def play(self, share: Share) -> Played:
-        """Play the cells of a share; those that must be are played again before this returns."""
+        """Play the cells of a share. Cells that must be played again are, before this returns."""
         self._round = share.round  # rounds do not overlap
         cases = [self._cases[case] for case in share.cases]
         group = Group(share.client, share.server, share.transport, share.security, cases)
@@ -152,7 +152,7 @@ class Player(Runner):
         return Played(share, mine, dict(self.about), notes)
 
     async def end(self) -> None:
-        """End every puppet, and give back what the peers took."""
+        """End every puppet, and release what the peers use."""
         self.stopping = True
         if self._watching is not None:
             self._watching.cancel()
@@ -169,7 +169,7 @@ class Player(Runner):
         return shared
 
     async def _done_with(self, group: Group, shared: Shared) -> None:
-        # What has passed in this share is told with it, and cannot be taken back.
+        # A pass in this share is reported with it, and cannot be taken back.
         shared.passed = [(case, result) for case, result in shared.passed if case not in group.cases]
         self._using[_key(group)] -= 1
         idle = [key for key in self._held if not self._using[key]]

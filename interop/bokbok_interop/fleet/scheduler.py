@@ -40,16 +40,16 @@ __all__ = ["Fleet"]
 _T = TypeVar("_T")
 
 CONNECT_SECONDS = 15.0
-"""Until a scheduler answers, and a worker is connected to it."""
+"""Seconds until a scheduler answers, and a worker is connected to it."""
 AHEAD = 2
-"""Shares that are given out for each thread of the workers: one is played, and the next is there already."""
+"""Shares that are sent out for each thread of the workers: one is played, and the next one is already there."""
 RECOUNT = 2.0
-"""Seconds after which the threads of the workers are counted anew: workers come and go."""
+"""Seconds after which the threads of the workers are counted again: workers come and go."""
 PATIENCE = 30.0
-"""Seconds without any result after which a share ends that no worker can play any more."""
+"""Seconds without any result after which shares that no worker can play any more have failed."""
 LOST = "the worker that played it was lost"
 _MANY = 1e9
-"""How often a worker has a peer: as often as it is asked."""
+"""How many tasks a worker can play with one peer: as many as there are."""
 
 
 def _choose(known: tuple[str, ...], given: tuple[str, ...]) -> Mapping[str, Peer]:
@@ -60,12 +60,12 @@ def _choose(known: tuple[str, ...], given: tuple[str, ...]) -> Mapping[str, Peer
 
 
 def _resource(peer: str, fingerprint: str, suite: str) -> str:
-    """The name under which a worker says that it has this very peer, and this very suite."""
+    """The name by which a worker says that it has exactly this peer, and exactly this suite."""
     return "bokbok-" + hashlib.sha256(f"{suite} {fingerprint} {peer}".encode()).hexdigest()[:24]
 
 
 class _Playing(WorkerPlugin):
-    """Stays at a worker as long as the run does: its peers, its puppets, and an event loop for them."""
+    """Lives on a worker as long as the run: its peers, its puppets, and an event loop for them."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -123,9 +123,9 @@ class Fleet(Runner):
 
     Args:
         peers: by name, as the command line chose them.
-        settings: how; `jobs` is for each worker.
+        settings: how to play; `jobs` is for each worker.
         where: the scheduler.
-        given: the peers of the command line among them, `NAME=COMMAND`.
+        given: those of the peers that the command line gave as `NAME=COMMAND`.
     """
 
     def __init__(self, peers: Mapping[str, Peer], settings: Settings, where: Where, given: Sequence[str] = ()) -> None:
@@ -142,7 +142,7 @@ class Fleet(Runner):
         self._together: list[frozenset[str]] = []
 
     def describe(self, name: str) -> dict[str, Any]:
-        """See `Runner.describe`: as a worker has it."""
+        """See `Runner.describe`: as a worker describes it."""
         return self._described.get(name) or super().describe(name)
 
     # -- the beginning
@@ -270,7 +270,7 @@ class Fleet(Runner):
             await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _give_up_what_nobody_plays(self, under_way: dict[asyncio.Future[Any], tuple[Share, Any]]) -> None:
-        """Shares whose workers are all gone have failed: they would wait for ever."""
+        """Fail the shares whose workers have all gone: they would wait for ever."""
         found = await self._client.run(_announcement, self._run)
         there = [announced.peers for announced, _ in found.values()]
         for task, (share, future) in list(under_way.items()):
@@ -286,7 +286,7 @@ class Fleet(Runner):
                 self._finish(Result(cell, Outcome.FAILED, reason))
 
     def _is_absent(self, share: Share) -> bool:
-        """Whether no worker can play it; then its cells have their outcome."""
+        """Whether no worker can play it; if so, its cells get their outcome."""
         names = {share.client, share.server} - {RUNNER}
         missing = [result for cell in share.cells() if (result := self._absent(cell)) is not None]
         if not missing and not any(names <= peers for peers in self._together):

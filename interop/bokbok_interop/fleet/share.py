@@ -1,6 +1,6 @@
-"""What is sent to a worker and what comes back: plain values, which mean the same on every machine.
+"""What is sent to a worker, and what comes back: plain values, which mean the same on every machine.
 
-Cases go by their ids and peers by their names, since a worker has the same suite: `suite_digest` shows it.
+Cases are sent as ids and peers as names, since a worker has the same suite: `suite_digest` proves it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ..runner import Settings
 __all__ = ["Announcement", "Plan", "Played", "Share", "shares", "suite_digest"]
 
 CELLS = 16
-"""Cells of a share: results are seen when all of it has been played, and a share that is lost is played again whole."""
+"""Cells of a share. Its results appear when all of it has been played, and a lost share is played again as a whole."""
 LONG = 5.0
-"""Seconds beside its time limit that a case asks for, from which it is a share of its own."""
+"""A case that asks for so many seconds beyond the usual time limit is a share of its own."""
 LEAD = 2
-"""Groups by which the cells that wait long are ahead of the others: something is left to play while they wait."""
+"""By how many groups cells that wait long are ahead of the others: there must be something to play while they wait."""
 _PACKAGES = ("bokbok", "bokbok_interop")
 
 
 @functools.cache
 def suite_digest() -> str:
-    """SHA-256 of the Python files of the library and the suite: two machines with the same one play the same cases."""
+    """SHA-256 of the Python files of the library and the suite: machines with the same digest play the same cases."""
     whole = hashlib.sha256(__version__.encode())
     for package in _PACKAGES:
         root = resources.files(package)
@@ -53,15 +53,15 @@ def _files(folder: Any, name: str) -> Iterator[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a worker needs to know of a run before it plays anything.
+    """What a worker needs to know about a run before it plays anything.
 
     Attributes:
         run: the run's name.
         known: peers of the project, by name.
         given: peers of the command line, `NAME=COMMAND`.
-        settings: how to play; its `spoken` is the default, since a profile of a user's own is sent as text.
+        settings: how to play. Its `spoken` is the default one, since a user's own profile is sent as text.
         profile: the TOML text of the profile that all speak.
-        strategies: files of a user's own strategies: names and texts.
+        strategies: files of the user's own strategies: names and texts.
     """
 
     run: str
@@ -77,10 +77,10 @@ class Share:
     """Some cells of one group, which are played together.
 
     Attributes:
-        number: in its run.
-        round: of the run.
-        client, server, transport, security: of the group.
-        cases: ids.
+        number: its number in the run.
+        round: the round of the run.
+        client, server, transport, security: those of the group.
+        cases: the ids of the cases.
     """
 
     number: int
@@ -97,10 +97,10 @@ class Share:
 
 
 def shares(groups: Iterable[Group], round_: int, numbers: Iterator[int]) -> Iterator[Share]:
-    """Every cell of these groups, in shares with the next numbers; what waits long is alone, and comes before others.
+    """Every cell of these groups, in shares with the next numbers. Cells that wait long come first, one in each share.
 
-    The shares of a group stand near one another, since whoever has just played one still has its puppets: to start two
-    costs more than to play sixteen cells.
+    The shares of a group are close together, since a worker that has just played one still has its puppets: to start
+    two puppets costs more than to play sixteen cells.
     """
     waiting: deque[tuple[Group, list[str]]] = deque()
     for group in groups:
@@ -130,7 +130,7 @@ class Announcement:
     Attributes:
         suite: the digest of its suite.
         peers: the fingerprint of each peer that can be played there, by name.
-        about: what each of those says of itself, as `Peer.describe`.
+        about: what each of those peers says about itself, as `Peer.describe`.
         absent: why a peer cannot be played there, by name.
     """
 
@@ -142,12 +142,12 @@ class Announcement:
 
 @dataclass
 class Played:
-    """What came of a share.
+    """The outcome of a share.
 
     Attributes:
-        share: which.
+        share: its number.
         results: one for each of its cells.
-        about: what puppets said of themselves, by peer.
+        about: what puppets said about themselves, by peer.
         notes: what a person may want to know.
     """
 

@@ -1,4 +1,4 @@
-"""Where the scheduler of a run is, as a command line says it, and what may be done there."""
+"""Where the scheduler of a run is, as a command line says it, and which addresses are allowed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["FleetError", "Where"]
 
 MOST_LOCAL = 256
-"""Processes of this machine."""
+"""The most processes of this machine."""
 
 
 class FleetError(Exception):
@@ -21,7 +21,7 @@ class Where:
 
     Attributes:
         address: `tcp://HOST:PORT` or `tls://HOST:PORT`; empty for processes of this machine.
-        workers: how many of those.
+        workers: how many processes of this machine.
     """
 
     address: str = ""
@@ -32,7 +32,7 @@ class Where:
         """From `tcp://HOST:PORT`, `tls://HOST:PORT` or `local:N`.
 
         Raises:
-            ValueError: it is none of them, or would go beyond this machine without TLS.
+            ValueError: it is none of these, or another machine without TLS.
         """
         if text.startswith("local:"):
             count = text.removeprefix("local:")
@@ -45,8 +45,8 @@ class Where:
             raise ValueError(f"{text!r}: expected tcp://HOST:PORT, tls://HOST:PORT or local:N")
         if scheme == "tcp" and not _is_loopback(host.strip("[]")):
             raise ValueError(
-                f"{text!r}: beyond this machine a scheduler is reached by tls:// only, since it and its workers run "
-                "whatever they are sent"
+                f"{text!r}: a scheduler on another machine must be tls://, since it and its workers run whatever they "
+                "are sent"
             )
         return cls(address=text)
 

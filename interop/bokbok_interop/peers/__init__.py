@@ -1,11 +1,11 @@
-"""Peers: how an implementation is started and steered, wherever it runs.
+"""Peers: how to start and steer an implementation, wherever it runs.
 
-What this package knows: processes, their streams, the line protocol, addresses as each side sees them.
+What this package knows: processes, their streams, the line protocol, and addresses as each side sees them.
 
 `base` has the two interfaces, `Peer` (an implementation that can be started) and `Running` (one started puppet);
-`local` implements them with processes of this machine, `docker` with containers (`engine` is who runs those, `session`
-what a run has there, `images` where they come from, `attached` how their streams travel); `puppet` speaks the line
-protocol over any `Running`; `known` names the peers that come with the project.
+`local` implements them with processes of this machine, `docker` with containers (`engine` runs these, `session` has
+what a run uses there, `images` finds or builds their images, `attached` carries their streams). `puppet` speaks the
+line protocol over any `Running`. `known` names the peers that come with the project.
 """
 
 from .base import LOCAL_FAULTS, Peer, PuppetFault, Running, Unavailable

@@ -1,6 +1,7 @@
 """The standard streams of a container, over a connection to its engine.
 
-What this module knows: how an engine mixes standard output and standard error into one stream, and the threads at it.
+What this module knows: how an engine mixes standard output and standard error into one stream, and the threads that
+read and write it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _READ = 256 * 1024
 _STDOUT, _STDERR, _ENGINE = 1, 2, 3
 _HEADER = struct.Struct(">BxxxL")
 _AHEAD = 16
-"""Reads of a container's output that may wait for the runner: then the engine is made to wait."""
+"""Reads of a container's output that may wait for the runner. Beyond them the engine has to wait."""
 
 
 class Demultiplexer:
@@ -41,10 +42,10 @@ class Demultiplexer:
         """Take some bytes.
 
         Returns:
-            (1 for standard output, 2 for standard error, 3 for the engine's own words; the bytes), in order.
+            (1 for standard output, 2 for standard error, 3 for the engine's own messages; the bytes), in order.
 
         Raises:
-            ValueError: that is not such a stream.
+            ValueError: it is not such a stream.
         """
         pieces: list[tuple[int, bytes]] = []
         view = memoryview(data)
@@ -66,7 +67,7 @@ class Demultiplexer:
 
 
 def close_stream(stream: Any) -> None:
-    """Close what the SDK's `attach_socket` gave, with the HTTP response that it was taken from."""
+    """Close what the SDK's `attach_socket` returned, together with the HTTP response that it was taken from."""
     for one in (getattr(stream, "_response", None), stream, getattr(stream, "_sock", None)):
         if one is not None:
             with contextlib.suppress(OSError):
@@ -76,7 +77,7 @@ def close_stream(stream: Any) -> None:
 class Attachment:
     """The standard streams of one container, over the connection that the SDK took from HTTP.
 
-    That connection is a socket, a TLS socket or an SSH channel, so threads of its own read and write it.
+    That connection is a socket, a TLS socket or an SSH channel, so separate threads read and write it.
 
     Attributes:
         over: set once the container has closed both of its output streams.
@@ -134,7 +135,7 @@ class Attachment:
         self._some.set()
 
     async def receive(self) -> bytes:
-        """Some bytes of standard output, empty at the end."""
+        """Some bytes of standard output; empty at its end."""
         while not self._output:
             if self.over.is_set():
                 return b""
@@ -144,11 +145,11 @@ class Attachment:
         return self._output.popleft()
 
     async def send(self, data: bytes) -> None:
-        """Write to standard input; when the other end is gone, nothing."""
+        """Write to standard input. If the other end has gone, nothing happens."""
         if self._closed or self.over.is_set():
             return
         if isinstance(self._sock, socket.socket) and type(self._sock) is socket.socket:
-            # A command is short, and there is mostly room for it: then no thread is needed.
+            # A command is short, and usually there is room for it: then it does not need a thread.
             with contextlib.suppress(BlockingIOError):
                 try:
                     data = data[self._sock.send(data, socket.MSG_DONTWAIT) :]
@@ -170,7 +171,7 @@ class Attachment:
                 self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Give up the connection, and the threads that wait at it."""
+        """Close the connection, which ends the threads that wait for it."""
         if self._closed:
             return
         self._closed = True

@@ -1,14 +1,14 @@
-"""The interface between the runner and wherever a puppet runs.
+"""The interface between the runner and the place where a puppet runs.
 
-What this module knows: what the runner needs of a place: streams, a log, an end, faults, and addresses as seen from
-each side. `local` and `docker` implement it.
+What this module knows: what the runner needs from such a place: streams, a log, an end, faults, and addresses as seen
+from each side. `local` and `docker` implement it.
 
-A backend is two classes. `Peer` is an implementation by name: cheap to make, `prepare` finds or builds it once,
-`start` gives a new `Running` as often as it is called. `Running` is one started puppet.
+A backend is two classes. `Peer` is an implementation by name. It is cheap to make; `prepare` finds or builds the
+implementation once, and `start` returns a new `Running` each time. `Running` is one started puppet.
 
 Addresses are canonical tuples, `("tcp", host, port)` or `("unix", path)`. An address has up to three forms: as its
-owner bound it, as the runner reaches it, as another puppet reaches it. The methods of `Running` translate; for
-processes of one machine all three are the same.
+owner bound it, as the runner reaches it, and as another puppet reaches it. The methods of `Running` translate between
+them. For processes of one machine all three are the same.
 """
 
 from __future__ import annotations
@@ -40,25 +40,26 @@ Address = tuple[Any, ...]
 HostKind = Literal["name", "ipv4", "ipv6"]
 
 LOCAL_FAULTS = frozenset({"pause", "kill"})
-"""What can be done to a process of this machine (and `measure`, where the system tells). Containers add
+"""What can be done to a process of this machine (and `measure`, if the system provides the figures). Containers add
 `disconnect`."""
 
 LOG_HEAD = 64 * 1024
-"""Bytes of a puppet's log that are kept from its beginning."""
+"""Bytes that are kept of the beginning of a puppet's log."""
 LOG_TAIL = 256 * 1024
-"""Bytes that are kept from its end."""
+"""Bytes that are kept of its end."""
 LOG_FLOOD = 256 * 1024 * 1024
-"""Bytes of log after which a puppet counts as flooding."""
+"""A puppet whose log has more bytes counts as flooding."""
 
 
 def bound_to_all(address: Address) -> bool:
-    """Whether a TCP address is that of a server on all of its machine's addresses."""
+    """Whether it is the TCP address of a server that listens on all addresses of its machine."""
     return address[0] == "tcp" and address[1] in (None, "0.0.0.0", "::")
 
 
 @functools.cache
 def has_ipv6() -> bool:
-    """Whether this machine has IPv6: in a container it is often compiled in and turned off, and `::1` is not there."""
+    """Whether this machine has IPv6. In a container it is often compiled in but turned off, so that `::1` is
+    missing."""
     try:
         with socket.socket(socket.AF_INET6) as sock:
             sock.bind(("::1", 0))
@@ -78,7 +79,7 @@ class PuppetFault(Exception):
         peer: the peer's name.
         kind: `crashed`, `hung`, `flooded`, `nonsense` or `start`.
         problem: what happened, in words.
-        log: the end of its log, where no cell of it will have that.
+        log: the end of its log, if no cell will have it as evidence.
     """
 
     log = ""
@@ -92,12 +93,12 @@ class PuppetFault(Exception):
 
 @dataclass(frozen=True)
 class Usage:
-    """What a puppet uses of its machine.
+    """The resources that a puppet uses.
 
     Attributes:
-        memory: bytes that are resident.
-        files: open file descriptors, sockets among them.
-        threads: that run in it.
+        memory: resident bytes.
+        files: open file descriptors, including sockets.
+        threads: its threads.
     """
 
     memory: int
@@ -106,7 +107,7 @@ class Usage:
 
 
 class Log:
-    """What a puppet wrote to its standard error: the head and the tail, within bounds."""
+    """What a puppet wrote to its standard error: the beginning and the end, within bounds."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -115,7 +116,7 @@ class Log:
         self._tail_size = 0
 
     def add(self, data: bytes) -> None:
-        """Take some more."""
+        """Add some bytes."""
         self.size += len(data)
         room = LOG_HEAD - len(self._head)
         if room > 0:
@@ -145,7 +146,7 @@ class Running(abc.ABC):
     Attributes:
         peer: the peer's name.
         log: its standard error so far.
-        faults: what the backend can do to it, beyond what the relay does.
+        faults: what the backend can do to it, in addition to what the relay does.
     """
 
     peer: str
@@ -154,34 +155,34 @@ class Running(abc.ABC):
 
     @abc.abstractmethod
     async def send(self, data: bytes) -> None:
-        """Write to its standard input. A puppet that does not read makes this wait; one that is gone, nothing."""
+        """Write to its standard input. If the puppet does not read, this waits; if it has gone, nothing happens."""
 
     @abc.abstractmethod
     async def receive(self) -> bytes:
-        """Some bytes of its standard output, empty at the end."""
+        """Some bytes of its standard output; empty at its end."""
 
     @abc.abstractmethod
     async def close(self, grace: float = 2.0) -> int | None:
-        """End its standard input, wait `grace` seconds for it to leave, then kill it, with all it started.
+        """End its standard input, wait `grace` seconds until it ends, then kill it, together with all that it started.
 
         Returns:
-            Its exit status if it left by itself, or `None`.
+            Its exit status if it ended by itself, or `None`.
         """
 
     @abc.abstractmethod
     async def kill(self) -> None:
-        """Kill it at once, with all that it started; returns when it is gone."""
+        """Kill it at once, together with all that it started. Returns when it has ended."""
 
     @abc.abstractmethod
     async def ended(self) -> str:
-        """Wait until it is gone; say how, in words: "exited with status 3", "was killed by SIGSEGV"."""
+        """Wait until it has ended. Returns how, in words: "exited with status 3", "was killed by SIGSEGV"."""
 
     def usage(self) -> Usage:
-        """What it uses now, where `measure` is among its faults."""
-        raise NotImplementedError("this backend cannot tell what a puppet uses")
+        """The resources that it uses now, if `measure` is among its faults."""
+        raise NotImplementedError("this backend cannot measure what a puppet uses")
 
     async def pause(self) -> None:
-        """Stop it from running, sockets left open."""
+        """Stop it from running, with its sockets open."""
         raise NotImplementedError("this backend cannot pause a puppet")
 
     async def resume(self) -> None:
@@ -200,7 +201,7 @@ class Running(abc.ABC):
 
     @abc.abstractmethod
     async def listen_address(self, transport: str, name: str, client: Running | None = None) -> Address:
-        """What to tell it to bind, so that the runner and `client` can reach it.
+        """The address to bind that it is given, so that the runner and `client` can reach it.
 
         Args:
             transport: `tcp` or `unix`.
@@ -208,12 +209,12 @@ class Running(abc.ABC):
             client: the puppet that will connect, or `None` if only the runner does.
 
         Returns:
-            The address; its port may be 0, and the puppet then chooses. Where there is only so much to give, this
-            waits until something is `release`d.
+            The address. Its port may be 0; then the puppet chooses. If there is a limited number of addresses, this
+            waits until one of them is `release`d.
         """
 
     def release(self, address: Address) -> None:
-        """Take back what `listen_address` gave; nothing listens there any more."""
+        """Take back an address of `listen_address`; nothing listens there any more."""
         return
 
     @abc.abstractmethod
@@ -233,19 +234,19 @@ class Running(abc.ABC):
         """How this puppet reaches an address that the runner bound at `relay_address`."""
 
     def seen_from(self, address: Address) -> Address:
-        """What this puppet sees of a connection that the runner made from `address`; port 0 if that cannot be known."""
+        """The address that this puppet sees if the runner connects from `address`; port 0 if that cannot be known."""
         return address
 
     def runner_host(self, kind: HostKind) -> str | None:
-        """How this puppet finds the runner's machine, by name or number, or `None` if it cannot that way."""
+        """How this puppet finds the runner's machine, by name or number; `None` if it cannot find it that way."""
         return {"name": "localhost", "ipv4": "127.0.0.1", "ipv6": "::1" if has_ipv6() else None}[kind]
 
     def host(self, other: Running, kind: HostKind) -> str | None:
-        """How `other` finds the machine that this puppet is on, by name or number, or `None` if it cannot that way."""
+        """How `other` finds this puppet's machine, by name or number; `None` if it cannot find it that way."""
         return other.runner_host(kind)
 
     def source(self, other: Running, kind: HostKind) -> str | None:
-        """Whence `other` sees a connection come that this puppet made by IPv4 or IPv6."""
+        """The address from which `other` sees a connection come that this puppet made by IPv4 or IPv6."""
         return other.runner_host(kind)
 
 
@@ -253,9 +254,9 @@ class Peer(abc.ABC):
     """An implementation, by the name that it has in the matrix.
 
     Attributes:
-        name: as the results call it.
-        given: the user named it, so that its absence is an error.
-        note: is told what a person may want to know while `prepare` takes long.
+        name: its name in the results.
+        given: whether the user named it; then its absence is an error.
+        note: called with what a person may want to know while `prepare` takes long.
     """
 
     name: str
@@ -266,7 +267,7 @@ class Peer(abc.ABC):
         """Find or build it. Called once before the first `start`.
 
         Raises:
-            Unavailable: it is not available here, and why.
+            Unavailable: it is not available here; the message says why.
         """
         return
 
@@ -275,22 +276,22 @@ class Peer(abc.ABC):
         """Start one puppet.
 
         Args:
-            role: `client` if it will never be told to listen, `server` if never to connect, or neither.
-            transport: the only one that it will be used with, or any.
-            alone: it will play one case, not many at once.
+            role: `client` if it will never have to listen, `server` if it will never have to connect, or neither.
+            transport: the only transport that it will be used with, or any.
+            alone: whether it will play one case, and not many at once.
 
         Raises:
             Unavailable: it is not available here after all.
         """
 
     async def dispose(self) -> None:
-        """Give back what `prepare` took, once all its puppets are closed."""
+        """Release what `prepare` took, once all its puppets are closed."""
         return
 
     def describe(self) -> dict[str, Any]:
-        """What the results say of it: how it is started."""
+        """What the results say about it: how it is started."""
         return {"name": self.name}
 
     def fingerprint(self) -> str:
-        """A digest of what `start` starts, once it is prepared: where it is the same, the peer is."""
+        """A digest of what `start` starts, once it is prepared. Equal digests mean the same peer."""
         raise NotImplementedError(f"it is not known whether {self.name} is the same on another machine")

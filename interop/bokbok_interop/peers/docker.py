@@ -1,12 +1,12 @@
 """Puppets in containers.
 
-What this module knows: how a container is made, limited, paused, cut off and ended, and how the addresses of a server
-look from inside and outside. What the puppet says is in `puppet`, how its streams travel in `attached`, where the
-engine is in `engine`, what else the run has there in `session`, how an image is built in `images`.
+What this module knows: how a container is made, limited, paused, disconnected and ended, and how the addresses of a
+server look from inside and outside. `puppet` has what the puppet says, `attached` how its streams travel, `engine`
+where the engine is, `session` what else the run has there, `images` how an image is built.
 
-Three points of view have to agree on an address. A Unix socket's path is the same for all: the shared folder is mounted
-where the runner has it. Over TCP containers reach each other on the run's private network; the runner, and puppets that
-are processes of its machine, reach a container at ports that are published on 127.0.0.1; containers reach the runner at
+An address is seen from three points. A Unix socket's path is the same for all of them: the shared folder is mounted at
+the runner's own path. Over TCP, containers reach each other on the run's private network. The runner, and puppets that
+are processes of its machine, reach a container at ports that are published on 127.0.0.1. Containers reach the runner at
 the network's gateway, which is an address of its machine.
 """
 
@@ -34,28 +34,29 @@ T = TypeVar("T")
 CONTAINER_FAULTS = frozenset({"pause", "kill", "disconnect"})
 
 FIRST_PORT = 20_000
-"""Below the ports that a system chooses for port 0, so that it does not choose one of these."""
+"""Below the ports that a system chooses for port 0, so that the system does not choose one of these."""
 PORTS = 16
-"""Published ports of a server's container, as many as cells are played at once by default. Each costs the engine some
-30 ms at the start and again at the end, for its proxy and its packet filter."""
+"""Published ports of a server's container: as many as the cells that are played at once by default. Each port costs the
+engine some 30 ms at the start and again at the end, for its proxy and its packet filter."""
 PORTS_ALONE = 4
-"""Published ports of one that is started for a single case."""
+"""Published ports of a container that is started for a single case."""
 MEMORY = "1g"
-"""A packet of 16 MiB is some hundred MiB of small objects once it is read."""
+"""A packet of 16 MiB becomes some hundred MiB of small objects when it is read."""
 PROCESSES = 4_096
 """Threads count: a peer may have a thread for each of 1,024 running handlers, and more than one connection."""
 
 FREEZE_SECONDS = 10.0
-"""How long a busy machine may take to make all processes of a container stand still."""
+"""Seconds that a busy machine may take to freeze all processes of a container."""
 STOP_SECONDS = 15.0
-"""How long a busy engine may take to notice that a container has ended."""
+"""Seconds that a busy engine may take to notice that a container has ended."""
 _POLL = 0.02
 
-# What not every engine can do: the words that its refusal holds, and the setting that a puppet can do without.
+# What not every engine can do: words of its refusal, and the setting that a puppet can do without.
 _OPTIONAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    # Reaps what a puppet's children leave, and passes signals on.
+    # It reaps processes that a puppet's children leave behind, and passes signals on.
     "init": (("docker-init", "init binary"), {"init": True}),
-    # A published port is used again soon: servers that do not set SO_REUSEADDR must not stumble over their own past.
+    # A published port is reused soon, so servers that do not set SO_REUSEADDR must not fail because of an earlier
+    # server.
     "sysctl": (("sysctl", "/proc/sys/"), {"sysctls": {"net.ipv4.tcp_max_tw_buckets": "0"}}),
 }
 
@@ -89,7 +90,7 @@ class DockerRunning(Running):
         self.streams = Attachment(stream, self._logged)
 
     def started(self, about: dict[str, Any]) -> None:
-        """Take what the engine says of the running container."""
+        """Take what the engine says about the running container."""
         before = set(self._published)
         self._published = {
             int(port.split("/")[0]): int(bound[0]["HostPort"])
@@ -113,7 +114,8 @@ class DockerRunning(Running):
         """See `Running.receive`."""
         data = await self.streams.receive()
         if not data:
-            # The stream ends a moment before the engine has noticed the end. Who closes both outputs may also live on.
+            # The stream ends a moment before the engine has noticed the end. A puppet that closes both outputs may live
+            # on.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopped(), STOP_SECONDS)
         return data
@@ -157,13 +159,13 @@ class DockerRunning(Running):
                     client.kill(self.id)  # it need not run any more
                 with contextlib.suppress(docker.errors.APIError):
                     state = client.inspect_container(self.id)["State"]
-            # What cannot be removed now is found by its label at the end of the run.
+            # What cannot be removed now will be found by its label at the end of the run.
             with contextlib.suppress(docker.errors.APIError):
                 client.remove_container(self.id, force=True, v=True)
             return state
 
         try:
-            # Where the engine does not answer, or the run is over, the label says what is to be removed.
+            # If the engine does not answer, or the run is over, the label says what to remove.
             with contextlib.suppress(Unavailable, RuntimeError):
                 state = await self.session.engine.call(work)
                 self._state = self._state or state
@@ -172,7 +174,7 @@ class DockerRunning(Running):
             self.streams.close()
 
     async def _stopped(self) -> dict[str, Any]:
-        """Wait until the engine has noticed the end, which takes it a moment; its `State` of the container."""
+        """Wait until the engine has noticed the end, which takes a moment. Returns its `State` of the container."""
         while self._state is None and self._removal is None:
             try:
                 state = (await self._asked("inspected", lambda client: client.inspect_container(self.id)))["State"]
@@ -215,10 +217,10 @@ class DockerRunning(Running):
             raise PuppetFault(self.peer, "crashed", f"its container cannot be {what}: {explain(error)}") from None
 
     async def pause(self) -> None:
-        """See `Running.pause`: the freezer of control groups, which takes every thread at once."""
+        """See `Running.pause`: the freezer of control groups stops all threads at once."""
         import tenacity
 
-        # On a busy machine the freezer stops waiting for processes that do not get their turn, and thaws them all
+        # On a busy machine the freezer gives up waiting for processes that do not get their turn, and thaws all of them
         # again.
         patience = tenacity.Retrying(
             retry=tenacity.retry_if_exception_message(match=r"(?s).*unable to freeze"),
@@ -242,7 +244,7 @@ class DockerRunning(Running):
         )
 
     async def reconnect(self) -> None:
-        """See `Running.reconnect`: with the addresses that it had; its published ports may be others."""
+        """See `Running.reconnect`. It gets its old addresses back; its published ports may change."""
 
         def work(client: Any) -> dict[str, Any]:
             client.connect_container_to_network(
@@ -275,7 +277,7 @@ class DockerRunning(Running):
         """See `Running.from_runner`."""
         if address[0] == "unix":
             if os.path.dirname(address[1]) != self.session.shared:
-                # The runner, and with it the other puppet, must not be led to other sockets of this machine.
+                # A puppet must not lead the runner, or the other puppet, to other sockets of this machine.
                 raise PuppetFault(self.peer, "nonsense", f"listens at {address[1]}, where it was not told to")
             return self.session.opened_up(address)
         published = self._published.get(address[2])
@@ -324,11 +326,11 @@ class DockerPeer(Peer):
     """An implementation that is an image.
 
     Args:
-        name: in the matrix.
-        image: the image's name; after it, separated by blanks, a command instead of the image's own.
-        source: how the image is built, for the project's own; else it must be there.
+        name: its name in the matrix.
+        image: the image's name; after it, separated by blanks, a command that replaces the image's own.
+        source: how an image of the project is built; any other image must be there.
         root: the checkout that it is built from.
-        given: the user named it (`--peer`), not the project.
+        given: whether the user named it (`--peer`), and not the project.
 
     Raises:
         ValueError: `image` names none.
@@ -416,7 +418,7 @@ class DockerPeer(Peer):
             name=name,
             hostname=name,
             stdin_open=True,
-            # Where the runner is not root, it could not connect to another user's socket, nor open it up.
+            # If the runner is not root, it could not connect to another user's socket, nor change its mode.
             user=None if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}",
             environment={"PYTHONUNBUFFERED": "1"},
             labels=where.labels,
@@ -424,7 +426,7 @@ class DockerPeer(Peer):
             host_config=client.create_host_config(
                 network_mode=where.network,
                 extra_hosts={RUNNER_NAME: where.gateway},
-                # No names are known but those of the network, and that is soon said.
+                # Only names of the network are known, and other names are refused quickly.
                 dns=["127.0.0.1"],
                 dns_opt=["timeout:1", "attempts:2"],
                 port_bindings=dict.fromkeys(ports, ("127.0.0.1",)),
@@ -434,7 +436,7 @@ class DockerPeer(Peer):
                 pids_limit=PROCESSES,
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
-                # Its output comes over the attached stream; a second copy would not be read.
+                # Its output comes over the attached stream; nobody would read a second copy.
                 log_config={"Type": "none"},
                 **options,
             ),
@@ -459,7 +461,7 @@ class DockerPeer(Peer):
             raise
 
     async def dispose(self) -> None:
-        """See `Peer.dispose`: the last peer of the run takes everything else of it along."""
+        """See `Peer.dispose`: the last peer of the run also removes everything else that the run has there."""
         if self._session is not None:
             mine, self._session = self._session, None
             for problem in await release(mine):
@@ -471,5 +473,5 @@ class DockerPeer(Peer):
         return about | ({"image": self._id} if self._id else {})
 
     def fingerprint(self) -> str:
-        """See `Peer.fingerprint`: of the image's id and the words of the command."""
+        """See `Peer.fingerprint`: a digest of the image's id and the words of the command."""
         return hashlib.sha256("\0".join((self._id, *self.command)).encode()).hexdigest()

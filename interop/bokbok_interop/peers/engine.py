@@ -1,7 +1,7 @@
-"""A container engine: which one is meant, and how it is spoken to.
+"""A container engine: which one to use, and how to talk to it.
 
-What this module knows: `DOCKER_HOST` and contexts as the `docker` command has them, and that the `docker` SDK blocks,
-so that every call runs on a thread.
+What this module knows: `DOCKER_HOST` and contexts, as in the `docker` command; and that the `docker` SDK blocks, so
+that every call runs in a thread.
 
 The SDK is imported where it is needed, since it is optional and slow to import.
 """
@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 CALL_SECONDS = 120
-"""For one call of the engine's API, builds and attached streams aside."""
+"""Seconds for one call of the engine's API, except builds and attached streams."""
 THREADS = 8
-"""Calls at once. An engine serializes the expensive half of them (namespaces, packet filters) anyway."""
+"""Calls at once. An engine serializes the expensive part of them (namespaces, packet filters) anyway."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Endpoint:
 
     Attributes:
         url: `unix:///PATH`, `tcp://HOST:PORT`, `ssh://…`.
-        origin: who says so, for messages.
+        origin: where the address comes from, for messages.
         tls: (CA, certificate, key), each a path or `None`; `None` as a whole for no TLS.
-        verify: whether the engine's certificate is checked.
+        verify: whether to check the engine's certificate.
     """
 
     url: str
@@ -54,10 +54,11 @@ class Endpoint:
 
 
 def find_endpoint(environment: Mapping[str, str] | None = None) -> Endpoint:
-    """The engine that the `docker` command would speak to.
+    """The engine that the `docker` command would use.
 
     In this order: `DOCKER_HOST` (with `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`), the context that `DOCKER_CONTEXT`
-    names, the context that `docker context use` chose, the default socket. The SDK knows the first and the last only.
+        names, the context that `docker context use` chose, the default socket. The SDK only knows the first and the
+        last.
 
     Raises:
         Unavailable: the context that is named does not exist, or cannot be read.
@@ -110,10 +111,10 @@ def _tls_files(folder: Path) -> tuple[str | None, str | None, str | None]:
 
 
 def explain(error: Exception) -> str:
-    """What an exception of the SDK says, in one line."""
+    """The message of an exception of the SDK, in one line."""
     words = str(getattr(error, "explanation", None) or error)
     cause: BaseException | None = error
-    while cause is not None:  # requests and urllib3 bury the reason
+    while cause is not None:  # requests and urllib3 hide the reason deep inside
         if isinstance(cause, OSError) and cause.errno:
             words = cause.strerror or words
         arguments = [one for one in getattr(cause, "args", ()) if isinstance(one, BaseException)]
@@ -126,7 +127,7 @@ class Engine:
 
     Attributes:
         endpoint: where it is.
-        about: what it says of itself (`docker info`), once `open` has returned.
+        about: what it says about itself (`docker info`), once `open` has returned.
         building: held while an image is built.
     """
 
@@ -140,10 +141,10 @@ class Engine:
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "bokbok-docker")
 
     def new_client(self, timeout: float = CALL_SECONDS) -> Any:
-        """A `docker.APIClient` of its own, for one thread.
+        """A new `docker.APIClient`, for one thread.
 
         Raises:
-            Unavailable: the engine does not answer, or cannot be spoken to from here.
+            Unavailable: the engine does not answer, or cannot be used from here.
         """
         try:
             import docker
@@ -178,11 +179,11 @@ class Engine:
         return self._local.client
 
     async def call(self, work: Callable[[Any], T]) -> T:
-        """Run `work(client)` on a thread; what it began is done even if this is cancelled.
+        """Run `work(client)` in a thread. What it has begun is finished even if this is cancelled.
 
         Raises:
             Unavailable: the engine does not answer any more.
-            docker.errors.APIError: it refuses.
+            docker.errors.APIError: the engine refuses.
         """
 
         def run() -> T:
@@ -201,7 +202,7 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def open(self) -> Engine:
-        """See that the engine answers. Blocks.
+        """Check that the engine answers. Blocks.
 
         Raises:
             Unavailable: it does not.
@@ -222,7 +223,7 @@ class Engine:
         return self
 
     def close(self) -> None:
-        """Let what is under way end. Blocks."""
+        """Wait for what is under way. Blocks."""
         self._threads.shutdown(wait=True)
         for client in self._clients:
             client.close()
@@ -233,7 +234,7 @@ def _client_class() -> Any:
 
     class Client(docker.APIClient):  # type: ignore[misc]
         def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-            # Otherwise REQUESTS_CA_BUNDLE, where it is set, takes the place of the engine's own CA.
+            # Otherwise REQUESTS_CA_BUNDLE, if it is set, would replace the engine's own CA.
             return super().merge_environment_settings(url, proxies, stream, verify or self.verify, cert)
 
     return Client

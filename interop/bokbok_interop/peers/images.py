@@ -1,12 +1,12 @@
 """Images: finding the one that a peer needs, or building it from the project's Dockerfiles.
 
-What this module knows: tags, build contexts, when an image is older than its sources, and what a Dockerfile is built
-upon. Nothing is ever pulled from a registry. An image that is not here and cannot be built makes its peer absent, with
-the reason.
+What this module knows: tags, build contexts, when an image is older than its sources, and which images a Dockerfile
+starts from. Nothing is ever pulled from a registry. If an image is missing and cannot be built, its peer is absent,
+with the reason.
 
-An image that this module builds carries the label `org.bokbok.sources`, a digest of its Dockerfile and of all files of
-its context that `.dockerignore` lets through. It is up to date while the digest is the same. One that was built by hand
-(`docker build -t bokbok/chicken4 …`, perhaps with build arguments) has no such label: it is up to date while it is
+An image that this module builds has the label `org.bokbok.sources`, a digest of its Dockerfile and of all files of its
+context that `.dockerignore` does not exclude. It is up to date while the digest is the same. An image that was built by
+hand (`docker build -t bokbok/chicken4 …`, perhaps with build arguments) has no such label: it is up to date while it is
 younger than those files.
 """
 
@@ -33,9 +33,9 @@ __all__ = ["SOURCES_LABEL", "ImageSource", "base_images", "find_or_build", "insp
 
 SOURCES_LABEL = "org.bokbok.sources"
 BUILD_SECONDS = 1_800
-"""CHICKEN 4 alone takes minutes to compile."""
+"""Seconds for a build. Compiling CHICKEN 4 takes minutes."""
 SHOWN_LINES = 6
-"""Lines of a failed build's log that the reason shows; the whole is in a file."""
+"""Lines of a failed build's log that the reason shows. A file has the whole log."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ImageSource:
     target: str | None = None
 
     def command(self) -> str:
-        """The same by hand, in the checkout."""
+        """The command that builds it by hand, in the checkout."""
         target = f" --target {self.target}" if self.target else ""
         return f"docker build -f {Path(self.context) / self.dockerfile}{target} -t {self.tag} {self.context}"
 
@@ -67,7 +67,7 @@ def base_images(dockerfile: str) -> list[str]:
     found: list[str] = []
     for line in re.sub(r"\\\n", " ", dockerfile).splitlines():
         match line.split():
-            case [word, argument] if word.upper() == "ARG" and not found:  # only those before FROM count there
+            case [word, argument] if word.upper() == "ARG" and not found:  # only arguments before FROM count there
                 name, _, value = argument.partition("=")
                 arguments[name] = value.strip("\"'")
             case [word, *rest] if word.upper() == "FROM":
@@ -81,7 +81,7 @@ def base_images(dockerfile: str) -> list[str]:
 
 
 def context_files(folder: Path, dockerfile: str) -> list[Path]:
-    """The files that a build is made from: `.dockerignore` applied, sorted."""
+    """The files that a build uses, after `.dockerignore`, sorted."""
     from docker.utils.build import exclude_paths
 
     ignore = folder / ".dockerignore"
@@ -91,29 +91,29 @@ def context_files(folder: Path, dockerfile: str) -> list[Path]:
 
 
 def digest(folder: Path, files: Iterable[Path], source: ImageSource) -> str:
-    """What changes when the image would."""
+    """A digest that changes when the image would change."""
     total = hashlib.sha256(f"{source.dockerfile}\0{source.target}".encode())
     for path in files:
         try:
             content = path.read_bytes()
             mode = path.stat().st_mode & 0o111
-        except OSError:  # it went away meanwhile, or is a link to nowhere
+        except OSError:  # it was removed in the meantime, or is a dangling link
             content, mode = b"", 0
         total.update(b"\0%b\0%o\0%b" % (os.fsencode(path.relative_to(folder)), mode, hashlib.sha256(content).digest()))
     return total.hexdigest()
 
 
 async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, note: Callable[[str], None]) -> str:
-    """The id of an image that is up to date with its sources, built if need be.
+    """The id of an image that is up to date with its sources. It is built if necessary.
 
     Args:
-        engine: where.
-        source: how it is built.
-        root: the checkout, or `None` if this package was installed without one: then any image of that name does.
-        note: is told that a build begins.
+        engine: the engine.
+        source: how the image is built.
+        root: the checkout, or `None` if this package was installed without one: then any image of that name is used.
+        note: called when a build begins.
 
     Raises:
-        Unavailable: it is not here and cannot be built, and why.
+        Unavailable: it is missing and cannot be built; the message says why.
     """
     image = await engine.call(functools.partial(inspect_image, name=source.tag))
     if root is None:
@@ -144,7 +144,7 @@ async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, 
                 "(nothing is pulled: `make base-image` makes it)"
             )
     try:
-        # One after the other: stages that two images have in common are built once.
+        # One after the other, so that stages that two images share are built once.
         async with engine.building:
             note(f"building the image {source.tag}, which {problem}")
             await _build(engine, source, folder, wanted)
@@ -162,7 +162,7 @@ async def find_or_build(engine: Engine, source: ImageSource, root: Path | None, 
 
 
 def inspect_image(client: Any, name: str) -> dict[str, Any] | None:
-    """What an engine says of an image, or `None` if it has none of that name. Blocks."""
+    """What an engine says about an image, or `None` if it has no image of that name. Blocks."""
     import docker
 
     try:
@@ -173,7 +173,7 @@ def inspect_image(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def _remove(client: Any, name: str) -> None:
-    """Remove the image that another has replaced, unless it is in use."""
+    """Remove an image that was replaced, unless it is in use."""
     import docker
 
     with contextlib.suppress(docker.errors.APIError):
@@ -185,11 +185,11 @@ def _labels(image: dict[str, Any]) -> dict[str, str]:
 
 
 def _outdated(image: dict[str, Any], wanted: str, files: Iterable[Path]) -> str | None:
-    """What is newer than an image, or `None`."""
+    """Which sources are newer than an image, in words, or `None`."""
     built_from = _labels(image).get(SOURCES_LABEL)
     if built_from is not None:
         return None if built_from == wanted else "they have changed since"
-    # A build that is all in the cache makes no new image: it only tags the old one again.
+    # A build that comes entirely from the cache does not make a new image: it only tags the old one again.
     tagged = (image.get("Metadata") or {}).get("LastTagTime", "")
     made = max(_time(image["Created"]), 0.0 if tagged.startswith("0001") or not tagged else _time(tagged))
     for path in files:
@@ -210,7 +210,7 @@ class _BuildFailed(Exception):
 
 
 async def _build(engine: Engine, source: ImageSource, folder: Path, wanted: str) -> None:
-    """Build, on a thread that a cancellation stops: the engine ends a build whose client is gone."""
+    """Build in a thread that a cancellation stops: the engine ends a build whose client has gone."""
     build = _Build(engine, source, folder, wanted)
     work = asyncio.ensure_future(asyncio.to_thread(build.run))
     try:
@@ -235,7 +235,7 @@ class _Build:
         """Build.
 
         Raises:
-            _BuildFailed: it does not work.
+            _BuildFailed: the build fails.
         """
         import docker
         import requests
@@ -273,7 +273,7 @@ class _Build:
             raise _BuildFailed(self._explain(problem))
 
     def _began(self, response: Any, *rest: Any, **more: Any) -> None:
-        """Keep hold of the connection, from before the first line of the log is there."""
+        """Keep the connection, before the first line of the log comes."""
         with contextlib.suppress(AttributeError):
             raw = response.raw._fp.fp.raw
             self._sock = getattr(raw, "_sock", None)

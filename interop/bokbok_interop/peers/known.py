@@ -1,4 +1,4 @@
-"""The peers that come with the project, and those that a command line names.
+"""The peers that come with the project, and peers of the command line.
 
 What this module knows: names, commands, and where the project's own puppets are built.
 """
@@ -32,7 +32,7 @@ class PeerNameError(ValueError):
 
 
 def find_root() -> Path | None:
-    """The checkout that this package stands in, or `None` for an installed one."""
+    """The checkout that contains this package, or `None` if the package is installed elsewhere."""
     for folder in (Path(__file__).resolve().parents[3], Path.cwd()):
         if (folder / "chicken-reference").is_dir():
             return folder
@@ -41,21 +41,21 @@ def find_root() -> Path | None:
 
 @contextlib.asynccontextmanager
 async def _locked(folder: Path) -> AsyncIterator[None]:
-    """While no other process builds there: workers of one machine may share a checkout."""
+    """Hold a lock, so that no other process builds there: workers of one machine may share a checkout."""
     with open(folder / "Makefile", "rb") as file:
         await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
-        yield  # closing the file gives the lock back
+        yield  # closing the file releases the lock
 
 
 class ChickenPeer(LocalPeer):
     """A puppet of `chicken-reference/`, built when it is missing or older than its sources.
 
     Args:
-        name: in the matrix.
-        target: of the Makefile there.
+        name: its name in the matrix.
+        target: the target of the Makefile there.
         built: the puppet, relative to `chicken-reference/`.
-        variable: an environment variable that names a built puppet instead.
-        compiler: what it takes to build it, for the reason when it is absent.
+        variable: an environment variable that may name a built puppet instead.
+        compiler: what is needed to build it, for the reason when it is absent.
         hint: how to get the compiler.
     """
 
@@ -89,7 +89,7 @@ class ChickenPeer(LocalPeer):
         if shutil.which("make") is None:
             raise Unavailable("make is not installed: apt-get install make")
         async with _locked(folder):
-            if not puppet.exists() or _older(puppet, folder):  # another process may have built it meanwhile
+            if not puppet.exists() or _older(puppet, folder):  # another process may have built it in the meantime
                 await self._build(folder)
         if not puppet.exists():
             raise Unavailable(f"`make -C {folder} {self.target}` succeeded and left no {self.built}")
@@ -134,7 +134,7 @@ class ExamplePeer(LocalPeer):
 
 
 class Chicken4Peer(LocalPeer):
-    """A puppet built elsewhere with CHICKEN 4, which no package registry has: `BOKBOK_CHICKEN4` names it."""
+    """A puppet that was built with CHICKEN 4, which package registries do not have: `BOKBOK_CHICKEN4` names it."""
 
     async def prepare(self) -> None:
         """See `Peer.prepare`."""
@@ -154,7 +154,7 @@ IMAGES = {
     "chicken4@docker": (ImageSource("bokbok/chicken4", "chicken-reference", target="chicken4"), ""),
     "chicken4-egg@docker": (ImageSource("bokbok/chicken4-egg", "chicken-reference", target="chicken4-egg"), ""),
 }
-"""The peers that are containers: how their image is built, and the command in it if it is not the image's own."""
+"""The peers in containers: how their image is built, and the command in it unless it is the image's own."""
 
 
 _SOURCES = {".scm", ".c", ".h", ".egg", ".meta", ".setup"}
@@ -172,7 +172,7 @@ def _older(puppet: Path, folder: Path) -> bool:
 
 
 def known_peers() -> dict[str, Peer]:
-    """Every peer that the project has, by name; making one starts nothing."""
+    """Every peer that the project has, by name. Nothing is started yet."""
     root = find_root()
     return {
         "python-sync": LocalPeer("python-sync", [sys.executable, "-m", "bokbok_interop.puppets.sync"]),
@@ -198,7 +198,7 @@ def peer_from_option(text: str) -> Peer:
     """A peer from `NAME=COMMAND`, `NAME=docker:IMAGE` or `NAME=docker:IMAGE COMMAND`.
 
     Raises:
-        PeerNameError: it says neither.
+        PeerNameError: it is none of these.
     """
     name, equals, command = text.partition("=")
     name, command = name.strip(), command.strip()

@@ -25,18 +25,18 @@ from .base import LOCAL_FAULTS, LOG_FLOOD, Address, Log, Peer, Running, Unavaila
 __all__ = ["LocalPeer", "LocalRunning"]
 
 _READ = 256 * 1024
-_POLL = 0.01  # seconds between two looks whether a process is gone, where nothing tells
+_POLL = 0.01  # seconds between two looks for a process's end, if the system does not report it
 MARK = "BOKBOK_INTEROP_RUN"
-"""Environment variable by which what a puppet has started is found, even if it has left the puppet's group."""
+"""Environment variable by which processes of a puppet are found, even if they have left the puppet's group."""
 _WAKE = 'read -r _; kill -s CONT -- "-$0"'
-"""A shell's words that let a process group go on once standard input ends: with the runner, whatever ends it. A group
-that stands still takes no other signal than SIGKILL, and sees no end of its own standard input."""
+"""A shell command that lets a process group go on once standard input ends, which it does when the runner ends, for
+whatever reason. A stopped group does not react to any signal except SIGKILL, and does not see its own input's end."""
 MAX_PARENT = 60
-"""Length of a folder's name in which there is room for a socket's path of 107 bytes, ours and those of the cases."""
+"""The longest folder name that leaves room for sockets (ours and those of the cases) in a path of 107 bytes."""
 
 
 class LocalRunning(Running):
-    """A process in a group of its own, so that what it starts goes with it."""
+    """A process in a group of its own, so that what it starts ends with it."""
 
     faults = LOCAL_FAULTS | ({"measure"} if Path("/proc/self/statm").exists() else frozenset())
 
@@ -52,11 +52,11 @@ class LocalRunning(Running):
         self._watch()
 
     def _watch(self) -> None:
-        """A descriptor that tells of the process's end, if the system has one."""
+        """A descriptor that reports the process's end, if the system has such a thing."""
         loop = asyncio.get_running_loop()
         try:
             file = os.pidfd_open(self.process.pid)
-        except (AttributeError, OSError):  # no Linux, an old one, or it is gone already
+        except (AttributeError, OSError):  # not Linux, or an old one, or the process has ended already
             self._exit.set()
             return
 
@@ -68,7 +68,7 @@ class LocalRunning(Running):
         loop.add_reader(file, over)
 
     async def _gone(self) -> int:
-        """Its status, once it is gone. (asyncio's `wait` goes on while something that it started holds its pipes.)"""
+        """Its status, once it has ended. (asyncio's `wait` also waits for whatever it started and holds its pipes.)"""
         await self._exit.wait()
         while (status := self.process.returncode) is None:
             await asyncio.sleep(_POLL)
@@ -113,7 +113,7 @@ class LocalRunning(Running):
         """See `Running.kill`."""
         self._signal(signal.SIGKILL)
         await self._gone()
-        self._signal(signal.SIGKILL)  # what it started and left behind in its group
+        self._signal(signal.SIGKILL)  # what it has started and left behind in its group
         await self._dismiss_waker()
         self._errors.cancel()
         await asyncio.gather(self._errors, return_exceptions=True)
@@ -146,7 +146,7 @@ class LocalRunning(Running):
         return Usage(memory, files=len(os.listdir(own / "fd")), threads=len(os.listdir(own / "task")))
 
     async def pause(self) -> None:
-        """See `Running.pause`. Returns once every thread stands still: a signal takes its time."""
+        """See `Running.pause`. Returns once every thread has stopped, since a signal takes some time."""
         if self._waker is None:
             words = ("/bin/sh", "-c", _WAKE, str(self.process.pid))
             pipe = asyncio.subprocess.PIPE
@@ -158,10 +158,10 @@ class LocalRunning(Running):
     def _stands_still(self) -> bool:
         try:
             for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-                # The state is the first word after the name, which stands in parentheses and may hold any.
+                # The state is the first word after the name, which is in parentheses and may contain some itself.
                 if (task / "stat").read_text().rpartition(")")[2].split()[0] not in "TtZX":
                     return False
-        except OSError:  # a thread or the process ended, or there is no such file system: nothing to wait for
+        except OSError:  # a thread or the process has ended, or there is no such file system: do not wait
             pass
         return True
 
@@ -178,7 +178,7 @@ class LocalRunning(Running):
             await waker.wait()
 
     async def listen_address(self, transport: str, name: str, client: Running | None = None) -> Address:
-        """See `Running.listen_address`: a puppet of this machine listens wherever the runner itself would."""
+        """See `Running.listen_address`: a puppet of this machine listens where the runner itself would."""
         return (client or self).relay_address(transport, name)
 
     def from_runner(self, address: Address) -> Address:
@@ -204,10 +204,10 @@ class LocalPeer(Peer):
     """An implementation that is a command of this machine.
 
     Args:
-        name: in the matrix.
-        command: a shell-like command line or a list of words; no shell is involved.
-        environment: variables to set beside those of the runner.
-        given: the user named it (`--peer`), not the project.
+        name: its name in the matrix.
+        command: a command line in a shell's syntax, or a list of words. No shell is started.
+        environment: variables to set in addition to those of the runner.
+        given: whether the user named it (`--peer`), and not the project.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class LocalPeer(Peer):
     async def start(self, *, role: str = "", transport: str = "", alone: bool = False) -> Running:
         """See `Peer.start`."""
         if self._folder is None:
-            # Short, since a Unix socket's path has 107 bytes; ours alone (mode 700).
+            # Short, since a Unix socket's path has at most 107 bytes; only for this user (mode 700).
             parent = tempfile.gettempdir()
             self._folder = tempfile.mkdtemp(prefix="bokbok-", dir=parent if len(parent) <= MAX_PARENT else "/tmp")  # noqa: S108
             self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -271,7 +271,7 @@ class LocalPeer(Peer):
         return {"name": self.name, "command": shlex.join(self.command)}
 
     def fingerprint(self) -> str:
-        """See `Peer.fingerprint`: of the words of its command, where one is a file, of the file's bytes."""
+        """See `Peer.fingerprint`: a digest of the words of its command, and of the bytes of files among them."""
         whole = hashlib.sha256()
         for place, word in enumerate(self.command):
             path = shutil.which(word) if place == 0 else word
@@ -284,16 +284,16 @@ class LocalPeer(Peer):
 
 
 def _marked(mark: str) -> Iterator[int]:
-    """The processes whose environment has this mark, where the system tells."""
+    """The processes whose environment has this mark, if the system shows environments."""
     wanted = f"{MARK}={mark}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # gone, or somebody else's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name)
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that was free a moment ago, for puppets that cannot tell which one they bound."""
+    """A TCP port that was free a moment ago, for puppets that cannot say which port they have bound."""
     with socket.socket() as sock:
         sock.bind((host, 0))
         return int(sock.getsockname()[1])

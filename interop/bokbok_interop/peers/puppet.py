@@ -1,9 +1,9 @@
-"""The puppet protocol, the runner's side: commands out, answers and events in, one datum a line.
+"""The runner's side of the puppet protocol: commands out, answers and events in, one datum on each line.
 
-What this module knows: how commands are numbered and answered, whose an event is, and what a puppet may not do. Where
-the puppet runs is in `Running`.
+What this module knows: how commands are numbered and answered, which case an event belongs to, and what a puppet may
+not do. `Running` knows where the puppet runs.
 
-A puppet that breaks the protocol breaks for good: every command that waits on it, and every later one, raises the
+A puppet that breaks the protocol is broken for good: every command that waits for it, and every later one, raises the
 same `PuppetFault`.
 """
 
@@ -31,19 +31,19 @@ PROTOCOL = "puppet-1"
 MAX_LINE = 96 * 1024 * 1024
 """Bytes of one line: a packet of 16 MiB is at most four times as long when every byte of it is escaped."""
 MAX_STRAY = 1_000
-"""Events about things that no case asked about any more, before a puppet counts as flooding."""
+"""A puppet that writes more events about things that are over counts as flooding."""
 MAX_CLOSED = 20
-"""Events that one connection has closed: one is right, a few are a case's failure, more are a flood."""
+"""Events that one connection has closed. One is right, a few are a case's failure, more are a flood."""
 MAX_OPENED = 20_000
 """Connections that a puppet's servers may open: more than any case makes."""
 MAX_ARRIVED = 20_000
 """Handlers that may wait at a rendezvous: more than any case asks for."""
 HELLO_SECONDS = 20.0
-"""How long a puppet may take to start and to answer `hello`."""
+"""Seconds that a puppet may take to start and to answer `hello`."""
 HUNG_SECONDS = 30.0
-"""How long it may take to answer `hello` later on, when it is busy: one that takes longer is stuck."""
+"""Seconds that it may take to answer `hello` later on, when it is busy. A puppet that takes longer is stuck."""
 LEAVE_SECONDS = 3.0
-"""How long a puppet may live after the end of its standard output, and its output after its end."""
+"""Seconds that a puppet may live after the end of its standard output, and its output after the puppet's end."""
 SHOWN = 240
 """Bytes of a line that an error message shows."""
 
@@ -54,7 +54,7 @@ def symbol_name(datum: Any) -> str | None:
 
 
 def shown(line: bytes, limit: int = SHOWN) -> str:
-    """A line as people can read it, cut."""
+    """A line as people can read it, shortened."""
     text = line[: limit + 1].decode("utf-8", "backslashreplace")
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text) or "an empty line"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(line)} bytes)"
@@ -75,7 +75,7 @@ class Answer:
 
 @dataclass
 class Trace:
-    """The datums that one case exchanged with its puppets, for the evidence.
+    """The datums that one case and its puppets exchanged, for the evidence.
 
     Attributes:
         lines: (seconds since the case began, role, `>` to the puppet or `<` from it, the line).
@@ -86,7 +86,7 @@ class Trace:
     limit: int = 4_000
 
     def add(self, role: str, direction: str, line: bytes) -> None:
-        """Keep one line, cut to what a person may want to see."""
+        """Keep one line, shortened to what a person may want to see."""
         if len(self.lines) < self.limit:
             if len(line) > 4_096:
                 line = line[:4_096] + b" ... (%d bytes)" % len(line)
@@ -104,13 +104,13 @@ _KEYS = ("dialect", "profile")
 
 
 class Features:
-    """What a puppet says that it has.
+    """The features that a puppet says it has.
 
     Attributes:
         names: the features that are words of their own.
         values: the others, by key.
-        problem: why it cannot be played with these, in words; or empty.
-        warnings: what is odd about them, one line each.
+        problem: why it cannot be played with these features, in words; or empty.
+        warnings: what is unusual about them, one line each.
     """
 
     def __init__(self, datums: Sequence[Any]) -> None:
@@ -166,7 +166,7 @@ class Features:
 
     @property
     def dialect(self) -> str | None:
-        """`chicken-4`, `chicken-4-exact`, `chicken-5`, or `None` if it does not say."""
+        """`chicken-4`, `chicken-4-exact`, `chicken-5`, or `None` if it does not state one."""
         return self.values.get("dialect")
 
     @property
@@ -180,13 +180,13 @@ class Features:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    """The known name that is most like this one, as the end of a sentence; or empty."""
+    """The known name that is most similar to this one, as the end of a sentence; or empty."""
     found = difflib.get_close_matches(name, known, 1)
     return f" (did you mean {found[0]}?)" if found else ""
 
 
 EventSink = Callable[[str, list[Any], bytes], None]
-"""Takes an event: its name, what follows, and the line."""
+"""A function that takes an event: its name, what follows, and the line."""
 
 
 class Puppet:
@@ -194,11 +194,11 @@ class Puppet:
 
     Attributes:
         running: where it runs.
-        name, version: as it calls itself, after `start`.
-        features: what it has, after `start`.
-        fault: why it can no longer be used, or `None`.
-        broke: set with `fault`.
-        expected_end: the runner itself ended it, while there was nothing wrong with it.
+        name, version: what it calls itself, after `start`.
+        features: its features, after `start`.
+        fault: why it cannot be used any more, or `None`.
+        broke: set together with `fault`.
+        expected_end: whether the runner itself ended it, while there was nothing wrong with it.
     """
 
     def __init__(self, running: Running) -> None:
@@ -229,10 +229,10 @@ class Puppet:
         return self.running.peer
 
     async def start(self, timeout: float = HELLO_SECONDS) -> Puppet:
-        """Begin to read, and say hello.
+        """Start reading, and say hello.
 
         Raises:
-            PuppetFault: it does not answer, or not as a puppet does.
+            PuppetFault: it does not answer, or does not answer as a puppet should.
         """
         self._reader = asyncio.ensure_future(self._read())
         self._watcher = asyncio.ensure_future(self._watch())
@@ -240,10 +240,10 @@ class Puppet:
         return self
 
     async def say_hello(self, timeout: float = HELLO_SECONDS) -> None:
-        """Ask who it is, and what it has.
+        """Ask for its name and its features.
 
         Raises:
-            PuppetFault: it does not answer, or not as a puppet does.
+            PuppetFault: it does not answer, or does not answer as a puppet should.
         """
         answer = await self.command("hello", timeout=timeout)
         match answer:
@@ -255,19 +255,19 @@ class Puppet:
                 raise self.breaks(f'answered `hello` with {answer}; expected ok "name" "version" (...)')
 
     def breaks(self, problem: str) -> PuppetFault:
-        """Give it up for an answer that no puppet gives."""
+        """Give it up, because of an answer that a puppet must not give."""
         return self._break("nonsense", problem)
 
     def holds(self, but: str) -> bool:
-        """Whether some handler waits here, at another rendezvous than this one, whoever's case it is of."""
+        """Whether some handler waits here at another rendezvous than this one, of whatever case."""
         return bool(self._held - {but})
 
     def new_handle(self) -> int:
-        """A handle that names nothing yet."""
+        """A handle that is not used yet."""
         return next(self._handles)
 
     def own(self, about: int | str, sink: EventSink, trace: Trace | None = None, role: str = "") -> None:
-        """Send the events about a handle to `sink`, and with a server's `opened` those of its connections.
+        """Send the events about a handle to `sink`; for a server, also those of the connections that it opens.
 
         Args:
             about: the handle, or the name of a rendezvous.
@@ -284,7 +284,7 @@ class Puppet:
 
         Args:
             verb: `listen`, `connect`, …
-            arguments: datums; a `bytes` subclass `Raw` stands for datums that are written already.
+            arguments: datums. `Raw`, a subclass of `bytes`, is a datum that is written already.
             timeout: seconds; after them the puppet counts as hung.
             trace: takes the lines.
             role: who this puppet is in the trace.
@@ -315,21 +315,22 @@ class Puppet:
                 raise self._break("hung", f"did not answer {shown(line)} within {timeout:g} seconds") from None
         finally:
             if self._waiting.pop(number, None) is not None:
-                # The case stopped waiting. The answer may still come: it is dropped, and is not a fault.
+                # The case stopped waiting. If the answer still comes, it is dropped, and is not a fault.
                 self._abandoned.add(number)
             if not sending.done():
                 sending.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _send(self, line: bytes) -> None:
         async with self._send_lock:
-            if self.fault is None:  # nobody is there to read what was given to a puppet that broke meanwhile
+            if self.fault is None:  # the puppet has broken in the meantime, and nobody reads the command
                 await self.running.send(line)
 
     async def pulse(self) -> float | None:
-        """Seconds that it takes to answer now; `None` if it is broken, which a puppet is that takes `HUNG_SECONDS`."""
+        """Seconds that it takes to answer now; `None` if it is broken. A puppet that takes `HUNG_SECONDS` counts as
+        broken."""
         if self.fault is not None:
             return None
-        if self._pulse is None or self._pulse.done():  # one measures for all who want to know
+        if self._pulse is None or self._pulse.done():  # one measurement for all who want to know
             self._pulse = asyncio.ensure_future(self._measure())
         return await asyncio.shield(self._pulse)
 
@@ -342,7 +343,7 @@ class Puppet:
         return time.monotonic() - start
 
     async def close(self) -> int | None:
-        """Let it end by the end of its standard input; kill it if it does not."""
+        """End it by the end of its standard input; kill it if it does not end."""
         self.expected_end |= self.fault is None
         try:
             return await self.running.close()
@@ -367,7 +368,8 @@ class Puppet:
     # -- reading
 
     async def _watch(self) -> None:
-        """A puppet that is gone may leave something behind that holds its output open: then no end is read."""
+        """A puppet that has ended may leave a process behind that holds its output open: then the output does not
+        end."""
         how = await self.running.ended()
         await asyncio.sleep(LEAVE_SECONDS)
         if self.fault is None:
@@ -388,7 +390,7 @@ class Puppet:
                     count += 1
                     self._line(line, count)
                     if count % 64 == 0:
-                        await asyncio.sleep(0)  # a flood must not starve the others
+                        await asyncio.sleep(0)  # a flood must not keep the others from running
                 if rest:
                     pending.append(rest)
                     size += len(rest)
@@ -474,7 +476,7 @@ class Puppet:
         sink(name, values, line)
 
     def stray(self) -> None:
-        """Count an event that came too late for its case."""
+        """Count an event that came after its case was over."""
         self._stray += 1
         if self._stray > MAX_STRAY:
             raise _Broken("flooded", f"wrote more than {MAX_STRAY} events about things that were over")
@@ -486,7 +488,7 @@ class Puppet:
         for future, _, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(self.fault)
-                future.exception()  # if a case waited, it has it; if none did, that is not an error
+                future.exception()  # a case that waits has it already; if none waits, it is not an error
         self._waiting.clear()
         return self.fault
 
@@ -496,7 +498,7 @@ class Puppet:
 
 
 class Raw(bytes):
-    """A datum that is written already, to be put into a command as it is. Must not hold a line feed."""
+    """A datum that is written already, and becomes part of a command as it is. It must not contain a line feed."""
 
 
 class _Broken(Exception):

@@ -1,11 +1,11 @@
-"""What one run of the suite has at a container engine, and what a killed one left there.
+"""What one run of the suite has at a container engine, and what a killed run has left there.
 
 What this module knows: the run's private network, the folder that it shares with its containers, and the labels by
-which all of it is found and removed.
+which everything is found and removed.
 
-Everything that a run makes carries three labels: `org.bokbok.run` (its id), `org.bokbok.host` (the machine that the
-runner is on) and `org.bokbok.folder` (its folder there). The folder holds a file that the runner keeps locked: whoever
-gets the lock knows that the run is over, however it ended.
+Everything that a run makes has three labels: `org.bokbok.run` (its id), `org.bokbok.host` (the runner's machine) and
+`org.bokbok.folder` (its folder there). The folder contains a file that the runner keeps locked. Whoever gets the lock
+knows that the run is over, however it ended.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ HOST_LABEL = "org.bokbok.host"
 FOLDER_LABEL = "org.bokbok.folder"
 
 RUNNER_NAME = "bokbok-runner"
-"""The runner's machine, as containers of the private network can name it."""
+"""The name of the runner's machine for containers of the private network."""
 REMOVAL_SECONDS = 20
-"""How long a busy engine may take until what is being removed is gone."""
+"""Seconds that a busy engine may take to finish a removal."""
 Addresses = tuple[str, "str | None"]
 """IPv4 and IPv6 of one container."""
 _PREFIX = "bokbok-"
@@ -65,7 +65,8 @@ _SHARED = "s"
 
 
 def unique_local_prefix(chosen: bytes) -> str:
-    """The prefix of a network of 64 bits (RFC 4193) from 5 random bytes, spelt as systems show it: no leading zeros."""
+    """The prefix of a network of 64 bits (RFC 4193) from 5 random bytes, spelt as systems show it, without leading
+    zeros."""
     return str(ipaddress.IPv6Address(b"\xfd" + chosen + bytes((0, 1)) + bytes(8)))
 
 
@@ -76,19 +77,19 @@ _live: set[Session] = set()
 class Session:
     """One run at one engine: its id, its private network, and the folder that it shares with its containers.
 
-    The network has no way out (no masquerading), and what the runner listens at for containers is bound to the
-    network's gateway address, which only this machine and those containers reach. The shared folder is at the same
-    path for the runner and in every container, as a volume; its parent is closed to other users of this machine.
+    The network has no way out (no masquerading). For containers, the runner listens on the network's gateway address,
+    which only this machine and those containers can reach. The shared folder, a volume, has the same path for the
+    runner and in every container; its parent folder is closed to other users of this machine.
 
     Attributes:
         id: 8 hexadecimal digits.
-        engine: where.
-        labels: on everything.
+        engine: the engine.
+        labels: the labels of everything.
         gateway, gateway6: the runner's addresses on the private network; the second may be `None`.
-        network: its name.
-        volume: its name.
-        shared: the folder.
-        without: optional settings of a container that this engine has refused.
+        network: the network's name.
+        volume: the volume's name.
+        shared: the shared folder.
+        without: optional settings of containers that this engine has refused.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -98,7 +99,7 @@ class Session:
         self.bridge = f"bk{self.id}"  # an interface's name has at most 15 characters
         self.gateway = ""
         self.gateway6: str | None = None
-        # Short, since a Unix socket's path has 107 bytes.
+        # Short, since a Unix socket's path has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.shared = str(self.folder / _SHARED)
         self.labels = {RUN_LABEL: self.id, HOST_LABEL: socket.gethostname(), FOLDER_LABEL: str(self.folder)}
@@ -122,12 +123,12 @@ class Session:
         """Make the network and the volume. Blocks.
 
         Raises:
-            Unavailable: the engine does not, or its networks are not on this machine.
+            Unavailable: the engine refuses, or its networks are not on this machine.
         """
         import docker
 
         os.mkdir(self.shared)
-        # Containers run as any user. No other user comes here: the parent folder is ours alone.
+        # Containers may run as any user. Other users of the machine cannot enter the parent folder.
         os.chmod(self.shared, 0o1777)  # noqa: S103
         client = self.engine.client
         try:
@@ -148,7 +149,7 @@ class Session:
             raise Unavailable(f"the engine refuses a network or volume: {explain(error)}") from None
 
     def _make_network(self, client: Any) -> None:
-        """A bridge with addresses of our own choice: only then can a container come back to it at its old address."""
+        """A bridge whose addresses we choose: only then can a container come back with its old address."""
         import docker
         from docker.types import IPAMConfig, IPAMPool
 
@@ -159,7 +160,7 @@ class Session:
         prefix6 = unique_local_prefix(secrets.token_bytes(5))
         problem: Exception | None = None
         for with6 in (True, True, True, False, False):
-            # The engine knows which addresses are free on this machine: it chooses, and then is told its own choice.
+            # The engine knows which addresses are free on this machine. It chooses; then we ask for the same addresses.
             self._drop_network(client)
             client.create_network(self.network, driver="bridge", labels=self.labels, options=options)
             chosen = client.inspect_network(self.network)["IPAM"]["Config"][0]
@@ -176,7 +177,7 @@ class Session:
                     ipam=IPAMConfig(pool_configs=pools),
                     enable_ipv6=with6,
                 )
-            except docker.errors.DockerException as error:  # another run was quicker, or there is no IPv6
+            except docker.errors.DockerException as error:  # another run was faster, or there is no IPv6
                 problem = error
                 continue
             self.gateway = chosen["Gateway"].split("/")[0]
@@ -200,7 +201,7 @@ class Session:
         return await asyncio.shield(self._images[name])
 
     async def give_up(self) -> None:
-        """End what is being prepared."""
+        """Cancel preparations."""
         if self.opened is not None:
             await asyncio.gather(self.opened, return_exceptions=True)
         for task in self._images.values():
@@ -208,14 +209,14 @@ class Session:
         await asyncio.gather(*self._images.values(), return_exceptions=True)
 
     def take_addresses(self) -> Addresses:
-        """Addresses for one container, so that no other gets them while it is off the network.
+        """Addresses for one container, which no other container gets while it is disconnected.
 
         Raises:
             Unavailable: all are taken.
         """
         size = self._subnet.num_addresses
         for _ in range(size):
-            self._last = self._last % (size - 2) + 1  # neither the network's own address nor that of all
+            self._last = self._last % (size - 2) + 1  # neither the network's own address nor the broadcast address
             four = str(self._subnet[self._last])
             if four != self.gateway and four not in self._taken:
                 self._taken.add(four)
@@ -223,18 +224,19 @@ class Session:
         raise Unavailable(f"the network {self._subnet} of this run is full")
 
     def give_back(self, addresses: Addresses) -> None:
-        """Take back what `take_addresses` gave."""
+        """Take back addresses of `take_addresses`."""
         self._taken.discard(addresses[0])
 
     def opened_up(self, address: Address) -> Address:
-        """Let every user connect to a socket in the shared folder: containers and the runner may be different ones.
+        """Let every user connect to a socket in the shared folder: containers and the runner may be different users.
 
-        Who cannot come to the folder cannot come to the socket either. The path may be a puppet's word, and a puppet
-        may put what it likes there: nothing but a socket in that very folder is touched, and no link is followed.
+        Other users cannot enter the folder, so they cannot reach the socket either. The path may come from a puppet,
+        and a puppet may put anything there: only a socket directly in that folder is touched, and links are not
+        followed.
         """
         path = str(address[1])
         if os.path.dirname(path) == self.shared:
-            with contextlib.suppress(OSError):  # it is not there, or is not ours to open up
+            with contextlib.suppress(OSError):  # it is not there, or its mode cannot be changed by us
                 file = os.open(path, os.O_PATH | os.O_NOFOLLOW)
                 try:
                     if stat.S_ISSOCK(os.fstat(file).st_mode):
@@ -250,7 +252,7 @@ class Session:
         return f"{_PREFIX}{self.id}-{word[:30] or 'peer'}-{self.count}"
 
     def end(self) -> list[str]:
-        """Remove everything that carries this run's label, and the folder. Blocks; a second call does nothing.
+        """Remove everything that has this run's label, and the folder. Blocks. A second call does nothing.
 
         Returns:
             What could not be removed, in words.
@@ -280,16 +282,16 @@ _session: Session | None = None
 
 
 async def session() -> Session:
-    """The session of this process: made by the first peer that asks, shared by all, ended with the last `release`.
+    """The session of this process: made for the first peer that asks, shared by all, ended by the last `release`.
 
     Raises:
-        Unavailable: an engine is not there, or cannot be used.
+        Unavailable: there is no engine, or it cannot be used.
     """
     global _session
     if _session is None:
         engine = Engine(find_endpoint())
         await asyncio.to_thread(engine.open)
-    if _session is None:  # still: another peer may have been quicker
+    if _session is None:  # check again: another peer may have been faster
         _session = Session(engine)
         _session.opened = asyncio.ensure_future(asyncio.to_thread(_session.open))
     mine = _session
@@ -304,7 +306,7 @@ async def session() -> Session:
 
 
 async def release(mine: Session) -> list[str]:
-    """Give the session back; the last one ends it.
+    """Give the session back. The last call ends it.
 
     Returns:
         What could not be removed, in words.
@@ -320,7 +322,7 @@ async def release(mine: Session) -> list[str]:
 
 
 def hand_over() -> list[str]:
-    """Let other processes end what this one has at the engine, since it does not wait: the ids of those runs."""
+    """Let other processes end what this one has at the engine, without waiting. Returns the ids of those runs."""
     runs = [one.id for one in _live]
     for run in runs:
         subprocess.Popen(
@@ -338,11 +340,11 @@ def hand_over() -> list[str]:
 
 @dataclass
 class Leftover:
-    """What carries one run's label at an engine.
+    """What has one run's label at an engine.
 
     Attributes:
-        run: its id.
-        host: the machine that its runner is or was on.
+        run: the run's id.
+        host: the machine of its runner.
         folder: its folder there.
         containers, networks, volumes: their names.
     """
@@ -383,7 +385,7 @@ class Leftover:
 
 
 def leftovers(client: Any) -> list[Leftover]:
-    """Everything at an engine that carries a run's label, by run. Blocks.
+    """Everything at an engine that has a run's label, by run. Blocks.
 
     Raises:
         Unavailable: the engine does not answer.
@@ -424,7 +426,8 @@ def remove(client: Any, leftover: Leftover) -> list[str]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether that is the folder of a run of this user. A label is only a word: what it names is looked at."""
+    """Whether it really is the folder of a run of this user. A label proves nothing, so the folder itself is
+    checked."""
     with contextlib.suppress(OSError):
         lock = (folder / _LOCK).lstat()
         return folder.name.startswith(_PREFIX) and stat.S_ISREG(lock.st_mode) and lock.st_uid == os.getuid()
@@ -434,13 +437,13 @@ def _is_ours(folder: Path) -> bool:
 def clean(
     say: Callable[[str], None], *, everything: bool = False, dry_run: bool = False, run: str | None = None
 ) -> list[str]:
-    """Remove what runs left that are over: at the engine, and their folders here. Blocks.
+    """Remove what finished runs left: at the engine, and their folders here. Blocks.
 
     Args:
-        say: takes a line for each run.
-        everything: also what runs have that go on, here or on other machines.
-        dry_run: only say it.
-        run: only what this run has, whether it is over or not.
+        say: called with a line for each run.
+        everything: also remove what active runs have, here or on other machines.
+        dry_run: only say what would be removed.
+        run: only remove what this run has, whether it is over or not.
 
     Returns:
         What could not be removed, in words.
@@ -478,7 +481,7 @@ def _each(names: Iterable[str], kind: str, work: Callable[[str], Any]) -> Iterat
     import requests
     import tenacity
 
-    # A container that is being removed already is in the way of its network and its volume for a moment.
+    # For a moment, a container that is already being removed keeps its network and its volume from being removed.
     patience = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, docker.errors.APIError) and _passes(error)),
         stop=tenacity.stop_after_delay(REMOVAL_SECONDS),

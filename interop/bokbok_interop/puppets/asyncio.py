@@ -16,7 +16,7 @@ from .puppet import Front, Puppet
 __all__ = ["MAX_LINE", "main", "obey_stdin"]
 
 MAX_LINE = 128 * 1024 * 1024
-"""Bytes of a line: a datum of the largest packet, every byte of it escaped."""
+"""Bytes of a line: a datum of the largest packet, with every byte escaped."""
 
 
 async def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -24,11 +24,11 @@ async def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any
 
 
 async def obey_stdin(obey: Callable[[bytes], Coroutine[Any, Any, None]], close: Callable[[], Awaitable[None]]) -> None:
-    """Obey each line of standard input in a task of its own, until its end.
+    """Obey each line of standard input, in a task for each, until the input ends.
 
     Args:
         obey: obeys a line.
-        close: is awaited once, at the end of standard input; what still runs then is cancelled.
+        close: awaited once, at the end of standard input. Tasks that still run then are cancelled.
     """
     reader = asyncio.StreamReader(limit=MAX_LINE)
     loop = asyncio.get_running_loop()

@@ -1,14 +1,14 @@
-"""A puppet behind bridges: whatever it says and hears passes through one.
+"""A puppet behind bridges: everything that it sends and receives passes through one.
 
     python -m bokbok_interop.puppets.bridged [--outside PROFILE] [--inside PROFILE] FOLDER COMMAND...
 
-COMMAND starts a puppet that speaks the inside profile, and is told so if it can speak several. It never meets another
-peer. Where it is told to listen, it listens on a Unix socket in FOLDER, and a bridge that speaks the outside profile
-stands at the address that was meant. Where it is told to connect, it connects to a bridge in FOLDER that goes on to
-there. Users and passphrases are the same on both sides. To the runner all of this is one puppet, of the outside
-profile.
+COMMAND starts a puppet that speaks the inside profile; if it can speak several, it is told to. It never meets another
+peer. When the runner tells it to listen, it listens on a Unix socket in FOLDER, and a bridge that speaks the outside
+profile listens on the address that the runner chose. When the runner tells it to connect, it connects to a bridge in
+FOLDER, which connects to that address. Users and passphrases are the same on both sides. For the runner, all of this is
+one puppet of the outside profile.
 
-This module knows which commands name an address. All others, and all answers, pass as they are.
+This module knows which commands contain an address. All others, and all answers, pass unchanged.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from .forms import address_datum, parse, refusal, start_logging, users_table, wr
 __all__ = ["main"]
 
 GRACE = 2.0
-"""Seconds that a puppet has at the end of its standard input."""
+"""Seconds that a puppet has to end after its standard input has ended."""
 _HEAD = re.compile(rb"\((\d+) ([a-z]+)")
 _NOT_CLAIMED = ("profile", "hardening", "profiles")
-"""Kinds of case that quote the bytes of a profile or of this library's guards: they are about a peer, not a bridge; and
-the command that changes the profile, since the bridges' own are given by options."""
+"""Features that are not passed on: kinds of case about the bytes of a profile or this library's guards, which are about
+a peer and not a bridge; and the command that changes the profile, since options set the bridges' own profiles."""
 
 
 class _Bridged:
@@ -73,13 +73,13 @@ class _Bridged:
             self._inner.stdin.write(line)
 
     async def _ask(self, number: int, *command: Any) -> bytes:
-        """Have the puppet inside carry out a command; the line of its answer."""
+        """Have the puppet inside carry out a command. Returns the line of its answer."""
         self._waiting[number] = asyncio.get_running_loop().create_future()
         self._tell(write_line([number, *command]))
         return await self._waiting[number]
 
     async def tell_profile(self) -> None:
-        """Before anything else: have the puppet inside speak the inside profile, if it can be told."""
+        """Before anything else: tell the puppet inside to speak the inside profile, if it accepts that command."""
         hello = loads(await self._ask(0, Symbol("hello")), dialect=CHICKEN_5)
         if Symbol("profiles") in hello[-1]:
             answer = await self._ask(0, Symbol("profile"), dump_profile(self._inside), [])
@@ -87,7 +87,7 @@ class _Bridged:
                 raise RuntimeError(f"the puppet inside does not take its profile: {answer[:400]!r}")
 
     async def listen_to_inner(self) -> None:
-        """Pass on what the puppet inside says, to its end."""
+        """Pass on what the puppet inside says, until its output ends."""
         assert self._inner.stdout is not None
         while line := await self._inner.stdout.readline():
             head = re.match(rb"\((\d+) ", line)
@@ -125,10 +125,10 @@ class _Bridged:
         for bridge in bridges:
             await bridge.stop()
 
-    # Commands that a bridge has a part in.
+    # Commands that concern a bridge.
 
     async def do_hello(self, number: int) -> bytes:
-        """The same features, except for profile and dialect, and for the kinds of case that are not claimed."""
+        """The same features, except for the profile, the dialect, and kinds of case that are not claimed."""
         line = await self._ask(number, Symbol("hello"))
         _, tag, *rest = loads(line, dialect=CHICKEN_5)
         if tag != Symbol("ok"):
@@ -136,8 +136,8 @@ class _Bridged:
         name, version, features = rest
         kept = [f for f in features if isinstance(f, Symbol) and f.value() not in _NOT_CLAIMED]
         kept.append([Symbol("profile"), Symbol(self._outside.name)])
-        # The bridge writes every digit that the puppet has written, in the outside's spelling. That is some CHICKEN's
-        # way to write, and has a name, only where the puppet writes every digit as well.
+        # The bridge writes every digit that the puppet has written, in the outside's spelling. Only if the puppet
+        # writes every digit as well, this is the dialect of some CHICKEN, and has a name.
         if self._inside.dialect == CHICKEN_4 and self._outside.dialect.version == CHICKEN_4.version:
             kept.append([Symbol("dialect"), Symbol(CHICKEN_4.name)])
         return write_line([number, tag, f"{name}, bridged", version, kept])
@@ -168,7 +168,8 @@ class _Bridged:
         return write_line([number, Symbol("ok"), address_datum(bridge.address)])
 
     async def do_connect(self, number: int, handle: int, address: Any, user: Any, passphrase: Any) -> bytes:
-        """The puppet connects to a bridge that goes on to the address: one for all who go on as the same user."""
+        """The puppet connects to a bridge, which connects to the address: one bridge for all connections of the same
+        user."""
         key = (parse_address(address), user, passphrase)
         if key not in self._clients:
             self._clients[key] = asyncio.ensure_future(self._outward(*key))
@@ -196,14 +197,14 @@ class _Bridged:
         )
 
     async def do_stop(self, number: int, handle: int) -> bytes:
-        """The puppet first: what it closes itself then, it does not take for closed by its client."""
+        """Stop the puppet first: then it closes its connections itself, and does not think that its clients did."""
         line = await self._ask(number, Symbol("stop"), handle)
         if handle in self._servers:
             await self._servers[handle].stop()
         return line
 
     async def do_wait(self, number: int, handle: int) -> bytes:
-        """Both have stopped."""
+        """Wait until both have stopped."""
         line = await self._ask(number, Symbol("wait"), handle)
         if handle in self._servers:
             await self._servers[handle].wait()
@@ -229,10 +230,10 @@ async def _main(folder: str, outside: Profile, inside: Profile, command: list[st
 def main() -> None:
     """Obey until the end of standard input."""
     parser = argparse.ArgumentParser(description="A puppet behind bridges.")
-    parser.add_argument("--outside", default="inferred-1", help="the profile that the runner's peers are met with")
+    parser.add_argument("--outside", default="inferred-1", help="the profile for the runner's peers")
     parser.add_argument("--inside", default="inferred-1", help="the profile that COMMAND speaks")
-    parser.add_argument("folder", help="where the sockets between the puppet and its bridges are")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="starts the puppet")
+    parser.add_argument("folder", help="the folder for sockets between the puppet and its bridges")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="the command that starts the puppet")
     given = parser.parse_args()
     start_logging()
     asyncio.run(_main(given.folder, get_profile(given.outside), get_profile(given.inside), given.command))

@@ -1,4 +1,4 @@
-"""The forms of the puppet protocol: lines, features, and which answer an exception is."""
+"""The forms of the puppet protocol: lines, features, and answers for exceptions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def features(profile: Profile) -> list[Any]:
-    """What this library has, and what it speaks now."""
+    """The features of this library, and what it speaks now."""
     names = ["puppet-1", "profiles", "rendezvous", "tcp", "unix", *(["ipv6"] if has_ipv6() else [])]
     names += ["secure", "insecure", "port-0", "reference", "profile", "hardening"]
     return [
@@ -45,15 +45,15 @@ def hello(name: str, profile: Profile) -> list[Any]:
 
 
 def told_profile(text: str, files: Any) -> Profile:
-    """The profile of the command `profile`. Its files are run: the runner sends them only if an option says so.
+    """The profile of the command `profile`. Its files are executed: the runner only sends them if an option says so.
 
     Args:
         text: that of a profile file.
         files: the datum, a list of `("name.py" . "text")`.
 
     Raises:
-        ValueError: the datum is something else.
-        ProfileError: there is no profile in it.
+        ValueError: the datum has another form.
+        ProfileError: the text is not a valid profile.
     """
     with tempfile.TemporaryDirectory(prefix="bokbok-") as folder:
         paths = []
@@ -84,8 +84,8 @@ def parse(line: bytes) -> tuple[int, str, list[Any]]:
 def write_line(datum: list[Any]) -> bytes:
     """One line of output.
 
-    An answer may hold what this library's own dialect has no form for (`1/2`, an integer beyond 63 bits, as CHICKEN 5
-    sends them): the line then says it in CHICKEN 5's, which the runner reads as well.
+    An answer may contain values that this library's own dialect cannot write (`1/2`, an integer beyond 63 bits, which
+    CHICKEN 5 sends). Then the line is written in CHICKEN 5's dialect, which the runner reads as well.
     """
     try:
         return dumps(datum) + b"\n"
@@ -125,7 +125,7 @@ def address_datum(address: tuple[Any, ...]) -> list[Any]:
 
 
 def refusal(error: Exception) -> list[Any]:
-    """The answer that an exception is."""
+    """The answer for an exception."""
     if isinstance(error, RemoteError):
         return [Symbol("remote-error"), error.message]
     if isinstance(error, NetworkError | OSError):
@@ -136,12 +136,12 @@ def refusal(error: Exception) -> list[Any]:
 
 
 def _text(error: Exception) -> str:
-    # Whatever an exception says, it must fit on the line: no lone surrogates but those that stand for bytes.
+    # Any message of an exception must fit on the line: only those lone surrogates that stand for bytes.
     return (str(error) or type(error).__name__).encode("utf-8", "backslashreplace").decode()
 
 
 def start_logging() -> None:
-    """Standard error is the log."""
+    """Log to standard error."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(relativeCreated)9.0f ms %(levelname)s %(name)s: %(message)s"
     )

@@ -1,6 +1,6 @@
 """The puppet of a front end of this library: the puppet protocol's commands as calls of its public API.
 
-This module knows the commands. A `Front` knows how one of them waits, and what runs beside it.
+This module knows the commands. A `Front` knows how a command waits, and what runs at the same time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Front", "Puppet"]
 _LIMITS = Limits(
     connections_per_address=DEFAULT_LIMITS.connections, hellos_per_address=DEFAULT_LIMITS.connections, penalty=0
 )
-"""The runner is the only peer there is, at one address, and it is refused on purpose all the time."""
+"""Without limits per source: the runner is the only peer, at one address, and is refused on purpose all the time."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Front:
         service: the conformance service as its request handler.
         call: calls a function of its public API, and waits for it.
         handler: a request handler of a coroutine function.
-        event: what one waits for: `threading.Event` or `asyncio.Event`.
+        event: `threading.Event` or `asyncio.Event`.
     """
 
     module: ModuleType
@@ -65,14 +65,14 @@ class Puppet:
         self._output = threading.Lock()
 
     def say(self, *datum: Any) -> None:
-        """Print one line. It blocks, an event loop too, while the runner does not read, which it always does."""
+        """Print one line. This would block (even an event loop) if the runner did not read, but it always reads."""
         line = write_line(list(datum))
         with self._output:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
 
     async def obey(self, line: bytes) -> None:
-        """Carry out one command and answer it."""
+        """Carry out one command, and answer it."""
         number, verb, arguments = parse(line)
         command = getattr(self, f"do_{verb}", None)
         if command is None:
@@ -85,7 +85,7 @@ class Puppet:
         self.say(number, *answer)
 
     async def close(self) -> None:
-        """Close everything; no handler is left waiting."""
+        """Close everything, and release handlers that wait."""
         self._rendezvous.release_all()
         for connection in list(self._connections.values()):
             await self._call(connection.close)
@@ -93,13 +93,13 @@ class Puppet:
             await self._call(server.stop)
 
     async def _serve(self, connection: Any, request: Any) -> Any:
-        """The request handler: the rendezvous, which the runner alone can release, and the service."""
+        """The request handler: the rendezvous, which only the runner can release, and the service."""
         if isinstance(request, list) and [type(each) for each in request] == [str, str] and request[0] == "await":
             return await self._rendezvous.wait(request[1])
         return await self._call(self._front.service, connection, request)
 
     async def do_hello(self) -> list[Any]:
-        """Who this is, and what it has."""
+        """`hello`: its name and its features."""
         return hello(self._front.module.__name__, self._profile)
 
     async def do_profile(self, text: str, files: list[Any]) -> list[Any]:
@@ -108,7 +108,8 @@ class Puppet:
         return [Symbol("ok"), Symbol(self._profile.name), self._profile.digest()]
 
     def _format(self) -> dict[str, Profile | Guards]:
-        """What is spoken. The guard against broken cryptography is the runner's: a puppet speaks what it is told."""
+        """The arguments for the profile. The runner guards against broken cryptography: a puppet speaks what it is
+        told."""
         return {"profile": self._profile, "guards": Guards(nonce_reuse=self._profile.leaks is None)}
 
     async def do_listen(self, handle: int, address: Any, backlog: int, users: Any) -> list[Any]:

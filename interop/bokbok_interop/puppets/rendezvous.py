@@ -11,12 +11,12 @@ __all__ = ["Rendezvous"]
 
 
 class Rendezvous:
-    """Who waits here, and what was released.
+    """The handlers that wait, and the names that were released.
 
     Args:
         event: makes an event: `threading.Event` or `asyncio.Event`.
         call: calls a function of the event, and waits for it.
-        tell: is called with the name when a handler begins to wait.
+        tell: called with the name when a handler begins to wait.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Rendezvous:
         self._lock = threading.Lock()
 
     async def wait(self, name: str) -> str:
-        """Wait for a name, unless it was released before; the name."""
+        """Wait for a name, unless it was released before. Returns the name."""
         with self._lock:
             event = self._named(name)
             if not event.is_set():
@@ -41,13 +41,13 @@ class Rendezvous:
         return name
 
     def release(self, name: str) -> int:
-        """Release those who wait for a name, now and later; how many waited."""
+        """Release the handlers that wait for a name, now and later. Returns how many waited."""
         with self._lock:
             self._named(name).set()
             return self._waiting.pop(name, 0)
 
     def release_all(self) -> None:
-        """Release everybody, now and later."""
+        """Release all handlers, now and later."""
         with self._lock:
             self._over = True
             for event in self._events.values():

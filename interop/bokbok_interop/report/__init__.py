@@ -1,4 +1,4 @@
-"""Reports: the same results for a terminal, for CI systems, for machines, for a browser.
+"""Reports: the same results for a terminal, for CI systems, for programs, for a browser.
 
 What this package knows: how results are shown.
 """

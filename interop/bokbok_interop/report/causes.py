@@ -1,4 +1,4 @@
-"""Failures that are one failure, and the order in which they explain one another: the likeliest cause first."""
+"""Groups failures that have the same cause, and orders them so that the likeliest cause comes first."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["Cells", "directions", "failures", "packets_that_matter"]
 Cells = Sequence[Mapping[str, Any]]
 
 MOST_ALIKE = 3
-"""Failed cases beside a first one that are shown each for itself, though the reason is the same."""
+"""Failed cases after the first one that are listed by name, although the reason is the same."""
 MOST_QUOTED = 20
-"""Cases that quote a sentence. One that more of them quote (`a message is a list`) explains nothing in particular."""
+"""The most cases that quote a sentence. A sentence that more of them quote (`a message is a list`) explains little."""
 _BEFORE = 3
 """Packets that are shown before the one that matters."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def failures(document: Mapping[str, Any]) -> list[Cells]:
-    """The failed cells, those of one failure together.
+    """The failed cells, grouped by failure.
 
-    It is one failure if it is of one case in several cells, and of several cases where they all failed at the same
-    sentence for the same reason, or for a reason that has nothing to do with them, as a puppet that does not start.
-    Numbers are not looked at. First comes the preflight, in its order; last what follows from a puppet that was given
-    up for a failure above. Between them a failure explains another one if each case of that relies on the sentence that
-    it broke: what is not explained comes first, then what explains most cells, its own among them, then what is
-    earliest in a conversation.
+    Cells of one case are one failure. Cells of several cases are one failure if all of them failed at the same sentence
+    for the same reason, or for a reason that does not concern the cases, such as a puppet that does not start. Numbers
+    are ignored. The preflight comes first, in its own order. What follows from a puppet that was given up for an
+    earlier failure comes last. Between them, one failure explains another one if each case of the other relies on the
+    sentence that the first one broke. Failures without an explanation come first, then those that explain most cells
+    (including their own), then those that happened earliest in a conversation.
     """
     order = {case["id"]: index for index, case in enumerate(document["cases"])}
     failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
@@ -52,7 +52,7 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
     broken = [_sentence(cells[0], said) for cells in found]
 
     def explains(one: int, other: int) -> bool:
-        """Whether every case of the other relies on the sentence that this one broke."""
+        """Whether every case of the other failure relies on the sentence that this one broke."""
         sentence = broken[one]
         return (
             sentence not in ("", broken[other])
@@ -87,7 +87,7 @@ def _length(cell: Mapping[str, Any]) -> int:
 
 
 def directions(cells: Cells) -> Cells:
-    """Of each ordered pair the first cell that has evidence: one peer may fail as client, and as server."""
+    """For each ordered pair, the first cell that has evidence: a peer may fail as client and as server."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for cell in cells:
         if cell.get("evidence"):
@@ -96,9 +96,9 @@ def directions(cells: Cells) -> Cells:
 
 
 def packets_that_matter(packets: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[str, Any]]:
-    """Of a conversation's packets those that a person wants to see: up to the one with a problem, or else the last.
+    """The packets of a conversation that a person wants to see: up to the one with a problem, or else the last ones.
 
-    A connection that only ended says nothing: it is left out, if there is another.
+    A connection on which there is only an end is left out, if there is another one.
     """
     speaking = {packet["conn"] for packet in packets if _says(packet)}
     mine = [packet for packet in packets if packet["conn"] in speaking] or packets
@@ -111,7 +111,7 @@ def packets_that_matter(packets: Sequence[Mapping[str, Any]], most: int) -> Sequ
     if not mine:
         return []
     last = next((packet["conn"] for packet in reversed(mine) if _says(packet)), mine[-1]["conn"])
-    # An end is said only beside what was said before it.
+    # An end is shown only together with what came before it.
     return [packet for packet in mine if packet["conn"] == last and (_says(packet) or len(mine) <= most)][-most:]
 
 

@@ -1,6 +1,6 @@
-"""Two runs side by side: what got worse, what got better, what is new, what is gone.
+"""Two runs side by side: what got worse, what got better, what is new, what is missing.
 
-What this module knows: cells of two documents, matched by who played what.
+What this module knows: cells of two documents, matched by peers, modes and case.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _cells(document: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
     for cell in document["cells"]:
         key = (cell["client"], cell["server"], cell["transport"], cell["security"], cell["case"])
         if key not in found or _RANK[cell["outcome"]] < _RANK[found[key]["outcome"]]:
-            found[key] = cell  # of several rounds the worst
+            found[key] = cell  # the worst of several rounds
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is required, and which case checks it: the tables of `bokbok-interop list`.
+"""The requirements, and which case checks each: the tables of `bokbok-interop list`.
 
 What this module knows: rich tables of cases and sentences.
 """
@@ -18,7 +18,7 @@ __all__ = ["as_json", "coverage_json", "print_cases", "print_coverage"]
 
 
 def print_cases(console: Console, cases: Sequence[Case]) -> None:
-    """Id, kind and requirement of every case, by chapter."""
+    """The id, kind and requirement of every case, by chapter."""
     for chapter in CHAPTERS:
         mine = [case for case in cases if case.chapter == chapter]
         if not mine:
@@ -61,7 +61,7 @@ def _by_requirement(cases: Sequence[Case]) -> dict[str, list[str]]:
 
 
 def print_coverage(console: Console, cases: Sequence[Case]) -> None:
-    """Every sentence, with the cases beside it, or why no case can check it."""
+    """Every sentence, with its cases, or the reason why no case can check it."""
     found = _by_requirement(cases)
     for document, title in DOCUMENTS.items():
         table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_lines=True)

@@ -44,16 +44,16 @@ __all__ = [
 
 FORMAT = 1
 MAX_BYTES = 1 << 30
-"""Of a file of results: the whole matrix, with its evidence, has some ten megabytes."""
+"""The most bytes of a file of results. The whole matrix, with its evidence, has some ten megabytes."""
 MAX_PROBLEM = 500
-"""Characters that are told of what is wrong with a file, which may hold anything."""
+"""The most characters of a text about a wrong file, which may contain anything."""
 MAX_UNPACKED = 64 << 20
 """Bytes of one cell's evidence."""
 _KEY = ("client", "server", "transport", "security", "case")
 
 
 class DocumentError(ValueError):
-    """A file that holds no results; the message says what was expected."""
+    """A file does not contain results. The message says what was expected."""
 
 
 def pack(evidence: Mapping[str, Any]) -> str:
@@ -69,15 +69,15 @@ def unpack(text: str) -> dict[str, Any]:
 
 
 def summary(outcomes: Iterable[str]) -> dict[str, int]:
-    """How many cells came out how."""
+    """How many cells have which outcome."""
     counted = Counter(outcomes)
     return {outcome.value: counted[outcome.value] for outcome in Outcome}
 
 
 def proof(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """How far bytes have shown that peers speak the profile: `not_shown` and `no_verdict` of a document.
+    """How far bytes have shown that peers speak the profile: a document's `not_shown` and `no_verdict`.
 
-    Counted are the cells that were played. Those of earlier versions do not say what they have shown.
+    Only cells that were played count. Cells of earlier versions do not say what they have shown.
     """
     missing = 0
     passed: Counter[tuple[str, str, str, str]] = Counter()
@@ -126,16 +126,16 @@ def build(
     """The document of one run.
 
     Args:
-        results: of the cells that were played.
-        cases: all that were asked for.
-        peers: one description for each: name, command or image, puppet's name, version and features, or `absent`.
-        started: ISO 8601.
-        seconds: the run took.
-        command: as typed.
-        profile: name of the wire profile.
-        seed: of the run.
-        planned: how many cells were to be played.
-        interrupted: the run did not end by itself.
+        results: the results of the cells that were played.
+        cases: all cases that were selected.
+        peers: a description of each: name, command or image, puppet's name, version and features, or `absent`.
+        started: when the run began, in ISO 8601.
+        seconds: how long the run took.
+        command: the command line, as typed.
+        profile: the name of the wire profile.
+        seed: the seed of the run.
+        planned: how many cells were planned.
+        interrupted: whether the run did not end by itself.
         shard: `K/N`, or empty.
     """
     cells = [describe_cell(result) for result in results]
@@ -160,7 +160,7 @@ def build(
 
 
 def describe_cell(result: Result) -> dict[str, Any]:
-    """A result as plain values; evidence of what did not fail is packed."""
+    """A result as plain values. Evidence of cells that did not fail is packed."""
     entry: dict[str, Any] = {
         "client": result.cell.client,
         "server": result.cell.server,
@@ -213,7 +213,7 @@ def sentence(requirement: Requirement) -> dict[str, str]:
 
 
 def source(requirement: Mapping[str, str]) -> str:
-    """Where a sentence stands, for people: the document, the heading, and the file with its anchor.
+    """Where a sentence is, for people: the document, the heading, and the file with its anchor.
 
     Results of earlier versions have no link.
     """
@@ -222,7 +222,7 @@ def source(requirement: Mapping[str, str]) -> str:
 
 
 def counts_for(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The cells whose subject is this peer: those that say something about it."""
+    """The cells whose subject is this peer: those that show something about it."""
     about = {case["id"]: case["about"] for case in document["cases"]}
     return [
         cell
@@ -233,10 +233,10 @@ def counts_for(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]
 
 
 def played_again(cells: Iterable[tuple[str, str]]) -> list[str]:
-    """How many cells were played again, alone, what for, and how many of them passed then: one line a cause.
+    """How many cells were played again, alone, why, and how many of them passed then: one line for each cause.
 
     Args:
-        cells: of each cell, why it was played again, or empty, and its outcome.
+        cells: for each cell, why it was played again (or empty), and its outcome.
     """
     causes: dict[str, Counter[str]] = {}
     for again, outcome in cells:
@@ -250,10 +250,10 @@ def played_again(cells: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def requirement_of(cell: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]]) -> Mapping[str, str] | None:
-    """The sentence that a failed cell points at: the one that failed, or else the first that its case quotes.
+    """The sentence that a failed cell points at: the broken one, or else the first one that its case quotes.
 
     Args:
-        cell: of a document.
+        cell: a cell of a document.
         cases: the document's cases, by id.
     """
     if found := cell.get("requirement"):
@@ -263,10 +263,10 @@ def requirement_of(cell: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a document, or the journal of a run that did not come to its end.
+    """Read a document, or the journal of a run that was killed.
 
     Raises:
-        DocumentError: the file cannot be read, or holds something else.
+        DocumentError: the file cannot be read, or contains something else.
     """
     try:
         with path.open("rb") as file:
@@ -311,7 +311,7 @@ def _parse(text: str, where: str) -> Any:
 
 
 def _from_journal(path: Path, text: str) -> dict[str, Any]:
-    """The document of a journal: what was played until the run was killed. Its last line may be cut off."""
+    """The document that a journal amounts to: what was played until the run was killed. Its last line may be cut."""
     lines = text.split("\n")
     header, *cells = (_parse(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1] or lines, 1))
     if not isinstance(header, dict) or not all(isinstance(cell, dict) for cell in cells):
@@ -322,10 +322,10 @@ def _from_journal(path: Path, text: str) -> dict[str, Any]:
 
 
 def missing_shards(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which shards these documents lack to be a whole run, as `K/N`.
+    """The shards that are missing from these documents for a whole run, as `K/N`.
 
     Raises:
-        DocumentError: they are shards of different numbers.
+        DocumentError: the documents have different numbers of shards.
     """
     given = [document["shard"] for document in documents if document.get("shard")]
     if not given:
@@ -338,7 +338,7 @@ def missing_shards(documents: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def merge(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One document of several shards, or of several runs: of a cell played twice the worse outcome counts.
+    """Merge several shards, or several runs, into one document. If a cell was played twice, the worse outcome counts.
 
     Raises:
         DocumentError: there is nothing to merge, or two documents are about different profiles.

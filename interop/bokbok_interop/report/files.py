@@ -1,8 +1,8 @@
-"""Files that are written whole or not at all, and the journal of a run that goes on.
+"""Files that are written completely or not at all, and the journal of a run in progress.
 
-A file is checked before there is anything to write, and takes its place by an atomic rename: a reader sees the
-old one or the new one. A journal holds what has ended so far, so that nothing ends it all: it is a header line, then a
-line for each cell, in JSON. Of a cell that stands in it twice the later line counts.
+A file is checked before there is anything to write, and takes its place by an atomic rename: a reader sees the old one
+or the new one. A journal contains the results so far, so that they survive if the run is killed. It is a header line,
+then a line for each cell, in JSON. If a cell is in it twice, the later line counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO, Any
 __all__ = ["JOURNAL", "Journal", "Target", "TargetError", "as_json"]
 
 JOURNAL = "bokbok-interop-journal"
-"""The member of a journal's header that tells what it is."""
+"""The member of a journal's header that marks it as a journal."""
 
 
 class TargetError(Exception):
@@ -35,7 +35,7 @@ class Target:
     """A file that will be written.
 
     Args:
-        path: where. What is there and is not a file (`/dev/stdout`, a pipe) is written to as it is.
+        path: where. Something there that is not a file (`/dev/stdout`, a pipe) is written to directly.
 
     Raises:
         TargetError: it could not be written.
@@ -64,7 +64,7 @@ class Target:
             raise TargetError(f"{path} cannot be written: {error.strerror or error}") from None
 
     def write(self, data: bytes) -> None:
-        """Write it, whole or not at all.
+        """Write it, completely or not at all.
 
         Raises:
             TargetError: it cannot be written after all.
@@ -84,7 +84,7 @@ class Target:
             self.drop()
 
     def drop(self) -> None:
-        """Do without it."""
+        """Give it up."""
         if self._draft is not None:
             with contextlib.suppress(OSError):
                 self._draft.unlink()
@@ -92,10 +92,10 @@ class Target:
 
 
 class Journal:
-    """The results of a run that goes on, beside the file that they become.
+    """The results of a run in progress, beside the file that they become.
 
     Args:
-        results: that file. The journal is beside it, with `.journal` behind its name.
+        results: that file. The journal is beside it, with `.journal` after its name.
 
     Attributes:
         path: the journal's.
@@ -127,7 +127,7 @@ class Journal:
         try:
             self._file.write(as_json(value))
             self._file.flush()
-        except OSError as error:  # the disk is full: the run goes on, and what it found may still be shown
+        except OSError as error:  # the disk is full: the run goes on, and its results can still be shown
             self.problem = f"{self.path} cannot be written any more: {error.strerror or error}"
             self._close()
 
@@ -138,7 +138,7 @@ class Journal:
             self._file = None
 
     def end(self, *, keep: bool = False) -> None:
-        """Close it; without `keep` it goes, since the results are where they belong."""
+        """Close it. Without `keep` it is removed, since the results are where they belong."""
         self._close()
         if not keep:
             with contextlib.suppress(OSError):

@@ -1,10 +1,10 @@
-"""One HTML page that opens from disk: the matrix as a picture, filters, search, and the evidence of every cell.
+"""One HTML page that works from disk: the matrix as a picture, filters, search, and the evidence of every cell.
 
-What this module knows: how to put a document into the page's template. How the page looks and behaves is in
-`page.html.j2`, `page.css` and `page.js`.
+What this module knows: how to put a document into the page's template. `page.html.j2`, `page.css` and `page.js` say how
+the page looks and behaves.
 
-Nothing is loaded from anywhere. Evidence is packed (base64 of zlib) and unpacked by the browser when a cell is opened,
-so that ten thousand cells stay a page of a few megabytes.
+The page does not load anything. Evidence is packed (base64 of zlib), and the browser unpacks it when a cell is opened,
+so that a page with ten thousand cells has only a few megabytes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 _OUTCOMES = ("passed", "failed", "unsupported", "absent")
 MAX_EVIDENCE = 400_000
-"""Bytes of one failure's evidence in the page, packed; a longer one keeps its head. The JSON has it whole."""
+"""The most bytes of one failure's packed evidence in the page. Longer evidence is cut. The JSON has all of it."""
 
 
 def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The document as the page's script reads it: names once, cells as short lists of numbers; and the evidence.
+    """The document as the page's script reads it (each name once, cells as short lists of numbers), and the evidence.
 
-    The evidence stands apart, a line for each, since it is most of the page and read only when a cell is opened.
+    The evidence is separate, one line for each cell, since it is most of the page, and is read only when a cell is
+    opened.
     """
     cases = {case["id"]: index for index, case in enumerate(document["cases"])}
     names: dict[str, int] = {}
@@ -65,7 +66,7 @@ def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 packed = pack(kept)
         index = 0
         if packed:
-            # It stands in the page as it is.
+            # It goes into the page unchanged.
             if not _BASE64.fullmatch(packed):
                 raise DocumentError(f"the evidence of {cell['case']} is not base64")
             evidence.append(packed)
@@ -97,18 +98,18 @@ def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _script(value: Any) -> str:
-    """JSON that can stand inside a script element, whatever strings it holds."""
+    """JSON that is safe inside a script element, whatever strings it contains."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _with_anchors(text: str) -> Markup:
-    """A document's text as it is, except for its anchors, which the page can jump to."""
+    """A document's text, escaped except for its anchors, to which the page can jump."""
     return Markup(re.sub(r"&lt;a id=&#34;([^&]+)&#34;&gt;&lt;/a&gt;", r'<b id="rule:\1">▸</b>', str(escape(text))))
 
 
 def _hash(text: str) -> str:
-    """What the page's policy calls an element's text by."""
+    """The hash by which the page's content security policy allows an element's text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
@@ -116,7 +117,7 @@ def render(document: Mapping[str, Any]) -> bytes:
     """The page of a document.
 
     Raises:
-        DocumentError: something in it is not what it says it is.
+        DocumentError: something in it is invalid.
     """
     environment = Environment(
         loader=PackageLoader(__package__.split(".")[0], "report"), autoescape=True, undefined=StrictUndefined

@@ -17,7 +17,7 @@ from .document import requirement_of, source
 
 __all__ = ["render"]
 
-# XML 1.0 has no form for most control characters, not even escaped.
+# XML 1.0 cannot contain most control characters, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -26,7 +26,7 @@ def _clean(text: str) -> str:
 
 
 def render(document: Mapping[str, Any]) -> bytes:
-    """The results as XML: one suite for each pair, transport and security, one test for each cell."""
+    """The results as XML: one suite for each pair, transport and security mode, one test for each cell."""
     cases = {case["id"]: case for case in document["cases"]}
     suites: dict[tuple[str, ...], TestSuite] = {}
     for cell in document["cells"]:

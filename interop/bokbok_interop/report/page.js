@@ -182,8 +182,8 @@ async function open(i) {
   }
   for (const role of ["client", "server"]) if (e[role + "_log"]) box.append(...preNode("Log of the " + role, e[role + "_log"]));
   if (e.traceback) box.append(...preNode("Traceback", e.traceback));
-  if (e.cut) box.append(el("p", "dim", "Cut to fit the page; the JSON report has it whole."));
-  if (e.brief) box.append(el("p", "dim", "Of a cell that passed its beginning is kept."));
+  if (e.cut) box.append(el("p", "dim", "Cut to fit the page; the JSON report has all of it."));
+  if (e.brief) box.append(el("p", "dim", "For a passed cell, only the beginning is kept."));
 }
 function shut() { document.body.classList.remove("open"); $("list").focus({ preventScroll: true }); draw(); remember(); }
 function go(to) {

@@ -1,8 +1,8 @@
-"""The terminal, made safe for what others wrote.
+"""The terminal, made safe for text from others.
 
-What a peer, a log or a file says is text: never markup, never a command to the terminal (escape sequences, control
-characters, characters that turn the direction round), never a reason to end (a terminal that has no such character, a
-reader that has gone).
+What a peer, a log or a file says is only text. It is never markup, and never a command to the terminal (escape
+sequences, control characters, characters that reverse the direction). It never ends the program (because the terminal
+lacks a character, or because nobody reads the output any more).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["Screen"]
 
 
 class _Stream:
-    """A stream that writes what it can, and is silent once it cannot."""
+    """A stream that writes what it can, and ignores everything once it cannot."""
 
     def __init__(self, stream: IO[str] | None) -> None:
-        # It is None where the program was started without it (`>&-`).
+        # It is None if the program was started without it (`>&-`).
         self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115 (it lasts as long as we do)
         self.gone = False
 
@@ -46,7 +46,7 @@ class _Stream:
             return
         try:
             work()
-        except (OSError, ValueError):  # it was closed at its other end, the disk is full, it was closed
+        except (OSError, ValueError):  # its other end was closed, the disk is full, or it was closed here
             self.gone = True
             to_nowhere(self._stream)
 
@@ -58,8 +58,8 @@ class Screen(Console):
     """A `rich` console whose strings are plain text; styles come from `Text` alone.
 
     Args:
-        stderr: standard error, where standard output has the results.
-        more: as `Console` takes it.
+        stderr: write to standard error, since standard output has the results.
+        more: further arguments of `Console`.
     """
 
     def __init__(self, *, stderr: bool = False, **more: Any) -> None:
@@ -67,7 +67,7 @@ class Screen(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As `Console` has it, except for characters that a terminal would not show as they are."""
+        """As in `Console`, except that characters which a terminal would not show as they are become escapes."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.replace("\n", "").isprintable():
                 yield segment

@@ -1,4 +1,4 @@
-"""The terminal: a live matrix with progress and time left, then what failed.
+"""The report on the terminal: a live matrix with progress and time left, then what failed.
 
 What this module knows: rich.
 """
@@ -39,15 +39,15 @@ __all__ = [
 
 STYLES = {"passed": "green", "failed": "bold red", "unsupported": "yellow", "absent": "dim"}
 MOST_SAID = 6
-"""How many failed cells are shown during the run, of those that fail for the same reason."""
+"""How many failed cells with the same reason are shown during the run."""
 MOST_REASONS = 3
-"""Reasons why cells of one chapter were not played that the terminal shows."""
+"""How many reasons why cells of one chapter were not played are shown."""
 LAST_LOG = 6
-"""Lines of a log that are shown of a puppet that broke."""
+"""Lines of the log that are shown for a puppet that broke."""
 SHORT_LOG = 2
-"""Lines that are shown of others."""
+"""Lines that are shown for others."""
 MOST_DIRECTIONS = 2
-"""Ordered pairs of which one failure shows the packets."""
+"""For how many ordered pairs one failure shows the packets."""
 MOST_TEXT = 160
 """Characters of a packet that are shown."""
 LAST_PACKETS = 4
@@ -68,7 +68,7 @@ def _square(counts: Mapping[str, int]) -> Text:
 def _matrix(
     counts: Mapping[tuple[str, str], Counter[str]], peers: Sequence[str], width: int, *, live: bool = False
 ) -> Table:
-    """The matrix; where there is no room for the servers' names the peers have numbers."""
+    """The matrix. If there is no room for the servers' names, the peers have numbers."""
     servers = [*peers, RUNNER] if any(server == RUNNER for _, server in counts) else list(peers)
     clients = [*peers, RUNNER] if any(client == RUNNER for client, _ in counts) else list(peers)
     squares = {key: _square(found) for key, found in counts.items()}
@@ -88,13 +88,14 @@ def _matrix(
 
 
 class _Failures:
-    """Says of each failure what it is, and of one that many cells share so often, and once that there are more."""
+    """Chooses the lines about failures: of one that many cells share, the first few cells, then once that there are
+    more."""
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
 
     def line(self, result: Result) -> Text | None:
-        """What to print of a failed cell, or nothing."""
+        """What to print about a failed cell, or `None`."""
         self._seen[result.reason] += 1
         said = self._seen[result.reason]
         if said > MOST_SAID + 1:
@@ -104,7 +105,7 @@ class _Failures:
 
 
 class LiveMatrix(Observer):
-    """The table that is redrawn while the run goes on. A context manager."""
+    """The table that is redrawn during the run. A context manager."""
 
     def __init__(self, console: Console, peers: Sequence[str]) -> None:
         self._failures = _Failures()
@@ -154,7 +155,7 @@ class LiveMatrix(Observer):
 
 
 class PlainProgress(Observer):
-    """For pipes and CI: a line for each failure and for each tenth of the run."""
+    """For pipes and CI: one line for each failure, and one for each tenth of the run."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -203,13 +204,13 @@ def print_absent(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def print_warnings(console: Console, document: Mapping[str, Any]) -> None:
-    """What is odd about the features of peers."""
+    """What is unusual about the features of peers."""
     for warning in warnings_of(document):
         console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=True)
 
 
 def print_failures(console: Console, document: Mapping[str, Any], limit: int = 25) -> None:
-    """What failed, the same failure once: the requirement, expected and actual, the packets that matter, the logs."""
+    """What failed, each failure once: the requirement, expected and actual, the packets that matter, the logs."""
     cases = {case["id"]: case for case in document["cases"]}
     features = {peer["name"]: peer.get("puppet", {}).get("features", ()) for peer in document["peers"]}
     found = failures(document)
@@ -247,7 +248,7 @@ def _failure(cells: Cells, cases: Mapping[str, Mapping[str, Any]], features: Map
 
 
 def _evidence(cell: Mapping[str, Any], *, title: bool, log: int) -> list[Text]:
-    """The packets of one cell that matter, and the ends of the puppets' logs."""
+    """The packets of one cell that matter, and the last lines of the puppets' logs."""
     evidence = cell["evidence"]
     lines = [Text(f"  {cell['client']} → {cell['server']}:")] if title else []
     for packet in packets_that_matter(evidence.get("packets", ()), LAST_PACKETS):
@@ -261,7 +262,7 @@ def _evidence(cell: Mapping[str, Any], *, title: bool, log: int) -> list[Text]:
 
 
 def _said(packet: Mapping[str, Any]) -> str:
-    """What a packet says, as Scheme writes it; the bytes of one that does not open."""
+    """What a packet says, as Scheme writes it; or its bytes, if it does not open."""
     if packet.get("text"):
         return readable(packet["text"][:MOST_TEXT].encode("utf-8", "backslashreplace"))
     shown = [r for r in packet["ranges"] if r["layer"] in ("opened", "message", "raw", "hello")]
@@ -302,7 +303,7 @@ def print_summary(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def print_results(console: Console, document: Mapping[str, Any]) -> None:
-    """What failed, then the matrix and the sum."""
+    """What failed, then the matrix and the summary."""
     print_failures(console, document)
     print_matrix(console, document)
     print_warnings(console, document)
@@ -310,7 +311,7 @@ def print_results(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def print_verdicts(console: Console, document: Mapping[str, Any], name: str) -> None:
-    """What `check` says at its end: one line for each chapter, then one for all."""
+    """The end of `check`: one line for each chapter, then one for all."""
     table = Table(title=f"{name}, chapter by chapter", title_justify="left", title_style="bold", expand=False)
     table.add_column("chapter", style="bold")
     table.add_column("verdict", overflow="fold")
@@ -359,7 +360,7 @@ LAYERS = {
 
 
 def print_dump(console: Console, packets: Sequence[Mapping[str, Any]]) -> None:
-    """An explained recording (`dump.explain`) in colours; without a terminal it is the plain text of `dump.render`."""
+    """An explained recording (`dump.explain`) in colour. If it is not a terminal, the plain text of `dump.render`."""
     for packet in packets:
         first, *lines = render([dict(packet)]).splitlines()
         console.print(Text(first, "bold"), soft_wrap=True)
@@ -368,7 +369,7 @@ def print_dump(console: Console, packets: Sequence[Mapping[str, Any]]) -> None:
             if line.lstrip().startswith("! "):
                 console.print(Text(line, "bold red"), soft_wrap=True)
                 continue
-            # The layer is named on the first line of its bytes; those below are the same layer's.
+            # Only the first line of a layer's bytes names the layer.
             for layer, colour in LAYERS.items():
                 if re.search(rf"  {layer}(: |$)", line):
                     style = colour

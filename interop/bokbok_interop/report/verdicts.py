@@ -1,4 +1,4 @@
-"""What `check` concludes of one peer: a verdict for each chapter, from the cells whose subject is that peer."""
+"""What `check` concludes about one peer: a verdict for each chapter, from the cells whose subject is that peer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Verdict", "verdicts", "warnings_of"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of one chapter.
+    """The verdict for one chapter.
 
     Attributes:
         chapter: its name.
-        conforms: `None` where there is nothing to say.
-        text: in words.
-        counts: of the chapter's cells about the peer, by outcome.
+        conforms: whether the peer conforms; `None` if nothing can be said.
+        text: the verdict in words.
+        counts: how many of the chapter's cells about the peer have which outcome.
         why: why cells were not played, the most frequent reason first.
     """
 
@@ -34,10 +34,10 @@ class Verdict:
 
 
 def verdicts(document: Mapping[str, Any], name: str) -> list[Verdict]:
-    """The verdicts over a peer, chapter by chapter.
+    """The verdicts about a peer, chapter by chapter.
 
-    A chapter conforms if nothing failed and something of substance was played: no cell lacked its opponent, and of the
-    cells that bind the peer at least half were played. A case of a kind that the peer does not claim does not bind it.
+    A peer conforms in a chapter if nothing failed and enough was played: no cell lacked its opponent, and at least half
+    of the cells that bind the peer were played. A case of a kind that the peer does not claim does not bind it.
     """
     kinds = {case["id"]: case["kind"] for case in document["cases"]}
     claimed = _features(document, name)
@@ -73,7 +73,7 @@ def _features(document: Mapping[str, Any], name: str) -> set[str]:
 
 
 def warnings_of(document: Mapping[str, Any]) -> list[str]:
-    """What was odd about the peers' features, one line each."""
+    """What was unusual about the peers' features, one line each."""
     return [
         f"{peer['name']}: {warning}"
         for peer in document["peers"]

@@ -1,7 +1,7 @@
 """Test vectors (`docs/vectors.md`): what CHICKEN writes and reads (`chicken-4.13.0`, `chicken-5.3.0`), what the dialect
-`CHICKEN_4` writes (`chicken-4-dialect`), and whole conversations (`sessions`).
+`CHICKEN_4` writes (`chicken-4-dialect`), and complete conversations (`sessions`).
 
-They come with the package, for the cases and for implementers alike.
+They come with the package, for the cases and for implementers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["RELEASES", "load_dialect", "load_lines", "load_sessions"]
 
 RELEASES = ("4.13.0", "5.3.0")
-"""Of CHICKEN: those that were recorded."""
+"""The releases of CHICKEN that were recorded."""
 
 _FOLDER = Path(__file__).parent
 
@@ -23,12 +23,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def load_lines(release: str, kind: str) -> list[dict[str, Any]]:
-    """What one release of CHICKEN writes (`kind` is `write`) or reads (`read`), one entry a line of the file."""
+    """What one release of CHICKEN writes (`kind` is `write`) or reads (`read`): one entry for each line of the file."""
     return _lines(_FOLDER / f"chicken-{release}" / f"{kind}.jsonl")
 
 
 def load_dialect() -> list[dict[str, Any]]:
-    """What the dialect `CHICKEN_4` writes, which is no release's: one entry a line of the file."""
+    """What the dialect `CHICKEN_4` writes, which is not that of a release: one entry for each line of the file."""
     return _lines(_FOLDER / "chicken-4-dialect" / "write.jsonl")
 
 

@@ -1,6 +1,6 @@
-"""Datums that no release was asked about, and that implementations get wrong: every byte, every edge, every spelling.
+"""Datums that were not recorded, and that implementations get wrong: every byte, every edge, every spelling.
 
-What each is follows from `docs/sexpr.md`, whose reader and writer the library has. Both CHICKENs read the spellings
+`docs/sexpr.md` says what each of them is, and the library has its reader and writer. Both CHICKENs read the spellings
 alike.
 """
 
@@ -25,11 +25,11 @@ def _text(data: bytes) -> str:
 
 @cache
 def values() -> list[tuple[str, Any]]:
-    """Values, each with its type as the recorded ones name it."""
+    """Values, each with the name of its type, as in the recordings."""
     bytes_ = [bytes([code]) for code in range(256)]
     found: list[tuple[str, Any]] = [("char", Char(chr(code))) for code in (*range(258), 0x7FF, 0x800, 0xFFFF, 0x10000)]
     found += [("string", _text(b"x" + byte + b"1")) for byte in bytes_]
-    # The byte alone, in front and behind: each may need bars, and one alone does not.
+    # The byte in the middle and at the beginning: either may need bars when the byte elsewhere does not.
     found += [("symbol", Symbol(_text(b"x" + byte + b"y"))) for byte in bytes_ if byte != b":"]
     found += [("symbol", Symbol(_text(byte + b"y"))) for byte in bytes_[32:] if byte not in b"#"]
     found += [("symbol", Symbol(name)) for name in ("a:", ":", "a:b:", ".", "..", "...", "1.", "-1/2", "+.5", "1e5x")]
@@ -52,7 +52,7 @@ def values() -> list[tuple[str, Any]]:
 
 
 def _flonums() -> list[float]:
-    """Where the digits, or the form, of what is written change."""
+    """Flonums at which the digits, or the form, of the written text change."""
     powers = [10.0**n for n in range(-7, 25)]
     around = [math.nextafter(number, end) for number in (1.0, 0.1, 1e15, 1e16, 1e17, 1e21, 1e22) for end in (0, 1e300)]
     odd = [0.1 + 0.2, 1 / 3, 2 / 3, 1e15 + 0.5, 123456789012345.6, 2.0**53 + 2, 2.0**63, 2.0**64, 5e-324, 1e-310]
@@ -76,7 +76,7 @@ SPELLINGS: tuple[bytes, ...] = (
     b"100000000000000000000.0", b"1e22", b"1e23", b"5e-324", b"2e-324", b"1.7976931348623157e308", b"1e400",
     b"-1e400", b"1e-400", b"2.2250738585072011e-308", b"9007199254740993.0", b"9007199254740992.5",
     b"0.1000000000000000055511151231257827",
-    # whose digits, added up one by one and then scaled, come to another flonum
+    # whose digits, added up one by one and then scaled, give another flonum
     b"794.380409581540212", b"-380.528694629737896", b"1.596475456e-145", b"3.748716180e-50", b"9.637775004e32",
     b"1" + b"0" * 30 + b".0", b"123456789012345678", b"#x-ff", b"#xFF",
     b"#xff",
@@ -105,11 +105,11 @@ SPELLINGS: tuple[bytes, ...] = (
     b"(a #;(b c) d)", b"(#;a)", b"(a #;#;b c d)", b"(a\x0cb)", b"(a\x0bb)", b"(a\r\nb)", b"(a\tb)", b"(a . b ;c\n)",
     b"#;a b", b"#|a|#b", b"(a #!eof)",
 )  # fmt: skip
-"""Ways to spell a datum that every peer meets sooner or later."""
+"""Spellings of a datum that every peer meets sooner or later."""
 
 RARE_SPELLINGS: tuple[bytes, ...] = (
     b"#ciABC", b"(#ciAB CD)", b'#ci(AB |CD| "EF")', b"#csABC", b"(#ci(A #csB C) D)", b"#<<END\nx\ny\nEND\n",
     b"(#<<E\nx\nE\ny)", b"#e1.0", b"#e5", b"#$a", b"#`a", b"#${123 4}", b"(a ')", b"(a #;)", b"#(a . (b))", b"#u8 (1)",
     b"#u8[1]", b"#!/x\na", b"#X1f", b"#B11", rb'"\ud83d\ude00"', rb"a\ b", rb"\(", rb"\1",
 )  # fmt: skip
-"""Ways that hardly anybody spells a datum: a peer reads them right, or says that it does not read them."""
+"""Rare spellings of a datum: a peer reads them correctly, or says that it cannot read them."""

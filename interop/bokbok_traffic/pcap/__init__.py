@@ -1,6 +1,6 @@
-"""Packet captures: pcap and pcapng files, the TCP connections in them put together.
+"""Packet captures: pcap and pcapng files, and the TCP connections in them.
 
-`container` reads the files, `link` finds the TCP segments in their frames, `tcp` puts connections together.
+`container` reads the files, `link` finds the TCP segments in their frames, `tcp` assembles connections.
 """
 
 from .container import is_pcap

@@ -1,7 +1,7 @@
 """The containers of packet captures, pcap and pcapng: bytes in, frames out.
 
-It takes the file in pieces of any size and holds one frame at most. Formats: draft-ietf-opsawg-pcap and
-draft-ietf-opsawg-pcapng. (`dpkt` and `scapy` read both, too, but from a file object that blocks, and as many
+It takes the file in pieces of any size and holds at most one frame. Formats: draft-ietf-opsawg-pcap and
+draft-ietf-opsawg-pcapng. (`dpkt` and `scapy` also read both, but from a file object that blocks, and they read as many
 bytes at once as the file says.)
 """
 
@@ -23,20 +23,20 @@ _SECTION = b"\x0a\x0d\x0d\x0a"
 _ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
 LONGEST_FRAME = 1 << 24
-"""Bytes of a frame, far beyond what libpcap takes (256 KiB): a larger number is not a length."""
+"""The most bytes of a frame, far beyond what libpcap captures (256 KiB): a larger number is not a length."""
 _MOST_INTERFACES = 4096
 
 _INTERFACE, _PACKET, _SIMPLE, _ENHANCED = 1, 2, 3, 6
 
 
 class Frame(NamedTuple):
-    """What was captured of one frame.
+    """The captured part of one frame.
 
     Attributes:
-        t: seconds; 0 where the file has no time.
+        t: seconds; 0 if the file does not have a time.
         link: the link type of its interface.
         data: the bytes that were kept.
-        size: how many there were.
+        size: how many bytes the frame had.
     """
 
     t: float
@@ -54,7 +54,7 @@ class _Interface:
 
 
 def is_pcap(head: bytes) -> bool:
-    """Whether a file that begins so is a packet capture."""
+    """Whether a file with this beginning is a packet capture."""
     return head[:4] in _MAGIC or head[:4] == _SECTION
 
 
@@ -62,14 +62,14 @@ class Container:
     """Takes a packet capture apart.
 
     Args:
-        skipped: where what is not used is counted, by what it is.
+        skipped: counts what is not used, by kind.
     """
 
     def __init__(self, skipped: Counter[str]) -> None:
         self._skipped = skipped
         self._buffer = bytearray()
         self._at = 0  # of the buffer, in the file
-        self._passing = 0  # bytes still to come of a block that is not used
+        self._passing = 0  # bytes that are still to come of an unused block
         self._order = ""
         self._unit = 1e-6
         self._link = 0
@@ -80,7 +80,7 @@ class Container:
         """Take the next bytes of the file.
 
         Raises:
-            CaptureError: they are not a packet capture's.
+            CaptureError: they are not those of a packet capture.
         """
         self._buffer += data
         while True:
@@ -116,7 +116,7 @@ class Container:
         self._at += count
 
     def _begin(self) -> Frame | None:
-        """The first bytes of the file: of which format it is."""
+        """Find out the format from the first bytes of the file."""
         head = bytes(self._buffer[:4])
         if len(head) < 4:
             return None
@@ -145,7 +145,7 @@ class Container:
         return frame
 
     def _block(self) -> Frame | None:
-        """A block of a pcapng file; a frame if it holds one."""
+        """A block of a pcapng file. Returns its frame, if it has one."""
         if len(self._buffer) < 12:
             return None
         if self._buffer[:4] == _SECTION:
@@ -195,7 +195,7 @@ class Container:
             kept = size
         elif kind == _ENHANCED:
             number, high, low, kept, size = struct.unpack_from(self._order + "IIIII", body)
-        else:  # obsolete: a short number of the interface, and how many were dropped since the last
+        else:  # obsolete: a short number of the interface, and how many frames were dropped since the last one
             number, drops, high, low, kept, size = struct.unpack_from(self._order + "HHIIII", body)
         if drops not in (0, 0xFFFF):
             self._skipped["frame that the capture dropped"] += drops
@@ -212,7 +212,7 @@ class Container:
 
 
 def _time_of(options: bytes, order: str) -> tuple[float, int]:
-    """The unit of an interface's times in seconds, and what is added to them."""
+    """The unit of an interface's times in seconds, and the offset to add."""
     unit, offset = 1e-6, 0
     at = 0
     while at + 4 <= len(options):

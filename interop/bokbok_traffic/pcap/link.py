@@ -1,6 +1,6 @@
-"""From a frame to the TCP segment in it: link layers, IPv4 and IPv6.
+"""Finds the TCP segment in a frame: link layers, IPv4 and IPv6.
 
-Link types are numbered by the tcpdump group's list (LINKTYPE_…). What holds no TCP is counted by what it is.
+Link types have the numbers of the tcpdump group's list (LINKTYPE_…). Frames without TCP are counted by kind.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ End = tuple[str, int]
 
 _IPV4, _IPV6, _PPPOE = 0x0800, 0x86DD, 0x8864
 _TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
-"""Ethertypes of VLAN tags: 802.1Q, 802.1ad, and the two that were in use for double tags before it."""
+"""Ethertypes of VLAN tags: 802.1Q, 802.1ad, and the two that were used earlier for double tags."""
 _PPP = {0x0021: _IPV4, 0x0057: _IPV6}
 
 _BARE = {0: 4, 108: 4, 101: 0, 12: 0, 14: 0, 228: 0, 229: 0}
-"""Link types behind whose header of so many bytes an IP packet stands: loopback of two kinds, raw IP of five."""
+"""Link types with an IP packet after a header of so many bytes: two kinds of loopback, five of raw IP."""
 _TYPED = {1: (12, 14), 113: (14, 16), 276: (0, 20), 104: (2, 4)}
-"""Link types with an ethertype: where it stands, how long the header is. Ethernet, cooked of two kinds, Cisco HDLC."""
+"""Link types with an ethertype: where it is, how long the header is. Ethernet, two kinds of cooked, Cisco HDLC."""
 _PPP_LINKS = (9, 50)
 _PPPOE_LINK = 51
 
@@ -35,12 +35,12 @@ class Segment(NamedTuple):
 
     Attributes:
         t: seconds.
-        source: who sent it.
-        target: to whom.
-        flags: of its header.
+        source: the sender.
+        target: the receiver.
+        flags: the flags of its header.
         number: its sequence number.
-        data: what it carries, as far as it was kept.
-        cut: how many bytes of it the capture did not keep.
+        data: its data, as far as it was kept.
+        cut: how many bytes of the data the capture did not keep.
     """
 
     t: float
@@ -56,11 +56,11 @@ class Segments:
     """Finds the TCP segments.
 
     Args:
-        skipped: where frames without one are counted, by what they are.
+        skipped: counts frames without a TCP segment, by kind.
 
     Attributes:
-        links: the link types that are not known, and how many frames of each there were.
-        known: whether a frame of a known link type was there.
+        links: the unknown link types, and how many frames of each there were.
+        known: whether there was a frame of a known link type.
     """
 
     def __init__(self, skipped: Counter[str]) -> None:
@@ -69,7 +69,7 @@ class Segments:
         self.known = False
 
     def of(self, frame: Frame) -> Segment | None:
-        """The segment in a frame; `None`, and counted, if it holds none."""
+        """The segment in a frame. If there is none, it is counted, and this returns `None`."""
         problem, packet = self._ip(frame)
         if not problem:
             found = self._segment(frame, packet)
@@ -84,7 +84,7 @@ class Segments:
         link, data = frame.link, frame.data
         if link not in _BARE and link not in _TYPED and link not in _PPP_LINKS and link != _PPPOE_LINK:
             self.links[link] += 1
-            return f"frame of link type {link}, which is not known", b""
+            return f"frame of unknown link type {link}", b""
         self.known = True
         if link in _BARE:
             return "", data[_BARE[link] :]
@@ -131,7 +131,7 @@ class Segments:
         tcp = packet[at:total]
         head = (tcp[12] >> 4) * 4 if len(tcp) >= 20 else 0
         if head < 20:
-            return "frame that is cut off in its header" if missing else "TCP segment that is not whole"
+            return "frame that is cut off in its header" if missing else "incomplete TCP segment"
         source_port, target_port, number = struct.unpack_from(">HHI", tcp)
         source, target = (str(ipaddress.ip_address(address)) for address in addresses)
         cut = max(0, min(total, len(packet) + missing) - len(packet))
@@ -139,7 +139,7 @@ class Segments:
 
 
 def _in_pppoe(data: bytes) -> tuple[str, bytes]:
-    """What a session of PPP over Ethernet carries: six bytes of header, then PPP."""
+    """The content of a PPP over Ethernet session: six bytes of header, then PPP."""
     if len(data) < 8 or data[1]:
         return "frame without IP", b""
     return _in_ppp(data[6 : 6 + int.from_bytes(data[4:6], "big")])

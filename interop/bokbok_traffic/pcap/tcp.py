@@ -1,8 +1,8 @@
-"""TCP connections of a packet capture, put together.
+"""Assembles the TCP connections of a packet capture.
 
-`PcapReader` takes a capture in pieces of any size and gives the chunks of its connections as soon as they are in order.
-Its memory is bounded: for what came out of order, and for connections, there are limits. It costs time in proportion to
-the capture. What is not used is counted, by what it is.
+`PcapReader` takes a capture in pieces of any size and returns the chunks of its connections as soon as they are in
+order. Its memory is bounded: there are limits for what came out of order, and for connections. Its time is proportional
+to the capture's size. What is not used is counted, by kind.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["PcapReader", "read_pcap"]
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 
 MOST_CONNECTIONS = 65_536
-"""Connections that are followed at once. The one that has been silent for longest is forgotten first."""
+"""Connections that are followed at once. The one that has been silent longest is forgotten first."""
 MOST_WAITING = 64 << 20
-"""Bytes that wait for others before them, in all connections; TCP's windows are mostly below 6 MiB."""
+"""Bytes that wait for earlier ones, in all connections. TCP's windows are usually below 6 MiB."""
 _COST = 200
-"""Bytes of memory that a segment that waits takes besides its data."""
+"""Bytes of memory that a waiting segment takes besides its data."""
 _FAR = 1 << 31
 
 LOSS = "the capture dropped segments; record again with a larger buffer (tcpdump -B)"
@@ -39,15 +39,15 @@ class _Direction:
 
     source: str
     first: int | None = None  # sequence number of the first byte
-    next: int = 0  # offset that comes next
+    next: int = 0  # the next offset
     waiting: list[tuple[int, int, float, bytes]] = field(default_factory=list)  # a heap: offset, order, time, bytes
     held: int = 0  # bytes of memory that it takes
     end: int | None = None  # offset of the end of file
-    cut: int = 0  # offset up to which frames came whose ends were not kept
+    cut: int = 0  # offset up to which frames came that were not kept to their ends
     over: bool = False
 
     def offset(self, number: int) -> int:
-        """The offset of a sequence number: the one that is nearest to what comes next."""
+        """The offset of a sequence number: the one nearest to the next offset."""
         assert self.first is not None
         away = (number - self.first - self.next) & 0xFFFFFFFF
         return self.next + (away if away < _FAR else away - (1 << 32))
@@ -73,11 +73,11 @@ class PcapReader:
     """Reads a packet capture in pieces of any size: bytes in, chunks of connections out.
 
     Args:
-        server: address (or "") and port of the server: other connections are left out, and it tells the sides apart
-            where the beginning of a connection is missing.
+        server: address (or "") and port of the server. Other connections are left out. It also tells which side is
+            which if the beginning of a connection is missing.
 
     Attributes:
-        skipped: what was not used, by what it is, and how often.
+        skipped: what was not used, by kind, and how often.
     """
 
     def __init__(self, server: tuple[str, int] | None = None) -> None:
@@ -95,7 +95,7 @@ class PcapReader:
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """Take the next bytes of the capture.
 
-        A direction of which bytes are missing ends with a chunk whose `lost` says why.
+        A direction with missing bytes ends with a chunk whose `lost` says why.
 
         Raises:
             CaptureError: it is not a packet capture.
@@ -106,10 +106,10 @@ class PcapReader:
                 yield from self._take(segment)
 
     def finish(self) -> Iterator[Chunk]:
-        """The capture has ended: what waited for bytes that did not come is lost.
+        """The capture has ended: what still waits for missing bytes is lost.
 
         Raises:
-            CaptureError: in the middle of its header, or it holds frames of unknown link types alone.
+            CaptureError: it ended in the middle of its header, or all frames have unknown link types.
         """
         self._container.finish()
         if self._segments.links and not self._segments.known:
@@ -146,7 +146,7 @@ class PcapReader:
         yield from self._placed(connection, connection.side(segment.source), segment)
 
     def _begins(self, known: _Connection, segment: Segment) -> bool:
-        """Whether a segment between the ends of a known connection begins another one."""
+        """Whether a segment between the two ends of a known connection begins another connection."""
         side = known.side(segment.source)
         if segment.flags & _SYN:
             first = (segment.number + 1) & 0xFFFFFFFF
@@ -154,7 +154,7 @@ class PcapReader:
                 return True
             # What was seen before belongs to an older connection, or its sides were guessed.
             return known.guessed and side.first is None
-        # Behind an end without the segment that opened it: bytes beyond the end belong to another.
+        # After an end, without the segment that opened a connection: bytes beyond the end belong to another one.
         return bool(known.over and segment.data and side.end is not None and side.offset(segment.number) > side.end)
 
     def _opened(self, segment: Segment) -> _Connection | None:
@@ -164,7 +164,8 @@ class PcapReader:
             self.skipped["TCP segment without data of a connection whose beginning is missing"] += 1
             return None
         else:
-            # Its beginning is missing: who has the server's port, or the lower one, is taken for the server.
+            # Its beginning is missing: the side with the server's port, or with the lower port, is assumed to be the
+            # server.
             ends = segment.source, segment.target
             port = self._server[1] if self._server is not None else min(end[1] for end in ends)
             client = segment.target if segment.source[1] == port else segment.source
@@ -172,7 +173,7 @@ class PcapReader:
         return _Connection(self._numbers, client, guessed=not segment.flags & _SYN)
 
     def _placed(self, connection: _Connection, side: _Direction, segment: Segment) -> Iterator[Chunk]:
-        """Put a segment into its direction, and give what is in order then."""
+        """Put a segment into its direction, and return what is in order now."""
         begin = (segment.number + bool(segment.flags & _SYN)) & 0xFFFFFFFF
         if side.first is None:
             side.first = begin
@@ -205,16 +206,16 @@ class PcapReader:
             yield self._lost(connection, side)
 
     def _lost(self, connection: _Connection, side: _Direction) -> Chunk:
-        """End a direction of which bytes are missing."""
+        """End a direction with missing bytes."""
         self._waiting -= side.held
         if side.waiting:
-            self.skipped["TCP segment behind bytes that are missing"] += len(side.waiting)
+            self.skipped["TCP segment after missing bytes"] += len(side.waiting)
         side.waiting.clear()
         side.held, side.over = 0, True
         return Chunk(self._now, connection.number, side.source, None, SNAPSHOT if side.next < side.cut else LOSS)
 
     def _forgotten(self, connection: _Connection) -> Iterator[Chunk]:
-        """Nothing more comes of a connection: what waited waits in vain."""
+        """A connection has no more segments: what waited is lost."""
         for side in connection.sides.values():
             short = side.end is not None and side.next < side.end and not connection.reset
             if not side.over and (side.waiting or side.next < side.cut or short):
@@ -222,7 +223,7 @@ class PcapReader:
 
 
 def read_pcap(data: bytes, *, server: tuple[str, int] | None = None) -> Capture:
-    """Put the TCP connections of a packet capture together.
+    """Assemble the TCP connections of a packet capture.
 
     Args:
         data: the file.
@@ -232,7 +233,7 @@ def read_pcap(data: bytes, *, server: tuple[str, int] | None = None) -> Capture:
         A recording, its connections numbered in the order in which they began.
 
     Raises:
-        CaptureError: it is not a packet capture, or of a kind that is not known.
+        CaptureError: it is not a packet capture, or is of an unknown kind.
     """
     reader = PcapReader(server)
     capture = Capture("tcp")

@@ -1,7 +1,7 @@
-"""A bokbok connection and server, on threads and blocking sockets: the profile `inferred-1`, and nothing else.
+"""A bokbok connection and server, on threads and blocking sockets, for the profile `inferred-1` only.
 
-What it knows: the bytes of that one profile, and when a handler runs. It holds no guards against replay, so it claims
-the kinds `reference` and `profile`, not `hardening`.
+What it knows: the bytes of that one profile, and when a handler runs. It does not guard against replays, so it claims
+the kinds `reference` and `profile`, but not `hardening`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sexpr import Symbol
 
 MAX_PACKET = 16 * 1024 * 1024  # a length above it ends the connection
 MAX_RUNNING, MAX_WAITING = 1024, 4096  # handlers of one connection, and requests that wait for one
-MAX_REFUSALS = 32 * 1024 * 1024  # bytes of answers that no handler made and that are not sent yet
+MAX_REFUSALS = 32 * 1024 * 1024  # bytes of refusals that are not sent yet
 LINGER_SECONDS = 2.0  # how long the end of a connection may take
 HELLO_SECONDS = 10.0  # how long a client may take over its hello
 NAME_LIMIT = 255  # bytes of a user name
@@ -39,7 +39,7 @@ class RemoteError(Exception):
 
 
 class NetworkError(Exception):
-    """The connection is over, or never came about."""
+    """The connection is over, or could not be made."""
 
 
 class ProtocolError(Exception):
@@ -47,7 +47,7 @@ class ProtocolError(Exception):
 
 
 class Unreadable:
-    """The body of a message that names its request and holds no datum."""
+    """The body of a message that names its request, but whose datum cannot be read."""
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -65,7 +65,7 @@ def parse_address(address: Any) -> Address:
     """Any of the four documented forms, as a tuple.
 
     Raises:
-        ValueError: it is in none of them.
+        ValueError: it is in none of these forms.
     """
     match address:
         case sexpr.Symbol():
@@ -133,7 +133,7 @@ class Connection:
         self.next_id = 0
         self.running = 0
         self.queue: collections.deque[tuple[int, Any]] = collections.deque()  # of requests
-        self.refusals: collections.deque[str] = collections.deque()  # that are to be sent
+        self.refusals: collections.deque[str] = collections.deque()  # that wait to be sent
         self.unsent = 0  # bytes of them
         self.refusing = False
         self.idle = threading.Condition(self.lock)
@@ -176,7 +176,7 @@ class Connection:
     # -- packets
 
     def send(self, text: str) -> None:
-        """Write one message; the caller holds `write_lock`. A lost connection is noticed by the reader."""
+        """Write one message. The caller holds `write_lock`. If the connection is lost, the reader notices."""
         if self.silent:
             return
         body = text.encode("latin-1")
@@ -194,7 +194,7 @@ class Connection:
         return bytes(box.encrypt(body, nonce))
 
     def start(self) -> None:
-        """Begin to read; requests are served from here on."""
+        """Start reading. From now on requests are served."""
         threading.Thread(target=self.read_all, daemon=True).start()
 
     def read_all(self) -> None:
@@ -246,7 +246,7 @@ class Connection:
             waiter.set(body)
 
     def request_came(self, number: int, body: Any) -> None:
-        """Start the handler in a thread of its own, or let the request wait for one of those that run."""
+        """Start the handler in a thread of its own, or let the request wait until a running one has finished."""
         if isinstance(body, Unreadable):
             self.refuse(number, f"the request cannot be read: {body.why}")
         elif self.server and self.server.stopping:
@@ -265,7 +265,7 @@ class Connection:
                 self.refuse(number, "too many requests")
 
     def refuse(self, number: int, why: str) -> None:
-        """Answer a request that no handler gets. The reading does not wait for it, so there is a limit.
+        """Answer a request without a handler. Reading does not wait until this is sent, so there is a limit.
 
         Raises:
             ProtocolError: too many such answers wait for the other end to read them.
@@ -295,13 +295,13 @@ class Connection:
                 self.unsent -= len(text)
 
     def wait_until_idle(self) -> None:
-        """Wait until no handler runs, and all refusals are sent, or lost."""
+        """Wait until no handler runs, and all refusals are sent or lost."""
         with self.lock:
             while self.running or self.refusing:
                 self.idle.wait()
 
     def run_handler(self, number: int, body: Any) -> None:
-        """Apply the handler to a request, then to those that wait; send what it returns, or why it failed."""
+        """Apply the handler to a request, then to those that wait. Send what it returns, or why it failed."""
         try:
             while True:
                 try:
@@ -320,7 +320,7 @@ class Connection:
                 self.idle.notify_all()
 
     def take_queue(self) -> list[int]:
-        """Forget the requests that wait for a handler; their ids."""
+        """Forget the requests that wait for a handler. Returns their ids."""
         with self.lock:
             numbers = [number for number, _ in self.queue]
             self.queue.clear()
@@ -329,7 +329,7 @@ class Connection:
     def answer(self, number: int, value: Any, *, failed: bool = False) -> None:
         """Send one answer."""
         text = sexpr.write(value)
-        if failed and len(text) > MAX_PACKET - 100:  # what went wrong is said as far as there is room
+        if failed and len(text) > MAX_PACKET - 100:  # the error's text is sent as far as there is room
             text = sexpr.write(f"{value[: MAX_PACKET // 4 - 100]} ... (cut)")
         if len(text) > MAX_PACKET - 100:
             raise sexpr.WriteError(f"an answer of {len(text)} bytes is over the limit of a packet")
@@ -339,7 +339,7 @@ class Connection:
     # -- the end
 
     def over(self, reason: str) -> None:
-        """Fail what waits, and run the close handler unless this side asked for the end."""
+        """Fail the requests that wait, and run the close handler unless this side asked for the end."""
         with self.lock:
             first, self.closed = self.closed is None, self.closed or reason
             waiting, self.waiting = self.waiting, {}
@@ -350,20 +350,20 @@ class Connection:
             threading.Thread(target=self.on_close, args=(self,), daemon=True).start()
 
     def fall_silent(self) -> None:
-        """Let what is being written get out, if the other end takes it in time; what comes later is dropped."""
+        """Let current writing finish, if the other end reads it in time. Later messages are dropped."""
         self.silent = True
         if self.write_lock.acquire(timeout=LINGER_SECONDS):
             self.write_lock.release()
 
     def end(self, reason: str) -> None:
-        """End both directions; the reader wakes up and closes the socket."""
+        """Shut down both directions. The reader wakes up and closes the socket."""
         self.over(reason)
-        with contextlib.suppress(OSError):  # already gone is what was wanted
+        with contextlib.suppress(OSError):  # it has gone already, which is fine
             self.sock.shutdown(socket.SHUT_RDWR)
 
 
 class Waiter:
-    """A place for one answer."""
+    """Waits for one answer."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -376,12 +376,12 @@ class Waiter:
         self.done.set()
 
     def fail(self, error: Exception) -> None:
-        """It will not come."""
+        """The answer will not come."""
         self.error = error
         self.done.set()
 
     def result(self) -> Any:
-        """Wait for either."""
+        """Wait for the answer, or for its failure."""
         self.done.wait()
         if self.error:
             raise self.error
@@ -389,7 +389,7 @@ class Waiter:
 
 
 def read_packet(sock: socket.socket, limit: int) -> bytes | None:
-    """One packet, or `None` at an end of file, within a packet as well."""
+    """One packet, or `None` at an end of file, even within a packet."""
     head = read_exactly(sock, 4)
     if head is None:
         return None
@@ -422,7 +422,7 @@ def parse_message(text: str) -> tuple[str, int, Any]:
     try:
         value, end = sexpr.read(text)
         while text.startswith("#;", end := sexpr.skip_blank(text, end)):
-            _, end = sexpr.read(text, end + 2)  # a comment, if it is whole
+            _, end = sexpr.read(text, end + 2)  # a comment, if it is complete
         if end != len(text):
             raise ProtocolError("more bytes follow a message")
     except sexpr.ReadError as error:
@@ -448,10 +448,10 @@ def open_connection(
     on_request: Callable[[Connection, Any], Any],
     on_close: Callable[[Connection], Any],
 ) -> Connection:
-    """Connect, and say hello where there is a user.
+    """Connect, and say hello if there is a user.
 
     Raises:
-        NetworkError: no connection came about.
+        NetworkError: the connection could not be made.
         ValueError: the user's name is too long.
     """
     if user is not None and len(user) > NAME_LIMIT:
@@ -484,14 +484,14 @@ def open_connection(
 
 
 class Server:
-    """A listening socket and the connections it accepted.
+    """A listening socket, and the connections that it has accepted.
 
     Args:
         address: where to bind.
         backlog: of the listening socket.
         user_to_key: a user's key or `None`; itself `None` on an insecure server.
         on_open: applied to every connection once it is open, before its first request is served.
-        on_request, on_close: as a connection has them.
+        on_request, on_close: as for `Connection`.
 
     Raises:
         NetworkError: the address cannot be bound.
@@ -532,7 +532,7 @@ class Server:
             threading.Thread(target=self.welcome, args=(sock, name), daemon=True).start()
 
     def welcome(self, sock: socket.socket, name: Any) -> None:
-        """Take one connection through its hello to its handlers."""
+        """Serve one connection: its hello, its open handler, then its requests."""
         try:
             user, session_key = None, None
             if self.user_to_key:
@@ -559,7 +559,7 @@ class Server:
                 self.lock.notify_all()
 
     def hello(self, sock: socket.socket, user_to_key: Callable[[str], bytes | None]) -> tuple[str, bytes]:
-        """Read a hello; an unknown user and a wrong key take the same path out."""
+        """Read a hello. An unknown user and a wrong key are refused in the same way."""
         sock.settimeout(HELLO_SECONDS)
         name = read_packet(sock, NAME_LIMIT)
         boxed = read_packet(sock, BOXED_KEY)
@@ -578,7 +578,7 @@ class Server:
             self.lock.notify_all()
 
     def finish(self, connection: Connection) -> None:
-        """Close a connection once its running handlers are done; requests that wait for one are turned away."""
+        """Close a connection once its running handlers have finished. Requests that wait for a handler are refused."""
 
         def run() -> None:
             for number in connection.take_queue():
@@ -589,7 +589,7 @@ class Server:
         threading.Thread(target=run, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening; close every connection when its running handlers have finished."""
+        """Stop listening. Close every connection when its running handlers have finished."""
         with self.lock:
             if self.stopping:
                 return
@@ -615,7 +615,7 @@ class Server:
 
 
 def bind(address: Address) -> socket.socket:
-    """A bound socket; no host means all addresses, IPv6 and IPv4."""
+    """A bound socket. No host means all addresses, IPv6 and IPv4."""
     if address[0] == "unix":
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(address[1].encode("latin-1"))
@@ -637,7 +637,7 @@ def refuse(sock: socket.socket) -> None:
 
 
 def drop_the_rest(sock: socket.socket) -> None:
-    """End this direction and read what still comes: with bytes left unread the other end would see a reset."""
+    """Shut down this direction and read what still comes: with unread bytes, the other end would see a reset."""
     until = time.monotonic() + LINGER_SECONDS
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_WR)

@@ -49,7 +49,7 @@ class Rendezvous:
         self.changed = threading.Condition()
 
     def wait(self, name: str) -> str:
-        """Wait for a name, unless it was released before; the name."""
+        """Wait for a name, unless it was released before. Returns the name."""
         with self.changed:
             self.waiting[name] += 1
         self.tell(name)
@@ -58,7 +58,7 @@ class Rendezvous:
         return name
 
     def release(self, name: str) -> int:
-        """Release those who wait for a name, now and later; how many waited."""
+        """Release the handlers that wait for a name, now and later. Returns how many waited."""
         with self.changed:
             self.released.add(name)
             self.changed.notify_all()
@@ -117,7 +117,7 @@ class Service:
 
 
 class Puppet:
-    """What is open here, by handle, and the way to say things."""
+    """What is open here, by handle, and how to write lines."""
 
     def __init__(self) -> None:
         self.rendezvous = Rendezvous(lambda name: self.say(Symbol("event"), Symbol("awaiting"), name))
@@ -134,7 +134,7 @@ class Puppet:
             sys.stdout.buffer.flush()
 
     def obey(self, line: bytes) -> None:
-        """Carry out one command and answer it."""
+        """Carry out one command, and answer it."""
         (number, command, *arguments), _ = sexpr.read(line.decode("latin-1"))
         method = getattr(self, f"do_{command}", None)
         if method is None:
@@ -150,7 +150,7 @@ class Puppet:
             self.say(number, Symbol("invalid"), str(error))
 
     def do_hello(self) -> tuple[Any, ...]:
-        """Who this is."""
+        """`hello`: its name and features."""
         return Symbol("ok"), "minimal", "1", FEATURES
 
     def do_listen(self, handle: int, address: Any, backlog: int, users: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""CHICKEN's external representation, the part of it that a peer needs, in plain Python.
+"""The part of CHICKEN's external representation that a peer needs, in plain Python.
 
 What it knows: how CHICKEN 4 writes and reads a datum. A Scheme string is a run of bytes; here it is a `str` with one
 character per byte (Latin-1), so nothing is ever lost or refused. `list` is a proper list, `tuple` a vector, `bytes` a
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-MAX_DIGITS = 4_300  # of a number; what has more makes its request fail
-MAX_DEPTH = 10_000  # nesting that is still read; what is deeper makes its request fail
+MAX_DIGITS = 4_300  # of a number; a longer one makes its request fail
+MAX_DEPTH = 10_000  # of nesting; a deeper datum makes its request fail
 
 
 class ReadError(ValueError):
@@ -23,7 +23,7 @@ class ReadError(ValueError):
 
 
 class Incomplete(ReadError):
-    """The text ends in the middle of a datum, or holds none."""
+    """The text ends in the middle of a datum, or does not contain one."""
 
 
 class WriteError(ValueError):
@@ -47,7 +47,7 @@ class Char:
 
 @dataclass
 class Dotted:
-    """A list that ends in something else than the empty list."""
+    """A list that does not end in the empty list."""
 
     items: list[Any]
     tail: Any
@@ -87,7 +87,7 @@ INTEGER = re.compile(r"[+-]?\d+\Z")
 RATIO = re.compile(r"[+-]?\d+/\d+\Z")
 FLONUM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
 SPECIAL = re.compile(r"([+-])(inf|nan)\.0\Z")
-# What any CHICKEN could take for a number, complex ones included: such a symbol is written with bars.
+# What any CHICKEN could read as a number, including complex ones: such a symbol is written with bars.
 NUMBER_LIKE = re.compile(rf"(?:{_REAL}|{_REAL}@{_REAL}|{_REAL}?[+-](?:{_UREAL}|(?:inf|nan)\.0)?i)\Z")
 NUMBER = re.compile(rf"{_REAL}\Z")
 PLAIN = re.compile(r"""[^\x00-\x20()\[\]{}"';,|\\`#][^\x00-\x20()\[\]{}"';,|\\`]*\Z""")
@@ -123,9 +123,9 @@ def skip_blank(text: str, at: int) -> int:
 
 
 def read(text: str, at: int = 0) -> tuple[Any, int]:
-    """Read one datum of `text` from position `at`; return it and the position after it.
+    """Read one datum of `text` from position `at`. Returns it and the position after it.
 
-    Nothing recurses: what is open stands on a list of frames (kind, closing bracket, items so far).
+    There is no recursion: what is open is on a list of frames (kind, closing bracket, items so far).
     """
     frames: list[tuple[str, str, list[Any]]] = []
     while True:
@@ -167,7 +167,7 @@ def read(text: str, at: int = 0) -> tuple[Any, int]:
             done = [value]
         if len(frames) > MAX_DEPTH + 1:  # the outermost list is the message, which does not count
             raise ReadError(f"nested deeper than {MAX_DEPTH}")
-        while done:  # hand the value to what is open; a quote is finished by it, and is a value itself
+        while done:  # give the value to what is open; it completes a quote, which is a value itself
             if not frames:
                 return done[0], at
             kind, _, items = frames[-1]
@@ -250,7 +250,7 @@ def _special(text: str, at: int) -> tuple[Any, int]:
     end = at
     while end < len(text) and text[end] not in _DELIMITER:
         end += 1
-    plain = text[at:end]  # bars and backslashes are bytes like others in it
+    plain = text[at:end]  # in it, bars and backslashes are bytes like others
     if plain == "#!eof":
         return EOF, end
     if plain in ("#!optional", "#!rest", "#!key") or (plain.startswith("#%") and "\0" not in plain):
@@ -314,7 +314,7 @@ def _prefixed(plain: str, at: int) -> Any:
 
 
 def _quoted(text: str, at: int, closer: str) -> tuple[str, int]:
-    """The body of a string, or of a symbol between bars: CHICKEN escapes both alike."""
+    """The body of a string, or of a symbol between bars: CHICKEN escapes both in the same way."""
     out: list[str] = []
     stop = re.compile(r"[\\" + closer + "]")
     while True:
@@ -440,7 +440,7 @@ def _write_atom(value: Any) -> str:
 
 
 def write_symbol(name: str) -> str:
-    """A symbol's name, between bars where it would read as something else."""
+    """A symbol's name, between bars if it would be read as something else."""
     plain = (
         PLAIN.match(name) and not NUMBER_LIKE.match(name) and name != "." and not (name.endswith(":") and len(name) > 1)
     )
@@ -448,7 +448,7 @@ def write_symbol(name: str) -> str:
 
 
 def write_keyword(name: str) -> str:
-    """A keyword, between bars if CHICKEN 4 took its name for a number: it knows no complex ones, and none too large."""
+    """A keyword, between bars if CHICKEN 4 reads its name as a number (it does not know complex or too large ones)."""
     number = NUMBER.match(name) and not (FLONUM.match(name) and math.isinf(float(name)))
     if name == ":" or (NUMBER_LIKE.match(name) and not number):
         return name + ":"
@@ -456,7 +456,7 @@ def write_keyword(name: str) -> str:
 
 
 def write_flonum(value: float) -> str:
-    """The shortest of 15, 16 and 17 digits, in C's `%g`, that reads back the same."""
+    """The shortest of 15, 16 and 17 digits, in C's `%g`, that is read back as the same number."""
     if math.isnan(value) or math.isinf(value):
         return "+nan.0" if math.isnan(value) else "+inf.0" if value > 0 else "-inf.0"
     text = next(text for digits in (15, 16, 17) if float(text := f"{value:.{digits}g}") == value)

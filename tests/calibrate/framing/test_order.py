@@ -1,4 +1,4 @@
-"""Cuts: which framings take whole streams apart, and what may be left over."""
+"""Cuts: which framings divide complete streams, and what may be left over."""
 
 from __future__ import annotations
 

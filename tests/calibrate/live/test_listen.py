@@ -1,4 +1,4 @@
-"""In a server's place: foreign clients that are answered although their format is not known at first."""
+"""In a server's place: foreign clients are answered although their format is not known at first."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def listening(secrets: Secrets, place: Path, connections: int = 1) -> Iterator[L
 
 
 def played(fmt: foreign.Format, place: Path, lines: tuple[str, ...] = SHORT) -> tuple[Answer, list[str]]:
-    """What comes of a client's script, and how each of its requests ended."""
+    """The result of a client's script, and how each of its requests ended."""
     secrets = SECRETS if fmt.secure else Secrets()
     with (
         listening(secrets, place) as ours,

@@ -1,4 +1,4 @@
-"""What the ways to fit messages have in common: numbering, and whether answers suit the questions."""
+"""The common part of fitting messages: numbering, and whether answers suit the questions."""
 
 from __future__ import annotations
 

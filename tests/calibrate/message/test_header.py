@@ -1,4 +1,4 @@
-"""Messages with a binary header: where tag and ID stand in it."""
+"""Messages with a binary header: where tag and ID are in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWERS = (["pong", "12345"], "marker", "marker of a failure")
 
 
 def bodies(form: BinaryHeader, *, answers: int = 3) -> list[Body]:
-    """Three requests, and as many answers as are wanted, the last of them an error."""
+    """Three requests, and as many answers as the test wants; the last one is an error."""
     codec = form.bind(CHICKEN_4, 100)
     out = []
     for number, (request, answer) in enumerate(zip(REQUESTS, ANSWERS, strict=True)):

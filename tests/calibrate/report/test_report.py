@@ -38,14 +38,14 @@ def test_what_several_profiles_leave_open_is_told_of_in_every_report() -> None:
     text, page = as_text(answer, recorded, secure=True), as_html(answer, recorded, secure=True)
     for shown in (text, page):
         assert "what would tell" in shown
-        assert "how an answer looks" in shown
-    assert "LEFT OPEN: how an answer looks" in profile_text(answer.profiles[0], answer, secure=True)
+        assert "what an answer looks like" in shown
+    assert "LEFT OPEN: what an answer looks like" in profile_text(answer.profiles[0], answer, secure=True)
     assert verdict(answer, secure=True) == "default profile (inferred-1 explains every byte)"
 
 
 def test_where_none_was_found_what_is_proven_is_shown() -> None:
     recorded = recording(INFERRED_1)
-    for one in recorded:  # as if the messages were of no known form
+    for one in recorded:  # as if the messages had an unknown form
         one.server = one.server[:4] + bytes(1000)
     answer = solved(recorded, patience=3)
     assert answer.status == 4

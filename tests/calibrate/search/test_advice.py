@@ -1,4 +1,4 @@
-"""What to do next, where nothing was found."""
+"""What to do next if nothing was found."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ INSECURE = recording(INFERRED_1, lines=SHORT[:3], secure=False)
     [
         (INSECURE, SECRETS, "the connection is insecure; read it with --insecure"),
         (SECURE, Secrets(), "is the connection secure? Then give --user"),
-        (SECURE, Secrets(b"nobody", b"mypassphrase"), "check --user: 'nobody' does not stand in what the client sends; "
-         "what stands where a name might is 'myuser'"),
+        (SECURE, Secrets(b"nobody", b"mypassphrase"), "check --user: 'nobody' is not in what the client sends; "
+         "in the place of a name there is 'myuser'"),
         (SECURE, Secrets(b"myuser", b"another"), "most likely it is not this user's"),
         (SECURE, Secrets(b"myuser", key=bytes(32)), "no box opens under the key of --key-file"),
     ],
@@ -40,7 +40,7 @@ def test_where_the_session_keys_box_opened_the_passphrase_is_not_doubted() -> No
     ]
     answer = solve(torn, SECRETS, KNOWN, patience=20)
     assert answer.status == 4
-    assert any("the session key's box lies at" in step.text for step in answer.steps)
+    assert any("the session key's box is at" in step.text for step in answer.steps)
     assert answer.advice == [
         "the session key's box is proven; what follows it needs a strategy of your own (docs/profiles.md)"
     ]

@@ -1,4 +1,4 @@
-"""What would tell profiles apart that explain the same bytes."""
+"""What would tell apart profiles that explain the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Insecure connections: what packets hold is all that there is to go by."""
+"""Insecure connections: the content of packets is the only evidence."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_form_of_which_no_request_is_known_is_left_open() -> None:
 def test_digits_are_not_taken_for_a_header_and_a_number() -> None:
     form = PacketForm("hex", b"client ", b"server ", plain=True)
     recorded = recording(profile(packets=form), secure=False, lines=DEMO)
-    for one in recorded:  # as if the encoding were none that is known
+    for one in recorded:  # as if the encoding were unknown
         one.client, one.server = (data.replace(b"28", b"2x") for data in (one.client, one.server))
     assert solved(recorded, secure=False).status == 4
 

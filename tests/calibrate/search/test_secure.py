@@ -1,4 +1,4 @@
-"""Secure connections: foreign formats that a real peer might well have, and some that are in no table."""
+"""Secure connections: foreign formats that a real peer might well have, and some that are not in the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.fresh import TALK, fresh_problems, recorded_foreign
 KNOWN_FORMATS = {name: fmt for name, fmt in foreign.interesting_formats().items() if fmt.secure}
 OUTSIDE_KINDS = [kind for kind in all_kinds(OUTSIDE) if kind.layer in ("cipher", "body", "stream", "derivation")]
 PATIENCE = 2.0
-"""Seconds that a search may take: most of these are over sooner."""
+"""Seconds that a search may take. Most of these take less."""
 
 
 @pytest.mark.parametrize("fmt", KNOWN_FORMATS.values(), ids=KNOWN_FORMATS)

@@ -120,7 +120,7 @@ def test_read_writes_a_profile_that_can_be_loaded_and_exits_with_0(tmp_path: Pat
     [
         ([], "Who is the client?"),
         (["--user", "x"], "Where is the passphrase? Give --passphrase-file or --key-file"),
-        (["--insecure", "--user", "x"], "--insecure goes without"),
+        (["--insecure", "--user", "x"], "--insecure cannot be used with"),
         (["--insecure"], "No such file"),
     ],
 )

@@ -1,6 +1,6 @@
-"""The example of a fleet in containers: a scheduler and three workers on a network of their own, reached by TLS.
+"""The example of a fleet in containers: a scheduler and three workers on their own network, with TLS.
 
-What `compose.yaml` says is done here by the engine's SDK, since `docker compose` may not be there.
+The test does what `compose.yaml` says by the engine's SDK, since `docker compose` may be missing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Composed:
         self.network = client.create_network(self.name)["Id"]
 
     def start(self, service: str) -> str:
-        """A container of this service, by its id; returns when it says that it is there."""
+        """Start a container of this service. Returns its id once the service says that it is ready."""
         told = self.services[service]
         made = self.client.create_container(
             told["image"], told["command"], environment=told["environment"],
@@ -55,7 +55,7 @@ class Composed:
             lines = self.client.logs(made)
             if b"Scheduler at" in lines or b"Registered to" in lines:
                 return str(made)
-            time.sleep(0.2)  # to follow the log takes a socket that the SDK does not close
+            time.sleep(0.2)  # following the log uses a socket that the SDK does not close
         raise AssertionError(lines.decode())
 
     def address(self, container: str) -> str:

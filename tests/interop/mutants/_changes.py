@@ -14,7 +14,7 @@ from ._mutant import C, around
 
 
 def _open_unchecked(box: SecretBox, packet: bytes) -> bytes:
-    """What is in a box, whatever its tag says: the key stream is the box of zeros."""
+    """The content of a box, whatever its tag is: the key stream is the box of zeros."""
     if len(packet) < 40:
         raise CryptoError
     nonce, text = packet[:24], packet[40:]

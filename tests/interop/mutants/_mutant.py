@@ -1,4 +1,4 @@
-"""What a mutant is, the register of all, and the two usual ways to change the example."""
+"""What a mutant is, the register of all mutants, and the two usual ways to change the example."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Mutant:
     """One broken peer.
 
     Attributes:
-        name: of the mutant.
+        name: the mutant's name.
         title: what is wrong with it.
-        cases: ids of cases that must fail with it, each of them.
-        role: what it plays: `client` or `server`; the other is the example, or the runner.
-        security, transport: where it is played.
+        cases: ids of cases, all of which must fail with it.
+        role: its role: `client` or `server`; the other role is the example's, or the runner's.
+        security, transport: the mode in which it is played.
         break_it: changes the modules.
     """
 
@@ -50,7 +50,7 @@ def mutant(*cases: str, role: str = "server", security: str = "secure", transpor
 
 
 def around(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
-    """Replace a function by what `wrap` makes of it."""
+    """Replace a function by the result of `wrap`."""
     setattr(owner, name, wrap(getattr(owner, name)))
 
 

@@ -1,4 +1,4 @@
-"""Peers that listen or connect wrongly."""
+"""Peers that listen or connect incorrectly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._mutant import around, claim, mutant
 
 @mutant("connect.socket-in-use")
 def takes_sockets_away() -> None:
-    """Removes whatever is at a path before it binds there, also what another server listens at."""
+    """Removes whatever is at a path before it binds there, even another server's socket."""
     claim("hardening")
     real = P.bind
 
@@ -30,7 +30,7 @@ def takes_sockets_away() -> None:
 
 @mutant("connect.backlog-holds", security="insecure")
 def backlog_of_its_own() -> None:
-    """Listens with a backlog of its own, whatever was asked for."""
+    """Listens with a backlog of its own, whatever the program asked for."""
     around(P.Server, "__init__", lambda real: lambda self, address, backlog, *rest: real(self, address, 128, *rest))
 
 
@@ -42,7 +42,7 @@ def backlog_of_one() -> None:
 
 @mutant("connect.address-of-client", "connect.address-of-server", role="both")
 def own_address() -> None:
-    """Tells its own address instead of the other end's."""
+    """Reports its own address instead of the other end's."""
     around(
         P.Connection,
         "__init__",

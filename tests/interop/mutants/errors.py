@@ -1,4 +1,4 @@
-"""Peers whose errors are lost, changed or at the wrong place."""
+"""Peers whose errors are lost, changed or misplaced."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def errors_as_responses() -> None:
 
 @mutant("errors.remote-message", "errors.message-text", "errors.each-its-own", "errors.error-answer-frees-nothing-else")
 def loses_messages() -> None:
-    """Says that something went wrong, and not what."""
+    """Says that something went wrong, but not what."""
     _on_failure(lambda real, self, number, text: real(self, number, "an error occurred", failed=True))
 
 
@@ -91,7 +91,7 @@ def errors_to_the_oldest() -> None:
 
 @mutant("errors.non-condition")
 def hides_raised_objects() -> None:
-    """Says "uncaught exception" of an object that is not a condition, and not which."""
+    """Says "uncaught exception" for an object that is not a condition, but not which object."""
     _on_failure(
         lambda real, self, n, text: real(
             self, n, "uncaught exception" if text.startswith("uncaught:") else text, failed=True
@@ -113,7 +113,7 @@ def short_messages() -> None:
 
 @mutant("errors.message-text")
 def messages_in_ascii() -> None:
-    """Replaces in messages what is not ASCII."""
+    """Replaces characters of messages that are not ASCII."""
     _on_failure(
         lambda real, self, n, text: real(
             self, n, text.encode("ascii", "replace").decode() if text else text, failed=True
@@ -129,7 +129,7 @@ def no_answer_without_message() -> None:
 
 @mutant("errors.unknown-request")
 def unknown_requests_are_false() -> None:
-    """Answers what it does not know with #f."""
+    """Answers unknown requests with #f."""
 
     def call(real: Any) -> Any:
         def run(self: Any, connection: Any, message: Any) -> Any:
@@ -147,7 +147,7 @@ def unknown_requests_are_false() -> None:
 
 @mutant("errors.unwritable-is-named")
 def writes_procedures() -> None:
-    """Writes a procedure as #<procedure>, which no reader takes."""
+    """Writes a procedure as #<procedure>, which cannot be read."""
 
     def atom(real: Any) -> Any:
         return lambda value: "#<procedure>" if callable(value) and not isinstance(value, type) else real(value)
@@ -165,7 +165,7 @@ def unwritable_closes() -> None:
 
 @mutant("errors.unwritable-is-named", "errors.unwritable-answer")
 def unwritable_is_false() -> None:
-    """Answers #f where the value cannot be written."""
+    """Answers #f if the value cannot be written."""
     _on_failure(
         lambda real, self, n, text: (
             real(self, n, False) if "cannot be written" in text else real(self, n, text, failed=True)
@@ -175,13 +175,13 @@ def unwritable_is_false() -> None:
 
 @mutant("errors.unspecified-is-empty-list")
 def unspecified_is_false() -> None:
-    """Answers #f where a handler returned nothing."""
+    """Answers #f if a handler returned nothing."""
     around(S, "_write_atom", lambda real: lambda value: "#f" if value is None else real(value))
 
 
 @mutant("errors.unspecified-answer")
 def unspecified_has_no_answer() -> None:
-    """Does not answer where a handler returned nothing."""
+    """Does not answer if a handler returned nothing."""
 
     def answer(real: Any) -> Any:
         def run(self: Any, number: int, value: Any, *, failed: bool = False) -> None:
@@ -216,7 +216,7 @@ def waits_on_closed_connections() -> None:
 
 @mutant("errors.close-inside-handler")
 def cannot_close_inside_a_handler() -> None:
-    """Waits, when it closes, for its handlers to finish: also for the one that closes."""
+    """Waits for its handlers to finish when it closes, even for the one that closes."""
 
     def close(real: Any) -> Any:
         def run(self: Any) -> None:
@@ -232,7 +232,7 @@ def cannot_close_inside_a_handler() -> None:
 
 @mutant("errors.many", "errors.many-of-a-client", role="both", security="insecure")
 def failures_use_handlers_up() -> None:
-    """Has room for a thousand handlers, and forgets to give back that of one which failed."""
+    """Has room for a thousand handlers, and does not free the place of a handler that failed."""
 
     def call(real: Any) -> Any:
         def run(self: Any, connection: Any, message: Any) -> Any:
@@ -249,7 +249,7 @@ def failures_use_handlers_up() -> None:
 
 @mutant("errors.message-over-limit", security="insecure")
 def long_messages_are_not_sent() -> None:
-    """Does not answer where what went wrong takes more than a packet to say."""
+    """Does not answer if the error's message is longer than a packet."""
     _on_failure(
         lambda real, self, n, text: (
             real(self, n, text, failed=True) if len(S.write(text)) < P.MAX_PACKET - 100 else None
@@ -271,7 +271,7 @@ def messages_of_64_kib() -> None:
 
 @mutant("errors.non-condition")
 def raised_nothing_is_nothing() -> None:
-    """Says "error" where the empty list was raised, and not what."""
+    """Says only "error" if the empty list was raised."""
     _on_failure(lambda real, self, n, text: real(self, n, "error" if text == "uncaught: ()" else text, failed=True))
 
 
@@ -283,5 +283,5 @@ def ends_messages_at_nul() -> None:
 
 @mutant("errors.text-as-it-came", role="client")
 def fills_empty_messages() -> None:
-    """A client that puts words of its own in the place of an empty error message."""
+    """A client that replaces an empty error message by its own words."""
     around(P.RemoteError, "__init__", lambda real: lambda self, text: real(self, text or "unknown error"))

@@ -1,6 +1,6 @@
-"""Faults that were thought up at one sitting, as somebody makes them who writes a peer from the documents.
+"""Faults that were thought up at one sitting: those that somebody may make who writes a peer from the documents.
 
-The list of them was made before it was known what notices them. `docs/topics/mutants.md` says how many went unnoticed.
+The list was made before it was known which cases notice them. `docs/topics/mutants.md` says how many went unnoticed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .hostile.replays import _remembers_hellos, _window_of
 
 
 def _reading(change: Callable[[int], int]) -> None:
-    """Have packets' lengths compared with the limit in another way: by what `change` makes of the length."""
+    """Compare packets' lengths with the limit in another way: after `change` has changed the length."""
 
     def read_packet(sock: socket.socket, limit: int) -> bytes | None:
         head = P.read_exactly(sock, 4)
@@ -44,19 +44,19 @@ def _reading(change: Callable[[int], int]) -> None:
 
 @mutant("hostile.packet-at-the-limit", "hostile.servers-packet-at-the-limit", role="both")
 def limit_is_exclusive() -> None:
-    """Takes packets that are shorter than the limit, and none that has it exactly."""
+    """Accepts packets that are shorter than the limit, but not those of exactly the limit."""
     _reading(lambda length: length + 1 if length == P.MAX_PACKET else length)
 
 
 @mutant("hostile.length-over-limit")
 def limit_without_the_box() -> None:
-    """Counts what is in a box against the limit, so that a packet may have 40 bytes more."""
+    """Compares the content of a box with the limit, so that a packet may have 40 bytes more."""
     _reading(lambda length: length - 40 if length > P.MAX_PACKET else length)
 
 
 @mutant("hostile.length-over-limit")
 def signed_lengths() -> None:
-    """Takes a length for a signed number, so that one from 2 GiB up is below every limit."""
+    """Reads a length as a signed number, so that one of 2 GiB or more is below every limit."""
     _reading(lambda length: length if length < 1 << 31 else -1)
 
 
@@ -101,14 +101,14 @@ def answers_8_mib_at_most() -> None:
 
 @mutant("hostile.length-over-limit-before-hello")
 def session_keys_as_long_as_packets() -> None:
-    """Has the limit of packets for the second packet of a hello."""
+    """Applies the limit of ordinary packets to the second packet of a hello."""
     real = P.read_packet
     P.read_packet = lambda sock, limit: real(sock, P.MAX_PACKET if limit == P.BOXED_KEY else limit)
 
 
 @mutant("secure.any-user-name")
 def names_of_254_bytes() -> None:
-    """Takes usernames of 254 bytes at most."""
+    """Accepts usernames of at most 254 bytes."""
     real = P.read_packet
     P.read_packet = lambda sock, limit: real(sock, 254 if limit == 255 else limit)
 
@@ -118,7 +118,7 @@ def names_of_254_bytes() -> None:
 
 @mutant("hostile.hello-just-in-time")
 def hello_time_of_five_seconds() -> None:
-    """Gives a hello five seconds."""
+    """Allows five seconds for a hello."""
     claim("hardening")
     real = P.Server.hello
 
@@ -135,14 +135,14 @@ def hello_time_of_five_seconds() -> None:
 
 @mutant("hostile.hello-withheld")
 def hello_time_of_fifteen_seconds() -> None:
-    """Gives a hello fifteen seconds."""
+    """Allows fifteen seconds for a hello."""
     claim("hardening")
     P.HELLO_SECONDS = 15.0
 
 
 @mutant("lifecycle.idle")
 def hello_timer_runs_on() -> None:
-    """Closes a connection ten seconds after it was accepted, its hello opened or not."""
+    """Closes a connection ten seconds after it was accepted, whether its hello has opened or not."""
     real = P.Server.welcome
 
     def welcome(self: Any, sock: Any, name: Any) -> None:
@@ -160,7 +160,7 @@ def hello_timer_runs_on() -> None:
 
 @mutant("preflight.client-hello", role="client")
 def hello_with_the_first_request() -> None:
-    """A client that says hello with its first request, and nothing before."""
+    """A client that says hello only with its first request."""
     real = P.open_connection
 
     def open_connection(address: Any, user: Any, key: Any, *a: Any) -> Any:
@@ -188,7 +188,7 @@ def hello_with_the_first_request() -> None:
 
 @mutant("hostile.refused-hello-is-not-remembered")
 def remembers_refused_hellos() -> None:
-    """Remembers the box of a hello before it has looked whether it opens."""
+    """Remembers the box of a hello before it knows whether the box opens."""
     claim("hardening")
     seen: list[bytes] = []
     real = P.read_packet
@@ -227,7 +227,7 @@ def errors_take_two_nonces() -> None:
 
 @mutant("request.message-bytes", role="client", security="insecure")
 def announces_insecure_connections() -> None:
-    """A client that says in a packet of its own that its connection is insecure."""
+    """A client that says in a separate packet that its connection is insecure."""
 
     def start(real: Any) -> Any:
         def run(self: Any) -> None:
@@ -248,7 +248,7 @@ def _message(change: Callable[[str, Callable[[str], Any]], Any]) -> None:
 
 
 def _not_taken(pattern: str) -> None:
-    """Take a message for a protocol error if it looks like this."""
+    """Treat a message as a protocol error if it looks like this."""
 
     def change(text: str, real: Callable[[str], Any]) -> Any:
         if re.search(pattern, text, re.S):
@@ -266,19 +266,19 @@ def ids_as_flonums() -> None:
 
 @mutant("hostile.unread-refusals", "hostile.servers-unread-refusals", role="both")
 def refuses_while_it_reads() -> None:
-    """Sends the answers to requests that do not read in the thread that reads, which so waits for a slow reader."""
+    """Sends the answers to unreadable requests in the reading thread, which then waits for a slow reader."""
     C.refuse = lambda self, number, why: self.answer(number, why, failed=True)
 
 
 @mutant("hostile.unreadable-request", "hostile.server-sends-unreadable-request", role="both")
 def no_blanks_behind_what_does_not_read() -> None:
-    """Takes a message that does not read for one of its request only if a parenthesis is its very last byte."""
+    """Assigns an unreadable message to its request only if a parenthesis is its very last byte."""
     P.MALFORMED = re.compile(P.MALFORMED.pattern.replace(r"\)\s*\Z", r"\)\Z"), re.S)
 
 
 @mutant("hostile.unreadable-is-no-message")
 def any_word_is_a_tag_where_nothing_reads() -> None:
-    """Takes a message that does not read for a request, whatever its tag is."""
+    """Treats an unreadable message as a request, whatever its tag is."""
     P.MALFORMED = re.compile(P.MALFORMED.pattern.replace("(request|response|error)", r"(\w+)"), re.S)
     _message(lambda text, real: ("request", *real(text)[1:]) if real(text)[0] not in TAGS else real(text))
 
@@ -288,7 +288,7 @@ TAGS = ("request", "response", "error")
 
 @mutant("hostile.unreadable-is-no-message", "hostile.server-sends-no-message", role="both")
 def any_number_is_an_id_where_nothing_reads() -> None:
-    """Takes a number beyond the fixnums for the ID of a message that does not read."""
+    """Accepts a number beyond the fixnums as the ID of an unreadable message."""
 
     def change(text: str, real: Callable[[str], Any]) -> Any:
         try:
@@ -303,13 +303,13 @@ def any_number_is_an_id_where_nothing_reads() -> None:
 
 @mutant("hostile.unreadable-is-no-message")
 def no_parenthesis_where_nothing_reads() -> None:
-    """Takes a message that does not read for one of its request though it does not end like a list."""
+    """Assigns an unreadable message to its request although it does not end like a list."""
     P.MALFORMED = re.compile(P.MALFORMED.pattern.replace(r".*\)\s*\Z", r".*\Z"), re.S)
 
 
 @mutant("hostile.wrong-shape")
 def any_datum_is_an_errors_message() -> None:
-    """Takes any datum for the message of an error."""
+    """Accepts any datum as the message of an error."""
 
     def change(text: str, real: Callable[[str], Any]) -> Any:
         try:
@@ -325,26 +325,26 @@ def any_datum_is_an_errors_message() -> None:
 
 @mutant("hostile.white-space-and-comments", "hostile.server-writes-otherwise", role="both")
 def no_sign_in_an_id() -> None:
-    """Does not take an ID with a plus sign."""
+    """Does not accept an ID with a plus sign."""
     _not_taken(r"^\s*\(\w+ \+\d")
 
 
 @mutant("hostile.white-space-and-comments", "sexpr.other-spellings")
 def form_feeds_are_letters() -> None:
-    """Does not take form feeds and vertical tabs for white space."""
+    """Does not treat form feeds and vertical tabs as white space."""
     S._SPACE = " \t\n\r"
     S._DELIMITER = set(S._SPACE + "()[]{}\";',")
 
 
 @mutant("hostile.white-space-and-comments")
 def nothing_behind_a_message() -> None:
-    """Does not take a comment behind a message."""
+    """Does not accept a comment after a message."""
     _not_taken(r"\)\s*(;|#\|)[^()]*$")
 
 
 @mutant("hostile.white-space-and-comments", "sexpr.other-spellings")
 def comments_do_not_nest() -> None:
-    """Ends a block comment at its first end, whatever was opened in it."""
+    """Ends a block comment at the first end mark, whatever was opened in it."""
 
     def skip_blank(text: str, at: int) -> int:
         while at < len(text):
@@ -367,7 +367,7 @@ def comments_do_not_nest() -> None:
 
 @mutant("hostile.second-answer")
 def second_answers_pass() -> None:
-    """Ignores an answer to a question that is answered."""
+    """Ignores an answer to a question that was answered already."""
 
     def came(real: Any) -> Any:
         def run(self: Any, packet: bytes) -> None:
@@ -395,7 +395,7 @@ def trims_error_texts() -> None:
 
 
 def _written(change: Callable[[Any, Callable[[Any], str]], str | None]) -> None:
-    """Write an atom otherwise: `change(value, real)`, `None` to leave it."""
+    """Write an atom in another way: `change(value, real)`; `None` leaves it unchanged."""
     around(S, "_write_atom", lambda real: lambda value: change(value, real) or real(value))
 
 
@@ -411,7 +411,7 @@ def page_by_its_number() -> None:
 
 @mutant("sexpr.characters")
 def delete_as_it_is() -> None:
-    """Writes the character 127 as it is."""
+    """Writes the character 127 without an escape."""
     del S.CHAR_NAMES[127]
 
 
@@ -445,7 +445,7 @@ def seventeen_digits_always() -> None:
 
 @mutant("sexpr.flonums", role="client")
 def fifteen_digits_always() -> None:
-    """Writes flonums with 15 digits, also those that need more."""
+    """Writes flonums with 15 digits, even those that need more."""
     _flonum(lambda value, text: f"{value:.15g}" if len(text) > 17 and "n" not in text else text)
 
 
@@ -459,7 +459,7 @@ def whole_flonums_in_full() -> None:
 
 @mutant("sexpr.flonums", role="client")
 def subnormals_are_zero() -> None:
-    """Writes flonums below the normal ones as zero."""
+    """Writes subnormal flonums as zero."""
     _flonum(lambda value, text: "0.0" if 0 < abs(value) < 2.2250738585072014e-308 else text)
 
 
@@ -493,7 +493,7 @@ def no_bars_for_a_backquote() -> None:
 
 @mutant("sexpr.symbols")
 def high_bytes_raw_between_bars() -> None:
-    """Writes bytes from 128 up as they are where a symbol has bars."""
+    """Writes bytes from 128 up without escapes if a symbol has bars."""
     for code in range(128, 256):
         del S.SYMBOL_ESCAPES[code]
 
@@ -512,7 +512,7 @@ def vertical_tabs_by_number() -> None:
 
 @mutant("sexpr.strings", role="client")
 def delete_in_strings_raw() -> None:
-    """Writes the byte 127 of a string as it is."""
+    """Writes the byte 127 of a string without an escape."""
     del S.STRING_ESCAPES[127]
 
 
@@ -538,7 +538,7 @@ def unsigned_elements() -> None:
 
 @mutant("sexpr.blobs-and-numeric-vectors")
 def whole_elements_of_f64() -> None:
-    """Writes the elements of f64vectors that are whole without a point."""
+    """Writes whole elements of f64vectors without a point."""
 
     def change(value: Any, real: Callable[[Any], str]) -> str | None:
         if isinstance(value, Numbers) and value.tag == "f64":
@@ -562,7 +562,7 @@ def empty_vectors_are_lists() -> None:
 
 @mutant("sexpr.lists")
 def no_blank_before_a_tail() -> None:
-    """Writes no blank between the dot of a list and its tail, where that is a string or a vector."""
+    """Does not write a blank between the dot of a list and its tail if that is a string or a vector."""
     around(S, "write", lambda real: lambda value: re.sub(r' \. (["#])', r" .\1", real(value)))
 
 
@@ -610,7 +610,7 @@ def _quoted(pattern: str, value: Callable[[re.Match[str]], str]) -> None:
 
 @mutant("sexpr.other-spellings")
 def four_digits_behind_x() -> None:
-    r"""Reads up to four digits behind the \x of a string."""
+    r"""Reads up to four digits after the \x of a string."""
     _quoted(r"\\x([0-9a-fA-F]{3,4})", lambda found: chr(int(found[1], 16) % 256))
 
 
@@ -634,7 +634,7 @@ def characters_by_number_in_decimal() -> None:
 
 @mutant("sexpr.other-spellings")
 def characters_in_capitals_have_names() -> None:
-    """Does not tell #\\U1F600 from the letter U."""
+    """Reads #\\U1F600 as the letter U."""
     _atoms(rf"#\\U[0-9A-F]+{END}", lambda found: Char(ord("U")))
 
 
@@ -696,7 +696,7 @@ def bars_end_a_symbol() -> None:
 
 @mutant("sexpr.rare-spellings")
 def folding_goes_on() -> None:
-    """Folds everything behind #ci, to the end of the text."""
+    """Folds everything after #ci, to the end of the text."""
     around(S, "read", lambda real: lambda text, at=0: real(*_folded(text, at)))
 
 
@@ -754,19 +754,19 @@ def _guarded(*, window: int = 1_024, hellos: int = 1 << 17) -> None:
 
 @mutant("hostile.window-edge", "hostile.servers-window-edge", role="both")
 def window_of_1023() -> None:
-    """Has a window of one ID less than the profile's."""
+    """Has a window that is one ID smaller than the profile's."""
     _guarded(window=1_023)
 
 
 @mutant("hostile.servers-window-edge", role="client")
 def client_window_of_1025() -> None:
-    """A client that has a window of one ID more than the profile's."""
+    """A client that has a window that is one ID larger than the profile's."""
     _guarded(window=1_025)
 
 
 @mutant("hostile.ids-with-gaps")
 def window_is_a_ring_that_keeps_its_marks() -> None:
-    """Keeps the marks of a window that is a ring, where an ID is skipped."""
+    """Has a ring as its window, and does not clear the marks of skipped IDs."""
     claim("hardening")
 
     def came(real: Any) -> Any:
@@ -787,7 +787,7 @@ def window_is_a_ring_that_keeps_its_marks() -> None:
 
 @mutant("hostile.hello-replayed-late")
 def remembers_1024_hellos() -> None:
-    """Remembers the last 1,024 hellos alone."""
+    """Remembers only the last 1,024 hellos."""
     _guarded(hellos=1_024)
 
 
@@ -822,13 +822,13 @@ def forgets_a_hello_with_its_connection() -> None:
 
 @mutant("hostile.turned-away-id-is-used")
 def turned_away_ids_stay_free() -> None:
-    """Does not count the ID of a request that it turns away as used."""
+    """Does not count the ID of a request that it refuses as used."""
     _window_of(math.inf, lambda connection, body: not (connection.server and connection.server.stopping))
 
 
 @mutant("hostile.id-below-window")
 def below_the_window_all_is_new() -> None:
-    """Takes an ID below the window for a new one."""
+    """Treats an ID below the window as new."""
     _window_of(math.inf)
 
 
@@ -843,13 +843,13 @@ def runs_1025_handlers() -> None:
 
 @mutant("hostile.waiting-limit", "hostile.server-fills-the-queue", role="both")
 def lets_4097_wait() -> None:
-    """Lets one request more wait than the limit."""
+    """Lets one request more wait than the limit allows."""
     P.MAX_WAITING += 1
 
 
 @mutant("errors.many")
 def unwritable_answers_keep_their_slot() -> None:
-    """Does not give back the room of a handler whose answer cannot be written."""
+    """Does not free the place of a handler whose answer cannot be written."""
 
     def answer(real: Any) -> Any:
         def run(self: Any, number: int, value: Any, *, failed: bool = False) -> None:
@@ -867,7 +867,7 @@ def unwritable_answers_keep_their_slot() -> None:
 
 @mutant("lifecycle.close-at-once")
 def close_handler_needs_a_request() -> None:
-    """Runs the close handler only of connections over which a request came."""
+    """Runs the close handler only for connections over which a request came."""
 
     def over(real: Any) -> Any:
         def run(self: Any, reason: str) -> None:
@@ -890,7 +890,7 @@ def close_handler_needs_a_request() -> None:
 
 @mutant("hostile.not-a-list", "hostile.server-sends-no-list", role="both")
 def no_close_handler_at_a_protocol_error() -> None:
-    """Does not run the close handler where a protocol error ended the connection."""
+    """Does not run the close handler if a protocol error ended the connection."""
 
     def over(real: Any) -> Any:
         def run(self: Any, reason: str) -> None:
@@ -905,7 +905,7 @@ def no_close_handler_at_a_protocol_error() -> None:
 
 @mutant("hostile.waiting-requests-fail", "hostile.server-sends-no-list", role="both")
 def requests_wait_through_a_protocol_error() -> None:
-    """Leaves its own requests waiting where a protocol error ended the connection."""
+    """Leaves its own requests waiting if a protocol error ended the connection."""
 
     def over(real: Any) -> Any:
         def run(self: Any, reason: str) -> None:
@@ -920,7 +920,7 @@ def requests_wait_through_a_protocol_error() -> None:
 
 @mutant("hostile.lingers", "hostile.client-lingers", role="both")
 def reads_on_for_half_a_second() -> None:
-    """Reads on for half a second alone when it has ended a connection."""
+    """Reads on for only half a second when it has ended a connection."""
     P.LINGER_SECONDS = 0.5
 
 
@@ -971,7 +971,7 @@ def does_not_wait_for_handlers_of_the_gone() -> None:
 
 @mutant("lifecycle.wait-blocks")
 def wakes_one_of_those_that_wait() -> None:
-    """Tells one of those that wait for a server's end of it, and not the others."""
+    """Wakes only one of those that wait for a server's end."""
     told: set[int] = set()
     real = P.Server.wait
 
@@ -986,7 +986,7 @@ def wakes_one_of_those_that_wait() -> None:
 
 @mutant("hostile.client-leaves-nothing-open", role="client")
 def client_leaks_descriptors_of_errors() -> None:
-    """A client that leaves the descriptor of a connection open which a protocol error has ended."""
+    """A client that leaves the descriptor open when a protocol error has ended a connection."""
     claim("hardening")
     kept: list[int] = []
 
@@ -1017,7 +1017,7 @@ def leaks_a_thread_for_each_connection() -> None:
 
 @mutant("hostile.packet-just-in-time", "hostile.servers-packet-just-in-time", role="both")
 def packets_have_five_seconds() -> None:
-    """Gives a packet five seconds from its first byte."""
+    """Allows five seconds for a packet, from its first byte."""
     claim("hardening")
     real = P.read_exactly
 
@@ -1055,7 +1055,7 @@ def binds_the_last_16_bits_of_a_port() -> None:
 
 @mutant("connect.bind-all-ipv6", transport="tcp")
 def mapped_addresses_as_they_are() -> None:
-    """Shows an IPv4 client of a server for IPv6 by its mapped address."""
+    """Shows an IPv4 client of an IPv6 server by its mapped address."""
     P._shown = lambda name: ("tcp", str(name[0]), name[1])
 
 
@@ -1078,7 +1078,7 @@ def unix_clients_have_no_address() -> None:
 
 @mutant("connect.ipv6-string", role="client", transport="tcp")
 def brackets_belong_to_the_host() -> None:
-    """A client that takes the brackets of an IPv6 address for a part of it."""
+    """A client that treats the brackets of an IPv6 address as a part of it."""
     around(
         U, "parse_address", lambda real: lambda a: ("tcp", a.rpartition(":")[0], 1) if str(a)[:1] == "[" else real(a)
     )
@@ -1086,7 +1086,7 @@ def brackets_belong_to_the_host() -> None:
 
 @mutant("connect.unix-path-with-colon", role="client")
 def a_colon_makes_a_host() -> None:
-    """A client that takes a path with a colon and digits at its end for a host and a port."""
+    """A client that reads a path with a colon and digits at its end as a host and a port."""
 
     def parse(real: Any) -> Any:
         def run(address: Any) -> Any:
@@ -1116,7 +1116,7 @@ def writes_without_a_lock() -> None:
 
 @mutant("request.ids-count-up", role="client")
 def ids_are_drawn_before_their_turn() -> None:
-    """A client that draws the ID of a request before it is its turn to write, so that they may change places."""
+    """A client that takes the ID of a request before it may write, so that IDs may change places."""
     real = C.request
     turn = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Peers that open, close, stop or wait wrongly."""
+"""Peers that open, close, stop or wait incorrectly."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def close_handler_twice() -> None:
 
 @mutant("lifecycle.server-closes", "lifecycle.close-tells-which", "errors.close-inside-handler")
 def close_handler_for_own_close() -> None:
-    """Runs the close handler also when this side closed."""
+    """Runs the close handler even when this side closed."""
 
     def over(real: Any) -> Any:
         def run(self: Any, reason: str) -> None:
@@ -65,7 +65,7 @@ def close_handler_for_own_close() -> None:
 
 @mutant("lifecycle.close-tells-which")
 def close_handler_for_another() -> None:
-    """Tells the close handler of the connection that opened last."""
+    """Runs the close handler with the connection that opened last."""
     around(U.Puppet, "closed", lambda real: lambda self, connection: real(self, list(self.numbers)[-1]))
 
 
@@ -100,7 +100,7 @@ def open_handler_twice() -> None:
 
 @mutant("lifecycle.open-before-request")
 def open_handler_late() -> None:
-    """Runs the open handler beside the first requests instead of before them."""
+    """Runs the open handler at the same time as the first requests, instead of before them."""
 
     def init(real: Any) -> Any:
         def run(self: Any, a: Any, b: Any, k: Any, on_open: Any, *rest: Any) -> None:
@@ -179,7 +179,7 @@ def handles_twice() -> None:
 
 @mutant("lifecycle.half-close", "hostile.half-close")
 def drops_answers_at_the_end() -> None:
-    """At an end of file closes at once, whatever handlers still run."""
+    """Closes at once at an end of file, whatever handlers still run."""
 
     def over(real: Any) -> Any:
         def run(self: Any, reason: str) -> None:
@@ -194,7 +194,7 @@ def drops_answers_at_the_end() -> None:
 
 @mutant("lifecycle.half-close-fails-own")
 def own_requests_wait_at_the_end() -> None:
-    """At an end of file its own requests wait on until handlers have finished."""
+    """At an end of file its own requests go on waiting until handlers have finished."""
 
     def over(real: Any) -> Any:
         def run(self: Any, reason: str) -> None:
@@ -290,7 +290,7 @@ def close_twice_crashes() -> None:
 
 @mutant("lifecycle.client-paused")
 def waits_with_the_whole_program() -> None:
-    """While a server waits for an answer to a request of its own, it handles no requests."""
+    """While a server waits for an answer to its own request, it does not handle requests."""
     waiting = threading.RLock()
 
     def request(real: Any) -> Any:
@@ -350,7 +350,8 @@ def ten_connections_at_most() -> None:
 
 @mutant("lifecycle.open-before-early-request", "lifecycle.open-before-request")
 def open_handler_a_little_late() -> None:
-    """Runs the open handler in a thread of its own, a quarter of a second beside the first requests."""
+    """Runs the open handler in a separate thread, a quarter of a second late, at the same time as the first
+    requests."""
 
     def init(real: Any) -> Any:
         def run(self: Any, a: Any, b: Any, k: Any, on_open: Any, *rest: Any) -> None:
@@ -363,7 +364,7 @@ def open_handler_a_little_late() -> None:
 
 @mutant("lifecycle.close-beside-own-handlers")
 def close_waits_for_handlers() -> None:
-    """Closing waits for the handlers that run on this side, save for one that closes itself."""
+    """Closing waits for the handlers that run on this side, except for one that closes itself."""
 
     def close(real: Any) -> Any:
         def run(self: Any) -> None:
@@ -466,7 +467,7 @@ def stop_runs_close_handlers() -> None:
 
 @mutant("lifecycle.stop-takes-answers")
 def stop_drops_answers() -> None:
-    """A server that stops takes nothing in any more, so that its handlers wait for ever."""
+    """A server that stops does not read any more, so that its handlers wait for ever."""
 
     def came(real: Any) -> Any:
         def run(self: Any, packet: bytes) -> None:
@@ -518,7 +519,7 @@ def waits_for_listening_alone() -> None:
 
 @mutant("lifecycle.stop-removes-the-file", security="insecure")
 def clears_up_at_the_next_start() -> None:
-    """Leaves the socket's file when it stops, and removes whatever is there when it starts."""
+    """Leaves the socket's file behind when it stops, and removes whatever is there when it starts."""
     real = P.bind
 
     def bind(address: Any) -> socket.socket:
@@ -533,7 +534,7 @@ def clears_up_at_the_next_start() -> None:
 
 @mutant("lifecycle.stop-and-start-again", transport="tcp")
 def cannot_bind_again() -> None:
-    """Does not ask for its port to be bound again while old connections are remembered."""
+    """Does not allow its port to be bound again while old connections are remembered."""
 
     def bind(address: Any) -> socket.socket:
         sock = socket.socket(socket.AF_INET)
@@ -545,7 +546,7 @@ def cannot_bind_again() -> None:
 
 @mutant("lifecycle.stop-ends-hellos")
 def waits_for_hellos_at_a_stop() -> None:
-    """Leaves connections whose hello has not opened to their time limit when it stops."""
+    """When it stops, it leaves connections whose hello has not opened until their time is over."""
 
     def stop(real: Any) -> Any:
         def run(self: Any) -> None:

@@ -1,4 +1,4 @@
-"""Peers that cannot be talked to at all, a layer each."""
+"""Peers with which one cannot talk at all, one for each layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._mutant import C, around, mutant
 
 
 class _Struct:
-    """`struct` with another form of a packet's length."""
+    """`struct` with another format for a packet's length."""
 
     def __init__(self, form: str, more: int = 0) -> None:
         self.form, self.more = form, more
@@ -38,7 +38,7 @@ def counts_the_length_itself() -> None:
 
 @mutant("preflight.server-hello", "preflight.server-request")
 def puts_nonces_behind() -> None:
-    """Sends and awaits a nonce behind its box."""
+    """Sends and expects the nonce after its box."""
 
     class Behind(SecretBox):
         def decrypt(self, data: bytes, *a: Any) -> bytes:
@@ -56,7 +56,7 @@ def asks_queries() -> None:
 
 @mutant("preflight.server-error")
 def errors_are_lists() -> None:
-    """Sends the message of an error in a list of its own."""
+    """Sends the message of an error in a separate list."""
 
     def send(real: Any) -> Any:
         def run(self: Any, text: str) -> None:

@@ -16,7 +16,7 @@ from ._mutant import C, around, mutant
 
 @mutant("request.out-of-order", "request.handlers-at-once", "request.slow-handler-elsewhere", "symmetry.nested")
 def one_handler_at_a_time() -> None:
-    """Runs handlers one after another, of all connections."""
+    """Runs the handlers of all connections one after another."""
     lock = threading.Lock()
 
     def call(real: Any) -> Any:
@@ -85,7 +85,7 @@ def counts_from_one() -> None:
 
 @mutant("request.bytes-in-strings", "sexpr.strings", role="client")
 def strings_as_utf8() -> None:
-    """Replaces in strings what is not valid UTF-8."""
+    """Replaces what is not valid UTF-8 in strings."""
 
     def atom(real: Any) -> Any:
         def run(value: Any) -> str:
@@ -129,7 +129,7 @@ def client_handles_while_it_reads() -> None:
 
 @mutant("request.answer-box-counts")
 def answers_forget_the_box() -> None:
-    """Forgets the box when it looks whether an answer fits."""
+    """Forgets the box when it checks whether an answer fits."""
     real = C.answer
 
     def answer(self: Any, number: int, value: Any, **k: Any) -> None:
@@ -144,5 +144,5 @@ def answers_forget_the_box() -> None:
 
 @mutant("request.box-counts", role="client")
 def forgets_the_box() -> None:
-    """A client that forgets the box when it looks whether a message fits."""
+    """A client that forgets the box when it checks whether a message fits."""
     P.MAX_PACKET += 90

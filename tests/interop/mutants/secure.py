@@ -22,13 +22,13 @@ from ._mutant import C, around, mutant
 
 @mutant("secure.unknown-user", "secure.denied-user")
 def accepts_any_user() -> None:
-    """Takes the key of a known user where the user is unknown or denied."""
+    """Uses the key of a known user if the user is unknown or denied."""
     _lookup(lambda get, user: get(user) or get("alice"))
 
 
 @mutant("secure.any-passphrase", role="client")
 def normalizes_passphrases() -> None:
-    """Normalizes passphrases as Unicode has it."""
+    """Applies Unicode normalization to passphrases."""
 
     def normal(text: str) -> str:
         with contextlib.suppress(UnicodeError):
@@ -64,7 +64,7 @@ def folds_passphrases() -> None:
 
 @mutant("secure.any-passphrase", role="server")
 def shortens_passphrases() -> None:
-    """Looks at the first 64 characters of a passphrase alone."""
+    """Uses only the first 64 characters of a passphrase."""
     around(U, "passphrase_to_key", lambda real: lambda text: real(text[:64]))
 
 
@@ -106,7 +106,7 @@ def everything_constant() -> None:
 
 @mutant("secure.random-after-restart", role="client")
 def unseeded_random_source() -> None:
-    """Takes its random bytes from a source that begins the same at every start."""
+    """Takes its random bytes from a source that begins in the same way at every start."""
     import random
 
     source = random.Random(1)
@@ -159,7 +159,7 @@ def empty_user_when_insecure() -> None:
 
 @mutant("secure.nothing-readable", "secure.encrypted-both-ways", role="client")
 def errors_in_the_clear() -> None:
-    """Repeats what its own handler failed with in front of the box, in the clear."""
+    """Repeats the error of its own handler in front of the box, in the clear."""
 
     def answer(real: Any) -> Any:
         def run(self: Any, number: int, value: Any, *, failed: bool = False) -> None:
@@ -175,7 +175,7 @@ def errors_in_the_clear() -> None:
 
 @mutant("secure.insecure-server", "secure.insecure-has-no-user", security="insecure")
 def takes_no_server_for_insecure() -> None:
-    """Takes a server without user->key for one that knows no user."""
+    """Treats a server without user->key as one that does not know any user."""
 
     def listen(real: Any) -> Any:
         return lambda self, handle, address, backlog, users: real(self, handle, address, backlog, users or [])
@@ -185,7 +185,7 @@ def takes_no_server_for_insecure() -> None:
 
 @mutant("secure.insecure-client-at-secure-server", "hostile.insecure-request-at-secure-server")
 def serves_insecure_clients() -> None:
-    """Serves a client that says no hello as an insecure one."""
+    """Serves a client that does not say hello as an insecure one."""
     real = P.Server.welcome
 
     def welcome(self: Any, sock: Any, name: Any) -> None:
@@ -208,7 +208,7 @@ def serves_insecure_clients() -> None:
 
 @mutant("secure.secure-client-at-insecure-server", "hostile.secure-hello-at-insecure-server", security="insecure")
 def ignores_hellos() -> None:
-    """An insecure server ignores packets that make no sense to it."""
+    """An insecure server ignores packets that it does not understand."""
     _ignore_protocol_errors()
 
 
@@ -237,7 +237,7 @@ def greets() -> None:
 
 @mutant("secure.unknown-user-looks-like-wrong-key")
 def tells_unknown_users() -> None:
-    """Tells an unknown user so, where a wrong key is only closed."""
+    """Tells an unknown user so, while a wrong key just closes the connection."""
     real = P.Server.hello
 
     def hello(self: Any, sock: Any, user_to_key: Any) -> Any:
@@ -265,7 +265,7 @@ def resets_wrong_keys() -> None:
 
 @mutant("secure.any-user-name")
 def user_names_as_utf8() -> None:
-    """Takes usernames for UTF-8, and replaces what is none."""
+    """Reads usernames as UTF-8, and replaces what is not valid."""
     real = P.Server.hello
 
     def hello(self: Any, sock: Any, user_to_key: Any) -> Any:
@@ -283,7 +283,7 @@ def user_names_as_utf8() -> None:
 
 @mutant("secure.user-name-too-long", role="client")
 def cuts_long_user_names() -> None:
-    """Cuts a username of more than 255 bytes without a word."""
+    """Silently cuts a username of more than 255 bytes."""
     around(U, "open_connection", lambda real: lambda a, user, *rest: real(a, user and user[:255], *rest))
 
 
@@ -314,7 +314,7 @@ def stops_after_a_refusal() -> None:
 
 @mutant("secure.hello-bytes", "secure.right-key", role="client")
 def ends_user_names_with_nul() -> None:
-    """Sends usernames with a NUL behind them."""
+    """Sends usernames with a NUL after them."""
     around(U, "open_connection", lambda real: lambda a, user, *rest: real(a, user and user + "\0", *rest))
 
 
@@ -344,7 +344,7 @@ def user_by_key() -> None:
 
 @mutant("secure.clear-when-insecure", role="client", security="insecure")
 def scrambles_insecure_connections() -> None:
-    """Sends something else than the plain words on an insecure connection."""
+    """Does not send plain text on an insecure connection."""
     real_send, real_came = C.send, C.packet_came
 
     def send(self: Any, text: str) -> None:
@@ -355,7 +355,7 @@ def scrambles_insecure_connections() -> None:
 
 @mutant("secure.nobody-may")
 def no_users_is_insecure() -> None:
-    """Takes a server whose user->key knows no user for an insecure one."""
+    """Treats a server whose user->key does not know any user as an insecure one."""
 
     def listen(real: Any) -> Any:
         return lambda self, handle, address, backlog, users: real(self, handle, address, backlog, users or False)
@@ -365,7 +365,7 @@ def no_users_is_insecure() -> None:
 
 @mutant("secure.denied-user")
 def denied_means_no_passphrase() -> None:
-    """Takes a user who may not connect for one with an empty passphrase."""
+    """Treats a user who may not connect as one with an empty passphrase."""
 
     def listen(real: Any) -> Any:
         def run(self: Any, handle: int, address: Any, backlog: int, users: Any) -> Any:
@@ -394,7 +394,7 @@ def counts_nonces_in_one_byte() -> None:
 
 @mutant("secure.nonces-of-many", role="server")
 def counts_nonces_without_a_lock() -> None:
-    """Counts its nonces up beside its writing, so that two threads may take the same."""
+    """Counts its nonces without the lock for writing, so that two threads may use the same one."""
 
     def seal(self: Any, box: SecretBox, body: bytes) -> bytes:
         count = self.nonce_counter
@@ -419,7 +419,7 @@ def counts_nonces_little_endian() -> None:
 
 @mutant("secure.nonces")
 def takes_the_clients_nonces() -> None:
-    """A server that takes the random half of its nonces from the client's: both use the same ones."""
+    """A server that takes the random half of its nonces from the client: both use the same nonces."""
 
     def came(real: Any) -> Any:
         def run(self: Any, packet: bytes) -> None:
@@ -441,7 +441,7 @@ def session_keys_of_16_bytes() -> None:
 
 @mutant("secure.random-in-every-byte", role="server")
 def nonces_of_8_random_bytes() -> None:
-    """Draws 8 random bytes for its nonces, and says in the others who it is."""
+    """Draws only 8 random bytes for its nonces; the others identify it."""
     around(
         C,
         "__init__",
@@ -451,7 +451,7 @@ def nonces_of_8_random_bytes() -> None:
 
 @mutant("secure.refused-at-the-second-packet")
 def refuses_unknown_users_at_once() -> None:
-    """Closes as soon as an unknown user's name is there, without waiting for the session key."""
+    """Closes as soon as an unknown user's name has come, without waiting for the session key."""
     real = P.Server.hello
 
     def hello(self: Any, sock: Any, user_to_key: Any) -> Any:
@@ -469,7 +469,7 @@ def refuses_unknown_users_at_once() -> None:
 
 @mutant("secure.refusal-is-no-reset", transport="tcp")
 def just_closes_refused_connections() -> None:
-    """Closes a refused connection with bytes still unread, which makes a reset of it."""
+    """Closes a refused connection with bytes still unread, which causes a reset."""
     P.refuse = lambda sock: sock.close()
 
 

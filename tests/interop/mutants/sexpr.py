@@ -1,4 +1,4 @@
-"""Peers that read or write datums wrongly."""
+"""Peers that read or write datums incorrectly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def flonums_of_python() -> None:
 
 @mutant("sexpr.beyond-fixnums")
 def fixnums_of_64_bits() -> None:
-    """Writes whole numbers of 64 bits, where CHICKEN 4 has 63."""
+    """Writes whole numbers of 64 bits, although CHICKEN 4 has 63."""
 
     def atom(real: Any) -> Any:
         def run(value: Any) -> str:
@@ -62,7 +62,7 @@ def characters_of_16_bits() -> None:
 
 @mutant("sexpr.symbols", role="client")
 def folds_symbols() -> None:
-    """Reads symbols in small letters."""
+    """Reads symbols as lower case."""
 
     def token(real: Any) -> Any:
         def run(text: str, at: int) -> Any:

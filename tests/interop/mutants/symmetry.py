@@ -1,4 +1,4 @@
-"""Peers on whose connections one side alone asks."""
+"""Peers on whose connections only one side can ask."""
 
 from __future__ import annotations
 

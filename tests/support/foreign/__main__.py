@@ -237,7 +237,7 @@ def connect(
     passphrase_file: str | None,
     **options: Any,
 ) -> None:
-    """Connects to ADDRESS and makes requests, one after the other; prints what became of each.
+    """Connects to ADDRESS and makes requests, one after the other; prints the result of each.
 
     The exit status is 1 if a connection was lost or an answer did not come.
     """

@@ -41,7 +41,7 @@ into a box, nothing done to the bytes of the connection."""
 
 
 class Nonsense(Exception):
-    """What came is not of this format."""
+    """The bytes that came are not of this format."""
 
 
 class CannotCarry(Exception):

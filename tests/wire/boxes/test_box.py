@@ -1,4 +1,4 @@
-"""`bokbok.wire.boxes`: against NaCl's own test vector, and against what must not open."""
+"""`bokbok.wire.boxes`: NaCl's own test vector, and boxes that must not open."""
 
 from __future__ import annotations
 

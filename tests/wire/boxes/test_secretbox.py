@@ -1,4 +1,4 @@
-"""`bokbok.wire.boxes._secretbox`: what it makes of libsodium's secretbox is what PyNaCl makes of it, on either way."""
+"""`bokbok.wire.boxes._secretbox`: its use of libsodium's secretbox gives the same as PyNaCl's, in both directions."""
 
 from __future__ import annotations
 

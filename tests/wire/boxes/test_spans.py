@@ -1,4 +1,4 @@
-"""What the bytes of a box are: each is named once, also of what is too short for one."""
+"""What the bytes of a box are: each byte is named once, even if there are too few for a box."""
 
 from __future__ import annotations
 

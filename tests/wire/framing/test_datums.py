@@ -31,7 +31,7 @@ class TestContract(FramingContract):
 
     @staticmethod
     def carried(framing: Any, packet: bytes) -> bytes:
-        return framing.separator + packet  # a datum ends with its last byte: what separates is taken with the next
+        return framing.separator + packet  # a datum ends with its last byte: the separator belongs to the next one
 
 
 def test_the_bytes_are_what_the_name_says() -> None:

@@ -1,4 +1,4 @@
-"""`bokbok.wire.framing`: what splitting costs, counted: bytes that are moved or searched, not seconds."""
+"""`bokbok.wire.framing`: the cost of splitting, counted in bytes that are moved or searched, not in seconds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     class Machine(_datums.Machine):
         def run(self, data: bytes, position: int, final: bool, pause: int | None = None) -> Any:
             value = super().run(data, position, final, pause)
-            # What it has read, and a token that is not complete: that is looked at again once it is.
+            # What it has read, and an incomplete token, which is read again once it is complete.
             work.bytes += (len(data) if value is _datums.NEED_MORE else self.position) - position
             return value
 
@@ -60,7 +60,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 
 
 class Chunk(bytes):
-    """A chunk whose slices and concatenations are counted, as long as it is not made into plain bytes."""
+    """A chunk whose slices and concatenations are counted, until it is turned into plain bytes."""
 
     work: Work
 

@@ -1,4 +1,4 @@
-"""`bokbok.wire.hello` and the hellos made of it."""
+"""`bokbok.wire.hello`: templates, and the hellos made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bokbok.wire.messages`: messages of other forms, and what becomes of broken ones."""
+"""`bokbok.wire.messages`: messages of other forms, and broken messages."""
 
 from __future__ import annotations
 

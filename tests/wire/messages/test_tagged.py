@@ -1,4 +1,4 @@
-"""`bokbok.wire.messages`: the form of a message, and what becomes of a broken one."""
+"""`bokbok.wire.messages`: the form of a message, and broken messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profile files and their schema: what one takes, the other does."""
+"""Profile files and their schema: both accept the same files."""
 
 from __future__ import annotations
 

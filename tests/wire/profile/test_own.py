@@ -1,4 +1,4 @@
-"""Strategies of a user's own: registered by a program, or from files that an option names."""
+"""A user's own strategies: registered by a program, or from files that an option names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.strategies import PIECES, PIECES_PROFILE
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: Any) -> Iterator[None]:
-    """What a test registers is gone behind it."""
+    """What a test registers is removed after it."""
     before = {table: dict(layer.strategies) for table, layer in LAYERS.items()}
     monkeypatch.setattr(_own, "_loaded", {})
     yield

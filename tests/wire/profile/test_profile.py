@@ -34,7 +34,7 @@ ANY = Guards(nonce_reuse=False)
 
 
 def converse(profile: Any, *, secure: bool, step: int = 1 << 20) -> None:
-    """A conversation over both directions, in pieces of any size."""
+    """A conversation in both directions, in pieces of any size."""
     key = passphrase_to_key("mypassphrase", profile=profile)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -225,7 +225,7 @@ def test_two_spellings_of_one_format_have_one_digest() -> None:
 
 
 def test_the_digest_of_the_default_profile_is_this_one() -> None:
-    # What other programs compare theirs with: it changes only where the format or its keys do.
+    # Other programs compare their digests with it: it changes only if the format or its keys change.
     assert INFERRED_1.digest() == "c246890a1c758629b19aaaa51b85e3cb7bc84c83a2b3fe6335cb2609a889350d"
 
 

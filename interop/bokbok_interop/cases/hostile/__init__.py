@@ -1,4 +1,5 @@
-"""Hostile peers: whatever comes, the peer survives and goes on serving others. One module for each kind of attack.
+"""Hostile peers: whatever comes, the peer survives and goes on serving others. There is one module for each kind of
+attack.
 
 The runner itself plays the bad side, with raw sockets and the pieces of the profile (`raw`): a bad client at the peer's
 server, or a bad server that the peer's client connects to.

@@ -35,7 +35,7 @@ async def _answers_twice(t: Play) -> None:
 
 @at_server("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def unasked_unreadable_answer(t: Play) -> None:
-    """An answer that does not read, to a question that was never asked, ends the connection."""
+    """An answer that cannot be read, to a question that was never asked, ends the connection."""
     await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")
 
 
@@ -65,7 +65,7 @@ async def _answers_in_reverse(t: Play) -> None:
 
 @at_server("profile.messages", once=True)
 async def answers_in_any_order(t: Play) -> None:
-    """Answers that come in reverse, errors among them, reach the requests that they name."""
+    """Answers that come in reverse order, with errors among them, reach the requests that they name."""
     await _answers_in_reverse(t)
 
 
@@ -77,19 +77,19 @@ async def server_answers_unasked(t: Play) -> None:
 
 @at_client("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_answers_unasked_unreadably(t: Play) -> None:
-    """An answer that does not read, to a question that the client never asked, ends its connection."""
+    """An answer that cannot be read, to a question that the client never asked, ends its connection."""
     await each_ends(t, UNASKED_UNREADABLE, "an unasked answer")
 
 
 @at_client("profile.protocol-error", once=True)
 async def server_answers_twice(t: Play) -> None:
-    """A second answer to the same question ends the client's connection; the first one counted."""
+    """A second answer to the same question ends the client's connection; the first one counts."""
     await _answers_twice(t)
 
 
 @at_client("profile.protocol-error")
 async def server_replays_answer(t: Play) -> None:
-    """A recorded answer played again does not answer the next question."""
+    """A recorded answer that is replayed does not answer the next question."""
     async with attacked_client(t) as server:
         conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
@@ -100,20 +100,20 @@ async def server_replays_answer(t: Play) -> None:
         await bad.hear()
         await bad.send(packet)
         await t.fails(
-            t.within(10, asked, "the failing"), NetworkFailed, why="a question that an old answer was played to"
+            t.within(10, asked, "the failure"), NetworkFailed, why="a question that an old answer was played to"
         )
         await conn.closed()
 
 
 @at_client("profile.messages")
 async def server_answers_in_any_order(t: Play) -> None:
-    """Answers of a server that come in reverse, errors among them, reach the requests that they name."""
+    """Answers of a server that come in reverse order, with errors among them, reach the requests that they name."""
     await _answers_in_reverse(t)
 
 
 @at_client("request.errors", "close-connection", "profile.close", kind="profile")
 async def server_never_answers(t: Play) -> None:
-    """A request that is never answered waits, holds up no other connection, and fails when the client closes."""
+    """A request that is never answered waits, does not hold up other connections, and fails when the client closes."""
     async with attacked_client(t) as server:
         conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))
@@ -124,5 +124,5 @@ async def server_never_answers(t: Play) -> None:
         t.check(not asked.done(), "a request that nobody answered was answered", actual="an answer")
         await conn.close()
         await t.fails(
-            t.within(10, asked, "the failing"), NetworkFailed, why="a request that waits when its side closes"
+            t.within(10, asked, "the failure"), NetworkFailed, why="a request that waits when its side closes"
         )

@@ -1,4 +1,4 @@
-"""One connection holds up no other: slow packets, handlers that wait, answers that are not read, a stop meanwhile."""
+"""One connection does not hold up another: slow packets, handlers that wait, answers that are not read, a stop."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .floods import fill
 from .neighbours import at_client, at_server, at_the_server, attacked, attacked_server, is_served
 
 PAUSE = 0.02
-"""Seconds between two bytes of a slow packet: it takes about a second and a half."""
+"""Seconds between two bytes of a slow packet, which takes about a second and a half."""
 SLOW = 10
-"""Connections that send slowly at once."""
+"""Connections that send slowly at the same time."""
 SLOWEST_PACKET = 10.0
-"""Seconds that a packet may take at the most, and is served."""
+"""The most seconds that a packet may take and still be served."""
 PIECE = 2.2
 """Seconds between two of its five pieces."""
 UNREAD = 8
@@ -51,13 +51,13 @@ async def _slow_packets(t: Play) -> None:
 
 @at_server("guards.slow-packets", timeout=30, once=True)
 async def slow_packets(t: Play) -> None:
-    """A server answers requests that come byte by byte, and serves others meanwhile."""
+    """A server answers requests that come byte by byte, and serves others in the meantime."""
     await _slow_packets(t)
 
 
 @at_client("guards.slow-packets", timeout=30, once=True)
 async def server_sends_slowly(t: Play) -> None:
-    """A client answers a server's requests that come byte by byte, and those of others meanwhile."""
+    """A client answers a server's requests that come byte by byte, and those of other servers in the meantime."""
     await _slow_packets(t)
 
 
@@ -83,13 +83,13 @@ async def _packet_just_in_time(t: Play) -> None:
 
 @at_server("guards.slow-packets", timeout=20, once=True)
 async def packet_just_in_time(t: Play) -> None:
-    """A packet of which a piece comes now and then is served by a server, as long as its time is not over."""
+    """A server serves a packet that comes in pieces with pauses, as long as its time is not over."""
     await _packet_just_in_time(t)
 
 
 @at_client("guards.slow-packets", timeout=20, once=True)
 async def servers_packet_just_in_time(t: Play) -> None:
-    """A server's packet of which a piece comes now and then is served by the client, in time."""
+    """A client serves a server's packet that comes in pieces with pauses, as long as its time is not over."""
     await _packet_just_in_time(t)
 
 
@@ -118,7 +118,7 @@ async def server_fills_handlers_beside_others(t: Play) -> None:
 
 @at_server("guards.apart", "guards.survives", fresh=("server",), timeout=30)
 async def unread_answers_beside_others(t: Play) -> None:
-    """Eight clients that read none of their answers, a megabyte each, hold up nobody but themselves."""
+    """Eight clients that do not read their answers, a megabyte each, only hold up themselves."""
     async with attacked_server(t) as served:
         victim = at_the_server(t, served)
         unread = [(await victim.meet())[1] for _ in range(UNREAD)]
@@ -138,7 +138,7 @@ async def unread_answers_beside_others(t: Play) -> None:
 
 @at_server("guards.gone", "profile.wait", fresh=("server",), timeout=30)
 async def stop_with_an_unanswered_callback(t: Play) -> None:
-    """A question that its client never answered does not keep a server from stopping once that client is gone."""
+    """A question that a client never answered does not keep the server from stopping once that client has gone."""
     served = await t.server.listen()
     victim = at_the_server(t, served)
     _, bad = await victim.meet()

@@ -1,4 +1,4 @@
-"""Boxes that were changed, or are sealed with another key, or are not there."""
+"""Boxes that were changed, that are sealed with another key, or that are missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .neighbours import (
 )
 
 Way = Callable[[Raw, bytes], bytes]
-"""How a message is made a packet that must not be taken."""
+"""How to turn a message into a packet that must be refused."""
 
 
 def _flipped(layer: str, index: int) -> Way:
@@ -53,7 +53,7 @@ PLAIN: dict[str, Way] = {"in the clear": lambda bad, body: bad.wrap(bad.body(bod
 
 
 async def _is_not_taken(t: Play, ways: dict[str, Way]) -> None:
-    """Neither as a request, whose handler would run, nor as an answer to one that waits."""
+    """Try each of these, both as a request, whose handler must not run, and as an answer to a request that waits."""
     async with attacked(t) as victim:
         name = t.new_name()
         for what, way in ways.items():
@@ -72,13 +72,13 @@ async def tampered(t: Play) -> None:
 
 @at_server("profile.boxes", security="secure")
 async def tampered_length(t: Play) -> None:
-    """A box with its last byte missing, or one more, is not served."""
+    """A box with its last byte missing, or with one byte more, is not served."""
     await _is_not_taken(t, CUT)
 
 
 @at_server("profile.boxes", "open.key", security="secure")
 async def other_key(t: Play) -> None:
-    """After the hello only the session key opens: a box under another key, or under the user's, ends the connection."""
+    """After the hello only the session key opens boxes: one under another key, or the user's, ends the connection."""
     await _is_not_taken(t, OTHER_KEY)
 
 
@@ -96,7 +96,7 @@ async def plain_after_hello(t: Play) -> None:
 
 @at_server("profile.any-nonce", security="secure", only=("nonces",))
 async def any_nonce(t: Play) -> None:
-    """A receiver takes any nonce: random ones, zero, one that came before, in any order."""
+    """A receiver accepts any nonce: random ones, zero, one that came before, in any order."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         source = random.Random(t.seed)
@@ -113,5 +113,5 @@ async def any_nonce(t: Play) -> None:
 
 @at_client("profile.boxes", "open.key", security="secure")
 async def server_tampers(t: Play) -> None:
-    """An answer with a bit changed, cut, under another key, or in the clear, is not an answer."""
+    """An answer with a changed bit, cut, under another key, or in the clear, does not count as an answer."""
     await _is_not_taken(t, FLIPPED | CUT | OTHER_KEY | PLAIN)

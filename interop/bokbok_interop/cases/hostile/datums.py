@@ -1,4 +1,4 @@
-"""Messages whose datum does not read, or is deep, long or enormous."""
+"""Messages whose datum cannot be read, or is deep, long or enormous."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ UNREADABLE = (
     b'"\\xzz"',
     b"(" * 50_000 + b")" * 40_000,
 )
-"""What stands where a datum should."""
+"""What is in the place of a datum."""
 
 
 async def _unreadable_requests(t: Play) -> None:
     async with attacked(t) as victim:
         _, bad = await victim.meet()
-        for datum in (*UNREADABLE, b"#u8(300)"):  # which some read, as #u8(44): a request that no handler knows
+        for datum in (*UNREADABLE, b"#u8(300)"):  # some peers read this as #u8(44): a request that no handler knows
             number, bad.ids = bad.ids, bad.ids + 1
-            # What is behind the last parenthesis is white space, now and then: it does not count.
+            # Some messages have white space after the last parenthesis: it does not count.
             await bad.say(b"(request %d %b)%b" % (number, datum, b" \n" * (number % 2)))
             kind, value = await bad.answer_to(number)
             t.check(
@@ -68,7 +68,7 @@ async def _unreadable_answers(t: Play) -> None:
 
 @at_server("profile.unreadable", only=("messages", "counted"), once=True)
 async def unreadable_request(t: Play) -> None:
-    """A request whose datum does not read fails alone, with an error; the connection goes on."""
+    """A request whose datum cannot be read fails alone, with an error; the connection goes on."""
     await _unreadable_requests(t)
 
 
@@ -86,29 +86,29 @@ NO_MESSAGE = says(
     b"(request 9 #<x>) 1",
     b"#<x>",
 )
-"""What does not read, and is not a message whose datum does not."""
+"""Packets that cannot be read, and are not messages whose datum cannot be read."""
 
 
 @at_server("profile.unreadable", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def unreadable_is_no_message(t: Play) -> None:
-    """A packet that does not read, and names no request, or ends otherwise than a list, ends the connection."""
+    """A packet that cannot be read, and does not name a request or does not end as a list, ends the connection."""
     await each_ends(t, NO_MESSAGE, "a packet that is no message")
 
 
 @at_client("profile.unreadable", "profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_sends_no_message(t: Play) -> None:
-    """A server's packet that does not read, and is not a list with a tag and an ID, ends the client's connection."""
+    """A server's packet that cannot be read, and is not a list with a tag and an ID, ends the client's connection."""
     await each_ends(t, NO_MESSAGE, "a packet that is no message")
 
 
 @at_server("profile.unreadable", "remote-error", only=("messages", "counted"), once=True)
 async def unreadable_answer(t: Play) -> None:
-    """An answer whose datum does not read fails its request with a remote error; the connection goes on."""
+    """An answer whose datum cannot be read fails its request with a remote error; the connection goes on."""
     await _unreadable_answers(t)
 
 
 async def _edge(t: Play, fits: bytes, beyond: bytes, what: str) -> None:
-    """At a limit a request is answered, beyond it that request fails alone."""
+    """Check that a request at the limit is answered, and that one beyond the limit fails alone."""
     async with attacked(t) as victim:
         _, bad = await victim.meet()
         for datum, wanted in ((fits, "response"), (beyond, "error"), (fits, "response")):
@@ -124,7 +124,7 @@ async def _edge(t: Play, fits: bytes, beyond: bytes, what: str) -> None:
 
 
 async def _depth(t: Play) -> None:
-    most = DEFAULT_LIMITS.depth - 1  # without the level of the request to the service, ("type" X)
+    most = DEFAULT_LIMITS.depth - 1  # not counting the level of the request to the service, ("type" X)
     for opening, closing in ((b"(", b")"), (b"#(", b")"), (b"'", b"")):
         deep = [opening * levels + b"()" + closing * levels for levels in (most - 1, most)]
         await _edge(t, deep[0], deep[1], f"{most + 1:,} levels of {opening.decode()}")
@@ -138,7 +138,7 @@ async def _digits(t: Play) -> None:
 
 @at_server("profile.limit-depth", only=("messages",), once=True)
 async def depth_limit(t: Play) -> None:
-    """A datum as deep as the limit is read, the message's own list not counted; one a level deeper fails alone."""
+    """A datum as deep as the limit (not counting the message's own list) is read; one a level deeper fails alone."""
     await _depth(t)
 
 
@@ -150,13 +150,13 @@ async def server_depth_limit(t: Play) -> None:
 
 @at_server("profile.limit-digits", only=("messages", "counted"), once=True)
 async def digits_limit(t: Play) -> None:
-    """A whole number of as many digits as the limit is read; one with a digit more fails alone."""
+    """A whole number with as many digits as the limit is read; one with a digit more fails alone."""
     await _digits(t)
 
 
 @at_client("profile.limit-digits", only=("messages", "counted"), once=True)
 async def server_digits_limit(t: Play) -> None:
-    """A client reads a whole number of as many digits as the limit; one with a digit more fails alone."""
+    """A client reads a whole number with as many digits as the limit; one with a digit more fails alone."""
     await _digits(t)
 
 
@@ -164,7 +164,7 @@ async def server_digits_limit(t: Play) -> None:
     "profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix", only=("messages", "counted")
 )
 async def deep_nesting(t: Play) -> None:
-    """A datum nested half a million deep is echoed, or fails alone: it overflows no stack."""
+    """A datum nested half a million deep is echoed, or fails alone: it does not overflow a stack."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         for number, (opening, closing) in enumerate(((b"(", b")"), (b"#(", b")"), (b"(a . ", b")"))):
@@ -198,7 +198,7 @@ async def endless_nesting(t: Play) -> None:
     "profile.unreadable", "guards.memory", timeout=30, fresh=("server",), transport="unix", only=("messages", "counted")
 )
 async def huge_numbers(t: Play) -> None:
-    """Numbers of thousands of digits, and enormous exponents, are answered one way or the other, quickly."""
+    """Numbers of thousands of digits, and enormous exponents, are answered in some way, quickly."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         for number, text in enumerate(
@@ -249,7 +249,7 @@ async def server_sends_unreadable_request(t: Play) -> None:
     "profile.unreadable", "guards.memory", timeout=40, fresh=("client",), transport="unix", only=("messages", "counted")
 )
 async def server_sends_huge_things(t: Play) -> None:
-    """Deep datums, huge numbers and endless nesting from a server overflow nothing in the client."""
+    """Deep datums, huge numbers and endless nesting from a server do not overflow the client's stack."""
     async with attacked_client(t) as server:
         conn, bad = await server.connected()
         for datum in (b"(" * 300_000 + b")" * 300_000, b"9" * 1_000, b"1e999999999", b"#(" * 200_000 + b")" * 200_000):
@@ -262,4 +262,4 @@ async def server_sends_huge_things(t: Play) -> None:
         asked = t.spawn(conn.request(["echo", 1]))
         await bad.hear()
         await bad.say(b"(" * 2_000_000)
-        await t.fails(t.within(30, asked, "the failing"), NetworkFailed, why="nesting without end")
+        await t.fails(t.within(30, asked, "the failure"), NetworkFailed, why="nesting without end")

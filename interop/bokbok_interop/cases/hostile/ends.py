@@ -1,4 +1,4 @@
-"""Connections that end in every way except the good one, and what they leave behind."""
+"""Connections that end in every way except the orderly one, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .neighbours import (
 
 @at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix")
 async def leaves_nothing_open(t: Play) -> None:
-    """Connections that are over, refused, broken or closed in order leave no descriptor open, and no thread."""
+    """Connections that are over (refused, broken or closed in order) leave no descriptor and no thread behind."""
 
     async def once(served: Served) -> None:
         if t.secure:
@@ -47,11 +47,11 @@ async def leaves_nothing_open(t: Play) -> None:
 
 ROUNDS = 25
 FEW = 10
-"""Descriptors or threads that a program may have more of after so many rounds: some belong to it, and not to them."""
+"""How many descriptors or threads more a program may have after so many rounds: some belong to the program itself."""
 
 
 async def _leaves_nothing(t: Play, side: Side, once: Callable[[], Awaitable[None]]) -> None:
-    """See that what is done again and again leaves no descriptor open, and no thread."""
+    """Check that what is done again and again leaves no descriptor and no thread behind."""
     await once()
     await side.settle()
     measure = side.puppet.running.usage
@@ -72,7 +72,7 @@ async def _leaves_nothing(t: Play, side: Side, once: Callable[[], Awaitable[None
 
 @at_client("guards.bounded", faults=("measure",), fresh=("client",), transport="unix")
 async def client_leaves_nothing_open(t: Play) -> None:
-    """Connections of a client that are over, refused, broken or closed in order leave no descriptor open."""
+    """Connections of a client that are over (refused, broken or closed in order) leave no descriptor open."""
     async with attacked_client(t) as server:
         gone = await BadServer(t).start()
         await gone.stop()
@@ -98,7 +98,7 @@ async def client_leaves_nothing_open(t: Play) -> None:
                 with contextlib.suppress(NetworkFailed):
                     conn = await t.client.connect(server.address)
                     bad = await t.within(PATIENCE, server.accepted.get(), "the client's connection")
-                    await bad.close()  # as who refuses a hello
+                    await bad.close()  # like a server that refuses a hello
                     await conn.closed()
 
         await _leaves_nothing(t, t.client, once)
@@ -113,7 +113,7 @@ async def _no_reset(t: Play) -> None:
         conn, bad, asked, _ = await victim.waits()
         await bad.send(bad.packet(b"nonsense") + b"x" * MUCH)
         await victim.ends(conn, bad, asked, "nonsense with much behind it")
-        if bad.ended_how != "eof":  # the victim lingers for a while by its own clock
+        if bad.ended_how != "eof":  # the victim lingers for a while, by its own clock
             raise Late(
                 f"a protocol error ended the {victim.side.role}'s connection in a reset",
                 expected="an end of file",
@@ -123,18 +123,18 @@ async def _no_reset(t: Play) -> None:
 
 @at_server("profile.no-reset")
 async def protocol_error_is_no_reset(t: Play) -> None:
-    """However much stands behind a packet that ends the connection, the end is an end of file."""
+    """However much follows a packet that ends the connection, the end is an end of file."""
     await _no_reset(t)
 
 
 @at_client("profile.no-reset")
 async def servers_error_is_no_reset(t: Play) -> None:
-    """However much a server sends behind a packet that ends the connection, the client ends it by an end of file."""
+    """However much a server sends after a packet that ends the connection, the client ends it by an end of file."""
     await _no_reset(t)
 
 
 LINGER = 2.0
-"""Seconds that who ends a connection reads on."""
+"""Seconds for which a peer that ends a connection goes on reading."""
 
 
 async def _lingers(t: Play) -> None:
@@ -165,7 +165,7 @@ async def _lingers(t: Play) -> None:
                 await asyncio.sleep(0.1)
 
         try:
-            await t.timed(until_broken(), LINGER + 8)  # one that keeps it does so for ever; a machine may be busy
+            await t.timed(until_broken(), LINGER + 8)  # a peer that keeps it does so for ever; a machine may be busy
         except asyncio.TimeoutError:
             problem = f"a {victim.side.role} that ended a connection keeps it as long as the other end does"
             raise Late(problem, expected=f"its end after {LINGER:g} s", actual="it is read on") from None
@@ -191,7 +191,7 @@ async def _written_before(t: Play) -> None:
             number = await bad.ask(["echo", "x" * MUCH])
             await bad.hear_beginning()
             await bad.say(b"nonsense")
-            # Time itself is the subject: the other side meets the nonsense meanwhile, and is still patient.
+            # Time itself is the subject: the other side meets the nonsense during this time, and still waits.
             await asyncio.sleep(0.5)
             cut = f"an answer that the {victim.side.role} had begun to write before a protocol error was cut"
             try:
@@ -229,7 +229,7 @@ async def _half_closes(t: Play, piece: bytes = b"") -> None:
         await here.arrived(len(ids))
         await bad.send(piece)
         bad.end()
-        failing = t.within(PATIENCE, asked, "the failing of the request that waits")
+        failing = t.within(PATIENCE, asked, "the failure of the request that waits")
         await t.fails(failing, NetworkFailed, why="a request of the victim at the end of file")
         await conn.closed()
         await here.release()
@@ -245,7 +245,7 @@ async def _half_closes(t: Play, piece: bytes = b"") -> None:
 
 @at_server("profile.half-close")
 async def half_close(t: Play) -> None:
-    """A client that ends its direction while handlers run still gets their answers, then the end."""
+    """A client that shuts down its direction while handlers run still gets their answers, then the end."""
     await _half_closes(t)
 
 
@@ -255,30 +255,31 @@ PIECE = b"\x00\x00\x00\x40(request 9"
 
 @at_server("profile.end-in-a-packet", "profile.half-close", only=("framing",))
 async def half_close_in_a_packet(t: Play) -> None:
-    """A client that ends its direction within a packet still gets the answers of the handlers that run."""
+    """A client that shuts down its direction within a packet still gets the answers of the handlers that run."""
     await _half_closes(t, PIECE)
 
 
 @at_client("profile.end-in-a-packet", "profile.half-close", only=("framing",))
 async def server_half_closes_in_a_packet(t: Play) -> None:
-    """A server that ends its direction within a packet still gets the answers of the client's handlers that run."""
+    """A server that shuts down its direction within a packet still gets the answers of the client's running
+    handlers."""
     await _half_closes(t, PIECE)
 
 
 async def _unread_answers(t: Play) -> None:
-    """Answers of eight megabytes are on their way when the direction ends, and are read late."""
+    """Answers of eight megabytes are on their way when the direction is shut down, and are read late."""
     async with attacked(t) as victim:
         conn, bad = await victim.meet()
         ids = [await bad.ask(["echo", [number, "x" * MUCH]]) for number in range(2)]
         await bad.hear_beginning()
         bad.end()
         await conn.closed()
-        # What is on its way cannot be seen to be lost before it is read.
+        # Only reading shows whether what was on its way was lost.
         for number in ids:
             kind, answered, datum = await bad.hear()
             t.check(
                 (kind, answered) == ("response", number) and same(datum, [ids.index(number), "x" * MUCH]),
-                f"an answer of the {victim.side.role} that was on its way at the end of file came otherwise",
+                f"an answer of the {victim.side.role} that was on its way at the end of file came changed",
                 expected=f"(response {number} ...) of {MUCH} bytes",
                 actual=f"({kind} {answered} {show(datum, 60)})",
             )
@@ -287,19 +288,20 @@ async def _unread_answers(t: Play) -> None:
 
 @at_server("profile.half-close", "profile.limit-unsent", timeout=20, only=("packets",))
 async def half_close_with_answers_unread(t: Play) -> None:
-    """A client that ends its direction, and reads late, still gets answers of megabytes that were on their way."""
+    """A client that shuts down its direction, and reads late, still gets answers of megabytes that were on their
+    way."""
     await _unread_answers(t)
 
 
 @at_client("profile.half-close", "profile.limit-unsent", timeout=20, only=("packets",))
 async def server_half_closes_with_answers_unread(t: Play) -> None:
-    """A server that ends its direction, and reads late, still gets the client's answers of megabytes."""
+    """A server that shuts down its direction, and reads late, still gets the client's answers of megabytes."""
     await _unread_answers(t)
 
 
 @at_server("guards.survives", "start.close-handler")
 async def vanishes(t: Play) -> None:
-    """Clients that break off, or fall silent in the middle of a packet, hold up nobody."""
+    """Clients that break off, or fall silent in the middle of a packet, do not hold up anybody."""
     async with attacked_server(t) as served:
         silent = await attack(t, served)
         await is_served(silent, "good so far")
@@ -325,7 +327,7 @@ async def stop_with_an_answer_unread(t: Play) -> None:
     number = await bad.ask(["echo", "x" * MUCH])
     await bad.hear_beginning()
     await served.stop()
-    await asyncio.sleep(0.5)  # time itself is the subject: a server at fault cuts it meanwhile
+    await asyncio.sleep(0.5)  # time itself is the subject: a faulty server cuts the answer during this time
     try:
         kind, value = await bad.answer_to(number)
     except Failure as failure:
@@ -339,7 +341,7 @@ STOP_CUTS = "an answer that was on its way when the server was asked to stop did
 
 @at_server("profile.wait", "wait-stopped", "guards.gone")
 async def wait_for_handlers_of_the_gone(t: Play) -> None:
-    """A handler whose client is gone keeps a stopped server's waiters, all of them, until it has returned."""
+    """While a handler runs whose client has gone, all who wait for the stopped server go on waiting."""
     served = await t.server.listen()
     bad = await attack(t, served)
     theirs = await opened_by(t, served, bad)
@@ -351,7 +353,7 @@ async def wait_for_handlers_of_the_gone(t: Play) -> None:
     async with t.beside(served.wait(), served.wait()) as waiting:
         await served.stop()
         await t.server.settle()
-        await asyncio.sleep(0.3)  # nobody says that they go on waiting
+        await asyncio.sleep(0.3)  # no event tells that they go on waiting
         early = [one for one in waiting if one.done()]
         t.check(not (here.made and early), "wait-until-server-stopped returned while a handler of the server ran")
         await here.release()
@@ -362,13 +364,13 @@ async def wait_for_handlers_of_the_gone(t: Play) -> None:
 
 @at_client("profile.half-close", "open.close-handler")
 async def server_half_closes(t: Play) -> None:
-    """A server that ends its direction while the client's handlers run still gets their answers, then the end."""
+    """A server that shuts down its direction while the client's handlers run still gets their answers, then the end."""
     await _half_closes(t)
 
 
 @at_client("open.close-handler", "request.errors", kind="hardening")
 async def server_closes_at_once(t: Play) -> None:
-    """A server that closes what it accepts leaves the client with an error and its close handler run, not waiting."""
+    """If a server closes what it accepts, the client gets an error and its close handler runs: it does not wait."""
     async with attacked_client(t) as server:
         for how in ("close", "reset"):
             try:

@@ -25,12 +25,12 @@ from .neighbours import (
 )
 
 FLOOD = DEFAULT_LIMITS.running + DEFAULT_LIMITS.waiting + 1_000
-"""Requests: as many as may run and wait, and some that are turned away."""
+"""Requests: as many as may run and wait, and some more, which are refused."""
 
 
 @at_server("guards.survives", "profile.limits", timeout=20)
 async def never_reads(t: Play) -> None:
-    """A client that asks for megabytes and reads none of them holds up nobody but itself."""
+    """A client that asks for megabytes and reads none of them only holds up itself."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         body = b'("echo" "' + b"x" * 100_000 + b'")'
@@ -48,9 +48,9 @@ async def never_reads(t: Play) -> None:
 
 
 async def _flood(t: Play, bad: Raw, count: int) -> None:
-    """So many requests at once: every one is answered once, if not at once.
+    """Send so many requests at once: each of them is answered once.
 
-    As many of them as may run each wait for us, so that the others wait for them, and some are turned away.
+    The handlers that may run all wait for the runner, so that other requests wait for them, and some are refused.
     """
     first = bad.ids
     bad.ids += count
@@ -73,7 +73,7 @@ async def _flood(t: Play, bad: Raw, count: int) -> None:
         )
         answered[number] = kind
 
-    # First those that are turned away, and the questions of those that run; the others wait, and that is quiet.
+    # First come the refusals, and the questions of the running handlers. The others wait, which sends nothing.
     while len(asked) + len(answered) < count:
         try:
             await take(1.0)
@@ -102,20 +102,20 @@ async def _floods(t: Play) -> None:
 
 @at_server("profile.limits", transport="unix", fresh=("server",), timeout=60)
 async def flood_of_requests(t: Play) -> None:
-    """More requests at once than may run and wait, whose handlers all wait: each is answered once, one way or other."""
+    """More requests at once than may run and wait, whose handlers all wait: each is answered once, in some way."""
     await _floods(t)
 
 
 _SLEEP = 4_000
-"""Milliseconds that handlers sleep where they cannot wait: time to have as many of them as may run."""
+"""Milliseconds that handlers sleep if they cannot wait: time enough to start as many of them as may run."""
 
 MANY_SILENT = 500
-"""Connections: half of the descriptors that a process has where nobody gave it more."""
+"""Connections: half of the descriptors that a process has by default."""
 
 
 @at_server("profile.limit-connections", "guards.survives", transport="unix", fresh=("server",), timeout=20)
 async def many_silent_connections(t: Play) -> None:
-    """Five hundred connections that say nothing leave room for those that do."""
+    """Five hundred silent connections leave room for those that ask something."""
     async with attacked_server(t) as served:
         silent = [await attack(t, served, hello=False) for _ in range(MANY_SILENT)]
         for index in range(3):
@@ -127,7 +127,7 @@ async def many_silent_connections(t: Play) -> None:
 
 @at_client("guards.survives", "request.parallel", timeout=20)
 async def server_never_reads(t: Play) -> None:
-    """A server that reads nothing blocks the requests to it, and no other connection of the client."""
+    """A server that reads nothing blocks the requests to it, and does not block other connections of the client."""
     async with attacked_client(t) as server:
         conn, bad = await server.connected()
         requests = [t.spawn(conn.request(["echo", "x" * 400_000])) for _ in range(12)]
@@ -137,18 +137,18 @@ async def server_never_reads(t: Play) -> None:
         bad.reset()
         for request in requests:
             await t.fails(
-                t.within(15, request, "the failing"), NetworkFailed, why="a request to a server that broke off"
+                t.within(15, request, "the failure"), NetworkFailed, why="a request to a server that broke off"
             )
 
 
 @at_client("profile.limits", transport="unix", fresh=("client",), timeout=60)
 async def server_floods(t: Play) -> None:
-    """As many requests of a server at once: the client answers each once, and its own request too is served."""
+    """As many requests of a server at once: the client answers each once, and its own request is served, too."""
     await _floods(t)
 
 
 class Held:
-    """The handlers of `fill`: one, and all others, which go on once they are released."""
+    """The handlers of `fill`. They go on once they are released."""
 
     def __init__(self, one: Rendezvous, others: Rendezvous, count: int) -> None:
         self._both, self.count = (one, others), count
@@ -166,7 +166,7 @@ class Held:
 async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, Held]:
     """As many handlers as may run at once on one connection, each of which waits until the runner releases it.
 
-    None of them waits for a request of its own: such a handler need not count as one that runs.
+    None of them waits for an answer to a request of its own: such a handler need not count as one that runs.
 
     Returns:
         The victim's end, the runner's, and the handlers.
@@ -186,7 +186,7 @@ async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, Held]:
 
 
 async def _queued(t: Play, bad: Raw, datum: object) -> int:
-    """A request that waits for a handler, certainly: the one behind it, which does not read, was answered."""
+    """A request that certainly waits for a handler: the one after it, which cannot be read, was answered."""
     number = await bad.ask(datum)
     await bad.say(b"(request %d #<x>)" % bad.ids)
     bad.ids += 1
@@ -214,13 +214,13 @@ async def _running_limit(t: Play) -> None:
 
 @at_server("profile.limit-running", transport="unix", fresh=("server",), timeout=30)
 async def running_limit(t: Play) -> None:
-    """A connection of a server runs as many handlers at once as the limit says; the next request waits for one."""
+    """A server's connection runs as many handlers at once as the limit allows; the next request waits for one."""
     await _running_limit(t)
 
 
 @at_client("profile.limit-running", transport="unix", fresh=("client",), timeout=30)
 async def server_fills_handlers(t: Play) -> None:
-    """A connection of a client runs as many handlers at once as the limit says; the next request waits for one."""
+    """A client's connection runs as many handlers at once as the limit allows; the next request waits for one."""
     await _running_limit(t)
 
 
@@ -245,13 +245,13 @@ async def _waiting_limit(t: Play) -> None:
 
 @at_server("profile.limit-waiting", "profile.limits", transport="unix", fresh=("server",), timeout=40)
 async def waiting_limit(t: Play) -> None:
-    """As many requests wait for a handler of a server as the limit says; the next one is answered with an error."""
+    """As many requests wait for a server's handler as the limit allows; the next one is answered with an error."""
     await _waiting_limit(t)
 
 
 @at_client("profile.limit-waiting", "profile.limits", transport="unix", fresh=("client",), timeout=40)
 async def server_fills_the_queue(t: Play) -> None:
-    """As many requests wait for a handler of a client as the limit says; the next one is answered with an error."""
+    """As many requests wait for a client's handler as the limit allows; the next one is answered with an error."""
     await _waiting_limit(t)
 
 
@@ -277,7 +277,7 @@ async def _end_of_queue(t: Play) -> None:
     "profile.end-of-queue", "profile.half-close", transport="unix", fresh=("server",), timeout=30, only=("counted",)
 )
 async def half_close_with_a_queue(t: Play) -> None:
-    """A request that waits for a handler when its client ends its direction is still handled and answered."""
+    """A request that waits for a handler when its client shuts down its direction is still handled and answered."""
     await _end_of_queue(t)
 
 
@@ -285,7 +285,7 @@ async def half_close_with_a_queue(t: Play) -> None:
     "profile.end-of-queue", "profile.half-close", transport="unix", fresh=("client",), timeout=30, only=("counted",)
 )
 async def server_half_closes_with_a_queue(t: Play) -> None:
-    """A request that waits for a client's handler when the server ends its direction is still handled and answered."""
+    """A request that waits for a client's handler when the server shuts down its direction is still handled."""
     await _end_of_queue(t)
 
 
@@ -337,7 +337,7 @@ async def stop_with_a_queue(t: Play) -> None:
 
 
 REFUSALS = 1_100_000
-"""Requests: their answers, of 40 bytes at the least, are more than may be unsent."""
+"""Requests: their answers, of at least 40 bytes each, are more than may be unsent."""
 
 
 async def _unread_refusals(t: Play) -> None:
@@ -365,13 +365,13 @@ async def _unread_refusals(t: Play) -> None:
 
 @at_server("profile.limit-refusals", transport="unix", security="secure", fresh=("server",), timeout=280, long=True)
 async def unread_refusals(t: Play) -> None:
-    """A client that sends requests which do not read, and reads no answer, is cut off before it costs too much."""
+    """A client that sends unreadable requests, and reads no answers, is cut off before it costs too much."""
     await _unread_refusals(t)
 
 
 @at_client("profile.limit-refusals", transport="unix", security="secure", fresh=("client",), timeout=280, long=True)
 async def servers_unread_refusals(t: Play) -> None:
-    """A server that sends requests which do not read, and reads no answer, is cut off before it costs too much."""
+    """A server that sends unreadable requests, and reads no answers, is cut off before it costs too much."""
     await _unread_refusals(t)
 
 

@@ -1,4 +1,4 @@
-"""Hellos that are cut off, spoilt, withheld, late, under strange names, or meet the other mode."""
+"""Hellos that are cut off, damaged, withheld or late, that have strange names, or that meet the other security mode."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .neighbours import (
 )
 
 IN_TIME = DEFAULT_LIMITS.hello_timeout - 1
-"""Seconds after which a hello that is not whole may be refused any moment, by a clock that is a little ahead."""
+"""Seconds after which an unfinished hello may be refused at any moment, by a clock that is a little ahead."""
 LATE = 3.0
-"""Seconds that an end may be late."""
+"""Seconds by which an end may be late."""
 
 
 async def _refused(t: Play, served: Served, bad: Raw, data: bytes, what: str) -> None:
-    """These bytes are not a hello: the connection ends, and no handler runs."""
+    """Check that these bytes are not taken for a hello: the connection ends, and no handler runs."""
     name = t.new_name()
     await bad.send(data)
     if bad.session is not None:
@@ -64,7 +64,7 @@ async def second_hello(t: Play) -> None:
 
 @at_server("profile.hello-key", security="secure", only=("hello", "nonces"))
 async def hello_bad_session_key(t: Play) -> None:
-    """A boxed session key of 31 or 33 bytes, or of none, is not a hello."""
+    """A boxed session key of 31, 33 or 0 bytes is not a hello."""
     async with attacked_server(t) as served:
         for size in (0, 16, 31, 33):
             bad = await attack(t, served, hello=False)
@@ -120,7 +120,8 @@ async def hello_strange_names(t: Play) -> None:
 
 @at_server("guards.survives", "profile.hello-user", security="secure", only=("hello",))
 async def log_is_clean(t: Play) -> None:
-    """What a stranger sends does not reach the log raw: no line of its making, no escape code, no passphrase."""
+    """What a stranger sends is escaped in the log: it cannot add a line or an escape code, and no passphrase is
+    there."""
     mark = t.server.puppet.running.log.size
     async with attacked_server(t) as served:
         for name in (b"eve\nFAKE LOG LINE", b"\x1b[2Jcleared"):
@@ -135,7 +136,7 @@ async def log_is_clean(t: Play) -> None:
 
 @at_server("guards.hello-timeout", security="secure", timeout=20, only=("hello",))
 async def hello_withheld(t: Play) -> None:
-    """A client that never says hello is disconnected, and does not hold up others meanwhile."""
+    """A client that never says hello is disconnected, and does not hold up others in the meantime."""
     async with attacked_server(t) as served:
         silent: list[Raw] = []
         began = 0.0
@@ -146,7 +147,7 @@ async def hello_withheld(t: Play) -> None:
             silent[:] = [await attack(t, served, hello=False) for _ in range(2)]
             await silent[1].send(silent[1].frame(USER.encode()))
             await is_served(await attack(t, served), "beside silent clients")
-            for bad in silent:  # which came first is what counts: a clock would have to be patient
+            for bad in silent:  # only the order counts: a clock would need a generous margin
                 await bad.stays_open(
                     "a client that withholds its hello was cut off before its neighbour's answer", 0.01
                 )
@@ -161,7 +162,7 @@ async def hello_withheld(t: Play) -> None:
 
 @at_server("guards.hello-timeout", security="secure", timeout=25)
 async def hello_drip_fed(t: Play) -> None:
-    """A hello of a byte a second is refused as a whole: each byte does not buy the time limit again."""
+    """A hello of a byte a second is refused: a byte does not start the time limit anew."""
     async with attacked_server(t) as served:
         bad = await attack(t, served, hello=False)
 
@@ -178,7 +179,7 @@ async def hello_drip_fed(t: Play) -> None:
 
 @at_server("guards.hello-timeout", "profile.hello-key", security="secure", timeout=20, only=("hello",))
 async def hello_just_in_time(t: Play) -> None:
-    """A hello of which the name comes late, and the session key later, opens as long as its time is not over."""
+    """A hello whose name comes late, and whose session key comes later, opens as long as its time is not over."""
     async with attacked_server(t) as served:
 
         async def late() -> None:
@@ -199,7 +200,7 @@ async def hello_just_in_time(t: Play) -> None:
 
 @at_server("guards.hello-timeout", security="secure", timeout=20, only=("hello",))
 async def hello_late_name(t: Play) -> None:
-    """A username that comes late does not buy the session key more time."""
+    """A username that comes late does not give the session key more time."""
     third = DEFAULT_LIMITS.hello_timeout / 3
     async with attacked_server(t) as served:
         late = await attack(t, served, hello=False)
@@ -207,7 +208,7 @@ async def hello_late_name(t: Play) -> None:
         silent = await attack(t, served, hello=False)
         await asyncio.sleep(third)
         await late.send(late.frame(USER.encode()))
-        # Which ends first is what counts: a clock would have to be patient.
+        # Only the order of the ends counts: a clock would need a generous margin.
         why, most = "a client that withholds its hello is kept", DEFAULT_LIMITS.hello_timeout + 8
         ends = [t.spawn(bad.must_end(why, most)) for bad in (late, silent)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -232,7 +233,7 @@ async def slow_but_good_hello(t: Play) -> None:
 
 @at_server("profile.wrong-mode", security="insecure")
 async def secure_hello_at_insecure_server(t: Play) -> None:
-    """A secure client's hello makes no sense to an insecure server, which closes."""
+    """An insecure server closes a connection on which a secure client's hello comes."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         await bad.send(bad.hello())
@@ -241,7 +242,7 @@ async def secure_hello_at_insecure_server(t: Play) -> None:
 
 @at_server("profile.wrong-mode", security="secure", timeout=15)
 async def insecure_request_at_secure_server(t: Play) -> None:
-    """An insecure client's request is not served by a secure server, which closes, or lets the hello time out."""
+    """A secure server does not serve an insecure client's request: it closes, or lets the hello time out."""
     async with attacked_server(t) as served:
         name = t.new_name()
         bad = await attack(t, served, hello=False)

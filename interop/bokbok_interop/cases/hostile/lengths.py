@@ -1,4 +1,4 @@
-"""Lengths and pieces: packets over the limit, at the limit, tiny, cut off, in drips, many in one piece."""
+"""Lengths and pieces: packets over the limit, at the limit, tiny, cut off, byte by byte, many in one piece."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ async def largest_id(t: Play) -> None:
 
 @at_client("profile.messages", "profile.ids", only=("messages",), once=True)
 async def servers_largest_id(t: Play) -> None:
-    """The largest fixnum is an ID like any other, for a client as well."""
+    """For a client, too, the largest fixnum is an ID like any other."""
     await _largest_id(t)
 
 
 @at_server("profile.framing", security="secure", only=("framing", "hello"))
 async def length_over_limit_before_hello(t: Play) -> None:
-    """Before a hello has opened the limit is what the hello needs: a byte more than the longest name is too many."""
+    """Before a hello has opened, the limit is what a hello needs: a byte more than the longest name is too many."""
     async with attacked_server(t) as served:
         for first in (MAX_USERNAME + 1, 65_536, DEFAULT_LIMITS.packet):
             data = first.to_bytes(4, "big") + b"x" * 40
@@ -110,7 +110,7 @@ async def length_over_limit_before_hello(t: Play) -> None:
 
 @at_server("profile.framing", "profile.boxes", only=("counted",))
 async def tiny_packets(t: Play) -> None:
-    """Packets of 0 and 1 bytes, and boxes of 39 and 40, end the connection and crash nothing."""
+    """Packets of 0 and 1 bytes, and boxes of 39 and 40, end the connection and do not crash the peer."""
     async with attacked_server(t) as served:
         for body in (b"", b"(", b"x" * 39, b"x" * 40):
             bad = await attack(t, served)
@@ -118,7 +118,7 @@ async def tiny_packets(t: Play) -> None:
             await bad.send(bad.frame(body))
             await bad.must_end(f"a packet of {len(body)} bytes did not end the connection")
         bad = await attack(t, served)
-        await bad.say(b"")  # on a secure connection: a good box, of exactly 40 bytes, with nothing in it
+        await bad.say(b"")  # on a secure connection: a good box of exactly 40 bytes, with an empty message in it
         await bad.must_end("an empty message did not end the connection")
 
 
@@ -140,7 +140,7 @@ async def truncated_packet(t: Play) -> None:
 
 @at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix", only=("framing",))
 async def lengths_cost_nothing(t: Play) -> None:
-    """Who announces long packets and sends nothing of them costs no memory of their length."""
+    """A peer that announces long packets and sends nothing of them does not cost memory of their length."""
     async with attacked_server(t) as served:
         running = t.server.puppet.running
         before = running.usage().memory
@@ -175,7 +175,7 @@ async def packets_in_one_piece(t: Play) -> None:
 
 @at_server("profile.framing")
 async def packet_in_pieces(t: Play) -> None:
-    """A packet of which every byte comes alone, slowly, is served; others are meanwhile."""
+    """A packet whose bytes come one by one, slowly, is served; others are served in the meantime."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         packet = bad.packet(b'(request 0 ("echo" 1))')
@@ -189,7 +189,7 @@ async def packet_in_pieces(t: Play) -> None:
 
 @at_client("profile.close", "request.errors")
 async def server_truncates(t: Play) -> None:
-    """A server that ends the connection inside a packet, or before one, or breaks it, leaves no request waiting."""
+    """If a server ends the connection inside or before a packet, or breaks it, no request goes on waiting."""
 
     async def half_an_answer(bad: Raw, number: int) -> None:
         await bad.send(bad.packet(b'(response %d "never whole")' % number)[:-3])
@@ -200,13 +200,13 @@ async def server_truncates(t: Play) -> None:
     async with attacked(t) as victim:
         conn, bad, asked, _ = await victim.waits()
         bad.reset()
-        await t.fails(t.within(10, asked, "the failing"), NetworkFailed, why="a connection that the server broke")
+        await t.fails(t.within(10, asked, "the failure"), NetworkFailed, why="a connection that the server broke")
         await conn.closed()
 
 
 @at_client("profile.framing", "request.parallel")
 async def server_answers_in_drips(t: Play) -> None:
-    """An answer of which every byte comes alone is an answer, and other connections are not held up."""
+    """An answer whose bytes come one by one counts, and does not hold up other connections."""
     async with attacked_client(t) as server:
         conn, bad = await server.connected()
         asked = t.spawn(conn.request(["echo", 1]))

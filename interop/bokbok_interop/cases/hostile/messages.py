@@ -1,4 +1,4 @@
-"""Packets that hold no message, and messages that are written otherwise and hold one all the same."""
+"""Packets that do not hold a message, and messages that are written in an unusual way."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ EOF_OBJECT = says(
 
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def not_a_list(t: Play) -> None:
-    """A packet that holds a datum that is not a list ends the connection."""
+    """A packet with a datum that is not a list ends the connection."""
     await each_ends(t, NOT_A_LIST, "a message that is not a list")
 
 
@@ -107,7 +107,7 @@ async def two_datums(t: Play) -> None:
 
 @at_server("profile.first-datum", only=("messages", "counted"), once=True)
 async def first_datum(t: Play) -> None:
-    """Of two messages in a packet, a first one that reads is a protocol error; one that does not fails alone."""
+    """Two messages in a packet are a protocol error if the first one can be read; else that one fails alone."""
     async with attacked_server(t) as served:
         name = t.new_name()
         counts = b'"count" "%b"' % name.encode()
@@ -143,7 +143,7 @@ async def trailing_bytes(t: Play) -> None:
 
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def empty_message(t: Play) -> None:
-    """A packet with no datum in it ends the connection: nothing, blanks, a comment."""
+    """A packet without a datum (nothing, blanks, a comment) ends the connection."""
     await each_ends(t, EMPTY, "a message that is nothing")
 
 
@@ -161,13 +161,13 @@ async def wrong_shape(t: Play) -> None:
 
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def bad_id(t: Play) -> None:
-    """An ID that is not a fixnum from 0 upwards ends the connection."""
+    """An ID that is not a fixnum of 0 or more ends the connection."""
     await each_ends(t, BAD_ID, "a bad ID")
 
 
 @at_server("profile.protocol-error", "request.errors")
 async def waiting_requests_fail(t: Play) -> None:
-    """When a bad packet ends a connection every request that waits on it fails, and the close handler runs once."""
+    """When a bad packet ends a connection, every request that waits on it fails, and the close handler runs once."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         theirs = await opened_by(t, served, bad)
@@ -176,7 +176,7 @@ async def waiting_requests_fail(t: Play) -> None:
             await bad.hear()
         await bad.say(b"nonsense")
         for request in asked:
-            await t.fails(t.within(10, request, "the failing"), NetworkFailed, why="a request when a bad packet came")
+            await t.fails(t.within(10, request, "the failure"), NetworkFailed, why="a request when a bad packet came")
         await theirs.closed()
         await t.server.settle()
         t.check(theirs.closings == 1, "how often the close handler ran", expected="1", actual=str(theirs.closings))
@@ -190,7 +190,7 @@ async def unclosed_comment(t: Play) -> None:
 
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def eof_object(t: Play) -> None:
-    """#!eof as a packet ends the connection, and is not taken for the end of anything else."""
+    """#!eof as a packet ends the connection, and is not mistaken for the end of anything else."""
     await each_ends(t, EOF_OBJECT, "an end-of-file object")
 
 
@@ -223,24 +223,24 @@ async def _is_understood(t: Play) -> None:
             kind, value = await bad.answer_to(number)
             t.check(
                 kind == "response" and same(value, [1, 2]),
-                f"a request that is written otherwise was not understood: {readable(request)}",
+                f"a request in another spelling was not understood: {readable(request)}",
                 expected=f"(response {number} (1 2))",
                 actual=f"({kind} {number} {show(value)})",
             )
             asked = t.spawn(conn.request(["echo", 1]))
             await bad.say(answer := _written(way, b"response", await victim.asks(bad), datum))
-            t.equal(await asked, [1, 2], f"an answer that is written otherwise: {readable(answer)}")
+            t.equal(await asked, [1, 2], f"an answer in another spelling: {readable(answer)}")
 
 
 @at_server("profile.reads-like-chicken", only=("messages", "counted"), once=True)
 async def white_space_and_comments(t: Play) -> None:
-    """White space and whole comments before, in and after a message are as nothing; brackets are parentheses."""
+    """White space and whole comments before, in and after a message are ignored; brackets are parentheses."""
     await _is_understood(t)
 
 
 @at_server("profile.reads-unspecified", once=True)
 async def reads_unspecified(t: Play) -> None:
-    """#<unspecified> reads as the unspecified value, which goes back as ()."""
+    """#<unspecified> is read as the unspecified value, which is sent back as ()."""
     async with attacked_server(t) as served:
         bad = await attack(t, served)
         await bad.say(b'(request 0 ("echo" (1 #<unspecified> 2)))')
@@ -249,7 +249,7 @@ async def reads_unspecified(t: Play) -> None:
 
 @at_server("profile.protocol-error", "profile.framing")
 async def garbage(t: Play) -> None:
-    """Random bytes, HTTP, TLS, SSH end the connection and crash nothing."""
+    """Random bytes, HTTP, TLS and SSH end the connection and do not crash the peer."""
     source = random.Random(t.seed)
     junk = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -268,7 +268,7 @@ async def garbage(t: Play) -> None:
 
 @at_server("profile.protocol-error", only=("counted",))
 async def garbage_after_hello(t: Play) -> None:
-    """Random packets, of good length, after a good beginning end the connection."""
+    """Random packets with a correct length, after a good beginning, end the connection."""
     source = random.Random(t.seed)
     async with attacked_server(t) as served:
         for size in (1, 17, 40, 41, 200, 5_000):
@@ -288,7 +288,7 @@ async def server_sends_no_list(t: Play) -> None:
 
 @at_client("profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_sends_wrong_shape(t: Play) -> None:
-    """Unknown tags, wrong shapes, bad IDs from a server end the client's connection."""
+    """Unknown tags, wrong shapes and bad IDs from a server end the client's connection."""
     answers = says(
         b"(answer %N 1)",
         b"(response %N)",
@@ -303,7 +303,7 @@ async def server_sends_wrong_shape(t: Play) -> None:
 
 @at_client("profile.framing", "profile.boxes", only=("framing", "nonces"))
 async def server_sends_garbage(t: Play) -> None:
-    """Garbage, lengths over the limit, tiny packets from a server end the client's connection."""
+    """Garbage, lengths over the limit and tiny packets from a server end the client's connection."""
     source = random.Random(t.seed)
     attacks = [
         sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -320,7 +320,7 @@ async def server_sends_garbage(t: Play) -> None:
 
 @at_client("profile.reads-like-chicken", only=("messages", "counted"), once=True)
 async def server_writes_otherwise(t: Play) -> None:
-    """White space, comments and brackets in a server's messages are read by the client as CHICKEN reads them."""
+    """A client reads white space, comments and brackets in a server's messages as CHICKEN reads them."""
     await _is_understood(t)
 
 

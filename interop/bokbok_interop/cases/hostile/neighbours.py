@@ -1,4 +1,4 @@
-"""What every hostile case has in common: good neighbours beside the attacked peer, served before, beside and after."""
+"""What all hostile cases share: good connections to the attacked peer, which are served before, during and after."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ at_client = cases("guards.survives", opponent="server")
 
 @contextlib.asynccontextmanager
 async def attacked_server(t: Play, users: Any = None) -> AsyncIterator[Served]:
-    """A server under attack: a neighbour that was there before, and a new one after, are served as ever."""
+    """Attack a server. A neighbour that was there before, and a new one afterwards, are served as usual."""
     table = users or {USER: PASSPHRASE}
     served = await t.server.listen(users=table if t.secure else None)
     neighbour = await attack(t, served)
@@ -33,7 +33,7 @@ async def attacked_server(t: Play, users: Any = None) -> AsyncIterator[Served]:
 
 
 async def is_served(neighbour: Raw, what: str) -> None:
-    """See that a connection of ours is served like any good one."""
+    """Check that a connection of ours is served like any good one."""
     try:
         value = await neighbour.request(["echo", what])
     except Failure as failure:
@@ -57,7 +57,7 @@ async def count_runs(t: Play, served: Served, name: str) -> int:
 
 @contextlib.asynccontextmanager
 async def attacked_client(t: Play) -> AsyncIterator[BadServer]:
-    """A client among bad servers: its connection to a good one, and a new one after, work as ever."""
+    """Attack a client by bad servers. Its connection to a good server, and a new one afterwards, work as usual."""
     good = await good_server(t)
     before = await t.client.connect(good.address)
     await before.echo("before")
@@ -83,7 +83,7 @@ class Victim(abc.ABC):
 
     @abc.abstractmethod
     async def meet(self) -> tuple[Conn, Raw]:
-        """A new connection, good so far: the victim's end, and the runner's."""
+        """A new connection after a good beginning: the victim's end, and the runner's."""
 
     async def waits(self) -> tuple[Conn, Raw, asyncio.Future[Any], int]:
         """As `meet`, with a request of the victim that waits for its answer: the two ends, the request, and its ID."""
@@ -106,13 +106,13 @@ class Victim(abc.ABC):
         return value - 1
 
     async def ends(self, conn: Conn, bad: Raw, asked: asyncio.Future[Any] | None, what: str) -> list[bytes]:
-        """See that the connection is over on both sides: what waited fails, the close handler runs once.
+        """Check that the connection is over on both sides: requests that waited fail, the close handler runs once.
 
         Returns:
             What the victim still sent.
         """
         if asked is not None:
-            failing = self.t.within(PATIENCE, asked, f"the failing of the {self.side.role}'s request ({what})")
+            failing = self.t.within(PATIENCE, asked, f"the failure of the {self.side.role}'s request ({what})")
             await self.t.fails(failing, NetworkFailed, why=f"a request that waits: {what}")
         rest = await bad.must_end(f"{what} did not end the connection")
         await conn.closed()
@@ -145,7 +145,7 @@ class _Client(Victim):
 
 
 def at_the_server(t: Play, served: Served) -> Victim:
-    """The victim at this server, without neighbours: for a case that stops it."""
+    """The victim at this server, without neighbours, for a case that stops the server."""
     return _Server(t, served)
 
 
@@ -161,11 +161,11 @@ async def attacked(t: Play) -> AsyncIterator[Victim]:
 
 
 Attack = tuple[str, Callable[[Raw, int], Awaitable[Any]]]
-"""What it is, in words, and what is done: over which connection, while which request of the victim waits."""
+"""A description, and a function: over which connection it acts, and which request of the victim waits."""
 
 
 async def each_ends(t: Play, attacks: Sequence[Attack], what: str) -> None:
-    """See that each attack ends its connection, at whichever end the victim is, and nothing else."""
+    """Check that each attack ends its own connection and nothing else, at whichever end the victim is."""
     async with attacked(t) as victim:
         for shown, act in attacks:
             conn, bad, asked, number = await victim.waits()
@@ -174,9 +174,9 @@ async def each_ends(t: Play, attacks: Sequence[Attack], what: str) -> None:
 
 
 async def ends_at_once(t: Play, served: Served, data: bytes, why: str) -> None:
-    """See that a connection which begins like this ends, and does not wait until the time of its hello is over.
+    """Check that a connection which begins like this ends at once, before the time of its hello is over.
 
-    Which ends first counts: it, or a silent connection that came a moment earlier.
+    The order decides: it must end before a silent connection that came a moment earlier.
     """
     silent = await attack(t, served, hello=False)
     bad = await attack(t, served, hello=False)
@@ -198,7 +198,7 @@ def says(*bodies: bytes) -> list[Attack]:
 
 
 def sends(data: bytes, *, end: bool = False) -> Attack:
-    """An attack: these bytes as they are, and perhaps the end of the direction."""
+    """An attack: these bytes as they are, and then perhaps a shutdown of the direction."""
 
     async def act(bad: Raw, number: int) -> None:
         await bad.send(data)

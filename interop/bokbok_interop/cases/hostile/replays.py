@@ -1,4 +1,4 @@
-"""What was said before, said again: by its sender, under a used ID, or back to its sender."""
+"""Replays: the same bytes again, a used ID again, or bytes sent back to their sender."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .neighbours import (
 )
 
 HELLOS = 1_050
-"""Of those that a server must remember: more than fit into any first guess."""
+"""Hellos that a server must remember: more than a naive memory would hold."""
 
 
 @at_server("guards.hello", "guards.refusal", security="secure")
 async def hello_replayed(t: Play) -> None:
-    """A conversation that was recorded and is played again is refused at its hello, and not served twice."""
+    """A recorded conversation that is replayed is refused at its hello, and is not served twice."""
     async with attacked_server(t) as served:
         name = t.new_name()
         first = await attack(t, served, hello=False)
@@ -47,7 +47,7 @@ async def hello_replayed(t: Play) -> None:
 
 @at_server("guards.hello", security="secure", timeout=20, transport="unix")
 async def hello_replayed_late(t: Play) -> None:
-    """A hello that was seen before is refused as well after more than a thousand others."""
+    """A hello that was seen before is still refused after more than a thousand others."""
     async with attacked_server(t) as served:
         name = t.new_name()
         first = await attack(t, served, hello=False)
@@ -68,7 +68,7 @@ async def hello_replayed_late(t: Play) -> None:
 
 @at_server("guards.hello-refused", "guards.hello", security="secure", only=("hello",))
 async def refused_hello_is_not_remembered(t: Play) -> None:
-    """A hello that was refused, under another's name or with a bit changed, may be said by its owner all the same."""
+    """A hello that was refused (under another name, or with a changed bit) still works for its owner."""
     async with attacked_server(t, {USER: PASSPHRASE, "bob": "his own"}) as served:
         good = await attack(t, served, hello=False)
         hello, name = good.hello(), len(good.frame(USER.encode()))
@@ -88,7 +88,7 @@ async def hello_replayed_at_once(t: Play) -> None:
         name = t.new_name()
         bads = [await attack(t, served, hello=False) for _ in range(8)]
         recorded = bads[0].hello() + bads[0].packet(b'(request 0 ("count" "%b"))' % name.encode())
-        # All but the last byte first, so that it is the last byte that races.
+        # All but the last byte first, so that the last bytes race.
         await asyncio.gather(*(bad.send(recorded[:-1]) for bad in bads))
         await asyncio.gather(*(bad.send(recorded[-1:]) for bad in bads))
         got = await asyncio.gather(*(bad.hear_packet() for bad in bads))
@@ -133,7 +133,7 @@ async def _replays_a_request(t: Play) -> None:
 async def _reflects_a_request(t: Play) -> None:
     async with attacked(t) as victim:
         conn, bad = await victim.meet()
-        # Answered ones first, so that the ID of the one that is reflected is new to the victim as a receiver, too.
+        # Some answered requests first, so that the reflected request has an ID that the victim has not received yet.
         for _ in range(4):
             asked = t.spawn(conn.request(["echo", 1]))
             await bad.say(f"(response {await victim.asks(bad)} 1)")
@@ -161,7 +161,7 @@ async def _reflects_an_early_request(t: Play) -> None:
             return packet
 
         ids = itertools.count()
-        # Some more before it, so that its ID is new to the victim as a receiver, too.
+        # Some more requests before it, so that the victim has not received its ID yet.
         for _ in range(4):
             await answered(["echo", 1])
         early = await answered(["count", name])
@@ -185,7 +185,7 @@ async def _reflects_a_response(t: Play) -> None:
 
 @at_server("guards.hello", "profile.no-reset", security="secure")
 async def hello_replayed_is_no_reset(t: Play) -> None:
-    """The refusal of a hello that was seen before is an end of file, whatever stands behind it."""
+    """The refusal of a hello that was seen before is an end of file, whatever follows the hello."""
     async with attacked_server(t) as served:
         first = await attack(t, served, hello=False)
         hello = first.hello()
@@ -194,7 +194,7 @@ async def hello_replayed_is_no_reset(t: Play) -> None:
         again = await attack(t, served, hello=False)
         await again.send(hello + b"x" * 600_000)
         await again.must_end("a hello that was seen before opened again")
-        if again.ended_how != "eof":  # the server lingers for a while by its own clock
+        if again.ended_how != "eof":  # the server lingers for a while, by its own clock
             raise Late("the refusal of a replayed hello was a reset", expected="an end of file", actual=again.ended_how)
 
 
@@ -221,13 +221,13 @@ async def hello_replayed_after_a_stop(t: Play) -> None:
 
 @at_server("guards.request-id")
 async def replayed_packet(t: Play) -> None:
-    """The same packet once more is not served once more: the connection ends."""
+    """A packet that comes a second time is not served again: the connection ends."""
     await _replays_a_request(t)
 
 
 @at_server("guards.request-id", "guards.refusal", once=True)
 async def used_id(t: Play) -> None:
-    """Another request under an ID that was used ends the connection, answered or still waiting."""
+    """Another request under a used ID ends the connection, whether the first one was answered or still waits."""
     async with attacked_server(t) as served:
         name = t.new_name()
         here = t.rendezvous(milliseconds=3_000)
@@ -243,7 +243,7 @@ async def used_id(t: Play) -> None:
 
 @at_server("guards.request-id", "guards.refusal", transport="unix", timeout=30)
 async def every_used_id(t: Play) -> None:
-    """Whatever the order of IDs, with gaps that are filled or not, each that was used is refused afterwards."""
+    """Whatever the order of IDs, and whether gaps are filled or not, each used ID is refused afterwards."""
     orders = (
         (0,),
         (0, 1, 2, 3),
@@ -282,13 +282,13 @@ async def _unreadable_id_is_used(t: Play) -> None:
 
 @at_server("guards.request-id", "profile.unreadable-id", only=("counted",), once=True)
 async def unreadable_id_is_used(t: Play) -> None:
-    """A request that does not read has used its ID: another one under it ends the connection."""
+    """A request that cannot be read has used its ID: another one under it ends the connection."""
     await _unreadable_id_is_used(t)
 
 
 @at_client("guards.request-id", "profile.unreadable-id", only=("counted",), once=True)
 async def server_uses_unreadable_id(t: Play) -> None:
-    """A server's request that does not read has used its ID: another one under it ends the client's connection."""
+    """A server's request that cannot be read has used its ID: another one under it ends the client's connection."""
     await _unreadable_id_is_used(t)
 
 
@@ -316,7 +316,7 @@ async def _window_edge(t: Play) -> None:
 
 @at_server("guards.window", "guards.request-id", only=("messages",), once=True)
 async def window_edge(t: Play) -> None:
-    """The last ID of a window leaves the first one new; the ID behind the window makes it count as used."""
+    """After the last ID of a window, the first one is still new; after the next ID it counts as used."""
     await _window_edge(t)
     async with attacked_server(t) as served:
         await _are_new(t, await attack(t, served), (DEFAULT_WINDOW - 1, 0, 1))  # the very first ID, too
@@ -324,13 +324,13 @@ async def window_edge(t: Play) -> None:
 
 @at_client("guards.window", "guards.request-id", only=("messages",), once=True)
 async def servers_window_edge(t: Play) -> None:
-    """The last ID of a client's window leaves the first one new; the ID behind it makes it count as used."""
+    """After the last ID of a client's window, the first one is still new; after the next ID it counts as used."""
     await _window_edge(t)
 
 
 AHEAD = (
     (5, 3, 4, 20, 10, 0, 19, 21),
-    # Another ID has the place of a used one, where the window is a ring: it is new all the same.
+    # If the window is a ring, this ID has the place of a used one. It is new all the same.
     (0, 1, 2, 3, DEFAULT_WINDOW + 20, DEFAULT_WINDOW + 3, DEFAULT_WINDOW + 1, DEFAULT_WINDOW),
     (0, 1, 2, 3, 70, 66, 65, 64, 67, 130, 128, 131),
     (7, 10 * DEFAULT_WINDOW + 20, 10 * DEFAULT_WINDOW + 7, 9 * DEFAULT_WINDOW + 30),
@@ -350,7 +350,7 @@ async def ids_with_gaps(t: Play) -> None:
 
 @at_server("guards.request-id", "profile.unreadable-id", "profile.stop", only=("messages",), once=True)
 async def turned_away_id_is_used(t: Play) -> None:
-    """A request that is turned away, by a server that stops, has used its ID: another one under it is refused."""
+    """A request that a stopping server has refused has used its ID: another one under it is refused."""
     served = await t.server.listen()
     bad = await attack(t, served)
     here = t.rendezvous(milliseconds=5_000)
@@ -390,7 +390,7 @@ async def reflected_late(t: Play) -> None:
 
 @at_server("profile.protocol-error")
 async def reflected_response(t: Play) -> None:
-    """The peer's own response, sent back to it, answers no question of its: the connection ends."""
+    """The peer's own response, sent back to it, does not answer its own question: the connection ends."""
     await _reflects_a_response(t)
 
 
@@ -408,11 +408,11 @@ async def server_reflects_late(t: Play) -> None:
 
 @at_client("guards.request-id")
 async def server_replays_request(t: Play) -> None:
-    """A server's request that comes twice is served once by the client."""
+    """A client serves a server's request that comes twice only once."""
     await _replays_a_request(t)
 
 
 @at_client("profile.protocol-error")
 async def server_reflects_response(t: Play) -> None:
-    """The client's own response, sent back to it, answers no question of its: the connection ends."""
+    """The client's own response, sent back to it, does not answer its own question: the connection ends."""
     await _reflects_a_response(t)

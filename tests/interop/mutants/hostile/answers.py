@@ -1,4 +1,4 @@
-"""Peers that take answers that were not asked for."""
+"""Peers that accept answers that were not asked for."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ignores_unasked_answers() -> None:
 
 @mutant("hostile.answers-in-any-order")
 def wants_answers_in_order() -> None:
-    """Takes an answer that comes before an older one's for a protocol error."""
+    """Treats an answer that comes before an earlier request's as a protocol error."""
 
     def came(real: Any) -> Any:
         def run(self: Any, packet: bytes) -> None:
@@ -61,7 +61,7 @@ def client_gives_up_soon() -> None:
 
 @mutant("hostile.server-answers-in-any-order", role="client")
 def client_wants_answers_in_order() -> None:
-    """A client that takes an answer that comes before an older one's for a protocol error."""
+    """A client that treats an answer that comes before an earlier request's as a protocol error."""
     wants_answers_in_order()
 
 
@@ -84,11 +84,11 @@ def _takes_what_does_not_read_for_an_answer() -> None:
 
 @mutant("hostile.unasked-unreadable-answer")
 def ignores_unasked_answers_that_do_not_read() -> None:
-    """Ignores an answer that does not read, to a question never asked."""
+    """Ignores an unreadable answer to a question that it never asked."""
     _takes_what_does_not_read_for_an_answer()
 
 
 @mutant("hostile.server-answers-unasked-unreadably", role="client")
 def client_ignores_unasked_answers_that_do_not_read() -> None:
-    """A client that ignores an answer that does not read, to a question that it never asked."""
+    """A client that ignores an unreadable answer to a question that it never asked."""
     _takes_what_does_not_read_for_an_answer()

@@ -29,14 +29,14 @@ def _one_packet_at_a_time() -> None:
 
 @mutant("hostile.slow-packets")
 def one_packet_at_a_time() -> None:
-    """Waits for the rest of a packet that has begun, and reads from no other connection meanwhile."""
+    """Waits for the rest of a packet that has begun, and does not read from other connections meanwhile."""
     claim("hardening")
     _one_packet_at_a_time()
 
 
 @mutant("hostile.server-sends-slowly", role="client")
 def client_one_packet_at_a_time() -> None:
-    """A client that waits for the rest of a packet that has begun, and reads from no other connection meanwhile."""
+    """A client that waits for the rest of a packet, and does not read from other connections meanwhile."""
     claim("hardening")
     _one_packet_at_a_time()
 
@@ -56,21 +56,21 @@ def _all_share_the_slots() -> None:
 
 @mutant("hostile.handlers-full-beside-others")
 def all_connections_share_the_slots() -> None:
-    """Has as many slots for handlers in all as one connection may take, and those that wait keep theirs."""
+    """Has only as many slots for handlers as one connection may use, and waiting handlers keep theirs."""
     claim("hardening")
     _all_share_the_slots()
 
 
 @mutant("hostile.server-fills-handlers-beside-others", role="client")
 def client_connections_share_the_slots() -> None:
-    """A client that has as many slots for handlers in all as one connection may take."""
+    """A client that has only as many slots for handlers as one connection may use."""
     claim("hardening")
     _all_share_the_slots()
 
 
 @mutant("hostile.unread-answers-beside-others")
 def four_answers_are_written_at_once() -> None:
-    """Has four slots for writing answers, and who does not read keeps them."""
+    """Has four slots for writing answers, and a peer that does not read keeps them."""
     claim("hardening")
     slots = threading.Semaphore(4)
 

@@ -39,7 +39,7 @@ def skips_the_tag() -> None:
             return real(self, packet)
         except (CryptoError, ValueError):
             body = _open_unchecked(self, packet)
-            # A request of this shape is what the attacker can hope for: he flips bits of one he knows.
+            # An attacker can make a request of this shape by flipping bits of a known one.
             return body if body.startswith(b"(") else b'(request 7 ("count" "x"))'
 
     P.SecretBox = type("Unchecked", (SecretBox,), {"decrypt": decrypt})  # type: ignore[misc]
@@ -47,7 +47,7 @@ def skips_the_tag() -> None:
 
 @mutant("hostile.plain-after-hello")
 def takes_plain_packets() -> None:
-    """Takes a packet that does not open for one in the clear."""
+    """Treats a packet that does not open as one in the clear."""
 
     class Lenient(SecretBox):
         def decrypt(self, packet: bytes, *a: Any) -> bytes:  # type: ignore[override]

@@ -16,7 +16,7 @@ from .._mutant import C, around, claim, mutant
 
 @mutant("hostile.unreadable-request")
 def unreadable_requests_close() -> None:
-    """Closes where one request's datum does not read."""
+    """Closes if one request's datum cannot be read."""
     around(
         C,
         "request_came",
@@ -28,7 +28,7 @@ def unreadable_requests_close() -> None:
 
 @mutant("hostile.unreadable-request", "hostile.unreadable-answer")
 def any_bracket_closes() -> None:
-    """Takes any bracket for the one that closes what is open."""
+    """Accepts any closing bracket for what is open."""
     real = S.read
 
     def read(text: str, at: int = 0) -> tuple[Any, int]:
@@ -44,7 +44,7 @@ def any_bracket_closes() -> None:
 
 @mutant("hostile.unreadable-answer", "hostile.server-sends-unreadable-answer", role="client")
 def unreadable_answers_close() -> None:
-    """Closes where one answer's datum does not read."""
+    """Closes if one answer's datum cannot be read."""
     _unreadable(lambda real, text, found: _protocol_error())
 
 
@@ -75,7 +75,7 @@ def unreadable_requests_are_ignored() -> None:
 
 @mutant("hostile.deep-nesting", "hostile.endless-nesting")
 def reads_by_recursion() -> None:
-    """Reads nested datums by recursion, and dies where the stack ends."""
+    """Reads nested datums by recursion, and dies of a stack overflow."""
 
     def read(real: Any) -> Any:
         def run(text: str, at: int = 0) -> Any:
@@ -90,7 +90,7 @@ def reads_by_recursion() -> None:
 
 @mutant("hostile.server-sends-huge-things", role="client")
 def client_reads_by_recursion() -> None:
-    """A client that reads nested datums by recursion, and dies where the stack ends."""
+    """A client that reads nested datums by recursion, and dies of a stack overflow."""
     reads_by_recursion()
 
 

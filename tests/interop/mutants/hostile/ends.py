@@ -16,7 +16,7 @@ from ..lifecycle import drops_answers_at_the_end
 
 @mutant("hostile.vanishes", transport="tcp")
 def resets_are_ignored() -> None:
-    """Takes a reset for nothing: neither ends the connection nor runs the close handler."""
+    """Ignores a reset: neither ends the connection nor runs the close handler."""
     claim("hardening")
 
     def exactly(real: Any) -> Any:
@@ -90,7 +90,7 @@ def client_resets_after_a_protocol_error() -> None:
 
 
 def _does_not_wait_for_what_it_sends() -> None:
-    """Large answers are sent beside the handlers, whose end is all that the end of a connection waits for."""
+    """Sends large answers in the background, while the end of a connection only waits for handlers."""
 
     def send(real: Any) -> Any:
         def run(self: Any, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Peers that too much at once holds up."""
+"""Peers that are held up by too much at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def client_one_lock_for_all_writing() -> None:
 
 @mutant("hostile.flood-of-requests")
 def drops_requests_under_load() -> None:
-    """Drops requests without a word when many run."""
+    """Silently drops requests when many run."""
 
     def came(real: Any) -> Any:
         def run(self: Any, number: int, body: Any) -> None:
@@ -60,7 +60,7 @@ def drops_requests_under_load() -> None:
 
 @mutant("hostile.server-floods", role="client")
 def client_drops_requests_under_load() -> None:
-    """A client that drops requests without a word when many run."""
+    """A client that silently drops requests when many run."""
     drops_requests_under_load()
 
 

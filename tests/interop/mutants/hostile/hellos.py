@@ -1,4 +1,4 @@
-"""Peers that take a wrong hello."""
+"""Peers that accept a wrong hello."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._mutant import C, around, claim, mutant
 
 @mutant("hostile.hello-tampered", "secure.wrong-key", "secure.unknown-user", "secure.other-users-key")
 def skips_the_hello_tag() -> None:
-    """Takes any session key's box for a good one."""
+    """Accepts any session key's box."""
 
     def hello(self: Any, sock: Any, user_to_key: Any) -> tuple[str, bytes]:
         sock.settimeout(10)
@@ -36,7 +36,7 @@ def skips_the_hello_tag() -> None:
 
 @mutant("hostile.hello-bad-session-key")
 def any_session_key_length() -> None:
-    """Takes a session key of any length, cut or filled up with zeros."""
+    """Accepts a session key of any length, cut or filled up with zeros."""
 
     def hello(self: Any, sock: Any, user_to_key: Any) -> tuple[str, bytes]:
         sock.settimeout(10)
@@ -85,13 +85,13 @@ def no_hello_timeout() -> None:
 
 @mutant("hostile.hello-drip-fed")
 def hello_timeout_per_byte() -> None:
-    """Gives every byte of a hello ten seconds of its own."""
+    """Allows ten seconds for every byte of a hello."""
     claim("hardening")  # the example's own timeout is one for each read already
 
 
 @mutant("hostile.second-hello")
 def takes_a_second_hello() -> None:
-    """Takes another hello on a connection that is open, and goes on under its session key."""
+    """Accepts another hello on an open connection, and goes on under its session key."""
     known: dict[Any, tuple[str, bytes]] = {}
 
     def hello(real: Any) -> Any:
@@ -121,7 +121,7 @@ def takes_a_second_hello() -> None:
 
 @mutant("hostile.hello-late-name")
 def hello_timeout_per_packet() -> None:
-    """Gives every packet of a hello ten seconds of its own."""
+    """Allows ten seconds for every packet of a hello."""
     claim("hardening")
     real = P.read_packet
 
@@ -140,7 +140,7 @@ def hello_timeout_per_packet() -> None:
 
 @mutant("hostile.slow-but-good-hello", "hostile.packet-in-pieces")
 def one_read_one_packet() -> None:
-    """Takes what one read gives for a packet."""
+    """Treats the bytes of one read as a packet."""
 
     def exactly(sock: Any, count: int) -> bytes | None:
         if count == 0:
@@ -155,7 +155,7 @@ def one_read_one_packet() -> None:
 
 @mutant("hostile.hello-bad-session-key")
 def takes_more_than_a_session_key() -> None:
-    """Ignores what comes behind the 72 bytes of a boxed session key."""
+    """Ignores what follows the 72 bytes of a boxed session key."""
 
     def hello(self: Any, sock: Any, user_to_key: Any) -> tuple[str, bytes]:
         sock.settimeout(P.HELLO_SECONDS)

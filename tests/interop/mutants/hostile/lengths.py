@@ -23,7 +23,7 @@ def ids_of_32_bits() -> None:
 
 @mutant("hostile.packet-at-the-limit")
 def limit_of_eight_mebibytes() -> None:
-    """Takes packets of 8 MiB at most."""
+    """Accepts packets of at most 8 MiB."""
     around(P, "read_packet", lambda real: lambda sock, limit: real(sock, min(limit, 8 << 20)))
 
 
@@ -35,7 +35,7 @@ def no_limit_on_lengths() -> None:
 
 @mutant("hostile.length-over-limit-before-hello")
 def one_limit_for_all() -> None:
-    """Has the limit of messages for hellos as well."""
+    """Applies the limit of messages to hellos, too."""
     around(P, "read_packet", lambda real: lambda sock, limit: real(sock, max(limit, 1 << 24)))
 
 
@@ -71,13 +71,13 @@ def _at_an_end_in_a_packet(act: Callable[[], object]) -> None:
 
 @mutant("hostile.truncated-packet")
 def truncation_is_no_end() -> None:
-    """Waits on where a connection ended inside a packet."""
+    """Goes on waiting when a connection has ended inside a packet."""
     _at_an_end_in_a_packet(threading.Event().wait)
 
 
 @mutant("hostile.server-truncates", role="client")
 def client_waits_on_inside_a_packet() -> None:
-    """A client that waits on where a connection ended inside a packet."""
+    """A client that goes on waiting when a connection has ended inside a packet."""
     _at_an_end_in_a_packet(threading.Event().wait)
 
 
@@ -87,13 +87,13 @@ def _truncated() -> None:
 
 @mutant("hostile.half-close-in-a-packet")
 def truncation_is_an_error() -> None:
-    """Takes an end of file inside a packet for a protocol error: answers of running handlers are lost."""
+    """Treats an end of file inside a packet as a protocol error: answers of running handlers are lost."""
     _at_an_end_in_a_packet(_truncated)
 
 
 @mutant("hostile.server-half-closes-in-a-packet", role="client")
 def client_takes_truncation_for_an_error() -> None:
-    """A client that takes an end of file inside a packet for a protocol error."""
+    """A client that treats an end of file inside a packet as a protocol error."""
     _at_an_end_in_a_packet(_truncated)
 
 
@@ -116,7 +116,7 @@ def loses_what_comes_at_once() -> None:
 
 @mutant("hostile.server-answers-in-drips", role="client")
 def client_one_read_one_packet() -> None:
-    """A client that takes what one read gives for a packet."""
+    """A client that treats the bytes of one read as a packet."""
     one_read_one_packet()
 
 

@@ -1,4 +1,4 @@
-"""Peers that take for a message what is none, or the reverse."""
+"""Peers that accept as a message what is not one, or the reverse."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def takes_the_first_datum() -> None:
 
 @mutant("hostile.bad-id")
 def takes_any_id() -> None:
-    """Takes any ID."""
+    """Accepts any ID."""
 
     def parse(real: Any) -> Any:
         def run(text: str) -> Any:
@@ -106,7 +106,7 @@ def takes_any_id() -> None:
 
 @mutant("hostile.white-space-and-comments")
 def no_comments() -> None:
-    """Knows no comments."""
+    """Does not know comments."""
 
     def blank(text: str, at: int) -> int:
         while at < len(text) and text[at] in " \t\n\v\f\r":
@@ -118,13 +118,13 @@ def no_comments() -> None:
 
 @mutant("hostile.white-space-and-comments")
 def no_brackets() -> None:
-    """Knows no brackets."""
+    """Does not know brackets."""
     S._CLOSER = {"(": ")"}
 
 
 @mutant("hostile.reads-unspecified")
 def cannot_read_unspecified() -> None:
-    """Takes #<unspecified> for something that cannot be read."""
+    """Cannot read #<unspecified>."""
 
     def atom(real: Any) -> Any:
         def run(text: str, at: int) -> Any:
@@ -139,19 +139,19 @@ def cannot_read_unspecified() -> None:
 
 @mutant("hostile.server-writes-otherwise", role="client")
 def client_knows_no_comments() -> None:
-    """A client that knows no comments."""
+    """A client that does not know comments."""
     no_comments()
 
 
 @mutant("hostile.bad-id", security="insecure")
 def ids_may_be_flonums() -> None:
-    """Takes a flonum that is a whole number for an ID."""
+    """Accepts a flonum that is a whole number as an ID."""
     around(P, "parse_message", lambda real: lambda text: real(re.sub(r"^(\(\w+ \d+)\.0*(?= )", r"\1", text)))
 
 
 @mutant("hostile.first-datum")
 def looks_for_an_id_behind_whole_messages() -> None:
-    """Answers any packet that begins like a request and does not read as a whole, though its first datum does."""
+    """Answers any packet that begins like a request and cannot be read as a whole, even if its first datum can."""
 
     def parse(real: Any) -> Any:
         def run(text: str) -> Any:

@@ -23,19 +23,19 @@ from .answers import ignores_unasked_answers
     "hostile.reflected-request",
 )
 def claims_guards() -> None:
-    """Claims to have guards, and has none."""
+    """Claims to have guards, but has none."""
     claim("hardening")
 
 
 @mutant("hostile.server-reflects", "hostile.server-replays-request", role="client")
 def client_claims_guards() -> None:
-    """A client that claims to have guards, and has none."""
+    """A client that claims to have guards, but has none."""
     claim("hardening")
 
 
 @mutant("hostile.ids-with-gaps")
 def wants_ids_in_order() -> None:
-    """Takes only the next ID."""
+    """Accepts only the next ID."""
     claim("hardening")
 
     def came(real: Any) -> Any:
@@ -58,19 +58,19 @@ def client_ignores_unasked_answers() -> None:
 
 @mutant("hostile.reflected-request")
 def guards_without_reflection() -> None:
-    """Has the guards of IDs and hellos, and none against its own packets."""
+    """Guards against used IDs and hellos, but not against its own packets."""
     _window_of(1_024)
     _remembers_hellos(1_000)
 
 
 @mutant("hostile.server-reflects", role="client")
 def client_guards_without_reflection() -> None:
-    """A client that has the guard of IDs, and none against its own packets."""
+    """A client that guards against used IDs, but not against its own packets."""
     _window_of(1_024)
 
 
 def _knows_its_last(most: int) -> None:
-    """Guard against reflection: the nonces of the last packets are remembered."""
+    """Guard against reflection: remember the nonces of the last packets."""
     claim("hardening")
     mine: list[bytes] = []
 
@@ -97,14 +97,14 @@ def _knows_its_last(most: int) -> None:
 
 @mutant("hostile.reflected-late")
 def knows_its_last_ten_packets() -> None:
-    """Remembers its last ten packets alone, when it looks whether one comes back."""
+    """Remembers only its last ten packets, to notice if one comes back."""
     _window_of(1_024)
     _knows_its_last(10)
 
 
 @mutant("hostile.server-reflects-late", role="client")
 def client_knows_its_last_ten_packets() -> None:
-    """A client that remembers its last ten packets alone, when it looks whether one comes back."""
+    """A client that remembers only its last ten packets, to notice if one comes back."""
     _window_of(1_024)
     _knows_its_last(10)
 
@@ -151,7 +151,7 @@ def _remembers_hellos(most: int) -> list[bytes]:
 
 @mutant("hostile.hello-replayed-late")
 def remembers_16_hellos() -> None:
-    """Remembers the last sixteen hellos alone."""
+    """Remembers only the last sixteen hellos."""
     _remembers_hellos(16)
 
 
@@ -180,7 +180,7 @@ def window_without_its_top() -> None:
 
 @mutant("hostile.every-used-id", security="insecure")
 def window_too_small() -> None:
-    """Has a window of 16 IDs, and takes what is below it for new."""
+    """Has a window of 16 IDs, and treats IDs below it as new."""
     _window(lambda seen, top, number: number in seen and number > top - 16)
 
 
@@ -205,7 +205,7 @@ def window_forgets_gaps() -> None:
 
 @mutant("hostile.every-used-id", security="insecure")
 def window_cleared_by_jumps() -> None:
-    """Forgets what was used when an ID jumps far ahead, the low ones and the one that jumped."""
+    """Forgets used IDs when an ID jumps far ahead: the low ones, and the one that jumped."""
 
     def is_used(seen: set[int], top: int, number: int) -> bool:
         if number > top + 1_000:
@@ -217,12 +217,12 @@ def window_cleared_by_jumps() -> None:
 
 
 def readable(connection: Any, body: Any) -> bool:
-    """Whether a request reads."""
+    """Whether a request can be read."""
     return not isinstance(body, P.Unreadable)
 
 
 def _window_of(size: float, counts: Callable[[Any, Any], bool] = lambda connection, body: True) -> None:
-    """Refuses IDs that were used, or are this far below; `counts` says of which request the ID is used from then on."""
+    """Refuses IDs that were used, or are this far below. `counts` says for which requests the ID counts as used."""
     claim("hardening")
 
     def came(real: Any) -> Any:
@@ -241,25 +241,25 @@ def _window_of(size: float, counts: Callable[[Any, Any], bool] = lambda connecti
 
 @mutant("hostile.window-edge")
 def window_of_500() -> None:
-    """Has a window of 500 IDs, and takes what is below it for used."""
+    """Has a window of 500 IDs, and treats IDs below it as used."""
     _window_of(500)
 
 
 @mutant("hostile.window-edge")
 def window_of_1025() -> None:
-    """Has a window of one ID more than the profile's."""
+    """Has a window that is one ID larger than the profile's."""
     _window_of(1_025)
 
 
 @mutant("hostile.unreadable-id-is-used")
 def unreadable_ids_stay_free() -> None:
-    """Does not count the ID of a request that does not read as used."""
+    """Does not count the ID of an unreadable request as used."""
     _window_of(1_024, readable)
 
 
 @mutant("hostile.server-uses-unreadable-id", role="client")
 def client_leaves_unreadable_ids_free() -> None:
-    """A client that does not count the ID of a request that does not read as used."""
+    """A client that does not count the ID of an unreadable request as used."""
     _window_of(1_024, readable)
 
 
