@@ -32,7 +32,8 @@ from ._front.settings import Settings
 from ._front.shared import Visit
 from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, Listener, listen, seconds
 from .address import Address, AddressLike, format_address, parse_address
-from .asyncio.connection import OTHER_LEG, Connection, KeyLookup, reach
+from .asyncio.connection import OTHER_LEG, Connection, KeyLookup
+from .asyncio.opening import reach
 from .asyncio.server import Server, Starting
 from .errors import BokbokError, ConnectionClosed, WriteError
 from .keys import Key
@@ -98,7 +99,6 @@ class _Leg(Connection):
         self._behind: list[wire.Plain] | None = None
         """What has come behind a long message that is being written; `None` while none is."""
         self._reaching: asyncio.Task[Any] | None = None
-        self._said_all = False  # an end of file was written
 
     def __repr__(self) -> str:
         place = format_address(self._address) if self._address is not None else "not connected"
@@ -118,7 +118,7 @@ class _Leg(Connection):
             return
         self._loop.call_soon(self._wait_for_other)  # not at once: a transport may be about to begin to read
         self._reaching = self._loop.create_task(self._reach_target())
-        self._keep(self._reaching)
+        self._handling.keep(self._reaching)
 
     def _wait_for_other(self) -> None:
         if self._early is not None and not self._life.ended:
@@ -155,7 +155,7 @@ class _Leg(Connection):
         early, self._early, target._early = self._early or [], None, None
         _log.debug("%r: joined to %r", self, target)
         self._take_in(early)
-        if not target._full:
+        if not target._sending.full:
             self._read_on(OTHER_LEG)
 
     # What comes.
@@ -183,8 +183,8 @@ class _Leg(Connection):
             else:
                 self._hand_on_answer(other, cast(_Answer, event))
         if other is not None and not self._life.ended:
-            other._flush()
-            self._flush()
+            other._sending.flush()
+            self._sending.flush()
             self._settle()
 
     def _hand_on_request(self, other: _Leg, id: int, message: Any) -> None:
@@ -257,22 +257,21 @@ class _Leg(Connection):
 
         self._behind = []
         self._stop_reading(_WRITING)
-        self._start(write())
+        self._handling.start(write())
 
     def _cannot_take(self, what: str) -> str:
         return f"the bridge cannot write the {what} to the {self._side} in {self._dialect}"
 
     # Back-pressure.
 
-    def _pause_writing(self) -> None:
-        super()._pause_writing()
+    def _became_full(self) -> None:
         other = self._other
         if other is not None and not other._life.ended:
             other._stop_reading(OTHER_LEG)
 
-    def _resume_writing(self) -> None:
-        super()._resume_writing()
-        if self._other is not None and not self._full and self._early is None:
+    def _all_sent(self) -> None:
+        super()._all_sent()
+        if self._other is not None and not self._sending.full and self._early is None:
             self._other._read_on(OTHER_LEG)
 
     # The end.
@@ -282,24 +281,7 @@ class _Leg(Connection):
         level = logging.DEBUG if error.reason == _ORDINARY_END else logging.WARNING
         _log.log(level, "%r: %s", self, error.reason)
         self._asked.clear()  # no answers to them will come, and who asked is told by the end of file
-        other._say_all()
-
-    def _say_all(self) -> None:
-        if self._said_all or self._life.ended or self._transport is None:
-            return
-        self._hand_over()  # also what waits for a slow peer: the end comes behind it
-        self._said_all = True
-        try:
-            self._transport.write_eof()
-        except OSError:
-            self._transport.abort()
-
-    def _hand_over(self) -> None:
-        if self._said_all:
-            self._wire.data_to_send()  # nobody is to get it
-            self._unflushed = 0
-        else:
-            super()._hand_over()
+        other._sending.finish()
 
     def _settle(self) -> None:
         """End both, once nothing that either peer waits for can come any more, and both have taken what came."""
@@ -308,7 +290,7 @@ class _Leg(Connection):
             return
         if self._behind is not None or other._behind is not None:
             return
-        if self._full or other._full:
+        if self._sending.full or other._sending.full:
             return
         if self._wire.state == "peer-finished" and not other._asked:
             self._end(ConnectionClosed(_ORDINARY_END))

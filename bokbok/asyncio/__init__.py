@@ -10,7 +10,8 @@ What this package knows: event loops, transports and tasks. Bytes are in `bokbok
 
 from ..keys import Key
 from ..wire import Guards, Limits, passphrase_to_key
-from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, open_connection
+from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler
+from .opening import open_connection
 from .server import Server, start_server
 
 __all__ = [

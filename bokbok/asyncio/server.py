@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from .. import wire
@@ -20,7 +19,8 @@ from .._front.shared import Shared, Visit
 from .._front.worker import Where, listener_of, supervised
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, seconds, tcp_address
 from ..address import Address, format_address
-from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler, StreamProtocol
+from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler
+from .receiving import StreamProtocol
 from .steps import FirstSteps
 
 __all__ = ["Server", "start_server"]
@@ -138,7 +138,7 @@ class Server(PublicServer):
         task = asyncio.current_task()
         if task is not None and self._steps is not None and task is self._steps.current:
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
-        if any(task in connection._tasks for connection in self._roster.connections):
+        if any(task in connection._handling.tasks for connection in self._roster.connections):
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
         # Not `wait_for`, which would cancel what others wait for too.
         if limit is None:
@@ -150,9 +150,7 @@ class Server(PublicServer):
     async def __aenter__(self) -> Server:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.stop()
         await self.wait()
 
@@ -335,11 +333,9 @@ class Starting(Generic[_S]):
         self._server = await self
         return self._server
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         assert self._server is not None
-        await self._server.__aexit__(kind, error, traceback)
+        await self._server.__aexit__(*error)
 
 
 def start_server(

@@ -11,7 +11,8 @@ names in the same shape.
 
 from ..keys import Key
 from ..wire import Guards, Limits, passphrase_to_key
-from .connection import Connection, ConnectionHandler, RequestHandler, open_connection
+from .connection import Connection, ConnectionHandler, RequestHandler
+from .opening import open_connection
 from .server import Server, start_server
 
 __all__ = [

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 
 from .. import wire
 from .._fork import track
@@ -23,7 +22,8 @@ from .._front.worker import Where, listener_of, supervised
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, seconds, tcp_address, tune
 from ..address import Address, format_address
 from ..keys import Key
-from .connection import Connection, ConnectionHandler, RequestHandler, handler_of
+from .connection import Connection, ConnectionHandler, RequestHandler
+from .handling import handler_of
 from .threads import run_in_thread
 
 __all__ = ["Server", "start_server"]
@@ -141,9 +141,7 @@ class Server(PublicServer):
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
         self.wait()
 

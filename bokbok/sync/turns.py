@@ -14,12 +14,14 @@ from typing import Final, Protocol
 
 from .._fork import on_fork
 
-__all__ = ["Entrant", "Places", "Turns", "lingering", "reading"]
+__all__ = ["STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
 
 _READERS: Final = 2
 """Turns at once: while one waits for the system, another one reads."""
 _LINGERERS: Final = 32
 """Workers that stay with a connection for a moment because more may come, or because the peer may take more."""
+STAY_SECONDS: Final = 0.02
+"""How long one of them waits before it leaves that to the poller: longer than a conversation's usual pauses."""
 
 
 class Entrant(Protocol):

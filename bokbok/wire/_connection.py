@@ -612,9 +612,12 @@ class Connection:
         # A large one alone is sealed here, as it is anyway: so its packet is not copied once more into a whole.
         if self._seal_all is not None and (len(outgoing) != 1 or len(outgoing[0]) <= _LARGE):
             return self._seal_all(outgoing)
+        if len(outgoing) == 1:  # the usual case, without the lists
+            piece = outgoing[0]
+            return seal(piece) if seal is not None and type(piece) is bytes else piece
         if seal is not None:
             outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
-        return b"".join(outgoing) if len(outgoing) != 1 else outgoing[0]
+        return b"".join(outgoing)
 
     def receive(self, data: bytes = b"", *, seconds: float | None = None) -> list[Event]:
         """Take bytes from the transport, in pieces of any size.

@@ -63,7 +63,7 @@ async def test_where_not_even_the_log_has_memory_the_connection_ends_all_the_sam
         raise MemoryError
 
     monkeypatch.setattr(connection._wire, "receive_plain", no_memory)
-    monkeypatch.setattr("bokbok.asyncio.connection._log.error", no_memory)
+    monkeypatch.setattr("bokbok.asyncio.handling._log.error", no_memory)
     asking = spawn(connection.request, "x")
     await peer.send_message(b"(response 0 x)")
     with pytest.raises(ConnectionClosed, match="MemoryError"):

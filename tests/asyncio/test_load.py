@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import bokbok.asyncio.connection as connection_module
+from bokbok.asyncio import sending
 from tests.support.leaks import eventually_async, soon
 from tests.support.load import CONNECTIONS, REQUESTS, ask_all, many_files
 from tests.support.peers import USERS
@@ -31,7 +31,7 @@ async def test_500_connections_with_10000_requests_in_flight_lose_none(
 async def test_nothing_is_written_to_a_transport_that_is_lost(
     serve: Any, raw: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "_FLUSH_AT", 1)  # so that each answer is written by itself
+    monkeypatch.setattr(sending, "FLUSH_AT", 1)  # so that each answer is written by itself
     go = asyncio.Event()
     there: list[Any] = []
 

@@ -86,7 +86,7 @@ async def test_others_are_answered_while_a_long_answer_is_written_for_who_reads_
     server = await serve(handler)
     peer, other = await raw(server), await connect(server)
     await peer.send_message(b'(request 0 "long")', *(b'(request %d "%b")' % (id, b"x" * 300_000) for id in range(1, 8)))
-    await eventually_async(lambda: there and there[0]._full, "answers wait for the peer")
+    await eventually_async(lambda: there and there[0]._sending.full, "answers wait for the peer")
     asked.set()
     await eventually_async(held.begun.is_set, "it is being written")
     assert [await other.request(number) for number in range(20)] == [*range(20)]

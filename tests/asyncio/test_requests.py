@@ -166,7 +166,7 @@ async def test_a_handler_that_is_cancelled_before_it_has_begun_is_answered_with_
 
     def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
-        if coroutine.__qualname__ == "Connection._handle":
+        if coroutine.__qualname__ == "Handling._handle":
             task.cancel()
         return task
 

@@ -148,4 +148,4 @@ async def test_where_tasks_are_made_by_somebody_else_they_make_the_handlers_too(
         assert await connection.request("x") == "x"
     finally:
         loop.set_task_factory(None)
-    assert "Connection._handle" in made
+    assert "Handling._handle" in made

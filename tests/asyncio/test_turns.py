@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bokbok.asyncio import connection as module
+from bokbok.asyncio import connection, handling
 from tests.support.leaks import soon
 
 LONG = b"(" + b"(a) " * 50_000 + b")"
@@ -17,8 +17,9 @@ LONG = b"(" + b"(a) " * 50_000 + b")"
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn is over as soon as something was done in it, so that their number does not depend on the machine."""
-    monkeypatch.setattr(module, "FIRST", 0)
-    monkeypatch.setattr(module, "QUANTUM", 0)
+    monkeypatch.setattr(connection, "FIRST", 0)
+    monkeypatch.setattr(connection, "QUANTUM", 0)
+    monkeypatch.setattr(handling, "QUANTUM", 0)
 
 
 async def test_neighbours_are_served_while_a_long_message_is_read(serve: Any, connect: Any, raw: Any) -> None:

@@ -36,7 +36,7 @@ def held(leg: _Leg) -> int:
 def stuck(writing: _Leg, reading: _Leg) -> bool:
     """Whether one leg is full, so that the other one is not read."""
     assert reading._transport is not None
-    return writing._full and not reading._transport.is_reading()
+    return writing._sending.full and not reading._transport.is_reading()
 
 
 @pytest.mark.parametrize("size", [100, 100_000, 3_000_000], ids=["small", "large", "larger-than-a-read"])

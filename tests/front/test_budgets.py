@@ -129,7 +129,7 @@ def test_a_server_tells_how_much_memory_it_holds_and_how_much_of_it_for_one_conn
 def test_answers_that_are_not_read_do_not_pile_up(
     front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"bokbok.{front.name}.connection._PATIENCE", 0.01)
+    monkeypatch.setattr(f"bokbok.{front.name}.sending._PATIENCE", 0.01)
     held = Held("x" * 1_000_000)
     server = serve(held, limits=Limits(memory=5_000_000))
     peer = raw(server)
@@ -159,7 +159,7 @@ def test_answers_that_wait_for_room_are_not_written_without_bound(
         return done
 
     monkeypatch.setattr(Account, "keep", kept)
-    monkeypatch.setattr(f"bokbok.{front.name}.connection._PATIENCE", 0.2)
+    monkeypatch.setattr(f"bokbok.{front.name}.sending._PATIENCE", 0.2)
     held = Held("x" * 1_000_000)
     server = serve(held, limits=Limits(memory=5_000_000))
     peer = raw(server)
@@ -227,7 +227,7 @@ def test_requests_wait_while_the_other_end_does_not_take_them(met: Any, spawn: A
     asking = [spawn(connection.request, "x" * MIB) for _ in range(10)]
     seen: set[bytes] = set()
     wire = connection._connection._wire if hasattr(connection, "_connection") else connection._wire
-    eventually(lambda: wire.unsent > 0 or connection._full, "the transport is full")
+    eventually(lambda: wire.unsent > 0 or connection._sending.full, "the transport is full")
     assert wire.outstanding < 10
     for _ in range(10):
         id = peer.receive().split()[1]

@@ -12,6 +12,7 @@ import pytest
 from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RequestTimeout
 from bokbok.sync import poller
+from bokbok.sync.handling import Handling
 from tests.front.test_limits import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS
@@ -72,13 +73,13 @@ def test_one_thread_comes_for_slots_however_many_are_kept_before_it_looks(
     eventually(lambda: server.statistics().waiting == 1, "the second one is in line")
     (waiting,) = (each for each in server._roster.connections if each._admission.share.waiting)
     came: queue.Queue[None] = queue.Queue()
-    come = type(waiting)._come_for_slot
+    come = Handling._come_for_slot
 
-    def counted(connection: Any) -> None:
+    def counted(handling: Handling) -> None:
         came.put(None)
-        come(connection)
+        come(handling)
 
-    monkeypatch.setattr(type(waiting), "_come_for_slot", counted)
+    monkeypatch.setattr(Handling, "_come_for_slot", counted)
     with waiting._lock:
         for _ in range(50):
             waiting._slot_kept()
@@ -97,7 +98,8 @@ def test_idle_connections_cost_no_thread(serve: Any, connect: Any) -> None:
     # One accepts, one waits for all; the others end when they have been idle for a while.
     eventually(lambda: all(each._role.state == "parked" for each in connections), "nobody reads any more")
     eventually(
-        lambda: not any(each._tasks for each in (*connections, *server._roster.connections)), "no worker is left"
+        lambda: not any(each._handling.tasks for each in (*connections, *server._roster.connections)),
+        "no worker is left",
     )
     for connection in connections:
         assert connection.request("y") == "y"
@@ -182,7 +184,7 @@ def test_memory_that_is_short_while_reading_ends_the_connection_and_leaves_nobod
         raise MemoryError
 
     monkeypatch.setattr(connection._wire, "read", short)
-    monkeypatch.setattr("bokbok.sync.connection._log.error", short)  # as it was seen: the log needs memory as well
+    monkeypatch.setattr("bokbok.sync.handling._log.error", short)  # as it was seen: the log needs memory as well
     if reader == "a caller":
         asking = spawn(connection.request, "x")
         peer.receive()
@@ -248,7 +250,7 @@ def test_answers_that_nobody_takes_pile_up_neither_threads_nor_memory(serve: Any
         assert good.request("good") == "good"
     (deaf,) = [each for each in server._roster.connections if each._admission.congested]
     assert len(ran) - 20 < 100
-    assert deaf._wire.unsent + len(deaf._rest) < 30_000_000
+    assert deaf._wire.unsent + len(deaf._sending._rest) < 30_000_000
     assert len(threads() - before) < 20
 
 
@@ -260,7 +262,7 @@ def test_a_connection_that_gets_no_thread_ends_with_that_reason(
     def no_more(*args: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("bokbok.sync.connection.run_in_thread", no_more)
+    monkeypatch.setattr("bokbok.sync.handling.run_in_thread", no_more)
     peer.send_message(b"(request 0 x)")
     eventually(lambda: connection.closed, "the connection is over")
     monkeypatch.undo()
@@ -273,12 +275,12 @@ def test_a_slow_peer_for_whom_there_is_no_thread_ends_the_connection(
 ) -> None:
     connection, peer = met()
     asking = spawn(connection.request, "x" * 10_000_000)
-    eventually(lambda: len(connection._rest), "the poller waits for room")
+    eventually(lambda: len(connection._sending._rest), "the poller waits for room")
 
     def no_more(*args: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("bokbok.sync.connection.run_in_thread", no_more)
+    monkeypatch.setattr("bokbok.sync.handling.run_in_thread", no_more)
     peer.receive_some(5_000_000)
     with pytest.raises(ConnectionClosed, match="cannot start a thread"):
         asking.result(SOON)

@@ -1,0 +1,80 @@
+"""What a transport calls, and where the bytes go that it reads."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from typing import TYPE_CHECKING, cast
+
+from .._sockets import peer_address, tune
+from ..address import Address
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["READ", "StreamProtocol"]
+
+READ = 256 * 1024
+"""Bytes read at once: as asyncio's own streams do."""
+
+
+class StreamProtocol(asyncio.BufferedProtocol):
+    """What a transport calls; keeps those names out of the public class.
+
+    Args:
+        connection: what it belongs to.
+        address: that of the other end; or, where it is not `known`, the one that was asked for.
+        known: whether it is: a proxy may have told it.
+    """
+
+    def __init__(self, connection: Connection, address: Address, *, known: bool = False) -> None:
+        self._connection = connection
+        self._address = address
+        self._known = known
+        # One for all: what is in it is copied before another connection of this event loop reads.
+        self._buffer = _buffer_of_this_thread()
+        self.pause_writing = connection._sending.pause  # type: ignore[method-assign]
+        self.resume_writing = connection._sending.resume  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`."""
+        sock: socket.socket = transport.get_extra_info("socket")
+        tune(sock)
+        address = self._address if self._known else peer_address(sock, self._address)
+        self._connection._made(cast(asyncio.Transport, transport), address)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol`."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        try:
+            self._connection._received(self._buffer[:nbytes].tobytes())
+        except Exception as error:
+            self._connection._handling.fail(error)
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""
+        connection = self._connection
+        try:
+            connection._received_eof()
+        except Exception as error:
+            connection._handling.fail(error)
+        return not connection._life.ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._connection._lost(exc)
+
+
+_buffers = threading.local()
+
+
+def _buffer_of_this_thread() -> memoryview:
+    """The buffer that reading goes to. A fresh one of this size would cost a mapping and a page fault each time."""
+    buffer: memoryview | None = getattr(_buffers, "buffer", None)
+    if buffer is None:
+        buffer = _buffers.buffer = memoryview(bytearray(READ))
+    return buffer

@@ -1,0 +1,47 @@
+"""What a server asks about a hello before it lets it in: its user's keys, and whether others have seen it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+from .. import wire
+from .._front import texts
+from .._front.lifecycle import checked_key
+from .._front.settings import Settings, SharedHellos
+from .._front.shared import Visit
+from ..keys import Key
+
+__all__ = ["look_up", "refusal"]
+
+_log = logging.getLogger("bokbok.sync")
+
+
+def look_up(settings: Settings, user: str) -> tuple[Key | Sequence[Key] | None, BaseException | None]:
+    """A user's key, or keys; `None` with the reason if the look-up has failed."""
+    assert settings.user_to_key is not None
+    try:
+        return checked_key(settings.user_to_key(user), settings.limits.keys_per_user), None
+    except BaseException as error:
+        return None, error
+
+
+def refusal(settings: Settings, visit: Visit | None, hello: wire.HelloOpened, connection: object) -> str | None:
+    """Why a hello is refused that has opened; `None` if no other server or process has seen it.
+
+    Args:
+        settings: the server's.
+        visit: the connection's.
+        hello: what has come.
+        connection: what the log calls it.
+    """
+    memory = cast("SharedHellos | None", settings.shared_hellos)
+    try:
+        if memory is not None and settings.guards.hello_replay and not memory.remember(hello.digest):
+            return wire.REPLAYED_HELLO
+        asked = visit.proved(hello) if visit is not None else None
+        return None if asked is None or visit is None or visit.known(asked.result()) else wire.REPLAYED_HELLO
+    except Exception:
+        _log.error(texts.HELLOS_FAILED, connection, exc_info=True)
+        return texts.NOT_REMEMBERED

@@ -1,0 +1,111 @@
+"""The receiving side of a connection on a socket: how bytes come out of it, and how a thread waits for them.
+
+One thread at a time has this side: who has the role of reading (`handover`).
+"""
+
+from __future__ import annotations
+
+import mmap
+import select
+import socket
+import struct
+import threading
+import time
+
+from .._front.clocks import IdleClock
+from .turns import STAY_SECONDS, lingering
+
+__all__ = ["Receiving"]
+
+_READ = 256 * 1024
+"""Bytes read at once: as asyncio's transports do."""
+_STAY = struct.pack("ll", int(STAY_SECONDS), int(STAY_SECONDS % 1 * 1e6))  # a `timeval`
+
+
+class _Buffer(threading.local):
+    """Where a thread receives: a fresh buffer of this size for each time costs a mapping and a page fault.
+
+    A mapping: pages that no message needs are never there.
+    """
+
+    def __init__(self) -> None:
+        self.view = memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+_buffer = _Buffer()
+
+
+class Receiving:
+    """The receiving side of one connection.
+
+    Args:
+        sock: what is read.
+        idle: the connection's clock, which is told when bytes come.
+
+    Attributes:
+        broken: why sending has failed, if that is more than that the other end has closed. Once everything that came
+            before is read, this is the end.
+        main: the number of the main thread, which alone can be interrupted (`KeyboardInterrupt`); in a forked child,
+            where it may be another one, the connection is over.
+    """
+
+    __slots__ = ("_idle", "_poll", "_socket", "broken", "main")
+
+    def __init__(self, sock: socket.socket, idle: IdleClock) -> None:
+        sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STAY)
+        self._socket = sock
+        self._idle = idle
+        self._poll: select.poll | None = None
+        self.broken: Exception | None = None
+        self.main = threading.main_thread().ident
+
+    def await_bytes(self, deadline: float | None) -> bool:
+        """Wait for bytes or an end. False: it is too late."""
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+        if deadline is None:
+            poll.poll()
+            return True
+        remaining = deadline - time.monotonic()
+        return remaining > 0 and bool(poll.poll(remaining * 1000))
+
+    def receive(self, flags: int = 0) -> bytes | None:
+        """What has come, nothing at the end, `None` where nothing came for `STAY_SECONDS`.
+
+        Args:
+            flags: `MSG_DONTWAIT`: where nothing is there.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        view = _buffer.view
+        try:
+            size = self._socket.recv_into(view, 0, flags)
+        except BlockingIOError:
+            return None
+        if self._idle.timeout is not None:
+            self._idle.note(time.monotonic())
+        if not size and self.broken is not None:
+            raise self.broken
+        return view[:size].tobytes()
+
+    def receive_staying(self) -> bytes | None:
+        """`receive`, for a worker: it stays for a moment if there is a place."""
+        if not lingering.take():
+            return self.receive(socket.MSG_DONTWAIT)
+        try:
+            return self.receive()
+        finally:
+            lingering.give()
+
+    def drop(self) -> bool:
+        """Read and drop. Whether that was all."""
+        try:
+            return not self._socket.recv_into(_buffer.view, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # the peer is gone, which is all that was wanted
