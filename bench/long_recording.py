@@ -21,10 +21,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "interop")]
 
-from bokbok.sexpr import loads  # noqa: E402 - the path is set above
-from bokbok.wire import INFERRED_1, HelloReceived, passphrase_to_key  # noqa: E402
+from bokbok.wire import INFERRED_1, passphrase_to_key  # noqa: E402 - the path is set above
 from bokbok.wire.framing import IntegerLength  # noqa: E402
-from bokbok_calibrate.conversation import connection, serve_one  # noqa: E402
+from bokbok_calibrate.conversation import Dialogue  # noqa: E402
 from bokbok_calibrate.script import SCRIPT  # noqa: E402
 from bokbok_traffic.capture import CLIENT, SERVER, Capture  # noqa: E402
 
@@ -49,26 +48,11 @@ def long_capture(size: int, message: int, limit: int | None = None) -> Capture:
     key = passphrase_to_key("mypassphrase", profile=PROFILE)
     lines = [*SCRIPT, *[f'("echo" "{"x" * message}")'] * (size // (2 * message + 200))]
     for number, said in ((1, lines), (2, SCRIPT)):
-        client = connection("client", user="myuser", key=key, profile=PROFILE, draw=draw)
-        server = connection("server", secure=True, profile=PROFILE, draw=draw)
-        services = {id(client): serve_one(client), id(server): serve_one(server)}
+        dialogue = Dialogue(PROFILE, "myuser", key, draw=draw)
         for line in said:
-            client.request(loads(line))
-            moved = True
-            while moved:
-                moved = False
-                for source, sender, receiver in ((CLIENT, client, server), (SERVER, server, client)):
-                    data = sender.data_to_send()
-                    moved |= bool(data)
-                    if data:
-                        capture.add(0, number, source, data)
-                    events = receiver.receive(data) if data else []
-                    while events:
-                        event = events.pop(0)
-                        if isinstance(event, HelloReceived):
-                            events += receiver.authenticate(key)
-                        else:
-                            services[id(receiver)].take(event)
+            dialogue.ask(line)
+            for role, data in dialogue.exchange():
+                capture.add(0, number, CLIENT if role == "client" else SERVER, data)
         for source in (CLIENT, SERVER):
             capture.add(0, number, source, None)
     return capture

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bokbok.errors import BokbokError
+from bokbok.keys import Key
 from bokbok.sexpr import loads
 from bokbok.wire import (
     BrokenCryptographyWarning,
@@ -25,7 +26,7 @@ from bokbok_traffic.recording import Recorded
 
 from .script import SCRIPT
 
-__all__ = ["UNGUARDED", "connection", "record", "serve_one"]
+__all__ = ["UNGUARDED", "Dialogue", "connection", "record", "serve_one"]
 
 UNGUARDED = Guards(hello_replay=False, request_replay="off", reflection=False, nonce_reuse=False)
 """The guards of a calibrator. It speaks every format that it finds; its report has the warnings."""
@@ -101,6 +102,65 @@ class serve_one:
             self.side.fail(id, f"unknown request: {str(request)[:100]}")
 
 
+class Dialogue:
+    """A client, and a server of the conformance service, that speak to each other in memory.
+
+    Args:
+        profile: their format.
+        user: the client's name; `None` for an insecure connection.
+        key: the user's.
+        draw: both sides' source of randomness.
+
+    Attributes:
+        client: the one side.
+        server: the other.
+    """
+
+    def __init__(
+        self, profile: Profile, user: str | None, key: Key, *, draw: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        credentials: dict[str, Any] = {} if user is None else {"user": user, "key": key}
+        self.client = connection("client", profile=profile, draw=draw, **credentials)
+        self.server = connection("server", profile=profile, secure=user is not None, draw=draw)
+        self._key = key
+        self._services = {"client": serve_one(self.client), "server": serve_one(self.server)}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has ended the connection."""
+        return self.client.state == self.server.state == "open"
+
+    def ask(self, line: str) -> None:
+        """Have the client make a request; `exchange` sends it.
+
+        Raises:
+            BokbokError: the profile cannot carry it.
+        """
+        self.client.request(loads(line))
+
+    def exchange(self) -> Iterator[tuple[str, bytes]]:
+        """Have both sides speak until neither has anything to say: the role of who speaks, and its bytes."""
+        moved = True
+        while moved:
+            moved = False
+            for sender, receiver in ((self.client, self.server), (self.server, self.client)):
+                try:
+                    data = sender.data_to_send()
+                except BokbokError:
+                    continue
+                if not data:
+                    continue
+                moved = True
+                yield sender.role, data
+                events = receiver.receive(data)
+                while events:
+                    event = events.pop(0)
+                    if isinstance(event, HelloReceived):
+                        events += receiver.authenticate(self._key)
+                    else:
+                        self._services[receiver.role].take(event)
+
+
 def record(
     profile: Profile,
     *,
@@ -115,43 +175,16 @@ def record(
     out = []
     key = passphrase_to_key(passphrase, profile=profile)
     for number in range(1, connections + 1):
-        credentials: dict[str, Any] = {"user": user, "key": key} if secure else {}
-        client = connection("client", profile=profile, draw=draw, **credentials)
-        server = connection("server", profile=profile, secure=secure, draw=draw)
-        services = {id(client): serve_one(client), id(server): serve_one(server)}
-        streams = {id(client): b"", id(server): b""}
-        lost = False
-
-        def pump(client: Connection = client, server: Connection = server) -> None:
-            moved = True
-            while moved:
-                moved = False
-                for sender, receiver in ((client, server), (server, client)):
-                    try:
-                        data = sender.data_to_send()
-                    except BokbokError:
-                        continue
-                    if not data:
-                        continue
-                    moved = True
-                    streams[id(sender)] += data  # noqa: B023
-                    events = receiver.receive(data)
-                    while events:
-                        event = events.pop(0)
-                        if isinstance(event, HelloReceived):
-                            events += receiver.authenticate(key)
-                        else:
-                            services[id(receiver)].take(event)  # noqa: B023
-
+        dialogue = Dialogue(profile, user if secure else None, key, draw=draw)
+        streams = {"client": b"", "server": b""}
         for line in lines:
             try:
-                client.request(loads(line))
+                dialogue.ask(line)
             except BokbokError:
                 continue
-            pump()
-            if client.state != "open" or server.state != "open":
-                lost = True
+            for role, data in dialogue.exchange():
+                streams[role] += data
+            if not dialogue.is_open:
                 break
-        del lost
-        out.append(Recorded(number, streams[id(client)], streams[id(server)], {"client", "server"}))
+        out.append(Recorded(number, streams["client"], streams["server"], {"client", "server"}))
     return out

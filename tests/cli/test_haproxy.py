@@ -3,10 +3,8 @@
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -15,38 +13,10 @@ import pytest
 
 from bokbok import ConnectFailed, ConnectionClosed, open_connection, passphrase_to_key
 from tests.support.leaks import eventually
+from tests.support.proxies import in_front
 
-HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 CHECK = Path(__file__).parents[2] / "examples" / "haproxy-check"
 ALICE = passphrase_to_key("alice's")
-
-CONFIGURATION = """
-global
-    maxconn 100
-    stats socket {folder}/admin
-    external-check
-    insecure-fork-wanted
-defaults
-    mode tcp
-    timeout connect 10s
-    timeout client 60s
-    timeout server 60s
-frontend clients
-    bind unix@{folder}/front
-    default_backend servers
-backend servers
-    balance leastconn
-    option external-check
-    external-check path {folder}/bin:/usr/bin:/bin
-    external-check command {folder}/check
-    option redispatch 1
-    retries 3
-    default-server check inter 8s fall 1 rise 1
-"""
-
-
-# HAProxy ends an external check that takes longer than `inter`, and a busy machine takes seconds to start Python.
 
 
 @pytest.fixture
@@ -82,13 +52,23 @@ def behind(served, folder):
                 )
                 for name, file in users.items()
             }
-            lines = [f"    server {name} {server.address}" for name, server in servers.items()]
-            (folder / "haproxy.cfg").write_text("\n".join([CONFIGURATION.format(folder=folder), *lines, ""]))
-            haproxy = subprocess.Popen(
-                [HAPROXY, "-db", "-f", folder / "haproxy.cfg"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            haproxy = stack.enter_context(
+                in_front(
+                    folder,
+                    [f"{name} {server.address}" for name, server in servers.items()],
+                    program=[f"stats socket {folder}/admin", "external-check", "insecure-fork-wanted"],
+                    backend=[
+                        "balance leastconn",
+                        "option external-check",
+                        f"external-check path {folder}/bin:/usr/bin:/bin",
+                        f"external-check command {folder}/check",
+                        "option redispatch 1",
+                        "retries 3",
+                        # A check that takes longer than `inter` is ended; a busy machine takes seconds to start Python.
+                        "default-server check inter 8s fall 1 rise 1",
+                    ],
+                )
             )
-            stack.callback(haproxy.wait)
-            stack.callback(haproxy.terminate)
             eventually(lambda: haproxy.poll() is not None or answers(folder), "it listens, and a server is up")
             assert haproxy.poll() is None
             return servers

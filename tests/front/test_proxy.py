@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from bokbok import ConnectFailed, Limits
 from bokbok._front.proxy import SIGNATURE
 from bokbok.errors import ConnectionClosed
 from tests.support.leaks import eventually
-from tests.support.needs import haproxy
 from tests.support.peers import KEY, SOON, USERS, RawPeer
+from tests.support.proxies import in_front
 
 AT = ("tcp", "127.0.0.1", 0)
 
@@ -118,27 +117,9 @@ def test_over_a_unix_socket_too(serve: Any, raw: Any) -> None:
     assert ask(peer) == b'(response 0 ("192.0.2.7" 4711))'
 
 
-CONFIGURATION = """
-global
-    maxconn 100
-defaults
-    mode tcp
-    timeout connect 10s
-    timeout client 60s
-    timeout server 60s
-frontend clients
-    bind unix@{folder}/front
-    bind 127.0.0.1:{port}
-    default_backend servers
-backend servers
-    server one 127.0.0.1:{server} source 127.0.0.2 send-proxy-v2 check check-send-proxy inter 100ms
-"""
-
-
 def test_behind_a_real_haproxy_the_server_sees_the_client(
     serve: Any, connect: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = haproxy()
     server = serve(
         lambda connection, message: [*told(connection, message), connection.user],
         at=AT,
@@ -148,11 +129,8 @@ def test_behind_a_real_haproxy_the_server_sees_the_client(
     )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    (tmp_path / "haproxy.cfg").write_text(CONFIGURATION.format(folder=tmp_path, port=port, server=server.address[2]))
-    proxy = subprocess.Popen(
-        [program, "-db", "-f", tmp_path / "haproxy.cfg"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
+    behind = f"one 127.0.0.1:{server.address[2]} source 127.0.0.2 send-proxy-v2 check check-send-proxy inter 100ms"
+    with in_front(tmp_path, [behind], frontend=[f"bind 127.0.0.1:{port}"]) as proxy:
         clients: list[Any] = []
 
         def is_there() -> bool:
@@ -172,6 +150,3 @@ def test_behind_a_real_haproxy_the_server_sees_the_client(
             connect(("tcp", "127.0.0.1", port), "myuser", KEY).request("x", timeout=SOON)
         assert "a connection from 127.0.0.1 is refused" in caplog.text
         assert server.statistics().refused.get("proxy") is None  # nor were its checks
-    finally:
-        proxy.terminate()
-        proxy.wait()

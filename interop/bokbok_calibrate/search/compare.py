@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 from bokbok.errors import BokbokError
-from bokbok.sexpr import loads
-from bokbok.wire import HelloReceived, Profile, passphrase_to_key
+from bokbok.wire import Profile, passphrase_to_key
 from bokbok.wire.hello import Field, Template, TemplateHello
 
-from ..conversation import connection, serve_one
+from ..conversation import Dialogue
 from ..script import SCRIPT
 
 __all__ = ["telling"]
@@ -52,35 +50,18 @@ def _spoken(profile: Profile, secure: bool, user: str) -> Iterator[tuple[str, by
     """What is said, in words, and what each side sends for it."""
     profile = _fixed(profile)
     key = passphrase_to_key("any", derive=lambda _: bytes(32))
-    credentials: dict[str, Any] = {"user": user, "key": key} if secure else {}
-    client = connection("client", profile=profile, draw=_same, **credentials)
-    server = connection("server", profile=profile, secure=secure, draw=_same)
-    services = {id(client): serve_one(client), id(server): serve_one(server)}
+    dialogue = Dialogue(profile, user if secure else None, key, draw=_same)
     for words, line in _TALK:
-        said = {id(client): b"", id(server): b""}
+        said = {"client": b"", "server": b""}
         try:
-            client.request(loads(line))
+            dialogue.ask(line)
         except BokbokError as error:
             yield words, type(error).__name__.encode(), b""
             continue
-        moved = True
-        while moved:
-            moved = False
-            for sender, receiver in ((client, server), (server, client)):
-                data = sender.data_to_send() if sender.state == "open" else b""
-                if not data:
-                    continue
-                moved = True
-                said[id(sender)] += data
-                events = receiver.receive(data)
-                while events:
-                    event = events.pop(0)
-                    if isinstance(event, HelloReceived):
-                        events += receiver.authenticate(key)
-                    else:
-                        services[id(receiver)].take(event)
-        yield words, said[id(client)], said[id(server)]
-        if client.state != "open" or server.state != "open":
+        for role, data in dialogue.exchange():
+            said[role] += data
+        yield words, said["client"], said["server"]
+        if not dialogue.is_open:
             return
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from ...model import Failure, Late
 from ...play import PATIENCE, USER, NetworkFailed, Play, Served, Side, same, show
-from ...raw import BadServer, attack
+from ...raw import BadServer, Raw, attack
 from .neighbours import (
     at_client,
     at_server,
@@ -183,6 +183,28 @@ async def client_lingers(t: Play) -> None:
     await _lingers(t)
 
 
+async def _arrives_whole(t: Play, bad: Raw, number: int, cut: str, fault: type[Failure] = Failure) -> None:
+    """See that the answer to a request to echo `MUCH` bytes, which is read late, arrives whole.
+
+    Args:
+        t: the case.
+        bad: who has asked.
+        number: the request's.
+        cut: what is wrong where it does not.
+        fault: what is raised where it does not come at all.
+    """
+    try:
+        kind, value = await bad.answer_to(number)
+    except Failure as failure:
+        raise fault(cut, expected=f"{MUCH} bytes", actual=failure.actual or failure.problem) from failure
+    t.check(
+        kind == "response" and value == "x" * MUCH,
+        cut,
+        expected=f"(response {number} ...) of {MUCH} bytes",
+        actual=f"({kind} {number} {show(value, 60)})",
+    )
+
+
 async def _written_before(t: Play) -> None:
     async with attacked(t) as victim:
 
@@ -194,16 +216,7 @@ async def _written_before(t: Play) -> None:
             # Time itself is the subject: the other side meets the nonsense during this time, and still waits.
             await asyncio.sleep(0.5)
             cut = f"an answer that the {victim.side.role} had begun to write before a protocol error was cut"
-            try:
-                kind, value = await bad.answer_to(number)
-            except Failure as failure:
-                raise Late(cut, expected=f"{MUCH} bytes", actual=failure.actual or failure.problem) from failure
-            t.check(
-                kind == "response" and value == "x" * MUCH,
-                cut,
-                expected=f"(response {number} ...) of {MUCH} bytes",
-                actual=f"({kind} {number} {show(value, 60)})",
-            )
+            await _arrives_whole(t, bad, number, cut, Late)
             await victim.ends(conn, bad, None, "nonsense while an answer is being written")
 
         await t.in_time(LINGER, once)
@@ -328,11 +341,7 @@ async def stop_with_an_answer_unread(t: Play) -> None:
     await bad.hear_beginning()
     await served.stop()
     await asyncio.sleep(0.5)  # time itself is the subject: a faulty server cuts the answer during this time
-    try:
-        kind, value = await bad.answer_to(number)
-    except Failure as failure:
-        raise Failure(STOP_CUTS, expected=f"{MUCH} bytes", actual=failure.actual or failure.problem) from failure
-    t.check(kind == "response" and value == "x" * MUCH, STOP_CUTS, actual=f"({kind} {number} {show(value, 60)})")
+    await _arrives_whole(t, bad, number, STOP_CUTS)
     await bad.must_end("a server that has stopped keeps a connection on which nothing runs")
 
 
