@@ -19,6 +19,7 @@ from typing import Any
 
 from nacl.bindings import crypto_secretbox_easy
 
+from bokbok.errors import BokbokError
 from bokbok.sexpr import Symbol, dumps, loads
 from bokbok.wire import INFERRED_1, Connection, Guards, Profile, passphrase_to_key
 from bokbok.wire.boxes import KEY_BYTES, Role, Seal
@@ -89,6 +90,14 @@ class Raw:
         out: list[bytes] = []
         self.profile.framing.write(out, body)
         return b"".join(out)
+
+    def carries(self, body: bytes) -> bool:
+        """Whether the profile's framing has a packet with this body: in some the first bytes stand before the length."""
+        try:
+            self.frame(body)
+        except BokbokError:
+            return False
+        return True
 
     def seal(self, body: bytes, key: bytes, nonce: bytes | None = None) -> bytes:
         """A box under any key. Boxes under the session key get the profile's nonces.
@@ -189,10 +198,11 @@ class Raw:
     def _begin(self, client: Connection, transcript: Transcript) -> bytes:
         data = client.data_to_send()
         self._transcript = transcript
-        transcript.feed("client", data)
+        said = [packet.data for packet in transcript.feed("client", data) if packet.data]
         self._seal = None
         if data:
-            self._write([], b"")  # what follows is not the first packet
+            # What follows is not the first packet. Some framings take no empty one, so it is one that was said.
+            self._write([], said[-1] if said else b"")
         return data
 
     def knows(self, user: str, passphrase: str, began: bytes = b"") -> None:

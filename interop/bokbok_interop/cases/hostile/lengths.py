@@ -114,6 +114,8 @@ async def tiny_packets(t: Play) -> None:
     async with attacked_server(t) as served:
         for body in (b"", b"(", b"x" * 39, b"x" * 40):
             bad = await attack(t, served)
+            if not bad.carries(body):
+                continue
             await is_served(bad, "good so far")
             await bad.send(bad.frame(body))
             await bad.must_end(f"a packet of {len(body)} bytes did not end the connection")
