@@ -92,7 +92,7 @@ class Raw:
         return b"".join(out)
 
     def carries(self, body: bytes) -> bool:
-        """Whether the profile's framing has a packet with this body: in some the first bytes stand before the length."""
+        """Whether the framing has a packet with this body: in some, the first bytes stand before the length."""
         try:
             self.frame(body)
         except BokbokError:

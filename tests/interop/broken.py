@@ -55,9 +55,7 @@ BROKEN = [
     Broken("loses-messages", "errors", ("remote-error-message",), "errors.*"),
     Broken("accepts-any-user", "users", ("start.user-key-refuses", "profile.refusal"), "secure.*"),
     Broken("open-handler-twice", "open handler", ("profile.open-handler", "start.open-handler"), "*.*"),
-    Broken(
-        "forgets-the-close-handler", "close handler", ("start.close-handler", "profile.close-handler"), "lifecycle.*"
-    ),
+    Broken("forgets-the-close-handler", "close handler", ("start.close-handler", "profile.close-handler"), "*"),
     Broken("lost-connections-leave-waiting", "the end", ("profile.close", "request.errors"), "*"),
     Broken("stop-goes-on-listening", "stopping", ("stop-server",), "lifecycle.stop-refuses-new"),
     Broken("any-number-waits", "limits", ("profile.limit-waiting",), "hostile.waiting-limit"),

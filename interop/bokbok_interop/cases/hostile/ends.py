@@ -31,7 +31,7 @@ async def leaves_nothing_open(t: Play) -> None:
             await refused.must_end("a wrong key was not refused")
             await refused.close()
         wrong = await attack(t, served)
-        await wrong.say(b"nonsense")
+        await wrong.say(b"(nonsense)")
         await wrong.must_end("nonsense did not end the connection")
         await wrong.close()
         good = await attack(t, served)
@@ -81,7 +81,7 @@ async def client_leaves_nothing_open(t: Play) -> None:
             with contextlib.suppress(NetworkFailed):
                 await t.client.connect(gone.address)
             conn, bad = await server.connected()
-            await bad.say(b"nonsense")
+            await bad.say(b"(nonsense)")
             await bad.must_end("nonsense did not end the connection")
             await bad.close()
             for how in ("closes", "breaks off", "is closed"):
@@ -111,7 +111,7 @@ MUCH = 4 * 1024 * 1024
 async def _no_reset(t: Play) -> None:
     async with attacked(t) as victim:
         conn, bad, asked, _ = await victim.waits()
-        await bad.send(bad.packet(b"nonsense") + b"x" * MUCH)
+        await bad.send(bad.packet(b"(nonsense)") + b"x" * MUCH)
         await victim.ends(conn, bad, asked, "nonsense with much behind it")
         if bad.ended_how != "eof":  # the victim lingers for a while, by its own clock
             raise Late(
@@ -142,7 +142,7 @@ async def _lingers(t: Play) -> None:
 
         async def once() -> None:
             conn, bad = await victim.meet()
-            await bad.say(b"nonsense")
+            await bad.say(b"(nonsense)")
             await victim.ends(conn, bad, None, "nonsense")
             await asyncio.sleep(LINGER / 2)  # time itself is the subject
             for _ in range(3):
@@ -156,7 +156,7 @@ async def _lingers(t: Play) -> None:
 
         await t.in_time(LINGER - 0.2, once)
         conn, bad = await victim.meet()
-        await bad.say(b"nonsense")
+        await bad.say(b"(nonsense)")
         await victim.ends(conn, bad, None, "nonsense")
 
         async def until_broken() -> None:
@@ -212,7 +212,7 @@ async def _written_before(t: Play) -> None:
             conn, bad = await victim.meet()
             number = await bad.ask(["echo", "x" * MUCH])
             await bad.hear_beginning()
-            await bad.say(b"nonsense")
+            await bad.say(b"(nonsense)")
             # Time itself is the subject: the other side meets the nonsense during this time, and still waits.
             await asyncio.sleep(0.5)
             cut = f"an answer that the {victim.side.role} had begun to write before a protocol error was cut"

@@ -294,7 +294,7 @@ async def _end_drops(t: Play) -> None:
         conn, bad, held = await fill(t, victim)
         name = t.new_name()
         await _queued(t, bad, ["count", name])
-        await bad.say(b"nonsense")
+        await bad.say(b"(nonsense)")
         await victim.ends(conn, bad, None, "nonsense while requests wait for a handler")
         await held.release()
         t.equal(await victim.count_runs(name), 0, "how often a request ran that waited at a protocol error")

@@ -174,7 +174,7 @@ async def waiting_requests_fail(t: Play) -> None:
         asked = [t.spawn(theirs.request(["echo", i])) for i in range(3)]
         for _ in asked:
             await bad.hear()
-        await bad.say(b"nonsense")
+        await bad.say(b"(nonsense)")
         for request in asked:
             await t.fails(t.within(10, request, "the failure"), NetworkFailed, why="a request when a bad packet came")
         await theirs.closed()
