@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .capture import CLIENT, SERVER, Capture
-from .streams import open_stream
+from .streams import hosts_here, open_stream
 
 __all__ = ["Faults", "Link", "Relay"]
 
@@ -135,7 +135,8 @@ class Relay:
         if self.address[0] == "unix":
             self._server = await asyncio.start_unix_server(self._accepted, self.address[1], backlog=1024)
         else:
-            self._server = await asyncio.start_server(self._accepted, self.address[1], self.address[2], backlog=1024)
+            hosts = await hosts_here(self.address[1])
+            self._server = await asyncio.start_server(self._accepted, hosts, self.address[2], backlog=1024)
             self.address = ("tcp", self.address[1], self._server.sockets[0].getsockname()[1])
         return self
 

@@ -1,7 +1,8 @@
-"""Opens a stream to an address, in a way that also works for Unix sockets.
+"""Opens a stream to an address, in a way that also works for Unix sockets, and says where a name lets one listen.
 
 What this module knows: `connect` on a non-blocking Unix socket fails with EAGAIN while the listener's backlog is full,
-and asyncio wrongly takes this for a connection in progress.
+and asyncio wrongly takes this for a connection in progress. And asyncio refuses to listen at a name if this machine
+lacks one of its addresses.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-__all__ = ["fill_backlog", "open_stream"]
+__all__ = ["fill_backlog", "hosts_here", "open_stream"]
 
 _RETRY = 0.01
+_ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 @contextlib.contextmanager
@@ -97,3 +99,26 @@ def fill_backlog(path: str, most: int) -> list[socket.socket]:
                 raise
             held.append(sock)
     return held
+
+
+async def hosts_here(host: str | None) -> list[str] | str | None:
+    """What to give to `asyncio.start_server` for a host name.
+
+    Often "localhost" also means `::1` where IPv6 is off, for instance in containers: such an address is left out.
+
+    Returns:
+        The addresses of the name that this machine has; the name itself if it has none of them.
+    """
+    if host is None:
+        return None
+    found = await asyncio.get_running_loop().getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return [str(place[0]) for family, _, _, _, place in found if _is_here(family, place)] or host
+
+
+def _is_here(family: int, place: tuple[Any, ...]) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.bind(place)
+    except OSError as error:
+        return error.errno not in _ABSENT
+    return True

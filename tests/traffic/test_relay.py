@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,26 @@ async def test_a_server_that_is_not_there_ends_the_clients_connection(tmp_path: 
     writer.close()
     await relay.stop()
     assert not (tmp_path / "r").exists()
+
+
+async def test_an_address_that_this_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As where IPv6 is off and "localhost" still means ::1. 192.0.2.1 is for documentation, so nobody has it.
+    async def both(*arguments: Any, **options: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+    upstream = Upstream()
+    relay = await Relay(("tcp", "localhost", 0), await upstream.start(("tcp",))).start()
+    _, writer = await asyncio.open_connection("127.0.0.1", relay.address[2])
+    writer.write(b"there")
+    reader, up_writer = await upstream.accepted.get()
+    assert await reader.readexactly(5) == b"there"
+    for one in (writer, up_writer):
+        one.close()
+    await relay.stop()
+    upstream.server.close()
+
+
+async def test_a_name_without_an_address_of_this_machine_is_refused() -> None:
+    with pytest.raises(OSError, match="assign requested address"):
+        await Relay(("tcp", "192.0.2.1", 0), ("tcp", "127.0.0.1", 1)).start()

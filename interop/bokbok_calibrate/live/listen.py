@@ -23,6 +23,7 @@ from bokbok.wire import Closed, ErrorReceived, HelloReceived, Profile, RequestRe
 from bokbok.wire.boxes import Counted
 from bokbok_traffic.capture import CLIENT, SERVER, Capture
 from bokbok_traffic.recording import Recorded
+from bokbok_traffic.streams import hosts_here
 
 from ..clock import PATIENCE as SEARCH_AT_LAST
 from ..conversation import connection, serve_one
@@ -196,7 +197,7 @@ class Listener:
             server: Any = await asyncio.start_unix_server(serve, address[1])
             bound = address
         else:
-            server = await asyncio.start_server(serve, address[1], address[2])
+            server = await asyncio.start_server(serve, await hosts_here(address[1]), address[2])
             bound = ("tcp", address[1], server.sockets[0].getsockname()[1])
         self._say(f"listening at {format_address(bound)}")
         if ready is not None:
