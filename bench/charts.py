@@ -61,7 +61,7 @@ def save(draw: Draw, size: tuple[float, float], folder: Path, name: str) -> str:
     source = f"{folder.name}/{name}"
     return (
         f'<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="{source}-dark.svg">\n'
-        f'  <img alt="{name.replace("-", " ")}" src="{source}-light.svg">\n</picture>'
+        f'  <img alt="Chart of the figures below: {name.replace("-", " ")}" src="{source}-light.svg">\n</picture>'
     )
 
 

@@ -83,9 +83,9 @@ def _against(entry: dict[str, Any], opponent: str, what: str) -> str:
 def _requests(part: dict[str, Any], folder: Path) -> list[str]:
     lines = [
         "## Requests",
-        "Secure (Pyro5: not encrypted), over loopback TCP, client and server in processes of their own. The C program "
-        "has the same boxes and no codec: it is the limit. Beside each median stand the quartiles of its slices. "
-        "Ratios are medians of the ratios within each round. Of rates, more is better; of processor time, less. "
+        "Secure (Pyro5: not encrypted), over loopback TCP, client and server in separate processes. The C program has "
+        "the same boxes and no codec: it is the limit. Beside each median are the quartiles of its slices. Ratios are "
+        "medians of the ratios within each round. A higher rate is better, and so is a lower processor time. "
         "Processor time is that of client and server together. The cores are kept awake by a process at nice 19 on "
         "each, or left as they are.",
         _about(part),

@@ -80,6 +80,7 @@ smartquotes = False  # they would make one dash of the two in front of an option
 html_extra_path = ["_site/front"]  # leads from the root to docs/index.html
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

@@ -57,7 +57,7 @@ class Cases(_Made):
             if case.chapter != self.arguments[0]:
                 continue
             sentences = ", ".join(f"[{one.name}](/{one.link})" for one in case.requirements)
-            rows.append([f"`{case.id}`", case.title, f"{case.kind}: {sentences}"])
+            rows.append([f"`{case.id}`", case.title, f"{case.kind.value}: {sentences}"])
         if not rows:
             raise self.error(f"no chapter {self.arguments[0]!r}")
         return _table(["case", "what must be true", "the sentences it checks"], rows)
