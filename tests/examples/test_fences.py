@@ -1,11 +1,11 @@
 """Every example of the pages is played or checked. Those that are not played are on a list, with the reason.
 
-`test_docs.py` plays `python`, `console` and files. Fences `sh` and `yaml` are for other places (a shell with network, a
-CI system, Prometheus), so here each of their commands and keys is held against what it configures.
+`test_docs.py` plays `python`, `console` and files. Fences `sh` are played here, some with options that make them
+shorter, or by `tests/meet/test_by_hand.py`. The others, and `yaml`, are for other places (a shell with network, a CI
+system, Prometheus), so each of their commands and keys is compared with what it configures.
 """
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bokbok import start_server
+from bokbok import passphrase_to_key, service, start_server, write_key_file
 from bokbok._front.statistics import REFUSALS
 from bokbok.cli._metrics import _Statistics
 from tests.support.command_lines import command_lines, problem, simple_commands
@@ -27,33 +27,41 @@ _LISTED = subprocess.run(
 PAGES = [name for name in _LISTED if "documents/" not in name and not name.startswith(("tests/", "changes/"))]
 
 NOT_PLAYED = {
-    ("CONTRIBUTING.md", "bokbok-interop run --case CHAPTER.CASE"): "names stand for those of a case",
     ("README.md", "make interop"): "these two commands are what everything else is about",
-    ("README.md", "bokbok call localhost:8000"): "a whole check takes a minute",
     ("docs/calibrating.md", "make real-egg"): "needs the real egg",
     ("docs/calibrating.md", "docker build"): "needs the real egg",
-    ("docs/calibrating.md", "(umask 077"): "needs the real egg",
-    ("docs/calibrating.md", "$egg service-server"): "needs the real egg",
-    ("docs/calibrating.md", "bokbok call"): "needs the real egg",
-    ("docs/howto/chicken4-service.md", "bokbok-interop calibrate probe"): "needs an old service",
     ("docs/howto/ci.md", "on: [push"): "for a CI system",
     ("docs/howto/ci.md", "steps:"): "for a CI system",
     ("docs/howto/ci.md", "tools/check-peer"): "installs packages from an index",
-    ("docs/howto/ci.md", "pip install"): "installs packages from an index",
-    ("docs/howto/ci.md", "bokbok-interop check"): "a whole check takes a minute",
-    ("docs/howto/ci.md", "bokbok-interop run"): "a whole matrix takes minutes",
-    ("docs/howto/your-implementation.md", "bokbok-interop run"): "a whole matrix takes minutes",
     ("docs/howto/your-implementation.md", "bokbok-interop check docker:"): "needs an image of yours",
     ("docs/native.md", "pip install"): "installs packages from an index",
     ("docs/operating.md", "- alert:"): "for Prometheus",
-    ("docs/topics/calibration.md", "python bench/calibrate.py"): "takes minutes",
     ("docs/tutorial/service.md", "python3 -m venv"): "installs packages from an index; tools/check-release does that",
     ("docs/tutorial/tested.md", "pip install"): "installs packages from an index",
 }
 """Page and the beginning of the fence."""
 
-PLAYED = {("docs/howto/your-implementation.md", "bokbok-interop check ./my-puppet --chapter connect")}
-"""By the tests below."""
+CELL = ("--case", "request.echo", "--transport", "unix", "--security", "insecure", "--peers", "python-sync")
+ERRORS = ("--chapter", "errors")
+PLAYED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
+    ("CONTRIBUTING.md", "bokbok-interop run --case CHAPTER.CASE"): {"run": CELL[2:]},
+    ("README.md", "bokbok call localhost:8000"): {"check": ERRORS},
+    ("docs/howto/chicken4-service.md", "bokbok-interop calibrate probe"): {},
+    ("docs/howto/ci.md", "pip install"): {"pytest": ("--bokbok-case", "request.echo")},
+    ("docs/howto/ci.md", "bokbok-interop check"): {"check": ERRORS},
+    ("docs/howto/ci.md", "bokbok-interop run"): {"run": CELL},
+    ("docs/howto/your-implementation.md", "bokbok-interop check ./my-puppet --chapter connect"): {},
+    ("docs/howto/your-implementation.md", "bokbok-interop run"): {"run": CELL},
+    ("docs/topics/calibration.md", "python bench/calibrate.py"): {"python": ("--count", "1")},
+}
+"""Played by the test below, with more options for a command, so that less is played: a whole matrix takes minutes."""
+
+BY_STAND_IN = {
+    ("docs/calibrating.md", "(umask 077"),
+    ("docs/calibrating.md", "$egg service-server"),
+    ("docs/calibrating.md", "bokbok call"),
+}
+"""Played by `tests/meet/test_by_hand.py`, with a stand-in for the real egg."""
 
 
 def _fences(*languages: str) -> list[tuple[str, str]]:
@@ -68,10 +76,10 @@ def _fences(*languages: str) -> list[tuple[str, str]]:
 def test_what_is_not_played_is_on_the_list_and_nothing_else():
     seen = set()
     for name, text in _fences("sh", "yaml"):
-        known = [key for key in (*NOT_PLAYED, *PLAYED) if key[0] == name and text.startswith(key[1])]
+        known = [key for key in (*NOT_PLAYED, *PLAYED, *BY_STAND_IN) if key[0] == name and text.startswith(key[1])]
         assert known, f"{name}: {text[:60]!r}"
         seen.add(known[-1])
-    assert seen == {*NOT_PLAYED, *PLAYED}
+    assert seen == {*NOT_PLAYED, *PLAYED, *BY_STAND_IN}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -148,15 +156,45 @@ def test_prometheus_would_find_what_the_alerts_ask_for(tmp_path):
         assert set(re.findall(r'kind="(\w+)"', rule["expr"])) <= set(REFUSALS)
 
 
-def test_a_puppet_is_checked_as_the_page_says(tmp_path):
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """A folder with what the fences use: a puppet, keys, a service; returns what stands for the names in the pages."""
     puppet = tmp_path / "my-puppet"
     example = ROOT / "interop" / "examples" / "minimal" / "puppet.py"
     puppet.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{example}"\n')
     puppet.chmod(0o755)
-    (fence,) = (text for name, text in _fences("sh") if any(name == a and text.startswith(b) for a, b in PLAYED))
-    program = shutil.which("bokbok-interop", path=str(Path(sys.executable).parent))
-    assert program is not None
-    ((name, *arguments),) = simple_commands(fence)
-    assert name == "bokbok-interop"
-    done = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    key = passphrase_to_key("mypassphrase")
+    write_key_file(tmp_path / "my.key", key)
+    (tmp_path / "pass").touch(0o600)
+    (tmp_path / "pass").write_text("mypassphrase")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    with start_server("localhost:0", service.handler(), user_to_key={"myuser": key}.get) as server:
+        address = f"localhost:{server.address[2]}"
+        yield {
+            "CHAPTER.CASE": "request.echo",
+            "MUTANT": "counts-from-one",
+            "localhost:8000": address,
+            "old.example:4444": address,
+        }
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("known", PLAYED, ids=lambda known: f"{known[0]}, {known[1]}")
+def test_a_fence_is_played(known, reader, tmp_path):
+    (fence,) = (text for name, text in _fences("sh") if name == known[0] and text.startswith(known[1]))
+    for words in simple_commands(fence):
+        if words[:2] == ["pip", "install"]:
+            continue
+        command = [reader.get(word, word) for word in words]
+        for word, more in PLAYED[known].items():
+            command += more * (word in words)
+        here = any((ROOT / word).is_file() for word in words if "/" in word and word.endswith(".py"))
+        done = subprocess.run(
+            command,
+            cwd=ROOT if here else tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
