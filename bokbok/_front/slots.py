@@ -162,8 +162,11 @@ class Slots:
         group = share.group
         group.running += change
         if self.waiting:  # otherwise nobody is in a line
-            group.line.recount(share)
-            self._line.recount(group)
+            self._recount(share)
+
+    def _recount(self, share: Share) -> None:
+        share.group.line.recount(share)
+        self._line.recount(share.group)
 
     def _hand_out(self) -> list[Share]:
         """Keep the free slots for those whose turn it is. Returns them."""
@@ -244,10 +247,14 @@ class Share:
                 return True
             if self.waiting:
                 return False
-            # `_may_take` without the call: this is done for each request that comes alone.
-            free = slots._most_running - slots.running
-            if free > 0 and self.group.running < _EAGERNESS * free:
-                slots._count(self, 1)
+            # `_may_take` and `_count` without the calls: this is done for each request that comes alone.
+            free, group = slots._most_running - slots.running, self.group
+            if free > 0 and group.running < _EAGERNESS * free:
+                slots.running += 1
+                self.running += 1
+                group.running += 1
+                if slots.waiting:
+                    slots._recount(self)
                 slots.started += 1
                 return True
             slots._line_up(self)
@@ -286,9 +293,14 @@ class Share:
     def give(self) -> None:
         """A handler has finished."""
         slots = self._slots
+        woken: list[Share] | None = None
         with slots._lock:
-            slots._count(self, -1)
-            woken = slots._hand_out() if slots.waiting else None
+            slots.running -= 1
+            self.running -= 1
+            self.group.running -= 1
+            if slots.waiting:
+                slots._recount(self)
+                woken = slots._hand_out()
             if self._closed:
                 self._forget()
         if woken:

@@ -223,13 +223,13 @@ class Connection(Public[_Waiter]):
             Overloaded: called by a handler, while too many wait for answers already. Nothing was sent.
         """
         handling: Handling | None = getattr(handler_of, "handling", None)
-        if handling is None:
-            return self._request(message, timeout)
-        handling.park()
-        try:
-            return self._request(message, timeout)
-        finally:
-            handling.unpark()
+        if handling is not None:
+            handling.park()
+            try:
+                return self._request(message, timeout)
+            finally:
+                handling.unpark()
+        return self._request(message, timeout)
 
     def _request(self, message: Any, timeout: float | None) -> Any:
         deadline = None
@@ -253,8 +253,8 @@ class Connection(Public[_Waiter]):
                     outgoing = None if self._awake else self._sending.take()
                 if outgoing:
                     self._sending.transmit(outgoing)
-                if self._reader is waiter:
-                    self._read_for(id, waiter, deadline)
+                if self._reader is waiter and self._read_for(id, waiter, deadline):
+                    return waiter.message
             finally:
                 if self._reader is waiter:
                     self._stop_reading_for(waiter)
@@ -489,8 +489,12 @@ class Connection(Public[_Waiter]):
 
     # Reading.
 
-    def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> None:
-        """As a caller who has the role: read until the answer is there, or it is too late."""
+    def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> bool:
+        """As a caller who has the role: read until the answer is there, or it is too late.
+
+        Returns:
+            Whether there is nothing more to do: the answer came alone, and the role was given back.
+        """
         protocol, receiving = self._wire, self._receiving
         # While the main thread waits like that, nothing gets lost if it is interrupted.
         polls = deadline is not None or threading.get_ident() == receiving.main
@@ -500,45 +504,49 @@ class Connection(Public[_Waiter]):
                 data = self._unread
                 if data or protocol.more:
                     if deadline is not None and deadline <= time.monotonic():
-                        return
+                        return False
                     self._unread = b""
                 else:
                     if polls and not receiving.await_bytes(deadline):
-                        return
+                        return False
                     taking = True
                     received = receiving.receive()
                     if received is None:
                         taking = False
                         if self._life.ended:
-                            return
+                            return False
                         continue
                     if not received:
                         self._received_end()
-                        return
+                        return False
                     data = received
                 taking = True
                 batch = protocol.read(data, seconds=QUANTUM)
                 with self._lock:
                     self._moves += 1
-                    events = protocol.take_plain(batch)
-                    if protocol.held or self._account.partial:
-                        self._weigh(events)
                     if (
-                        len(events) == 1
-                        and type(event := events[0]) is tuple
-                        and event[0] == RESPONSE
-                        and event[1] == id
-                        and self._waiters.pop(id, None) is not None
+                        len(batch) == 1
+                        and type(answer := batch[0]) is tuple
+                        and answer[1] == id
+                        and answer[0] == RESPONSE
+                        and protocol.clear
+                        and not self._account.partial
+                        and len(self._waiters) == 1
+                        and id in self._waiters
+                        and not self._life.ended
+                        and protocol.take_alone(answer)
                     ):
-                        # What `_take_in` and `_stop_reading_for` would do, in fewer steps.
-                        waiter.message = event[2]
-                        waiter.done = True
-                        if not self._waiters and not protocol.more and not self._life.ended:
-                            self._reader = None
-                            self._role.leave()
-                            if not self._looked_after:
-                                self._be_looked_after()
-                        return
+                        # What is below, `_take_in` and `_stop_reading_for` would do the same, in many more steps.
+                        self._waiters.clear()
+                        waiter.message = answer[2]
+                        self._reader = None
+                        self._role.leave()
+                        if not self._looked_after:
+                            self._be_looked_after()
+                        return True
+                    events = protocol.take_plain(batch)
+                    if self._account.partial or not protocol.clear:
+                        self._weigh(events)
                     rest = self._take_in(events)
                 taking = False
                 if rest is not None:
@@ -551,6 +559,7 @@ class Connection(Public[_Waiter]):
             if taking:  # nobody knows what was read
                 self._end(ConnectionClosed("interrupted while reading"))
             raise
+        return False
 
     def _stop_reading_for(self, waiter: _Waiter) -> None:
         """As a caller who has the role: give it back, and see to it that somebody takes it where that cannot wait."""
@@ -646,27 +655,30 @@ class Connection(Public[_Waiter]):
 
     def _take_in_as_worker(self, batch: list[Any]) -> tuple[Job | None, bool]:
         """As a worker who has the role: act on what has come. Returns what `_next_job` does."""
-        job: Job | None = None
-        rest: Callable[[], object] | None = None
-        others: Callable[[], object] | None = None
-        outgoing: list[bytes] | None = None
-        reads = True
         with self._lock:
-            events = self._wire.take_plain(batch)
             if (
-                len(events) == 1
-                and type(event := events[0]) is tuple
-                and event[0] == REQUEST
-                and self._serves_alone(event)
+                len(batch) == 1
+                and type(request := batch[0]) is tuple
+                and request[0] == REQUEST
+                and self._wire.take_alone(request)
             ):
-                # The plain version is below, and in `_next_job`: this is what most batches are.
-                self._moves += 1
-                self._role.lend()
-                if not self._looked_after:
-                    self._be_looked_after()
-                return (event[1], event[2]), True
-            if self._wire.held or self._account.partial:
+                events: list[wire.Plain] = [request]
+                _, id, message, cost = request
+                if self._on_request is not None and self._pace.is_quick and self._account.admit(id, cost):
+                    # The plain version is below, and in `_next_job`: this is what most batches are.
+                    if self._admission.start_alone():
+                        self._moves += 1
+                        self._role.lend()
+                        if not self._looked_after:
+                            self._be_looked_after()
+                        return (id, message), True
+                    self._account.done(id)
+            else:
+                events = self._wire.take_plain(batch)
+            if self._account.partial or not self._wire.clear:
                 self._weigh(events)
+            outgoing: list[bytes] | None = None
+            reads = True
             waited = len(self._waiters)
             rest = self._take_in(events)
             answered = waited - len(self._waiters)
@@ -703,16 +715,6 @@ class Connection(Public[_Waiter]):
             if outgoing:
                 self._sending.transmit(outgoing)
         return job, reads
-
-    def _serves_alone(self, request: Read) -> bool:
-        """With the lock held: whether a request that has come alone may be served at once; it is running then."""
-        _, id, _, cost = request
-        if self._on_request is None or not self._pace.is_quick or not self._account.admit(id, cost):
-            return False
-        if self._admission.start_alone():
-            return True
-        self._account.done(id)
-        return False
 
     def _take_in(self, events: list[wire.Plain]) -> Callable[[], object] | None:
         """With the lock held, as the one who reads: act on what has come.
@@ -972,7 +974,9 @@ class Connection(Public[_Waiter]):
             self._moves += 1
             if reads:
                 reads = self._role.resume()
-            job, reads, others = self._next_job(reads)
+            job, others = None, None
+            if self._admission.queue_of_jobs or self._admission.share.kept:
+                job, reads, others = self._next_job(reads)
             sending.bunch += 1
             # This worker runs the next handler; if that is slow, the poller's look has the answers sent.
             if job is None or sending.bunch >= _BUNCH or len(written) > _BUNCH_BYTES or not self._looked_after:
@@ -1007,7 +1011,8 @@ class Connection(Public[_Waiter]):
     def _close_if_idle(self) -> None:
         """Close once the last answer has been sent, if that is all that the connection was still there for."""
         with self._lock:
-            ending = self._life.idle() if not (self._sending.busy or self._sending.bunch) else None
+            sends = self._sending.busy or self._sending.bunch or self._wire.has_output
+            ending = None if sends else self._life.idle()
         if ending is not None:
             self._end(ending.error, linger=ending.linger)
 
@@ -1039,6 +1044,7 @@ class Connection(Public[_Waiter]):
             self._sending.wake()
             self._ending = "linger" if linger else "flush" if flush else ""
             outgoing = self._sending.take() if self._ending else None
+            idle = not self._sending.busy  # else whoever sends goes on from here
         self._announce_end(first)
         if self._ending:
             self._cancel_timer()
@@ -1049,7 +1055,7 @@ class Connection(Public[_Waiter]):
             return
         if not self._ending:
             self._shut_down()
-        elif not self._sending.busy:
+        elif idle:
             self._flushed()
 
     def _flushed(self) -> None:

@@ -107,7 +107,7 @@ class Role:
 
     def leave(self) -> bool:
         """Whoever reads: go, since a thread is likely to ask at once."""
-        if self.in_use:
+        if self.state == CALLER or self.state == WORKER:  # `in_use`, without the call: this is done for each message
             self.state = LEFT
             return True
         return False

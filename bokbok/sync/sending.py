@@ -127,6 +127,7 @@ class Sending:
         """Send what `take` has given, as far as the peer takes it; the rest is left to the poller."""
         rest: memoryview | None = None
         call = over = False
+        mine = True  # whether this thread has this side
         try:
             while outgoing:
                 data = self._wire.sealed(outgoing)
@@ -140,20 +141,27 @@ class Sending:
                     rest = self._push(memoryview(data)[sent:])
                     if rest:
                         break
+                # Without the lock, since it is seldom needed: whoever leaves something, or waits for everything to be
+                # sent, does so under the lock, and has found this side taken. So this thread finds that now. Those who
+                # come from here on find it free, and see to it themselves.
+                self.busy = mine = False
+                if not (self._wire.has_output or self.winding_down or self._admission.congested):
+                    return
                 with self._lock:
-                    self.bunch = 0
-                    outgoing = self._wire.take_out()
-                    if not outgoing:
-                        self.busy = False
-                        if self.winding_down or self._admission.congested:
-                            call, over = self._stop()
+                    if self.busy:  # somebody else has taken it meanwhile
+                        return
+                    mine = True
+                    outgoing = self.take() or []
+                    if not outgoing and (self.winding_down or self._admission.congested):
+                        call, over = self._stop()
         except OSError as error:
             self._failed(error)
             return
         except BaseException:  # KeyboardInterrupt: nobody knows how much was sent
-            self._connection._end(ConnectionClosed("interrupted while sending"))
-            with self._lock:
-                self._stop()
+            if mine:
+                self._connection._end(ConnectionClosed("interrupted while sending"))
+                with self._lock:
+                    self._stop()
             raise
         if rest:
             self._leave_to_poller(rest)

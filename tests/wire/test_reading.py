@@ -245,3 +245,44 @@ def test_the_unsent_bytes_are_those_that_are_sent() -> None:
     for text in ("x", "y" * 1000):
         client.request(text)
         assert client.unsent == len(client.data_to_send())
+
+
+def test_a_message_alone_is_taken_as_the_plain_way_takes_it() -> None:
+    client, server = pair()
+    for number in range(3):
+        asked = client.request(["x", number])
+        (request,) = server.read(client.data_to_send(), seconds=1)
+        assert server.clear
+        assert isinstance(request, tuple)
+        assert server.take_alone(request)
+        assert server.unanswered == 1
+        assert not server.take_alone(request), "it was used"
+        assert server.respond(asked, request[2]) is None
+        (response,) = client.read(server.data_to_send(), seconds=1)
+        assert isinstance(response, tuple)
+        assert client.take_alone(response)
+        assert client.outstanding == 0
+        assert not client.take_alone(response), "it was answered"
+    assert [type(event) for event in client.take([response])] == [Closed]
+    assert not client.take_alone(response), "the connection is over"
+
+
+def test_what_is_not_as_usual_is_left_to_the_plain_way() -> None:
+    client, server = pair(secure=False)
+    for text in (b"(request 0 #<port>)", b"(request 5 x)", b'(error 0 "x")', b"(response 0 x)"):
+        (message,) = server.read(len(text).to_bytes(4, "big") + text, seconds=1)
+        assert isinstance(message, tuple)
+        assert not server.take_alone(message)
+        assert server.unanswered == 0
+    assert client.state == server.state == "open"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_long_string_alone_is_refused_where_its_memory_is_too_much(more: int) -> None:
+    size = 100_000
+    client, server = pair(limits=Limits(message_memory=size + 500 + 3 * size * more))
+    text = "x" * (size - 1) + ("x" if more else "€")
+    asked = client.request(text)
+    events, _ = in_slices(server, client.data_to_send())
+    assert [type(event) for event in events] == [RequestReceived if more else RequestUnreadable]
+    assert events[0].id == asked

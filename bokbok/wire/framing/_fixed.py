@@ -42,6 +42,17 @@ class FixedSplitter:
         self._chunk = data
         self._offset = 0
 
+    def alone(self, data: bytes) -> bytes | None:
+        """The packet, where these bytes are one and nothing else, behind whole packets; else `None`, and `feed` them.
+
+        The plain version is `feed`, and `next` twice.
+        """
+        header = self._header
+        size = len(data) - header
+        if size < 0 or self._unpack(data)[0] != size or size > self.limit:
+            return None
+        return None if self._begun or self._offset < len(self._chunk) else data[header:]
+
     def next(self) -> bytes | None:
         """See `Splitter.next`."""
         if self._begun:

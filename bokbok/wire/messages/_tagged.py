@@ -130,25 +130,26 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         head = usual(body)
         if head is not None:
             start = head.end()
+            tag, id = head.groups()
             # 1. The accelerator, if it is installed, takes nearly every datum.
             if compiled.available:
                 found = compiled.read(body, start)
-                if found is not None and is_whole(body, kinds[head[1]], found):
-                    return kinds[head[1]], int(head[2]), found[0], found[2] + _HEAD_MEMORY
+                if found is not None and is_whole(body, kinds[tag], found):
+                    return kinds[tag], int(id), found[0], found[2] + _HEAD_MEMORY
+            opening = body[start : start + 1]
             # 2. A string in which nothing is escaped, and nothing else: an error's text mostly, much else often. Four
             # searches in C find that out, and the text is one slice.
-            if (
-                body.find(b'"', start, start + 1) == start
-                and body.find(b'"', start + 1) == len(body) - 2
-                and body.endswith(b")")
-                and body.find(b"\\", start) < 0
-            ):
-                text = body[start + 1 : -2].decode("utf-8", "surrogateescape")
-                return kinds[head[1]], int(head[2]), text, STRING_COST + (len(text) if text.isascii() else cost(text))
+            if opening == b'"':
+                text = _plain_string(body, start)
+                if text is not None:
+                    return kinds[tag], int(id), text, STRING_COST + (len(text) if text.isascii() else cost(text))
             # 3. A short list of plain atoms, as most requests are: one match of a regular expression.
-            plain = read_plain_list(body, start)
-            if plain is not None and body[plain[1] :] == b")" and kinds[head[1]] != ERROR:
-                return kinds[head[1]], int(head[2]), plain[0], cost_of_plain(plain[0], plain[1] - start)
+            elif opening == b"(":
+                plain = read_plain_list(body, start)
+                if plain is not None:
+                    datum, end = plain
+                    if body[end:] == b")" and (kind := kinds[tag]) != ERROR:
+                        return kind, int(id), datum, cost_of_plain(datum, end - start)
         try:
             # 4. The reader, for everything. What is known of the head is not read again, so every byte is read once,
             # also of what does not read.
@@ -163,9 +164,16 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         return *_check(message, tags), reader.spent
 
     def read_in_pieces(body: bytes) -> InPieces:
-        """The same for a long message, without the short paths."""
+        """The same for a long message, without the short path of lists. A string is read in one piece here as there."""
         head = usual(body)
         if head is not None:
+            start = head.end()
+            if not compiled.available and body.startswith(b'"', start):
+                text = _plain_string(body, start)
+                spent = memory if text is None else STRING_COST + (len(text) if text.isascii() else cost(text))
+                # Where that may be too much, the reader decides, which counts the head too.
+                if spent + _HEAD_MEMORY < memory:
+                    return kinds[head[1]], int(head[2]), text, spent
             found = yield from compiled.read_in_pieces(body, head.end(), PIECE)
             if found is not None and is_whole(body, kinds[head[1]], found):
                 return kinds[head[1]], int(head[2]), found[0], found[2] + _HEAD_MEMORY
@@ -200,6 +208,13 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         ),
         brief=brief,
     )
+
+
+def _plain_string(body: bytes, start: int) -> str | None:
+    """The text of a message that is a string from there on, in which nothing is escaped, and the end of a list."""
+    if body.find(b'"', start + 1) != len(body) - 2 or not body.endswith(b")") or body.find(b"\\", start) >= 0:
+        return None
+    return body[start + 1 : -2].decode("utf-8", "surrogateescape")
 
 
 def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> Generator[None, None, None]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bokbok.errors import RemoteProtocolError
 from bokbok.wire.framing import IntegerLength, Splitter
+from bokbok.wire.framing._fixed import FixedSplitter
 
 
 def frame(packet: bytes) -> bytes:
@@ -114,3 +115,34 @@ def test_a_large_packet_in_small_pieces_is_put_together_once() -> None:
         splitter.feed(stream[start : start + 1000])
         taken += drain(splitter)
     assert taken == [packet]
+
+
+@pytest.mark.parametrize("fed", [b"", frame(b"before"), b"\0\0\0\x05abc", b"\0\0"])
+@pytest.mark.parametrize(
+    "data",
+    [frame(b"abc"), frame(b""), frame(b"abc") + frame(b"d"), frame(b"abc")[:-1], frame(b"abc") + b"\0", b"", b"\0"],
+)
+def test_a_packet_alone_is_what_feeding_it_would_give_and_anything_else_is_left_to_that(
+    fed: bytes, data: bytes
+) -> None:
+    tried, plain = (FixedSplitter(1 << 32, struct.Struct(">I")) for _ in range(2))
+    for splitter in (tried, plain):
+        splitter.feed(fed)
+        drain(splitter)
+    alone = tried.alone(data)
+    plain.feed(data)
+    expected = drain(plain)
+    if alone is not None:
+        assert [alone] == expected
+        assert tried.held() == plain.held() == 0
+    else:
+        tried.feed(data)
+        assert drain(tried) == expected
+        assert tried.held() == plain.held()
+    usual = fed in (b"", frame(b"before")) and data in (frame(b"abc"), frame(b""))
+    assert (alone is not None) == usual
+
+
+def test_a_packet_alone_that_is_over_the_limit_is_left_to_what_refuses_it() -> None:
+    splitter = FixedSplitter(2, struct.Struct(">I"))
+    assert splitter.alone(frame(b"abc")) is None
