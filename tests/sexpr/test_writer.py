@@ -440,7 +440,7 @@ def test_a_list_of_any_length_and_content_is_written_alike(count: int, last: Any
 
 def test_what_is_written_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = [array("B", range(200)), array("h", range(-100, 100)), array("B"), array("B", b"x" * 7)]
-    values = ["a\n" * 3000, "\x01" * 5000, *vectors]
+    values = ["a\n" * 3000, "\x01" * 5000, [1, ["ü", "\udcff"], 2.5] * 50, *vectors]
     with pure():
         whole = [dumps(value) for value in values]
         monkeypatch.setattr(writer, "_PART", 7)
