@@ -15,18 +15,26 @@ class PacketClock:
     So a slow but steady peer is in time, however long its packet is, if the bytes come at the lowest rate or faster.
     (Apache's `RequestReadTimeout` has the same rule, with 500 bytes a second.)
 
+    While nothing is read, since too much memory is held, it has `timeout` and no more: where all of it is held by parts
+    of packets, nobody reads on before somebody has given up.
+
     Args:
         timeout: seconds.
         rate: bytes of a packet that buy one more second.
+
+    Attributes:
+        bytes: bytes of the packet that have come.
+        paused: since when nothing is read.
     """
 
-    __slots__ = ("_rate", "_since", "_timeout", "bytes")
+    __slots__ = ("_rate", "_since", "_timeout", "bytes", "paused")
 
     def __init__(self, timeout: float, rate: float) -> None:
         self._timeout = timeout
         self._rate = rate
         self._since: float | None = None
         self.bytes = 0
+        self.paused: float | None = None
 
     def note(self, now: float, held: int, whole: bool) -> bool:
         """Bytes were read, and all whole packets were taken out of them.
@@ -48,9 +56,22 @@ class PacketClock:
         self._since = now
         return True
 
+    def pause(self, now: float) -> None:
+        """From now on nothing is read."""
+        if self.paused is None:
+            self.paused = now
+
+    def go_on(self, now: float) -> None:
+        """From now on it is read again: the time between was not the packet's."""
+        if self.paused is not None and self._since is not None:
+            self._since += now - self.paused
+        self.paused = None
+
     def left(self, now: float) -> float | None:
         """Seconds until the packet is too late, if nothing more comes; 0 or less: it is too late. `None`: there is no
         packet."""
+        if self.paused is not None:
+            return self.paused + self._timeout - now
         if self._since is None:
             return None
         return self._since + self._timeout + self.bytes / self._rate - now

@@ -238,6 +238,14 @@ class Lifecycle(Generic[_W]):
     def too_late(self, packet: PacketClock) -> Ending:
         """A packet has not come in time."""
         limits = self.settings.limits
+        if packet.paused is not None:
+            return Ending(
+                ConnectionClosed(
+                    "too much memory is held for other ends to read on: a packet of which "
+                    f"{packet.bytes} bytes came has waited for {limits.packet_timeout} s"
+                ),
+                linger=True,
+            )
         return Ending(
             ConnectionClosed(
                 f"a packet of which {packet.bytes} bytes came takes too long: {limits.packet_timeout} s are allowed, "

@@ -163,6 +163,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                 if limit is not None:
                     limit = max(0.0, limit - (self._loop.time() - began))
             if self._not_reading & _MEMORY:  # however much is held: the answer must come in
+                self._packet_clock.go_on(self._loop.time())
                 self._read_on(_MEMORY)
             # `flush_soon`, without the call: this is done for each request.
             sending.unflushed += 1
@@ -265,7 +266,14 @@ class Connection(Public["asyncio.Future[Any]"]):
         if self._account.over and not self._wire.outstanding:
             self._stop_reading(_MEMORY)
             self._account.wait(self._memory_freed)
+            if self._packet_clock.paused is None and 2 * self._account.partial > self._account.held:
+                self._packet_clock.pause(self._loop.time())  # nothing is read for a while, but not for ever
+                if self._packet_timer is not None:
+                    self._packet_timer.cancel()
+                delay = min(self._limits.packet_timeout, ENDLESS)
+                self._packet_timer = self._loop.call_later(delay, self._check_packet)
         elif self._not_reading & _MEMORY:
+            self._packet_clock.go_on(self._loop.time())
             self._read_on(_MEMORY)
 
     def _memory_freed(self) -> None:

@@ -247,6 +247,7 @@ class Connection(Public[_Waiter]):
                     if not self._waiters and self._role.ask():  # the only one that waits: read for it
                         self._reader = waiter
                         self._paused = False
+                        self._packet_clock.go_on(time.monotonic())
                         if self._polled & READ:
                             self._await(self._polled & ~READ)
                     self._waiters[id] = waiter
@@ -700,6 +701,7 @@ class Connection(Public[_Waiter]):
                 elif reads and self._holds_too_much:
                     self._paused = self._role.park()
                     self._account.wait(self._memory_freed)
+                    self._pause_packet()
                     reads = False
         if outgoing:
             self._sending.transmit(outgoing)
@@ -846,6 +848,15 @@ class Connection(Public[_Waiter]):
         if begun and self._packet_timer is None and self._limits.packet_timeout < ENDLESS:
             self._packet_timer = poller.call_at(now + self._limits.packet_timeout, self._check_packet)
 
+    def _pause_packet(self) -> None:
+        """With the lock held: nothing is read for a while, but not for ever."""
+        now = time.monotonic()
+        self._packet_clock.pause(now)
+        if self._packet_timer is not None:
+            self._packet_timer.cancel()
+        if self._limits.packet_timeout < ENDLESS:
+            self._packet_timer = poller.call_at(now + self._limits.packet_timeout, self._check_packet)
+
     def _check_packet(self) -> None:
         """As the poller, some time after a packet began: whether it is too late."""
         with self._lock:
@@ -854,7 +865,7 @@ class Connection(Public[_Waiter]):
             left = self._packet_clock.left(now)
             if left is None or self._life.ended:
                 return
-            late = left <= 0 and not (self._wire.more or self._unread or self._paused)  # else it is not the peer's turn
+            late = left <= 0 and (self._paused or not (self._wire.more or self._unread))  # else it is not its turn
             if not late:
                 self._packet_timer = poller.call_at(now + max(left, QUANTUM), self._check_packet)
         if late:
@@ -899,6 +910,7 @@ class Connection(Public[_Waiter]):
                 self._account.wait(self._memory_freed)
                 return
             self._paused = False
+            self._packet_clock.go_on(time.monotonic())
             call = self._pass_on()
         if call:
             self._line_up()

@@ -50,6 +50,25 @@ def test_between_packets_no_time_goes_on() -> None:
     assert clock.left(1000) is None
 
 
+def test_while_nothing_is_read_it_has_the_time_out_and_no_more() -> None:
+    clock = PacketClock(30, 1000)
+    clock.note(0, 1_000_000, whole=False)
+    clock.pause(100)
+    clock.pause(110)
+    assert clock.left(110) == 20
+    clock.go_on(120)
+    assert clock.left(120) == pytest.approx(30 + 1000 - 100)  # the time between was not the packet's
+    assert clock.paused is None
+
+
+def test_what_is_read_of_a_whole_packet_has_time_while_it_is_paused() -> None:
+    clock = PacketClock(30, 1000)
+    clock.pause(100)
+    assert clock.left(120) == 10
+    clock.go_on(120)
+    assert clock.left(120) is None
+
+
 def test_who_takes_anything_has_time_anew() -> None:
     clock = SendClock(60)
     clock.start(0, 1000)

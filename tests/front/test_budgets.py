@@ -12,7 +12,7 @@ import pytest
 
 from bokbok import Limits
 from bokbok._front.budget import Account
-from bokbok.errors import ConnectionClosed
+from bokbok.errors import ConnectionClosed, RemoteError
 from tests.front.test_limits import requests, send_all
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, framed
@@ -208,6 +208,28 @@ def test_reading_stops_while_a_packet_takes_more_memory_than_a_connection_may(se
     sent = peer.send_what_fits(packet)
     eventually(lambda: peer.send_what_fits(b"x") == 0, "the other end reads no more")
     assert sent < 5_000_000
+
+
+def test_parts_of_packets_do_not_hold_a_servers_memory_for_ever(
+    serve: Any, raw: Any, connect: Any, caplog: Any
+) -> None:
+    """Each waits for the others to give memory back. What has come of a packet gives it hours here."""
+    server = serve(limits=Limits(server_memory=300_000, packet_timeout=0.2, packet_rate=1))
+    peers = [raw(server) for _ in range(4)]
+    packet = framed(b'(request 0 "%b")' % (b"x" * 8_000_000))
+    for peer in peers:
+        peer.send_what_fits(packet)
+    eventually(lambda: any(peer.readable_within(0) and ends(peer) for peer in peers), "one of them is ended")
+    eventually(lambda: "too much memory is held for other ends to read on: a packet" in caplog.text, "that is told")
+    connection = connect(server)
+
+    def served() -> bool:
+        try:
+            return bool(connection.request("x" * 20_000) == "x" * 20_000)
+        except RemoteError:  # too much is held still
+            return False
+
+    eventually(served, "others are served")
 
 
 def test_reading_goes_on_while_an_answer_is_to_come(serve: Any, raw: Any) -> None:
