@@ -33,7 +33,7 @@ class Anchors(SphinxTransform):
             closing = raw.next_node(descend=False, siblings=True)
             if isinstance(closing, nodes.raw) and closing.astext() == "</a>":
                 closing.parent.remove(closing)
-            mark = nodes.reference("", "§", refid=name, classes=["sentence"], reftitle=f"Link to {name}")
+            mark = nodes.reference("", "", refid=name, classes=["sentence"], reftitle=f"Link to {name}")
             target = nodes.target("", "", ids=[name])
             self.document.ids[name] = target
             raw.replace_self([target, mark])
