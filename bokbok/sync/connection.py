@@ -41,7 +41,7 @@ from ..errors import ConnectionClosed
 from ..wire import REQUEST, RESPONSE, AnswerUnreadable, ErrorReceived, Read, RequestUnreadable
 from .greeting import look_up, refusal
 from .handling import Handling, handler_of
-from .handover import CALLER, Pace, Role
+from .handover import CALLER, PARKED, Pace, Role
 from .poller import READ, WRITE, Timer, poller
 from .receiving import Receiving
 from .sending import Sending
@@ -911,7 +911,9 @@ class Connection(Public[_Waiter]):
                 return
             self._paused = False
             self._packet_clock.go_on(time.monotonic())
-            call = self._pass_on()
+            call = bool(self._unread or self._wire.more) and self._role.call()
+            if not call and self._role.state == PARKED:
+                self._await(self._polled | READ)
         if call:
             self._line_up()
 
