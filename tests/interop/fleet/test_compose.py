@@ -106,7 +106,7 @@ def test_three_workers_in_containers_one_of_them_killed_come_to_the_verdicts_of_
             client.kill(workers.pop())
     assert running.wait() == 0, "".join(told)
     running.stdout.close()
-    assert "3 workers with 12 threads play" in "".join(told)
+    assert "3 workers with 48 threads play" in "".join(told)
     by_one, by_three = json.loads(alone.read_text()), json.loads(together.read_text())
     keys = ("client", "server", "transport", "security", "case")
     wanted = {tuple(cell[key] for key in keys): cell["outcome"] for cell in by_one["cells"]}
