@@ -20,8 +20,8 @@ class PacketClock:
     So a slow but steady peer is in time, however long its packet is, if the bytes come at the lowest rate or faster.
     (Apache's `RequestReadTimeout` has the same rule, with 500 bytes a second.)
 
-    While nothing is read, since too much memory is held, it has `PAUSED` and no more: where all of it is held by parts
-    of packets, nobody reads on before somebody has given up.
+    While nothing is read, since too much memory is held, it has `longest_pause` and no more: where all of it is held by
+    parts of packets, nobody reads on before somebody has given up.
 
     Args:
         timeout: seconds.
@@ -29,16 +29,18 @@ class PacketClock:
 
     Attributes:
         bytes: bytes of the packet that have come.
+        longest_pause: seconds that it may wait for memory.
         paused: since when nothing is read.
     """
 
-    __slots__ = ("_rate", "_since", "_timeout", "bytes", "paused")
+    __slots__ = ("_rate", "_since", "_timeout", "bytes", "longest_pause", "paused")
 
     def __init__(self, timeout: float, rate: float) -> None:
         self._timeout = timeout
         self._rate = rate
         self._since: float | None = None
         self.bytes = 0
+        self.longest_pause = min(timeout, PAUSED)
         self.paused: float | None = None
 
     def note(self, now: float, held: int, whole: bool) -> bool:
@@ -76,7 +78,7 @@ class PacketClock:
         """Seconds until the packet is too late, if nothing more comes; 0 or less: it is too late. `None`: there is no
         packet."""
         if self.paused is not None:
-            return self.paused + min(self._timeout, PAUSED) - now
+            return self.paused + self.longest_pause - now
         if self._since is None:
             return None
         return self._since + self._timeout + self.bytes / self._rate - now

@@ -15,7 +15,7 @@ from ..keys import Key
 from . import texts
 from .admission import NO_HANDLER, STOPPING, Admission, error_text
 from .budget import Budget
-from .clocks import PAUSED, PacketClock
+from .clocks import PacketClock
 from .notices import bounded, shown
 from .settings import Settings
 from .shared import Visit
@@ -242,7 +242,7 @@ class Lifecycle(Generic[_W]):
             return Ending(
                 ConnectionClosed(
                     "too much memory is held for other ends to read on: a packet of which "
-                    f"{packet.bytes} bytes came has waited for {min(limits.packet_timeout, PAUSED)} s"
+                    f"{packet.bytes} bytes came has waited for {packet.longest_pause} s"
                 ),
                 linger=True,
             )

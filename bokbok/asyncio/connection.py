@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import wire
 from .._fork import let_go, track
 from .._front import texts
-from .._front.clocks import PAUSED, IdleClock, PacketClock
+from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Lifecycle, Public, remote_error
 from .._front.settings import Settings
 from .._front.shared import Visit
@@ -270,8 +270,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                 self._packet_clock.pause(self._loop.time())  # nothing is read for a while, but not for ever
                 if self._packet_timer is not None:
                     self._packet_timer.cancel()
-                delay = min(self._limits.packet_timeout, PAUSED)
-                self._packet_timer = self._loop.call_later(delay, self._check_packet)
+                self._packet_timer = self._loop.call_later(self._packet_clock.longest_pause, self._check_packet)
         elif self._not_reading & _MEMORY:
             self._packet_clock.go_on(self._loop.time())
             self._read_on(_MEMORY)

@@ -30,7 +30,7 @@ from .. import wire
 from .._fork import track
 from .._front import texts
 from .._front.admission import Job
-from .._front.clocks import PAUSED, IdleClock, PacketClock
+from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Ending, Lifecycle, Public, remote_error
 from .._front.settings import Settings
 from .._front.shared import Visit
@@ -854,7 +854,7 @@ class Connection(Public[_Waiter]):
         self._packet_clock.pause(now)
         if self._packet_timer is not None:
             self._packet_timer.cancel()
-        self._packet_timer = poller.call_at(now + min(self._limits.packet_timeout, PAUSED), self._check_packet)
+        self._packet_timer = poller.call_at(now + self._packet_clock.longest_pause, self._check_packet)
 
     def _check_packet(self) -> None:
         """As the poller, some time after a packet began: whether it is too late."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ...errors import ProfileError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, cost, dumps, dumps_between
-from ...sexpr.pieces import BRIEF, UNLIMITED
+from ...sexpr.pieces import UNLIMITED
 from ...sexpr.reader import at_once
 from .._integers import FIXED, layout_of
 from .._limits import DEFAULT_MESSAGE_MEMORY
@@ -143,9 +143,5 @@ class BinaryHeader(Messages):
             read=lambda body: at_once(read(body)),
             read_in_pieces=read,
             held=lambda: parser.held,
-            brief=Brief(
-                request=lambda id, datum: request(id, payload(datum, BRIEF)),
-                response=lambda id, datum: response(id, payload(datum, BRIEF)),
-                payload=lambda datum: payload(datum, BRIEF),
-            ),
+            brief=Brief.around(request, response, payload),
         )

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from ...errors import ProfileError, ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, Symbol, dumps, dumps_between, loads, parse, skip_atmosphere_in_pieces
-from ...sexpr.pieces import BRIEF, UNLIMITED
+from ...sexpr.pieces import UNLIMITED
 from ...sexpr.reader import at_once
 from .._foreign import foreign
 from .._limits import DEFAULT_MESSAGE_MEMORY
@@ -204,11 +204,7 @@ def _codec(form: Shapes, dialect: Dialect, depth: int, memory: int) -> MessageCo
         read=lambda body: at_once(reader.read(body)),
         read_in_pieces=reader.read,
         held=lambda: reader.held,
-        brief=Brief(
-            request=lambda id, datum: write_request(id, payload(datum, BRIEF)),
-            response=lambda id, datum: write_response(id, payload(datum, BRIEF)),
-            payload=lambda datum: payload(datum, BRIEF),
-        ),
+        brief=Brief.around(write_request, write_response, payload),
     )
 
 

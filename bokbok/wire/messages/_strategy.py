@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, dumps, type_name
+from ...sexpr.pieces import BRIEF
 from ...sexpr.problems import MORE_AFTER_DATUM
 from ...sexpr.reader import at_once
 from .._limits import DEFAULT_MESSAGE_MEMORY
@@ -141,6 +142,20 @@ class Brief(NamedTuple):
     request: Callable[[int, Any], bytes]
     response: Callable[[int, Any], bytes]
     payload: Callable[[Any], bytes]
+
+    @classmethod
+    def around(
+        cls,
+        request: Callable[[int, bytes], bytes],
+        response: Callable[[int, bytes], bytes],
+        payload: Callable[[Any, int], bytes],
+    ) -> Brief:
+        """Of functions that take the text of a datum, and one that writes it, up to so many bytes by the estimate."""
+        return cls(
+            request=lambda id, datum: request(id, payload(datum, BRIEF)),
+            response=lambda id, datum: response(id, payload(datum, BRIEF)),
+            payload=lambda datum: payload(datum, BRIEF),
+        )
 
 
 class MessageCodec(NamedTuple):
