@@ -121,5 +121,9 @@ def make_writer(text: Callable[[Any, int], bytes | None]) -> Write | None:
     """
     if NATIVE is None:
         return None
-    write: Write = NATIVE.Writer(Symbol, Keyword, Char, Dotted, array, text, TakesLong).write
+    write: Write = NATIVE.Writer(Symbol, Keyword, Char, Dotted, array, text, TakesLong, _turn).write
     return write
+
+
+def _turn() -> None:
+    """Lets another thread run that has waited for the switch interval, as every call of a function does."""

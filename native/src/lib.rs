@@ -17,7 +17,7 @@ mod writer;
 use pyo3::prelude::*;
 
 /// What `bokbok` checks before it uses this package: raised when the arguments of its functions change.
-const INTERFACE: u32 = 3;
+const INTERFACE: u32 = 4;
 
 #[pymodule(gil_used = false)]
 fn bokbok_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -46,15 +46,17 @@ const MOST_KEPT: usize = 64 * 1024;
 /// What a list and each of its places count, as in `memory.py`.
 const LIST: usize = 120;
 const ITEM: usize = 40;
-/// Bytes that are written in one go, some milliseconds at most, before other threads have their turn; an element counts
-/// as `ITEM` of them.
+/// Bytes that are written in one go, some milliseconds at most, before other threads may have their turn; an element
+/// counts as `ITEM` of them.
 const TURN: usize = 512 * 1024;
 
 /// Writes Python's objects.
 ///
 /// `symbol`, `keyword`, `character`, `dotted`, `array`: the types of those values. `text`: called with a value and a
 /// dialect's number, it returns the bytes of an atom that is rare, or `None`. `takes_long`: the exception that is raised
-/// for what takes long.
+/// for what takes long. `turn`: a function in Python that does nothing. Where it is called the interpreter lets another
+/// thread run that has waited for its switch interval. To let go of the interpreter here and take it again would not:
+/// the other thread wakes too late to get it, and begins to wait anew each time.
 #[pyclass(frozen, module = "bokbok_native")]
 pub struct Writer {
     symbol: usize,
@@ -64,6 +66,7 @@ pub struct Writer {
     array: usize,
     text: Py<PyAny>,
     takes_long: Py<PyAny>,
+    turn: Py<PyAny>,
     // What the addresses above belong to, so that they stay.
     _types: Vec<Py<PyAny>>,
     kept: Mutex<Vec<u8>>,
@@ -80,12 +83,13 @@ impl Writer {
         array: &Bound<'_, PyAny>,
         text: Py<PyAny>,
         takes_long: Py<PyAny>,
+        turn: Py<PyAny>,
     ) -> Writer {
         let types = [symbol, keyword, character, dotted, array];
         let [symbol, keyword, character, dotted, array] = types.map(|object| object.as_ptr() as usize);
         let kept = types.map(|object| object.clone().unbind()).into();
         let scratch = Mutex::new(Vec::new());
-        Writer { symbol, keyword, character, dotted, array, text, takes_long, _types: kept, kept: scratch }
+        Writer { symbol, keyword, character, dotted, array, text, takes_long, turn, _types: kept, kept: scratch }
     }
 
     /// Writes a value between two texts; `None` where the writer in Python has to write.
@@ -199,7 +203,7 @@ impl Writer {
                 if written > most {
                     return self.too_long(py);
                 }
-                py.detach(|| ());
+                self.turn.call0(py)?;
                 turn = written + TURN;
             }
             match self.item(&item, spelling, most, out)? {
