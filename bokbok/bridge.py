@@ -138,8 +138,8 @@ class _Leg(Connection):
                 raise
             return
         except Exception as error:
-            expected = isinstance(error, (BokbokError, ValueError))
-            _log.warning("%r: not connected to the target: %s", self, error_text(error), exc_info=not expected)
+            unexpected = None if isinstance(error, (BokbokError, ValueError)) else error
+            self._warn("%r: not connected to the target: %s", self, error_text(error), error=unexpected)
             self._lingering = True
             self._end(ConnectionClosed("the bridge could not connect to its target"))
             return
@@ -203,7 +203,7 @@ class _Leg(Connection):
                 self._write(other, message, lambda written: self._hand_on_request(other, id, written))
             except WriteError as error:
                 text = f"{other._cannot_take('request')}: {error}"
-                _log.warning("%r: %s", self, text)
+                self._warn("%r: %s", self, text)
                 self._refuse_request(id, text)
             except ConnectionClosed as error:
                 # The other peer sends no more. This one has been told, and gets nothing more: but the request is over.
@@ -241,7 +241,10 @@ class _Leg(Connection):
             problem = error
             other._wire.fail(there, f"{refusal}: {problem}")
         if problem is not None:
-            _log.warning("%r: %s: %s", self, refusal, problem)
+            self._warn("%r: %s: %s", self, refusal, problem)
+
+    def _warn(self, text: str, *args: object, error: BaseException | None = None) -> None:
+        self._life.failed(_log, text, *args, error=error, level=logging.WARNING)
 
     def _write(self, other: _Leg, message: Any, go_on: Callable[[_Written], None]) -> None:
         """Write a long message for the other leg, in a thread, then go on with it, and with what has come behind it."""

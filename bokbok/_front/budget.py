@@ -5,8 +5,13 @@ many. Its callers find out how much is held, and report what is refused.
 
 **Who is refused first.** The user, or the source, that holds most. All connections of one user may together hold up to
 `_EAGERNESS` times what the server has left. So the more is held in all, the less a single user may hold, and a user
-that holds little is refused last. This is the dynamic threshold of Choudhury and Hahne (1998), as in `slots`. What is
-admitted here never exceeds the server's budget.
+that holds little is refused last. This is the dynamic threshold of Choudhury and Hahne (1998), as in `slots`.
+
+**What nobody can take away.** That threshold does not help against what is held already: packets that came in part are
+counted when they are here, so a crowd can take a little more than there is. One part in `_KEPT` is therefore not given
+out in this way. It belongs to all users in equal parts, and each may always hold as much as its part.
+
+What is admitted here never exceeds the server's budget.
 
 An `Account` belongs to one connection, and is used under that connection's lock. The lock of the `Budget` is always
 taken last, for a few steps, once every few kilobytes.
@@ -25,6 +30,7 @@ REQUEST = 2048
 _GRAIN = 16 * 1024
 """An account tells the budget only when what it holds has changed by more than so many bytes."""
 _EAGERNESS = 8
+_KEPT = 8
 
 
 class _Group:
@@ -60,8 +66,13 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """Bytes that are free."""
-        return self.most - self.held
+        """Bytes that are free for whoever comes first."""
+        return self.most - self.most // _KEPT - self.held
+
+    @property
+    def sure(self) -> int:
+        """Bytes that each user, or source, may hold whatever the others hold."""
+        return self.most // _KEPT // max(1, len(self._groups))
 
     def forked(self) -> None:
         """In a forked child: the thread that held the lock does not exist."""
@@ -121,7 +132,7 @@ class Account:
         `done`."""
         cost += REQUEST
         held = self.held + cost
-        if held > _GRAIN and not self._may_hold(held, cost):
+        if held > _GRAIN and not self._may_hold(cost):
             return False
         self._costs[id] = self._costs.get(id, 0) + cost  # the same ID twice, only where that guard is off
         self.held = held
@@ -135,7 +146,7 @@ class Account:
         for request in requests:
             cost += request[3]
         held = self.held + cost
-        if held > _GRAIN and not self._may_hold(held, cost):
+        if held > _GRAIN and not self._may_hold(cost):
             return False
         costs = self._costs
         for _, id, _, cost in requests:
@@ -156,18 +167,17 @@ class Account:
 
     def may_send(self, size: int) -> bool:
         """Whether there is room for so many bytes more to be sent."""
-        held = self.held + size
-        return held <= _GRAIN or self._may_hold(held, size)
+        return self.held + size <= _GRAIN or self._may_hold(size)
 
     @property
     def may_keep(self) -> bool:
         """Whether an answer may be written although it has to wait for room."""
-        return self.kept < self._most and self._budget.left > 0 and self._shares()
+        return self.kept < self._most and self._shares(1)
 
     def keep(self, size: int) -> bool:
         """An answer of so many bytes waits for room, until `let_go`. False: too many bytes wait already, so it may
         not."""
-        if self.kept + size > self._most or not self._shares(size) or size > self._budget.left:
+        if self.kept + size > self._most or not self._shares(size):
             return False
         self.kept += size
         self._tell()
@@ -192,7 +202,7 @@ class Account:
     @property
     def over(self) -> bool:
         """Whether so much is held that nothing more should be read, unless this end waits for answers."""
-        return self.held > _GRAIN and not self._may_hold(self.held, 0)
+        return self.held > _GRAIN and not self._may_hold(0)
 
     def wait(self, wake: Callable[[], None]) -> None:
         """Have a function called once this connection or another one has freed something.
@@ -224,13 +234,17 @@ class Account:
             if not self._group.members:
                 del budget._groups[key]
 
-    def _may_hold(self, held: int, more: int) -> bool:
-        return held <= self._most and more <= self._budget.left and self._shares(held - self.held)
+    def _may_hold(self, more: int) -> bool:
+        return self.held + more <= self._most and self._shares(more)
 
-    def _shares(self, more: int = 0) -> bool:
-        """Whether this connection's group would leave enough to others, if it held so many bytes more."""
+    def _shares(self, more: int) -> bool:
+        """Whether the server has so many bytes more for this connection's group, and leaves enough to others."""
+        budget = self._budget
         together = self._group.held - self._told + self.held + self.kept + more
-        return together <= _EAGERNESS * self._budget.left
+        left = budget.left - more
+        if left >= 0 and together <= _EAGERNESS * left:
+            return True
+        return self._key is not None and together <= budget.sure
 
     def _tell(self) -> None:
         budget = self._budget

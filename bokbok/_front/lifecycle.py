@@ -16,6 +16,7 @@ from . import texts
 from .admission import NO_HANDLER, STOPPING, Admission, error_text
 from .budget import Budget
 from .clocks import PacketClock
+from .failures import Failures
 from .notices import bounded, shown
 from .settings import Settings
 from .shared import Visit
@@ -62,6 +63,7 @@ class Lifecycle(Generic[_W]):
     __slots__ = (
         "_announced",
         "_asked_to_close",
+        "_failures",
         "_on_close",
         "account",
         "admission",
@@ -92,6 +94,7 @@ class Lifecycle(Generic[_W]):
         self.waiters: dict[int, _W] = {}
         self.was_open = False
         self.ended = False
+        self._failures: Failures | None = None
         self._announced = False
         self._asked_to_close = False
 
@@ -225,6 +228,16 @@ class Lifecycle(Generic[_W]):
             pass
         return None
 
+    @property
+    def holds_too_much(self) -> bool:
+        """Whether to read nothing more until memory is freed.
+
+        Not while answers are to come; and not where most is held by requests: what comes next is refused then, which
+        is kinder than silence.
+        """
+        account = self.account
+        return account.over and 2 * account.partial > account.held and not self.wire.outstanding
+
     def has_room(self, size: int) -> bool:
         """Whether an answer of so many bytes may be kept, in addition to what the other end has not taken yet."""
         return not self.account.unsent or self.account.may_send(size)
@@ -303,9 +316,46 @@ class Lifecycle(Generic[_W]):
     def unreadable(self, problem: str, connection: object, log: logging.Logger) -> None:
         """A request has come that cannot be read. As `refused`, except that the connection goes on."""
         if self.visit is None:
-            log.warning("%s", bounded(texts.UNREADABLE_REQUEST % (connection, problem)))
+            self.failed(log, texts.UNREADABLE_REQUEST, connection, problem, level=logging.WARNING)
         else:
             self.visit.unreadable(problem, connection)
+
+    # What fails here.
+
+    def failed(
+        self,
+        log: logging.Logger,
+        text: str,
+        *args: object,
+        error: BaseException | None = None,
+        level: int = logging.ERROR,
+    ) -> None:
+        """Something of this end's own has failed. It is logged, unless there are too many of its kind.
+
+        Do not call it with a lock held.
+
+        Args:
+            log: where to.
+            text: its kind, and the line's format.
+            args: of the line.
+            error: whose traceback is logged as well.
+            level: of the line.
+        """
+        if self.visit is not None:
+            failures, source = self.visit.failures, self.wire.user or self.visit.source.name
+        else:
+            # Two threads may make one each: then there are a few more lines.
+            failures, source = self._failures or Failures(), ""
+            self._failures = failures
+        failures.tell(log, source, text, *args, error=error, level=level)
+
+    def handler_failed(self, error: BaseException, connection: object, log: logging.Logger) -> None:
+        """A request handler has failed. As `failed`; but one that waited for this connection, which has ended, is not
+        at fault."""
+        if self.wire.error is not None and isinstance(error, ConnectionClosed):
+            self.failed(log, texts.HANDLER_CUT_OFF, connection, error, level=logging.INFO)
+        else:
+            self.failed(log, texts.HANDLER_FAILED, connection, error=error)
 
     def end(self, error: ConnectionClosed) -> ConnectionClosed | None:
         """The connection is over.

@@ -10,7 +10,7 @@ from collections import Counter
 __all__ = ["Notices", "bounded", "shown"]
 
 INTERVAL = 60.0
-"""Seconds in which an event of one kind and source is logged only once."""
+"""Seconds in which an event of one kind and source is logged only once, or so often as its kind says."""
 MOST_TOLD = 256
 """The most lines in this time, whatever happens. With a kibibyte each, an attack writes some 22 MiB in a day."""
 MOST_SHOWN = 80
@@ -30,12 +30,19 @@ class Notices:
     def __init__(self) -> None:
         self.most = MOST_TOLD
         self.counts: Counter[str] = Counter()
-        self._told: set[tuple[str, str]] = set()
+        self._told: Counter[tuple[str, str]] = Counter()
+        self._lines = 0
         self._untold: Counter[str] = Counter()
         self._until = float("-inf")
 
-    def note(self, kind: str, source: str, now: float) -> int | None:
+    def note(self, kind: str, source: str, now: float, times: int = 1) -> int | None:
         """Something has happened.
+
+        Args:
+            kind: what.
+            source: where it comes from.
+            now: when.
+            times: how many events of this kind and source are logged in `INTERVAL`.
 
         Returns:
             `None`: do not log it. Else: how many events of this kind, from anywhere, were not logged since the last one
@@ -44,12 +51,18 @@ class Notices:
         self.counts[kind] += 1
         if now >= self._until:
             self._told.clear()
+            self._lines = 0
             self._until = now + INTERVAL
-        if (kind, source) in self._told or len(self._told) >= self.most:
+        if self.spent(kind, source, times) or self._lines >= self.most:
             self._untold[kind] += 1
             return None
-        self._told.add((kind, source))
+        self._told[kind, source] += 1
+        self._lines += 1
         return self._untold.pop(kind, 0)
+
+    def spent(self, kind: str, source: str, times: int = 1) -> bool:
+        """Whether so many of this kind and source have been logged that the next one will not be, for a while."""
+        return self._told[kind, source] >= times
 
 
 def shown(name: str) -> str:

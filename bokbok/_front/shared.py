@@ -19,6 +19,7 @@ from ..errors import ConnectionClosed, RemoteProtocolError
 from ..wire import HelloOpened, Limits
 from . import texts
 from .budget import Budget
+from .failures import Failures
 from .gate import Gate, Source, source_of
 from .notices import MOST_TOLD, Notices, bounded, shown
 from .slots import Slots
@@ -114,6 +115,11 @@ class Visit:
         """A request has come that cannot be read, and was answered with an error."""
         self._shared.tell("unreadable", self.source, texts.UNREADABLE_REQUEST, connection, problem)
 
+    @property
+    def failures(self) -> Failures:
+        """Those of all connections of the server."""
+        return self._shared.failures
+
     def greeted(self) -> None:
         """Its hello has opened or failed."""
         with self._shared._lock:
@@ -182,6 +188,7 @@ class Shared:
         self.budget = Budget(limits.server_memory)
         self.gate = Gate(limits, draw)
         self.notices = Notices()
+        self.failures = Failures(clock)
         self.accepted = 0
         self.link = link
         self.remembers = True
@@ -302,5 +309,6 @@ class Shared:
     def forked(self) -> None:
         """In a forked child: the thread that held the lock does not exist."""
         self._lock = threading.Lock()
+        self.failures.forked()
         self.slots.forked()
         self.budget.forked()

@@ -11,6 +11,7 @@ __all__ = [
     "CANNOT_ACCEPT",
     "CANNOT_TRAVEL",
     "CLOSE_HANDLER_FAILED",
+    "HANDLER_CUT_OFF",
     "HANDLER_FAILED",
     "HELLOS_FAILED",
     "INTERNAL_ERROR",
@@ -41,6 +42,7 @@ BAD_PROXY = "%r: a connection of the proxy at %s is refused: %s"
 CANNOT_ACCEPT = "%r: cannot accept: %s; trying again"
 CANNOT_TRAVEL = "%r: the request handler's answer cannot travel: %s"
 CLOSE_HANDLER_FAILED = "%r: the close handler failed"
+HANDLER_CUT_OFF = "%r: a request handler ended with its connection: %s"
 HANDLER_FAILED = "%r: the request handler failed"
 HELLOS_FAILED = "%r: the shared memory of hellos failed, so a hello is refused"
 INTERNAL_ERROR = "%r: internal error"

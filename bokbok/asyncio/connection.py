@@ -263,10 +263,10 @@ class Connection(Public["asyncio.Future[Any]"]):
         begun = (held or self._packet_timer is not None) and self._packet_clock.note(self._loop.time(), held, whole)
         if begun and self._packet_timer is None:
             self._packet_timer = self._loop.call_later(min(self._limits.packet_timeout, ENDLESS), self._check_packet)
-        if self._account.over and not self._wire.outstanding:
+        if self._life.holds_too_much:
             self._stop_reading(_MEMORY)
             self._account.wait(self._memory_freed)
-            if self._packet_clock.paused is None and 2 * self._account.partial > self._account.held:
+            if self._packet_clock.paused is None:
                 self._packet_clock.pause(self._loop.time())  # nothing is read for a while, but not for ever
                 if self._packet_timer is not None:
                     self._packet_timer.cancel()
@@ -428,7 +428,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             events = self._wire.authenticate(key, seconds=FIRST)
             if isinstance(events[0], wire.HelloOpened):
                 try:
-                    refused = await refusal(self._settings, self._life.visit, events[0], self)
+                    refused = await refusal(self._life, events[0], self)
                 except OF_THE_LOOP:
                     self._end(ConnectionClosed("the look-up of the hello was given up"))
                     raise
@@ -437,7 +437,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                 self._authenticated(events)
         if problem is not None:
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
-            _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
+            self._life.failed(_log, texts.LOOK_UP_FAILED, self, error=problem)
 
     def _authenticated(self, events: list[wire.Event]) -> None:
         self._stop_timer()

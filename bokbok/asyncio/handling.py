@@ -181,7 +181,7 @@ class Handling:
         # The end first: where memory is short, it may free some, and writing to the log may fail.
         self._owner._end(texts.internal_error(error))
         with contextlib.suppress(MemoryError):
-            _log.error(texts.INTERNAL_ERROR, self._connection, exc_info=error)
+            self._life.failed(_log, texts.INTERNAL_ERROR, self._connection, error=error)
 
     # Handlers.
 
@@ -191,7 +191,7 @@ class Handling:
         try:
             await _call(self._settings.on_open, self._connection)
         except BaseException as error:
-            _log.error(texts.OPEN_HANDLER_FAILED, self._connection, exc_info=True)
+            self._life.failed(_log, texts.OPEN_HANDLER_FAILED, self._connection, error=error)
             # It may have been there to refuse the connection: one that it did not accept is not served.
             self._owner._end(texts.open_handler_failed(error))
             if not isinstance(error, Exception):
@@ -208,8 +208,8 @@ class Handling:
         assert self._settings.on_close is not None
         try:
             await _call(self._settings.on_close, self._connection)
-        except Exception:
-            _log.error(texts.CLOSE_HANDLER_FAILED, self._connection, exc_info=True)
+        except Exception as error:
+            self._life.failed(_log, texts.CLOSE_HANDLER_FAILED, self._connection, error=error)
 
     def park(self) -> None:
         """A request handler is about to wait for an answer: what that waits for may have to run here.
@@ -463,7 +463,7 @@ class Handling:
 
     def _answered(self, problem: Exception | None) -> None:
         if problem is not None:
-            _log.error(texts.CANNOT_TRAVEL, self._connection, problem)
+            self._life.failed(_log, texts.CANNOT_TRAVEL, self._connection, problem)
         sending = self._sending
         if self._in_start_handlers:  # which sends at its end
             sending.unflushed += 1
@@ -475,7 +475,7 @@ class Handling:
             sending.note_unsent()
 
     def _answer_failure(self, id: int, error: BaseException) -> None:
-        _log.error(texts.HANDLER_FAILED, self._connection, exc_info=error)
+        self._life.handler_failed(error, self._connection, _log)
         self._life.fail(id, error_text(error))
         self._sending.flush_soon()
 

@@ -301,7 +301,7 @@ class Server(PublicServer):
             self._finished(connection)
             if not isinstance(error, Exception):
                 raise
-            _log.exception(texts.NOT_SERVED, self)
+            self._shared.failures.tell(_log, "", texts.NOT_SERVED, self, error=error)
 
     def _finished(self, connection: Connection) -> None:
         """This connection is over, and so are its handlers."""

@@ -698,7 +698,7 @@ class Connection(Public[_Waiter]):
                     self._role.leave()
                     self._be_looked_after()
                     reads = False
-                elif reads and self._holds_too_much:
+                elif reads and self._life.holds_too_much:
                     self._paused = self._role.park()
                     self._account.wait(self._memory_freed)
                     self._pause_packet()
@@ -802,7 +802,7 @@ class Connection(Public[_Waiter]):
             with self._lock:
                 events = self._wire.authenticate(key, seconds=QUANTUM) if self._wire.state == "lookup" else []
             if events and isinstance(events[0], wire.HelloOpened):
-                refused = refusal(self._settings, self._life.visit, events[0], self)
+                refused = refusal(self._life, events[0], self)
                 with self._lock:
                     events = self._wire.admit(refused, seconds=QUANTUM) if self._wire.state == "lookup" else []
             closed = not events  # meanwhile
@@ -813,7 +813,7 @@ class Connection(Public[_Waiter]):
             self._take_in_rare(events[0])
         if problem is not None:
             # Only now: the time that writing a traceback takes would tell a stranger that the look-up has failed.
-            _log.error(texts.LOOK_UP_FAILED, self, exc_info=problem)
+            self._life.failed(_log, texts.LOOK_UP_FAILED, self, error=problem)
         if is_open:
             self._cancel_timer()
             self._opened()
@@ -890,22 +890,12 @@ class Connection(Public[_Waiter]):
             self._life.refused(ending.error, self, _log)
             self._end(ending.error, linger=ending.linger)
 
-    @property
-    def _holds_too_much(self) -> bool:
-        """With the lock held: whether to read nothing more until memory is freed.
-
-        Not while answers are to come; and not where most is held by requests: what comes next is refused then, which
-        is kinder than silence.
-        """
-        account = self._account
-        return account.over and 2 * account.partial > account.held and not self._wire.outstanding
-
     def _read_again(self) -> None:
         """Memory was freed: read on, unless it is too little."""
         with self._lock:
             if not self._paused or self._life.ended:
                 return
-            if self._holds_too_much:
+            if self._life.holds_too_much:
                 self._account.wait(self._memory_freed)
                 return
             self._paused = False
@@ -998,7 +988,7 @@ class Connection(Public[_Waiter]):
                 else:
                     outgoing = sending.take()
         if problem is not None:
-            _log.error(texts.CANNOT_TRAVEL, self, problem)
+            self._life.failed(_log, texts.CANNOT_TRAVEL, self, problem)
         if outgoing:
             sending.transmit(outgoing)
         if others is not None:

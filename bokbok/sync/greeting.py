@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from .. import wire
 from .._front import texts
-from .._front.lifecycle import checked_key
+from .._front.lifecycle import Lifecycle, checked_key
 from .._front.settings import Settings, SharedHellos
-from .._front.shared import Visit
 from ..keys import Key
 
 __all__ = ["look_up", "refusal"]
@@ -27,21 +26,21 @@ def look_up(settings: Settings, user: str) -> tuple[Key | Sequence[Key] | None, 
         return None, error
 
 
-def refusal(settings: Settings, visit: Visit | None, hello: wire.HelloOpened, connection: object) -> str | None:
+def refusal(life: Lifecycle[Any], hello: wire.HelloOpened, connection: object) -> str | None:
     """Why a hello is refused that has opened; `None` if no other server or process has seen it.
 
     Args:
-        settings: the server's.
-        visit: the connection's.
+        life: the connection's.
         hello: what has come.
         connection: what the log calls it.
     """
-    memory = cast("SharedHellos | None", settings.shared_hellos)
+    memory = cast("SharedHellos | None", life.settings.shared_hellos)
+    visit = life.visit
     try:
-        if memory is not None and settings.guards.hello_replay and not memory.remember(hello.digest):
+        if memory is not None and life.settings.guards.hello_replay and not memory.remember(hello.digest):
             return wire.REPLAYED_HELLO
         asked = visit.proved(hello) if visit is not None else None
         return None if asked is None or visit is None or visit.known(asked.result()) else wire.REPLAYED_HELLO
-    except Exception:
-        _log.error(texts.HELLOS_FAILED, connection, exc_info=True)
+    except Exception as error:
+        life.failed(_log, texts.HELLOS_FAILED, connection, error=error)
         return texts.NOT_REMEMBERED

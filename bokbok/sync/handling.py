@@ -127,7 +127,7 @@ class Handling:
         """End the connection by a fault of ours. First of all: where memory is short, writing the log may fail."""
         self._owner._end(texts.internal_error(error))
         with contextlib.suppress(Exception):
-            _log.error(texts.INTERNAL_ERROR, self._connection, exc_info=error)
+            self._life.failed(_log, texts.INTERNAL_ERROR, self._connection, error=error)
 
     # Handlers.
 
@@ -139,7 +139,7 @@ class Handling:
         try:
             return self._settings.on_request(self._connection, message), None, started
         except BaseException as error:
-            _log.error(texts.HANDLER_FAILED, self._connection, exc_info=True)
+            self._life.handler_failed(error, self._connection, _log)
             return None, error_text(error), started
         finally:
             handler_of.handling = None
@@ -168,7 +168,7 @@ class Handling:
         try:
             self._settings.on_open(self._connection)
         except BaseException as error:
-            _log.error(texts.OPEN_HANDLER_FAILED, self._connection, exc_info=True)
+            self._life.failed(_log, texts.OPEN_HANDLER_FAILED, self._connection, error=error)
             # It may have been there to refuse the connection: one that it did not accept is not served.
             self._owner._end(texts.open_handler_failed(error), flush=True)
         with self._lock:
@@ -185,8 +185,8 @@ class Handling:
         assert self._settings.on_close is not None
         try:
             self._settings.on_close(self._connection)
-        except BaseException:
-            _log.error(texts.CLOSE_HANDLER_FAILED, self._connection, exc_info=True)
+        except BaseException as error:
+            self._life.failed(_log, texts.CLOSE_HANDLER_FAILED, self._connection, error=error)
 
     def forked(self, lock: threading.Lock) -> None:
         """In a forked child, where the connection has a new lock."""

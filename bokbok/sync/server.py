@@ -242,8 +242,8 @@ class Server(PublicServer):
             return
         try:
             self._serve(sock, address, visit)
-        except Exception:
-            _log.exception(texts.NOT_SERVED, self)
+        except Exception as error:
+            self._shared.failures.tell(_log, "", texts.NOT_SERVED, self, error=error)
             sock.close()
             visit.over()
 

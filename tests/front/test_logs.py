@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bokbok import Limits
+from bokbok._front.failures import MOST_FAILURES
 from bokbok.errors import ConnectionClosed, RemoteError
 from bokbok.wire import passphrase_to_key
 from tests.support.leaks import eventually
@@ -41,6 +42,47 @@ def test_a_remote_error_that_a_handler_lets_through_is_logged_where_it_passes(
     with pytest.raises(RemoteError):
         connect(server, on_request=on_request).request("x")
     assert [record.name for record in caplog.records] == [f"bokbok.{front.name}"] * 2
+
+
+def fail(connection: Any, message: Any) -> Any:
+    raise ValueError("on purpose")
+
+
+def test_a_client_cannot_fill_the_log_with_handlers_that_fail(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = connect(serve(fail))
+    for _ in range(MOST_FAILURES + 10):
+        with pytest.raises(RemoteError, match="on purpose"):
+            connection.request("x")
+    assert caplog.text.count("Traceback") == MOST_FAILURES
+    assert "more of this kind are not told" in caplog.records[-1].getMessage()
+
+
+def test_a_server_cannot_fill_the_log_of_a_client(serve: Any, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def on_request(connection: Any, message: Any) -> Any:
+        for _ in range(MOST_FAILURES + 10):
+            with pytest.raises(RemoteError, match="on purpose"):
+                connection.request("x")
+        return "done"
+
+    assert connect(serve(on_request), on_request=fail).request("x") == "done"
+    assert caplog.text.count("Traceback") == MOST_FAILURES
+
+
+def test_a_handler_whose_connection_ends_while_it_waits_for_an_answer_has_not_failed(
+    serve: Any, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    peer = raw(serve(lambda connection, message: connection.request(message)))
+    count = MOST_FAILURES + 10
+    peer.send(b"".join(framed(b"(request %d x)" % number) for number in range(count)))
+    for _ in range(count):
+        peer.receive()
+    peer.close()
+    ended = "a request handler ended with its connection"
+    eventually(lambda: caplog.text.count(ended) == MOST_FAILURES, "as many as that are told")
+    assert all(record.levelno == logging.INFO and not record.exc_info for record in caplog.records)
 
 
 def test_who_is_refused_is_logged_with_the_reason(serve: Any, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
