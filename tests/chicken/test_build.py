@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.chicken.conftest import ROOT, find_chicken
+from tests.support.pages import blocks
 
 
 @dataclass
@@ -21,6 +24,11 @@ class Installed:
     said: str
     environment: dict[str, str]
     bin: str
+
+    @property
+    def use(self) -> str:
+        """How a program of that CHICKEN names the egg."""
+        return "(import bokbok)" if "CHICKEN_REPOSITORY_PATH" in self.environment else "(use bokbok)"
 
     def run(self, tool: str, *words: str | Path, folder: Path, stdin: str = "") -> str:
         """The output of a tool of that CHICKEN, or of a program."""
@@ -109,6 +117,35 @@ def test_the_programs_for_calibrating_are_compiled_by_a_user_and_talk(installed:
         '("whoami") => "alice"',
     ]
     assert said.splitlines() == once * 2  # on two connections
+
+
+@pytest.mark.timeout(600)
+def test_the_programs_of_the_page_talk(installed: Installed, tmp_path: Path) -> None:
+    page = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    server, client = (block.text for block in page if block.language == "scheme")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    for name, text in (("server.scm", server), ("client.scm", client)):
+        assert text.count("4444") == 1
+        here = text.replace("4444", port).replace("(import bokbok)", installed.use)
+        (tmp_path / name).write_text(here)
+    csi = [f"{installed.bin}csi", "-q", "-s", "server.scm"]
+    running = subprocess.Popen(
+        csi, cwd=tmp_path, env=installed.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("localhost", int(port))):
+                break
+            assert running.poll() is None
+            time.sleep(0.1)
+        said = installed.run("csi", "-q", "-s", "client.scm", folder=tmp_path)
+        assert said == "(pong 12345)\n"
+    finally:
+        running.terminate()
+        running.wait(30)
+        assert running.stdout is not None
+        running.stdout.close()
 
 
 @pytest.mark.parametrize("variable", ["PREFIX", "BUILD"])

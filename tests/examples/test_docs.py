@@ -10,9 +10,12 @@ from tests.support.pages import play
 
 DOCS = Path(__file__).parents[2] / "docs"
 TUTORIAL = ("service", "secure", "callbacks", "tested")
+PAGES = {"python.md": 11, "bridge.md": 1, "sexpr.md": 2}
+"""Pages that print something, and how many examples each has at least."""
+RECIPES = ("chicken4-service", "haproxy", "profile")
 
 
-@pytest.mark.parametrize(("page", "least"), [("python.md", 11), ("bridge.md", 1)])
+@pytest.mark.parametrize(("page", "least"), PAGES.items())
 def test_every_example_prints_what_it_says(tmp_path, monkeypatch, page, least):
     monkeypatch.chdir(tmp_path)
     assert play(tmp_path, [DOCS / page]) >= least
@@ -23,7 +26,7 @@ def test_the_readme_prints_what_it_says(tmp_path):
     assert play(tmp_path, [DOCS.parent / "README.md"], ports=[8000]) == 1
 
 
-@pytest.mark.parametrize("page", ["chicken4-service", "haproxy", "profile"])
+@pytest.mark.parametrize("page", RECIPES)
 def test_a_recipe_does_what_it_says(tmp_path, monkeypatch, page):
     if page == "haproxy":
         monkeypatch.setenv("PATH", f"{Path(haproxy()).parent}{os.pathsep}{os.environ['PATH']}")

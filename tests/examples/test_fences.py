@@ -1,11 +1,13 @@
-"""Every example of the pages is played or checked. Those that are not played are on a list, with the reason.
+"""Every example of the pages is played, each by the test that is named here.
 
-`test_docs.py` plays `python`, `console` and files. Fences `sh` are played here, some with options that make them
-shorter, or by `tests/meet/test_by_hand.py`. The others, and `yaml`, are for other places (a shell with network, a CI
-system, Prometheus), so each of their commands and keys is compared with what it configures.
+`test_docs.py` plays `python`, `console` and files of the pages that it follows. Fences `sh` are played here, some with
+options that make them shorter. What installs something, or is for a CI system, is played by `test_installing.py`. The
+commands and keys of all are compared with what they configure, too.
 """
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from bokbok import passphrase_to_key, service, start_server, write_key_file
 from bokbok._front.statistics import REFUSALS
 from bokbok.cli._metrics import _Statistics
+from tests.examples import test_docs
 from tests.support.command_lines import command_lines, problem, simple_commands
 from tests.support.pages import blocks
 
@@ -26,20 +29,26 @@ _LISTED = subprocess.run(
 ).stdout.split()
 PAGES = [name for name in _LISTED if "documents/" not in name and not name.startswith(("tests/", "changes/"))]
 
-NOT_PLAYED = {
-    ("README.md", "make interop"): "these two commands are what everything else is about",
-    ("docs/calibrating.md", "make real-egg"): "needs the real egg",
-    ("docs/calibrating.md", "docker build"): "needs the real egg",
-    ("docs/howto/ci.md", "on: [push"): "for a CI system",
-    ("docs/howto/ci.md", "steps:"): "for a CI system",
-    ("docs/howto/ci.md", "tools/check-peer"): "installs packages from an index",
-    ("docs/howto/your-implementation.md", "bokbok-interop check docker:"): "needs an image of yours",
-    ("docs/native.md", "pip install"): "installs packages from an index",
-    ("docs/operating.md", "- alert:"): "for Prometheus",
-    ("docs/tutorial/service.md", "python3 -m venv"): "installs packages from an index; tools/check-release does that",
-    ("docs/tutorial/tested.md", "pip install"): "installs packages from an index",
+BY_CI = ("README.md", "make interop")
+"""The two commands that everything else is about: `.ci/run` plays them on a clean checkout."""
+
+ELSEWHERE = {
+    ("docs/calibrating.md", "make real-egg"): "examples/test_installing.py",
+    ("docs/calibrating.md", "docker build"): "meet/test_by_hand.py",
+    ("docs/calibrating.md", "(umask 077"): "meet/test_by_hand.py",
+    ("docs/calibrating.md", "$egg service-server"): "meet/test_by_hand.py",
+    ("docs/calibrating.md", "bokbok call"): "meet/test_by_hand.py",
+    ("docs/howto/ci.md", "on: [push"): "examples/test_installing.py",
+    ("docs/howto/ci.md", "steps:"): "examples/test_installing.py",
+    ("docs/howto/ci.md", "tools/check-peer"): "examples/test_installing.py",
+    ("docs/howto/ci.md", "pip install"): "examples/test_installing.py",
+    ("docs/howto/your-implementation.md", "bokbok-interop check docker:"): "examples/test_installing.py",
+    ("docs/native.md", "pip install"): "examples/test_installing.py",
+    ("docs/operating.md", "- alert:"): "examples/test_fences.py",
+    ("docs/tutorial/service.md", "python3 -m venv"): "examples/test_installing.py",
+    ("docs/tutorial/tested.md", "pip install"): "examples/test_installing.py",
 }
-"""Page and the beginning of the fence."""
+"""Page and the beginning of the fence, and the test that plays it. The real egg is a stand-in there."""
 
 CELL = ("--case", "request.echo", "--transport", "unix", "--security", "insecure", "--peers", "python-sync")
 ERRORS = ("--chapter", "errors")
@@ -47,7 +56,6 @@ PLAYED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("CONTRIBUTING.md", "bokbok-interop run --case CHAPTER.CASE"): {"run": CELL[2:]},
     ("README.md", "bokbok call localhost:8000"): {"check": ERRORS},
     ("docs/howto/chicken4-service.md", "bokbok-interop calibrate probe"): {},
-    ("docs/howto/ci.md", "pip install"): {"pytest": ("--bokbok-case", "request.echo")},
     ("docs/howto/ci.md", "bokbok-interop check"): {"check": ERRORS},
     ("docs/howto/ci.md", "bokbok-interop run"): {"run": CELL},
     ("docs/howto/your-implementation.md", "bokbok-interop check ./my-puppet --chapter connect"): {},
@@ -56,12 +64,14 @@ PLAYED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 }
 """Played by the test below, with more options for a command, so that less is played: a whole matrix takes minutes."""
 
-BY_STAND_IN = {
-    ("docs/calibrating.md", "(umask 077"),
-    ("docs/calibrating.md", "$egg service-server"),
-    ("docs/calibrating.md", "bokbok call"),
+FOLLOWED = {
+    "README.md",
+    *(f"docs/{name}" for name in test_docs.PAGES),
+    *(f"docs/howto/{name}.md" for name in test_docs.RECIPES),
+    *(f"docs/tutorial/{name}.md" for name in test_docs.TUTORIAL),
 }
-"""Played by `tests/meet/test_by_hand.py`, with a stand-in for the real egg."""
+BY_OTHERS = {"chicken-reference/README.md": "chicken/test_build.py", "docs/profiles.md": "wire/profile/test_own.py"}
+"""Pages whose examples in other languages are played by a test of what they are about."""
 
 
 def _fences(*languages: str) -> list[tuple[str, str]]:
@@ -73,13 +83,29 @@ def _fences(*languages: str) -> list[tuple[str, str]]:
     ]
 
 
-def test_what_is_not_played_is_on_the_list_and_nothing_else():
+def test_every_fence_has_a_test_that_plays_it():
     seen = set()
+    known = {BY_CI, *ELSEWHERE, *PLAYED}
     for name, text in _fences("sh", "yaml"):
-        known = [key for key in (*NOT_PLAYED, *PLAYED, *BY_STAND_IN) if key[0] == name and text.startswith(key[1])]
-        assert known, f"{name}: {text[:60]!r}"
-        seen.add(known[-1])
-    assert seen == {*NOT_PLAYED, *PLAYED, *BY_STAND_IN}
+        (key,) = (key for key in known if key[0] == name and text.startswith(key[1]))
+        seen.add(key)
+    assert seen == known
+    for page in sorted({name for name, _ in _fences("python", "console", "scheme", "toml", "ebnf")}):
+        assert page in FOLLOWED or Path(page).name in (ROOT / "tests" / BY_OTHERS[page]).read_text(), page
+
+
+def test_a_test_elsewhere_names_the_fence():
+    for (page, begin), test in ELSEWHERE.items():
+        text = (ROOT / "tests" / test).read_text()
+        assert begin in text, f"{page}: {begin}"
+        assert Path(page).name in text or "tutorial" in page
+
+
+def test_ci_plays_the_two_commands():
+    (fence,) = (text for name, text in _fences("sh") if (name, text[: len(BY_CI[1])]) == BY_CI)
+    ci = (ROOT / ".ci" / "run").read_text()
+    for words in simple_commands(fence):
+        assert re.search(rf"(?m)^{' '.join(words)}\b", ci)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -122,38 +148,59 @@ def test_other_programs_and_targets_are_there():
                         assert not option.startswith("--bokbok") or f'"{option}"' in plugin, what
 
 
-def _workflow(text: str) -> dict[str, object]:
-    found: dict[str, object] = yaml.load(text, Loader=yaml.BaseLoader)  # its keys are texts: `on` is not a boolean
-    return found
-
-
-def test_a_ci_system_would_take_the_steps_for_it():
-    inputs = {"action.yml": _workflow((ROOT / "action.yml").read_text())["inputs"]}
-    path = ".github/workflows/check-peer.yml"
-    inputs[path] = _workflow((ROOT / path).read_text())["on"]["workflow_call"]["inputs"]
-    used = []
-    for name, text in _fences("yaml"):
-        if not name.endswith("ci.md"):
-            continue
-        page = _workflow(text)
-        for step in (*page.get("jobs", {}).values(), *page.get("steps", ())):
-            if step.get("uses", "").startswith("OWNER/bokbok"):
-                file = step["uses"].removeprefix("OWNER/bokbok").rpartition("@")[0].strip("/") or "action.yml"
-                used.append(file)
-                assert set(step["with"]) <= set(inputs[file])
-                assert {key for key, one in inputs[file].items() if one.get("required") == "true"} <= set(step["with"])
-    assert sorted(used) == sorted(inputs)
-
-
 def test_prometheus_would_find_what_the_alerts_ask_for(tmp_path):
     registry = CollectorRegistry()
     with start_server(str(tmp_path / "s")) as server:
         registry.register(_Statistics(server.statistics))
         exposed = {line.split("{")[0].split(" ")[0] for line in generate_latest(registry).decode().splitlines()}
-    (rules,) = (text for name, text in _fences("yaml") if name.endswith("operating.md"))
+    (rules,) = (text for name, text in _fences("yaml") if text.startswith("- alert:"))
     for rule in yaml.safe_load(rules):
         assert set(re.findall(r"bokbok_\w+", rule["expr"])) <= exposed
         assert set(re.findall(r'kind="(\w+)"', rule["expr"])) <= set(REFUSALS)
+
+
+SERIES = {
+    "bokbok_waiting": ("0 0 0 0 0 0 0 0 0 2 0", "3 3 3 3 3 3 3 3 3 3 3"),
+    'bokbok_refused_total{kind="connections"}': ("4x10", "0 0 0 0 0 0 0 1 1 1 1"),
+    'bokbok_refused_total{kind="hello"}': ("0+50x10", "0+70x10"),
+}
+"""For each alert, in their order: values a minute apart with which it stays silent, and with which it fires."""
+
+
+@pytest.mark.parametrize("fires", [False, True])
+def test_prometheus_alerts_when_it_should(tmp_path, fires):
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("there is no promtool here (it comes with prometheus)")
+    (text,) = (text for name, text in _fences("yaml") if text.startswith("- alert:"))
+    rules = yaml.safe_load(text)
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "page", "rules": rules}]}))
+    expected = [re.findall(r'kind="(\w+)"', series) for series in SERIES]
+    test = {
+        "rule_files": ["rules.yml"],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values[fires]} for name, values in SERIES.items()],
+                "alert_rule_test": [
+                    {
+                        "eval_time": "10m",
+                        "alertname": rule["alert"],
+                        "exp_alerts": [{"exp_labels": {"kind": kind[0]} if kind else {}}] if fires else [],
+                    }
+                    for rule, kind in zip(rules, expected, strict=True)
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps(test))
+    done = subprocess.run(
+        [promtool, "test", "rules", "test.yml"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture
@@ -183,8 +230,6 @@ def reader(tmp_path, monkeypatch):
 def test_a_fence_is_played(known, reader, tmp_path):
     (fence,) = (text for name, text in _fences("sh") if name == known[0] and text.startswith(known[1]))
     for words in simple_commands(fence):
-        if words[:2] == ["pip", "install"]:
-            continue
         command = [reader.get(word, word) for word in words]
         for word, more in PLAYED[known].items():
             command += more * (word in words)

@@ -5,6 +5,7 @@ print TEXT. A fence that begins with a comment with a file's name (`# board.py`)
 also holds for `toml`, `scheme` and `text` fences. In a `console` fence, a line that begins with `$ ` is a command, for
 a shell that stays until the end of the page. Below it is its output, in which `…` stands for any characters of a line.
 A command that ends in `&` runs in the background; the page waits until it has printed that output.
+Where a reader installs something, `sh` fences are played in that shell too, and each of their lines must succeed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -123,15 +124,28 @@ class Reader:
     Args:
         folder: where they work.
         ports: numbers of ports in the pages; each becomes one that is free here.
+        bare: the environment of a reader who has nothing of this project installed, and follows the `sh` fences.
+            Without it a reader has the environment of the tests, and passes over those fences.
+        start: where the shell begins, if not in `folder`.
     """
 
-    def __init__(self, folder: Path, ports: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: Iterable[int] = (),
+        *,
+        bare: Mapping[str, str] | None = None,
+        start: Path | None = None,
+    ) -> None:
         self._folder = folder
         self._ports = {str(port): str(_free_port()) for port in ports}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._environment = {**os.environ, "PATH": path, "HOME": str(folder), "COLUMNS": "80", "TERM": "dumb"}
-        self._environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a reader does not have all plugins
-        self._shell = Shell(folder, self._environment)
+        self._bare = bare is not None
+        environment = {"COLUMNS": "80", "TERM": "dumb"}
+        if bare is None:
+            environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            environment["HOME"] = str(folder)
+            environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a reader does not have all plugins
+        self._shell = Shell(start or folder, {**os.environ, **environment, **(bare or {})})
         self._names: dict[str, Any] = {}
 
     def __enter__(self) -> Reader:
@@ -160,6 +174,8 @@ class Reader:
                 self._python(block, where)
             elif block.language == "console":
                 self._console(block, where)
+            elif block.language == "sh" and self._bare:
+                self._commands(block, where)
             else:
                 continue
             played += 1
@@ -175,6 +191,11 @@ class Reader:
         for command, expected in commands(self._here(block.text)):
             seen = self._shell.run(command, expected)
             assert _alike(expected, seen), f"{where}: {command}\nexpected {expected}\nseen     {seen}"
+
+    def _commands(self, block: Block, where: str) -> None:
+        for line in self._here(block.text).replace("\\\n", " ").splitlines():
+            *seen, status = self._shell.run(f"{line}\necho status $?", [])
+            assert status == "status 0", f"{where}: {line}\n" + "\n".join(seen)
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -194,7 +215,7 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
         yield command, expected
 
 
-def play(folder: Path, pages: Iterable[Path], ports: Iterable[int] = ()) -> int:
-    """Follow pages one after the other, in one folder. Returns how many examples were played."""
-    with Reader(folder, ports) as reader:
+def play(folder: Path, pages: Iterable[Path], ports: Iterable[int] = (), **how: Any) -> int:
+    """Follow pages one after the other, in one folder, as a `Reader`. Returns how many examples were played."""
+    with Reader(folder, ports, **how) as reader:
         return sum([reader.follow(page) for page in pages])
