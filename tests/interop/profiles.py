@@ -1,12 +1,13 @@
 """The matrix of both front ends for forty profiles of the table in `docs/profiles.md`; the tests take a sample.
 
-    python -m tests.interop.profiles [--only 8000,8003] [--quick] [--chapter NAME] [--transport NAME]
+    python -m tests.interop.profiles [--only 8000,8003] [--part four | two] [--chapter NAME] [--transport NAME]
 
 The generator is `tests.support.profiles.random_profile`. The seeds are those from `SEED` on whose framing carries what
 the cases send: the largest packet, and, on insecure connections without an encoding, a message as it is. A case says
 itself with which profiles it is not played (`Case.only`). Each profile takes some five minutes of processor time.
-`--quick`, a sixth of that, plays each case once over TCP in secure mode and once over Unix sockets in insecure mode,
-with one front end as the client and the other one as the server; they change places from profile to profile.
+`--part four`, a third of that, plays each case in each of the four ways (TCP or Unix socket, secure or insecure), with
+one front end as the client and the other one as the server. They change places from way to way and from profile to
+profile. `--part two`, half of that, plays each case over TCP in secure mode and over Unix sockets in insecure mode.
 """
 
 from __future__ import annotations
@@ -48,20 +49,29 @@ def _fits(profile: Profile) -> bool:
     return isinstance(profile.framing, CountedFraming) or not isinstance(profile.messages, BinaryHeader)
 
 
-def quick(groups: Sequence[Group], turn: int) -> list[Group]:
-    """The groups of one client and one server, which change places with each turn."""
-    client, server = FRONTS if turn % 2 else FRONTS[::-1]
-    return [g for g in diagonal(groups) if g.client in (client, RUNNER) and g.server in (server, RUNNER)]
+WAYS = (("tcp", "secure"), ("unix", "insecure"), ("tcp", "insecure"), ("unix", "secure"))
+PARTS = {"four": lambda groups: groups, "two": diagonal}
+
+
+def part(groups: Sequence[Group], turn: int) -> list[Group]:
+    """For each way, the groups of one client and one server, which change places with each turn."""
+    chosen = []
+    for group in groups:
+        swapped = (turn + WAYS.index((group.transport, group.security))) % 2
+        client, server = FRONTS if swapped else FRONTS[::-1]
+        if group.client in (client, RUNNER) and group.server in (server, RUNNER):
+            chosen.append(group)
+    return chosen
 
 
 def play(
-    profile: Profile, selection: Selection, *, jobs: int = 16, timeout: float = 20.0, turn: int | None = None
+    profile: Profile, selection: Selection, *, jobs: int = 16, timeout: float = 20.0, only: str = "", turn: int = 0
 ) -> list[Result]:
-    """Play both front ends against each other and the runner; with a turn, only the part of `quick`."""
+    """Play both front ends against each other and the runner: all of it, or only a part, as its turn has it."""
     peers = {name: known_peers()[name] for name in FRONTS}
     settings = Settings(timeout=timeout, jobs=jobs, spoken=Spoken(profile), evidence="failures")
     groups = build(FRONTS, all_cases(), selection)
-    return asyncio.run(Runner(peers, settings).run(groups if turn is None else quick(groups, turn)))
+    return asyncio.run(Runner(peers, settings).run(part(PARTS[only](groups), turn) if only else groups))
 
 
 def problems(profile: Profile, results: Iterable[Result]) -> list[str]:
@@ -79,7 +89,7 @@ def main() -> None:
     """Play, and print a line for each profile and each problem. The exit status is 1 if there is a problem."""
     parser = argparse.ArgumentParser(description="The matrix of both front ends, for forty profiles.")
     parser.add_argument("--only", help="seeds, separated by commas")
-    parser.add_argument("--quick", action="store_true", help="a sixth of the cells, every case among them")
+    parser.add_argument("--part", choices=PARTS, default="", help="a part of the cells, every case among them")
     parser.add_argument("--chapter", action="append", default=[])
     parser.add_argument("--transport", action="append", default=[])
     given = parser.parse_args()
@@ -89,7 +99,7 @@ def main() -> None:
     for turn, profile in enumerate(profiles()):
         if wanted is None or profile.name in wanted:
             start = time.monotonic()
-            results = play(profile, selection, turn=turn if given.quick else None)
+            results = play(profile, selection, only=given.part, turn=turn)
             found = problems(profile, results)
             wrong += len(found)
             counts = Counter(result.outcome.value for result in results)
