@@ -20,7 +20,7 @@ taken last, for a few steps, once every few kilobytes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 __all__ = ["REQUEST", "Account", "Budget"]
@@ -31,6 +31,10 @@ _GRAIN = 16 * 1024
 """An account tells the budget only when what it holds has changed by more than so many bytes."""
 _EAGERNESS = 8
 _KEPT = 8
+_READ = 256 * 1024
+"""Bytes that whoever is woken may read before it looks again."""
+_LOOKS = 64
+"""How many that wait are looked at when something changes."""
 
 
 class _Group:
@@ -77,6 +81,26 @@ class Budget:
     def forked(self) -> None:
         """In a forked child: the thread that held the lock does not exist."""
         self._lock = threading.Lock()
+
+    def _take_some_that_wait(self) -> list[Callable[[], None]]:
+        """With the lock held: take out some who may read again, and look at others the next time.
+
+        Not more than there is memory for: each of a crowd that is woken in vain costs a thread. What those who are
+        woken read wakes others, as long as there is memory.
+        """
+        waiting = self._waiting
+        woken = []
+        most = 1 + max(0, self.left) // _READ
+        for _ in range(min(_LOOKS, len(waiting))):
+            account = next(iter(waiting))
+            wake = waiting.pop(account)
+            if account.over:
+                waiting[account] = wake
+            else:
+                woken.append(wake)
+                if len(woken) == most:
+                    break
+        return woken
 
 
 class Account:
@@ -205,13 +229,17 @@ class Account:
         return self.held > _GRAIN and not self._may_hold(0)
 
     def wait(self, wake: Callable[[], None]) -> None:
-        """Have a function called once this connection or another one has freed something.
+        """Have a function called once this connection is not `over` any more, since somebody has freed something.
 
         It may be called from any thread, with another connection's lock held. It must not take such a lock, and must
         not block.
         """
-        with self._budget._lock:
-            self._budget._waiting[self] = wake
+        budget = self._budget
+        with budget._lock:
+            budget._waiting[self] = wake
+            woken = () if self.over else budget._take_some_that_wait()  # it was freed in this moment
+        for wake in woken:
+            wake()
 
     def close(self) -> None:
         """The connection is over. Handlers that still run keep what they hold until they are `done`."""
@@ -248,14 +276,13 @@ class Account:
 
     def _tell(self) -> None:
         budget = self._budget
-        woken: list[Callable[[], None]] = []
+        woken: Sequence[Callable[[], None]] = ()
         with budget._lock:
             change = self.held + self.kept - self._told
             budget.held += change
             self._group.held += change
             self._told += change
-            if change < 0 and budget._waiting:
-                woken = list(budget._waiting.values())
-                budget._waiting.clear()  # a connection that still may not read waits again
+            if budget._waiting:
+                woken = budget._take_some_that_wait()
         for wake in woken:
             wake()

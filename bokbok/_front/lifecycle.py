@@ -55,6 +55,8 @@ class Lifecycle(Generic[_W]):
         wire: the protocol object.
         admission: which request may start its handler.
         visit: the argument.
+        party: who waits in line when it waits (`turns`): all connections of a user, or of a source; all whose hello is
+            under way; else this one alone.
         waiters: who waits for an answer, by the request's ID.
         was_open: whether it has ever been open. If not, its end is not reported.
         ended: whether it is over for good.
@@ -68,6 +70,7 @@ class Lifecycle(Generic[_W]):
         "account",
         "admission",
         "ended",
+        "party",
         "settings",
         "visit",
         "waiters",
@@ -91,6 +94,7 @@ class Lifecycle(Generic[_W]):
         budget = visit.budget if visit is not None else Budget(limits.server_memory)
         self.account = budget.account(limits.memory)
         self.visit = visit
+        self.party: Hashable = "hello" if protocol.state == "hello" else object()
         self.waiters: dict[int, _W] = {}
         self.was_open = False
         self.ended = False
@@ -124,6 +128,7 @@ class Lifecycle(Generic[_W]):
             group = ("user", self.wire.user)
         elif self.visit is not None and not self.visit.source.near:
             group = self.visit.source
+        self.party = object() if group is None else group
         if group is not None:
             self.admission.share.join(group)
             self.account.join(group)

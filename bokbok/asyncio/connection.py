@@ -309,7 +309,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         if not self._in_line:
             self._in_line = True
             self._stop_reading(_TURNS)
-            line_up(self._take_turn)
+            line_up(self._life.party, self._take_turn)
 
     def _take_turn(self) -> bool:
         """Read on for a moment. True if that is not all."""

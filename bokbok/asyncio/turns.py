@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Hashable
 from time import perf_counter
 
 from .._front.turns import Step, Turns
@@ -16,9 +17,9 @@ class _LoopTurns:
         self._loop = weakref.ref(loop)
         self._turns = Turns(perf_counter)
 
-    def join(self, step: Step) -> None:
+    def join(self, party: Hashable, step: Step) -> None:
         idle = not self._turns
-        self._turns.join(step)
+        self._turns.join(party, step)
         if idle:
             self._call_soon()
 
@@ -38,10 +39,10 @@ class _LoopTurns:
 _of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopTurns] = weakref.WeakKeyDictionary()
 
 
-def line_up(step: Step) -> None:
+def line_up(party: Hashable, step: Step) -> None:
     """Have something done in turns on the running event loop; see `Turns.join`."""
     loop = asyncio.get_running_loop()
     turns = _of_loops.get(loop)
     if turns is None:
         turns = _of_loops[loop] = _LoopTurns(loop)
-    turns.join(step)
+    turns.join(party, step)

@@ -467,7 +467,7 @@ class Connection(Public[_Waiter]):
 
     def _line_up(self) -> None:
         """Have a worker read once it is this connection's turn."""
-        reading.enter(self)
+        reading.enter(self._life.party, self)
 
     def _turn_came(self) -> bool:
         """See `turns`."""

@@ -2,17 +2,18 @@
 
 What this module knows: a number, and a line. Python runs one thread at a time, so many that parse at once do not get
 more done; they only keep those waiting who have little to do. Here a few parse at once, for a millisecond each
-(`_front.turns.QUANTUM`), and a connection with more to read lines up again behind all others. Waiting in the line needs
-no thread.
+(`_front.turns.QUANTUM`), and a connection with more to read lines up again: parties take turns, as `_front.turns` has
+it. Waiting in the line needs no thread.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections.abc import Hashable
 from typing import Final, Protocol
 
 from .._fork import on_fork
+from .._front.turns import Line
 
 __all__ = ["STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
 
@@ -42,7 +43,7 @@ class Turns:
         # A list, whose `pop` and `append` are one step each for any thread, since this is done for each message. With a
         # lock around a number, it is the same, and takes four times as long.
         self._free = [None] * most
-        self._line: deque[Entrant] = deque()
+        self._line: Line[Entrant] = Line()
         self._lock = threading.Lock()
 
     def try_to_enter(self) -> bool:
@@ -55,9 +56,10 @@ class Turns:
             return False
         return True
 
-    def enter(self, entrant: Entrant) -> None:
+    def enter(self, party: Hashable, entrant: Entrant) -> None:
         """Stand in the line: `_turn_came` is called once, perhaps at once."""
-        self._line.append(entrant)
+        with self._lock:
+            self._line.append(party, entrant)
         self._go_on()
 
     def leave(self) -> None:

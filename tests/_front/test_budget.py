@@ -120,11 +120,58 @@ def test_who_waits_is_called_once_something_is_let_go() -> None:
     assert woken == ["other"]
 
 
+def test_of_a_crowd_that_waits_so_many_are_called_as_there_is_memory_for_and_they_call_the_others() -> None:
+    budget = Budget(64 * MIB)
+    full = budget.account(128 * MIB)
+    crowd = [budget.account(128 * MIB) for _ in range(200)]
+    woken: list[int] = []
+    for account in crowd:
+        account.note(partial=20_000)
+    full.note(partial=60 * MIB)
+    for number, account in enumerate(crowd):
+        assert account.over
+        account.wait(lambda number=number: woken.append(number))  # type: ignore[misc]
+    full.note(partial=full.partial - 2 * MIB)
+    assert woken == []  # there is still more than may be
+    left = 1 * MIB
+    full.note(partial=full.partial + budget.left - left)
+    assert len(woken) == 5  # with 256 KiB each
+    for account in crowd:
+        account.note(partial=100)
+    assert sorted(woken) == list(range(200))
+
+
+def test_who_may_read_again_is_found_among_those_who_may_not() -> None:
+    budget = Budget(64 * MIB)
+    heavy = [budget.account(128 * MIB) for _ in range(3)]
+    light = budget.account(128 * MIB)
+    for account in heavy:
+        account.join("mallory")
+        account.note(partial=19 * MIB)
+    light.join("alice")
+    light.note(partial=5 * MIB)
+    woken: list[str] = []
+    for account in heavy:
+        assert account.over
+        account.wait(lambda: woken.append("heavy"))
+    assert light.over
+    light.wait(lambda: woken.append("light"))
+    heavy[0].note(partial=10 * MIB)
+    assert woken == ["light"]
+
+
+def test_who_begins_to_wait_when_it_need_not_is_called_at_once() -> None:
+    account = Budget(64 * MIB).account(MIB)
+    woken: list[str] = []
+    account.wait(lambda: woken.append("it"))
+    assert woken == ["it"]
+
+
 def test_a_connection_that_is_over_holds_what_its_handlers_still_hold() -> None:
     budget = Budget(100 * MIB)
     account = budget.account(50 * MIB)
     account.admit(0, MIB)
-    account.note(partial=MIB, unsent=MIB)
+    account.note(partial=49 * MIB, unsent=MIB)
     woken: list[str] = []
     account.wait(lambda: woken.append("itself"))
     account.close()

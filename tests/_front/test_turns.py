@@ -36,7 +36,7 @@ def test_everybody_has_a_turn_in_the_order_of_the_line() -> None:
     clock, done = Clock(), list[str]()
     turns = Turns(clock)
     for name in "abc":
-        turns.join(worker(clock, done, name, 1, 2))
+        turns.join(object(), worker(clock, done, name, 1, 2))
     all_taken(turns)
     assert done == list("abcabc")
 
@@ -44,8 +44,8 @@ def test_everybody_has_a_turn_in_the_order_of_the_line() -> None:
 def test_who_takes_longer_than_a_turn_lets_the_others_go_first_until_that_is_made_up_for() -> None:
     clock, done = Clock(), list[str]()
     turns = Turns(clock)
-    turns.join(worker(clock, done, "slow", 3, 3))
-    turns.join(worker(clock, done, "quick", 1, 9))
+    turns.join(object(), worker(clock, done, "slow", 3, 3))
+    turns.join(object(), worker(clock, done, "quick", 1, 9))
     all_taken(turns)
     assert done[:8] == ["slow", "quick", "quick", "quick", "slow", "quick", "quick", "quick"]
 
@@ -53,8 +53,8 @@ def test_who_takes_longer_than_a_turn_lets_the_others_go_first_until_that_is_mad
 def test_who_takes_less_than_a_turn_saves_nothing_up() -> None:
     clock, done = Clock(), list[str]()
     turns = Turns(clock)
-    turns.join(worker(clock, done, "a", 0.1, 50))
-    turns.join(worker(clock, done, "b", 0.1, 50))
+    turns.join(object(), worker(clock, done, "a", 0.1, 50))
+    turns.join(object(), worker(clock, done, "b", 0.1, 50))
     all_taken(turns)
     assert done == ["a", "b"] * 50
 
@@ -62,7 +62,7 @@ def test_who_takes_less_than_a_turn_saves_nothing_up() -> None:
 def test_who_is_alone_goes_on_however_long_it_takes() -> None:
     clock, done = Clock(), list[str]()
     turns = Turns(clock)
-    turns.join(worker(clock, done, "a", 1000, 3))
+    turns.join(object(), worker(clock, done, "a", 1000, 3))
     all_taken(turns)
     assert done == list("aaa")
 
@@ -79,7 +79,28 @@ def test_who_raises_has_left_the_line() -> None:
     def fails() -> bool:
         raise ZeroDivisionError
 
-    turns.join(fails)
+    turns.join(object(), fails)
     with pytest.raises(ZeroDivisionError):
         turns.take()
     assert not turns
+
+
+def test_parties_take_turns_and_within_a_party_those_who_came_first() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+    for name in "123":
+        turns.join("crowd", worker(clock, done, name, 1, 2))
+    turns.join("alice", worker(clock, done, "a", 1, 3))
+    all_taken(turns)
+    assert done == list("1a2a3a123")
+
+
+def test_what_one_of_a_party_used_too_much_its_others_wait_for() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+    turns.join("crowd", worker(clock, done, "1", 3, 1))
+    turns.join("crowd", worker(clock, done, "2", 1, 1))
+    turns.join("alice", worker(clock, done, "a", 1, 4))
+    all_taken(turns)
+    assert done == list("1aaa2a")
+    assert not turns._debts

@@ -22,7 +22,7 @@ def test_so_many_turns_are_taken_at_once_and_the_others_stand_in_line_in_their_o
     came: list[str] = []
     turns = Turns(2)
     for name in "abcde":
-        turns.enter(Entrant(name, came))
+        turns.enter(object(), Entrant(name, came))
     assert came == ["a", "b"]
     turns.leave()
     assert came == ["a", "b", "c"]
@@ -35,13 +35,25 @@ def test_whoever_has_more_to_read_lines_up_behind_all_others() -> None:
     came: list[str] = []
     turns = Turns(1)
     heavy, light = Entrant("heavy", came), Entrant("light", came)
-    turns.enter(heavy)
-    turns.enter(light)
+    turns.enter(heavy, heavy)
+    turns.enter(light, light)
     assert not turns.try_to_enter()  # its own second slice
-    turns.enter(heavy)
+    turns.enter(heavy, heavy)
     turns.leave()
     turns.leave()
     assert came == ["heavy", "light", "heavy"]
+
+
+def test_parties_take_turns() -> None:
+    came: list[str] = []
+    turns = Turns(1)
+    for name in "123":
+        turns.enter("crowd", Entrant(name, came))
+    for name in "ab":
+        turns.enter("alice", Entrant(name, came))
+    for _ in range(5):
+        turns.leave()
+    assert came == ["1", "2", "a", "3", "b"]
 
 
 def test_a_turn_is_free_again_when_nobody_stands_in_the_line() -> None:
@@ -57,8 +69,8 @@ def test_a_turn_for_which_there_is_no_thread_is_the_next_ones() -> None:
     turns = Turns(1)
     assert turns.try_to_enter()
     for name in "ab":
-        turns.enter(Entrant(name, came, has_thread=False))
-    turns.enter(Entrant("c", came))
+        turns.enter(object(), Entrant(name, came, has_thread=False))
+    turns.enter(object(), Entrant("c", came))
     turns.leave()
     assert came == ["a", "b", "c"]
     turns.leave()
@@ -89,7 +101,7 @@ def test_a_turn_is_given_to_whoever_lines_up_while_it_is_given_back() -> None:
         for _ in range(50):
             if turns.try_to_enter():
                 turns.leave()
-            turns.enter(Hasty())
+            turns.enter(object(), Hasty())
 
     coming = [threading.Thread(target=come) for _ in range(8)]
     for thread in coming:
