@@ -385,7 +385,12 @@ class Side:
         return address
 
     async def listen(
-        self, address: Sequence[Any] | None = None, *, users: Any = _USE_DEFAULT, backlog: int = 10
+        self,
+        address: Sequence[Any] | None = None,
+        *,
+        users: Any = _USE_DEFAULT,
+        backlog: int = 10,
+        memory: str | None = None,
     ) -> Served:
         """`start-server`, with no relay before it.
 
@@ -393,6 +398,8 @@ class Side:
             address: canonical; by default one that the play's transport asks for.
             users: {user: passphrase or None}, `None` for insecure; by default what the play's security asks for.
             backlog: of the listening socket.
+            memory: names a memory of hellos that it shares with this puppet's other servers of the same name. Needs the
+                feature `shared-hellos`.
         """
         play = self.play
         if address is None:
@@ -406,7 +413,8 @@ class Side:
         served.users = users
         self.servers[served.handle] = served
         self.puppet.own(served.handle, self._event, play.trace, self.role)
-        answer = await self.command("listen", served.handle, address_datum(address), backlog, table)
+        more = () if memory is None else (memory,)
+        answer = await self.command("listen", served.handle, address_datum(address), backlog, table, *more)
         if len(answer.values) != 1:
             raise Failure("`listen` was answered out of form", expected="ok ADDRESS", actual=str(answer))
         served.bound = canonical(answer.values[0])

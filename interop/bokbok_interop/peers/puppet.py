@@ -94,7 +94,7 @@ class Trace:
 
 
 FEATURES = frozenset(
-    {PROTOCOL, "profiles", "rendezvous", "tcp", "unix", "ipv6", "secure", "insecure", "port-0"}
+    {PROTOCOL, "profiles", "rendezvous", "shared-hellos", "tcp", "unix", "ipv6", "secure", "insecure", "port-0"}
     | {kind.value for kind in Kind}
 )
 """The features that are words of their own."""

@@ -19,6 +19,19 @@ MAX_LINE = 128 * 1024 * 1024
 """Bytes of a line: a datum of the largest packet, with every byte escaped."""
 
 
+class Memory:
+    """A memory of hellos for several servers of one event loop."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    async def remember(self, digest: bytes) -> bool:
+        """Remember a hello by its digest. False if it was remembered before."""
+        new = digest not in self._seen
+        self._seen.add(digest)
+        return new
+
+
 async def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     return await function(*args, **options)
 
@@ -45,7 +58,7 @@ async def obey_stdin(obey: Callable[[bytes], Coroutine[Any, Any, None]], close: 
 
 
 async def _main() -> None:
-    puppet = Puppet(Front(bokbok.asyncio, service.async_handler(), _call, lambda serve: serve, asyncio.Event))
+    puppet = Puppet(Front(bokbok.asyncio, service.async_handler(), _call, lambda serve: serve, asyncio.Event, Memory))
     await obey_stdin(puppet.obey, puppet.close)
 
 

@@ -38,9 +38,10 @@ __all__ = ["main"]
 GRACE = 2.0
 """Seconds that a puppet has to end after its standard input has ended."""
 _HEAD = re.compile(rb"\((\d+) ([a-z]+)")
-_NOT_CLAIMED = ("profile", "hardening", "profiles")
+_NOT_CLAIMED = ("profile", "hardening", "profiles", "shared-hellos")
 """Features that are not passed on: kinds of case about the bytes of a profile or this library's guards, which are about
-a peer and not a bridge; and the command that changes the profile, since options set the bridges' own profiles."""
+a peer and not a bridge, as a shared memory of hellos is; and the command that changes the profile, since options set
+the bridges' own profiles."""
 
 
 class _Bridged:

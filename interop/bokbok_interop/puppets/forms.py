@@ -30,7 +30,7 @@ __all__ = [
 
 def features(profile: Profile) -> list[Any]:
     """The features of this library, and what it speaks now."""
-    names = ["puppet-1", "profiles", "rendezvous", "tcp", "unix", *(["ipv6"] if has_ipv6() else [])]
+    names = ["puppet-1", "profiles", "rendezvous", "shared-hellos", "tcp", "unix", *(["ipv6"] if has_ipv6() else [])]
     names += ["secure", "insecure", "port-0", "reference", "profile", "hardening"]
     return [
         *map(Symbol, names),

@@ -38,6 +38,7 @@ class Front:
         call: calls a function of its public API, and waits for it.
         handler: a request handler of a coroutine function.
         event: `threading.Event` or `asyncio.Event`.
+        memory: makes a memory of hellos that several servers share.
     """
 
     module: ModuleType
@@ -45,6 +46,7 @@ class Front:
     call: Callable[..., Awaitable[Any]]
     handler: Callable[[Callable[[Any, Any], Coroutine[Any, Any, Any]]], Callable[..., Any]]
     event: Callable[[], Any]
+    memory: Callable[[], Any]
 
 
 class Puppet:
@@ -60,6 +62,7 @@ class Puppet:
         )
         self._connections: dict[int, Any] = {}
         self._servers: dict[int, Any] = {}
+        self._memories: dict[str, Any] = {}
         self._accepted: dict[Any, int] = {}
         self._handles = itertools.count(-1, -1)
         self._output = threading.Lock()
@@ -112,9 +115,13 @@ class Puppet:
         told."""
         return {"profile": self._profile, "guards": Guards(nonce_reuse=self._profile.leaks is None)}
 
-    async def do_listen(self, handle: int, address: Any, backlog: int, users: Any) -> list[Any]:
-        """`start-server`."""
+    async def do_listen(
+        self, handle: int, address: Any, backlog: int, users: Any, memory: str | None = None
+    ) -> list[Any]:
+        """`start-server`. Servers that are given a memory of the same name share it."""
         table = users_table(users, self._profile)
+        if memory is not None and memory not in self._memories:
+            self._memories[memory] = self._front.memory()
 
         def on_open(connection: Any) -> None:
             mine = next(self._handles)
@@ -131,6 +138,7 @@ class Puppet:
             on_close=lambda connection: self._say_closed(self._accepted[connection]),
             backlog=backlog,
             limits=_LIMITS,
+            shared_hellos=None if memory is None else self._memories[memory],
             **self._format(),
         )
         self._servers[handle] = server

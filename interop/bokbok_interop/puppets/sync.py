@@ -16,6 +16,21 @@ from .puppet import Front, Puppet
 __all__ = ["main"]
 
 
+class Memory:
+    """A memory of hellos for several servers of one process."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def remember(self, digest: bytes) -> bool:
+        """Remember a hello by its digest. False if it was remembered before."""
+        with self._lock:
+            new = digest not in self._seen
+            self._seen.add(digest)
+            return new
+
+
 async def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     return function(*args, **options)
 
@@ -36,7 +51,7 @@ def _handler(serve: Callable[[Any, Any], Coroutine[Any, Any, Any]]) -> Callable[
 def main() -> None:
     """Obey until the end of standard input."""
     start_logging()
-    puppet = Puppet(Front(bokbok.sync, service.handler(), _call, _handler, threading.Event))
+    puppet = Puppet(Front(bokbok.sync, service.handler(), _call, _handler, threading.Event, Memory))
     for line in sys.stdin.buffer:
         threading.Thread(target=_finish, args=(puppet.obey(line),), daemon=True).start()
     _finish(puppet.close())

@@ -11,7 +11,7 @@ from bokbok.sexpr import dumps
 from bokbok.wire import DEFAULT_WINDOW
 
 from ...model import Late
-from ...play import PASSPHRASE, USER, Play
+from ...play import PASSPHRASE, USER, Play, Served
 from ...raw import Raw, attack
 from .neighbours import (
     at_client,
@@ -22,6 +22,8 @@ from .neighbours import (
     is_served,
 )
 
+FLEET = 3
+"""Servers that share a memory of hellos."""
 HELLOS = 1_050
 """Hellos that a server must remember: more than a naive memory would hold."""
 
@@ -217,6 +219,35 @@ async def hello_replayed_after_a_stop(t: Play) -> None:
         await again.send(recorded)
         await again.must_end("a hello that was seen before opened again, after another server had stopped")
         t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
+
+
+@at_server("guards.hello-shared", "guards.hello", security="secure", needs=("shared-hellos",))
+async def hello_replayed_to_fleet(t: Play) -> None:
+    """A hello that one of several servers with a common memory has accepted is refused by every other one, even once
+    that one has stopped."""
+    memory, name = t.new_name(), t.new_name()
+    fleet = [await t.server.listen(memory=memory) for _ in range(FLEET)]
+    recorded = []
+    for served in fleet:
+        first = await attack(t, served, hello=False)
+        said = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
+        await first.send(said)
+        recorded.append(said)
+        t.equal(list(await first.answer_to(0)), ["response", len(recorded)], "the first time")
+
+    async def is_refused(said: bytes, served: Served, when: str) -> None:
+        again = await attack(t, served, hello=False)
+        await again.send(said)
+        await again.must_end(f"a hello that another server of the fleet has accepted opened, {when}")
+
+    for said, served in itertools.product(recorded, fleet):
+        await is_refused(said, served, "while that one still serves")
+    await fleet[0].stop()
+    await fleet[0].wait()
+    for served in fleet[1:]:
+        await is_refused(recorded[0], served, "after that one had stopped")
+        await is_served(await attack(t, served), "at a server of the fleet, after the replays")
+    t.equal(await count_runs(t, fleet[-1], name), FLEET, "how often the recorded requests were served")
 
 
 @at_server("guards.request-id")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import peer as P
+import puppet as U
 
 from .._mutant import C, around, claim, mutant
 from .answers import ignores_unasked_answers
@@ -153,6 +154,57 @@ def _remembers_hellos(most: int) -> list[bytes]:
 def remembers_16_hellos() -> None:
     """Remembers only the last sixteen hellos."""
     _remembers_hellos(16)
+
+
+def _shares(is_seen: Callable[[dict[Any, set[bytes]], Any, bytes], bool]) -> dict[Any, set[bytes]]:
+    """Claims a memory of hellos that its servers share: `is_seen(hellos of each server, server, hello)`."""
+    claim("hardening")
+    claim("shared-hellos")
+    seen: dict[Any, set[bytes]] = {}
+
+    def listen(real: Any) -> Any:
+        return lambda self, handle, address, backlog, users, memory=None: real(self, handle, address, backlog, users)
+
+    def hello(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> Any:
+            user, session = real(self, *a)
+            if is_seen(seen, self, session):
+                raise P.ProtocolError("a hello that was seen before")
+            seen.setdefault(self, set()).add(session)
+            return user, session
+
+        return run
+
+    around(U.Puppet, "do_listen", listen)
+    around(P.Server, "hello", hello)
+    return seen
+
+
+@mutant("hostile.hello-replayed-to-fleet")
+def each_server_remembers_its_own_hellos() -> None:
+    """Claims that its servers share a memory of hellos, but each of them knows its own hellos alone."""
+    _shares(lambda seen, server, hello: hello in seen.get(server, ()))
+
+
+@mutant("hostile.hello-replayed-to-fleet")
+def hellos_of_a_stopped_server_are_forgotten() -> None:
+    """Has a memory of hellos that its servers share, but forgets those of a server that stops."""
+    seen = _shares(lambda seen, server, hello: any(hello in some for some in seen.values()))
+
+    def stop(real: Any) -> Any:
+        def run(self: Any) -> None:
+            seen.pop(self, None)
+            real(self)
+
+        return run
+
+    around(P.Server, "stop", stop)
+
+
+@mutant("hostile.hello-replayed-to-fleet")
+def fleet_asks_only_the_first_server() -> None:
+    """Has a memory of hellos that its servers share, but only the first server writes to it."""
+    _shares(lambda seen, server, hello: hello in seen.get(server, set()) | next(iter(seen.values()), set()))
 
 
 def _window(is_used: Callable[[set[int], int, int], bool]) -> None:
