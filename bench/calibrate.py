@@ -35,14 +35,16 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "interop")]
 
+
 from bokbok_calibrate.conversation import record  # noqa: E402
 from bokbok_calibrate.derivation import Secrets  # noqa: E402 - the path is set above
+from bokbok_calibrate.hands import PACKAGES  # noqa: E402
 from bokbok_calibrate.report import as_text  # noqa: E402
 from bokbok_calibrate.script import known_datums  # noqa: E402
 from bokbok_calibrate.search.answer import Answer  # noqa: E402
 from bokbok_calibrate.search.solve import solve  # noqa: E402
-from bokbok_interop.fleet.where import Where  # noqa: E402 - the path is set above
 from bokbok_traffic.recording import Recorded  # noqa: E402 - the path is set above
+from bokbok_workers.where import Where, WorkersError  # noqa: E402
 from tests.support import foreign  # noqa: E402
 from tests.support.fresh import fresh_problems, recorded_foreign  # noqa: E402
 from tests.support.profiles import random_profile  # noqa: E402
@@ -135,21 +137,12 @@ def apart(group: str, seed: int) -> dict[str, Any]:
 def workers(where: Where) -> Iterator[Callable[[str, range], list[Case]]]:
     """A function that plays a group by the workers of a scheduler. If a worker is lost, another one plays its seed
     again."""
-    from distributed import Client, LocalCluster
+    from bokbok_workers.workers import Workers
 
-    with contextlib.ExitStack() as stack:
-        local: Any = LocalCluster
-        cluster = where.workers and stack.enter_context(
-            local(
-                n_workers=where.workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
-            )
-        )
-        client: Any = stack.enter_context(Client(cluster or where.address, set_as_default=False))
-        client.wait_for_workers(where.workers or 1, timeout=15)
+    with contextlib.closing(Workers(where, PACKAGES)) as hands:
 
         def played(group: str, seeds: range) -> list[Case]:
-            tasks = client.map(apart, [group] * len(seeds), seeds, pure=False)
-            return [Case(**found) for found in client.gather(tasks)]
+            return [Case(**found) for found in hands.ahead(apart, ((group, seed) for seed in seeds))]
 
         yield played
 
@@ -218,13 +211,16 @@ def main() -> int:
         if options.scheduler is not None:
             try:
                 played = stack.enter_context(workers(options.scheduler))
-            except (OSError, TimeoutError) as error:
-                parser.error(f"the scheduler {options.scheduler.address or 'of this machine'} cannot be used: {error}")
+            except (ImportError, WorkersError) as error:
+                parser.error(f"--scheduler: {error}")
         for group in options.groups or COUNTS:
             seeds = range(options.first, options.first + (options.count or COUNTS[group]))
             if options.seed is not None:
                 seeds = range(options.seed, options.seed + 1)
-            good &= measure(group, seeds, played, options.show)
+            try:
+                good &= measure(group, seeds, played, options.show)
+            except WorkersError as error:
+                parser.error(f"--scheduler: {error}")
     return 0 if good else 1
 
 

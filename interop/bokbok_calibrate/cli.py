@@ -23,9 +23,12 @@ from bokbok.cli._secrets import read_user_secret, user_options
 from bokbok.errors import AddressError, BokbokError, ReadError
 from bokbok_traffic.capture import Capture, CaptureError, RecordingWriter
 from bokbok_traffic.recording import Recorded, from_capture, load_recording
+from bokbok_workers.option import needing_dask, scheduler_option
+from bokbok_workers.where import Where, WorkersError
 
 from .clock import PATIENCE
 from .derivation import Secrets
+from .hands import PACKAGES, Away, Hands
 from .live.listen import Listener
 from .live.probe import Probe
 from .live.proxy import run_proxy
@@ -43,7 +46,7 @@ _T = TypeVar("_T")
 STATUSES = """\b
 Exit status:
   0  one profile explains every byte (or several that no conversation can tell apart)
-  2  the command line is wrong, or a file cannot be used
+  2  the command line is wrong, or a file or the scheduler cannot be used
   3  several profiles explain every byte: what would tell them apart is printed
   4  none does: how far the search got is printed
 """
@@ -60,6 +63,7 @@ class Common:
         out: the file for the profile.
         json_file: the file for the report as JSON.
         html_file: the file for the report as a page.
+        hands: who does the long parts.
     """
 
     secrets: Secrets
@@ -68,10 +72,16 @@ class Common:
     out: str | None
     json_file: str | None
     html_file: str | None
+    hands: Hands
+
+    @property
+    def workers(self) -> Any:
+        """The workers of a scheduler, if there is one."""
+        return self.hands.workers if isinstance(self.hands, Away) else None
 
     def solved(self, recorded: list[Recorded]) -> Answer:
         """Search a recording."""
-        return solve(recorded, self.secrets, self.known, patience=self.patience)
+        return solve(recorded, self.secrets, self.known, patience=self.patience, hands=self.hands)
 
     def finish(self, answer: Answer, recorded: list[Recorded]) -> None:
         """Write all reports, and exit with the status."""
@@ -120,12 +130,19 @@ def _common(command: _F) -> _F:
         out: str | None,
         json_file: str | None,
         html_file: str | None,
+        scheduler: Where | None,
         **kwargs: Any,
     ) -> Any:
         _check_outputs(out, json_file, html_file, kwargs.get("record"))
         secrets = _secrets(user, passphrase_file, key_file, insecure)
-        common = Common(secrets, _known(messages), patience, out, json_file, html_file)
-        return command(*args, common=common, **kwargs)
+        known = _known(messages)
+        try:
+            # Before a conversation that cannot be repeated.
+            with _hands(scheduler) as hands:
+                common = Common(secrets, known, patience, out, json_file, html_file, hands)
+                return command(*args, common=common, **kwargs)
+        except WorkersError as error:
+            raise click.UsageError(str(error)) from None
 
     wrapped: Any = with_common
     for option in reversed(
@@ -142,10 +159,26 @@ def _common(command: _F) -> _F:
             click.option("--out", metavar="PROFILE.toml", help="Write the profile to this file."),
             click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON (- for stdout)."),
             click.option("--html", "html_file", metavar="FILE", help="Write the report as an HTML page."),
+            scheduler_option(
+                "do the long parts of the search, and make the connections of a probe",
+                "The answer is the same. They learn the user's secrets.",
+            ),
         ]
     ):  # fmt: skip
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _hands(where: Where | None) -> Iterator[Hands]:
+    """Who does the long parts: this process, or the workers of a scheduler."""
+    if where is None:
+        yield Hands()
+        return
+    with needing_dask():
+        from bokbok_workers.workers import Workers
+    with contextlib.closing(Workers(where, PACKAGES)) as workers:
+        yield Away(workers)
 
 
 def _secrets(user: str | None, passphrase_file: str | None, key_file: str | None, insecure: bool) -> Secrets:
@@ -301,7 +334,7 @@ def proxy(address: str, upstream: str, record: str | None, connections: int, com
 @_common
 def listen(address: str, record: str | None, connections: int, common: Common) -> None:
     """Listen at ADDRESS for a real client, and answer it in the format as understood so far. Ctrl-C ends early."""
-    listener = Listener(common.secrets, common.known, _say, patience=common.patience)
+    listener = Listener(common.secrets, common.known, _say, patience=common.patience, hands=common.hands)
     here = _address(address)
     with _recording(record, here) as writer:
         if writer is not None:
@@ -321,7 +354,7 @@ def probe(address: str, record: str | None, pause: float, most: int, common: Com
     """Calibrate with only a server: speak to it in one profile after another, the likely ones first, until it
     answers."""
     there = _address(address)
-    prober = Probe(common.secrets, _say)
+    prober = Probe(common.secrets, _say, workers=common.workers)
     with _recording(record, there) as writer:
         prober.record = None if writer is None else writer.anew
         capture = _run(prober.run(there, pause, most), address)

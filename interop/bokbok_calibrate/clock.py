@@ -5,6 +5,7 @@ What this module knows: how much time a search may take.
 
 from __future__ import annotations
 
+import math
 import time
 
 __all__ = ["PATIENCE", "Clock", "OutOfTime"]
@@ -26,14 +27,21 @@ class Clock:
 
     Args:
         seconds: processor time.
+        alone: whether this is the process's only search; else its processor time says nothing, and `seconds` are those
+            of the wall clock.
     """
 
-    def __init__(self, seconds: float = PATIENCE) -> None:
+    def __init__(self, seconds: float = PATIENCE, *, alone: bool = True) -> None:
         self.seconds = seconds
         self._begin = time.monotonic()
-        self._until = self._begin + _WAIT * seconds
-        self._used = time.process_time() + seconds
+        self._until = self._begin + (_WAIT * seconds if alone else seconds)
+        self._used = time.process_time() + seconds if alone else math.inf
         self._next = 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds of wall-clock time that are left at most."""
+        return max(0.0, self._until - time.monotonic())
 
     @property
     def passed(self) -> float:

@@ -14,15 +14,15 @@ from .encoding import Seen, texts_in, value_at
 from .framing.cut import common_prefix
 from .session_key import DIRECTIONS, LAYOUTS, TAG_ZEROS, ZERO, counted, open_box
 
-__all__ = ["Opened", "Way", "apply", "ways_in"]
+__all__ = ["SAMPLE", "Opened", "Way", "apply", "ways_in"]
 
 _MOST_PREFIX = 40
 """Bytes of type before a box; a symbol and a few words."""
 _MOST_SUFFIX = 4
 _PLACES = [(start, end) for end in range(_MOST_SUFFIX + 1) for start in range(_MOST_PREFIX + 1)]
 """Bytes before a raw box, and after it."""
-_SAMPLE = 6
-"""How many packets tell one way from others."""
+SAMPLE = 6
+"""How many packets tell one way from others: `ways_in` does not look at more."""
 _MOST_STARTS = 6
 """A counter may begin with a number below this: a few boxes may have been counted before, in steps of one or two."""
 _FEW_BASES = 6
@@ -174,7 +174,7 @@ def ways_in(
 
 def _likely_places(packets: Sequence[bytes]) -> list[tuple[int, int]]:
     """Where a box probably is: in the whole packet, or between the bytes that packets have in common."""
-    sample = packets[:_SAMPLE]
+    sample = packets[:SAMPLE]
     starts, ends = {0: None, 1: None}, {0: None}
     for some in (sample, sample[:2]):
         if len(some) > 1:
@@ -197,7 +197,7 @@ def _goes_on(
         steps = [1, 2, 256]
     for step in steps:
         stepped = replace(way, step=step)
-        if apply(stepped, packets, key, bases, clock, _SAMPLE) is not None:
+        if apply(stepped, packets, key, bases, clock, SAMPLE) is not None:
             out.append(stepped)
             return True
     return False

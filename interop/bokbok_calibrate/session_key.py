@@ -5,6 +5,9 @@ What this module knows: windows, nonces and keys, and that whatever authenticate
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +18,22 @@ from nacl.bindings import crypto_secretbox_open_easy
 from .clock import Clock
 from .encoding import Seen, texts_in
 
-__all__ = ["DIRECTIONS", "LAYOUTS", "PHASES", "TAG_ZEROS", "ZERO", "KeyBox", "Oracle", "Place", "counted", "open_box"]
+__all__ = [
+    "ANYWHERE",
+    "DIRECTIONS",
+    "HELLO_PACKETS",
+    "LAYOUTS",
+    "MOST_ATTEMPTS",
+    "PHASES",
+    "TAG_ZEROS",
+    "ZERO",
+    "KeyBox",
+    "Oracle",
+    "Place",
+    "counted",
+    "first_that_opens",
+    "open_box",
+]
 
 
 TAG_ZEROS = bytes(16)
@@ -96,13 +114,24 @@ MOST_ATTEMPTS = 400_000
 PHASES = 5
 """The phases of the search, from likely to far-fetched: see `Oracle.find`."""
 
+ANYWHERE = -1
+"""A phase of its own: any place in some bytes, where no framing helps."""
+_SIZES = (72, 48, 88, 96, 104, 136)
+"""Sizes of a session key's box that are looked for anywhere: with a nonce or without, and with some bytes after the
+key."""
+_BARE_SIZES = (48, 64, 72)
+
+_SHARE = 20_000
+"""Attempts that are one part of a search if others do it: a tenth of a second."""
+
 DIRECTIONS = [
     (mark << (8 * byte)) + count * (256 if byte == 0 else 1)
     for byte in (23, 0) for mark in (1, 2, 128) for count in range(3)
 ]  # fmt: skip
 """Bases of nonces whose first or last byte says which direction it is."""
 
-_HELLO_PACKETS = 5
+HELLO_PACKETS = 5
+"""The packets of a client that are looked at."""
 
 Place = tuple[int, int, int, str]
 """Packet, start, end, encoding."""
@@ -118,10 +147,10 @@ class Oracle:
 
     def __init__(self, keys: dict[str, bytes], clock: Clock) -> None:
         self.keys = keys
-        self.attempts = 0
-        self.left = MOST_ATTEMPTS
+        self.left: float = MOST_ATTEMPTS
         self._clock = clock
         self._tried: set[int] = set()
+        self._blind = False
 
     def _open(self, box: bytes, nonce: bytes) -> tuple[str, bytes] | None:
         mark = hash((box, nonce))
@@ -129,33 +158,84 @@ class Oracle:
             return None
         self._clock.check()
         self.left -= len(self.keys)
+        if self._blind:
+            self._tried.add(mark)
+            return None
         for name, key in self.keys.items():
-            self.attempts += 1
             content = open_box(box, nonce, key)
             if content is not None:
                 return name, content
         self._tried.add(mark)
         return None
 
-    def find(self, packets: list[bytes], user: bytes, phase: int) -> KeyBox | None:
+    def find(self, packets: list[bytes], user: bytes, phase: int, *, shut: float = 0) -> KeyBox | None:
         """Look in the first packets of a client.
 
         Args:
             packets: the client's packets.
             user: the username.
             phase: 0 looks for boxes whose nonce travels with them; 1 for nonces of zeros and nonces elsewhere in the
-                hello; 2 for counted nonces; 3 at any place in a packet; 4 for nonces that say which direction it is.
+                hello; 2 for counted nonces; 3 at any place in a packet; 4 for nonces that say which direction it is;
+                `ANYWHERE` at any place of one packet, whatever is around it.
+            shut: before this look, nothing opens: others have seen that.
         """
-        hello = packets[:_HELLO_PACKETS]
-        seen = [(index, part) for index, packet in enumerate(hello) for part in texts_in(packet)]
-        for index, packet in enumerate(hello):
-            seen += [(index, part) for part in self._raw(packet, user, wide=phase == 3)]
-        bases = list(self._bases(hello, wide=phase == 3)) if phase in (1, 3) else []
-        for index, part in seen:
-            found = self.look(index, part, bases, phase)
+        looks, bases = _looks(tuple(packets[:HELLO_PACKETS]), user, phase)
+        for number, (index, part, how) in enumerate(looks):
+            self._blind = number < shut
+            found = self.look(index, part, bases, how)
             if found is not None:
                 self.keys = {found.derivation: found.key}  # the others are out
                 return found
+        self._blind = False
+        return None
+
+    def shares(self, packets: list[bytes], user: bytes, phase: int) -> Iterator[list[int]]:
+        """Go through a search as if nothing opened, and open nothing.
+
+        When it is exhausted, the oracle is as after a `find` that has found nothing.
+
+        Args:
+            packets: the client's packets.
+            user: the username.
+            phase: as of `find`.
+
+        Yields:
+            The numbers of looks, in order, as many as one share of the search: for `first_that_opens`.
+        """
+        looks, bases = _looks(tuple(packets[:HELLO_PACKETS]), user, phase)
+        share: list[int] = []
+        begin = self.left
+        for number, (index, part, how) in enumerate(looks):
+            before = self.left
+            self._blind = True
+            self.look(index, part, bases, how)
+            self._blind = False
+            if self.left < before:
+                share.append(number)
+            if begin - self.left >= _SHARE:
+                yield share
+                share, begin = [], self.left
+        if share:
+            yield share
+
+    def copy(self) -> Oracle:
+        """Another one that has tried the same."""
+        made = Oracle(self.keys, self._clock)
+        made.become(self)
+        return made
+
+    def become(self, other: Oracle) -> None:
+        """Have tried what another one has."""
+        self.left, self._tried = other.left, set(other._tried)
+
+    def first_that_opens(self, hello: tuple[bytes, ...], user: bytes, phase: int, numbers: Sequence[int]) -> int | None:
+        """The first of some looks at which something opens, however many there are."""
+        self.left = math.inf
+        looks, bases = _looks(hello, user, phase)
+        for number in numbers:
+            index, part, how = looks[number]
+            if self.look(index, part, bases, how) is not None:
+                return number
         return None
 
     def look(self, index: int, part: Seen, bases: list[tuple[Place, bytes]], phase: int) -> KeyBox | None:
@@ -199,29 +279,6 @@ class Oracle:
             if found:
                 return self._made(index, part, "base", used, found, layout=layout, count=1)
         return None
-
-    @staticmethod
-    def _raw(packet: bytes, user: bytes, *, wide: bool) -> Iterator[Seen]:
-        """Windows of a packet that may be a raw box, likely ones first. With `wide`, at every offset."""
-        size = len(packet)
-        if size > 1024:
-            return
-        at = packet.find(user) if user else -1
-        likely = {0, 1, size - 48, size - 72}
-        if at >= 0:
-            behind = at + len(user)
-            likely |= {behind, behind + 1, behind + 24, behind + 25}
-        starts = [start for start in sorted(likely) if start >= 0]
-        starts += [start for start in range(size - 47 if wide else min(size - 47, 160)) if start not in likely]
-        for start in starts:
-            ends = [size, size - 24]  # a base of nonces may follow it
-            if at >= start + 48:
-                ends += [at, *range(at - 1, max(start + 47, at - 9), -1)]
-            if wide or start in likely:
-                ends += [start + 72, start + 48]
-            for end in dict.fromkeys(ends):
-                if start + 48 <= end <= size:
-                    yield Seen(start, end, "raw", packet[start:end])
 
     def _made(self, index: int, part: Seen, nonce: str, used: bytes, found: tuple[str, bytes], **more: Any) -> KeyBox:
         name, content = found
@@ -284,16 +341,79 @@ class Oracle:
                     return self._made(index, part, "base", used, found, layout=layout, count=1, base=place)
         return None
 
-    @staticmethod
-    def _bases(hello: list[bytes], *, wide: bool) -> Iterator[tuple[Place, bytes]]:
-        """Parts of the hello that may be a base of nonces: 24 bytes in some form."""
-        for index, packet in enumerate(hello):
-            for part in texts_in(packet):
-                if len(part.value) == 24:
-                    yield (index, part.start, part.end, part.encoding), part.value
-            if 24 <= len(packet) <= 40:
-                yield (index, len(packet) - 24, len(packet), "raw"), packet[-24:]
-        for index, packet in enumerate(hello):
-            if wide and 40 < len(packet) <= 200:
-                for start in range(len(packet) - 23):
-                    yield (index, start, start + 24, "raw"), packet[start : start + 24]
+
+Look = tuple[int, Seen, int]
+"""The index of a packet, a window of it, and the phase."""
+
+
+@functools.lru_cache(maxsize=2)  # the shares of a search are parts of one list
+def _looks(hello: tuple[bytes, ...], user: bytes, phase: int) -> tuple[list[Look], list[tuple[Place, bytes]]]:
+    """Everything that a search looks at, in order, and what nonces may be counted from."""
+    if phase == ANYWHERE:
+        return [(0, part, how) for part in _anywhere(hello[0]) for how in (0, 1)[: 1 + _is_bare(part)]], []
+    looks = [(index, part, phase) for index, packet in enumerate(hello) for part in texts_in(packet)]
+    for index, packet in enumerate(hello):
+        looks += [(index, part, phase) for part in _raw(packet, user, wide=phase == 3)]
+    return looks, list(_bases(hello, wide=phase == 3)) if phase in (1, 3) else []
+
+
+def _raw(packet: bytes, user: bytes, *, wide: bool) -> Iterator[Seen]:
+    """Windows of a packet that may be a raw box, likely ones first. With `wide`, at every offset."""
+    size = len(packet)
+    if size > 1024:
+        return
+    at = packet.find(user) if user else -1
+    likely = {0, 1, size - 48, size - 72}
+    if at >= 0:
+        behind = at + len(user)
+        likely |= {behind, behind + 1, behind + 24, behind + 25}
+    starts = [start for start in sorted(likely) if start >= 0]
+    starts += [start for start in range(size - 47 if wide else min(size - 47, 160)) if start not in likely]
+    for start in starts:
+        ends = [size, size - 24]  # a base of nonces may follow it
+        if at >= start + 48:
+            ends += [at, *range(at - 1, max(start + 47, at - 9), -1)]
+        if wide or start in likely:
+            ends += [start + 72, start + 48]
+        for end in dict.fromkeys(ends):
+            if start + 48 <= end <= size:
+                yield Seen(start, end, "raw", packet[start:end])
+
+
+def _bases(hello: Sequence[bytes], *, wide: bool) -> Iterator[tuple[Place, bytes]]:
+    """Parts of the hello that may be a base of nonces: 24 bytes in some form."""
+    for index, packet in enumerate(hello):
+        for part in texts_in(packet):
+            if len(part.value) == 24:
+                yield (index, part.start, part.end, part.encoding), part.value
+        if 24 <= len(packet) <= 40:
+            yield (index, len(packet) - 24, len(packet), "raw"), packet[-24:]
+    for index, packet in enumerate(hello):
+        if wide and 40 < len(packet) <= 200:
+            for start in range(len(packet) - 23):
+                yield (index, start, start + 24, "raw"), packet[start : start + 24]
+
+
+def _anywhere(data: bytes) -> Iterator[Seen]:
+    """Windows at every offset, of the sizes that a session key gives."""
+    return itertools.chain(
+        texts_in(data),
+        (
+            Seen(start, start + size, "raw", data[start : start + size])
+            for start in range(max(0, len(data) - 47))
+            for size in _SIZES
+            if start + size <= len(data)
+        ),
+    )
+
+
+def _is_bare(part: Seen) -> bool:
+    """Whether it may be a box without a nonce beside it."""
+    return len(part.value) in _BARE_SIZES
+
+
+def first_that_opens(
+    keys: dict[str, bytes], hello: tuple[bytes, ...], user: bytes, phase: int, numbers: Sequence[int], clock: Clock
+) -> int | None:
+    """The first of some looks of a search at which something opens: a share of `Oracle.shares`."""
+    return Oracle(keys, clock).first_that_opens(hello, user, phase, numbers)

@@ -28,6 +28,7 @@ from bokbok_traffic.streams import hosts_here
 from ..clock import PATIENCE as SEARCH_AT_LAST
 from ..conversation import connection, serve_one
 from ..derivation import Secrets
+from ..hands import Hands
 from ..search.answer import Answer
 from ..search.solve import solve
 
@@ -152,13 +153,23 @@ class Listener:
         known: datums that may be expected.
         say: called with lines about progress.
         patience: seconds that the last search may take.
+        hands: who does the long parts of a search; by default this process.
 
     Attributes:
         capture: everything that was sent in both directions.
     """
 
-    def __init__(self, secrets: Secrets, known: set[bytes], say: Say, *, patience: float = SEARCH_AT_LAST) -> None:
+    def __init__(
+        self,
+        secrets: Secrets,
+        known: set[bytes],
+        say: Say,
+        *,
+        patience: float = SEARCH_AT_LAST,
+        hands: Hands | None = None,
+    ) -> None:
         self.capture = Capture("tcp")
+        self._hands = hands
         self._patience = patience
         self._secrets, self._known, self._say = secrets, known, say
         self._talks: list[Talk] = []
@@ -217,7 +228,9 @@ class Listener:
         for recorded in (self.recorded(hopeful=True), solid, [replace(one, server=b"") for one in solid]):
             if recorded not in tried:
                 tried.append(recorded)
-                answer = solve(recorded, self._secrets, self._known, patience=patience, made_up=SERVER)
+                answer = solve(
+                    recorded, self._secrets, self._known, patience=patience, made_up=SERVER, hands=self._hands
+                )
                 if answer.profiles:
                     break
         return answer

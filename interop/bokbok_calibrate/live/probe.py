@@ -4,6 +4,9 @@ What this module knows: which formats are likely, and what follows from how long
 a format. Each layer is varied by itself before two are varied together. If a server stays open after a hello and closes
 at the request, everything except the messages is very likely right, and the messages are varied at once. `solve` finds
 a format from bytes.
+
+Workers may make the connections. Then the next formats are tried while a server is still thinking about this one; the
+order in which they count is the same.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import itertools
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bokbok.errors import BokbokError
 from bokbok.wire import Closed, ErrorReceived, Profile, ResponseReceived
@@ -31,6 +36,9 @@ from bokbok_traffic.streams import open_stream
 from ..conversation import connection, serve_one
 from ..derivation import Secrets
 from .listen import key_of
+
+if TYPE_CHECKING:
+    from bokbok_workers.workers import Workers  # imports Dask, which is an extra
 
 __all__ = ["Probe", "candidates"]
 
@@ -52,7 +60,7 @@ _TOLD_OF = 25
 """Progress is shown after so many connections."""
 
 Chosen = tuple[int, ...]
-"""For each layer except the messages, the index of its strategy."""
+"""For each layer the index of its strategy. Messages are the last layer."""
 
 
 def candidates(secrets: Secrets) -> Iterator[tuple[Chosen, Profile]]:
@@ -70,16 +78,17 @@ def candidates(secrets: Secrets) -> Iterator[tuple[Chosen, Profile]]:
     for _, whole in sorted(ranked):
         profile = _built(layers, whole, secrets)
         if profile is not None:
-            yield whole[:-1], profile
+            yield whole, profile
 
 
 def _with_other_messages(secrets: Secrets, chosen: Chosen) -> Iterator[tuple[Chosen, Profile]]:
     """The same layers below, with all possible messages."""
     layers = _layers(secrets)
     for index in range(len(layers["messages"])):
-        profile = _built(layers, (*chosen, index), secrets)
+        whole = (*chosen[:-1], index)
+        profile = _built(layers, whole, secrets)
         if profile is not None:
-            yield chosen, profile
+            yield whole, profile
 
 
 _MOST_DIFFERING = 3
@@ -167,6 +176,111 @@ def _built(layers: dict[str, list[Any]], chosen: Chosen, secrets: Secrets) -> Pr
         )  # fmt: skip
 
 
+async def attempt(
+    address: Any, profile: Profile, secrets: Secrets, add: Callable[[float, str, bytes], None]
+) -> tuple[str, str]:
+    """One connection: the hello, a request, and, if that is answered, one that fails.
+
+    Args:
+        address: the server's address.
+        profile: the format.
+        secrets: what is known about the client that this side plays.
+        add: called with what is sent and received: seconds, direction, bytes.
+
+    Returns:
+        How far it got, and why the server could not be reached, if it could not.
+    """
+    try:
+        reader, writer = await asyncio.wait_for(open_stream(address), _CONNECT)
+    except (OSError, asyncio.TimeoutError) as error:
+        return UNREACHABLE, getattr(error, "strerror", None) or str(error) or f"no connection in {_CONNECT:g} s"
+    try:
+        return await _ask(profile, secrets, reader, writer, add), ""
+    except (BokbokError, ValueError):
+        return NONSENSE, ""
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(writer.wait_closed(), 1)
+
+
+async def _ask(
+    profile: Profile,
+    secrets: Secrets,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    add: Callable[[float, str, bytes], None],
+) -> str:
+    begin = time.monotonic()
+
+    async def send(data: bytes) -> None:
+        if data:
+            add(time.monotonic() - begin, CLIENT, data)
+            writer.write(data)
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+
+    async def receive(seconds: float) -> bytes | None:
+        """The bytes that come; empty at the end of file, `None` if nothing comes."""
+        try:
+            data = await asyncio.wait_for(reader.read(_READ), seconds)
+        except asyncio.TimeoutError:
+            return None
+        except ConnectionError:
+            return b""
+        if data:
+            add(time.monotonic() - begin, SERVER, data)
+        return data
+
+    user = None if secrets.user is None else secrets.user.decode("utf-8", "surrogateescape")
+    credentials: dict[str, Any] = {} if user is None else {"user": user, "key": key_of(profile, secrets)}
+    side = connection("client", profile=profile, **credentials)
+    if secrets.secure:
+        # First only the hello: a server that does not understand it closes.
+        await send(side.data_to_send())
+        data = await receive(_SETTLED)
+        if data == b"":
+            return AFTER_HELLO
+    else:
+        data = None
+    service = serve_one(side)
+    side.request(["ping", "12345"])
+    await send(side.data_to_send())
+    asked = False
+    while True:
+        data = data or await receive(_SILENCE)
+        if data is None:
+            return SILENT
+        if not data:
+            return AFTER_REQUEST
+        for event in side.receive(data):
+            if isinstance(event, Closed):
+                return NONSENSE
+            if isinstance(event, (ResponseReceived, ErrorReceived)) and not asked:
+                # A second request, and one that fails, so that an error is recorded, too.
+                asked = True
+                side.request(["fail", "marker of a failure"])
+            elif not service.take(event) and asked:
+                return ANSWERED
+        data = None
+        await send(side.data_to_send())
+
+
+def attempt_there(
+    address: Any, chosen: Chosen, secrets: Secrets
+) -> tuple[str, str, str, list[tuple[float, str, bytes]]]:
+    """`attempt` on a worker.
+
+    Returns:
+        As `attempt`, on which machine it was, and what was sent and received.
+    """
+    profile = _built(_layers(secrets), chosen, secrets)
+    assert profile is not None
+    said: list[tuple[float, str, bytes]] = []
+    how, problem = asyncio.run(attempt(address, profile, secrets, lambda *one: said.append(one)))
+    return how, problem, socket.gethostname(), said
+
+
 @dataclass
 class Probe:
     """Speaks to a server in one format after another.
@@ -176,6 +290,7 @@ class Probe:
         say: called with lines about progress.
         record: opens a new file for the recording of a connection. It is called each time the server sends something on
             a connection, so that the last such connection is kept.
+        workers: make the connections, if given: the server must be reachable from each of them.
 
     Attributes:
         capture: the recording of the connection that was answered; an empty one if none was.
@@ -188,6 +303,7 @@ class Probe:
     secrets: Secrets
     say: Callable[[str], None]
     record: Callable[[], RecordingWriter] | None = None
+    workers: Workers | None = None
     capture: Capture = field(default_factory=lambda: Capture("tcp"))
     tried: int = 0
     ways: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -199,11 +315,12 @@ class Probe:
 
         Args:
             address: the server's address.
-            pause: seconds between two connections.
+            pause: seconds between two connections; between their beginnings, if workers make them.
             most: the most connections to make.
 
         Raises:
             OSError: the server cannot be reached at all.
+            WorkersError: workers make the connections, and are gone.
         """
         try:
             await self._all(address, pause, most)
@@ -212,24 +329,33 @@ class Probe:
         return self.capture
 
     async def _all(self, address: Any, pause: float, most: int) -> None:
-        usual = candidates(self.secrets)
-        first: collections.deque[tuple[Chosen, Profile]] = collections.deque()
-        refused: set[Chosen] = set()  # formats whose hello made the server close
-        varied: set[Chosen] = set()
-        done: set[Profile] = set()
+        hurried = None if self.workers is None else _Hurried(self.workers, address, self.secrets, pause)
+        try:
+            await self._each(address, pause, most, hurried)
+        finally:
+            if hurried:
+                await hurried.end()
+
+    async def _each(self, address: Any, pause: float, most: int, hurried: _Hurried | None) -> None:
+        plan = _Plan(self.secrets)
         while self.tried < most:
-            one = first.popleft() if first else next(usual, None)
+            one = plan.next()
             if one is None:
                 break
             chosen, profile = one
-            if chosen in refused or profile in done:
-                continue
-            if self.tried:
+            capture = Capture(str(address[0]))
+            if hurried:
+                hurried.begin([one, *plan.coming(min(hurried.room, most - self.tried) - 1)])
+            elif self.tried:
                 await asyncio.sleep(pause)
             self.tried += 1
-            done.add(profile)
-            capture = Capture(str(address[0]))
-            how = await self._try(address, profile, capture)
+            add = functools.partial(self._add, capture)
+            if hurried:
+                how, self.problem, said = await hurried.result(profile)
+                for sent in said:
+                    add(*sent)
+            else:
+                how, self.problem = await attempt(address, profile, self.secrets, add)
             self.ways[how] += 1
             if self.tried % _TOLD_OF == 0:
                 self.say(next(self.notes()))
@@ -243,14 +369,19 @@ class Probe:
                 self.say(f"the server cannot be reached any more: {self.problem}")
                 break
             if how == AFTER_HELLO:
-                refused.add(chosen)
-            elif how in (AFTER_REQUEST, NONSENSE) and self.secrets.secure and chosen not in varied:
-                varied.add(chosen)
+                plan.refused.add(chosen[:-1])
+            elif how in (AFTER_REQUEST, NONSENSE) and self.secrets.secure and plan.vary(chosen):
                 self.furthest = self.furthest or profile
                 self.say(f"connection {self.tried}: a hello was accepted, the request was not; messages are varied")
-                first.extend(_with_other_messages(self.secrets, chosen))
+        if hurried and hurried.made > self.tried:
+            self.say(f"{hurried.made - self.tried} more connections were begun ahead, and not needed")
         if not self.ways[ANSWERED] and not self.ways[UNREACHABLE]:
             self.say(f"{self.tried} connections, no answer")
+
+    def _add(self, capture: Capture, t: float, source: str, data: bytes) -> None:
+        if source == SERVER and self.record is not None and not capture.length(1, SERVER):
+            capture.keep(self.record())
+        capture.add(t, 1, source, data)
 
     def notes(self) -> Iterator[str]:
         """How far the tries got, for a report."""
@@ -269,77 +400,98 @@ class Probe:
         if not self.ways[ANSWERED]:
             yield "a client that speaks to this server would show its format: record it (calibrate proxy, or a pcap)"
 
-    async def _try(self, address: Any, profile: Profile, capture: Capture) -> str:
-        """One connection: the hello, a request, and, if that is answered, one that fails. Returns how far it got."""
-        try:
-            reader, writer = await asyncio.wait_for(open_stream(address), _CONNECT)
-        except (OSError, asyncio.TimeoutError) as error:
-            self.problem = getattr(error, "strerror", None) or str(error) or f"no connection in {_CONNECT:g} s"
-            return UNREACHABLE
-        try:
-            return await self._ask(profile, reader, writer, capture)
-        except (BokbokError, ValueError):
-            return NONSENSE
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 1)
 
-    async def _ask(
-        self, profile: Profile, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, capture: Capture
-    ) -> str:
-        begin = time.monotonic()
+class _Plan:
+    """Which format comes next.
 
-        async def send(data: bytes) -> None:
-            if data:
-                capture.add(time.monotonic() - begin, 1, CLIENT, data)
-                writer.write(data)
-                with contextlib.suppress(ConnectionError):
-                    await writer.drain()
+    Attributes:
+        refused: the layers below the messages with which the server has closed after the hello.
+    """
 
-        async def receive(seconds: float) -> bytes | None:
-            """The bytes that come; empty at the end of file, `None` if nothing comes."""
-            try:
-                data = await asyncio.wait_for(reader.read(_READ), seconds)
-            except asyncio.TimeoutError:
-                return None
-            except ConnectionError:
-                return b""
-            if data:
-                if self.record is not None and not capture.length(1, SERVER):
-                    capture.keep(self.record())
-                capture.add(time.monotonic() - begin, 1, SERVER, data)
-            return data
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._usual = candidates(secrets)
+        self._first: collections.deque[tuple[Chosen, Profile]] = collections.deque()
+        self._then: collections.deque[tuple[Chosen, Profile]] = collections.deque()
+        self._varied: set[Chosen] = set()
+        self._done: set[Profile] = set()
+        self.refused: set[Chosen] = set()
 
-        user = None if self.secrets.user is None else self.secrets.user.decode("utf-8", "surrogateescape")
-        credentials: dict[str, Any] = {} if user is None else {"user": user, "key": key_of(profile, self.secrets)}
-        side = connection("client", profile=profile, **credentials)
-        if self.secrets.secure:
-            # First only the hello: a server that does not understand it closes.
-            await send(side.data_to_send())
-            data = await receive(_SETTLED)
-            if data == b"":
-                return AFTER_HELLO
-        else:
-            data = None
-        service = serve_one(side)
-        side.request(["ping", "12345"])
-        await send(side.data_to_send())
-        asked = False
+    def _is_left(self, one: tuple[Chosen, Profile]) -> bool:
+        return one[0][:-1] not in self.refused and one[1] not in self._done
+
+    def next(self) -> tuple[Chosen, Profile] | None:
+        """The next format, which is then done."""
         while True:
-            data = data or await receive(_SILENCE)
-            if data is None:
-                return SILENT
-            if not data:
-                return AFTER_REQUEST
-            for event in side.receive(data):
-                if isinstance(event, Closed):
-                    return NONSENSE
-                if isinstance(event, (ResponseReceived, ErrorReceived)) and not asked:
-                    # A second request, and one that fails, so that an error is recorded, too.
-                    asked = True
-                    side.request(["fail", "marker of a failure"])
-                elif not service.take(event) and asked:
-                    return ANSWERED
-            data = None
-            await send(side.data_to_send())
+            queue = self._first or self._then
+            one = queue.popleft() if queue else next(self._usual, None)
+            if one is None:
+                return None
+            if self._is_left(one):
+                self._done.add(one[1])
+                return one
+
+    def coming(self, most: int) -> list[tuple[Chosen, Profile]]:
+        """The formats that come next if nothing new is found out."""
+        out = list(itertools.islice(filter(self._is_left, [*self._first, *self._then]), max(0, most)))
+        while len(out) < most and (one := next(self._usual, None)) is not None:
+            self._then.append(one)
+            out += filter(self._is_left, [one])
+        return out
+
+    def vary(self, chosen: Chosen) -> bool:
+        """Have all possible messages come next, over the same layers below. False if they did already."""
+        if chosen[:-1] in self._varied:
+            return False
+        self._varied.add(chosen[:-1])
+        self._first.extend(_with_other_messages(self._secrets, chosen))
+        return True
+
+
+class _Hurried:
+    """Connections that workers make, some of them ahead.
+
+    Args:
+        workers: the workers. Each must reach the server.
+        address: the server's address, as a worker sees it.
+        secrets: what is known about the client that is played.
+        pause: seconds between the beginnings of two connections.
+
+    Attributes:
+        made: how many connections have begun.
+    """
+
+    def __init__(self, workers: Workers, address: Any, secrets: Secrets, pause: float) -> None:
+        self._workers, self._address, self._secrets, self._pause = workers, address, secrets, pause
+        self._under_way: dict[Profile, asyncio.Future[Any]] = {}
+        self._next = time.monotonic()
+        self.made = 0
+
+    @property
+    def room(self) -> int:
+        """How many connections it is worth having under way."""
+        return self._workers.room
+
+    def begin(self, coming: Iterable[tuple[Chosen, Profile]]) -> None:
+        """Try these formats, one pause after another, unless they are tried already."""
+        for chosen, profile in coming:
+            if profile not in self._under_way:
+                self._next = max(time.monotonic(), self._next)
+                self._under_way[profile] = asyncio.ensure_future(self._made(chosen, self._next - time.monotonic()))
+                self._next += self._pause
+
+    async def _made(self, chosen: Chosen, seconds: float) -> Any:
+        await asyncio.sleep(seconds)
+        self.made += 1
+        return await asyncio.wrap_future(self._workers.submit(attempt_there, self._address, chosen, self._secrets))
+
+    async def result(self, profile: Profile) -> tuple[str, str, list[tuple[float, str, bytes]]]:
+        """What became of a format that was begun."""
+        how, problem, host, said = await self._under_way.pop(profile)
+        return how, f"{problem} (from the worker on {host})" if problem else "", said
+
+    async def end(self) -> None:
+        """End what is under way."""
+        for one in self._under_way.values():
+            one.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)

@@ -5,8 +5,11 @@ What this module knows: how to remove an announcement and types from packets, so
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from bokbok.errors import BokbokError, ReadError
@@ -20,6 +23,7 @@ from bokbok_traffic.recording import Recorded
 from ..clock import Clock
 from ..encoding import value_at
 from ..framing.cut import Cut, common_prefix
+from ..hands import Hands
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
 from ..nonce import Opened
@@ -49,6 +53,21 @@ Said = list[tuple[int, str, list[bytes]]]
 """For each connection and direction its packets."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One way in which packets may contain messages.
+
+    Attributes:
+        encoding: of the messages.
+        bodies: the messages.
+        flat: the same, with what is in front of each.
+    """
+
+    encoding: str
+    bodies: tuple[Body, ...]
+    flat: list[Opened]
+
+
 class InsecureSearch:
     """Looks for profiles of insecure connections, cut by cut.
 
@@ -57,10 +76,19 @@ class InsecureSearch:
         known: datums that may be expected, as written.
         clock: says when to give up.
         made_up: the side that the calibrator played.
+        hands: who does the long parts; by default this process.
     """
 
-    def __init__(self, recorded: list[Recorded], known: set[bytes], clock: Clock, made_up: str | None = None) -> None:
+    def __init__(
+        self,
+        recorded: list[Recorded],
+        known: set[bytes],
+        clock: Clock,
+        made_up: str | None = None,
+        hands: Hands | None = None,
+    ) -> None:
         self.made_up = made_up
+        self.hands = hands or Hands()
         self._settled: dict[Packets, Fit] = {}
         self._fits: dict[tuple[tuple[Body, ...], bool], list[Fit]] = {}
         self.recorded = recorded
@@ -86,19 +114,39 @@ class InsecureSearch:
             said += [(i, "server", packets) for i, packets in enumerate(cut.server)]
             if not any(packets for _, _, packets in said):
                 continue
-            for sizes, encoding in _readings(said):
-                self.clock.check()
-                for profile, fit in self._fitted(cut, said, sizes, encoding, next(iter(announced))):
-                    if settled is not None and fit is not settled:
-                        continue
-                    trail.say("messages", f"the packets read as messages: {fit.messages.words()}", "likely")
-                    yield profile, fit
-                    if settled is not None:
-                        return
+            with contextlib.closing(self._fitted(cut, said)) as fitted:
+                for reading, fits in fitted:
+                    for profile, fit in self._profiles(cut, reading, fits, next(iter(announced))):
+                        if settled is not None and fit is not settled:
+                            continue
+                        trail.say("messages", f"the packets read as messages: {fit.messages.words()}", "likely")
+                        yield profile, fit
+                        if settled is not None:
+                            return
 
-    def _fitted(
-        self, cut: Cut, said: Said, sizes: dict[str, int], encoding: str, announced: tuple[bytes, ...]
-    ) -> Iterator[tuple[Profile, Fit]]:
+    def _fitted(self, cut: Cut, said: Said) -> Generator[tuple[Reading, list[Fit]], None, None]:
+        """How packets may contain messages, with the messages that fit each reading."""
+        readings, ahead = itertools.tee(filter(None, map(functools.partial(self._read, said), _readings(said))))
+        # Several framings may cut out the same packets.
+        asked = set[tuple[Body, ...]]()
+
+        def calls() -> Iterator[tuple[Any, ...]]:
+            for one in ahead:
+                if (one.bodies, cut.whole) not in self._fits and one.bodies not in asked:
+                    asked.add(one.bodies)
+                    yield one.bodies, self.known
+
+        work = functools.partial(fit_messages, whole=cut.whole)
+        with contextlib.closing(self.hands.ahead(work, calls(), self.clock)) as found:
+            for one in readings:
+                same = one.bodies, cut.whole
+                if same not in self._fits:
+                    self._fits[same] = next(found)[:_MOST_FITS]
+                yield one, self._fits[same]
+
+    def _read(self, said: Said, how: tuple[dict[str, int], str]) -> Reading | None:
+        self.clock.check()
+        sizes, encoding = how
         bodies: list[Body] = []
         flat: list[Opened] = []
         for index, source, packets in said:
@@ -108,21 +156,23 @@ class InsecureSearch:
                     try:
                         body = ENCODINGS[encoding].decode(body)
                     except (BokbokError, ValueError):
-                        return
+                        return None
                 flat.append(Opened(prefix, b"", body))
                 bodies.append(Body(index, source, body, prefix, source == self.made_up))
-        # Several framings may cut out the same packets.
-        same = (tuple(bodies), cut.whole)
-        if same not in self._fits:
-            self._fits[same] = fit_messages(bodies, self.known, self.clock, whole=cut.whole)[:_MOST_FITS]
-        for fit in self._fits[same]:
+        return Reading(encoding, tuple(bodies), flat)
+
+    def _profiles(
+        self, cut: Cut, reading: Reading, fits: list[Fit], announced: tuple[bytes, ...]
+    ) -> Iterator[tuple[Profile, Fit]]:
+        encoding = reading.encoding
+        for fit in fits:
             if not fit.hits:
                 # Known datums are the only proof here. Many bytes look like a header with a number.
                 if isinstance(fit.messages, BinaryHeader):
                     continue
                 fit.guessed = True
             form = packet_form(
-                flat, [body.source for body in bodies], fit.kinds, encoding,
+                reading.flat, [body.source for body in reading.bodies], fit.kinds, encoding,
                 plain=encoding != "raw", made_up=self.made_up,
             )  # fmt: skip
             if form is None:

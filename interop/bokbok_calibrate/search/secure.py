@@ -7,8 +7,11 @@ key and nonces are taken out is literal.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +26,15 @@ from bokbok_traffic.recording import Recorded
 
 from ..clock import Clock
 from ..derivation import Secrets
-from ..encoding import Seen, texts_in
+from ..encoding import texts_in
 from ..framing.cut import Cut, ends
+from ..hands import Hands
 from ..hello import Places, base_in, contents_of, literal_template, user_templates, value_of, with_base
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
-from ..nonce import Opened, Way, apply, ways_in
+from ..nonce import SAMPLE, Opened, Way, apply, ways_in
 from ..packet_type import packet_form
-from ..session_key import MOST_ATTEMPTS, PHASES, ZERO, KeyBox, Oracle, Place
+from ..session_key import ANYWHERE, HELLO_PACKETS, MOST_ATTEMPTS, PHASES, ZERO, KeyBox, Oracle, Place, first_that_opens
 from ..wording import way_text
 from .findings import MOST_PLAINTEXTS, Trail
 
@@ -73,6 +77,25 @@ class Session:
     base: Place | None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What must open under a session key, in one direction.
+
+    Attributes:
+        source: the direction.
+        packets: its packets.
+        key: the session key.
+        bases: what nonces may be counted from, by name.
+        places: where the hello carries each of them.
+    """
+
+    source: str
+    packets: list[bytes]
+    key: bytes
+    bases: dict[str, bytes]
+    places: dict[str, Place]
+
+
 class SecureSearch:
     """Looks for profiles of secure connections, cut by cut.
 
@@ -82,6 +105,7 @@ class SecureSearch:
         known: datums that may be expected, as written.
         clock: says when to give up.
         made_up: the side that the calibrator played.
+        hands: who does the long parts; by default this process.
     """
 
     def __init__(
@@ -91,8 +115,10 @@ class SecureSearch:
         known: set[bytes],
         clock: Clock,
         made_up: str | None = None,
+        hands: Hands | None = None,
     ) -> None:
         self.made_up = made_up
+        self.hands = hands or Hands()
         self.recorded = recorded
         self.user = secrets.user or b""
         self._beyond = secrets.keys(beyond=True)
@@ -106,10 +132,15 @@ class SecureSearch:
         for phase in range(PHASES):
             self._boxes = []
             self.oracle.left = MOST_ATTEMPTS
-            for cut in cuts[: _MOST_WIDE_CUTS if phase >= 3 else _MOST_CUTS]:
-                boxes = []
+            looked = cuts[: _MOST_WIDE_CUTS if phase >= 3 else _MOST_CUTS]
+            first = self._first_that_opens(self.oracle, [cut.client[0] for cut in looked], phase)
+            if first is None:
+                continue
+            for number, cut in enumerate(looked):
+                boxes: list[KeyBox] = []
                 for packets in cut.client:
-                    found = self.oracle.find(packets, self.user, phase)
+                    shut = 0 if boxes or number > first[0] else first[1] if number == first[0] else math.inf
+                    found = self.oracle.find(packets, self.user, phase, shut=shut)
                     if found is None:
                         break
                     boxes.append(found)
@@ -118,6 +149,35 @@ class SecureSearch:
             if self._boxes:
                 return [cut for cut, _ in self._boxes]
         return []
+
+    def _first_that_opens(self, oracle: Oracle, clients: Iterable[list[bytes]], phase: int) -> tuple[int, float] | None:
+        """Where this process must begin to look, since others have seen that nothing opens before.
+
+        What they say has no other effect, so that a search goes the same way without them.
+
+        Returns:
+            The number of the packets, and of the look in them; `None` if nothing opens in any of them.
+        """
+        if not self.hands.away:
+            return 0, 0
+        trial = oracle.copy()
+        shares = (
+            (number, (oracle.keys, tuple(packets[:HELLO_PACKETS]), self.user, phase, share))
+            for number, packets in enumerate(clients)
+            for share in trial.shares(packets, self.user, phase)
+        )
+        first = list(itertools.islice(shares, 2))
+        if len(first) < 2:
+            return 0, 0  # one share alone is not worth sending
+        numbers, again = itertools.tee(itertools.chain(first, shares))
+        calls = (call for _, call in again)
+        with contextlib.closing(self.hands.ahead(first_that_opens, calls, self.clock)) as found:
+            for number, _ in numbers:
+                look = next(found)
+                if look is not None:
+                    return number, look
+        oracle.become(trial)
+        return None
 
     def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
         """Profiles that may explain a cut that is promising, with how their messages fit."""
@@ -159,14 +219,20 @@ class SecureSearch:
         skips = [skip for skip in (head, head + 1) if skip >= cut.hello] or [cut.hello]
         one_side = ""
         for everywhere, wide, most in ((False, False, None), (False, True, 2), (True, False, 4)):
-            for (content, keys), skip in itertools.product(contents[:most], skips):
-                sessions, opened = self._opening(cut, boxes, content, keys, skip, everywhere=everywhere, wide=wide)
-                if sessions:
-                    yield from sessions
-                    return
-                if opened and not one_side:
-                    one_side = next(iter(opened))
-                    self._mark_opened(cut, opened, keys, skip, trail)
+            tries = [(content, keys, skip) for content, keys in contents[:most] for skip in skips]
+            every = (self._asked(cut, boxes, content, keys, skip, wide=wide) for content, keys, skip in tries)
+            asked, again = itertools.tee(every)
+            calls = ((one.packets[:SAMPLE], one.key, one.bases) for some in again for one in some)
+            work = functools.partial(ways_in, everywhere=everywhere)
+            with contextlib.closing(self.hands.ahead(work, calls, self.clock)) as found:
+                for (content, keys, skip), some in zip(tries, asked, strict=True):
+                    sessions, opened = self._opening(content, keys, skip, some, [next(found) for _ in some])
+                    if sessions:
+                        yield from sessions
+                        return
+                    if opened and not one_side:
+                        one_side = next(iter(opened))
+                        self._mark_opened(cut, opened, keys, skip, trail)
         if one_side:
             other = "server" if one_side == "client" else "client"
             trail.say("boxes", f"the boxes of the {one_side} open")
@@ -177,38 +243,32 @@ class SecureSearch:
             return
         trail.say("boxes", "no 32 bytes of what is in the session key's box open what follows", "failed")
 
-    def _opening(
-        self,
-        cut: Cut,
-        boxes: list[KeyBox],
-        content: Template,
-        keys: list[bytes],
-        skip: int,
-        *,
-        everywhere: bool,
-        wide: bool,
-    ) -> tuple[list[Session], dict[str, tuple[list[Way], dict[str, bytes]]]]:
-        """What opens under a session key; if only one direction opens, that one.
-
-        With `everywhere`, boxes may begin at any byte of a packet. With `wide`, any 24 bytes of the hello may be a
-        base.
-        """
+    def _asked(
+        self, cut: Cut, boxes: list[KeyBox], content: Template, keys: list[bytes], skip: int, *, wide: bool
+    ) -> list[Asked]:
+        """What must open under a session key, for each direction that has packets. With `wide`, any 24 bytes of the
+        hello may be a base."""
         spoken = next((i for i, packets in enumerate(cut.client) if len(packets) > skip), 0)
         heard = next((i for i, packets in enumerate(cut.server) if packets), 0)
-        ways: dict[str, list[Way]] = {}
-        opened: dict[str, tuple[list[Way], dict[str, bytes]]] = {}
-        places: dict[str, Place] = {}
+        out = []
         for source, index, packets in (
             ("client", spoken, cut.client[spoken][skip:]), ("server", heard, cut.server[heard]),
         ):  # fmt: skip
-            if not packets:
-                continue
-            bases, places = self._bases(cut, boxes, content, index, skip, wide=wide)
-            ways[source] = ways_in(packets, keys[index], bases, self.clock, everywhere=everywhere)
-            if ways[source]:
-                opened[source] = (ways[source], bases)
+            if packets:
+                bases, places = self._bases(cut, boxes, content, index, skip, wide=wide)
+                out.append(Asked(source, packets, keys[index], bases, places))
+        return out
+
+    @staticmethod
+    def _opening(
+        content: Template, keys: list[bytes], skip: int, asked: Sequence[Asked], found: Sequence[list[Way]]
+    ) -> tuple[list[Session], dict[str, tuple[list[Way], dict[str, bytes]]]]:
+        """What opens under a session key; if only one direction opens, that one."""
+        ways = {one.source: some for one, some in zip(asked, found, strict=True)}
+        opened = {one.source: (some, one.bases) for one, some in zip(asked, found, strict=True) if some}
         if not ways or not all(ways.values()):
             return [], opened
+        places = asked[-1].places
         out = []
         pairs = itertools.product(ways.get("client", ways.get("server", [])), ways.get("server", [None]))
         for mine, theirs in itertools.islice(pairs, _MOST_PAIRS):
@@ -421,22 +481,21 @@ class SecureSearch:
         one = next(one for one in self.recorded if one.client)
         data = one.client[:_FIRST]
         self.oracle.left = MOST_ATTEMPTS
-        opened = _anywhere(self.oracle, data)
-        if opened is not None:
-            part, found = opened
+        found = self._anywhere(self.oracle, data)
+        if found is not None:
             made = f"under {found.derivation}" if found.derivation else "under the given key"
             trail.say(
                 "boxes",
-                f"the session key's box is at bytes {part.start} to {part.end} of the client's, {made} "
+                f"the session key's box is at bytes {found.start} to {found.end} of the client's, {made} "
                 f"({_NONCES[found.nonce]}); no known framing explains what is around it",
             )
-            trail.mark(one.conn, "client", part.start, part.end, "session key's box")
+            trail.mark(one.conn, "client", found.start, found.end, "session key's box")
             return
-        opened = _anywhere(Oracle(self._beyond, self.clock), data) if self._beyond else None
-        if opened is not None:
+        found = self._anywhere(Oracle(self._beyond, self.clock), data) if self._beyond else None
+        if found is not None:
             trail.say(
                 "keys",
-                f"no derivation of the table opens a box, {opened[1].derivation} opens one at byte {opened[0].start} "
+                f"no derivation of the table opens a box, {found.derivation} opens one at byte {found.start} "
                 "of the client's: name it in a profile, make the key by that (bokbok key --profile), give --key-file",
                 "failed",
             )
@@ -446,31 +505,12 @@ class SecureSearch:
             "boxes", f"no box opens under {keys}, at any of the first {len(data)} bytes of the client's", "failed"
         )
 
-
-def _anywhere(oracle: Oracle, data: bytes) -> tuple[Seen, KeyBox] | None:
-    """Where a session key's box opens, whatever is around it."""
-    windows = itertools.chain(
-        texts_in(data),
-        (
-            Seen(start, start + size, "raw", data[start : start + size])
-            for start in range(max(0, len(data) - 47))
-            for size in _SIZES
-            if start + size <= len(data)
-        ),
-    )
-    for part in windows:
-        found = oracle.look(0, part, [], 0)
-        if found is None and len(part.value) in _BARE_SIZES:
-            found = oracle.look(0, part, [], 1)
-        if found is not None:
-            return part, found
-    return None
+    def _anywhere(self, oracle: Oracle, data: bytes) -> KeyBox | None:
+        first = self._first_that_opens(oracle, [[data]], ANYWHERE)
+        return None if first is None else oracle.find([data], self.user, ANYWHERE, shut=first[1])
 
 
 _FIRST = 4096
-_SIZES = (72, 48, 88, 96, 104, 136)
-"""Sizes of a session key's box, with a nonce or without, and with some bytes after the key."""
-_BARE_SIZES = (48, 64, 72)
 
 
 def _find(data: bytes, part: bytes, start: int) -> int:

@@ -22,12 +22,14 @@ from bokbok.wire.hello import Field, TemplateHello
 from bokbok.wire.messages import ERROR, RESPONSE
 from bokbok.wire.packets import PacketForm
 from bokbok_traffic.recording import Recorded
+from bokbok_workers.where import WorkersError
 
 from ..clock import PATIENCE, Clock, OutOfTime
 from ..derivation import Secrets
 from ..framing.candidates import is_text
 from ..framing.cut import Cut
 from ..framing.order import cuts_in
+from ..hands import Hands
 from ..message.body import Fit
 from ..verify import Mismatch, Proof, prove
 from .advice import advice
@@ -77,6 +79,7 @@ def solve(
     *,
     patience: float = PATIENCE,
     made_up: str | None = None,
+    hands: Hands | None = None,
 ) -> Answer:
     """Find the profiles that explain every byte.
 
@@ -86,8 +89,12 @@ def solve(
         known: datums that may be expected, as written (`script.known_datums`).
         patience: seconds after which the search stops.
         made_up: the direction that the calibrator sent: it is not evidence about a peer.
+        hands: who does the long parts; by default this process. The answer is the same.
+
+    Raises:
+        WorkersError: others do it, and are gone.
     """
-    answer = _solved(recorded, secrets, known, patience, made_up)
+    answer = _solved(recorded, secrets, known, patience, made_up, hands or Hands())
     answer.lost = [
         f"connection {one.conn}: the recording of the {source}'s bytes ends early: {why}"
         for one in recorded for source, why in one.lost.items()
@@ -96,7 +103,12 @@ def solve(
 
 
 def _solved(
-    recorded: list[Recorded], secrets: Secrets, known: set[bytes], patience: float, made_up: str | None
+    recorded: list[Recorded],
+    secrets: Secrets,
+    known: set[bytes],
+    patience: float,
+    made_up: str | None,
+    hands: Hands,
 ) -> Answer:
     trail = Trail()
     if not any(one.client for one in recorded):
@@ -105,12 +117,18 @@ def _solved(
         trail.say("recording", f"{what}: a conversation begins with its client", "failed")
         return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
     spoken = [one for one in recorded if one.size("client")]
-    return _Solver(spoken, secrets, known, Clock(patience), made_up).run(trail)
+    return _Solver(spoken, secrets, known, Clock(patience), made_up, hands).run(trail)
 
 
 class _Solver:
     def __init__(
-        self, recorded: list[Recorded], secrets: Secrets, known: set[bytes], clock: Clock, made_up: str | None
+        self,
+        recorded: list[Recorded],
+        secrets: Secrets,
+        known: set[bytes],
+        clock: Clock,
+        made_up: str | None,
+        hands: Hands,
     ) -> None:
         self.everything = recorded
         recorded = self.recorded = [one.beginning() for one in recorded if one.client]
@@ -118,9 +136,9 @@ class _Solver:
         self.clock = clock
         self.made_up = made_up
         self.search: SecureSearch | InsecureSearch = (
-            SecureSearch(recorded, secrets, known, clock, made_up)
+            SecureSearch(recorded, secrets, known, clock, made_up, hands)
             if secrets.secure
-            else InsecureSearch(recorded, known, clock, made_up)
+            else InsecureSearch(recorded, known, clock, made_up, hands)
         )
         self.claims: list[Claim] = []
         self.furthest = Trail()
@@ -214,7 +232,7 @@ class _Solver:
                     if isinstance(self.search, InsecureSearch) and not fit.guessed:
                         self.search.settle(cut, fit)
                         break  # the first that is proven is the best of it
-        except OutOfTime:
+        except (OutOfTime, WorkersError):
             raise
         except Exception as error:  # a fault costs one reading of the recording, not the whole search
             _log.debug("a cut could not be looked at", exc_info=True)

@@ -12,8 +12,9 @@ import click
 from bokbok.cli._options import guard_option, guards, profile_option_named, strategies_given
 from bokbok.errors import ProfileError
 from bokbok.wire import BrokenCryptographyWarning, Profile
+from bokbok_workers.option import needing_dask, scheduler_option
+from bokbok_workers.where import Where
 
-from ..fleet.where import Where
 from ..peers.base import Peer
 from ..peers.known import KNOWN, PeerNameError, known_peers, peer_from_option
 from ..runner import Runner, Settings
@@ -100,23 +101,8 @@ def pace_options(*, timeout: float, jobs: int) -> Callable[[Callable[..., Any]],
     return decorate
 
 
-def _where(ctx: click.Context, param: click.Parameter, text: str | None) -> Where | None:
-    try:
-        return None if text is None else Where.parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def scheduler_option(command: _F) -> _F:
-    """`--scheduler`, for `runner_for`."""
-    return click.option(
-        "--scheduler",
-        "scheduler",
-        metavar="WHERE",
-        callback=_where,
-        help="Have the workers of a Dask scheduler play: tcp://HOST:PORT on this machine, tls://HOST:PORT anywhere, "
-        "or local:N for N processes. --jobs is for each worker. Needs bokbok[fleet].",
-    )(command)
+play_option = scheduler_option("play", "--jobs is for each worker.")
+"""`--scheduler`, for `runner_for`."""
 
 
 def runner_for(peers: Mapping[str, Peer], settings: Settings, where: Where | None, given: Sequence[str]) -> Runner:
@@ -133,10 +119,8 @@ def runner_for(peers: Mapping[str, Peer], settings: Settings, where: Where | Non
     """
     if where is None:
         return Runner(peers, settings)
-    try:
+    with needing_dask():
         from ..fleet.scheduler import Fleet
-    except ImportError as error:
-        raise click.UsageError(f"--scheduler needs the extra `fleet` (pip install 'bokbok[fleet]'): {error}") from None
     return Fleet(peers, settings, where, given)
 
 

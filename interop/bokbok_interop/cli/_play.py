@@ -16,8 +16,9 @@ from typing import Any
 
 import click
 
+from bokbok_workers.where import WorkersError
+
 from ..cases import all_cases
-from ..fleet.where import FleetError
 from ..matrix import Group, Selection, select_cases
 from ..model import Cell, Result
 from ..peers.base import Peer
@@ -221,7 +222,7 @@ def execute(
     played.grounded = runner.grounded
     played.document = document(runner.results)
     reports.write(played.document)
-    if isinstance(played.error, FleetError):
+    if isinstance(played.error, WorkersError):
         reports.tell()
         raise click.UsageError(str(played.error))
     return played

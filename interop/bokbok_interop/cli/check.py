@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from bokbok.wire import Profile
+from bokbok_workers.where import Where
 
 from ..cases import CHAPTERS, PREFLIGHT, SESSIONS, all_cases
-from ..fleet.where import Where
 from ..matrix import Selection, about, build, diagonal, select_cases
 from ..peers.known import known_peers
 from ..report import terminal
@@ -22,8 +22,8 @@ from ._choices import (
     choose_peers,
     chosen_format,
     pace_options,
+    play_option,
     runner_for,
-    scheduler_option,
     spoken_options,
 )
 from ._exit import status_of
@@ -59,7 +59,7 @@ Examples:
 @click.option("--keep-going", is_flag=True, help="Play the chapters even if the preflight fails.")
 @click.option("--strict", is_flag=True, help="Also play the kinds of case that the peer does not claim.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything random in the cases.")
-@scheduler_option
+@play_option
 @spoken_options
 @report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from bokbok.wire import Profile
+from bokbok_workers.where import Where
 
 from ..cases import CHAPTERS, all_cases
-from ..fleet.where import Where
 from ..matrix import SECURITIES, TRANSPORTS, Selection, build, shard
 from ..model import RUNNER
 from ..peers.known import KNOWN
@@ -19,8 +19,8 @@ from ._choices import (
     chosen_format,
     pace_options,
     parse_shard,
+    play_option,
     runner_for,
-    scheduler_option,
     spoken_options,
 )
 from ._exit import STATUSES, status_of
@@ -76,7 +76,7 @@ from ._reports import Reports, evidence_for, report_options
 @click.option(
     "--shard", "shard_text", metavar="K/N", help="Play only the K-th of N shares, for several machines; see `merge`."
 )
-@scheduler_option
+@play_option
 @spoken_options
 @report_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")

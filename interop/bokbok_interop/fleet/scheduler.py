@@ -1,8 +1,7 @@
 """A run whose cells are played by the workers of a Dask scheduler.
 
 What this module knows: Dask. A share of cells is a task; it goes to a worker that has both of its peers, and is played
-again elsewhere when that worker is lost, which Dask does. A scheduler runs whatever it is sent, and so do its workers:
-beyond this machine it must be reached by TLS.
+again elsewhere when that worker is lost, which Dask does.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-import dask
-from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker import get_worker
 
 from bokbok.wire.profile import dump_profile
+from bokbok_workers.connection import Scheduler, quietly
+from bokbok_workers.where import Where, WorkersError
 
 from ..matrix import Group
 from ..model import RUNNER, Outcome, Result
@@ -33,14 +32,11 @@ from ..runner import Runner, Settings
 from ..spoken import Spoken
 from .player import Player
 from .share import Announcement, Plan, Played, Share, shares, suite_digest
-from .where import FleetError, Where
 
 __all__ = ["Fleet"]
 
 _T = TypeVar("_T")
 
-CONNECT_SECONDS = 15.0
-"""Seconds until a scheduler answers, and a worker is connected to it."""
 AHEAD = 2
 """Shares that are sent out for each thread of the workers: one is played, and the next one is already there."""
 RECOUNT = 2.0
@@ -133,8 +129,7 @@ class Fleet(Runner):
         self._where = where
         self._given = {text.partition("=")[0]: text for text in given}
         self._run = f"bokbok-{secrets.token_hex(8)}"
-        self._cluster: Any = None
-        self._client: Any = None
+        self._scheduler = Scheduler()
         self._marks: dict[str, str] = {}
         self._described: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count()
@@ -149,7 +144,8 @@ class Fleet(Runner):
 
     async def _prepare(self, names: Any) -> None:
         wanted = sorted(set(names) - {RUNNER})
-        await self._connect()
+        # Cells mostly wait. The worker bounds those that it plays.
+        await self._scheduler.connect(self._where, threads=self.settings.jobs)
         plan = Plan(
             run=self._run,
             known=tuple(name for name in wanted if name not in self._given),
@@ -158,47 +154,22 @@ class Fleet(Runner):
             profile=dump_profile(self.settings.spoken.profile),
             strategies=self.settings.spoken.strategies,
         )
-        await self._client.register_plugin(_Playing(plan))
-        self._client.subscribe_topic(self._run, self._told)
-        found = await self._client.run(_announcement, self._run)
+        await self._scheduler.client.register_plugin(_Playing(plan))
+        self._scheduler.client.subscribe_topic(self._run, self._told)
+        found = await self._scheduler.client.run(_announcement, self._run)
         there = self._usable(found)
         for name in wanted:
             self._look_for(name, there)
         self._together = [frozenset(announced.peers) for announced in there.values()]
-        threads = await self._threads()
+        threads = await self._scheduler.threads()
         self.observer.note(f"{len(there)} workers with {threads} threads play")
-
-    async def _connect(self) -> None:
-        try:
-            if self._where.workers:
-                local: Any = LocalCluster
-                # Dask looks at what each thread does a hundred times a second; nobody would see what it finds.
-                with dask.config.set({"distributed.worker.profile.enabled": False}):
-                    self._cluster = await local(
-                        n_workers=self._where.workers,
-                        # Cells mostly wait. The worker bounds those that it plays.
-                        threads_per_worker=self.settings.jobs,
-                        host="127.0.0.1",
-                        dashboard_address=None,
-                        asynchronous=True,
-                        memory_limit=0,
-                        silence_logs=50,
-                    )
-            address = self._cluster or self._where.address
-            client: Any = Client
-            self._client = await client(address, asynchronous=True, timeout=CONNECT_SECONDS, set_as_default=False)
-            await self._client.wait_for_workers(self._where.workers or 1, timeout=CONNECT_SECONDS)
-        except (OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
-            where = self._where.address or "local processes"
-            what = "no worker is connected to it" if self._client is not None else f"it cannot be reached: {error}"
-            raise FleetError(f"the scheduler {where}: {what}") from error
 
     def _usable(self, found: Mapping[str, tuple[Announcement, str]]) -> dict[str, Announcement]:
         for address, (announced, problem) in found.items():
             if problem:
-                raise FleetError(f"the worker {address} cannot play: {problem}")
+                raise WorkersError(f"the worker {address} cannot play: {problem}")
             if announced.suite != suite_digest():
-                raise FleetError(
+                raise WorkersError(
                     f"the worker {address} has another version of the suite ({announced.suite[:12]}, here "
                     f"{suite_digest()[:12]}): install the same one"
                 )
@@ -208,7 +179,7 @@ class Fleet(Runner):
         marks = {address: each.peers[name] for address, each in there.items() if name in each.peers}
         if len(set(marks.values())) > 1:
             told = ", ".join(f"{mark[:12]} on {address}" for address, mark in sorted(marks.items()))
-            raise FleetError(f"{name} is not the same on every worker: {told}")
+            raise WorkersError(f"{name} is not the same on every worker: {told}")
         if not marks:
             reasons = sorted({each.absent[name] for each in there.values()})
             self.absent[name] = "; ".join(reasons)
@@ -218,10 +189,6 @@ class Fleet(Runner):
         self._described[name] = next(each.about[name] for each in there.values() if name in each.about)
 
     # -- shares
-
-    async def _threads(self) -> int:
-        counts = await self._client.scheduler.ncores()
-        return sum(counts.values())
 
     def _told(self, event: tuple[Any, int]) -> None:
         """A worker has begun a share."""
@@ -235,11 +202,11 @@ class Fleet(Runner):
         waiting = shares(groups, self._round, self._numbers)
         under_way: dict[asyncio.Future[Any], tuple[Share, Any]] = {}
         heard = time.monotonic()
-        threads, counted = await self._threads(), heard
+        threads, counted = await self._scheduler.threads(), heard
         try:
             while True:
                 if time.monotonic() - counted > RECOUNT:
-                    threads, counted = await self._threads(), time.monotonic()
+                    threads, counted = await self._scheduler.threads(), time.monotonic()
                 room = AHEAD * max(1, threads) - len(under_way)
                 for _ in range(room):
                     share = None if self.stopping else next(waiting, None)
@@ -247,7 +214,7 @@ class Fleet(Runner):
                         break
                     if self._is_absent(share):
                         continue
-                    future = self._client.submit(
+                    future = self._scheduler.client.submit(
                         _play, self._run, share, key=f"{self._run}-{share.number}",
                         resources=self._needs(share), pure=False,
                     )  # fmt: skip
@@ -271,7 +238,7 @@ class Fleet(Runner):
 
     async def _give_up_what_nobody_plays(self, under_way: dict[asyncio.Future[Any], tuple[Share, Any]]) -> None:
         """Fail the shares whose workers have all gone: they would wait for ever."""
-        found = await self._client.run(_announcement, self._run)
+        found = await self._scheduler.client.run(_announcement, self._run)
         there = [announced.peers for announced, _ in found.values()]
         for task, (share, future) in list(under_way.items()):
             names = {share.client, share.server} - {RUNNER}
@@ -317,15 +284,9 @@ class Fleet(Runner):
     # -- the end
 
     async def _end_everything(self) -> None:
-        async def quietly(work: Awaitable[Any]) -> None:
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await work
-
-        if self._client is not None:
-            await quietly(self._client.unregister_worker_plugin(self._run))
-            await quietly(self._client.close())
-        if self._cluster is not None:
-            await quietly(self._cluster.close())
+        if self._scheduler.client is not None:
+            await quietly(self._scheduler.client.unregister_worker_plugin(self._run))
+        await self._scheduler.close()
 
 
 async def _result(future: Any) -> Any:

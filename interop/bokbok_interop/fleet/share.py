@@ -5,15 +5,12 @@ Cases are sent as ids and peers as names, since a worker has the same suite: `su
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
-from bokbok import __version__
+from bokbok_workers.digest import source_digest
 
 from ..matrix import Group
 from ..model import Cell, Result
@@ -27,28 +24,12 @@ LONG = 5.0
 """A case that asks for so many seconds beyond the usual time limit is a share of its own."""
 LEAD = 2
 """By how many groups cells that wait long are ahead of the others: there must be something to play while they wait."""
-_PACKAGES = ("bokbok", "bokbok_interop")
+_PACKAGES = ("bokbok", "bokbok_interop", "bokbok_traffic", "bokbok_workers")
 
 
-@functools.cache
 def suite_digest() -> str:
     """SHA-256 of the Python files of the library and the suite: machines with the same digest play the same cases."""
-    whole = hashlib.sha256(__version__.encode())
-    for package in _PACKAGES:
-        root = resources.files(package)
-        for name, content in sorted(_files(root, package)):
-            whole.update(name.encode() + hashlib.sha256(content).digest())
-    return whole.hexdigest()
-
-
-def _files(folder: Any, name: str) -> Iterator[tuple[str, bytes]]:
-    for entry in folder.iterdir():
-        path = f"{name}/{entry.name}"
-        if entry.is_dir():
-            if entry.name != "__pycache__":
-                yield from _files(entry, path)
-        elif entry.name.endswith(".py"):
-            yield path, entry.read_bytes()
+    return source_digest(*_PACKAGES)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.clusters import Cluster
 from tests.support.leaks import eventually
 
 pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
@@ -39,57 +39,6 @@ def cells(path: Path) -> dict[tuple[str, ...], tuple[Any, ...]]:
 
 def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, **more)
-
-
-class Cluster:
-    """A scheduler and its workers, as processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.processes: list[subprocess.Popen[str]] = []
-        self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")
-        self.address = self.line(self.scheduler, r"Scheduler at:\s+(tcp://\S+)")
-
-    def start(self, what: str, *words: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", what, *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            env=os.environ | environment, cwd=self.folder,
-        )  # fmt: skip
-        self.processes.append(process)
-        return process
-
-    def line(self, process: subprocess.Popen[str], pattern: str) -> str:
-        assert process.stderr is not None
-        told = []
-        for line in process.stderr:
-            told.append(line)
-            if found := re.search(pattern, line):
-                return found[1] if found.re.groups else found[0]
-        raise AssertionError("".join(told))
-
-    def worker(self, **environment: str) -> subprocess.Popen[str]:
-        process = self.start(
-            "worker", self.address, "--no-nanny", "--nthreads", "2", "--no-dashboard", "--host", "127.0.0.1",
-            "--local-directory", str(self.folder), "--memory-limit", "0", **environment,
-        )  # fmt: skip
-        self.line(process, "Registered to")
-        return process
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-            assert process.stderr is not None
-            process.stderr.close()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with contextlib.closing(contextlib.ExitStack()) as stack:
-        made = Cluster(tmp_path)
-        stack.callback(made.end)
-        yield made
 
 
 def puppets() -> set[int]:

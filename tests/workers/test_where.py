@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bokbok_interop.fleet.where import Where
+from bokbok_workers.where import Where
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,23 @@
-"""Where the scheduler of a run is, as a command line says it, and which addresses are allowed."""
+"""Where a scheduler is, as a command line says it, and which addresses are allowed."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
 
-__all__ = ["FleetError", "Where"]
+__all__ = ["Where", "WorkersError"]
 
 MOST_LOCAL = 256
 """The most processes of this machine."""
 
 
-class FleetError(Exception):
+class WorkersError(Exception):
     """The scheduler cannot be used, or its workers cannot; the message says why."""
 
 
 @dataclass(frozen=True)
 class Where:
-    """The scheduler of a run.
+    """Where a scheduler is.
 
     Attributes:
         address: `tcp://HOST:PORT` or `tls://HOST:PORT`; empty for processes of this machine.
