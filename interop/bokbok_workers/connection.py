@@ -52,7 +52,9 @@ class Scheduler:
                         n_workers=where.workers,
                         threads_per_worker=threads,
                         host="127.0.0.1",
-                        dashboard_address=None,
+                        # Without an address Dask takes port 8787, and warns where another command has it.
+                        dashboard_address="127.0.0.1:0",
+                        scheduler_kwargs={"dashboard": False},
                         asynchronous=True,
                         memory_limit=0,
                         silence_logs=50,

@@ -46,6 +46,12 @@ def test_results_come_in_order(workers: Workers) -> None:
     assert list(workers.ahead(add, ((n, 1) for n in range(50)))) == list(range(1, 51))
 
 
+def test_two_commands_have_processes_of_their_own_at_the_same_time(workers: Workers) -> None:
+    # Dask warns, which is an error here, if both want the same port.
+    with contextlib.closing(Workers(Where(workers=1), PACKAGES)) as others:
+        assert others.submit(add, 1, 2).result(30) == workers.submit(add, 1, 2).result(30) == 3
+
+
 def test_an_error_of_a_call_comes_with_its_result(workers: Workers) -> None:
     with pytest.raises(ZeroDivisionError, match="no 6"):
         next(workers.ahead(fail, [("secret",)]))
