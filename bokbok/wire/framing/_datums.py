@@ -70,6 +70,7 @@ class Datums(Framing):
 
 
 _SPACE = re.compile(rb"[ \t\n\v\f\r]*")
+_WHITE_CHARACTERS = tuple(b"#\\%c" % white for white in b" \t\n\v\f\r")
 _DEPTH = 1_000_000  # the codec behind has the limit that counts
 _MEMORY = 2 * DEFAULT_MESSAGE_MEMORY
 """Bytes of memory of a datum whose end is looked for. A message over the codec's limit fails alone as long as its end
@@ -136,6 +137,8 @@ class _DatumSplitter:
             self._left -= 1
             if self._left:
                 continue
+            if self._chunk.startswith(_WHITE_CHARACTERS, max(self._start, self._at - 2)):
+                self._at += 1  # CHICKEN leaves the white space unread, but a packet without it does not read
             size = len(self._gathered) + self._at - self._start
             if size > self.limit:
                 raise too_long(size, self.limit, announced=False)

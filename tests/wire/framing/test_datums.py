@@ -8,6 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.sexpr import Char, loads
 from bokbok.wire.framing import Datums
 from tests.support.framing_contract import FramingContract, split, written
 
@@ -37,6 +38,22 @@ class TestContract(FramingContract):
 def test_the_bytes_are_what_the_name_says() -> None:
     assert written(Datums(), [b"(a)"]) == b"(a)\n"
     assert split(Datums(), b"(a)\n", [])[0] == [b"(a)"]
+
+
+@pytest.mark.parametrize("step", [1, 2, 100])
+@pytest.mark.parametrize("white", b" \t\n\v\f\r")
+def test_a_character_that_is_white_space_is_whole_in_its_packet(white: int, step: int) -> None:
+    text = b"#\\%c" % white
+    data = text * 3 + b"(%b)\n" % text
+    splitter = Datums(b"").splitter(1000)
+    packets: list[bytes] = []
+    for at in range(0, len(data), step):
+        splitter.feed(data[at : at + step])
+        while (packet := splitter.next()) is not None:
+            packets.append(packet)
+    assert b"".join(packets) == data[:-1]
+    character = Char(chr(white))
+    assert [loads(packet) for packet in packets] == [character, character, character, [character]]
 
 
 def test_a_separator_may_stand_only_between_datums() -> None:
