@@ -20,6 +20,9 @@ FIRST = 0.0005
 messages. It is half a turn, since all connections that have sent something at the same moment get it, one after the
 other."""
 
+_LEAST = QUANTUM / 8
+"""Seconds that a turn counts at the least: to give it costs something, too."""
+
 Step = Callable[[], bool]
 """Does what fits a turn. True: there is more to do."""
 
@@ -27,44 +30,54 @@ _T = TypeVar("_T")
 
 
 class Line(Generic[_T]):
-    """A line: of all parties in turn, whoever of the party came first. Each step takes the same time, however many
-    stand in it."""
+    """A line for turns by used time, as deficit round robin has them (Shreedhar and Varghese, 1995).
+
+    A party keeps its place until its connections have used a quantum together, and each of them that comes anew waits
+    behind the party's others. A party may use more than its quantum, since a piece of work cannot be interrupted; then
+    it waits until the others have caught up. A step here takes the same time, however many stand in line.
+    """
 
     def __init__(self) -> None:
         self._parties: dict[Hashable, deque[_T]] = {}  # the next one first
+        self._credits: dict[Hashable, float] = {}  # seconds, of those that were first already
+        self._first: Hashable = None  # the party that has got its quantum, since it is first
 
     def __bool__(self) -> bool:
         return bool(self._parties)
-
-    def __contains__(self, party: Hashable) -> bool:
-        return party in self._parties
 
     def append(self, party: Hashable, item: _T) -> None:
         """Line up."""
         self._parties.setdefault(party, deque()).append(item)
 
-    def first(self) -> Hashable:
-        """The party whose turn it is. Somebody must be in line."""
-        return next(iter(self._parties))
-
-    def rotate(self) -> None:
-        """The first party is the last one now."""
-        party = self.first()
-        self._parties[party] = self._parties.pop(party)
-
-    def popleft(self) -> _T:
-        """Take the next one out; its party's next one comes after those of all other parties."""
-        party = self.first()
-        items = self._parties.pop(party)
+    def pop(self) -> tuple[Hashable, _T]:
+        """Take out whose turn it is, with its party. Somebody must be in line."""
+        parties, credits = self._parties, self._credits
+        while True:
+            party = next(iter(parties))
+            if party is not self._first:
+                self._first = party
+                credits[party] = min(credits.get(party, 0.0), 0.0) + QUANTUM
+            if credits[party] > 0:
+                break
+            parties[party] = parties.pop(party)
+            self._first = None
+        items = parties[party]
         item = items.popleft()
-        if items:
-            self._parties[party] = items
-        return item
+        if not items:
+            del parties[party]
+            self._first = None
+        return party, item
+
+    def used(self, party: Hashable, seconds: float) -> None:
+        """A turn is over that was taken by `pop`."""
+        if party in self._parties:
+            self._credits[party] = self._credits.get(party, 0.0) - max(seconds, _LEAST)
+        else:
+            self._credits.pop(party, None)
 
 
 class Turns:
-    """Turns by used time (Shreedhar and Varghese, 1995). A party may use more than its turn, since a piece of work
-    cannot be interrupted; then it waits until the others have caught up.
+    """Turns for work that is done by whoever calls `take`.
 
     Args:
         clock: seconds, from any moment on.
@@ -73,7 +86,6 @@ class Turns:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._line: Line[Step] = Line()
-        self._debts: dict[Hashable, float] = {}
 
     def __bool__(self) -> bool:
         return bool(self._line)
@@ -84,20 +96,13 @@ class Turns:
 
     def take(self) -> None:
         """Give one turn, if anybody is in line."""
-        line, debts = self._line, self._debts
+        line = self._line
         if not line:
             return
-        while True:
-            party = line.first()
-            debt = debts.pop(party, 0.0)
-            if debt < QUANTUM:
-                break
-            debts[party] = debt - QUANTUM
-            line.rotate()
-        step = line.popleft()
+        party, step = line.pop()
         began = self._clock()
-        if step():
-            line.append(party, step)
-        debt += self._clock() - began - QUANTUM
-        if debt > 0 and party in line:
-            debts[party] = debt
+        try:
+            if step():
+                line.append(party, step)
+        finally:
+            line.used(party, self._clock() - began)

@@ -428,7 +428,7 @@ class Connection(Public[_Waiter]):
             elif self._call_worker():
                 rest = partial(self._handling.start, self._worker)
         if turn and not reads:
-            reading.leave()
+            reading.leave(self._life.party)
         if outgoing:
             self._sending.transmit(outgoing)
         if rest is not None:
@@ -608,13 +608,15 @@ class Connection(Public[_Waiter]):
                 if call:
                     self._line_up()
                 return None, False
+            party = self._life.party if turn else None  # the line counts the time of those who stood in it
             turn = True
             if not self._life.was_open:
-                reading.leave()
+                reading.leave(party)
                 turn = False
                 return self._read_hello(data)
+            began = 0.0 if party is None else time.thread_time()
             batch = self._wire.read(data, seconds=QUANTUM)
-            reading.leave()
+            reading.leave(party, 0.0 if party is None else time.thread_time() - began)
             turn = False
             return self._take_in_as_worker(batch)
         except OSError as error:

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from typing import Final, Protocol
 
 from .._fork import on_fork
-from .._front.turns import Line
+from .._front.turns import QUANTUM, Line
 
 __all__ = ["STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
 
@@ -62,8 +62,16 @@ class Turns:
             self._line.append(party, entrant)
         self._go_on()
 
-    def leave(self) -> None:
-        """The turn is over: it is the next one's."""
+    def leave(self, party: Hashable = None, seconds: float = QUANTUM) -> None:
+        """The turn is over: it is the next one's.
+
+        Args:
+            party: whose turn came in the line; `None` for one that was taken without.
+            seconds: of processor time that it took.
+        """
+        if party is not None:
+            with self._lock:
+                self._line.used(party, seconds)
         # One that lines up does that first, then looks for a turn; so one of the two sees the other.
         self._free.append(None)
         if self._line:
@@ -79,7 +87,7 @@ class Turns:
                     self._free.pop()
                 except IndexError:  # somebody who has not lined up was faster
                     return
-                entrant = self._line.popleft()
+                _, entrant = self._line.pop()
             if not entrant._turn_came():
                 self._free.append(None)
 

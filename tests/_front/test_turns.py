@@ -103,4 +103,4 @@ def test_what_one_of_a_party_used_too_much_its_others_wait_for() -> None:
     turns.join("alice", worker(clock, done, "a", 1, 4))
     all_taken(turns)
     assert done == list("1aaa2a")
-    assert not turns._debts
+    assert not turns._line._credits

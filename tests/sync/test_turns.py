@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from bokbok._front.turns import QUANTUM
 from bokbok.sync.turns import Places, Turns
 from tests.support.leaks import eventually
 from tests.support.peers import SOON
@@ -49,11 +50,14 @@ def test_parties_take_turns() -> None:
     turns = Turns(1)
     for name in "123":
         turns.enter("crowd", Entrant(name, came))
-    for name in "ab":
+    for name in "abc":
         turns.enter("alice", Entrant(name, came))
-    for _ in range(5):
-        turns.leave()
-    assert came == ["1", "2", "a", "3", "b"]
+    for _ in range(6):
+        if came[-1] in "123":
+            turns.leave("crowd", QUANTUM)
+        else:
+            turns.leave("alice", 0.6 * QUANTUM)
+    assert came == ["1", "2", "a", "b", "3", "c"]
 
 
 def test_a_turn_is_free_again_when_nobody_stands_in_the_line() -> None:
