@@ -43,6 +43,8 @@ extensions = [
     "sphinx_click",
     "bokbok_site.anchors",
     "bokbok_site.commands",
+    "bokbok_site.console",
+    "bokbok_site.docstrings",
     "bokbok_site.folders",
     "bokbok_site.generated",
     "bokbok_site.navigation",
@@ -71,7 +73,7 @@ napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 
 highlight_language = "none"
-pygments_style = "friendly"
+pygments_style = "default"  # each of its colours is readable on its ground (4.5 : 1)
 pygments_dark_style = "monokai"
 
 html_theme = "furo"

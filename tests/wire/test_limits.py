@@ -31,6 +31,22 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert defaults | UNSET == DOCUMENTED
 
 
+def test_other_pages_name_a_limit_without_its_number() -> None:
+    """Changing one takes only the files that `CONTRIBUTING.md` names. Rules with numbers are in `docs/protocol.md`."""
+    root = Path(__file__).parents[2]
+    pages = [*root.glob("*.md"), *root.glob("interop/*.md"), *root.glob("docs/**/*.md")]
+    numbers = {name: number for name, number, _ in ROW.findall((root / "docs" / "python.md").read_text())}
+    repeated = []
+    for page in pages:
+        text = page.read_text(encoding="utf-8").replace("-", "_")
+        if page.name in ("python.md", "protocol.md", "CHANGELOG.md"):
+            continue
+        for name, number in numbers.items():
+            repeated += re.findall(rf"`{name}`(?: is|:)?\s+\(?{number}\b", text)
+            repeated += re.findall(rf"\b{number} (?:s |MiB )?\(`{name}`", text)
+    assert repeated == []
+
+
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits) if field.name not in FROM_ZERO])
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_a_limit_is_above_0(name: str, value: Any) -> None:

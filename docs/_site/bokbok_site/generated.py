@@ -114,6 +114,16 @@ class Rules(_Made):
         return _table(["rule", "cases", "broken peers that break it"], rows)
 
 
+def _number(value: int) -> str:
+    """A number as people read it: a large one that is, or almost is, a power of two, as such."""
+    if abs(value) < 1 << 20:
+        return str(value)
+    for near, rest in ((abs(value), ""), (abs(value) + 1, " − 1")):
+        if near & (near - 1) == 0 and not (rest and value < 0):
+            return f"{'−' if value < 0 else ''}2<sup>{near.bit_length() - 1}</sup>{rest}"
+    return f"{value:,}"
+
+
 def _takes(schema: dict[str, Any], whole: dict[str, Any]) -> str:
     """What a value may be, in a few words."""
     if "$ref" in schema:
@@ -135,7 +145,7 @@ def _takes(schema: dict[str, Any], whole: dict[str, Any]) -> str:
         return "a list"
     if kind == "integer" and "minimum" in schema:
         most = schema.get("maximum")
-        return f"a number from {schema['minimum']}" + (f" to {most}" if most is not None else " up")
+        return f"a number from {_number(schema['minimum'])}" + (f" to {_number(most)}" if most is not None else " up")
     return {"string": "a string", "integer": "a number", "number": "a number", "boolean": "true or false"}.get(
         kind, kind
     )
