@@ -46,7 +46,7 @@ from .poller import READ, WRITE, Timer, poller
 from .receiving import Receiving
 from .sending import Sending
 from .threads import run_in_thread
-from .turns import reading
+from .turns import HELLO, reading
 
 if TYPE_CHECKING:
     from .server import Server
@@ -611,7 +611,7 @@ class Connection(Public[_Waiter]):
             party = self._life.party if turn else None  # the line counts the time of those who stood in it
             turn = True
             if not self._life.was_open:
-                reading.leave(party)
+                reading.leave(party, HELLO)
                 turn = False
                 return self._read_hello(data)
             began = 0.0 if party is None else time.thread_time()

@@ -15,10 +15,12 @@ from typing import Final, Protocol
 from .._fork import on_fork
 from .._front.turns import QUANTUM, Line
 
-__all__ = ["STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
+__all__ = ["HELLO", "STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
 
 _READERS: Final = 2
 """Turns at once: while one waits for the system, another one reads."""
+HELLO: Final = QUANTUM / 4
+"""Seconds that a part of a hello counts. It is read when the turn is over, since looking up its user may take long."""
 _LINGERERS: Final = 32
 """Workers that stay with a connection for a moment because more may come, or because the peer may take more."""
 STAY_SECONDS: Final = 0.02
