@@ -43,17 +43,16 @@ extensions = [
     "sphinx_click",
     "bokbok_site.anchors",
     "bokbok_site.commands",
-    "bokbok_site.console",
     "bokbok_site.docstrings",
     "bokbok_site.folders",
     "bokbok_site.generated",
+    "bokbok_site.lexers",
     "bokbok_site.navigation",
     "bokbok_site.pictures",
     "bokbok_site.roles",
 ]
 
 suppress_warnings = [
-    "misc.highlighting_failure",  # our notation for grammars has more than Pygments' `ebnf`
     "ref.python",  # `Connection` in a docstring: both front ends have one; the nearest is taken
 ]
 
