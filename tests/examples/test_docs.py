@@ -22,6 +22,11 @@ def test_every_example_prints_what_it_says(tmp_path, monkeypatch, page, least):
     assert not list(tmp_path.iterdir())  # every socket's file is gone
 
 
+def test_the_commands_print_what_the_page_says(tmp_path):
+    assert play(tmp_path, [DOCS / "cli.md"], ports=[8000]) >= 2
+    assert (tmp_path / "my.key").stat().st_mode & 0o077 == 0
+
+
 def test_the_readme_prints_what_it_says(tmp_path):
     assert play(tmp_path, [DOCS.parent / "README.md"], ports=[8000]) == 1
 

@@ -66,6 +66,7 @@ PLAYED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 
 FOLLOWED = {
     "README.md",
+    "docs/cli.md",
     *(f"docs/{name}" for name in test_docs.PAGES),
     *(f"docs/howto/{name}.md" for name in test_docs.RECIPES),
     *(f"docs/tutorial/{name}.md" for name in test_docs.TUTORIAL),
