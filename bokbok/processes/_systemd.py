@@ -27,7 +27,7 @@ def systemd_listener() -> Listener:
     """The sockets that a `.socket` unit has opened for this process: give it to `start_server` as the address.
 
     systemd keeps them open: a client that connects while the server restarts waits, and a Unix socket's file stays. The
-        variables are removed from the environment, so that a child process does not take them for its own.
+    variables are removed from the environment, so that a child process does not take them for its own.
 
     Raises:
         ActivationError: there are none for this process, or they are not listening stream sockets of one kind (TCP or
