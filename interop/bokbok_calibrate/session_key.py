@@ -151,6 +151,7 @@ class Oracle:
         self._clock = clock
         self._tried: set[int] = set()
         self._blind = False
+        self._assumed: list[int] = []
 
     def _open(self, box: bytes, nonce: bytes) -> tuple[str, bytes] | None:
         mark = hash((box, nonce))
@@ -160,6 +161,7 @@ class Oracle:
         self.left -= len(self.keys)
         if self._blind:
             self._tried.add(mark)
+            self._assumed.append(mark)
             return None
         for name, key in self.keys.items():
             content = open_box(box, nonce, key)
@@ -180,19 +182,21 @@ class Oracle:
             shut: before this look, nothing opens: others have seen that.
         """
         looks, bases = _looks(tuple(packets[:HELLO_PACKETS]), user, phase)
+        found = None
         for number, (index, part, how) in enumerate(looks):
             self._blind = number < shut
             found = self.look(index, part, bases, how)
             if found is not None:
                 self.keys = {found.derivation: found.key}  # the others are out
-                return found
+                break
         self._blind = False
-        return None
+        self.keep()
+        return found
 
     def shares(self, packets: list[bytes], user: bytes, phase: int) -> Iterator[list[int]]:
         """Go through a search as if nothing opened, and open nothing.
 
-        When it is exhausted, the oracle is as after a `find` that has found nothing.
+        When it is exhausted, the oracle is as after a `find` that has found nothing. `take_back` undoes that.
 
         Args:
             packets: the client's packets.
@@ -218,15 +222,15 @@ class Oracle:
         if share:
             yield share
 
-    def copy(self) -> Oracle:
-        """Another one that has tried the same."""
-        made = Oracle(self.keys, self._clock)
-        made.become(self)
-        return made
+    def keep(self) -> None:
+        """What `shares` has assumed is true."""
+        self._assumed = []
 
-    def become(self, other: Oracle) -> None:
-        """Have tried what another one has."""
-        self.left, self._tried = other.left, set(other._tried)
+    def take_back(self) -> None:
+        """What `shares` has assumed since the search began is not true, or not known."""
+        self._tried.difference_update(self._assumed)
+        self._assumed = []
+        self.left = MOST_ATTEMPTS
 
     def first_that_opens(self, hello: tuple[bytes, ...], user: bytes, phase: int, numbers: Sequence[int]) -> int | None:
         """The first of some looks at which something opens, however many there are."""

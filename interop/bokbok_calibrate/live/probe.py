@@ -374,7 +374,7 @@ class Probe:
                 self.furthest = self.furthest or profile
                 self.say(f"connection {self.tried}: a hello was accepted, the request was not; messages are varied")
         if hurried and hurried.made > self.tried:
-            self.say(f"{hurried.made - self.tried} more connections were begun ahead, and not needed")
+            self.say(f"begun ahead, and not needed: {hurried.made - self.tried} more")
         if not self.ways[ANSWERED] and not self.ways[UNREACHABLE]:
             self.say(f"{self.tried} connections, no answer")
 

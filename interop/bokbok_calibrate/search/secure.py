@@ -160,23 +160,24 @@ class SecureSearch:
         """
         if not self.hands.away:
             return 0, 0
-        trial = oracle.copy()
         shares = (
             (number, (oracle.keys, tuple(packets[:HELLO_PACKETS]), self.user, phase, share))
             for number, packets in enumerate(clients)
-            for share in trial.shares(packets, self.user, phase)
+            for share in oracle.shares(packets, self.user, phase)
         )
         first = list(itertools.islice(shares, 2))
-        if len(first) < 2:
-            return 0, 0  # one share alone is not worth sending
+        if len(first) < 2:  # one share alone is not worth sending
+            oracle.take_back()
+            return 0, 0
         numbers, again = itertools.tee(itertools.chain(first, shares))
         calls = (call for _, call in again)
         with contextlib.closing(self.hands.ahead(first_that_opens, calls, self.clock)) as found:
             for number, _ in numbers:
                 look = next(found)
                 if look is not None:
+                    oracle.take_back()
                     return number, look
-        oracle.become(trial)
+        oracle.keep()
         return None
 
     def profiles(self, cut: Cut, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
