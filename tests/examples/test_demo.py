@@ -13,8 +13,12 @@ import pytest
 
 import bokbok
 import bokbok.asyncio
+from tests.support.pages import blocks, commands
 
 FOLDER = pathlib.Path(__file__).parents[2] / "examples"
+_, (_, CLIENT_PRINTS) = (
+    next(commands(block.text)) for block in blocks((FOLDER / "README.md").read_text(encoding="utf-8"))
+)
 KEY = bokbok.passphrase_to_key("mypassphrase")
 
 
@@ -102,9 +106,10 @@ def test_the_documented_conversation(server, client):
         shown.extend(printed.take() for _ in range(5))
 
     run(address, wait)
-    assert shown.pop(0) == "['pong', '12345']"
-    shown.remove("True")  # the answer; the first callback may overtake it if there is no pause
-    assert shown == ["callback 1", "callback 2", "callback 3"]
+    pong, true, *callbacks = CLIENT_PRINTS
+    assert shown.pop(0) == pong
+    shown.remove(true)  # the answer; the first callback may overtake it if there is no pause
+    assert shown == callbacks
     assert served.take() == f"myuser connected from ('unix', '{address}')"
     # The client closes as soon as it has printed the last callback, so that its answer to that may not be sent.
     ends = {served.take()}

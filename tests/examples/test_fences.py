@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 from prometheus_client import CollectorRegistry, generate_latest
 
 from bokbok import passphrase_to_key, service, start_server, write_key_file
@@ -33,6 +34,7 @@ BY_CI = ("README.md", "make interop")
 """The two commands that everything else is about: `.ci/run` plays them on a clean checkout."""
 
 ELSEWHERE = {
+    ("chicken-reference/README.md", "build/chicken5/bokbok-server"): "chicken/test_examples.py",
     ("docs/calibrating.md", "make real-egg"): "examples/test_installing.py",
     ("docs/calibrating.md", "docker build"): "meet/test_by_hand.py",
     ("docs/calibrating.md", "(umask 077"): "meet/test_by_hand.py",
@@ -47,8 +49,26 @@ ELSEWHERE = {
     ("docs/operating.md", "- alert:"): "examples/test_fences.py",
     ("docs/tutorial/service.md", "python3 -m venv"): "examples/test_installing.py",
     ("docs/tutorial/tested.md", "pip install"): "examples/test_installing.py",
+    ("interop/README.md", "pip install"): "examples/test_installing.py",
+    ("interop/README.md", "bokbok-interop check docker:"): "examples/test_installing.py",
 }
 """Page and the beginning of the fence, and the test that plays it. The real egg is a stand-in there."""
+
+NOT_PLAYED = {
+    ("chicken-reference/README.md", "cd chicken-reference"): "it downloads eggs from CHICKEN's server",
+    ("chicken-reference/README.md", "apt-get install"): (
+        "it changes the system; chicken/test_build.py plays `make install` into a repository of its own"
+    ),
+    ("chicken-reference/README.md", "build/chicken4-real-egg"): (
+        "there is no real egg; meet/test_by_hand.py plays the programs, built for a stand-in"
+    ),
+    ("chicken-reference/README.md", "docker build"): "each image takes minutes; `make images` builds the first one",
+    ("docs/cli.md", "tcpdump"): "only root can capture; cli/test_tap.py has the second command read a capture",
+    ("interop/README.md", "bokbok-interop run --peers python-sync,"): (
+        "it builds the images of all peers, for minutes; interop/test_docker.py plays peers in containers"
+    ),
+}
+"""Page and the beginning of the fence, and why no test plays it."""
 
 CELL = ("--case", "request.echo", "--transport", "unix", "--security", "insecure", "--peers", "python-sync")
 ERRORS = ("--chapter", "errors")
@@ -61,17 +81,24 @@ PLAYED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("docs/howto/your-implementation.md", "bokbok-interop check ./my-puppet --chapter connect"): {},
     ("docs/howto/your-implementation.md", "bokbok-interop run"): {"run": CELL},
     ("docs/topics/calibration.md", "python bench/calibrate.py"): {"python": ("--count", "1")},
+    ("interop/README.md", "pytest --bokbok-peer"): {"pytest": ("--bokbok-case", "request.echo")},
+    ("interop/examples/minimal/README.md", "bokbok-interop check"): {"check": CELL[:2]},
 }
 """Played by the test below, with more options for a command, so that less is played: a whole matrix takes minutes."""
 
 FOLLOWED = {
     "README.md",
     "docs/cli.md",
+    "docs/operating.md",
     *(f"docs/{name}" for name in test_docs.PAGES),
     *(f"docs/howto/{name}.md" for name in test_docs.RECIPES),
     *(f"docs/tutorial/{name}.md" for name in test_docs.TUTORIAL),
 }
-BY_OTHERS = {"chicken-reference/README.md": "chicken/test_build.py", "docs/profiles.md": "wire/profile/test_own.py"}
+BY_OTHERS = {
+    "chicken-reference/README.md": "chicken/test_build.py",
+    "docs/profiles.md": "wire/profile/test_own.py",
+    "examples/README.md": "examples/test_demo.py",
+}
 """Pages whose examples in other languages are played by a test of what they are about."""
 
 
@@ -84,15 +111,37 @@ def _fences(*languages: str) -> list[tuple[str, str]]:
     ]
 
 
+SINGLE = {"sh", "yaml"}
+"""Each fence of these languages has its own entry in a table above."""
+BY_PAGE = {"python", "console", "scheme", "toml", "ebnf"}
+
+
 def test_every_fence_has_a_test_that_plays_it():
     seen = set()
-    known = {BY_CI, *ELSEWHERE, *PLAYED}
-    for name, text in _fences("sh", "yaml"):
+    known = {BY_CI, *ELSEWHERE, *NOT_PLAYED, *PLAYED}
+    for name, text in _fences(*SINGLE):
         (key,) = (key for key in known if key[0] == name and text.startswith(key[1]))
         seen.add(key)
     assert seen == known
-    for page in sorted({name for name, _ in _fences("python", "console", "scheme", "toml", "ebnf")}):
+    for page in sorted({name for name, _ in _fences(*BY_PAGE)}):
         assert page in FOLLOWED or Path(page).name in (ROOT / "tests" / BY_OTHERS[page]).read_text(), page
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_example_is_hidden_from_the_tests(name):
+    """As the site reads the page: no block that is only indented, no fence that `blocks` does not find, none without
+    a language, and in fences `text` no command except in synopses."""
+    page = (ROOT / name).read_text(encoding="utf-8")
+    tokens = MarkdownIt().parse(page)
+    assert [token.content for token in tokens if token.type == "code_block"] == []
+    shown = [token for token in tokens if token.type == "fence" and not token.info.startswith("{")]
+    found = blocks(page)
+    assert [(token.info, token.content) for token in shown] == [(block.language, block.text) for block in found]
+    for block in found:
+        assert block.language in SINGLE | BY_PAGE or block.language == "text"
+        if block.language == "text" and not block.file:
+            for line in block.text.splitlines():
+                assert not re.match(r"\$ |pip |python |bokbok(-interop)? (?!.*\[)", line), line
 
 
 def test_a_test_elsewhere_names_the_fence():
@@ -132,17 +181,18 @@ def test_a_wrong_command_line_is_found(line, what):
 
 
 def test_other_programs_and_targets_are_there():
-    makefile = (ROOT / "Makefile").read_text()
     plugin = (ROOT / "interop" / "bokbok_interop" / "pytest_plugin.py").read_text()
     for name, text in _fences("sh"):
         for words in simple_commands(text):
             what = f"{name}: {' '.join(words)}"
+            folder = (ROOT / name).parent
+            makefile = (folder if (folder / "Makefile").is_file() else ROOT) / "Makefile"
             match words:
                 case ["make", target, *_]:
-                    assert re.search(rf"^{target}:", makefile, re.MULTILINE), what
+                    assert re.search(rf"^{target}:", makefile.read_text(), re.MULTILINE), what
                 case ["python", script, *_] if script.endswith(".py"):
                     assert (ROOT / script).is_file(), what
-                case [program, *_] if "/" in program and not program.startswith(("~", ".", "$")):
+                case [program, *_] if "/" in program and not program.startswith(("~", ".", "$", "build/")):
                     assert (ROOT / program).is_file(), what
                 case ["pytest", *arguments]:
                     for option in arguments:
@@ -234,7 +284,8 @@ def test_a_fence_is_played(known, reader, tmp_path):
         command = [reader.get(word, word) for word in words]
         for word, more in PLAYED[known].items():
             command += more * (word in words)
-        here = any((ROOT / word).is_file() for word in words if "/" in word and word.endswith(".py"))
+        files = [file for word in words for file in word.split() if "/" in file and file.endswith(".py")]
+        here = any((ROOT / file).is_file() for file in files)
         done = subprocess.run(
             command,
             cwd=ROOT if here else tmp_path,

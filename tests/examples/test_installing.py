@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -109,10 +110,12 @@ def test_the_one_command_that_meets_an_egg(bare: dict[str, str], tmp_path: Path)
 # -- as the author of another implementation
 
 
-def test_the_plugin_makes_a_test_of_each_case(activated: dict[str, str], project: Path) -> None:
+def test_the_first_commands_and_the_plugin(activated: dict[str, str], project: Path) -> None:
+    first = re.sub(r"(?m)^(bokbok-interop [^#\n]*)", rf"\1{LESS} ", fence("../interop/README.md", "pip install"))
+    assert first.count(LESS) == 2
+    shell(f"make -s my-puppet\n{first}", project, activated)
     script = fence("howto/ci.md", "pip install").rstrip() + " --bokbok-case request.echo"
-    said = shell(f"make -s my-puppet\n{script}", project, activated)
-    assert " passed" in said
+    assert " passed" in shell(script, project, activated)
 
 
 def test_the_script_of_the_step(bare: dict[str, str], project: Path) -> None:
@@ -148,9 +151,16 @@ def test_an_image_is_a_peer(client: Any, project: Path) -> None:
     try:
         said = list(client.build(path=str(project), tag=image, rm=True, decode=True))
         assert inspect_image(client, image) is not None, said
-        script = fence("howto/your-implementation.md", "bokbok-interop check docker:").replace("me/my-peer", image)
         ours = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        shell(f"{script.rstrip()} {LESS}", project, ours)
+        shorter = f"{LESS} --peers python-sync --transport unix --security insecure"
+        fences = [
+            fence(page, "bokbok-interop check docker:")
+            for page in ("howto/your-implementation.md", "../interop/README.md")
+        ]
+        lines = dict.fromkeys("".join(fences).replace("me/my-peer", image).splitlines())  # each once
+        assert len(lines) == 3
+        for line in lines:
+            shell(f"{line} {LESS if ' check ' in line else shorter}", project, ours)
     finally:
         with contextlib.suppress(docker.errors.ImageNotFound):
             client.remove_image(image, force=True)

@@ -1,8 +1,8 @@
 """Command lines in pages, and whether the commands would accept them.
 
-What this module knows: how `bokbok` and `bokbok-interop` are called in a page's fences (`sh`, `console`) and indented
-blocks. A line is parsed as the command would parse it, and nothing is run. This finds removed options, invalid choices
-and superfluous arguments.
+What this module knows: how `bokbok` and `bokbok-interop` are called in a page's fences (`sh`, `console`). A line is
+parsed as the command would parse it, and nothing is run. This finds removed options, invalid choices and superfluous
+arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from .pages import blocks, commands
 __all__ = ["command_lines", "problem", "simple_commands"]
 
 _TOOLS: dict[str, click.Command] = {"bokbok": bokbok.cli.cli, "bokbok-interop": bokbok_interop.cli.main}
-_INDENTED = re.compile(r"^ {4,}(?:\$ )?(bokbok(?:-interop)? .*)$", re.MULTILINE)
 _REDIRECTION = re.compile(r"\d?>\s*&?[^\s)]+|<\s*[\w./-]+")
 _BEFORE = re.compile(r"until|while|if|do|then|!|\w+=.*")
 
@@ -43,13 +42,11 @@ def simple_commands(script: str) -> Iterator[list[str]]:
 
 
 def command_lines(page: str) -> Iterator[list[str]]:
-    """Every call of `bokbok` and `bokbok-interop` in a page, as its words, except lines with placeholders."""
+    """Every call of `bokbok` and `bokbok-interop` in a page, as its words."""
     scripts = [block.text for block in blocks(page) if block.language == "sh"]
     scripts += [command for block in blocks(page) if block.language == "console" for command, _ in commands(block.text)]
-    scripts += _INDENTED.findall(page)
     for script in scripts:
-        if not re.search(r"\[(OPTIONS\]|--)", script):
-            yield from (words for words in simple_commands(script) if words and words[0] in _TOOLS)
+        yield from (words for words in simple_commands(script) if words and words[0] in _TOOLS)
 
 
 def problem(words: list[str]) -> str | None:

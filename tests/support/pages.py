@@ -52,7 +52,11 @@ class Block:
 def blocks(page: str) -> list[Block]:
     """The fences of a page, in order."""
     return [
-        Block(found["language"], found["text"], page[: found.start("text")].count("\n") + 1)
+        Block(
+            found["language"],
+            re.sub(f"(?m)^{found['indent']}", "", found["text"]),
+            page[: found.start("text")].count("\n") + 1,
+        )
         for found in _FENCE.finditer(page)
     ]
 
@@ -124,6 +128,7 @@ class Reader:
     Args:
         folder: where they work.
         ports: numbers of ports in the pages; each becomes one that is free here.
+        instead: other texts in the pages, and what stands for them here, such as the path of a server's socket.
         bare: the environment of a reader who has nothing of this project installed, and follows the `sh` fences.
             Without it a reader has the environment of the tests, and passes over those fences.
         start: where the shell begins, if not in `folder`.
@@ -134,11 +139,13 @@ class Reader:
         folder: Path,
         ports: Iterable[int] = (),
         *,
+        instead: Mapping[str, str] | None = None,
         bare: Mapping[str, str] | None = None,
         start: Path | None = None,
     ) -> None:
         self._folder = folder
         self._ports = {str(port): str(_free_port()) for port in ports}
+        self._instead = dict(instead or {})
         self._bare = bare is not None
         environment = {"COLUMNS": "80", "TERM": "dumb"}
         if bare is None:
@@ -157,6 +164,8 @@ class Reader:
     def _here(self, text: str) -> str:
         for theirs, ours in self._ports.items():
             text = re.sub(rf"\b{theirs}\b", ours, text)
+        for theirs, ours in self._instead.items():
+            text = text.replace(theirs, ours)
         return text
 
     def follow(self, page: Path) -> int:
