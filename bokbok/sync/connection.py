@@ -301,8 +301,10 @@ class Connection(Public[_Waiter]):
             if self._wire.state in ("hello", "lookup") and self._limits.hello_timeout < ENDLESS:
                 self._timer = poller.call_at(time.monotonic() + self._limits.hello_timeout, self._hello_is_late)
             with self._lock:
-                self._await(READ)
-                self._role.park()
+                # The open handler may run already, and somebody may read for an answer: the role is not taken away.
+                if not self._role.in_use:
+                    self._await(READ)
+                    self._role.park()
         except (RuntimeError, OSError) as error:
             self._end(texts.cannot_start_thread(error))
 

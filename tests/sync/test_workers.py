@@ -11,8 +11,9 @@ import pytest
 
 from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RequestTimeout
-from bokbok.sync import poller
+from bokbok.sync import Connection, poller
 from bokbok.sync.handling import Handling
+from bokbok.sync.handover import CALLER
 from tests.front.test_limits import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS
@@ -284,3 +285,29 @@ def test_a_slow_peer_for_whom_there_is_no_thread_ends_the_connection(
     peer.receive_some(5_000_000)
     with pytest.raises(ConnectionClosed, match="cannot start a thread"):
         asking.result(SOON)
+
+
+def test_who_reads_for_an_answer_before_a_connection_has_begun_has_requests_answered(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Connection._begin
+
+    def begin_late(connection: Connection) -> None:
+        if connection._life.visit is not None:  # the server's
+            eventually(lambda: connection._role.state == CALLER, "the open handler reads for its answer")
+        begin(connection)
+
+    monkeypatch.setattr(Connection, "_begin", begin_late)
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def on_open(connection: Connection) -> None:
+        thread = threading.Thread(target=lambda: answers.put(connection.request("a", timeout=SOON)), daemon=True)
+        thread.start()
+
+    peer = raw(serve(lambda connection, message: message, on_open=on_open))
+    assert peer.receive() == b'(request 0 "a")'
+    time.sleep(0.05)  # until the connection has begun: nothing can be seen of that from here
+    peer.send_message(b"(request 0 b)")
+    assert peer.receive() == b"(response 0 b)"
+    peer.send_message(b'(response 0 "c")')
+    assert answers.get(timeout=SOON) == "c"
