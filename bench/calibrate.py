@@ -35,7 +35,6 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "interop")]
 
-
 from bokbok_calibrate.conversation import record  # noqa: E402
 from bokbok_calibrate.derivation import Secrets  # noqa: E402 - the path is set above
 from bokbok_calibrate.hands import PACKAGES  # noqa: E402

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.running import output_of
+
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 COUNTS = {"two": 2, "three": 3, "four": 4}
@@ -218,17 +220,7 @@ def copy(tmp_path: Path) -> Path:
 
 def _python(folder: Path, *arguments: str) -> str:
     path = os.pathsep.join((str(folder), str(folder / "interop")))
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return output_of([sys.executable, *arguments], folder, {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def _section(heading: str) -> str:

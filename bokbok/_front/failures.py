@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .notices import INTERVAL, Notices, bounded
+from .notices import INTERVAL, Notices, write
 
 __all__ = ["MOST_FAILURES", "Failures"]
 
@@ -58,14 +58,8 @@ class Failures:
         with self._lock:
             untold = self._notices.note(text, source, self._clock(), MOST_FAILURES)
             last = untold is not None and self._notices.spent(text, source, MOST_FAILURES)
-        if untold is None:
-            if not log.isEnabledFor(logging.DEBUG):
-                return
-            untold, level = 0, logging.DEBUG
-        more = f" ({untold} more of this kind were not told)" if untold else ""
-        if last:
-            more += f" (more of this kind are not told for up to {INTERVAL:g} s)"
-        log.log(level, "%s", bounded(text % args) + more, exc_info=error)
+        more = f" (more of this kind are not told for up to {INTERVAL:g} s)" if last else ""
+        write(log, level, untold, text, args, more, error)
 
     def forked(self) -> None:
         """In a forked child: the thread that held the lock does not exist."""

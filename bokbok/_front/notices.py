@@ -5,9 +5,10 @@ What this module knows: kinds of events, where they come from, and points in tim
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
-__all__ = ["Notices", "bounded", "shown"]
+__all__ = ["Notices", "bounded", "shown", "write"]
 
 INTERVAL = 60.0
 """Seconds in which an event of one kind and source is logged only once, or so often as its kind says."""
@@ -73,3 +74,30 @@ def shown(name: str) -> str:
 def bounded(line: str) -> str:
     """A line of the log, cut where it is too long."""
     return line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]}… ({len(line)} characters)"
+
+
+def write(
+    log: logging.Logger,
+    level: int,
+    untold: int | None,
+    text: str,
+    args: tuple[object, ...],
+    more: str = "",
+    error: BaseException | None = None,
+) -> None:
+    """Write a line to the log, or not, as `Notices.note` has it.
+
+    Args:
+        log: where to.
+        level: of the line. What is not to be told is told where the log's level is `DEBUG`.
+        untold: what `note` has returned.
+        text: the line's format.
+        args: of the line, which may be of any length.
+        more: what stands behind it.
+        error: whose traceback is written as well.
+    """
+    if untold is None:
+        level = logging.DEBUG
+    if log.isEnabledFor(level):
+        before = f" ({untold} more of this kind were not told)" if untold else ""
+        log.log(level, "%s", bounded(text % args) + before + more, exc_info=error)

@@ -21,7 +21,7 @@ from . import texts
 from .budget import Budget
 from .failures import Failures
 from .gate import Gate, Source, source_of
-from .notices import MOST_TOLD, Notices, bounded, shown
+from .notices import MOST_TOLD, Notices, shown, write
 from .slots import Slots
 from .statistics import Statistics
 
@@ -262,11 +262,7 @@ class Shared:
         """Count a refusal, and write it to the log unless there are too many of its kind."""
         with self._lock:
             untold = self.notices.note(kind, source.name if source is not None else "", self._clock())
-        if untold is not None:
-            more = f" ({untold} more of this kind were not told)" if untold else ""
-            self._log.log(level, "%s", bounded(text % args) + more)
-        elif self._log.isEnabledFor(logging.DEBUG):  # at this level nothing is left out
-            self._log.debug("%s", bounded(text % args))
+        write(self._log, level, untold, text, args)
 
     def limit(self, limits: Limits) -> None:
         """Apply other limits from now on. Connections that were admitted stay."""

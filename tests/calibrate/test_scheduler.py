@@ -17,7 +17,7 @@ from bokbok.wire import INFERRED_1, get_profile, passphrase_to_key
 from bokbok_traffic.recording import load_recording
 from tests.support import foreign
 from tests.support.calibrating import recording, saved
-from tests.support.clusters import Cluster
+from tests.support.clusters import Cluster, hanging
 from tests.support.leaks import eventually
 
 pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
@@ -59,24 +59,6 @@ def test_a_search_by_workers_finds_the_same_profile(user: list[str], tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "default profile, exact" in done.stdout
     assert get_profile(toml).framing == INFERRED_1.framing
-
-
-HANGING = """
-import time
-from pathlib import Path
-from bokbok_workers import workers
-def _do(call):
-    Path({folder!r}, "begun").touch()
-    time.sleep(3600)
-workers._do = _do
-"""
-
-
-def hanging(folder: Path) -> str:
-    """A `PYTHONPATH` with which a worker begins its calls and never ends one; `begun` is there then."""
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(HANGING.format(folder=str(folder)))
-    return os.pathsep.join([str(folder), *sys.path])
 
 
 def test_a_worker_that_is_killed_costs_only_a_second_try(user: list[str], cluster: Cluster, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import re
 import secrets
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from bokbok.wire import INFERRED_1, get_profile
 from bokbok_interop.peers.images import inspect_image
 from tests.chicken.conftest import find_chicken
 from tests.support.pages import blocks, play
+from tests.support.running import output_of
 from tests.support.stand_in_eggs import build
 from tests.support.workflows import ROOT, Job, copy_of_the_project, load
 
@@ -41,17 +41,7 @@ def fence(page: str, begin: str) -> str:
 
 
 def shell(script: str, folder: Path, bare: dict[str, str]) -> str:
-    done = subprocess.run(
-        ["bash", "-euc", script],
-        cwd=folder,
-        env={**os.environ, **bare},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return output_of(["bash", "-euc", script], folder, bare)
 
 
 @pytest.fixture

@@ -13,6 +13,27 @@ from pathlib import Path
 import pytest
 
 
+def patched(folder: Path, code: str) -> str:
+    """A `PYTHONPATH` with which a worker runs some code first."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(code)
+    return os.pathsep.join([str(folder), *sys.path])
+
+
+def hanging(folder: Path) -> str:
+    """A worker that begins each call and never ends one; `begun` is there then."""
+    code = f"""
+import time
+from pathlib import Path
+from bokbok_workers import workers
+def _do(call):
+    Path({str(folder)!r}, "begun").touch()
+    time.sleep(3600)  # until it is killed
+workers._do = _do
+"""
+    return patched(folder, code)
+
+
 class Cluster:
     """A scheduler and its workers, as processes."""
 

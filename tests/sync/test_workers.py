@@ -291,11 +291,13 @@ def test_who_reads_for_an_answer_before_a_connection_has_begun_has_requests_answ
     serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = Connection._begin
+    begun = threading.Event()
 
     def begin_late(connection: Connection) -> None:
         if connection._life.visit is not None:  # the server's
             eventually(lambda: connection._role.state == CALLER, "the open handler reads for its answer")
         begin(connection)
+        begun.set()
 
     monkeypatch.setattr(Connection, "_begin", begin_late)
     answers: queue.Queue[Any] = queue.Queue()
@@ -306,7 +308,7 @@ def test_who_reads_for_an_answer_before_a_connection_has_begun_has_requests_answ
 
     peer = raw(serve(lambda connection, message: message, on_open=on_open))
     assert peer.receive() == b'(request 0 "a")'
-    time.sleep(0.05)  # until the connection has begun: nothing can be seen of that from here
+    assert begun.wait(SOON)
     peer.send_message(b"(request 0 b)")
     assert peer.receive() == b"(response 0 b)"
     peer.send_message(b'(response 0 "c")')

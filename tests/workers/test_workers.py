@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bokbok_workers.where import Where, WorkersError
-from tests.support.clusters import Cluster
+from tests.support.clusters import Cluster, hanging, patched
 from tests.support.leaks import eventually
 
 pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
@@ -91,27 +91,6 @@ def test_a_scheduler_without_workers_is_said(cluster: Cluster, monkeypatch: pyte
     monkeypatch.setattr("bokbok_workers.connection.CONNECT_SECONDS", 1.0)
     with pytest.raises(WorkersError, match="no worker is connected to it"):
         Workers(Where(cluster.address), PACKAGES)
-
-
-def patched(folder: Path, code: str) -> str:
-    """A `PYTHONPATH` with which a worker runs some code first."""
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(code)
-    return os.pathsep.join([str(folder), *sys.path])
-
-
-def hanging(folder: Path) -> str:
-    """A worker that begins each call and never ends one; `begun` is there then."""
-    code = f"""
-import time
-from pathlib import Path
-from bokbok_workers import workers
-def _do(call):
-    Path({str(folder)!r}, "begun").touch()
-    time.sleep(3600)
-workers._do = _do
-"""
-    return patched(folder, code)
 
 
 def test_a_call_of_a_worker_that_is_killed_is_done_by_another(cluster: Cluster, tmp_path: Path) -> None:
