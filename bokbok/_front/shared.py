@@ -291,7 +291,7 @@ class Shared:
                 connections=connections,
                 hellos=self.gate.hellos,
                 penalised=self.gate.penalised,
-                running=slots.running,
+                running=slots.running + slots.resumed,
                 parked=slots.parked,
                 waiting=slots.waiting,
                 held=self.budget.held,

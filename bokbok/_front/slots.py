@@ -12,7 +12,9 @@ connection's own limits would let a request start.
   has another thread do that. It may raise `RuntimeError` if that is impossible; then the next free slot tries again.
 * Call `Admission.park()` before a handler waits for an answer to a request of its own, on whatever connection, and
   `Admission.unpark()` when it goes on. A parked handler does not hold a slot, so that what it waits for can run. After
-  `park` more requests may be ready to start.
+  `park` more requests may be ready to start. One that goes on takes a slot if its group may have one. Otherwise it goes
+  on without, and counts against `parked` until one of its connection's handlers has finished: what has waited cannot
+  wait for others once more, and a thousand that go on at one moment must not take everybody's slots.
 * Call `Admission.clear()` when the connection is over.
 
 With threads, each of these is called under the lock of the connection that the `Admission` belongs to. The lock in here
@@ -100,10 +102,11 @@ _arrivals = itertools.count()
 class _Group:
     """The connections of one user, or of one source: together they get what a single connection would get."""
 
-    __slots__ = ("line", "members", "running")
+    __slots__ = ("line", "members", "parked", "running")
 
     def __init__(self) -> None:
         self.running = 0
+        self.parked = 0  # and those that went on without a slot
         self.members = 0
         self.line: _Line[Share] = _Line()
 
@@ -112,11 +115,12 @@ class Slots:
     """The slots in which the handlers of one server run.
 
     Args:
-        running: handlers that run at once. One that goes on after it was parked may be one more.
-        parked: handlers that wait at once for answers to requests of their own.
+        running: handlers that run at once with a slot.
+        parked: handlers that wait at once for answers to requests of their own, or went on without a slot after that.
 
     Attributes:
         running: how many run now, including slots that are kept for connections which are about to start one.
+        resumed: how many went on without a slot.
         parked: how many wait now for answers.
         waiting: how many connections are in line for a slot.
         started: how many handlers were started, ever.
@@ -126,6 +130,7 @@ class Slots:
         self._most_running = running
         self._most_parked = parked
         self.running = 0
+        self.resumed = 0
         self.parked = 0
         self.waiting = 0
         self.started = 0
@@ -155,6 +160,10 @@ class Slots:
     def _may_take(self, group: _Group) -> bool:
         free = self._most_running - self.running
         return free > 0 and group.running < _EAGERNESS * free
+
+    def _may_park(self, group: _Group) -> bool:
+        free = self._most_parked - self.parked - self.resumed
+        return free > 0 and group.parked < _EAGERNESS * free
 
     def _count(self, share: Share, change: int) -> None:
         self.running += change
@@ -206,19 +215,21 @@ class Share:
     """One connection's share of a server's slots.
 
     Attributes:
-        running: its handlers that run, and slots that are kept for it.
+        running: its handlers that run with a slot, and slots that are kept for it.
+        resumed: its handlers that went on without one.
         parked: its handlers that wait for answers.
         kept: slots that are kept for it: `take` will find them.
         waiting: whether it is in line: its `wake` will be called.
         group: whose connection it is.
     """
 
-    __slots__ = ("_closed", "_key", "_slots", "group", "kept", "parked", "running", "waiting", "wake")
+    __slots__ = ("_closed", "_key", "_slots", "group", "kept", "parked", "resumed", "running", "waiting", "wake")
 
     def __init__(self, slots: Slots, wake: Callable[[], None]) -> None:
         self._slots = slots
         self.wake = wake
         self.running = 0
+        self.resumed = 0
         self.parked = 0
         self.kept = 0
         self.waiting = False
@@ -295,12 +306,15 @@ class Share:
         slots = self._slots
         woken: list[Share] | None = None
         with slots._lock:
-            slots.running -= 1
-            self.running -= 1
-            self.group.running -= 1
-            if slots.waiting:
-                slots._recount(self)
-                woken = slots._hand_out()
+            if self.resumed:
+                self._resume(-1)
+            else:
+                slots.running -= 1
+                self.running -= 1
+                self.group.running -= 1
+                if slots.waiting:
+                    slots._recount(self)
+                    woken = slots._hand_out()
             if self._closed:
                 self._forget()
         if woken:
@@ -310,6 +324,10 @@ class Share:
         """`give` several at once: those that have finished, and those that were taken and not used."""
         slots = self._slots
         with slots._lock:
+            if self.resumed:
+                without = min(ended, self.resumed)
+                self._resume(-without)
+                ended -= without
             slots._count(self, -(ended + unused))
             slots.started -= unused
             woken = slots._hand_out() if slots.waiting else None
@@ -322,13 +340,17 @@ class Share:
         """A handler is about to wait for an answer, so it gives back its slot. False: too many wait already, so it may
         not."""
         slots = self._slots
+        woken: list[Share] | None = None
         with slots._lock:
-            if slots.parked >= slots._most_parked:
+            if self.resumed:
+                self._resume(-1)
+                self._park(1)
+            elif slots._may_park(self.group):
+                self._park(1)
+                slots._count(self, -1)
+                woken = slots._hand_out() if slots.waiting else None
+            else:
                 return False
-            slots.parked += 1
-            self.parked += 1
-            slots._count(self, -1)
-            woken = slots._hand_out() if slots.waiting else None
         if woken:
             _wake(woken)
         return True
@@ -337,9 +359,21 @@ class Share:
         """A handler goes on. It does not wait for a slot: others might wait for it."""
         slots = self._slots
         with slots._lock:
-            slots.parked -= 1
-            self.parked -= 1
-            slots._count(self, 1)
+            self._park(-1)
+            if slots._may_take(self.group):
+                slots._count(self, 1)
+            else:
+                self._resume(1)
+
+    def _park(self, change: int) -> None:
+        self._slots.parked += change
+        self.parked += change
+        self.group.parked += change
+
+    def _resume(self, change: int) -> None:
+        self._slots.resumed += change
+        self.resumed += change
+        self.group.parked += change
 
     def leave(self) -> None:
         """Nothing of this connection waits any more: slots that were kept for it go to others."""
@@ -362,7 +396,7 @@ class Share:
 
     def _forget(self) -> None:
         # Not before: a peer that connects again must not be given the slots of its handlers that still run.
-        if self._key is None or self.running or self.parked:
+        if self._key is None or self.running or self.resumed or self.parked:
             return
         key, self._key = self._key, None
         self.group.members -= 1

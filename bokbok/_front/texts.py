@@ -74,7 +74,8 @@ def not_sent(timeout: float | None) -> RequestTimeout:
 def too_many_parked(limit: int) -> Overloaded:
     """A handler's request, when too many handlers wait for answers already."""
     return Overloaded(
-        f"the request is not sent: {limit} handlers of this end wait for answers already, which is the limit (parked)"
+        "the request is not sent: too many handlers of this end, or of this user, wait for answers already "
+        f"(parked: {limit}, of which one user gets eight ninths)"
     )
 
 

@@ -39,6 +39,7 @@ from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
 from ..address import Address
 from ..errors import ConnectionClosed
 from ..wire import REQUEST, RESPONSE, AnswerUnreadable, ErrorReceived, Read, RequestUnreadable
+from .finishing import finishing
 from .greeting import look_up, refusal
 from .handling import Handling, handler_of
 from .handover import CALLER, PARKED, Pace, Role
@@ -959,38 +960,50 @@ class Connection(Public[_Waiter]):
         answer, failure, started = self._handling.run(message)
         problem: Exception | None = None
         written = b""
-        if failure is None:
-            if self._admission.congested and not self._account.may_keep:
-                # Not even written: a thousand handlers may have finished at the same moment.
-                failure = texts.NOT_SENT % (self._account.unsent + self._account.kept)
-            else:
-                written, failure, problem = self._life.written(answer)
-        del answer
         outgoing: list[bytes] | None = None
+        others: Callable[[], object] | None = None
         sending = self._sending
-        with self._lock:
+        ticket = finishing.enter(self._life.party)
+        has_place = True
+        try:
             if failure is None:
-                if not self._admission.congested or sending.await_room_for_answer(len(written)):
-                    problem = self._life.answer_written(id, written)
+                if self._admission.congested and not self._account.may_keep:
+                    # Not even written: a thousand handlers may have finished at the same moment.
+                    failure = texts.NOT_SENT % (self._account.unsent + self._account.kept)
                 else:
-                    self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
-            else:
-                self._life.fail(id, failure)
-            self._admission.finish()
-            self._pace.took(time.monotonic() - started)
-            self._moves += 1
-            if reads:
-                reads = self._role.resume()
-            job, others = None, None
-            if self._admission.queue_of_jobs or self._admission.share.kept:
-                job, reads, others = self._next_job(reads)
-            sending.bunch += 1
-            # This worker runs the next handler; if that is slow, the poller's look has the answers sent.
-            if job is None or sending.bunch >= _BUNCH or len(written) > _BUNCH_BYTES or not self._looked_after:
-                if sending.busy:
-                    sending.note_pile()
+                    written, failure, problem = self._life.written(answer)
+            del answer
+            with self._lock:
+                if failure is None:
+                    has_room = True
+                    if self._admission.congested:
+                        has_place = False  # who waits for the other end keeps nobody else waiting
+                        finishing.leave(ticket)
+                        has_room = sending.await_room_for_answer(len(written))
+                    if has_room:
+                        problem = self._life.answer_written(id, written)
+                    else:
+                        self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
                 else:
-                    outgoing = sending.take()
+                    self._life.fail(id, failure)
+                self._admission.finish()
+                self._pace.took(time.monotonic() - started)
+                self._moves += 1
+                if reads:
+                    reads = self._role.resume()
+                job = None
+                if self._admission.queue_of_jobs or self._admission.share.kept:
+                    job, reads, others = self._next_job(reads)
+                sending.bunch += 1
+                # This worker runs the next handler; if that is slow, the poller's look has the answers sent.
+                if job is None or sending.bunch >= _BUNCH or len(written) > _BUNCH_BYTES or not self._looked_after:
+                    if sending.busy:
+                        sending.note_pile()
+                    else:
+                        outgoing = sending.take()
+        finally:
+            if has_place:
+                finishing.leave(ticket)
         if problem is not None:
             self._life.failed(_log, texts.CANNOT_TRAVEL, self, problem)
         if outgoing:

@@ -22,17 +22,35 @@ _READ = 256 * 1024
 _STAY = struct.pack("ll", int(STAY_SECONDS), int(STAY_SECONDS % 1 * 1e6))  # a `timeval`
 
 
-class _Buffer(threading.local):
-    """Where a thread receives: a fresh buffer of this size for each time costs a mapping and a page fault.
+_KEPT = 32
+"""Buffers that are kept: as many as there are workers that stay with a connection."""
 
-    A mapping: pages that no message needs are never there.
+
+class _Buffers:
+    """Where threads receive: a fresh buffer of this size for each time costs a mapping and a page fault.
+
+    Whoever receives takes the one that was used last, and gives it back at once. A buffer for each thread took hundreds
+    of megabytes where thousands of threads had read something large once.
     """
 
     def __init__(self) -> None:
-        self.view = memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        self._free: list[memoryview] = []  # `pop` and `append` are one step each for any thread
+
+    def take(self) -> memoryview:
+        """A buffer. Give it back."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            # A mapping: pages that no message needs are never there.
+            return memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+    def give(self, buffer: memoryview) -> None:
+        """It is not used any more."""
+        if len(self._free) < _KEPT:
+            self._free.append(buffer)
 
 
-_buffer = _Buffer()
+_buffers = _Buffers()
 
 
 class Receiving:
@@ -81,16 +99,19 @@ class Receiving:
         Raises:
             OSError: the connection is broken.
         """
-        view = _buffer.view
+        view = _buffers.take()
         try:
             size = self._socket.recv_into(view, 0, flags)
+            received = view[:size].tobytes()
         except BlockingIOError:
             return None
+        finally:
+            _buffers.give(view)
         if self._idle.timeout is not None:
             self._idle.note(time.monotonic())
         if not size and self.broken is not None:
             raise self.broken
-        return view[:size].tobytes()
+        return received
 
     def receive_staying(self) -> bytes | None:
         """`receive`, for a worker: it stays for a moment if there is a place."""
@@ -103,9 +124,12 @@ class Receiving:
 
     def drop(self) -> bool:
         """Read and drop. Whether that was all."""
+        view = _buffers.take()
         try:
-            return not self._socket.recv_into(_buffer.view, 0, socket.MSG_DONTWAIT)
+            return not self._socket.recv_into(view, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
             return True  # the peer is gone, which is all that was wanted
+        finally:
+            _buffers.give(view)

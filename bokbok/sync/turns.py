@@ -47,6 +47,12 @@ class Turns:
         self._free = [None] * most
         self._line: Line[Entrant] = Line()
         self._lock = threading.Lock()
+        self._added = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody stands in the line."""
+        return bool(self._line)
 
     def try_to_enter(self) -> bool:
         """Take a turn. False: it is others' turn; `enter`."""
@@ -74,10 +80,28 @@ class Turns:
         if party is not None:
             with self._lock:
                 self._line.used(party, seconds)
+        if self._added and self._took_away():
+            return
         # One that lines up does that first, then looks for a turn; so one of the two sees the other.
         self._free.append(None)
         if self._line:
             self._go_on()
+
+    def add_one(self) -> None:
+        """One turn more at once, until somebody leaves."""
+        with self._lock:
+            if not self._line:
+                return
+            self._added += 1
+        self._free.append(None)
+        self._go_on()
+
+    def _took_away(self) -> bool:
+        with self._lock:
+            if not self._added:
+                return False
+            self._added -= 1
+            return True
 
     def _go_on(self) -> None:
         """Give turns that are free to those who stand in the line."""

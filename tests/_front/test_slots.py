@@ -118,7 +118,7 @@ def test_a_parked_handler_gives_its_slot_to_who_waits_and_goes_on_without_waitin
     assert answering.running == 1
     assert (slots.running, slots.parked) == (1, 1)
     asking.share.unpark()
-    assert (slots.running, slots.parked) == (2, 0)  # one more than the limit, and no more than both
+    assert (slots.running, slots.resumed, slots.parked) == (1, 1, 0)  # no more than both limits together
     third = Connection(slots, wants=1)
     asking.finish()
     assert third.running == 0
@@ -134,6 +134,53 @@ def test_beyond_the_limit_nobody_may_park() -> None:
     assert (slots.running, slots.parked) == (1, 1)
     first.share.unpark()
     assert second.share.park()
+
+
+def test_who_goes_on_without_a_slot_may_park_again_and_then_others_may_not() -> None:
+    slots = Slots(1, 1)
+    asking, answering = Connection(slots, wants=1), Connection(slots, wants=1)
+    assert asking.share.park()
+    asking.share.unpark()
+    assert not answering.share.park()
+    assert asking.share.park()
+    assert (slots.running, slots.resumed, slots.parked) == (1, 0, 1)
+    asking.share.unpark()
+    asking.finish()
+    assert answering.share.park()
+
+
+def test_handlers_that_go_on_at_one_moment_take_no_slot_from_another_user() -> None:
+    slots = Slots(9, 18)
+    crowd, other = slots.share(lambda: None), slots.share(lambda: None)
+    crowd.join("crowd")
+    other.join("other")
+    for _ in range(8):
+        assert crowd.take()
+        assert crowd.park()
+    for _ in range(8):
+        assert crowd.take()
+    for _ in range(8):
+        crowd.unpark()
+    assert (crowd.running, crowd.resumed) == (8, 8)
+    assert other.take()
+    crowd.give_some(8, unused=0)
+    assert (crowd.running, crowd.resumed) == (8, 0)
+    crowd.give()
+    assert (crowd.running, slots.running) == (7, 8)
+
+
+def test_handlers_of_one_user_leave_room_for_another_users_to_park() -> None:
+    slots = Slots(30, 9)
+    crowd, other = slots.share(lambda: None), slots.share(lambda: None)
+    crowd.join("crowd")
+    other.join("other")
+    for _ in range(8):
+        assert crowd.take()
+        assert crowd.park()
+    assert crowd.take()
+    assert not crowd.park()
+    assert other.take()
+    assert other.park()
 
 
 def test_however_they_come_park_and_go_on_there_are_never_more_than_both_limits_together() -> None:

@@ -101,7 +101,7 @@ def test_beyond_the_limit_a_handler_may_not_ask_and_who_asked_it_is_told(serve: 
     asking = [spawn(connection.request, i) for i in range(2)]
     for _ in range(2):
         waiting.get(timeout=SOON)
-    with pytest.raises(RemoteError, match=r"Overloaded: the request is not sent: 2 handlers .* \(parked\)"):
+    with pytest.raises(RemoteError, match=r"Overloaded: the request is not sent: too many handlers .* \(parked: 2,"):
         connection.request(2)
     assert server.statistics().parked == 2
     may_answer.set()

@@ -1,0 +1,128 @@
+"""Whose turn it is to finish a request: handlers that return at the same moment write their answers in turns.
+
+What this module knows: threads that wait, whose each of them is (its *party*, as in `turns`), and a clock. Python runs
+one thread at a time, and which one comes next nobody decides. Each step of a small request, in whatever thread, would
+therefore wait for all threads that have something to do, and when a thousand handlers of one user wake up at once,
+these are a thousand. Here all but a few of them wait without the interpreter, and parties come in turn.
+
+An answer is written in one piece, which may take long. If nobody finishes for a while, one more may begin. So small
+answers do not wait for a large one, and one that never ends holds up nobody for good.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+from .._fork import on_fork
+from .poller import poller
+from .turns import Turns
+
+__all__ = ["Finishing", "Ticket", "finishing"]
+
+_PLACES: Final = 2
+"""Threads at once: while one waits for the system, another one goes on."""
+_PATIENCE: Final = 0.005
+"""Seconds until one more may begin: five turns."""
+
+
+class Finishing:
+    """Places for threads. Who comes while all are taken waits for a turn of its party.
+
+    Args:
+        places: threads at once.
+        call_at: `Poller.call_at`.
+    """
+
+    def __init__(
+        self, places: int = _PLACES, call_at: Callable[[float, Callable[[], None]], Any] | None = None
+    ) -> None:
+        self._turns = Turns(places)
+        self._call_at = call_at or poller.call_at
+        self._lock = threading.Lock()
+        self._watched = False
+        self._came = 0  # how many have got their turn after they waited
+        self._seen = 0  # … at the last look
+
+    def enter(self, party: Hashable) -> Ticket | None:
+        """Take a place, perhaps after a wait. Returns what to give to `leave`."""
+        if self._turns.try_to_enter():
+            return None
+        ticket = Ticket(self, party)
+        self._turns.enter(party, ticket)
+        self._watch()
+        ticket.wait()
+        return ticket
+
+    def leave(self, ticket: Ticket | None) -> None:
+        """Give the place back."""
+        if ticket is None:
+            self._turns.leave()
+        else:
+            self._turns.leave(ticket.party, time.thread_time() - ticket.began)
+
+    def _watch(self) -> None:
+        with self._lock:
+            if self._watched or not self._turns.waiting:
+                return
+            self._watched, self._seen = True, self._came
+        self._look_again()
+
+    def _look_again(self) -> None:
+        try:
+            self._call_at(time.monotonic() + _PATIENCE, self._look)
+        except (RuntimeError, OSError):  # no threads, no descriptors: they come when others leave
+            self._watched = False
+
+    def _look(self) -> None:
+        """As the poller: let one more in, if nobody got a turn since the last look."""
+        stuck = self._came == self._seen
+        self._seen = self._came
+        if stuck:
+            self._turns.add_one()
+        with self._lock:
+            if not self._turns.waiting:
+                self._watched = False
+                return
+        self._look_again()
+
+
+class Ticket:
+    """A thread that waits for its turn.
+
+    Attributes:
+        party: whose it is.
+        began: its processor time when its turn came, in seconds.
+    """
+
+    __slots__ = ("_closed", "_finishing", "began", "party")
+
+    def __init__(self, finishing: Finishing, party: Hashable) -> None:
+        self._finishing = finishing
+        self.party = party
+        self.began = 0.0
+        self._closed = threading.Lock()
+        self._closed.acquire()
+
+    def _turn_came(self) -> bool:
+        self._finishing._came += 1
+        self._closed.release()
+        return True
+
+    def wait(self) -> None:
+        """Until the turn has come."""
+        self._closed.acquire()
+        self.began = time.thread_time()
+
+
+finishing = Finishing()
+
+
+def _forked() -> None:
+    """In a forked child nobody waits, and whoever had a place does not exist."""
+    finishing.__init__()  # type: ignore[misc]  # the same object: other modules have its name
+
+
+on_fork(_forked)

@@ -1,0 +1,166 @@
+"""`bokbok.sync.finishing`: handlers that return at the same moment write their answers in turns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bokbok import Limits
+from bokbok._front.lifecycle import Lifecycle
+from bokbok.sync import sending
+from bokbok.sync.finishing import Finishing, Ticket, finishing
+from tests.front.test_limits import Held, requests
+from tests.support.leaks import eventually
+from tests.support.peers import SOON
+
+
+class Clock:
+    """Calls nothing by itself."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def __call__(self, moment: float, function: Callable[[], None]) -> None:
+        self.calls.append(function)
+
+    def tick(self) -> None:
+        calls, self.calls = self.calls, []
+        for each in calls:
+            each()
+
+
+class Waiting:
+    """A thread that enters, and says so in `came`."""
+
+    def __init__(self, places: Finishing, party: str, came: list[str]) -> None:
+        self.ticket: Ticket | None = None
+        line = places._turns._line
+        before = sum(map(len, line._parties.values()))
+
+        def enter() -> None:
+            self.ticket = places.enter(party)
+            came.append(party)
+
+        self._thread = threading.Thread(target=enter, daemon=True)
+        self._thread.start()
+        eventually(lambda: came or sum(map(len, line._parties.values())) > before, "it stands in the line")
+
+    def is_in(self) -> None:
+        self._thread.join(SOON)
+        assert not self._thread.is_alive()
+
+
+def test_parties_come_in_turn_by_the_time_that_they_took() -> None:
+    places = Finishing(1, Clock())
+    first = places.enter("crowd")
+    came: list[str] = []
+    crowd = [Waiting(places, "crowd", came) for _ in range(3)]
+    other = Waiting(places, "other", came)
+    places.leave(first)
+    crowd[0].is_in()
+    assert crowd[0].ticket is not None
+    crowd[0].ticket.began -= 1.0  # it has taken a second
+    places.leave(crowd[0].ticket)
+    other.is_in()
+    assert came == ["crowd", "other"]
+    places.leave(other.ticket)
+    for each in crowd[1:]:
+        each.is_in()
+        places.leave(each.ticket)
+    assert places.enter("other") is None
+
+
+def test_one_more_begins_if_nobody_got_a_turn_for_a_while_and_its_place_is_gone_afterwards() -> None:
+    clock = Clock()
+    places = Finishing(1, clock)
+    slow = places.enter("slow")
+    came: list[str] = []
+    second, third = Waiting(places, "crowd", came), Waiting(places, "crowd", came)
+    assert len(clock.calls) == 1  # one clock for all
+    clock.tick()
+    second.is_in()
+    assert came == ["crowd"]
+    places.leave(second.ticket)  # the place that was added is taken away
+    clock.tick()  # somebody got a turn since the last look
+    assert came == ["crowd"]
+    places.leave(slow)
+    third.is_in()
+    assert places._turns._free == []
+    places.leave(third.ticket)
+    clock.tick()
+    assert clock.calls == []  # nobody waits, so nobody looks
+    assert places.enter("crowd") is None
+
+
+def test_without_a_clock_they_wait_until_others_leave() -> None:
+    def cannot(moment: float, function: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    places = Finishing(1, cannot)
+    slow = places.enter("slow")
+    came: list[str] = []
+    waiting = Waiting(places, "crowd", came)
+    places.leave(slow)
+    waiting.is_in()
+
+
+@pytest.fixture
+def without_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finishing, "_call_at", Clock())
+
+
+@pytest.mark.usefixtures("without_clock")
+def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, inside, may_go_on = Held(), threading.Semaphore(0), threading.Event()
+    written = Lifecycle.written
+
+    def slowly(self: Any, answer: Any) -> Any:
+        inside.release()
+        assert may_go_on.wait(SOON)
+        return written(self, answer)
+
+    monkeypatch.setattr(Lifecycle, "written", slowly)
+    peer = raw(serve(held))
+    peer.send_message(*requests(20))
+    for _ in range(20):
+        held.started.get(timeout=SOON)
+    held.may_answer.set()
+    line = finishing._turns._line
+    eventually(lambda: sum(map(len, line._parties.values())) == 18, "all others wait")
+    for _ in range(2):
+        assert inside.acquire(timeout=SOON)
+    assert not inside.acquire(blocking=False)
+    may_go_on.set()
+    assert {peer.receive() for _ in range(20)} == {b"(response %d %d)" % (i, i) for i in range(20)}
+
+
+@pytest.mark.usefixtures("without_clock")
+def test_whoever_waits_until_the_other_end_reads_keeps_nobody_from_finishing(
+    serve: Any, raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_PATIENCE", 2 * SOON)  # they wait for longer than this test
+    held = Held()
+
+    def on_request(connection: Any, message: Any) -> Any:
+        if isinstance(message, int):
+            if message:
+                held(connection, message)
+            return "x" * 1_000_000
+        return message
+
+    server = serve(on_request, limits=Limits(memory=2_000_000))
+    peers = [raw(server) for _ in range(2)]
+    for peer in peers:
+        peer.send_message(*reversed(requests(4)))  # the last one is answered at once
+    for _ in range(3 * len(peers)):
+        held.started.get(timeout=SOON)
+    connections = list(server._roster.connections)
+    eventually(lambda: all(each._admission.congested for each in connections), "they read nothing")
+    held.may_answer.set()
+    eventually(lambda: all(each._account.kept for each in connections), "answers wait for room")
+    assert connect(server).request("x", timeout=SOON) == "x"
