@@ -3,6 +3,7 @@
     python -m tests.interop.busy                           8 busy processes; the cases and the mutants 20 times
     python -m tests.interop.busy --times 1 --only cases    the cases once
     python -m tests.interop.busy --matrix 2                the whole matrix twice, too
+    python -m tests.interop.busy --turns                   each time few pairs, others from time to time
 
 It prints a table of what was played, with the results. Each failed cell, and each mutant that was missed, is a separate
 line, and makes the exit status 1. The load consists of processes of this script, which end with it.
@@ -25,7 +26,7 @@ from typing import Any
 
 from bokbok_interop.cases import PREFLIGHT, all_cases
 from bokbok_interop.matrix import Group, Selection, build
-from bokbok_interop.model import Outcome, Result
+from bokbok_interop.model import RUNNER, Outcome, Result
 from bokbok_interop.peers.base import Peer
 from bokbok_interop.peers.known import known_peers
 from bokbok_interop.runner import Runner, Settings
@@ -101,13 +102,32 @@ async def _play(peers: dict[str, Peer], groups: list[Group]) -> list[Result]:
     return await Runner(peers, Settings(timeout=10.0, jobs=32)).run(groups)
 
 
-def cells(tally: Tally, names: str, cases: list[Any], what: str) -> None:
-    """Play these cases for all ordered pairs of these peers."""
+def in_turn(groups: list[Group], turn: int) -> list[Group]:
+    """Those of one transport, and one pair of each kind: two peers, the runner with a server, a client with the runner.
+
+    So each case is played once in each turn, in secure and in insecure mode, if it has both. From turn to turn the
+    transport and the pairs change.
+    """
+    transports = sorted({group.transport for group in groups})
+    kinds: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
+    for group in groups:
+        pairs = kinds.setdefault((group.client == RUNNER, group.server == RUNNER), [])
+        if (pair := (group.client, group.server)) not in pairs:
+            pairs.append(pair)
+    chosen = {pairs[(turn + turn // len(transports)) % len(pairs)] for pairs in kinds.values()}
+    transport = transports[turn % len(transports)]
+    return [group for group in groups if group.transport == transport and (group.client, group.server) in chosen]
+
+
+def cells(tally: Tally, names: str, cases: list[Any], what: str, turn: int | None = None) -> None:
+    """Play these cases for all ordered pairs of these peers, or only those of one turn."""
     known = known_peers()
     peers = {name: known[name] for name in names.split(",")}
     preflight = [case for case in cases if case.chapter == PREFLIGHT]
     groups = build(list(peers), [case for case in cases if case not in preflight], Selection())
     groups += build(list(peers), preflight, Selection())
+    if turn is not None:
+        groups = in_turn(groups, turn)
     start = time.monotonic()
     results = asyncio.run(_play(peers, groups))
     for result in results:
@@ -147,15 +167,18 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20, help="how often the cases, and the mutants, are played (20)")
     parser.add_argument("--only", choices=["cases", "mutants"], help="one of the two")
     parser.add_argument("--matrix", type=int, default=0, help="how often the whole matrix is played (0)")
+    parser.add_argument("--turns", action="store_true", help="each time one transport and few pairs, in turn")
+    parser.add_argument("--first", type=int, default=1, metavar="N", help="the number of the first round (1)")
     parser.add_argument("--peers", default=PEERS, help=f"of the cases and the matrix ({PEERS})")
     parser.add_argument("--jobs", type=int, default=16, help="mutants that are played at once (16)")
     given = parser.parse_args()
     os.chdir(Path(__file__).parents[2])
     tally = Tally()
     with load(given.load):
-        for number in range(given.times):
+        for number in range(given.first, given.first + given.times):
             if given.only != "mutants":
-                cells(tally, given.peers, chosen(all_cases()), f"cases of order, clocks and ends, round {number + 1}")
+                what = f"cases of order, clocks and ends, round {number}"
+                cells(tally, given.peers, chosen(all_cases()), what, number - 1 if given.turns else None)
             if given.only != "cases":
                 mutants(tally, given.jobs)
         for number in range(given.matrix):
