@@ -35,23 +35,27 @@ class Line(Generic[_T]):
     A party keeps its place until its connections have used a quantum together, and each of them that comes anew waits
     behind the party's others. A party may use more than its quantum, since a piece of work cannot be interrupted; then
     it waits until the others have caught up. A step here takes the same time, however many stand in line.
+
+    Attributes:
+        parties: those that stand in line, and whom each of them has there, the next one first. Always the same object,
+            so that its owner can ask whether it is empty without a call.
     """
 
     def __init__(self) -> None:
-        self._parties: dict[Hashable, deque[_T]] = {}  # the next one first
+        self.parties: dict[Hashable, deque[_T]] = {}
         self._credits: dict[Hashable, float] = {}  # seconds, of those that were first already
         self._first: Hashable = None  # the party that has got its quantum, since it is first
 
     def __bool__(self) -> bool:
-        return bool(self._parties)
+        return bool(self.parties)
 
     def append(self, party: Hashable, item: _T) -> None:
         """Line up."""
-        self._parties.setdefault(party, deque()).append(item)
+        self.parties.setdefault(party, deque()).append(item)
 
     def pop(self) -> tuple[Hashable, _T]:
         """Take out whose turn it is, with its party. Somebody must be in line."""
-        parties, credits = self._parties, self._credits
+        parties, credits = self.parties, self._credits
         while True:
             party = next(iter(parties))
             if party is not self._first:
@@ -70,7 +74,7 @@ class Line(Generic[_T]):
 
     def used(self, party: Hashable, seconds: float) -> None:
         """A turn is over that was taken by `pop`."""
-        if party in self._parties:
+        if party in self.parties:
             self._credits[party] = self._credits.get(party, 0.0) - max(seconds, _LEAST)
         else:
             self._credits.pop(party, None)
