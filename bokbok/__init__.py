@@ -12,8 +12,6 @@ Bytes that the egg's documentation does not state are inferred: docs/protocol.md
 
 from __future__ import annotations
 
-import importlib
-
 TYPE_CHECKING = False  # for type checkers it is true; `typing` itself would be a third of what is imported here
 if TYPE_CHECKING:
     from typing import Any
@@ -98,22 +96,29 @@ __all__ = [
 _WHERE = {
     "_front.statistics": ("Statistics",),
     "address": ("format_address", "parse_address"),
+    "errors": (
+        "AddressError", "BokbokError", "ConnectFailed", "ConnectTimeout", "ConnectionClosed", "IncompleteError",
+        "KeyFileError", "LocalProtocolError", "NetworkError", "Overloaded", "ProfileError", "ProtocolError",
+        "ReadError", "RemoteError", "RemoteProtocolError", "RequestTimeout", "SexprError", "UnreadableAnswer",
+        "WriteError",
+    ),
     "keys": ("Key", "read_key_file", "read_passphrase_file", "write_key_file"),
     "sexpr": ("EOF", "Char", "Dotted", "Keyword", "Symbol"),
     "sync": ("Connection", "Server", "open_connection", "start_server"),
     "wire": ("INFERRED_1", "Guards", "Limits", "Profile", "get_profile", "passphrase_to_key"),
-}
-_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE or name == "errors":
+    if name in _WHERE:
+        import importlib
+
         return importlib.import_module(f".{name}", __name__)
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f".{_MODULES.get(name, 'errors')}", __name__)
-    found = globals()[name] = getattr(module, name)
-    return found
+    if name == "_later":  # asked for by the import below, before it is there
+        raise AttributeError(name)
+    from ._later import found
+
+    return found(__name__, name, _WHERE)
 
 
 def __dir__() -> list[str]:

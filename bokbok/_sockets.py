@@ -319,7 +319,9 @@ def _check_unix_path(path: str) -> None:
 
 def _resolve(host: str, port: int, *, passive: bool = False) -> list[tuple[int, tuple[Any, ...]]]:
     flags = socket.AI_PASSIVE if passive else 0
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
+    # As bytes, an address is not encoded as the name of a host is, by tables that take as long to import as a request.
+    asked = host.encode("ascii") if is_numeric(host) else host
+    found = socket.getaddrinfo(asked, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
     return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import wire
 from .._fork import REASON
@@ -19,8 +19,10 @@ from .clocks import PacketClock
 from .failures import Failures
 from .notices import bounded, shown
 from .settings import Settings
-from .shared import Visit
 from .slots import Slots
+
+if TYPE_CHECKING:
+    from .shared import Visit
 
 __all__ = ["Ending", "Lifecycle", "Public", "checked_key", "remote_error"]
 

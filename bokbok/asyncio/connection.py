@@ -20,7 +20,6 @@ from .._front import texts
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Lifecycle, Public, remote_error
 from .._front.settings import Settings
-from .._front.shared import Visit
 from .._front.turns import FIRST, QUANTUM
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
 from ..address import Address
@@ -33,6 +32,7 @@ from .sending import FLUSH_AT, Sending
 from .turns import line_up
 
 if TYPE_CHECKING:
+    from .._front.shared import Visit
     from .server import Server
 
 __all__ = ["Connection", "ConnectionHandler", "KeyLookup", "RequestHandler"]

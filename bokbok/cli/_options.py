@@ -16,7 +16,6 @@ import click
 from .. import wire
 from ..address import Address, parse_address
 from ..errors import AddressError, ProfileError
-from ..wire.profile import load_strategies
 
 __all__ = [
     "ADDRESS",
@@ -76,6 +75,10 @@ class _ProfileType(_ParamType):
 
 
 def _load_strategies(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> None:
+    if not paths:
+        return
+    from ..wire.profile import load_strategies  # needs every layer
+
     try:
         load_strategies(paths)
     except ProfileError as error:

@@ -20,6 +20,9 @@ piece by piece, is `parse`, `Parser`, `read_plain_list`, `skip_atmosphere` (and 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from bokbok._later import found
 from bokbok.errors import IncompleteError, ReadError, SexprError, WriteError
 from bokbok.sexpr.dialect import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, DIALECTS, Dialect
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost, cost_of_plain
@@ -38,9 +41,11 @@ from bokbok.sexpr.reader import (
     skip_atmosphere,
     skip_atmosphere_in_pieces,
 )
-from bokbok.sexpr.sexpdata_bridge import from_sexpdata, to_sexpdata
 from bokbok.sexpr.types import EOF, Char, Dotted, EofType, Keyword, Symbol, type_name
 from bokbok.sexpr.writer import dump, dumps, dumps_between
+
+if TYPE_CHECKING:
+    from bokbok.sexpr.sexpdata_bridge import from_sexpdata, to_sexpdata
 
 __all__ = [
     "CHICKEN_4",
@@ -83,3 +88,9 @@ __all__ = [
     "to_sexpdata",
     "type_name",
 ]
+
+_WHERE = {"sexpdata_bridge": ["from_sexpdata", "to_sexpdata"]}
+
+
+def __getattr__(name: str) -> Any:
+    return found(__name__, name, _WHERE)

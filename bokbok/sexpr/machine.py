@@ -14,6 +14,7 @@ list before the dot.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from typing import Any, Final
@@ -85,8 +86,6 @@ _FAST: Final = re.sub(rb"(?<=[*?}])~", POSSESSIVE, (
     rb"|(['`]|,(?=[^@]))|([\[{])|([\]}])|([^ \t\n\v\f\r])|(\Z))"  # 10, 11, 12, 13, 14
 ))  # fmt: skip
 _TOKENS: Final = re.compile(_FAST % (NAME + POSSESSIVE))
-# While case is folded, names take the slow path.
-_TOKENS_FOLDING: Final = re.compile(_FAST % rb"[^\x00-\xff]")
 # The rest of a dotted list whose tail is a plain atom, `. "joe")`: most of all in association lists. Without it, the
 # dot, its frame, the tail and the closer take four turns instead of one.
 _PLAIN_TAIL: Final = re.compile(
@@ -107,6 +106,12 @@ _MANY: Final = 8192
 _MIN_WINDOW: Final = 4096
 """Bytes between two looks at the memory where the limit is near: few enough to notice (1 MiB at the worst), many enough
 to pay for the look, which takes a step for every open list."""
+
+
+@functools.cache
+def _folding_tokens() -> re.Pattern[bytes]:
+    """`_TOKENS` while case is folded: names take the slow path."""
+    return re.compile(_FAST % rb"[^\x00-\xff]")
 
 
 def _plain_atom(match: re.Match[bytes]) -> Any:
@@ -322,7 +327,7 @@ class Machine(LongTokens):
             else:
                 limit, charging, spent = self.limit, self.charging, self.spent
                 append: Any = items.append if kind < TOP else None
-                tokens = _TOKENS_FOLDING if self.fold else _TOKENS
+                tokens = _folding_tokens() if self.fold else _TOKENS
                 for match in tokens.finditer(data, position, stop):
                     group = match.lastindex
                     if group == 4:

@@ -10,6 +10,7 @@ rounded correctly, as in CHICKEN 4 (5.3.0 may be off by a unit or two in the las
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from fractions import Fraction
@@ -63,15 +64,27 @@ _SPECIAL: Final = {
     5: re.compile(rb"[+-](?:inf|nan)\.0", re.IGNORECASE),
 }
 _REAL5: Final = rb"(?:[+-]?(?:" + _URATIO + rb"|" + _UDECIMAL + rb")|[+-](?i:inf|nan)\.0)"
-_RECTANGULAR: Final = re.compile(
-    rb"(" + _REAL5 + rb")?([+-](?:" + _URATIO + rb"|" + _UDECIMAL + rb"|(?i:inf|nan)\.0)?)[iI]"
-)
-_POLAR: Final = re.compile(rb"(" + _REAL5 + rb")@(" + _REAL5 + rb")")
+_RECTANGULAR: Final = rb"(" + _REAL5 + rb")?([+-](?:" + _URATIO + rb"|" + _UDECIMAL + rb"|(?i:inf|nan)\.0)?)[iI]"
+_POLAR: Final = rb"(" + _REAL5 + rb")@(" + _REAL5 + rb")"
 _DIGITS: Final = {2: rb"[01]", 8: rb"[0-7]", 16: rb"[0-9a-fA-F]"}
-_RADIX_INTEGER: Final = {radix: re.compile(rb"([+-]?%b+)(\#*)" % d) for radix, d in _DIGITS.items()}
-_RADIX_RATIO: Final = {radix: re.compile(rb"([+-]?%b+)(\#*)/(%b+)(\#*)" % (d, d)) for radix, d in _DIGITS.items()}
 _EXPONENT_MARKERS: Final = bytes.maketrans(b"sfdlSFDLE#", b"eeeeeeeee0")
 _RADIX_PREFIXES: Final = {"b": 2, "o": 8, "d": 10, "x": 16}
+
+
+# What is rare is compiled when it is first met: together it takes as long as the rest of this module's import.
+
+
+@functools.cache
+def _complex() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Rectangular and polar numbers."""
+    return re.compile(_RECTANGULAR), re.compile(_POLAR)
+
+
+@functools.cache
+def _of_radix(radix: int) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Integers and fractions of a radix other than 10."""
+    digit = _DIGITS[radix]
+    return re.compile(rb"([+-]?%b+)(\#*)" % digit), re.compile(rb"([+-]?%b+)(\#*)/(%b+)(\#*)" % (digit, digit))
 
 
 def parse_number(token: bytes, version: int, radix: int = 10, exactness: Exactness = None) -> Number | None:
@@ -126,7 +139,8 @@ def is_number(token: bytes, version: int) -> bool:
         return _SPECIAL[4].fullmatch(token) is not None
     if _INTEGER.fullmatch(token) or _DECIMAL[5].fullmatch(token) or _SPECIAL[5].fullmatch(token):
         return True
-    match = _RATIO.fullmatch(token) or _RECTANGULAR.fullmatch(token) or _POLAR.fullmatch(token)
+    rectangular, polar = _complex()
+    match = _RATIO.fullmatch(token) or rectangular.fullmatch(token) or polar.fullmatch(token)
     if match is None:
         return False
     return not _exact_by_zero([token] if match.re is _RATIO else [part or b"0" for part in match.groups()])
@@ -258,13 +272,14 @@ def _infinity(sign: int) -> float:
 
 
 def _parse_radix(token: bytes, version: int, radix: int, exactness: Exactness) -> Number | None:
-    if match := _RADIX_INTEGER[radix].fullmatch(token):
+    integer, fraction = _of_radix(radix)
+    if match := integer.fullmatch(token):
         value = _integer(match[1] + b"0" * len(match[2]), radix)
         if exactness == "i" or (match[2] and exactness != "e"):
             minus_zero = version == 5 and value == 0 and match[2] and token[:1] == b"-"
             return -0.0 if minus_zero else _to_float(value)
         return value
-    if match := _RADIX_RATIO[radix].fullmatch(token):
+    if match := fraction.fullmatch(token):
         return _ratio(match, version, radix, exactness)
     if version == 5:
         if _SPECIAL[5].fullmatch(token) and exactness != "e":
@@ -292,7 +307,8 @@ def _exact_by_zero(parts: list[bytes]) -> bool:
 
 def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:
     """CHICKEN 5's complex numbers with an imaginary part of zero are real; the others have no value here."""
-    match = _RECTANGULAR.fullmatch(token) or _POLAR.fullmatch(token)
+    rectangular, polar = _complex()
+    match = rectangular.fullmatch(token) or polar.fullmatch(token)
     if match is None:
         return None
     parts = [part or b"0" for part in match.groups()]
@@ -304,9 +320,9 @@ def _real_of_complex(token: bytes, exactness: Exactness) -> Number | None:
         assert first is not None
         assert second is not None
         magnitude, angle = _to_float(first), _to_float(second)
-        if match.re is _POLAR and 0 in (magnitude, angle) and math.isfinite(magnitude) and math.isfinite(angle):
+        if match.re is polar and 0 in (magnitude, angle) and math.isfinite(magnitude) and math.isfinite(angle):
             return magnitude * math.cos(angle)
-        if match.re is _RECTANGULAR and second == 0:
+        if match.re is rectangular and second == 0:
             if isinstance(second, float):
                 return -0.0 if first == 0 and b"-" in token else magnitude
             return first

@@ -9,11 +9,16 @@ What this package knows: sockets and threads. Bytes are in `bokbok.wire`, tasks 
 names in the same shape.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from .._later import found
 from ..keys import Key
 from ..wire import Guards, Limits, passphrase_to_key
 from .connection import Connection, ConnectionHandler, RequestHandler
 from .opening import open_connection
-from .server import Server, start_server
+
+if TYPE_CHECKING:
+    from .server import Server, start_server
 
 __all__ = [
     "Connection",
@@ -27,3 +32,9 @@ __all__ = [
     "passphrase_to_key",
     "start_server",
 ]
+
+_WHERE = {"server": ["Server", "start_server"]}
+
+
+def __getattr__(name: str) -> Any:
+    return found(__name__, name, _WHERE)

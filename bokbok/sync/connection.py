@@ -33,7 +33,6 @@ from .._front.admission import Job
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Ending, Lifecycle, Public, remote_error
 from .._front.settings import Settings
-from .._front.shared import Visit
 from .._front.turns import QUANTUM
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
 from ..address import Address
@@ -50,6 +49,7 @@ from .threads import run_in_thread
 from .turns import HELLO, reading
 
 if TYPE_CHECKING:
+    from .._front.shared import Visit
     from .server import Server
 
 __all__ = ["Connection", "ConnectionHandler", "RequestHandler"]

@@ -26,6 +26,9 @@ This module and the modules below are public. Names with an underscore are priva
 | `bokbok.wire.transcript` | the passive reader: a conversation's bytes to packets with named ranges |
 """
 
+from typing import TYPE_CHECKING, Any
+
+from .._later import found
 from ..sexpr.pieces import TakesLong
 from ._connection import REPLAYED_HELLO, Connection, State, check_cryptography
 from ._events import (
@@ -48,7 +51,10 @@ from ._guards import DEFAULT_GUARDS, DEFAULT_WINDOW, BrokenCryptographyWarning, 
 from ._limits import DEFAULT_LIMITS, Limits
 from .boxes import BOX_OVERHEAD
 from .messages import REQUEST, RESPONSE, Read
-from .profile import INFERRED_1, Profile, ProfileLike, get_profile, load_profile, passphrase_to_key, register
+from .profile import INFERRED_1, Profile, ProfileLike, get_profile, passphrase_to_key
+
+if TYPE_CHECKING:
+    from .profile import load_profile, register
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -89,3 +95,9 @@ __all__ = [
     "passphrase_to_key",
     "register",
 ]
+
+_WHERE = {"profile": ["load_profile", "register"]}
+
+
+def __getattr__(name: str) -> Any:
+    return found(__name__, name, _WHERE)

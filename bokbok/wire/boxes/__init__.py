@@ -15,6 +15,9 @@ profile whose nonces repeat says so in `leaks`, and a connection refuses it unle
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from ..._later import found
 from ._box import (
     BOX_OVERHEAD,
     KEY_BYTES,
@@ -28,9 +31,14 @@ from ._box import (
     box_opener,
     box_sealer,
 )
-from ._counted import Counted
 from ._sent import Sent, SentMaker
 from ._strategy import BoxMaker, NonceScheme, Role
+
+if TYPE_CHECKING:
+    from ._counted import Counted
+
+    NONCES: tuple[type[NonceScheme], ...]
+    """The strategies of nonces that a profile file may name."""
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -53,5 +61,9 @@ __all__ = [
     "box_sealer",
 ]
 
-NONCES: tuple[type[NonceScheme], ...] = (Sent, Counted)
-"""The strategies of nonces that a profile file may name."""
+_WHERE = {"_counted": ["Counted"]}
+_TABLES = {"NONCES": ["Sent", "Counted"]}
+
+
+def __getattr__(name: str) -> Any:
+    return found(__name__, name, _WHERE, _TABLES)

@@ -7,14 +7,22 @@ other framings are for profiles of peers that differ from it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from ..._later import found
 from .._integers import INTEGERS
-from ._counted import CountedFraming
-from ._datums import Datums
 from ._length import IntegerLength
-from ._lines import Lines
 from ._preamble import Preamble
 from ._strategy import Framing, Head, PausingSplitter, Splitter, Write
-from ._text_length import TextLength
+
+if TYPE_CHECKING:
+    from ._counted import CountedFraming
+    from ._datums import Datums
+    from ._lines import Lines
+    from ._text_length import TextLength
+
+    FRAMINGS: tuple[type[Framing], ...]
+    """The framings that a profile file may name."""
 
 __all__ = [
     "FRAMINGS",
@@ -32,5 +40,14 @@ __all__ = [
     "Write",
 ]
 
-FRAMINGS: tuple[type[Framing], ...] = (IntegerLength, TextLength, Lines, Datums)
-"""The framings that a profile file may name."""
+_WHERE = {
+    "_counted": ["CountedFraming"],
+    "_datums": ["Datums"],
+    "_lines": ["Lines"],
+    "_text_length": ["TextLength"],
+}
+_TABLES = {"FRAMINGS": ["IntegerLength", "TextLength", "Lines", "Datums"]}
+
+
+def __getattr__(name: str) -> Any:
+    return found(__name__, name, _WHERE, _TABLES)

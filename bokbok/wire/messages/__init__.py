@@ -10,7 +10,9 @@ that differ from it.
 
 from __future__ import annotations
 
-from ._binary import BinaryHeader
+from typing import TYPE_CHECKING, Any
+
+from ..._later import found
 from ._shapes import Shapes
 from ._strategy import (
     ERROR,
@@ -25,6 +27,12 @@ from ._strategy import (
     Unreadable,
     legible,
 )
+
+if TYPE_CHECKING:
+    from ._binary import BinaryHeader
+
+    MESSAGES: tuple[type[Messages], ...]
+    """The forms of messages that a profile file may name."""
 
 __all__ = [
     "ERROR",
@@ -43,5 +51,9 @@ __all__ = [
     "legible",
 ]
 
-MESSAGES: tuple[type[Messages], ...] = (Shapes, BinaryHeader)
-"""The forms of messages that a profile file may name."""
+_WHERE = {"_binary": ["BinaryHeader"]}
+_TABLES = {"MESSAGES": ["Shapes", "BinaryHeader"]}
+
+
+def __getattr__(name: str) -> Any:
+    return found(__name__, name, _WHERE, _TABLES)

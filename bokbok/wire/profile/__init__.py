@@ -9,9 +9,15 @@ egg's own format, and nothing here says so: the name `egg-0.2` is kept free for 
 
 from __future__ import annotations
 
-from ._file import dump_profile, load_profile, load_strategies, profile_schema, read_profile
-from ._layers import LAYERS, Layer, register
+from typing import TYPE_CHECKING, Any
+
+from ..._later import found
 from ._profile import ENVIRONMENT, INFERRED_1, Profile, ProfileLike, get_profile, passphrase_to_key
+
+if TYPE_CHECKING:
+    from ._file import dump_profile, load_profile, profile_schema, read_profile
+    from ._layers import LAYERS, Layer, register
+    from ._own import load_strategies
 
 __all__ = [
     "ENVIRONMENT",
@@ -29,3 +35,13 @@ __all__ = [
     "read_profile",
     "register",
 ]
+
+_WHERE = {
+    "_file": ["dump_profile", "load_profile", "profile_schema", "read_profile"],
+    "_layers": ["LAYERS", "Layer", "register"],
+    "_own": ["load_strategies"],
+}
+
+
+def __getattr__(name: str) -> Any:
+    return found(__name__, name, _WHERE)

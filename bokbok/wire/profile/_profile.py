@@ -18,8 +18,6 @@ from ..hello import Hello, TemplateHello
 from ..messages import Messages, Shapes
 from ..packets import PacketForm, Packets
 from ..strategy import described
-from ._layers import LAYERS
-from ._own import load_strategies
 
 __all__ = ["ENVIRONMENT", "INFERRED_1", "Profile", "ProfileLike", "get_profile", "passphrase_to_key"]
 
@@ -69,6 +67,8 @@ class Profile:
 
     def layers(self) -> dict[str, dict[str, Any]]:
         """The tables of its file with every default written out; no table for a layer that it does not have."""
+        from ._layers import LAYERS  # which imports every strategy there is
+
         tables = {}
         for table, layer in LAYERS.items():
             strategy = getattr(self, layer.attribute)
@@ -113,6 +113,8 @@ def get_profile(profile: ProfileLike = None, *, strategies: Iterable[str | os.Pa
         ProfileError: no profile has that name, or the file does not hold one.
     """
     if strategies:
+        from ._own import load_strategies  # needs every layer
+
         load_strategies(strategies)
     if isinstance(profile, Profile):
         return profile
