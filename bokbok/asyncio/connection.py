@@ -160,6 +160,7 @@ class Connection(Public["asyncio.Future[Any]"]):
                 began = self._loop.time()
                 written = await asyncio.to_thread(self._wire.encode, message)
                 id = self._wire.request(written, encoded=True)
+                del written  # it is long, and the answer is too, perhaps
                 if limit is not None:
                     limit = max(0.0, limit - (self._loop.time() - began))
             if self._not_reading & _MEMORY:  # however much is held: the answer must come in

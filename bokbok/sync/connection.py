@@ -245,6 +245,7 @@ class Connection(Public[_Waiter]):
             try:
                 with self._lock:
                     id = self._wire.request(encoded, encoded=True)
+                    del encoded  # which may be long, and the answer is too, perhaps
                     if not self._waiters and self._role.ask():  # the only one that waits: read for it
                         self._reader = waiter
                         self._paused = False
@@ -438,7 +439,8 @@ class Connection(Public[_Waiter]):
             rest()
         while job is not None or reads:
             if job is not None:
-                job, reads = self._handle(*job, reads)
+                jobs, job = [job], None  # whose message is let go of as soon as its handler has returned
+                job, reads = self._handle(jobs, reads)
             else:
                 job, reads = self._read(turn)
                 turn = False
@@ -949,15 +951,17 @@ class Connection(Public[_Waiter]):
         if run_on_open:
             self._handling.start(self._handling.run_on_open)
 
-    def _handle(self, id: int, message: Any, reads: bool) -> tuple[Job | None, bool]:
+    def _handle(self, jobs: list[Job], reads: bool) -> tuple[Job | None, bool]:
         """As a worker: run the request handler, and answer. Returns what `_next_job` does.
 
         Args:
-            id: the request's.
-            message: the request.
+            jobs: the request, which is taken out.
             reads: the worker has lent the role.
         """
+        id, message = jobs.pop()
         answer, failure, started = self._handling.run(message)
+        # Each of a long message's forms is let go of before the next one is made: see `docs/speed.md`, Large messages.
+        del message
         problem: Exception | None = None
         written = b""
         outgoing: list[bytes] | None = None
@@ -973,19 +977,21 @@ class Connection(Public[_Waiter]):
                 else:
                     written, failure, problem = self._life.written(answer)
             del answer
+            size = len(written)
             with self._lock:
                 if failure is None:
                     has_room = True
                     if self._admission.congested:
                         has_place = False  # who waits for the other end keeps nobody else waiting
                         finishing.leave(ticket)
-                        has_room = sending.await_room_for_answer(len(written))
+                        has_room = sending.await_room_for_answer(size)
                     if has_room:
                         problem = self._life.answer_written(id, written)
                     else:
                         self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
                 else:
                     self._life.fail(id, failure)
+                del written
                 self._admission.finish()
                 self._pace.took(time.monotonic() - started)
                 self._moves += 1
@@ -996,7 +1002,7 @@ class Connection(Public[_Waiter]):
                     job, reads, others = self._next_job(reads)
                 sending.bunch += 1
                 # This worker runs the next handler; if that is slow, the poller's look has the answers sent.
-                if job is None or sending.bunch >= _BUNCH or len(written) > _BUNCH_BYTES or not self._looked_after:
+                if job is None or sending.bunch >= _BUNCH or size > _BUNCH_BYTES or not self._looked_after:
                     if sending.busy:
                         sending.note_pile()
                     else:

@@ -131,6 +131,7 @@ class Sending:
         try:
             while outgoing:
                 data = self._wire.sealed(outgoing)
+                outgoing.clear()
                 try:
                     sent = self._socket.send(data, socket.MSG_DONTWAIT)
                 except BlockingIOError:

@@ -150,6 +150,7 @@ class Reading:
                 else:
                     size = len(packet)
                     body = packet if unwrap is None else unwrap(packet)
+                    packet = None  # a long one is let go of before it is read
                     if size <= PIECE:
                         # A small message is read in one piece, and the clock is asked once in many of them.
                         batch.append(read(body))

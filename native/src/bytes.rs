@@ -156,7 +156,7 @@ pub fn escape(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// How many bytes from the start are not escaped. In blocks without a branch in them, which the compiler makes SIMD of.
-fn run_without_escapes(text: &[u8]) -> usize {
+pub fn run_without_escapes(text: &[u8]) -> usize {
     let mut blocks = text.chunks_exact(32);
     let mut at = 0;
     for block in &mut blocks {

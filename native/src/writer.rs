@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use crate::bytes::{escape, is_plain_symbol};
+use crate::bytes::{escape, is_plain_symbol, run_without_escapes};
 use crate::spell::{blob_text, flonum};
 
 /// Which dialect is written, as far as the writer here has to know.
@@ -104,6 +104,9 @@ impl Writer {
         dialect: u8,
         most: usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if let Some(whole) = long_text(before, value, after, most)? {
+            return Ok(Some(whole));
+        }
         let mut out = self.take();
         let result = self.between(before, value, after, Spelling::new(dialect), most, &mut out);
         let result = result.map(|written| written.then(|| PyBytes::new(py, &out)));
@@ -488,6 +491,43 @@ fn elements(raw: &[u8], code: char, size: usize, exact: bool, out: &mut Vec<u8>)
     true
 }
 
+/// Writes a long string in which nothing is escaped, and no other value. It is made where it stays: what `between` does
+/// makes it in memory of its own first, which for a long one is as much again.
+fn long_text<'py>(
+    before: &Bound<'py, PyString>,
+    value: &Bound<'py, PyAny>,
+    after: &Bound<'py, PyString>,
+    most: usize,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let Ok(text) = value.cast_exact::<PyString>() else {
+        return Ok(None);
+    };
+    let length = text.len()?;
+    if length < LONG || length > most || !is_ascii(text)? {
+        return Ok(None);
+    }
+    let (before, text, after) = (before.to_str()?.as_bytes(), text.to_str()?.as_bytes(), after.to_str()?.as_bytes());
+    if !aside(value.py(), text, |text| run_without_escapes(text) == text.len()) {
+        return Ok(None);
+    }
+    let parts = [before, b"\"", text, b"\"", after];
+    let size = parts.iter().map(|part| part.len()).sum();
+    PyBytes::new_with(value.py(), size, |mut room| {
+        for part in parts {
+            let (here, rest) = room.split_at_mut(part.len());
+            here.copy_from_slice(part);
+            room = rest;
+        }
+        Ok(())
+    })
+    .map(Some)
+}
+
+/// Whether a `str` has only ASCII: then its UTF-8 is there already, and asking for it takes no memory.
+fn is_ascii(text: &Bound<'_, PyString>) -> PyResult<bool> {
+    text.call_method0(pyo3::intern!(text.py(), "isascii"))?.extract()
+}
+
 /// Calls `use_bytes` with CHICKEN's bytes of a `str`; false if it has none.
 fn with_bytes(text: &Bound<'_, PyString>, use_bytes: impl FnOnce(&[u8])) -> PyResult<bool> {
     with_bytes_of(text, text.len()?, use_bytes)
@@ -496,7 +536,7 @@ fn with_bytes(text: &Bound<'_, PyString>, use_bytes: impl FnOnce(&[u8])) -> PyRe
 /// The same, where its length is known.
 #[inline(always)]
 fn with_bytes_of(text: &Bound<'_, PyString>, length: usize, use_bytes: impl FnOnce(&[u8])) -> PyResult<bool> {
-    if length < LONG {
+    if length < LONG || is_ascii(text)? {
         if let Ok(text) = text.to_str() {
             use_bytes(text.as_bytes());
             return Ok(true);

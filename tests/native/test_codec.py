@@ -283,6 +283,24 @@ def test_what_is_written_where_others_wait_is_the_same_or_takes_long(value: Any,
                 assert most < 400 + 200 * len(expected)
 
 
+@pytest.mark.parametrize("length", [1023, 1024, 1025, 5000])
+@pytest.mark.parametrize("odd", ["", "\n", '"', "\\", "\x00", "\x7f", "\x80", "é", chr(0xDC80), chr(0xD800)])
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+def test_a_long_string_is_written_the_same_whatever_is_in_it(length: int, odd: str, dialect: Dialect) -> None:
+    plain = "x" * (length - 1)
+    for value in (odd + plain, plain + odd, plain[: length // 2] + odd + plain[length // 2 :]):
+        outcomes: list[Any] = []
+        for within in (contextlib.nullcontext(), pure()):
+            with within:
+                try:
+                    outcomes.append(dumps_between("(é 1 ", value, ")", dialect))
+                except WriteError as error:
+                    outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]
+        with pytest.raises(TakesLong):
+            dumps_between("", value, "", dialect, length // 5)
+
+
 @pytest.mark.parametrize(
     "value",
     [list(range(1_000_000)), ["x" * 300] * 50_000, "\n" * 10_000_000, bytes(10_000_000), array("Q", range(2_000_000))],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from bokbok.wire import (
     INFERRED_1,
     Closed,
     Connection,
+    Event,
     HelloReceived,
     Limits,
     Opened,
@@ -25,10 +28,13 @@ from bokbok.wire import (
 from bokbok.wire.framing import Datums, IntegerLength, Lines
 from bokbok.wire.messages import BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
+from tests.support.pure import pure
 
 KEY = passphrase_to_key("mypassphrase")
 LONG = [[number, "a string", ["nested", [number]]] for number in range(2000)]
 """Ten pieces and more."""
+
+MIB = 1 << 20
 
 PROFILES = [
     INFERRED_1,
@@ -286,3 +292,26 @@ def test_a_long_string_alone_is_refused_where_its_memory_is_too_much(more: int) 
     events, _ = in_slices(server, client.data_to_send())
     assert [type(event) for event in events] == [RequestReceived if more else RequestUnreadable]
     assert events[0].id == asked
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_of_a_long_message_no_more_than_two_forms_are_there_at_once(accelerated: bool) -> None:
+    with contextlib.nullcontext() if accelerated else pure():
+        client, server = pair()
+        client.request("x" * 4 * MIB)
+        stream = client.data_to_send()
+        pieces = [stream[start : start + MIB // 4] for start in range(0, len(stream), MIB // 4)]
+        del stream
+        pieces.reverse()
+        events: list[Event] = []
+        tracemalloc.start()
+        try:
+            while pieces:
+                events += server.receive(bytes(bytearray(pieces.pop())), seconds=1)
+            while server.more:
+                events += server.receive(seconds=1)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert [event for event in events if isinstance(event, RequestReceived)] == [RequestReceived(0, "x" * 4 * MIB)]
+    assert peak < 2.3 * 4 * MIB

@@ -48,6 +48,8 @@ STRING_COST = 128
 """What a message that is a string takes in memory beyond its text: the string, the packet's place in lists."""
 _HEAD_MEMORY = 256
 """Of a message's memory, what its head takes at most: a list of three with a tag and an ID."""
+_LONG = 4096
+"""Bytes from which on a copy costs more than a view."""
 
 
 @functools.cache
@@ -76,7 +78,13 @@ def _writers(
 
     def around(tag: str) -> _Encode:
         front = tag.encode()
-        return lambda id, text: b"(%b %d %b)" % (front, id, text)
+
+        def write(id: int, text: bytes) -> bytes:
+            if len(text) <= _LONG:
+                return b"(%b %d %b)" % (front, id, text)
+            return b"".join((b"(%b %d " % (front, id), text, b")"))  # in a place of the right size from the start
+
+        return write
 
     write_error = encoder(error)
     return (
@@ -214,7 +222,10 @@ def _plain_string(body: bytes, start: int) -> str | None:
     """The text of a message that is a string from there on, in which nothing is escaped, and the end of a list."""
     if body.find(b'"', start + 1) != len(body) - 2 or not body.endswith(b")") or body.find(b"\\", start) >= 0:
         return None
-    return body[start + 1 : -2].decode("utf-8", "surrogateescape")
+    if len(body) <= _LONG:
+        return body[start + 1 : -2].decode("utf-8", "surrogateescape")
+    with memoryview(body) as whole, whole[start + 1 : -2] as text:  # without a copy of the bytes
+        return str(text, "utf-8", "surrogateescape")
 
 
 def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> Generator[None, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -146,3 +147,35 @@ def test_a_packet_alone_is_what_feeding_it_would_give_and_anything_else_is_left_
 def test_a_packet_alone_that_is_over_the_limit_is_left_to_what_refuses_it() -> None:
     splitter = FixedSplitter(2, struct.Struct(">I"))
     assert splitter.alone(frame(b"abc")) is None
+
+
+@pytest.mark.parametrize("sizes", [(5000,), (5000, 1), (5000, 3, 4096, 4095), (1, 7, 5000, 2), (4096, 1, 1, 9000)])
+def test_a_large_packet_in_pieces_of_any_size_is_counted_as_it_comes_and_put_together(sizes: tuple[int, ...]) -> None:
+    packet = bytes(range(256)) * 400
+    stream = frame(packet) + frame(b"behind")
+    splitter = FixedSplitter(len(packet), struct.Struct(">I"))
+    start, taken = 0, []
+    for size in itertools.cycle(sizes):
+        splitter.feed(stream[start : start + size])
+        start = min(start + size, len(stream))
+        taken += drain(splitter)
+        if not taken:
+            assert splitter.next() is None  # however often it is asked
+            assert splitter.held() == start
+            if start > 4:
+                assert splitter.pending() == f"{start - 4} of a packet's {len(packet)} bytes"
+        if start == len(stream):
+            break
+    assert taken == [packet, b"behind"]
+    assert splitter.held() == 0
+
+
+def test_what_has_come_of_a_large_packet_is_handed_over_in_its_order() -> None:
+    stream = frame(bytes(range(256)) * 400)
+    splitter = FixedSplitter(1 << 20, struct.Struct(">I"))
+    for start, end in ((0, 6000), (6000, 6001), (6001, 12_000), (12_000, 12_005)):
+        splitter.feed(stream[start:end])
+        assert splitter.next() is None
+    assert splitter.rest() == stream[:12_005]
+    assert splitter.held() == 0
+    assert splitter.pending() is None
