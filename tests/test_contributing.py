@@ -159,9 +159,10 @@ WAYS = [
         {
             "bokbok/wire/framing/_mirrored.py": lambda _: MIRRORED,
             "bokbok/wire/framing/__init__.py": _instead(
-                ("from ._preamble", "from ._mirrored import Mirrored\nfrom ._preamble"),
+                ("    from ._text_length", "    from ._mirrored import Mirrored\n    from ._text_length"),
                 ('    "Lines",\n', '    "Lines",\n    "Mirrored",\n'),
-                ("Lines, Datums)", "Lines, Datums, Mirrored)"),
+                ('    "_lines": ["Lines"],\n', '    "_lines": ["Lines"],\n    "_mirrored": ["Mirrored"],\n'),
+                ('"Lines", "Datums"]', '"Lines", "Datums", "Mirrored"]'),
             ),
             "docs/profiles.md": _after("| `lines` | `ending` |\n", "| `mirrored` | `size` |\n"),
             "tests/wire/framing/test_mirrored.py": lambda _: CONTRACT,
