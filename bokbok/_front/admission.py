@@ -42,17 +42,18 @@ class Admission:
         congested: whether the other end does not read its answers. No handler starts meanwhile. So those that have
             finished give their slots back at once, and nothing but their answers piles up.
         draining: whether requests are not admitted any more.
+        queue_of_jobs: the requests that wait: always the same object.
         share: the argument.
     """
 
     __slots__ = (
         "_max_running",
         "_max_waiting",
-        "_queue",
         "congested",
         "draining",
         "held",
         "parked",
+        "queue_of_jobs",
         "running",
         "share",
     )
@@ -60,7 +61,7 @@ class Admission:
     def __init__(self, running: int, waiting: int, *, held: bool, share: Share | None = None) -> None:
         self._max_running = running
         self._max_waiting = waiting
-        self._queue: deque[Job] = deque()
+        self.queue_of_jobs: deque[Job] = deque()
         self.running = 0
         self.parked = 0
         self.held = held
@@ -71,7 +72,7 @@ class Admission:
     @property
     def idle(self) -> bool:
         """Whether no handler (including the open handler) runs or waits to run."""
-        return not (self.running or self.parked or self.held or self._queue)
+        return not (self.running or self.parked or self.held or self.queue_of_jobs)
 
     @property
     def ready(self) -> bool:
@@ -80,7 +81,7 @@ class Admission:
 
     @property
     def _may_start(self) -> bool:
-        return bool(self._queue) and self.running < self._max_running and not (self.held or self.congested)
+        return bool(self.queue_of_jobs) and self.running < self._max_running and not (self.held or self.congested)
 
     def queue(self, id: int, message: Any) -> str | None:
         """A request came. `None`: it is admitted; a text: answer it with this error."""
@@ -89,9 +90,9 @@ class Admission:
         # A request that could start now does not count as waiting, even if nothing has started it yet.
         stays = self.held or self.congested or self.share.waiting
         running = self.running if stays else max(self.running, self._max_running)
-        waiting = len(self._queue) - (running - self.running)
+        waiting = len(self.queue_of_jobs) - (running - self.running)
         if waiting < self._max_waiting:
-            self._queue.append((id, message))
+            self.queue_of_jobs.append((id, message))
             return None
         return f"too many requests: {running} handlers are running and {max(0, waiting)} requests waiting"
 
@@ -105,12 +106,12 @@ class Admission:
 
         Also `None` if the server has no slot for it now. The share's `wake` is called when it has one.
         """
-        if not self._queue or not self._may_start:
+        if not self.queue_of_jobs or not self._may_start:
             if self.share.kept:
                 self.share.leave()
         elif self.share.take():
             self.running += 1
-            return self._queue.popleft()
+            return self.queue_of_jobs.popleft()
         return None
 
     def queue_all(self, jobs: list[Job]) -> bool:
@@ -119,9 +120,9 @@ class Admission:
             return False
         stays = self.held or self.congested or self.share.waiting
         running = self.running if stays else max(self.running, self._max_running)
-        if len(self._queue) + len(jobs) - (running - self.running) > self._max_waiting:
+        if len(self.queue_of_jobs) + len(jobs) - (running - self.running) > self._max_waiting:
             return False
-        self._queue += jobs
+        self.queue_of_jobs += jobs
         return True
 
     def start_some(self) -> int:
@@ -129,18 +130,13 @@ class Admission:
 
         Take them from the front of `queue_of_jobs`, which is empty once the connection has ended, and call `end_some`.
         """
-        if not self._queue or self.held or self.congested or self.running >= self._max_running:
+        if not self.queue_of_jobs or self.held or self.congested or self.running >= self._max_running:
             if self.share.kept:
                 self.share.leave()
             return 0
-        number = self.share.take_some(min(len(self._queue), self._max_running - self.running))
+        number = self.share.take_some(min(len(self.queue_of_jobs), self._max_running - self.running))
         self.running += number
         return number
-
-    @property
-    def queue_of_jobs(self) -> deque[Job]:
-        """The requests that wait: always the same object."""
-        return self._queue
 
     def end_some(self, ended: int, *, unused: int) -> None:
         """Of those that were started, so many have finished already, and so many did not begin and wait again."""
@@ -150,7 +146,7 @@ class Admission:
 
     def start_alone(self) -> bool:
         """`queue` and `start` in one step, for a request that comes while nothing else runs or waits; else false."""
-        if self.running or self.held or self.congested or self.draining or self._queue or not self.share.take():
+        if self.running or self.queue_of_jobs or self.held or self.congested or self.draining or not self.share.take():
             return False
         self.running = 1
         return True
@@ -188,8 +184,8 @@ class Admission:
 
     def forget(self) -> list[int]:
         """Forget the requests that wait, and do nothing else. Returns their IDs."""
-        ids = [id for id, _ in self._queue]
-        self._queue.clear()
+        ids = [id for id, _ in self.queue_of_jobs]
+        self.queue_of_jobs.clear()
         return ids
 
 

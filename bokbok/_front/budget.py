@@ -156,9 +156,14 @@ class Account:
         `done`."""
         cost += REQUEST
         held = self.held + cost
-        if held > _GRAIN and not self._may_hold(cost):
+        costs = self._costs
+        if held <= _GRAIN:  # what is kept was told then
+            costs[id] = costs.get(id, 0) + cost  # the same ID twice, only where that guard is off
+            self.held = held
+            return True
+        if not self._may_hold(cost):
             return False
-        self._costs[id] = self._costs.get(id, 0) + cost  # the same ID twice, only where that guard is off
+        costs[id] = costs.get(id, 0) + cost
         self.held = held
         if held + self.kept - self._told > _GRAIN:
             self._tell()
@@ -184,7 +189,7 @@ class Account:
         """That request was answered."""
         cost = self._costs.pop(id, 0)  # 0 for a request that was never admitted
         self.held -= cost
-        if self._told - self.held - self.kept > _GRAIN:
+        if self._told and self._told - self.held - self.kept > _GRAIN:
             self._tell()
         if self._closed and not self._costs:
             self._leave()

@@ -31,14 +31,15 @@ class PacketClock:
         bytes: bytes of the packet that have come.
         longest_pause: seconds that it may wait for memory.
         paused: since when nothing is read.
+        since: when the packet has begun that is coming; `None` while none is.
     """
 
-    __slots__ = ("_rate", "_since", "_timeout", "bytes", "longest_pause", "paused")
+    __slots__ = ("_rate", "_timeout", "bytes", "longest_pause", "paused", "since")
 
     def __init__(self, timeout: float, rate: float) -> None:
         self._timeout = timeout
         self._rate = rate
-        self._since: float | None = None
+        self.since: float | None = None
         self.bytes = 0
         self.longest_pause = min(timeout, PAUSED)
         self.paused: float | None = None
@@ -56,11 +57,11 @@ class PacketClock:
         """
         self.bytes = held
         if not held:
-            self._since = None
+            self.since = None
             return False
-        if self._since is not None and not whole:
+        if self.since is not None and not whole:
             return False
-        self._since = now
+        self.since = now
         return True
 
     def pause(self, now: float) -> None:
@@ -70,8 +71,8 @@ class PacketClock:
 
     def go_on(self, now: float) -> None:
         """From now on it is read again: the time between was not the packet's."""
-        if self.paused is not None and self._since is not None:
-            self._since += now - self.paused
+        if self.paused is not None and self.since is not None:
+            self.since += now - self.paused
         self.paused = None
 
     def left(self, now: float) -> float | None:
@@ -79,9 +80,9 @@ class PacketClock:
         packet."""
         if self.paused is not None:
             return self.paused + self.longest_pause - now
-        if self._since is None:
+        if self.since is None:
             return None
-        return self._since + self._timeout + self.bytes / self._rate - now
+        return self.since + self._timeout + self.bytes / self._rate - now
 
 
 class SendClock:

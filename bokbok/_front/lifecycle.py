@@ -166,6 +166,9 @@ class Lifecycle(Generic[_W]):
 
     def take_requests(self, requests: list[wire.Read]) -> bool:
         """`take_request` for several that came at once. True: some were refused with an error, which must be sent."""
+        if len(requests) == 1:  # the usual case
+            _, id, message, cost = requests[0]
+            return not self.take_request(id, message, cost)
         if self.settings.on_request is not None and self.account.admit_all(requests):
             if self.admission.queue_all([(id, message) for _, id, message, _ in requests]):
                 return False
@@ -219,10 +222,16 @@ class Lifecycle(Generic[_W]):
             return self.wire.encode(answer, brief=brief), None, None
         except wire.TakesLong:
             raise
-        except WriteError as error:
-            return b"", f"the answer cannot travel: {error}", error
-        except Exception as error:  # an object of the handler's whose own methods fail while it is written
-            return b"", f"the answer cannot be written: {error_text(error)}", None
+        except Exception as error:
+            return b"", *self.not_written(error)
+
+    def not_written(self, error: Exception) -> tuple[str, Exception | None]:
+        """An answer could not be written. Returns what to tell the other end by `fail`; and why, for the log, where it
+        cannot travel."""
+        if isinstance(error, WriteError):
+            return f"the answer cannot travel: {error}", error
+        # An object of the handler's whose own methods fail while it is written.
+        return f"the answer cannot be written: {error_text(error)}", None
 
     def answer_written(self, id: int, written: bytes) -> Exception | None:
         """As `answer`, with what `written` has returned."""

@@ -19,6 +19,12 @@ connection's own limits would let a request start.
 
 With threads, each of these is called under the lock of the connection that the `Admission` belongs to. The lock in here
 is always taken last, and held for a few steps only.
+
+**The spare slot.** A connection with one request at a time would give its slot back and take it again for each of them,
+under that lock. So a handler that has finished leaves its slot as the connection's *spare* one, and the next handler
+finds it there, with neither lock nor count. A spare slot counts as one that runs. As soon as somebody is refused a
+slot, all spare slots are taken back, and whoever may have one gets it. While anybody waits in line, none is left spare.
+So nobody waits for a slot that nobody uses.
 """
 
 from __future__ import annotations
@@ -119,24 +125,35 @@ class Slots:
         parked: handlers that wait at once for answers to requests of their own, or went on without a slot after that.
 
     Attributes:
-        running: how many run now, including slots that are kept for connections which are about to start one.
         resumed: how many went on without a slot.
         parked: how many wait now for answers.
         waiting: how many connections are in line for a slot.
-        started: how many handlers were started, ever.
     """
 
     def __init__(self, running: int, parked: int) -> None:
         self._most_running = running
         self._most_parked = parked
-        self.running = 0
+        self._running = 0  # with those that are spare
         self.resumed = 0
         self.parked = 0
         self.waiting = 0
-        self.started = 0
+        self._started = 0  # without those that have used a spare slot, and are not counted yet
+        self._sparing: set[Share] = set()  # those that may have a spare slot
         self._line: _Line[_Group] = _Line()
         self._groups: dict[Hashable, _Group] = {}
         self._lock = threading.Lock()
+
+    @property
+    def running(self) -> int:
+        """How many run now, including slots that are kept for connections which are about to start one."""
+        with self._lock:
+            return self._running - sum(len(share._spare) for share in self._sparing)
+
+    @property
+    def started(self) -> int:
+        """How many handlers were started, ever."""
+        with self._lock:
+            return self._started + sum(share._reused - share._counted for share in self._sparing)
 
     def share(self, wake: Callable[[], None]) -> Share:
         """The share of one connection.
@@ -150,6 +167,7 @@ class Slots:
         """Apply other limits from now on. What runs already goes on."""
         with self._lock:
             self._most_running, self._most_parked = running, parked
+            self._take_back()
             woken = self._hand_out()
         _wake(woken)
 
@@ -158,15 +176,48 @@ class Slots:
         self._lock = threading.Lock()
 
     def _may_take(self, group: _Group) -> bool:
-        free = self._most_running - self.running
+        free = self._most_running - self._running
         return free > 0 and group.running < _EAGERNESS * free
 
     def _may_park(self, group: _Group) -> bool:
         free = self._most_parked - self.parked - self.resumed
         return free > 0 and group.parked < _EAGERNESS * free
 
+    def _take_back(self) -> bool:
+        """Take all spare slots back. Whether there were any."""
+        found = False
+        for share in list(self._sparing):
+            # First this, then the slot: who leaves one there does it the other way round, so one of the two sees it.
+            self._spare_no_more(share)
+            if share._pop_spare():
+                self._count(share, -1)
+                found = True
+        return found
+
+    def _spare_no_more(self, share: Share) -> None:
+        share._is_sparing = False
+        self._sparing.discard(share)
+        reused = share._reused
+        self._started += reused - share._counted
+        share._counted = reused
+
+    def _refuse(self, share: Share) -> tuple[bool, list[Share]]:
+        """There is no slot for this connection. It is in line from now on, unless one that was spare is found for it.
+
+        Returns:
+            Whether one is kept for it now; others that one is kept for.
+        """
+        self._line_up(share)
+        if not (self._sparing and self._take_back()):
+            return False, []
+        woken = self._hand_out()
+        if share in woken:
+            woken.remove(share)
+            return True, woken
+        return False, woken
+
     def _count(self, share: Share, change: int) -> None:
-        self.running += change
+        self._running += change
         share.running += change
         group = share.group
         group.running += change
@@ -215,7 +266,7 @@ class Share:
     """One connection's share of a server's slots.
 
     Attributes:
-        running: its handlers that run with a slot, and slots that are kept for it.
+        running: its handlers that run with a slot, and slots that are kept for it, or spare.
         resumed: its handlers that went on without one.
         parked: its handlers that wait for answers.
         kept: slots that are kept for it: `take` will find them.
@@ -223,7 +274,10 @@ class Share:
         group: whose connection it is.
     """
 
-    __slots__ = ("_closed", "_key", "_slots", "group", "kept", "parked", "resumed", "running", "waiting", "wake")
+    __slots__ = (
+        "_closed", "_counted", "_is_sparing", "_key", "_reused", "_slots", "_spare", "group", "kept", "parked",
+        "resumed", "running", "waiting", "wake",
+    )  # fmt: skip
 
     def __init__(self, slots: Slots, wake: Callable[[], None]) -> None:
         self._slots = slots
@@ -236,6 +290,11 @@ class Share:
         self._closed = False
         self._key: Hashable = None
         self.group = _Group()
+        # One item, or none: the spare slot. A list, whose `pop` and `append` are one step each for any thread.
+        self._spare: list[None] = []
+        self._is_sparing = False  # whether the slots know that it may have one
+        self._reused = 0  # how often the spare slot was used
+        self._counted = 0  # how many of these are counted in the slots' number
 
     def join(self, key: Hashable) -> None:
         """Share from now on with all connections that have the same key (a user, or a source).
@@ -250,36 +309,43 @@ class Share:
 
     def take(self) -> bool:
         """Take a slot for a handler. False: there is none, and this connection is in line now."""
+        if self._spare:  # `_pop_spare`, without the call
+            try:
+                self._spare.pop()
+                self._reused += 1
+                return True
+            except IndexError:  # taken back at this very moment
+                pass
         slots = self._slots
         with slots._lock:
             if self.kept:
                 self.kept -= 1
-                slots.started += 1
+                slots._started += 1
                 return True
             if self.waiting:
                 return False
-            # `_may_take` and `_count` without the calls: this is done for each request that comes alone.
-            free, group = slots._most_running - slots.running, self.group
-            if free > 0 and group.running < _EAGERNESS * free:
-                slots.running += 1
-                self.running += 1
-                group.running += 1
-                if slots.waiting:
-                    slots._recount(self)
-                slots.started += 1
+            if slots._may_take(self.group):
+                slots._count(self, 1)
+                slots._started += 1
                 return True
-            slots._line_up(self)
-            return False
+            found, woken = slots._refuse(self)
+            if found:
+                self.kept -= 1
+                slots._started += 1
+        _wake(woken)
+        return found
 
     def take_some(self, most: int) -> int:
         """`take` several at once. Returns how many; if fewer than `most`, this connection is in line now."""
+        if most == 1:
+            return int(self.take())
         slots, group = self._slots, self.group
         with slots._lock:
-            free = slots._most_running - slots.running
+            free = slots._most_running - slots._running
             # The last of them is taken with so many fewer free, and so many more running.
             if not (self.kept or self.waiting) and group.running + most - 1 < _EAGERNESS * (free - most + 1):
                 slots._count(self, most)
-                slots.started += most
+                slots._started += most
                 return most
         taken = 0
         while taken < most and self.take():
@@ -292,26 +358,41 @@ class Share:
         with slots._lock:
             if self.kept:
                 return True
+            if self._pop_spare():
+                self.kept += 1
+                return True
             if self.waiting:
                 return False
             if slots._may_take(self.group):
                 slots._count(self, 1)
                 self.kept += 1
                 return True
-            slots._line_up(self)
-            return False
+            found, woken = slots._refuse(self)
+        _wake(woken)
+        return found
 
     def give(self) -> None:
         """A handler has finished."""
-        slots = self._slots
+        spare, slots = self._spare, self._slots
+        leaves = not (spare or self.resumed)
+        if leaves:
+            spare.append(None)
+            # In this order (`Slots._take_back`).
+            if self._is_sparing and not slots.waiting:
+                return
         woken: list[Share] | None = None
         with slots._lock:
+            if leaves:
+                if not (self._closed or slots.waiting):
+                    self._is_sparing = True
+                    slots._sparing.add(self)
+                    return
+                if not self._pop_spare():  # taken back at this very moment
+                    return
             if self.resumed:
                 self._resume(-1)
             else:
-                slots.running -= 1
-                self.running -= 1
-                self.group.running -= 1
+                slots._count(self, -1)
                 if slots.waiting:
                     slots._recount(self)
                     woken = slots._hand_out()
@@ -320,8 +401,18 @@ class Share:
         if woken:
             _wake(woken)
 
+    def _pop_spare(self) -> bool:
+        try:
+            self._spare.pop()
+        except IndexError:
+            return False
+        return True
+
     def give_some(self, ended: int, unused: int) -> None:
         """`give` several at once: those that have finished, and those that were taken and not used."""
+        if ended == 1 and not unused:
+            self.give()
+            return
         slots = self._slots
         with slots._lock:
             if self.resumed:
@@ -329,7 +420,7 @@ class Share:
                 self._resume(-without)
                 ended -= without
             slots._count(self, -(ended + unused))
-            slots.started -= unused
+            slots._started -= unused
             woken = slots._hand_out() if slots.waiting else None
             if self._closed:
                 self._forget()
@@ -360,7 +451,8 @@ class Share:
         slots = self._slots
         with slots._lock:
             self._park(-1)
-            if slots._may_take(self.group):
+            may = slots._may_take(self.group) or (slots._take_back() and slots._may_take(self.group))
+            if may:
                 slots._count(self, 1)
             else:
                 self._resume(1)
@@ -389,9 +481,14 @@ class Share:
 
     def close(self) -> None:
         """The connection is over: `leave`, and once its last handler has finished, it leaves its group."""
-        self.leave()
-        with self._slots._lock:
+        slots = self._slots
+        with slots._lock:
             self._closed = True
+            slots._spare_no_more(self)
+            if self._pop_spare():
+                self.kept += 1
+        self.leave()
+        with slots._lock:
             self._forget()
 
     def _forget(self) -> None:

@@ -254,14 +254,16 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._take_in(events)
         if self._wire.more:
             self._line_up()
-        elif (held or self._packet_timer is not None or self._account.held or self._not_reading) and (
+        elif (held or self._packet_clock.since is not None or self._account.held or self._not_reading) and (
             not self._life.ended
         ):
             self._weigh(held, bool(events))
 
     def _weigh(self, held: int, whole: bool) -> None:
         """All that has come was read: since when a packet has been coming, and whether to read on."""
-        begun = (held or self._packet_timer is not None) and self._packet_clock.note(self._loop.time(), held, whole)
+        begun = (held or self._packet_clock.since is not None) and self._packet_clock.note(
+            self._loop.time(), held, whole
+        )
         if begun and self._packet_timer is None:
             self._packet_timer = self._loop.call_later(min(self._limits.packet_timeout, ENDLESS), self._check_packet)
         if self._life.holds_too_much:

@@ -258,16 +258,16 @@ class Handling:
                             ended -= 1
                 finally:
                     admission.end_some(ended, unused=number - begun)
-                number = 0 if over else admission.start_some()
+                number = admission.start_some() if (queue or admission.share.kept) and not over else 0
         finally:
             self._in_start_handlers = False
             if steps is not None:
                 steps.end()
-            if admission.ready:
+            if (queue or admission.share.kept) and admission.ready:
                 self._start_soon()
         if sending.unflushed:
             sending.flush()  # the answers of handlers that did not wait
-        if ended and not admission.ready:
+        if ended and not queue:
             self._owner._close_if_idle()
 
     def _begin_first_steps(self) -> FirstSteps | None:

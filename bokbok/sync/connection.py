@@ -29,21 +29,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from .. import wire
 from .._fork import track
 from .._front import texts
-from .._front.admission import Job
+from .._front.admission import Job, error_text
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Ending, Lifecycle, Public, remote_error
 from .._front.settings import Settings
 from .._front.turns import QUANTUM
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
 from ..address import Address
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, RemoteProtocolError
 from ..wire import REQUEST, RESPONSE, AnswerUnreadable, ErrorReceived, Read, RequestUnreadable
 from .finishing import finishing
 from .greeting import look_up, refusal
 from .handling import Handling, handler_of
 from .handover import CALLER, PARKED, Pace, Role
 from .poller import READ, WRITE, Timer, poller
-from .receiving import Receiving
+from .receiving import NOW, Receiving
 from .sending import Sending
 from .threads import run_in_thread
 from .turns import HELLO, reading
@@ -115,6 +115,7 @@ class Connection(Public[_Waiter]):
         "_admission",
         "_awake",
         "_called",
+        "_encode",
         "_ending",
         "_handling",
         "_idle_clock",
@@ -132,6 +133,7 @@ class Connection(Public[_Waiter]):
         "_packet_timer",
         "_paused",
         "_polled",
+        "_read_alone",
         "_reader",
         "_receiving",
         "_role",
@@ -143,6 +145,7 @@ class Connection(Public[_Waiter]):
         "_still",
         "_timer",
         "_unread",
+        "_unused",
         "_waiters",
         "_was_late",
         "_wire",
@@ -173,6 +176,8 @@ class Connection(Public[_Waiter]):
         self._admission = life.admission
         self._account = life.account
         self._waiters = life.waiters
+        self._unused: list[_Waiter] = []  # those whose answer came to the one that asked, and was not waited for
+        self._encode = protocol.encoder
         self._handling = Handling(self, self._lock, life, server)
         self._socket_closed = threading.Event()
         self._polled = 0  # what the poller waits for
@@ -180,6 +185,7 @@ class Connection(Public[_Waiter]):
         self._ending: Literal["", "flush", "linger"] = ""  # what is still to be done before the socket is closed
         self._sending = Sending(self, sock, self._lock, life)
         # Reading: whoever has the role, and is a worker or a caller, owns these, and `wire.read`.
+        self._read_alone = protocol.read_alone
         self._idle_clock = IdleClock(settings.limits.idle_timeout)
         self._receiving = Receiving(sock, self._idle_clock)
         self._role = Role()
@@ -223,23 +229,27 @@ class Connection(Public[_Waiter]):
             WriteError: the message cannot travel. Nothing was sent.
             Overloaded: called by a handler, while too many wait for answers already. Nothing was sent.
         """
-        handling: Handling | None = getattr(handler_of, "handling", None)
-        if handling is not None:
-            handling.park()
-            try:
-                return self._request(message, timeout)
-            finally:
-                handling.unpark()
-        return self._request(message, timeout)
+        handling = handler_of.handling
+        if handling is None:
+            return self._request(message, timeout)
+        handling.park()
+        try:
+            return self._request(message, timeout)
+        finally:
+            handling.unpark()
 
     def _request(self, message: Any, timeout: float | None) -> Any:
         deadline = None
         if timeout is not None and (remaining := seconds(timeout)) is not None:
             deadline = time.monotonic() + remaining
-        waiter = _Waiter()
+        try:
+            waiter = self._unused.pop()
+        except IndexError:
+            waiter = _Waiter()
+        reader: _Waiter | None = waiter
         id = -1
         try:
-            encoded = self._wire.encode(message)
+            encoded = self._encode(message)
             if self._admission.congested:
                 self._sending.await_room(deadline, timeout)
             try:
@@ -248,19 +258,24 @@ class Connection(Public[_Waiter]):
                     del encoded  # which may be long, and the answer is too, perhaps
                     if not self._waiters and self._role.ask():  # the only one that waits: read for it
                         self._reader = waiter
-                        self._paused = False
-                        self._packet_clock.go_on(time.monotonic())
+                        if self._paused:
+                            self._paused = False
+                            self._packet_clock.go_on(time.monotonic())
                         if self._polled & READ:
                             self._await(self._polled & ~READ)
                     self._waiters[id] = waiter
                     outgoing = None if self._awake else self._sending.take()
                 if outgoing:
                     self._sending.transmit(outgoing)
-                if self._reader is waiter and self._read_for(id, waiter, deadline):
-                    return waiter.message
-            finally:
                 if self._reader is waiter:
-                    self._stop_reading_for(waiter)
+                    answer = self._read_for(id, waiter, deadline)
+                    if answer is not None:
+                        reader = None  # before anybody else has it
+                        self._unused.append(waiter)
+                        return answer[2]
+            finally:
+                if reader is not None and self._reader is reader:
+                    self._stop_reading_for(reader)
             in_time = waiter.done or waiter.wait(deadline)
         except BaseException:  # KeyboardInterrupt: nobody waits any more
             with self._lock:
@@ -437,13 +452,15 @@ class Connection(Public[_Waiter]):
             self._sending.transmit(outgoing)
         if rest is not None:
             rest()
-        while job is not None or reads:
+        while True:
             if job is not None:
                 jobs, job = [job], None  # whose message is let go of as soon as its handler has returned
                 job, reads = self._handle(jobs, reads)
-            else:
+            elif reads:
                 job, reads = self._read(turn)
                 turn = False
+            else:
+                return
 
     def _next_job(self, reads: bool) -> tuple[Job | None, bool, Callable[[], object] | None]:
         """With the lock held, as a worker: the next handler to run.
@@ -495,11 +512,11 @@ class Connection(Public[_Waiter]):
 
     # Reading.
 
-    def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> bool:
+    def _read_for(self, id: int, waiter: _Waiter, deadline: float | None) -> Read | None:
         """As a caller who has the role: read until the answer is there, or it is too late.
 
         Returns:
-            Whether there is nothing more to do: the answer came alone, and the role was given back.
+            The answer, if it came alone: the role was given back, and there is nothing more to do.
         """
         protocol, receiving = self._wire, self._receiving
         # While the main thread waits like that, nothing gets lost if it is interrupted.
@@ -507,49 +524,46 @@ class Connection(Public[_Waiter]):
         taking = False
         try:
             while not waiter.done:
-                data = self._unread
+                data: bytes | None = self._unread
                 if data or protocol.more:
                     if deadline is not None and deadline <= time.monotonic():
-                        return False
+                        return None
                     self._unread = b""
                 else:
                     if polls and not receiving.await_bytes(deadline):
-                        return False
+                        return None
                     taking = True
-                    received = receiving.receive()
-                    if received is None:
+                    data = receiving.receive()
+                    if data is None:
                         taking = False
                         if self._life.ended:
-                            return False
+                            return None
                         continue
-                    if not received:
+                    if not data:
                         self._received_end()
-                        return False
-                    data = received
+                        return None
                 taking = True
-                batch = protocol.read(data, seconds=QUANTUM)
+                alone = self._read_alone(data) if data else None
+                batch: list[Any] = protocol.read(data or b"", seconds=QUANTUM) if alone is None else [alone]
                 with self._lock:
                     self._moves += 1
+                    waiters = self._waiters
                     if (
-                        len(batch) == 1
-                        and type(answer := batch[0]) is tuple
-                        and answer[1] == id
-                        and answer[0] == RESPONSE
-                        and protocol.clear
+                        type(alone) is tuple
+                        and alone[0] == RESPONSE
+                        and alone[1] == id
+                        and len(waiters) == 1
+                        and id in waiters
                         and not self._account.partial
-                        and len(self._waiters) == 1
-                        and id in self._waiters
-                        and not self._life.ended
-                        and protocol.take_alone(answer)
+                        and protocol.take_response(alone)
                     ):
                         # What is below, `_take_in` and `_stop_reading_for` would do the same, in many more steps.
-                        self._waiters.clear()
-                        waiter.message = answer[2]
+                        waiters.clear()
                         self._reader = None
                         self._role.leave()
                         if not self._looked_after:
                             self._be_looked_after()
-                        return True
+                        return alone
                     events = protocol.take_plain(batch)
                     if self._account.partial or not protocol.clear:
                         self._weigh(events)
@@ -565,7 +579,7 @@ class Connection(Public[_Waiter]):
             if taking:  # nobody knows what was read
                 self._end(ConnectionClosed("interrupted while reading"))
             raise
-        return False
+        return None
 
     def _stop_reading_for(self, waiter: _Waiter) -> None:
         """As a caller who has the role: give it back, and see to it that somebody takes it where that cannot wait."""
@@ -595,10 +609,11 @@ class Connection(Public[_Waiter]):
             See `_next_job`.
         """
         try:
-            data, self._unread = self._unread, b""
-            if not data and not self._wire.more:
-                receiving = self._receiving
-                received = receiving.receive(socket.MSG_DONTWAIT) if turn else receiving.receive_staying()
+            data = self._unread
+            if data:
+                self._unread = b""
+            elif not self._wire.more:
+                received = self._receiving.receive(NOW) if turn else self._receiving.receive_staying()
                 if not received:
                     if received is None:
                         self._leave_reading_to_poller()
@@ -620,9 +635,15 @@ class Connection(Public[_Waiter]):
                 turn = False
                 return self._read_hello(data)
             began = 0.0 if party is None else time.thread_time()
-            batch = self._wire.read(data, seconds=QUANTUM)
-            reading.leave(party, 0.0 if party is None else time.thread_time() - began)
+            alone = self._read_alone(data) if data else None
+            batch: list[Any] = self._wire.read(data, seconds=QUANTUM) if alone is None else [alone]
             turn = False
+            if party is None:
+                reading.leave()
+            else:
+                reading.leave(party, time.thread_time() - began)
+            if alone is not None and (job := self._take_in_alone(alone)) is not None:
+                return job, True
             return self._take_in_as_worker(batch)
         except OSError as error:
             self._end(self._lost(error))
@@ -661,28 +682,34 @@ class Connection(Public[_Waiter]):
                 self._await_also(READ)
             self._maybe_close_socket()
 
-    def _take_in_as_worker(self, batch: list[Any]) -> tuple[Job | None, bool]:
-        """As a worker who has the role: act on what has come. Returns what `_next_job` does."""
+    def _take_in_alone(self, message: Read | RemoteProtocolError) -> Job | None:
+        """As a worker who has the role: if this is a request, and nothing else is going on, start its handler.
+
+        The plain version is `_take_in_as_worker`, and `_next_job` in it: this is what most batches are.
+
+        Returns:
+            The request, whose handler counts as running, and for which the role is lent; `None`: nothing was done.
+        """
+        if type(message) is not tuple or self._on_request is None:
+            return None
+        kind, id, datum, cost = message
         with self._lock:
-            if (
-                len(batch) == 1
-                and type(request := batch[0]) is tuple
-                and request[0] == REQUEST
-                and self._wire.take_alone(request)
-            ):
-                events: list[wire.Plain] = [request]
-                _, id, message, cost = request
-                if self._on_request is not None and self._pace.is_quick and self._account.admit(id, cost):
-                    # The plain version is below, and in `_next_job`: this is what most batches are.
-                    if self._admission.start_alone():
+            if kind == REQUEST and self._pace.is_quick and not self._account.partial and self._admission.start_alone():
+                if self._account.admit(id, cost):
+                    if self._wire.take_request(message):
                         self._moves += 1
                         self._role.lend()
                         if not self._looked_after:
                             self._be_looked_after()
-                        return (id, message), True
+                        return id, datum
                     self._account.done(id)
-            else:
-                events = self._wire.take_plain(batch)
+                self._admission.finish()
+        return None
+
+    def _take_in_as_worker(self, batch: list[Any]) -> tuple[Job | None, bool]:
+        """As a worker who has the role: act on what has come. Returns what `_next_job` does."""
+        with self._lock:
+            events = self._wire.take_plain(batch)
             if self._account.partial or not self._wire.clear:
                 self._weigh(events)
             outgoing: list[bytes] | None = None
@@ -959,29 +986,49 @@ class Connection(Public[_Waiter]):
             reads: the worker has lent the role.
         """
         id, message = jobs.pop()
-        answer, failure, started = self._handling.run(message)
-        # Each of a long message's forms is let go of before the next one is made: see `docs/speed.md`, Large messages.
-        del message
+        admission, sending = self._admission, self._sending
+        assert self._on_request is not None
+        failure: str | None = None
         problem: Exception | None = None
         written = b""
-        outgoing: list[bytes] | None = None
+        next_job: Job | None = None
         others: Callable[[], object] | None = None
-        sending = self._sending
-        ticket = finishing.enter(self._life.party)
+        outgoing: list[bytes] | None = None
+        answer: Any = None
+        started = time.monotonic()
+        handler_of.handling = self._handling
+        try:
+            answer = self._on_request(self, message)
+        except BaseException as error:
+            self._life.handler_failed(error, self, _log)
+            failure = error_text(error)
+        finally:
+            handler_of.handling = None
+        # Each of a long message's forms is let go of before the next one is made: see `docs/speed.md`, Large messages.
+        del message
+        ticket = None if finishing.try_to_enter() else finishing.enter(self._life.party)
         has_place = True
         try:
             if failure is None:
-                if self._admission.congested and not self._account.may_keep:
+                if admission.congested and not self._account.may_keep:
                     # Not even written: a thousand handlers may have finished at the same moment.
                     failure = texts.NOT_SENT % (self._account.unsent + self._account.kept)
                 else:
-                    written, failure, problem = self._life.written(answer)
+                    try:
+                        written = self._encode(answer)
+                    except Exception as error:
+                        failure, problem = self._life.not_written(error)
             del answer
             size = len(written)
             with self._lock:
-                if failure is None:
+                if failure is not None:
+                    self._life.fail(id, failure)
+                elif not (admission.congested or self._account.unsent) and self._wire.state == "open":
+                    self._account.done(id)  # `answer_written`, where there is nothing to be asked
+                    problem = self._wire.respond(id, written, encoded=True)
+                else:
                     has_room = True
-                    if self._admission.congested:
+                    if admission.congested:
                         has_place = False  # who waits for the other end keeps nobody else waiting
                         finishing.leave(ticket)
                         has_room = sending.await_room_for_answer(size)
@@ -989,27 +1036,27 @@ class Connection(Public[_Waiter]):
                         problem = self._life.answer_written(id, written)
                     else:
                         self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
-                else:
-                    self._life.fail(id, failure)
                 del written
-                self._admission.finish()
+                admission.finish()
                 self._pace.took(time.monotonic() - started)
                 self._moves += 1
                 if reads:
                     reads = self._role.resume()
-                job = None
-                if self._admission.queue_of_jobs or self._admission.share.kept:
-                    job, reads, others = self._next_job(reads)
+                if admission.queue_of_jobs or admission.share.kept:
+                    next_job, reads, others = self._next_job(reads)
                 sending.bunch += 1
                 # This worker runs the next handler; if that is slow, the poller's look has the answers sent.
-                if job is None or sending.bunch >= _BUNCH or size > _BUNCH_BYTES or not self._looked_after:
+                if next_job is None or sending.bunch >= _BUNCH or size > _BUNCH_BYTES or not self._looked_after:
                     if sending.busy:
                         sending.note_pile()
                     else:
                         outgoing = sending.take()
         finally:
             if has_place:
-                finishing.leave(ticket)
+                if ticket is None:
+                    finishing.leave_at_once()
+                else:
+                    finishing.leave(ticket)
         if problem is not None:
             self._life.failed(_log, texts.CANNOT_TRAVEL, self, problem)
         if outgoing:
@@ -1018,7 +1065,7 @@ class Connection(Public[_Waiter]):
             others()
         if sending.winding_down:
             self._close_if_idle()
-        return job, reads
+        return next_job, reads
 
     def _slot_kept(self) -> None:
         """The server has kept a slot for this connection. Another connection's lock may be held now: not this one's."""

@@ -34,12 +34,18 @@ class Finishing:
     Args:
         places: threads at once.
         call_at: `Poller.call_at`.
+
+    Attributes:
+        try_to_enter: takes a place, if one is free and nobody waits; what most do. Whether it did.
+        leave_at_once: gives back a place that was taken so.
     """
 
     def __init__(
         self, places: int = _PLACES, call_at: Callable[[float, Callable[[], None]], Any] | None = None
     ) -> None:
         self._turns = Turns(places)
+        self.try_to_enter = self._turns.try_to_enter
+        self.leave_at_once = self._turns.leave
         self._call_at = call_at or poller.call_at
         self._lock = threading.Lock()
         self._watched = False
@@ -48,7 +54,7 @@ class Finishing:
 
     def enter(self, party: Hashable) -> Ticket | None:
         """Take a place, perhaps after a wait. Returns what to give to `leave`."""
-        if self._turns.try_to_enter():
+        if self.try_to_enter():
             return None
         ticket = Ticket(self, party)
         self._turns.enter(party, ticket)
@@ -59,7 +65,7 @@ class Finishing:
     def leave(self, ticket: Ticket | None) -> None:
         """Give the place back."""
         if ticket is None:
-            self._turns.leave()
+            self.leave_at_once()
         else:
             self._turns.leave(ticket.party, time.thread_time() - ticket.began)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._front import texts
-from .._front.admission import error_text
 from .._front.lifecycle import Lifecycle
 from ..errors import ConnectionClosed
 from .threads import run_in_thread
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Handling", "Owner", "handler_of"]
 
 _log = logging.getLogger("bokbok.sync")
-
-handler_of = threading.local()
-"""Whose handler this thread runs now: `.server`, and of a request handler `.handling`."""
 
 
 class Owner(Protocol):
@@ -44,6 +39,15 @@ class Owner(Protocol):
 
     def _maybe_finished(self) -> None:
         """With the lock held: tell the server if nothing of the connection is left."""
+
+
+class _HandlerOf(threading.local):
+    server: Server | None = None
+    handling: Handling | None = None
+
+
+handler_of = _HandlerOf()
+"""Whose handler this thread runs now: `.server`, and of a request handler `.handling`."""
 
 
 class Handling:
@@ -130,19 +134,6 @@ class Handling:
             self._life.failed(_log, texts.INTERNAL_ERROR, self._connection, error=error)
 
     # Handlers.
-
-    def run(self, message: Any) -> tuple[Any, str | None, float]:
-        """Call the request handler: its answer, or what to tell the other end of its failure; and when it began."""
-        assert self._settings.on_request is not None
-        started = time.monotonic()
-        handler_of.handling = self
-        try:
-            return self._settings.on_request(self._connection, message), None, started
-        except BaseException as error:
-            self._life.handler_failed(error, self._connection, _log)
-            return None, error_text(error), started
-        finally:
-            handler_of.handling = None
 
     def park(self) -> None:
         """A request handler is about to wait for an answer: what that waits for may have to run here.

@@ -134,25 +134,29 @@ _MOST_QUICK = 300
 
 
 class Pace:
-    """Whether the next handler is likely to return at once, so that its worker need not call another before."""
+    """Whether the next handler is likely to return at once, so that its worker need not call another before.
 
-    __slots__ = ("_credit",)
+    Attributes:
+        is_quick: whether it is.
+    """
+
+    __slots__ = ("_credit", "is_quick")
 
     def __init__(self) -> None:
         self._credit = _MOST_QUICK
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether the next handler is likely to be quick."""
-        return self._credit >= _QUICK_AGAIN
+        self.is_quick = True
 
     def took(self, seconds: float) -> None:
         """A handler has returned, after so long."""
         if seconds >= _QUICK_SECONDS:
-            self._credit = max(0, self._credit - _QUICK_AGAIN)
+            self._set(max(0, self._credit - _QUICK_AGAIN))
         elif self._credit < _MOST_QUICK:
-            self._credit += 1
+            self._set(self._credit + 1)
 
     def stands_still(self) -> None:
         """A handler did not return in all the time from one look of the poller to the next."""
-        self._credit = 0
+        self._set(0)
+
+    def _set(self, credit: int) -> None:
+        self._credit = credit
+        self.is_quick = credit >= _QUICK_AGAIN

@@ -11,11 +11,15 @@ import socket
 import struct
 import threading
 import time
+from typing import Final
 
 from .._front.clocks import IdleClock
 from .turns import STAY_SECONDS, lingering
 
-__all__ = ["Receiving"]
+__all__ = ["NOW", "Receiving"]
+
+NOW: Final = int(socket.MSG_DONTWAIT)
+"""The flag that has a call on a blocking socket return at once."""
 
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's transports do."""
@@ -31,23 +35,26 @@ class _Buffers:
 
     Whoever receives takes the one that was used last, and gives it back at once. A buffer for each thread took hundreds
     of megabytes where thousands of threads had read something large once.
+
+    Attributes:
+        free: those that nobody uses.
     """
 
     def __init__(self) -> None:
-        self._free: list[memoryview] = []  # `pop` and `append` are one step each for any thread
+        self.free: list[memoryview] = []  # `pop` and `append` are one step each for any thread
 
     def take(self) -> memoryview:
         """A buffer. Give it back."""
         try:
-            return self._free.pop()
+            return self.free.pop()
         except IndexError:
             # A mapping: pages that no message needs are never there.
             return memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
     def give(self, buffer: memoryview) -> None:
         """It is not used any more."""
-        if len(self._free) < _KEPT:
-            self._free.append(buffer)
+        if len(self.free) < _KEPT:
+            self.free.append(buffer)
 
 
 _buffers = _Buffers()
@@ -94,39 +101,46 @@ class Receiving:
         """What has come, nothing at the end, `None` where nothing came for `STAY_SECONDS`.
 
         Args:
-            flags: `MSG_DONTWAIT`: where nothing is there.
+            flags: `NOW`: where nothing is there.
 
         Raises:
             OSError: the connection is broken.
         """
-        view = _buffers.take()
+        free = _buffers.free  # `take` and `give`, without the calls
         try:
-            size = self._socket.recv_into(view, 0, flags)
-            received = view[:size].tobytes()
+            view = free.pop()
+        except IndexError:
+            view = _buffers.take()
+        try:
+            received = view[: self._socket.recv_into(view, 0, flags)].tobytes()
         except BlockingIOError:
             return None
         finally:
-            _buffers.give(view)
+            if len(free) < _KEPT:
+                free.append(view)
         if self._idle.timeout is not None:
             self._idle.note(time.monotonic())
-        if not size and self.broken is not None:
+        if not received and self.broken is not None:
             raise self.broken
         return received
 
     def receive_staying(self) -> bytes | None:
         """`receive`, for a worker: it stays for a moment if there is a place."""
-        if not lingering.take():
-            return self.receive(socket.MSG_DONTWAIT)
+        free = lingering.free  # `take` and `give`, without the calls
+        try:
+            free.pop()
+        except IndexError:
+            return self.receive(NOW)
         try:
             return self.receive()
         finally:
-            lingering.give()
+            free.append(None)
 
     def drop(self) -> bool:
         """Read and drop. Whether that was all."""
         view = _buffers.take()
         try:
-            return not self._socket.recv_into(view, 0, socket.MSG_DONTWAIT)
+            return not self._socket.recv_into(view, 0, NOW)
         except BlockingIOError:
             return False
         except OSError:

@@ -19,6 +19,7 @@ from .._front.lifecycle import Lifecycle
 from .._sockets import ENDLESS, not_taken
 from ..errors import ConnectionClosed
 from .poller import WRITE, Timer, poller
+from .receiving import NOW
 from .turns import STAY_SECONDS, lingering
 
 __all__ = ["Owner", "Sending"]
@@ -85,6 +86,7 @@ class Sending:
         "_life",
         "_limits",
         "_lock",
+        "_output",
         "_rest",
         "_room",
         "_sent",
@@ -102,6 +104,7 @@ class Sending:
         self._lock = lock
         self._life = life
         self._wire: wire.Connection = life.wire
+        self._output = life.wire.output
         self._admission = life.admission
         self._account = life.account
         self._limits = life.settings.limits
@@ -119,9 +122,10 @@ class Sending:
         if self.busy:
             return None
         self.bunch = 0
-        outgoing = self._wire.take_out()
-        self.busy = bool(outgoing)
-        return outgoing
+        if not self._output:
+            return None
+        self.busy = True
+        return self._wire.take_out()
 
     def transmit(self, outgoing: list[bytes]) -> None:
         """Send what `take` has given, as far as the peer takes it; the rest is left to the poller."""
@@ -133,7 +137,7 @@ class Sending:
                 data = self._wire.sealed(outgoing)
                 outgoing.clear()
                 try:
-                    sent = self._socket.send(data, socket.MSG_DONTWAIT)
+                    sent = self._socket.send(data, NOW)
                 except BlockingIOError:
                     sent = 0
                 if sent < len(data):
@@ -146,7 +150,7 @@ class Sending:
                 # sent, does so under the lock, and has found this side taken. So this thread finds that now. Those who
                 # come from here on find it free, and see to it themselves.
                 self.busy = mine = False
-                if not (self._wire.has_output or self.winding_down or self._admission.congested):
+                if not (self._output or self.winding_down or self._admission.congested):
                     return
                 with self._lock:
                     if self.busy:  # somebody else has taken it meanwhile
@@ -275,7 +279,7 @@ class Sending:
 
     def _send(self, data: memoryview) -> int:
         try:
-            return self._socket.send(data, socket.MSG_DONTWAIT)
+            return self._socket.send(data, NOW)
         except BlockingIOError:
             return 0
 

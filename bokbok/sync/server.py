@@ -132,7 +132,7 @@ class Server(PublicServer):
             RuntimeError: called from one of this server's own handlers, for which it would wait for ever.
         """
         limit = seconds(timeout)
-        if getattr(handler_of, "server", None) is self:
+        if handler_of.server is self:
             raise RuntimeError(texts.WAITS_FOR_ITSELF)
         with self._changed:
             self._changed.wait_for(lambda: self._roster.stopped or (limit is None and self._roster.given_up), limit)

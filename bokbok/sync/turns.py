@@ -124,22 +124,26 @@ class Places:
 
     Args:
         most: how many.
+
+    Attributes:
+        free: the places that are free, as in `Turns`: take one with `pop`, which raises `IndexError` if there is none,
+            and give it back with `append(None)`.
     """
 
     def __init__(self, most: int) -> None:
-        self._free = [None] * most  # as in `Turns`
+        self.free = [None] * most
 
     def take(self) -> bool:
         """Take a place. False: there is none."""
         try:
-            self._free.pop()
+            self.free.pop()
         except IndexError:
             return False
         return True
 
     def give(self) -> None:
         """Give it back."""
-        self._free.append(None)
+        self.free.append(None)
 
 
 reading = Turns(_READERS)

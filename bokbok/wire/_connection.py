@@ -8,7 +8,7 @@ It is not thread-safe. It has parts with a rule each, so that a front end with t
 
 | part | who | methods | attributes |
 |---|---|---|---|
-| reading | one thread at a time: who reads | `read`, `more`, `held`, `clear` | all of `_reading` |
+| reading | one thread at a time: who reads | `read`, `read_alone`, `more`, `held`, `clear` | all of `_reading` |
 | writing | one thread at a time: who sends | `sealed` | `_boxes`, `_seal` |
 | encoding | any thread, at any time | `encode` | `_encode` (and what never changes) |
 | the conversation | who holds the lock | all others | all others |
@@ -58,7 +58,7 @@ from ._guards import (
 )
 from ._limits import DEFAULT_LIMITS, Limits
 from ._native import bind, make_sealer, make_splitter
-from ._reading import MESSAGE, Batch, Reading
+from ._reading import MESSAGE, Batch, ReadAlone, Reading
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
 from .framing import Preamble
@@ -208,7 +208,6 @@ class Connection:
         "_put_request",
         "_put_response",
         "_reading",
-        "_received_any",
         "_request_of",
         "_response_of",
         "_role",
@@ -290,7 +289,6 @@ class Connection:
         self._id_step = messages.id_step
         self._outstanding: set[int] = set()  # our requests that were not answered yet
         self._unanswered: dict[int, int] = {}  # the peer's, and how often (more than once only without the guard)
-        self._received_any = False
         self._error: ConnectionClosed | None = None
         self._user: str | None = user
         self._state: State = "open"
@@ -347,6 +345,11 @@ class Connection:
         return bool(self._out)
 
     @property
+    def output(self) -> list[bytes]:
+        """What `take_out` would return; always the same list. Only look at it."""
+        return self._out
+
+    @property
     def unsent(self) -> int:
         """Bytes that `data_to_send` would return; about so many, where lengths have no fixed size."""
         # Only what is new since the last call is counted: this is called for each answer to a peer that does not read.
@@ -368,7 +371,8 @@ class Connection:
     @property
     def held(self) -> int:
         """Estimated bytes of memory of what has come and is not in an event yet: parts of packets and of a message."""
-        return self._reading.held()
+        reading = self._reading
+        return 0 if reading.clear else reading.held()
 
     def __repr__(self) -> str:
         kind = "secure" if self._secure else "insecure"
@@ -421,6 +425,11 @@ class Connection:
         """
         return self._brief.payload(message) if brief else self._encode(message)
 
+    @property
+    def encoder(self) -> Callable[[Any], bytes]:
+        """`encode` without `brief`: the same function for as long as there is the connection."""
+        return self._encode
+
     def _cannot_ask(self) -> BokbokError:
         if self._state != "open":
             return self._cannot_send("a request")
@@ -457,10 +466,10 @@ class Connection:
         if times != 1:
             self._answer_again(id, times)
         try:
-            if brief:
-                body = self._brief.response(id, message)
+            if encoded:
+                body = self._response_of(id, message)
             else:
-                body = self._response_of(id, message) if encoded else self._encode_response(id, message)
+                body = self._brief.response(id, message) if brief else self._encode_response(id, message)
             if len(body) > self._room:
                 raise self._too_long(body)
             self._put_response(body)
@@ -609,22 +618,22 @@ class Connection:
     def take_out(self) -> list[bytes]:
         """What `data_to_send` makes its bytes of, each once; for `sealed`."""
         out = self._out
-        if not out:
-            return []
         outgoing = out[:]
-        out.clear()
-        self._counted = self._unsent = 0
+        if outgoing:
+            out.clear()
+            self._counted = self._unsent = 0
         return outgoing
 
     def sealed(self, outgoing: list[bytes]) -> bytes:
         """The bytes to be written to the transport, of what `take_out` has returned, in the same order."""
         seal = self._seal
-        # A large one alone is sealed here, as it is anyway: so its packet is not copied once more into a whole.
-        if self._seal_all is not None and (len(outgoing) != 1 or len(outgoing[0]) <= _LARGE):
-            return self._seal_all(outgoing)
         if len(outgoing) == 1:  # the usual case, without the lists
             piece = outgoing[0]
-            return seal(piece) if seal is not None and type(piece) is bytes else piece
+            # A large one alone is sealed here in any case: so its packet is not copied once more into a whole.
+            if self._seal_all is None or len(piece) > _LARGE:
+                return seal(piece) if seal is not None and type(piece) is bytes else piece
+        if self._seal_all is not None:
+            return self._seal_all(outgoing)
         if seal is not None:
             outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
         return b"".join(outgoing)
@@ -654,19 +663,23 @@ class Connection:
         events: list[Plain] = []
         if self._state == "open":
             # `take_plain(read(data))`, without the calls: this is done for each piece that comes.
-            reading, batch = self._reading, None
-            if data:
-                self._received_any = True
-                if not reading.alone or (batch := reading.read_alone(data)) is None:
-                    self._splitter.feed(data)
+            reading, alone = self._reading, None
+            if data and (alone := reading.read_alone(data)) is None:
+                reading.feed(data)
+            elif type(alone) is tuple and (
+                (alone[0] == RESPONSE and self.take_response(alone))
+                or (alone[0] == REQUEST and self.take_request(alone))
+            ):
+                events.append(alone)
+                return events
             try:
-                self._take_messages(reading.read(seconds) if batch is None else batch, events)
+                self._take_messages(reading.read(seconds) if alone is None else [alone], events)
             except RemoteProtocolError as error:
                 self._close(error, events)
         elif self._state not in ("hello", "lookup"):
             self.read()
         elif data:
-            self._received_any = True
+            self._reading.received = True
             self._hello_splitter.feed(data)
             self._process(events, seconds)
         return events
@@ -687,11 +700,14 @@ class Connection:
             return []
         reading = self._reading
         if data:
-            self._received_any = True
-            if reading.alone and (batch := reading.read_alone(data)) is not None:
-                return batch
-            self._splitter.feed(data)
+            reading.feed(data)
         return reading.read(seconds)
+
+    @property
+    def read_alone(self) -> ReadAlone:
+        """`read` for bytes that are one packet and nothing else, in fewer steps; the same function for as long as there
+        is the connection. It returns the message, or the error; or `None`: then `read` has to be given the same."""
+        return self._reading.read_alone
 
     def take(self, batch: Batch) -> list[Event]:
         """The second half of `receive`: what the messages mean that `read` has returned.
@@ -711,26 +727,33 @@ class Connection:
                 self._close(error, events)
         return events
 
-    def take_alone(self, message: Read) -> bool:
-        """`take_plain` of one message, in fewer steps, if it is as most are: a request in its turn, or a response.
+    def take_request(self, message: Read) -> bool:
+        """`take_plain` of one request, in fewer steps, if it is as most are, in its turn; its event is itself then.
 
         Returns:
-            Whether it is; its event is itself then. False: nothing was done.
+            Whether it is; false: nothing was done.
         """
-        kind, id, datum, _ = message
-        if self._state != "open" or type(datum) is Unreadable:
+        _, id, datum, _ = message
+        window = self._window
+        if (
+            self._state != "open"
+            or window is None
+            or id != window.next
+            or id in self._unanswered
+            or type(datum) is Unreadable
+        ):
             return False
-        if kind == RESPONSE:
-            if id in self._outstanding:
-                self._outstanding.remove(id)
-                return True
-        elif kind == REQUEST:
-            window = self._window
-            if window is not None and id == window.next and id not in self._unanswered:
-                window.next = id + window.step
-                self._unanswered[id] = 1
-                return True
-        return False
+        window.next = id + window.step
+        self._unanswered[id] = 1
+        return True
+
+    def take_response(self, message: Read) -> bool:
+        """The same of one response, to a request that waits for it."""
+        _, id, datum, _ = message
+        if self._state != "open" or id not in self._outstanding or type(datum) is Unreadable:
+            return False
+        self._outstanding.remove(id)
+        return True
 
     def receive_eof(self) -> list[Event]:
         """Take the transport's end of file: the peer sends no more.
@@ -767,7 +790,7 @@ class Connection:
 
     def _with_likely_cause(self, reason: str) -> str:
         """Add the likely causes to the reason of an end, for a client that never received anything."""
-        if self._role == "client" and not self._received_any:
+        if self._role == "client" and not self._reading.received:
             if self._secure:
                 return f"{reason}: {_NOTHING_CAME}; {_SECURE_CLIENT}"
             if self._outstanding:

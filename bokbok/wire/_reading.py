@@ -24,10 +24,16 @@ __all__ = ["MESSAGE", "Batch", "Reading"]
 Batch = list["Read | RemoteProtocolError"]
 """Messages in the order in which they came; an error, after which nothing is read, can only be the last."""
 
+ReadAlone = Callable[[bytes], "Read | RemoteProtocolError | None"]
+
 _EVERYTHING = 1 << 62
 """More bytes than there are."""
 MESSAGE = 64
 """What a message counts beside its bytes until the clock is looked at: about 60 small ones, 0.2 ms."""
+
+
+def _read_never(data: bytes) -> None:
+    return None
 
 
 class Reading:
@@ -39,13 +45,15 @@ class Reading:
         batch: the compiled path for the packets that come next, as far as it goes; `None` if there is none.
         more: whether there may be something to read without further bytes: reading has stopped because its time was
             over.
-        alone: whether `read_alone` is worth a try: the splitter can tell.
         clear: whether nothing is there but whole messages; not told by all that reads.
+        read_alone: takes bytes and reads them, if they are one packet and nothing else, as they mostly are, and it is
+            short, or a string. It returns the message, or the error that this is; `None`: `feed` and `read` are for it.
+        received: whether anything has come.
     """
 
     __slots__ = (
-        "_codec", "_failed", "_pausing", "_pieces", "_read", "_size", "alone", "batch", "clear", "more", "splitter",
-        "unwrap",
+        "_alone", "_codec", "_failed", "_opened", "_pausing", "_pieces", "_read", "_size", "batch", "clear", "more",
+        "read_alone", "received", "splitter", "unwrap",
     )  # fmt: skip
 
     def __init__(self, splitter: Splitter, codec: MessageCodec) -> None:
@@ -58,9 +66,14 @@ class Reading:
         self._pieces: InPieces | None = None  # the message that is being read
         self._size = 0  # its bytes
         self._failed = False
+        self._opened = b""  # what `read_alone` has begun with
         self._read = codec.read
-        self.alone = isinstance(splitter, FixedSplitter)
         self.clear = False
+        self.received = False
+        self.read_alone: ReadAlone = _read_never
+        if isinstance(splitter, FixedSplitter):  # others cannot tell
+            self._alone = splitter.alone
+            self.read_alone = self._read_alone
 
     def read(self, seconds: float | None) -> Batch:
         """Read messages.
@@ -83,28 +96,36 @@ class Reading:
             batch.append(error)
         return batch
 
-    def read_alone(self, data: bytes) -> Batch | None:
-        """Take bytes and read them, if they are one short packet and nothing else, as they mostly are.
-
-        The plain version is to feed the splitter, and `read`, which takes twice as many steps for one message.
-
-        Returns:
-            The message, or the error; `None`: nothing was done.
-        """
-        if len(data) > PIECE or self.more or self._failed:
+    def _read_alone(self, data: bytes) -> Read | RemoteProtocolError | None:
+        # The plain version is `feed` and `read`, which take twice as many steps for one message.
+        if self.more or self._failed:
             return None
-        packet = self.splitter.alone(data)  # type: ignore[attr-defined]
+        packet = self._alone(data)
         if packet is None:
-            self.clear = False
             return None
+        self.received = self.clear = True
         unwrap = self.unwrap
         try:
-            batch: Batch = [self._read(packet if unwrap is None else unwrap(packet))]
+            body = packet if unwrap is None else unwrap(packet)
+            if len(data) <= PIECE:
+                return self._read(body)
+            size, packet = len(packet), None  # a long one is let go of before it is read
+            string = self._codec.read_string(body)
         except RemoteProtocolError as error:
             self.drop()
-            return [error]
-        self.clear = True
-        return batch
+            return error
+        if string is None:
+            # It may take longer than a turn: `read` goes on with it.
+            self._opened = data
+            self._pieces, self._size, self.more, self.clear = self._codec.read_in_pieces(body), size, True, False
+        return string
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes, unless `read_alone` has them already."""
+        self.received = True
+        opened, self._opened = self._opened, b""
+        if data is not opened:
+            self.splitter.feed(data)
 
     def _read_all(self, batch: Batch) -> None:
         if self._pieces is not None:

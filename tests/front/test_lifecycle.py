@@ -600,6 +600,8 @@ def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
         raise ZeroDivisionError("on purpose")
 
     setattr(connection._wire, where, faulty)
+    if where == "read":
+        connection._read_alone = faulty
     asking = spawn(connection.request, "x")
     peer.receive()
     if what == "reading":

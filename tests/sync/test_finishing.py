@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from bokbok import Limits
-from bokbok._front.lifecycle import Lifecycle
 from bokbok.sync import sending
 from bokbok.sync.finishing import Finishing, Ticket, finishing
 from tests.front.test_limits import Held, requests
@@ -113,22 +112,23 @@ def without_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_clock")
-def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(
-    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(serve: Any, raw: Any) -> None:
     held, inside, may_go_on = Held(), threading.Semaphore(0), threading.Event()
-    written = Lifecycle.written
-
-    def slowly(self: Any, answer: Any) -> Any:
-        inside.release()
-        assert may_go_on.wait(SOON)
-        return written(self, answer)
-
-    monkeypatch.setattr(Lifecycle, "written", slowly)
-    peer = raw(serve(held))
+    server = serve(held)
+    peer = raw(server)
     peer.send_message(*requests(20))
     for _ in range(20):
         held.started.get(timeout=SOON)
+    (connection,) = server._roster.connections
+    encode = connection._encode
+
+    def slowly(answer: Any) -> bytes:
+        inside.release()
+        assert may_go_on.wait(SOON)
+        written: bytes = encode(answer)
+        return written
+
+    connection._encode = slowly
     held.may_answer.set()
     line = finishing._turns._line
     eventually(lambda: sum(map(len, line.parties.values())) == 18, "all others wait")

@@ -26,20 +26,20 @@ def test_threads_that_receive_one_after_the_other_use_one_buffer(monkeypatch: py
             thread.start()
             thread.join(SOON)
     assert received == [b"0", b"1", b"2", b"3", b"4"]
-    assert len(buffers._free) == 1
+    assert len(buffers.free) == 1
 
 
 def test_a_buffer_comes_back_when_nothing_has_come_and_when_the_connection_is_broken() -> None:
     here, there = socket.socketpair()
     with here, there:
         side = Receiving(here, IdleClock(None))
-        before = len(receiving._buffers._free)
+        before = len(receiving._buffers.free)
         assert side.receive(socket.MSG_DONTWAIT) is None
         assert not side.drop()
         here.close()
         with pytest.raises(OSError, match="Bad file descriptor"):
             side.receive()
-        assert len(receiving._buffers._free) == max(before, 1)
+        assert len(receiving._buffers.free) == max(before, 1)
 
 
 def test_of_buffers_that_many_used_at_once_some_are_kept() -> None:
@@ -47,4 +47,4 @@ def test_of_buffers_that_many_used_at_once_some_are_kept() -> None:
     taken = [buffers.take() for _ in range(40)]
     for each in taken:
         buffers.give(each)
-    assert buffers._free == taken[:32]
+    assert buffers.free == taken[:32]

@@ -16,7 +16,7 @@ from bokbok.sync.handling import Handling
 from bokbok.sync.handover import CALLER
 from tests.front.test_limits import Held, requests
 from tests.support.leaks import eventually
-from tests.support.peers import KEY, SOON, USERS
+from tests.support.peers import KEY, SOON, USERS, framed
 
 DEEP = b"(request 0 " + b"(a . " * 9_000 + b"(" + b"b " * 1_000_000 + b")" + b")" * 9_000 + b")"
 """A packet that takes longer to read than any test here waits for."""
@@ -174,6 +174,20 @@ def test_neighbours_get_their_answers_while_a_packet_is_read_that_takes_long(
         assert good.request(number, timeout=SOON) == number
 
 
+def test_a_packet_that_came_in_two_pieces_is_not_late_once_it_is_served(serve: Any, raw: Any) -> None:
+    server = serve(lambda connection, message: message)
+    peer = raw(server)
+    data = framed(b"(request 0 x)")
+    peer.send(data[:5])
+    eventually(lambda: any(each._account.partial for each in server._roster.connections), "its first bytes are read")
+    (connection,) = server._roster.connections
+    assert connection._packet_clock.left(time.monotonic()) is not None
+    peer.send(data[5:])
+    assert peer.receive() == b"(response 0 x)"
+    assert connection._packet_clock.left(time.monotonic()) is None
+    assert not connection._account.partial
+
+
 @pytest.mark.parametrize("reader", ["a worker", "a caller"])
 def test_memory_that_is_short_while_reading_ends_the_connection_and_leaves_nobody_waiting(
     met: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch, reader: str
@@ -185,6 +199,7 @@ def test_memory_that_is_short_while_reading_ends_the_connection_and_leaves_nobod
         raise MemoryError
 
     monkeypatch.setattr(connection._wire, "read", short)
+    monkeypatch.setattr(connection, "_read_alone", short)
     monkeypatch.setattr("bokbok.sync.handling._log.error", short)  # as it was seen: the log needs memory as well
     if reader == "a caller":
         asking = spawn(connection.request, "x")

@@ -26,7 +26,7 @@ from bokbok.wire import (
     passphrase_to_key,
 )
 from bokbok.wire.framing import Datums, IntegerLength, Lines
-from bokbok.wire.messages import BinaryHeader, Shapes
+from bokbok.wire.messages import REQUEST, BinaryHeader, Shapes
 from bokbok.wire.packets import PacketForm
 from tests.support.pure import pure
 
@@ -260,17 +260,17 @@ def test_a_message_alone_is_taken_as_the_plain_way_takes_it() -> None:
         (request,) = server.read(client.data_to_send(), seconds=1)
         assert server.clear
         assert isinstance(request, tuple)
-        assert server.take_alone(request)
+        assert server.take_request(request)
         assert server.unanswered == 1
-        assert not server.take_alone(request), "it was used"
+        assert not server.take_request(request), "it was used"
         assert server.respond(asked, request[2]) is None
         (response,) = client.read(server.data_to_send(), seconds=1)
         assert isinstance(response, tuple)
-        assert client.take_alone(response)
+        assert client.take_response(response)
         assert client.outstanding == 0
-        assert not client.take_alone(response), "it was answered"
+        assert not client.take_response(response), "it was answered"
     assert [type(event) for event in client.take([response])] == [Closed]
-    assert not client.take_alone(response), "the connection is over"
+    assert not client.take_response(response), "the connection is over"
 
 
 def test_what_is_not_as_usual_is_left_to_the_plain_way() -> None:
@@ -278,7 +278,7 @@ def test_what_is_not_as_usual_is_left_to_the_plain_way() -> None:
     for text in (b"(request 0 #<port>)", b"(request 5 x)", b'(error 0 "x")', b"(response 0 x)"):
         (message,) = server.read(len(text).to_bytes(4, "big") + text, seconds=1)
         assert isinstance(message, tuple)
-        assert not server.take_alone(message)
+        assert not (server.take_request(message) if message[0] == REQUEST else server.take_response(message))
         assert server.unanswered == 0
     assert client.state == server.state == "open"
 

@@ -176,6 +176,8 @@ class MessageCodec(NamedTuple):
         held: what the message takes in memory, in bytes, that such a generator is in the middle of.
         form: what the compiled path has to know of messages `(TAG ID DATUM)`; `None` for others.
         brief: what writes where others wait; `None` if it cannot stop, and they wait.
+        read_string: the same as `read` for a message that is one long plain string, which is read in one piece anyway;
+            it returns `None` for every other.
     """
 
     request: Callable[[int, Any], bytes]
@@ -189,6 +191,7 @@ class MessageCodec(NamedTuple):
     held: Callable[[], int]
     form: Form | None = None
     brief: Brief | None = None
+    read_string: Callable[[bytes], Read | None] = lambda body: None
 
     def decode(self, body: bytes) -> tuple[int, int, Any]:
         """The kind, ID and datum of a message, as `read` returns them."""

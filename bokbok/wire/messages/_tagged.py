@@ -54,8 +54,8 @@ _LONG = 4096
 
 @functools.cache
 def _usual_head(tags: tuple[bytes, ...]) -> Callable[[bytes], re.Match[bytes] | None]:
-    """The whole head in one match: the tag, the ID and where the datum begins."""
-    return re.compile(b"\\((%s) (0|[1-9][0-9]{0,17}) " % b"|".join(map(re.escape, tags))).match
+    """The whole head in one match: the tag, the ID and where the datum begins, of which there is a byte."""
+    return re.compile(b"(?s)\\((%s) (0|[1-9][0-9]{0,17}) (?=.)" % b"|".join(map(re.escape, tags))).match
 
 
 _Encode = Callable[[int, Any], bytes]
@@ -125,6 +125,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     symbols = {tag.encode(): Symbol(tag) for tag in tags}
     # The message is one level above its datum, which may be `depth` levels deep.
     compiled = Compiled(dialect, depth, memory - _HEAD_MEMORY)
+    is_compiled = compiled.available
     reader = Parser(dialect=dialect, max_depth=depth + 1, max_memory=memory)
 
     def is_whole(body: bytes, kind: int, found: Found) -> bool:
@@ -140,19 +141,19 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
             start = head.end()
             tag, id = head.groups()
             # 1. The accelerator, if it is installed, takes nearly every datum.
-            if compiled.available:
+            if is_compiled:
                 found = compiled.read(body, start)
                 if found is not None and is_whole(body, kinds[tag], found):
                     return kinds[tag], int(id), found[0], found[2] + _HEAD_MEMORY
-            opening = body[start : start + 1]
+            opening = body[start]
             # 2. A string in which nothing is escaped, and nothing else: an error's text mostly, much else often. Four
             # searches in C find that out, and the text is one slice.
-            if opening == b'"':
-                text = _plain_string(body, start)
-                if text is not None:
-                    return kinds[tag], int(id), text, STRING_COST + (len(text) if text.isascii() else cost(text))
+            if opening == 0x22:
+                plain_string = _plain_string(body, start)
+                if plain_string is not None:
+                    return kinds[tag], int(id), *plain_string
             # 3. A short list of plain atoms, as most requests are: one match of a regular expression.
-            elif opening == b"(":
+            elif opening == 0x28:
                 plain = read_plain_list(body, start)
                 if plain is not None:
                     datum, end = plain
@@ -171,17 +172,23 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
             at_once(_check_rest(body, end, dialect, memory))
         return *_check(message, tags), reader.spent
 
+    def read_string(body: bytes) -> Read | None:
+        head = None if is_compiled else usual(body)
+        if head is None or not body.startswith(b'"', head.end()):
+            return None
+        plain_string = _plain_string(body, head.end())
+        # Where that may be too much, the reader decides, which counts the head too.
+        if plain_string is None or plain_string[1] + _HEAD_MEMORY >= memory:
+            return None
+        return kinds[head[1]], int(head[2]), *plain_string
+
     def read_in_pieces(body: bytes) -> InPieces:
         """The same for a long message, without the short path of lists. A string is read in one piece here as there."""
+        string = read_string(body)
+        if string is not None:
+            return string
         head = usual(body)
         if head is not None:
-            start = head.end()
-            if not compiled.available and body.startswith(b'"', start):
-                text = _plain_string(body, start)
-                spent = memory if text is None else STRING_COST + (len(text) if text.isascii() else cost(text))
-                # Where that may be too much, the reader decides, which counts the head too.
-                if spent + _HEAD_MEMORY < memory:
-                    return kinds[head[1]], int(head[2]), text, spent
             found = yield from compiled.read_in_pieces(body, head.end(), PIECE)
             if found is not None and is_whole(body, kinds[head[1]], found):
                 return kinds[head[1]], int(head[2]), found[0], found[2] + _HEAD_MEMORY
@@ -215,17 +222,21 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
             (request.encode(), response.encode(), error.encode()), dialect.version, depth, memory, _HEAD_MEMORY, read
         ),
         brief=brief,
+        read_string=read_string,
     )
 
 
-def _plain_string(body: bytes, start: int) -> str | None:
-    """The text of a message that is a string from there on, in which nothing is escaped, and the end of a list."""
+def _plain_string(body: bytes, start: int) -> tuple[str, int] | None:
+    """The text of a message that is a string from there on, in which nothing is escaped, and the end of a list; and
+    what the message takes in memory."""
     if body.find(b'"', start + 1) != len(body) - 2 or not body.endswith(b")") or body.find(b"\\", start) >= 0:
         return None
     if len(body) <= _LONG:
-        return body[start + 1 : -2].decode("utf-8", "surrogateescape")
-    with memoryview(body) as whole, whole[start + 1 : -2] as text:  # without a copy of the bytes
-        return str(text, "utf-8", "surrogateescape")
+        text = body[start + 1 : -2].decode("utf-8", "surrogateescape")
+    else:
+        with memoryview(body) as whole, whole[start + 1 : -2] as part:  # without a copy of the bytes
+            text = str(part, "utf-8", "surrogateescape")
+    return text, STRING_COST + (len(text) if text.isascii() else cost(text))
 
 
 def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> Generator[None, None, None]:
