@@ -335,6 +335,7 @@ class Sending:
     def _failed(self, error: Exception) -> None:
         self._connection._sending_failed(error)
         with self._lock:
+            self.bunch = 0
             self._wire.take_out()  # nobody will take it
             call, over = self._stop()
         self._all_sent(call, over)

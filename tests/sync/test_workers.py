@@ -271,6 +271,45 @@ def test_answers_that_nobody_takes_pile_up_neither_threads_nor_memory(serve: Any
     assert len(threads() - before) < 20
 
 
+class Breaking:
+    """A socket whose sending waits, and then fails; the end of reading that this causes is noticed at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sock = connection._socket
+        self.sends, self.may_fail = threading.Event(), threading.Event()
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.sends.set()
+        assert self.may_fail.wait(SOON)
+        raise BrokenPipeError("Broken pipe")
+
+    def shutdown(self, how: int) -> None:
+        self._sock.shutdown(how)
+        eventually(lambda: self._connection._wire.state != "open", "whoever reads has found the end")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def test_a_connection_ends_where_sending_fails_while_other_answers_wait_for_it(serve: Any, raw: Any) -> None:
+    """It stayed for ever, and with it its server's `wait`, since what waited still counted."""
+    held = Held()
+    server = serve(held, limits=Limits(drain_timeout=3600))
+    peer = raw(server)
+    peer.send_message(*requests(2))
+    for _ in range(2):
+        held.started.get(timeout=SOON)
+    (connection,) = server._roster.connections
+    connection._socket = connection._sending._socket = breaking = Breaking(connection)
+    held.may_answer.set()
+    assert breaking.sends.wait(SOON)
+    eventually(lambda: connection._sending.bunch == 1, "the other answer waits")
+    server.stop()
+    breaking.may_fail.set()
+    assert server.wait(SOON)
+
+
 def test_a_connection_that_gets_no_thread_ends_with_that_reason(
     met: Any, connect: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
