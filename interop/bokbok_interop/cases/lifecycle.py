@@ -719,6 +719,8 @@ async def client_paused(t: Play) -> None:
     mine = await t.connect(served)
     theirs = await served.opened()
     await mine.echo("before")
+    here = t.rendezvous(theirs, 1_500)
+    handled = await here.hold(theirs)  # so the server waits for an answer already when it stands still
     await t.client.puppet.running.pause()
     try:
         asked = [t.spawn(theirs.request(["echo", i])) for i in range(5)]
@@ -730,6 +732,8 @@ async def client_paused(t: Play) -> None:
     finally:
         await t.client.puppet.running.resume()
     t.equal(await asyncio.gather(*asked), list(range(5)), "the client's answers after the pause")
+    await here.release()
+    t.equal(await handled, here.answer, "the answer of a handler that began before the pause")
 
 
 @case(
