@@ -114,8 +114,6 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f".{name}", __name__)
-    if name == "_later":  # asked for by the import below, before it is there
-        raise AttributeError(name)
     from ._later import found
 
     return found(__name__, name, _WHERE)

@@ -1,7 +1,8 @@
 """Names of a package whose modules are imported when a name is first asked for.
 
-A program pays for what it uses: a profile names one framing of four, and a client needs no server. A package's module
-`__getattr__` calls `found`; type checkers see ordinary imports below `if TYPE_CHECKING`.
+A program pays for what it uses: a profile names one framing of four, and a client needs no server. A package has its
+`__getattr__` and `__dir__` from `lazily`, out of the sight of type checkers, which see ordinary imports below
+`if TYPE_CHECKING` and so know every name.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import sys
 
 TYPE_CHECKING = False  # for type checkers it is true; `typing` itself takes longer than all of this
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["found"]
+__all__ = ["found", "lazily"]
 
 _NONE: Mapping[str, Sequence[str]] = {}
 
@@ -48,3 +49,24 @@ def found(
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
     setattr(sys.modules[package], name, value)
     return value
+
+
+def lazily(
+    package: str, names: Sequence[str], where: Mapping[str, Sequence[str]], tables: Mapping[str, Sequence[str]] = _NONE
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """A package's `__getattr__` and `__dir__`.
+
+    Args:
+        package: its name.
+        names: all its public names; tools that look for them ask `dir`.
+        where: see `found`.
+        tables: see `found`.
+    """
+
+    def look_up(name: str) -> Any:
+        return found(package, name, where, tables)
+
+    def list_names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *names})
+
+    return look_up, list_names

@@ -126,3 +126,26 @@ def test_each_public_name_and_module_is_there_when_it_is_asked_for(name: str) ->
 def test_a_name_that_is_not_public_is_refused_with_the_name() -> None:
     with pytest.raises(AttributeError, match="module 'bokbok' has no attribute 'nothing'"):
         bokbok.nothing  # noqa: B018 - looking is what is tested
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("bokbok.sexpr", "to_sexpdata"),
+        ("bokbok.sync", "start_server"),
+        ("bokbok.wire", "register"),
+        ("bokbok.wire.boxes", "NONCES"),
+        ("bokbok.wire.framing", "FRAMINGS"),
+        ("bokbok.wire.messages", "BinaryHeader"),
+        ("bokbok.wire.profile", "LAYERS"),
+    ],
+)
+def test_a_name_that_is_imported_later_is_listed_found_and_then_an_ordinary_one(package: str, name: str) -> None:
+    code = (
+        f"import importlib; module = importlib.import_module({package!r})\n"
+        f"assert {name!r} not in vars(module) and {name!r} in dir(module)\n"
+        f"assert getattr(module, {name!r}) is vars(module)[{name!r}]\n"
+        "try:\n    module.nothing\nexcept AttributeError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"module {package!r} has no attribute 'nothing'\n"

@@ -20,9 +20,9 @@ piece by piece, is `parse`, `Parser`, `read_plain_list`, `skip_atmosphere` (and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bokbok._later import found
+from bokbok._later import lazily
 from bokbok.errors import IncompleteError, ReadError, SexprError, WriteError
 from bokbok.sexpr.dialect import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, DIALECTS, Dialect
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost, cost_of_plain
@@ -91,6 +91,5 @@ __all__ = [
 
 _WHERE = {"sexpdata_bridge": ["from_sexpdata", "to_sexpdata"]}
 
-
-def __getattr__(name: str) -> Any:
-    return found(__name__, name, _WHERE)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, __all__, _WHERE)

@@ -9,9 +9,9 @@ What this package knows: sockets and threads. Bytes are in `bokbok.wire`, tasks 
 names in the same shape.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .._later import found
+from .._later import lazily
 from ..keys import Key
 from ..wire import Guards, Limits, passphrase_to_key
 from .connection import Connection, ConnectionHandler, RequestHandler
@@ -35,6 +35,5 @@ __all__ = [
 
 _WHERE = {"server": ["Server", "start_server"]}
 
-
-def __getattr__(name: str) -> Any:
-    return found(__name__, name, _WHERE)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, __all__, _WHERE)

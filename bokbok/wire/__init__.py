@@ -26,9 +26,9 @@ This module and the modules below are public. Names with an underscore are priva
 | `bokbok.wire.transcript` | the passive reader: a conversation's bytes to packets with named ranges |
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .._later import found
+from .._later import lazily
 from ..sexpr.pieces import TakesLong
 from ._connection import REPLAYED_HELLO, Connection, State, check_cryptography
 from ._events import (
@@ -98,6 +98,5 @@ __all__ = [
 
 _WHERE = {"profile": ["load_profile", "register"]}
 
-
-def __getattr__(name: str) -> Any:
-    return found(__name__, name, _WHERE)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, __all__, _WHERE)

@@ -15,9 +15,9 @@ profile whose nonces repeat says so in `leaks`, and a connection refuses it unle
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..._later import found
+from ..._later import lazily
 from ._box import (
     BOX_OVERHEAD,
     KEY_BYTES,
@@ -64,6 +64,5 @@ __all__ = [
 _WHERE = {"_counted": ["Counted"]}
 _TABLES = {"NONCES": ["Sent", "Counted"]}
 
-
-def __getattr__(name: str) -> Any:
-    return found(__name__, name, _WHERE, _TABLES)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, __all__, _WHERE, _TABLES)

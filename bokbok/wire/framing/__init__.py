@@ -7,9 +7,9 @@ other framings are for profiles of peers that differ from it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..._later import found
+from ..._later import lazily
 from .._integers import INTEGERS
 from ._length import IntegerLength
 from ._preamble import Preamble
@@ -48,6 +48,5 @@ _WHERE = {
 }
 _TABLES = {"FRAMINGS": ["IntegerLength", "TextLength", "Lines", "Datums"]}
 
-
-def __getattr__(name: str) -> Any:
-    return found(__name__, name, _WHERE, _TABLES)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, __all__, _WHERE, _TABLES)

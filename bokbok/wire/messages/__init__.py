@@ -10,9 +10,9 @@ that differ from it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..._later import found
+from ..._later import lazily
 from ._shapes import Shapes
 from ._strategy import (
     ERROR,
@@ -54,6 +54,5 @@ __all__ = [
 _WHERE = {"_binary": ["BinaryHeader"]}
 _TABLES = {"MESSAGES": ["Shapes", "BinaryHeader"]}
 
-
-def __getattr__(name: str) -> Any:
-    return found(__name__, name, _WHERE, _TABLES)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, __all__, _WHERE, _TABLES)

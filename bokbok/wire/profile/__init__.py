@@ -9,9 +9,9 @@ egg's own format, and nothing here says so: the name `egg-0.2` is kept free for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..._later import found
+from ..._later import lazily
 from ._profile import ENVIRONMENT, INFERRED_1, Profile, ProfileLike, get_profile, passphrase_to_key
 
 if TYPE_CHECKING:
@@ -42,6 +42,5 @@ _WHERE = {
     "_own": ["load_strategies"],
 }
 
-
-def __getattr__(name: str) -> Any:
-    return found(__name__, name, _WHERE)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, __all__, _WHERE)
