@@ -6,6 +6,7 @@ What this module knows: kinds of events, where they come from, and points in tim
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter
 
 __all__ = ["Notices", "bounded", "shown", "write"]
@@ -76,6 +77,11 @@ def bounded(line: str) -> str:
     return line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]}… ({len(line)} characters)"
 
 
+def encodable(text: str) -> str:
+    """A text whose lone surrogates are escaped: a log file takes no others, and `logging` drops the line."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write(
     log: logging.Logger,
     level: int,
@@ -94,10 +100,15 @@ def write(
         text: the line's format.
         args: of the line, which may be of any length.
         more: what stands behind it.
-        error: whose traceback is written as well.
+        error: whose traceback is written as well: as the record's, or in the line if it has to be escaped.
     """
     if untold is None:
         level = logging.DEBUG
     if log.isEnabledFor(level):
         before = f" ({untold} more of this kind were not told)" if untold else ""
-        log.log(level, "%s", bounded(text % args) + before + more, exc_info=error)
+        line = encodable(bounded(text % args) + before + more)
+        if error is not None:
+            lines = "".join(traceback.format_exception(error)).rstrip()
+            if (escaped := encodable(lines)) != lines:
+                line, error = f"{line}\n{escaped}", None
+        log.log(level, "%s", line, exc_info=error)

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import tenacity
 
+from .._front.notices import write
 from ..address import Address
 from ..errors import BokbokError, ConnectFailed, ConnectionClosed, RequestTimeout
 from ._backoff import Addresses, Backoff, Silent, addresses_of
@@ -64,7 +65,7 @@ class Kept(Generic[_C]):
     def _not_opened(self, error: Exception) -> Silent:
         """How a connection ends whose open handler has failed with this error."""
         if not isinstance(error, BokbokError):
-            log.error("the open handler failed", exc_info=error)
+            write(log, logging.ERROR, 0, "the open handler failed", (), error=error)
         return Silent(f"the open handler failed: {error}")
 
     def _check_heard(self, connection: _C) -> None:

@@ -44,6 +44,20 @@ def test_a_remote_error_that_a_handler_lets_through_is_logged_where_it_passes(
     assert [record.name for record in caplog.records] == [f"bokbok.{front.name}"] * 2
 
 
+def test_a_failure_whose_text_no_file_can_hold_is_logged_with_that_escaped(
+    serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_request(connection: Any, message: Any) -> Any:
+        raise ValueError("on purpose: \udcff €")
+
+    with pytest.raises(RemoteError):
+        connect(serve(on_request)).request("x")
+    (record,) = caplog.records
+    written = logging.Formatter().format(record).encode()
+    assert b"the request handler failed" in written
+    assert "ValueError: on purpose: \\udcff €".encode() in written
+
+
 def fail(connection: Any, message: Any) -> Any:
     raise ValueError("on purpose")
 
