@@ -737,12 +737,7 @@ class Connection(Public[_Waiter]):
                     self._account.wait(self._memory_freed)
                     self._pause_packet()
                     reads = False
-        if outgoing:
-            self._sending.transmit(outgoing)
-        if rest is not None:
-            rest()
-        if others is not None:
-            others()
+        self._do_rest(outgoing, rest, others)
         if job is None and answered > 1:
             time.sleep(0)  # those who have got an answer run now, and what they ask next is sent together
             with self._lock:
@@ -751,6 +746,14 @@ class Connection(Public[_Waiter]):
             if outgoing:
                 self._sending.transmit(outgoing)
         return job, reads
+
+    def _do_rest(self, outgoing: list[bytes] | None, *rest: Callable[[], object] | None) -> None:
+        """What is left to do without the lock: send, and the rest in this order."""
+        if outgoing:
+            self._sending.transmit(outgoing)
+        for each in rest:
+            if each is not None:
+                each()
 
     def _take_in(self, events: list[wire.Plain]) -> Callable[[], object] | None:
         """With the lock held, as the one who reads: act on what has come.
@@ -863,12 +866,7 @@ class Connection(Public[_Waiter]):
             job, reads, others = self._next_job(reads)
             if job is None:
                 outgoing = self._sending.take()
-        if outgoing:
-            self._sending.transmit(outgoing)
-        if rest is not None:
-            rest()
-        if others is not None:
-            others()
+        self._do_rest(outgoing, rest, others)
         return job, reads
 
     def _weigh(self, events: list[wire.Plain]) -> None:

@@ -292,8 +292,26 @@ def _marked(mark: str) -> Iterator[int]:
                 yield int(folder.name)
 
 
+_PORTS = range(20_000, 32_768)
+"""Below those that systems give out by themselves (Linux: from 32768 on), so that no connection that somebody begins
+gets one of them between its choice and its use."""
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that was free a moment ago, for puppets that cannot say which port they have bound."""
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
+    """A TCP port that was free a moment ago, for puppets that cannot say which port they have bound.
+
+    It is drawn, so that runners which choose at the same moment hardly ever choose the same. A host that is not of this
+    machine is a container's, whose ports are its own: they are not tried.
+    """
+    for _ in _PORTS:
+        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        with socket.socket() as sock:
+            try:
+                sock.bind((host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+        return port
+    raise OSError(errno.EADDRINUSE, f"no port from {_PORTS.start} to {_PORTS.stop - 1} is free at {host}")
