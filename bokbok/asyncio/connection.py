@@ -29,7 +29,7 @@ from .greeting import look_up, refusal
 from .handling import OF_THE_LOOP, Handling, handled
 from .receiving import READ
 from .sending import FLUSH_AT, Sending
-from .turns import line_up
+from .turns import turns_of
 
 if TYPE_CHECKING:
     from .._front.shared import Visit
@@ -64,6 +64,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         "_account",
         "_address",
         "_admission",
+        "_eof",
         "_handling",
         "_idle_clock",
         "_idle_timer",
@@ -83,6 +84,8 @@ class Connection(Public["asyncio.Future[Any]"]):
         "_timer",
         "_transport",
         "_transport_closed",
+        "_turns",
+        "_unread",
         "_waiters",
         "_wire",
     )
@@ -116,7 +119,10 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._lingering = False  # what still comes is read and dropped
         self._not_reading = 0  # why: bits
+        self._turns = turns_of(self._loop)
         self._in_line = False  # for a turn to read what has come
+        self._unread = b""  # what came in a crowded round, or since then
+        self._eof = False  # it ended after that
         self._loss: tuple[Exception | None] | None = None  # how the transport was lost, while the rest is being read
         self._rest: socket.socket | None = None  # where the rest is read from
         self._transport_closed = self._loop.create_future()
@@ -242,7 +248,17 @@ class Connection(Public["asyncio.Future[Any]"]):
             return  # while it lingers
         if self._idle_timer is not None:
             self._idle_clock.note(self._loop.time())
-        self._take_slice(self._wire.receive_plain(data, FIRST))
+        if self._in_line:
+            self._unread += data
+            self._account.note(partial=self._wire.held + len(self._unread))
+            self._stop_reading(_TURNS)
+        elif self._turns.at_once() or self._wire.state != "open":
+            self._take_slice(self._wire.receive_plain(data, FIRST))
+        else:
+            # Reading goes on until more comes: to stop and go on costs more than to look at what is here.
+            self._unread = data
+            self._account.note(partial=self._wire.held + len(data))
+            self._line_up()
 
     def _take_slice(self, events: list[wire.Plain]) -> None:
         """Act on what was read. The rest takes turns with other connections, and nothing more is read meanwhile."""
@@ -253,6 +269,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._maybe_opened(events)
         self._take_in(events)
         if self._wire.more:
+            self._stop_reading(_TURNS)
             self._line_up()
         elif (held or self._packet_clock.since is not None or self._account.held or self._not_reading) and (
             not self._life.ended
@@ -291,7 +308,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         left = self._packet_clock.left(self._loop.time())
         if left is None or self._life.ended:
             return
-        if left > 0 or self._wire.more:  # what it waits for may be its turn
+        if left > 0 or self._in_line:  # what it waits for may be its turn
             self._packet_timer = self._loop.call_later(min(max(left, QUANTUM), ENDLESS), self._check_packet)
             return
         self._refuse(self._life.too_late(self._packet_clock).error)
@@ -299,7 +316,7 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _check_idle(self) -> None:
         """Some time has gone since anything came: has the connection been idle for too long?"""
         now = self._loop.time()
-        if self._life.busy or self._wire.more:
+        if self._life.busy or self._in_line:
             self._idle_clock.note(now)
         left = self._idle_clock.left(now)
         if left > 0:
@@ -311,15 +328,15 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _line_up(self) -> None:
         if not self._in_line:
             self._in_line = True
-            self._stop_reading(_TURNS)
-            line_up(self._life.party, self._take_turn)
+            self._turns.join(self._life.party, self._take_turn)
 
     def _take_turn(self) -> bool:
         """Read on for a moment. True if that is not all."""
         try:
             if not self._life.ended:
-                if self._wire.more:
-                    self._take_slice(self._wire.receive_plain(seconds=QUANTUM))
+                data, self._unread = self._unread, b""
+                if data or self._wire.more:
+                    self._take_slice(self._wire.receive_plain(data, QUANTUM))
                 elif self._rest is not None:
                     self._read_rest(self._rest)
                 if (self._wire.more or self._rest is not None) and not self._life.ended:
@@ -328,6 +345,9 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._handling.fail(error)
         self._in_line = False
         self._read_on(_TURNS)
+        if self._eof:
+            self._eof = False
+            self._received_eof()
         if self._loss is not None:
             self._lost_for_good(self._loss[0])
         return False
@@ -355,6 +375,9 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._timer = None
 
     def _received_eof(self) -> None:
+        if self._in_line:
+            self._eof = True  # after what has come before it
+            return
         self._take_in(cast("list[wire.Plain]", self._wire.receive_eof()))
 
     def _take_in(self, events: list[wire.Plain]) -> None:
@@ -529,6 +552,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             return
         self._sending.hand_over()
         self._announce_end(self._life.end(error) or error)
+        self._unread = b""
         self._wire.read()  # lets go of what was read in part
         self._stop_timer()
         for timer in (self._packet_timer, self._idle_timer):

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from bokbok.asyncio import connection, handling
+from bokbok.asyncio import connection, handling, turns
+from bokbok.errors import ConnectionClosed
 from tests.support.leaks import soon
+from tests.support.peers import KEY
 
 LONG = b"(" + b"(a) " * 50_000 + b")"
 """Takes some fifty pieces, and comes in one read."""
@@ -20,6 +22,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "FIRST", 0)
     monkeypatch.setattr(connection, "QUANTUM", 0)
     monkeypatch.setattr(handling, "QUANTUM", 0)
+    monkeypatch.setattr(turns, "ROUND", 0)
 
 
 async def test_neighbours_are_served_while_a_long_message_is_read(serve: Any, connect: Any, raw: Any) -> None:
@@ -116,3 +119,62 @@ async def test_what_is_read_in_turns_comes_in_its_order(serve: Any, raw: Any) ->
     for _ in range(4):
         await soon(peer.receive())
     assert order == [0, "long", 2, 3]
+
+
+async def test_where_many_connections_have_something_at_once_users_take_turns(serve: Any, connect: Any) -> None:
+    """Not all of one user's connections first, only because the loop tells of them first."""
+    handled: list[Any] = []
+
+    async def handler(connection: Any, message: Any) -> None:
+        handled.append(message)
+
+    server = await serve(handler, user_to_key=lambda user: KEY)
+    crowd = [await connect(server, user="crowd", key=KEY) for _ in range(20)]
+    good = await connect(server, user="good", key=KEY)
+    # Written in one round of the loop, so that the next one tells the server of all of them.
+    await soon(asyncio.gather(*(each.request("crowd") for each in crowd), good.request("good")))
+    assert (
+        handled.index("good") <= 10
+    )  # one that was looked at at once, and a turn, which is at most eight of the shortest
+    assert len(handled) == 21
+
+
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes lines up."""
+    monkeypatch.setattr(turns.LoopTurns, "at_once", lambda self: False)
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_what_comes_while_it_waits_for_its_turn_is_read_in_order_up_to_its_end(serve: Any, raw: Any) -> None:
+    handled: list[Any] = []
+
+    async def handler(connection: Any, message: Any) -> Any:
+        handled.append(message)
+        return message
+
+    peer = await raw(await serve(handler))
+    for number in range(5):
+        await peer.send_message(b"(request %d %d)" % (number, number))
+        if number % 2:
+            await asyncio.sleep(0)
+    await peer.finish()
+    assert [await soon(peer.receive()) for _ in range(5)] == [b"(response %d %d)" % (n, n) for n in range(5)]
+    assert handled == [0, 1, 2, 3, 4]
+    await soon(peer.read_to_end())
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_what_waits_for_its_turn_counts_as_held_and_is_forgotten_with_the_connection(
+    serve: Any, raw: Any
+) -> None:
+    server = await serve()
+    peer = await raw(server)
+    await peer.send_message(b"(request 0 x)")
+    await soon(peer.receive())
+    (connection,) = server._roster.connections
+    connection._received(b"x" * 100_000)
+    assert server.statistics().held >= 100_000
+    connection._end(ConnectionClosed("for a test"))
+    assert connection._unread == b""
+    assert server.statistics().held == 0
