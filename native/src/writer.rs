@@ -506,7 +506,11 @@ fn long_text<'py>(
     if length < LONG || length > most || !is_ascii(text)? {
         return Ok(None);
     }
-    let (before, text, after) = (before.to_str()?.as_bytes(), text.to_str()?.as_bytes(), after.to_str()?.as_bytes());
+    // What stands around it may hold bytes that are no UTF-8, as lone surrogates: `between` knows how they are written.
+    let (Ok(before), Ok(after)) = (before.to_str(), after.to_str()) else {
+        return Ok(None);
+    };
+    let (before, text, after) = (before.as_bytes(), text.to_str()?.as_bytes(), after.as_bytes());
     if !aside(value.py(), text, |text| run_without_escapes(text) == text.len()) {
         return Ok(None);
     }
