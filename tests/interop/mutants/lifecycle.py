@@ -183,9 +183,9 @@ def drops_answers_at_the_end() -> None:
 
     def over(real: Any) -> Any:
         def run(self: Any, reason: str) -> None:
-            real(self, reason)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # before anybody is told of the end, who might let handlers answer first
                 self.sock.shutdown(socket.SHUT_RDWR)
+            real(self, reason)
 
         return run
 
