@@ -9,8 +9,8 @@ import pytest
 
 from bokbok.asyncio import connection, handling, turns
 from bokbok.errors import ConnectionClosed
-from tests.support.leaks import soon
-from tests.support.peers import KEY
+from tests.support.leaks import eventually_async, soon
+from tests.support.peers import KEY, framed
 
 LONG = b"(" + b"(a) " * 50_000 + b")"
 """Takes some fifty pieces, and comes in one read."""
@@ -25,6 +25,20 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "ROUND", 0)
 
 
+def comes(connection: Any, *bodies: bytes) -> None:
+    """Messages come, all at once. A peer sends from a thread of its own: on a busy machine all may have been read
+    before that thread has told that it has sent."""
+    connection._received(b"".join(map(framed, bodies)))
+
+
+async def served(server: Any, raw: Any) -> tuple[Any, Any]:
+    """A raw peer's connection at the server, and the peer."""
+    peer = await raw(server)
+    await eventually_async(lambda: server._roster.connections, "it is connected")
+    (connection,) = server._roster.connections
+    return connection, peer
+
+
 async def test_neighbours_are_served_while_a_long_message_is_read(serve: Any, connect: Any, raw: Any) -> None:
     handled: list[Any] = []
 
@@ -33,8 +47,9 @@ async def test_neighbours_are_served_while_a_long_message_is_read(serve: Any, co
         return "done"
 
     server = await serve(handler)
-    neighbour, peer = await connect(server), await raw(server)
-    await peer.send_message(b"(request 0 %b)" % LONG)
+    connection, peer = await served(server, raw)
+    neighbour = await connect(server)
+    comes(connection, b"(request 0 %b)" % LONG)
     for _ in range(3):
         await soon(neighbour.request("short"))
     assert handled == ["short"] * 3
@@ -43,8 +58,8 @@ async def test_neighbours_are_served_while_a_long_message_is_read(serve: Any, co
 
 
 async def test_a_connection_is_closed_while_a_long_message_is_read(met: Any) -> None:
-    connection, peer = await met()
-    await peer.send_message(b"(request 0 %b)" % LONG)
+    connection, _ = await met()
+    comes(connection, b"(request 0 %b)" % LONG)
     while not connection._wire.more:
         await asyncio.sleep(0)
     await soon(connection.close())
@@ -54,9 +69,9 @@ async def test_a_connection_is_closed_while_a_long_message_is_read(met: Any) -> 
 
 async def test_a_server_stops_while_a_long_message_is_read(serve: Any, raw: Any) -> None:
     server = await serve()
-    peer = await raw(server)
-    await peer.send_message(b"(request 0 %b)" % LONG)
-    while not any(connection._wire.more for connection in server._roster.connections):
+    connection, peer = await served(server, raw)
+    comes(connection, b"(request 0 %b)" % LONG)
+    while not connection._wire.more:
         await asyncio.sleep(0)
     await soon(server.stop())
     await peer.close()
@@ -67,7 +82,7 @@ async def test_a_request_times_out_while_its_long_answer_is_read(met: Any, spawn
     connection, peer = await met()
     asking = spawn(connection.request, "x", timeout=3600)
     assert await peer.receive() == b'(request 0 "x")'
-    await peer.send_message(b"(response 0 %b)" % LONG)
+    comes(connection, b"(response 0 %b)" % LONG)
     while not connection._wire.more:
         await asyncio.sleep(0)
     connection._expire(0, 3600)  # what the event loop calls when it is time
@@ -80,7 +95,7 @@ async def test_what_came_before_the_connection_was_lost_is_read(met: Any, spawn:
     connection, peer = await met()
     asking = spawn(connection.request, "x")
     assert await peer.receive() == b'(request 0 "x")'
-    await peer.send_message(b"(response 0 %b)" % LONG)
+    comes(connection, b"(response 0 %b)" % LONG)
     while not connection._wire.more:
         await asyncio.sleep(0)
     connection._transport._fatal_error(ConnectionResetError("on purpose"))
@@ -97,8 +112,9 @@ async def test_plain_handlers_let_others_have_their_turn(serve: Any, connect: An
         return "done"
 
     server = await serve(handler)
-    neighbour, peer = await connect(server), await raw(server)
-    await peer.send_message(*(b'(request %d "many")' % number for number in range(500)))
+    connection, peer = await served(server, raw)
+    neighbour = await connect(server)
+    comes(connection, *(b'(request %d "many")' % number for number in range(500)))
     await soon(neighbour.request("one"))
     assert handled.count("many") < 500
     for _ in range(500):
@@ -133,9 +149,8 @@ async def test_where_many_connections_have_something_at_once_users_take_turns(se
     good = await connect(server, user="good", key=KEY)
     # Written in one round of the loop, so that the next one tells the server of all of them.
     await soon(asyncio.gather(*(each.request("crowd") for each in crowd), good.request("good")))
-    assert (
-        handled.index("good") <= 10
-    )  # one that was looked at at once, and a turn, which is at most eight of the shortest
+    # One that was looked at at once, and a turn, which is at most eight of the shortest.
+    assert handled.index("good") <= 10
     assert len(handled) == 21
 
 
