@@ -15,7 +15,7 @@ connection's own limits would let a request start.
   `park` more requests may be ready to start. One that goes on takes a slot if its group may have one. Otherwise it goes
   on without, and counts against `parked` until one of its connection's handlers has finished: what has waited cannot
   wait for others once more, and a thousand that go on at one moment must not take everybody's slots.
-* Call `Admission.clear()` when the connection is over.
+* Call `Admission.close()` when the connection is over.
 
 With threads, each of these is called under the lock of the connection that the `Admission` belongs to. The lock in here
 is always taken last, and held for a few steps only.

@@ -378,7 +378,10 @@ class Connection(Public["asyncio.Future[Any]"]):
         if self._in_line:
             self._eof = True  # after what has come before it
             return
-        self._take_in(cast("list[wire.Plain]", self._wire.receive_eof()))
+        try:
+            self._take_in(cast("list[wire.Plain]", self._wire.receive_eof()))
+        except Exception as error:
+            self._handling.fail(error)
 
     def _take_in(self, events: list[wire.Plain]) -> None:
         """Act on what has come, then send what there is to say to it, at once."""

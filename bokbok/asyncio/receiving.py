@@ -57,12 +57,8 @@ class StreamProtocol(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""
-        connection = self._connection
-        try:
-            connection._received_eof()
-        except Exception as error:
-            connection._handling.fail(error)
-        return not connection._life.ended
+        self._connection._received_eof()
+        return not self._connection._life.ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""

@@ -26,16 +26,13 @@ class LoopTurns:
 
     Args:
         loop: it.
-
-    Attributes:
-        crowded: whether this round has taken long already: what comes lines up.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         self._turns = Turns(perf_counter)
         self._since = 0.0  # about when the round began
-        self.crowded = False
+        self._crowded = False  # this round has taken long already: what comes lines up
 
     def at_once(self) -> bool:
         """Bytes have come. Whether to look at them at once.
@@ -44,15 +41,15 @@ class LoopTurns:
         after `ROUND` the next round is waited for: until then what comes lines up, whoever came first. Where little
         comes, that is true of one connection in a while, and does not matter.
         """
-        if self.crowded:
+        if self._crowded:
             return False
         if perf_counter() - self._since > ROUND and (loop := self._loop()) is not None:
-            self.crowded = True
+            self._crowded = True
             loop.call_soon(self._next_round)
         return True
 
     def _next_round(self) -> None:
-        self.crowded = False
+        self._crowded = False
         self._since = perf_counter()
 
     def join(self, party: Hashable, step: Step) -> None:

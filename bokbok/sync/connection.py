@@ -1004,6 +1004,7 @@ class Connection(Public[_Waiter]):
             handler_of.handling = None
         # Each of a long message's forms is let go of before the next one is made: see `docs/speed.md`, Large messages.
         del message
+        # `finishing.enter`, and below `leave`, without their calls where nobody waits.
         ticket = None if finishing.try_to_enter() else finishing.enter(self._life.party)
         has_place = True
         try:

@@ -31,6 +31,17 @@ class Connection:
         self.start()
 
 
+def crowd_and_other(slots: Slots) -> tuple[Share, Share]:
+    """The shares of two users. Eight handlers of the first are parked."""
+    crowd, other = slots.share(lambda: None), slots.share(lambda: None)
+    crowd.join("crowd")
+    other.join("other")
+    for _ in range(8):
+        assert crowd.take()
+        assert crowd.park()
+    return crowd, other
+
+
 def test_slots_are_taken_until_none_is_free_and_again_when_one_is_given_back() -> None:
     slots = Slots(2, 0)
     connection = Connection(slots, wants=3)
@@ -151,12 +162,7 @@ def test_who_goes_on_without_a_slot_may_park_again_and_then_others_may_not() -> 
 
 def test_handlers_that_go_on_at_one_moment_take_no_slot_from_another_user() -> None:
     slots = Slots(9, 18)
-    crowd, other = slots.share(lambda: None), slots.share(lambda: None)
-    crowd.join("crowd")
-    other.join("other")
-    for _ in range(8):
-        assert crowd.take()
-        assert crowd.park()
+    crowd, other = crowd_and_other(slots)
     for _ in range(8):
         assert crowd.take()
     for _ in range(8):
@@ -171,12 +177,7 @@ def test_handlers_that_go_on_at_one_moment_take_no_slot_from_another_user() -> N
 
 def test_handlers_of_one_user_leave_room_for_another_users_to_park() -> None:
     slots = Slots(30, 9)
-    crowd, other = slots.share(lambda: None), slots.share(lambda: None)
-    crowd.join("crowd")
-    other.join("other")
-    for _ in range(8):
-        assert crowd.take()
-        assert crowd.park()
+    crowd, other = crowd_and_other(slots)
     assert crowd.take()
     assert not crowd.park()
     assert other.take()

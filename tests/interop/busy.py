@@ -114,9 +114,9 @@ def in_turn(groups: list[Group], turn: int) -> list[Group]:
         pairs = kinds.setdefault((group.client == RUNNER, group.server == RUNNER), [])
         if (pair := (group.client, group.server)) not in pairs:
             pairs.append(pair)
-    chosen = {pairs[(turn + turn // len(transports)) % len(pairs)] for pairs in kinds.values()}
+    now = {pairs[(turn + turn // len(transports)) % len(pairs)] for pairs in kinds.values()}
     transport = transports[turn % len(transports)]
-    return [group for group in groups if group.transport == transport and (group.client, group.server) in chosen]
+    return [group for group in groups if group.transport == transport and (group.client, group.server) in now]
 
 
 def cells(tally: Tally, names: str, cases: list[Any], what: str, turn: int | None = None) -> None:
