@@ -138,16 +138,12 @@ class Lexer:
             ending = QuotedEnd(position + 1, b'"')
             end = ending.find(data)
             if end < 0:
-                if final:
-                    raise self.incomplete(problems.UNTERMINATED_STRING, data, position)
-                return MORE, position, ending
+                return self._unended(ending, problems.UNTERMINATED_STRING, data, position, final)
             text = self._unescape(data[position + 1 : end - 1], position + 1)
             return VALUE, end, decode(text)
         if byte == 0x23:
             if position + 1 == len(data):
-                if final:
-                    raise self.incomplete(problems.LONE_HASH, data, position, shown="#")
-                return MORE, position, ANY
+                return self._unended(ANY, problems.LONE_HASH, data, position, final, shown="#")
             return self._lex_hash(data, position, final)
         if byte == 0x3B:
             return self.line_comment(data, position, final, COMMENT)
@@ -176,6 +172,14 @@ class Lexer:
     def _more(self, ending: Ending, data: bytes, position: int) -> Found:
         """Asks for more input; `ending` has not found its end in `data`."""
         ending.find(data)
+        return MORE, position, ending
+
+    def _unended(
+        self, ending: Ending, problem: Problem, data: bytes, position: int, final: bool, **fields: Any
+    ) -> Found:
+        """Asks for more input, to where `ending` says; raises the problem if there is none."""
+        if final:
+            raise self.incomplete(problem, data, position, **fields)
         return MORE, position, ending
 
     def _unescape(self, raw: bytes, position: int) -> bytes:
@@ -360,9 +364,7 @@ class Lexer:
             ending = BlockCommentEnd(position + 2)
             end = ending.find(data)
             if end < 0:
-                if final:
-                    raise self.incomplete(problems.UNTERMINATED_COMMENT, data, position)
-                return MORE, position, ending
+                return self._unended(ending, problems.UNTERMINATED_COMMENT, data, position, final)
             return READ_ON, end, None
         if byte | 0x20 in _RADIXES or byte | 0x20 in _EXACTNESS:
             return self._lex_prefixed_number(data, position, final)
@@ -379,9 +381,7 @@ class Lexer:
             return VALUE, plain[0], make_symbol(b"#" + plain[1])
         if byte in b"$:!<cC":
             if position + 2 >= len(data):
-                if final:
-                    raise self.incomplete(problems.LONE_HASH, data, position, shown=f"#{chr(byte)}")
-                return MORE, position, ANY
+                return self._unended(ANY, problems.LONE_HASH, data, position, final, shown=f"#{chr(byte)}")
             return self._lex_hash_two(data, position, final, byte, data[position + 2])
         if byte in _DIGITS:
             raise self.error(problems.DATUM_LABEL, position)
@@ -396,9 +396,7 @@ class Lexer:
             ending = ByteEnd(position + 3, b"}")
             end = ending.find(data)
             if end < 0:
-                if final:
-                    raise self.incomplete(problems.UNTERMINATED_BLOB, data, position)
-                return MORE, position, ending
+                return self._unended(ending, problems.UNTERMINATED_BLOB, data, position, final)
             try:
                 return VALUE, end, parse_blob(data[position + 3 : end - 1])
             except DatumError as error:
@@ -432,9 +430,7 @@ class Lexer:
     def _lex_char(self, data: bytes, position: int, final: bool) -> Found:
         start = position + 2
         if start == len(data):
-            if final:
-                raise self.incomplete(problems.LONE_CHARACTER, data, position)
-            return MORE, position, ANY
+            return self._unended(ANY, problems.LONE_CHARACTER, data, position, final)
         first = data[start]
         if first in _WHITE:
             # CHICKEN leaves white space unread behind itself, which changes nothing but where it stops.
@@ -530,9 +526,7 @@ class Lexer:
             ending = LineEnd(position + 3)
             end = ending.find(data)
             if end < 0:
-                if final:
-                    raise self.incomplete(problems.UNTERMINATED_HERE_STRING, data, position)
-                return MORE, position, ending
+                return self._unended(ending, problems.UNTERMINATED_HERE_STRING, data, position, final)
             return WAIT, end, (HERE_TEXT, data[position + 3 : end - 1])
         if data.startswith(_UNSPECIFIED, position):
             return VALUE, position + len(_UNSPECIFIED), None
