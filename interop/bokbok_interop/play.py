@@ -735,9 +735,10 @@ class Play:
             self.secrets.setdefault(user, passphrase)
         return await self.client.connect(served.address, user, passphrase)
 
-    async def pair(self) -> tuple[Conn, Conn]:
-        """A server, one connection to it, and its other end: (the client's, the server's)."""
-        served = await self.serve()
+    async def pair(self, served: Served | None = None) -> tuple[Conn, Conn]:
+        """A connection to a server, by default a new one, and its other end: (the client's, the server's)."""
+        if served is None:
+            served = await self.serve()
         mine = await self.connect(served)
         theirs = await served.opened()
         return mine, theirs
@@ -835,6 +836,16 @@ class Play:
         """
         if not condition:
             raise Failure(problem, expected=expected, actual=actual, sentence=sentence)
+
+    async def have_opened(self, served: Served, count: int, problem: str) -> None:
+        """Check how many connections a server has opened, once it has told of all of them.
+
+        Raises:
+            Failure: there are more, or fewer.
+        """
+        await self.server.settle()
+        opened = len(served.connections)
+        self.check(opened == count, problem, expected=f"{count} opened connections", actual=str(opened))
 
     async def until(self, condition: Callable[[], bool], problem: str, actual: Callable[[], str]) -> None:
         """Wait until something holds that no event reports.

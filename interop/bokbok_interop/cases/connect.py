@@ -313,10 +313,7 @@ async def backlog_holds(t: Play) -> None:
 async def several_clients(t: Play) -> None:
     """One server serves several connections, each with its own other end."""
     served = await t.serve()
-    pairs = []
-    for _ in range(4):
-        mine = await t.connect(served)
-        pairs.append((mine, await served.opened()))
+    pairs = [await t.pair(served) for _ in range(4)]
     for index, (mine, theirs) in enumerate(pairs):
         t.equal(await mine.request(["echo", index]), index, "a request over one of several connections")
         t.equal(await theirs.request(["echo", -index]), -index, "a request back over one of several connections")

@@ -274,9 +274,7 @@ async def network_error_not_remote(t: Play) -> None:
 @case("request.errors", "close-connection")
 async def request_after_close(t: Play) -> None:
     """A request on a closed connection fails at once, whoever closed it."""
-    served = await t.serve()
-    mine = await t.connect(served)
-    theirs = await served.opened()
+    mine, theirs = await t.pair()
     await mine.close()
     await theirs.closed()
     await t.fails(

@@ -35,19 +35,19 @@ async def _all_fail(t: Play, requests: list[Asked], why: str) -> None:
         await t.fails(t.within(10, request, "the failure of a waiting request"), NetworkFailed, why=why)
 
 
-def _once(t: Play, conn: Conn, whose: str) -> None:
+def _once(t: Play, conn: Conn) -> None:
     t.check(
         conn.closings == 1,
-        f"the close handler of {whose} connection ran {conn.closings} times",
+        f"the close handler of the {conn.side.role}'s connection ran {conn.closings} times",
         expected="once",
         actual=f"{conn.closings} times",
     )
 
 
-def _never(t: Play, conn: Conn, whose: str) -> None:
+def _never(t: Play, conn: Conn) -> None:
     t.check(
         conn.closings == 0,
-        f"the close handler of {whose} connection ran, though that side closed it itself",
+        f"the close handler of the {conn.side.role}'s connection ran, though that side closed it itself",
         expected="never",
         actual=f"{conn.closings} times",
     )
@@ -66,13 +66,7 @@ async def open_once(t: Play) -> None:
         name = t.new_name()
         t.equal(await theirs.request(["count", name]), 1, "the counter at the other end")
         await mine.echo(index)
-    await t.server.settle()
-    t.check(
-        len(served.connections) == 5,
-        "how often the open handler ran",
-        expected="5",
-        actual=str(len(served.connections)),
-    )
+    await t.have_opened(served, 5, "how often the open handler ran")
 
 
 @case("start.open-handler", "profile.open-handler", subject="server")
@@ -84,13 +78,7 @@ async def open_before_request(t: Play) -> None:
         await mine.echo(index)
         # The answer came, so the handler ran, so the open handler had printed its event before. After a round trip
         # through the puppet, everything that it had printed is here.
-        await t.server.settle()
-        t.check(
-            len(served.connections) == index + 1,
-            "a request was answered before the open handler had run",
-            expected=f"{index + 1} opened connections",
-            actual=str(len(served.connections)),
-        )
+        await t.have_opened(served, index + 1, "a request was answered before the open handler had run")
 
 
 @case("start.open-handler", "profile.open-handler", opponent="client")
@@ -103,13 +91,16 @@ async def open_before_early_request(t: Play) -> None:
         hello = raw.beginning()
         await raw.send(hello + raw.packet(b'(request 0 ("echo" 1))'))
         await raw.answer_to(0)
-        await t.server.settle()
-        t.check(
-            len(served.connections) == index + 1,
-            "a request was answered before the open handler had run",
-            expected=f"{index + 1} opened connections",
-            actual=str(len(served.connections)),
-        )
+        await t.have_opened(served, index + 1, "a request was answered before the open handler had run")
+
+
+async def _closes(t: Play, closing: Conn, other: Conn) -> None:
+    await closing.close()
+    await other.closed()
+    await other.side.settle()
+    await closing.side.settle()
+    _once(t, other)
+    _never(t, closing)
 
 
 @case("close-connection", "start.close-handler", "start.close-handler-argument")
@@ -117,12 +108,7 @@ async def client_closes(t: Play) -> None:
     """When the client closes, the server's close handler runs, once, and the client's does not."""
     mine, theirs = await t.pair()
     await mine.echo("before")
-    await mine.close()
-    await theirs.closed()
-    await t.server.settle()
-    await t.client.settle()
-    _once(t, theirs, "the server's")
-    _never(t, mine, "the client's")
+    await _closes(t, mine, theirs)
 
 
 @case("close-connection", "open.close-handler", "open.close-handler-argument")
@@ -130,22 +116,14 @@ async def server_closes(t: Play) -> None:
     """When the server closes, the client's close handler runs, once, and the server's does not."""
     mine, theirs = await t.pair()
     await mine.echo("before")
-    await theirs.close()
-    await mine.closed()
-    await t.client.settle()
-    await t.server.settle()
-    _once(t, mine, "the client's")
-    _never(t, theirs, "the server's")
+    await _closes(t, theirs, mine)
 
 
 @case("start.close-handler-argument", "open.close-handler-argument")
 async def close_tells_which(t: Play) -> None:
     """The close handler is applied to the connection that closed, and not to another one."""
     served = await t.serve()
-    pairs = []
-    for _ in range(4):
-        mine = await t.connect(served)
-        pairs.append((mine, await served.opened()))
+    pairs = [await t.pair(served) for _ in range(4)]
     await pairs[2][0].close()
     await pairs[2][1].closed()
     await pairs[0][1].close()
@@ -172,8 +150,8 @@ async def connection_breaks(t: Play) -> None:
     await theirs.closed()
     await t.client.settle()
     await t.server.settle()
-    _once(t, mine, "the client's")
-    _once(t, theirs, "the server's")
+    _once(t, mine)
+    _once(t, theirs)
 
 
 @case("open.close-handler", "request.errors", "profile.close", "profile.end-in-a-packet")
@@ -346,15 +324,9 @@ async def close_at_once(t: Play) -> None:
         await mine.close()
         theirs = await served.opened()
         await theirs.closed()
-    await t.server.settle()
-    t.check(
-        len(served.connections) == 5,
-        "how often the open handler ran",
-        expected="5",
-        actual=str(len(served.connections)),
-    )
+    await t.have_opened(served, 5, "how often the open handler ran")
     for conn in served.connections:
-        _once(t, conn, "the server's")
+        _once(t, conn)
 
 
 @case("close-connection")
@@ -371,8 +343,8 @@ async def close_twice(t: Play) -> None:
     await (await t.connect(served)).echo("and on")
     await t.server.settle()
     await t.client.settle()
-    _once(t, theirs, "the server's")
-    _never(t, mine, "the client's")
+    _once(t, theirs)
+    _never(t, mine)
 
 
 @case("start.open-handler", "start.close-handler", subject="server")
@@ -385,15 +357,9 @@ async def many_open_and_close(t: Play) -> None:
     await asyncio.gather(*(conn.close() for conn in conns))
     for theirs in opened:
         await theirs.closed()
-    await t.server.settle()
-    t.check(
-        len(served.connections) == 20,
-        "how often the open handler ran",
-        expected="20",
-        actual=str(len(served.connections)),
-    )
+    await t.have_opened(served, 20, "how often the open handler ran")
     for theirs in opened:
-        _once(t, theirs, "the server's")
+        _once(t, theirs)
 
 
 @case("profile.half-close", timeout=20)
@@ -534,7 +500,7 @@ async def stop_lets_handlers_finish(t: Play) -> None:
     t.equal(await t.within(10, request, "the answer"), here.answer, "the answer of a handler that ran at the stop")
     await mine.closed()
     await served.wait(timeout=10)
-    _never(t, theirs, "the server's")
+    _never(t, theirs)
 
 
 @case("profile.stop", "stop-server", "profile.stop-handlers", subject="server")
@@ -551,7 +517,7 @@ async def stop_closes_idle(t: Play) -> None:
         await mine.closed()
     await served.wait(timeout=10)
     for _, theirs in pairs:
-        _never(t, theirs, "the server's")
+        _never(t, theirs)
 
 
 async def _stopping(t: Play, served: Served) -> tuple[Raw, int, int]:
@@ -678,7 +644,7 @@ async def server_killed(t: Play) -> None:
     await _all_fail(t, waiting, "the client's waiting request when the server died")
     await mine.closed()
     await t.client.settle()
-    _once(t, mine, "the client's")
+    _once(t, mine)
 
 
 @case("start.close-handler", "request.errors", fresh=("client",), faults=("kill",), subject="server")
@@ -692,7 +658,7 @@ async def client_killed(t: Play) -> None:
     await _all_fail(t, waiting, "the server's waiting request when the client died")
     await theirs.closed()
     await t.server.settle()
-    _once(t, theirs, "the server's")
+    _once(t, theirs)
 
 
 @case("request.message", "request.parallel", fresh=("server",), faults=("pause",), subject="client")

@@ -63,26 +63,25 @@ async def right_key(t: Play) -> None:
     await theirs.echo("and the other way round")
 
 
+async def _user_is(t: Play, user: object) -> None:
+    mine, theirs = await t.pair()
+    t.equal((await mine.info())[0], user, "connection-user of the client's connection")
+    t.equal((await theirs.info())[0], user, "connection-user of the server's connection")
+    t.equal(theirs.user, user, "connection-user in the open handler")
+    t.equal(await mine.request(["whoami"]), user, "connection-user in the server's request handler")
+    t.equal(await theirs.request(["whoami"]), user, "connection-user in the client's request handler")
+
+
 @case("connection-user")
 async def user_on_both_sides(t: Play) -> None:
     """connection-user is the username, on the client and on the server."""
-    mine, theirs = await t.pair()
-    t.equal((await mine.info())[0], USER, "connection-user of the client's connection")
-    t.equal((await theirs.info())[0], USER, "connection-user of the server's connection")
-    t.equal(theirs.user, USER, "connection-user in the open handler")
-    t.equal(await mine.request(["whoami"]), USER, "connection-user in the server's request handler")
-    t.equal(await theirs.request(["whoami"]), USER, "connection-user in the client's request handler")
+    await _user_is(t, USER)
 
 
 @case("connection-user", "open.insecure", security="insecure")
 async def insecure_has_no_user(t: Play) -> None:
     """connection-user is #f on an insecure connection, on both sides."""
-    mine, theirs = await t.pair()
-    t.equal((await mine.info())[0], False, "connection-user of the client's connection")
-    t.equal((await theirs.info())[0], False, "connection-user of the server's connection")
-    t.equal(theirs.user, False, "connection-user in the open handler")
-    t.equal(await mine.request(["whoami"]), False, "connection-user in the server's request handler")
-    t.equal(await theirs.request(["whoami"]), False, "connection-user in the client's request handler")
+    await _user_is(t, False)
 
 
 @case("start.insecure", "open.insecure", security="insecure")
@@ -184,13 +183,7 @@ async def goes_on_after_refusals(t: Play) -> None:
             await t.fails(with_wrong.request(["echo", 1]), NetworkFailed, why="a client with the wrong key was served")
     await old.echo("still here")
     await (await t.connect(served)).echo("and new")
-    await t.server.settle()
-    t.check(
-        len(served.connections) == 2,
-        "the open handler ran for refused connections",
-        expected="2 opened connections",
-        actual=str(len(served.connections)),
-    )
+    await t.have_opened(served, 2, "the open handler ran for refused connections")
 
 
 async def _try(connecting: object) -> Conn | None:

@@ -109,10 +109,7 @@ async def server_closes(t: Play) -> None:
 async def independent_connections(t: Play) -> None:
     """A server calls each of its clients over that client's own connection, all at once."""
     served = await t.serve()
-    pairs = []
-    for _ in range(3):
-        mine = await t.connect(served)
-        pairs.append((mine, await served.opened()))
+    pairs = [await t.pair(served) for _ in range(3)]
     answers = await asyncio.gather(*(theirs.request(["callback", 2, i]) for i, (_, theirs) in enumerate(pairs)))
     t.equal(answers, [[[0, i], [1, i]] for i in range(3)], "callbacks over three connections")
 

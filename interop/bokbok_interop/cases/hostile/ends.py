@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from ...model import Failure, Late
 from ...play import PATIENCE, USER, NetworkFailed, Play, Served, Side, same, show
 from ...raw import BadServer, Raw, attack
+from ...rendezvous import Rendezvous
 from .neighbours import (
     at_client,
     at_server,
@@ -312,6 +313,16 @@ async def server_half_closes_with_answers_unread(t: Play) -> None:
     await _unread_answers(t)
 
 
+async def _leaves_a_handler(t: Play, served: Served, here: Rendezvous) -> None:
+    """A client breaks off while a handler of its waits."""
+    bad = await attack(t, served)
+    theirs = await opened_by(t, served, bad)
+    await bad.ask(here.request)
+    await here.arrived(1)
+    bad.reset()
+    await theirs.closed()
+
+
 @at_server("guards.survives", "start.close-handler")
 async def vanishes(t: Play) -> None:
     """Clients that break off, or fall silent in the middle of a packet, do not hold up anybody."""
@@ -320,13 +331,7 @@ async def vanishes(t: Play) -> None:
         await is_served(silent, "good so far")
         await silent.send(silent.packet(b'(request 9 ("echo" 1))')[:9])
         for _ in range(5):
-            bad = await attack(t, served)
-            theirs = await opened_by(t, served, bad)
-            here = t.rendezvous(milliseconds=15_000)
-            await bad.ask(here.request)
-            await here.arrived(1)
-            bad.reset()
-            await theirs.closed()
+            await _leaves_a_handler(t, served, t.rendezvous(milliseconds=15_000))
         other = await attack(t, served)
         await is_served(other, "beside those that vanished")
 
@@ -352,13 +357,8 @@ STOP_CUTS = "an answer that was on its way when the server was asked to stop did
 async def wait_for_handlers_of_the_gone(t: Play) -> None:
     """While a handler runs whose client has gone, all who wait for the stopped server go on waiting."""
     served = await t.server.listen()
-    bad = await attack(t, served)
-    theirs = await opened_by(t, served, bad)
     here = t.rendezvous(milliseconds=5_000)
-    await bad.ask(here.request)
-    await here.arrived(1)
-    bad.reset()
-    await theirs.closed()
+    await _leaves_a_handler(t, served, here)
     async with t.beside(served.wait(), served.wait()) as waiting:
         await served.stop()
         await t.server.settle()

@@ -28,22 +28,32 @@ HELLOS = 1_050
 """Hellos that a server must remember: more than a naive memory would hold."""
 
 
+async def _recorded(t: Play, served: Served, name: str, times: int = 1) -> tuple[Raw, bytes]:
+    """A connection over which one request was served, which counts itself under `name`; and what its client sent, as
+    somebody may have recorded it."""
+    first = await attack(t, served, hello=False)
+    recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
+    await first.send(recorded)
+    t.equal(list(await first.answer_to(0)), ["response", times], "the first time")
+    return first, recorded
+
+
+async def _is_refused(t: Play, served: Served, recorded: bytes, problem: str) -> None:
+    again = await attack(t, served, hello=False)
+    await again.send(recorded)
+    await again.must_end(problem)
+
+
 @at_server("guards.hello", "guards.refusal", security="secure")
 async def hello_replayed(t: Play) -> None:
     """A recorded conversation that is replayed is refused at its hello, and is not served twice."""
     async with attacked_server(t) as served:
         name = t.new_name()
-        first = await attack(t, served, hello=False)
-        recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
-        await first.send(recorded)
-        t.equal(list(await first.answer_to(0)), ["response", 1], "the first time")
-        again = await attack(t, served, hello=False)
-        await again.send(recorded)
-        await again.must_end("a hello that was seen before opened again, while the first connection is open")
+        first, recorded = await _recorded(t, served, name)
+        problem = "a hello that was seen before opened again"
+        await _is_refused(t, served, recorded, f"{problem}, while the first connection is open")
         await first.close()
-        again = await attack(t, served, hello=False)
-        await again.send(recorded)
-        await again.must_end("a hello that was seen before opened again, after the first connection closed")
+        await _is_refused(t, served, recorded, f"{problem}, after the first connection closed")
         t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
 
 
@@ -52,19 +62,14 @@ async def hello_replayed_late(t: Play) -> None:
     """A hello that was seen before is still refused after more than a thousand others."""
     async with attacked_server(t) as served:
         name = t.new_name()
-        first = await attack(t, served, hello=False)
-        recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
-        await first.send(recorded)
-        t.equal(list(await first.answer_to(0)), ["response", 1], "the first time")
+        first, recorded = await _recorded(t, served, name)
         await first.close()
         for _ in range(HELLOS):
             other = await attack(t, served)
             other.end()
             await other.must_end("a connection that has ended on one side stays open")
             await other.close()
-        again = await attack(t, served, hello=False)
-        await again.send(recorded)
-        await again.must_end(f"a hello that was seen before opened again, after {HELLOS:,} others")
+        await _is_refused(t, served, recorded, f"a hello that was seen before opened again, after {HELLOS:,} others")
         t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
 
 
@@ -206,18 +211,14 @@ async def hello_replayed_after_a_stop(t: Play) -> None:
     other = await t.server.listen()
     async with attacked_server(t) as served:
         name = t.new_name()
-        first = await attack(t, served, hello=False)
-        recorded = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
-        await first.send(recorded)
-        t.equal(list(await first.answer_to(0)), ["response", 1], "the first time")
+        _, recorded = await _recorded(t, served, name)
         neighbour = await attack(t, other)
         await is_served(neighbour, "at the other server")
         await neighbour.close()
         await other.stop()
         await other.wait()
-        again = await attack(t, served, hello=False)
-        await again.send(recorded)
-        await again.must_end("a hello that was seen before opened again, after another server had stopped")
+        problem = "a hello that was seen before opened again, after another server had stopped"
+        await _is_refused(t, served, recorded, problem)
         t.equal(await count_runs(t, served, name), 1, "how often the recorded request was served")
 
 
@@ -227,25 +228,14 @@ async def hello_replayed_to_fleet(t: Play) -> None:
     that one has stopped."""
     memory, name = t.new_name(), t.new_name()
     fleet = [await t.server.listen(memory=memory) for _ in range(FLEET)]
-    recorded = []
-    for served in fleet:
-        first = await attack(t, served, hello=False)
-        said = first.hello() + first.packet(b'(request 0 ("count" "%b"))' % name.encode())
-        await first.send(said)
-        recorded.append(said)
-        t.equal(list(await first.answer_to(0)), ["response", len(recorded)], "the first time")
-
-    async def is_refused(said: bytes, served: Served, when: str) -> None:
-        again = await attack(t, served, hello=False)
-        await again.send(said)
-        await again.must_end(f"a hello that another server of the fleet has accepted opened, {when}")
-
+    recorded = [(await _recorded(t, served, name, times))[1] for times, served in enumerate(fleet, 1)]
+    problem = "a hello that another server of the fleet has accepted opened"
     for said, served in itertools.product(recorded, fleet):
-        await is_refused(said, served, "while that one still serves")
+        await _is_refused(t, served, said, f"{problem}, while that one still serves")
     await fleet[0].stop()
     await fleet[0].wait()
     for served in fleet[1:]:
-        await is_refused(recorded[0], served, "after that one had stopped")
+        await _is_refused(t, served, recorded[0], f"{problem}, after that one had stopped")
         await is_served(await attack(t, served), "at a server of the fleet, after the replays")
     t.equal(await count_runs(t, fleet[-1], name), FLEET, "how often the recorded requests were served")
 
