@@ -18,17 +18,15 @@ from bokbok.wire import INFERRED_1, Profile
 from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.hello import TemplateHello
 from bokbok.wire.messages import BinaryHeader
-from bokbok_traffic.recording import Recorded
 
-from ..clock import Clock
 from ..encoding import value_at
 from ..framing.cut import Cut, common_prefix
-from ..hands import Hands
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
 from ..nonce import Opened
 from ..packet_type import packet_form
 from .findings import Trail
+from .given import Given
 
 __all__ = ["InsecureSearch"]
 
@@ -72,28 +70,13 @@ class InsecureSearch:
     """Looks for profiles of insecure connections, cut by cut.
 
     Args:
-        recorded: the connections.
-        known: datums that may be expected, as written.
-        clock: says when to give up.
-        made_up: the side that the calibrator played.
-        hands: who does the long parts; by default this process.
+        given: what it is given.
     """
 
-    def __init__(
-        self,
-        recorded: list[Recorded],
-        known: set[bytes],
-        clock: Clock,
-        made_up: str | None = None,
-        hands: Hands | None = None,
-    ) -> None:
-        self.made_up = made_up
-        self.hands = hands or Hands()
+    def __init__(self, given: Given) -> None:
+        self._given = given
         self._settled: dict[Packets, Fit] = {}
         self._fits: dict[tuple[tuple[Body, ...], bool], list[Fit]] = {}
-        self.recorded = recorded
-        self.known = known
-        self.clock = clock
 
     def promising(self, cuts: list[Cut]) -> list[Cut]:
         """The cuts that are worth looking at."""
@@ -134,10 +117,10 @@ class InsecureSearch:
             for one in ahead:
                 if (one.bodies, cut.whole) not in self._fits and one.bodies not in asked:
                     asked.add(one.bodies)
-                    yield one.bodies, self.known
+                    yield one.bodies, self._given.known
 
         work = functools.partial(fit_messages, whole=cut.whole)
-        with contextlib.closing(self.hands.ahead(work, calls(), self.clock)) as found:
+        with contextlib.closing(self._given.hands.ahead(work, calls(), self._given.clock)) as found:
             for one in readings:
                 same = one.bodies, cut.whole
                 if same not in self._fits:
@@ -145,7 +128,7 @@ class InsecureSearch:
                 yield one, self._fits[same]
 
     def _read(self, said: Said, how: tuple[dict[str, int], str]) -> Reading | None:
-        self.clock.check()
+        self._given.clock.check()
         sizes, encoding = how
         bodies: list[Body] = []
         flat: list[Opened] = []
@@ -158,7 +141,7 @@ class InsecureSearch:
                     except (BokbokError, ValueError):
                         return None
                 flat.append(Opened(prefix, b"", body))
-                bodies.append(Body(index, source, body, prefix, source == self.made_up))
+                bodies.append(Body(index, source, body, prefix, source == self._given.made_up))
         return Reading(encoding, tuple(bodies), flat)
 
     def _profiles(
@@ -173,7 +156,7 @@ class InsecureSearch:
                 fit.guessed = True
             form = packet_form(
                 reading.flat, [body.source for body in reading.bodies], fit.kinds, encoding,
-                plain=encoding != "raw", made_up=self.made_up,
+                plain=encoding != "raw", made_up=self._given.made_up,
             )  # fmt: skip
             if form is None:
                 continue

@@ -22,13 +22,9 @@ from bokbok.wire.derivation import Derivation
 from bokbok.wire.encoding import ENCODINGS
 from bokbok.wire.framing import Datums
 from bokbok.wire.hello import Field, Template, TemplateHello
-from bokbok_traffic.recording import Recorded
 
-from ..clock import Clock
-from ..derivation import Secrets
 from ..encoding import texts_in
 from ..framing.cut import Cut, ends
-from ..hands import Hands
 from ..hello import Places, base_in, contents_of, literal_template, user_templates, value_of, with_base
 from ..message.body import Body, Fit
 from ..message.fit import fit_messages
@@ -37,6 +33,7 @@ from ..packet_type import packet_form
 from ..session_key import ANYWHERE, HELLO_PACKETS, MOST_ATTEMPTS, PHASES, ZERO, KeyBox, Oracle, Place, first_that_opens
 from ..wording import way_text
 from .findings import MOST_PLAINTEXTS, Trail
+from .given import Given
 
 __all__ = ["SecureSearch"]
 
@@ -100,31 +97,14 @@ class SecureSearch:
     """Looks for profiles of secure connections, cut by cut.
 
     Args:
-        recorded: the connections.
-        secrets: what is known about the client.
-        known: datums that may be expected, as written.
-        clock: says when to give up.
-        made_up: the side that the calibrator played.
-        hands: who does the long parts; by default this process.
+        given: what it is given.
     """
 
-    def __init__(
-        self,
-        recorded: list[Recorded],
-        secrets: Secrets,
-        known: set[bytes],
-        clock: Clock,
-        made_up: str | None = None,
-        hands: Hands | None = None,
-    ) -> None:
-        self.made_up = made_up
-        self.hands = hands or Hands()
-        self.recorded = recorded
-        self.user = secrets.user or b""
-        self._beyond = secrets.keys(beyond=True)
-        self.known = known
-        self.clock = clock
-        self.oracle = Oracle(secrets.keys(), clock)
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self.user = given.secrets.user or b""
+        self._beyond = given.secrets.keys(beyond=True)
+        self.oracle = Oracle(given.secrets.keys(), given.clock)
         self._boxes: list[tuple[Cut, list[KeyBox]]] = []
 
     def promising(self, cuts: list[Cut]) -> list[Cut]:
@@ -158,7 +138,7 @@ class SecureSearch:
         Returns:
             The number of the packets, and of the look in them; `None` if nothing opens in any of them.
         """
-        if not self.hands.away:
+        if not self._given.hands.away:
             return 0, 0
         shares = (
             (number, (oracle.keys, tuple(packets[:HELLO_PACKETS]), self.user, phase, share))
@@ -171,7 +151,7 @@ class SecureSearch:
             return 0, 0
         numbers, again = itertools.tee(itertools.chain(first, shares))
         calls = (call for _, call in again)
-        with contextlib.closing(self.hands.ahead(first_that_opens, calls, self.clock)) as found:
+        with contextlib.closing(self._given.hands.ahead(first_that_opens, calls, self._given.clock)) as found:
             for number, _ in numbers:
                 look = next(found)
                 if look is not None:
@@ -199,7 +179,7 @@ class SecureSearch:
             "boxes",
             f"the session key's box: {box.encoding}, {_NONCES[box.nonce]}{count}, {len(box.content)} bytes inside",
         )
-        for one, found, packets in zip(self.recorded, boxes, cut.client, strict=True):
+        for one, found, packets in zip(self._given.recorded, boxes, cut.client, strict=True):
             for source in ("client", "server"):
                 begin = len(cut.preamble) if source == "client" else 0
                 if begin:
@@ -225,7 +205,7 @@ class SecureSearch:
             asked, again = itertools.tee(every)
             calls = ((one.packets[:SAMPLE], one.key, one.bases) for some in again for one in some)
             work = functools.partial(ways_in, everywhere=everywhere)
-            with contextlib.closing(self.hands.ahead(work, calls, self.clock)) as found:
+            with contextlib.closing(self._given.hands.ahead(work, calls, self._given.clock)) as found:
                 for (content, keys, skip), some in zip(tries, asked, strict=True):
                     sessions, opened = self._opening(content, keys, skip, some, [next(found) for _ in some])
                     if sessions:
@@ -294,12 +274,12 @@ class SecureSearch:
                 for i, found in enumerate(cut.client if source == "client" else cut.server)
                 if len(found) > (skip if source == "client" else 0)
             )
-            messages = apply(ways[0], packets, keys[index], bases, self.clock, MOST_PLAINTEXTS)
+            messages = apply(ways[0], packets, keys[index], bases, self._given.clock, MOST_PLAINTEXTS)
             if messages:
                 self._mark(trail, index, source, packets, messages)
 
     def _mark(self, trail: Trail, index: int, source: str, packets: Sequence[bytes], opened: Sequence[Opened]) -> None:
-        one = self.recorded[index]
+        one = self._given.recorded[index]
         at = 0
         for packet, message in itertools.islice(zip(packets, opened, strict=False), MOST_PLAINTEXTS):
             box = packet[len(message.prefix) : len(packet) - len(message.suffix)]
@@ -377,13 +357,13 @@ class SecureSearch:
 
     def _messages(self, cut: Cut, boxes: list[KeyBox], session: Session, trail: Trail) -> Iterator[tuple[Profile, Fit]]:
         opened: dict[tuple[int, str], list[Opened]] = {}
-        for index, one in enumerate(self.recorded):
+        for index, one in enumerate(self._given.recorded):
             bases, _ = self._bases(cut, boxes, session.content, index, session.skip, wide=True)
             for source, way, packets in (
                 ("client", session.client, cut.client[index][session.skip :]),
                 ("server", session.server or session.client, cut.server[index]),
             ):
-                done = apply(way, packets, session.keys[index], bases, self.clock)
+                done = apply(way, packets, session.keys[index], bases, self._given.clock)
                 if done is None:
                     trail.say("boxes", f"connection {one.conn}: a later box of the {source}'s does not open", "failed")
                     return
@@ -393,11 +373,11 @@ class SecureSearch:
         count = sum(map(len, opened.values()))
         trail.say("boxes", f"the session key opens all {count} packets behind the hello: {way_text(session.client)}")
         bodies = [
-            Body(index, source, one.body, one.prefix, source == self.made_up)
+            Body(index, source, one.body, one.prefix, source == self._given.made_up)
             for (index, source), ones in opened.items()
             for one in ones
         ]
-        fits = fit_messages(bodies, self.known, self.clock, whole=cut.whole)
+        fits = fit_messages(bodies, self._given.known, self._given.clock, whole=cut.whole)
         if not fits:
             trail.say(
                 "messages", f"the plaintexts fit no form of messages; the first: {bodies[0].data[:60]!r}", "failed"
@@ -406,7 +386,7 @@ class SecureSearch:
         flat = [one for ones in opened.values() for one in ones]
         sources = [source for (_, source), ones in opened.items() for _ in ones]
         for fit in fits[:_MOST_FITS]:
-            forms = packet_form(flat, sources, fit.kinds, session.client.encoding, made_up=self.made_up)
+            forms = packet_form(flat, sources, fit.kinds, session.client.encoding, made_up=self._given.made_up)
             if forms is None:
                 trail.say("packet type", "the bytes in front of the boxes change from packet to packet", "failed")
                 continue
@@ -479,7 +459,7 @@ class SecureSearch:
 
     def last_resort(self, trail: Trail) -> None:
         """Every offset of the first 4 kB of a direction, for boxes of the sizes that a session key gives."""
-        one = next(one for one in self.recorded if one.client)
+        one = next(one for one in self._given.recorded if one.client)
         data = one.client[:_FIRST]
         self.oracle.left = MOST_ATTEMPTS
         found = self._anywhere(self.oracle, data)
@@ -492,7 +472,7 @@ class SecureSearch:
             )
             trail.mark(one.conn, "client", found.start, found.end, "session key's box")
             return
-        found = self._anywhere(Oracle(self._beyond, self.clock), data) if self._beyond else None
+        found = self._anywhere(Oracle(self._beyond, self._given.clock), data) if self._beyond else None
         if found is not None:
             trail.say(
                 "keys",

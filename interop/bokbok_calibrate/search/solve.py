@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bokbok.wire import Profile
@@ -36,6 +36,7 @@ from .advice import advice
 from .answer import Answer
 from .compare import telling
 from .findings import Trail
+from .given import Given
 from .insecure import InsecureSearch
 from .secure import SecureSearch
 
@@ -94,7 +95,7 @@ def solve(
     Raises:
         WorkersError: others do it, and are gone.
     """
-    answer = _solved(recorded, secrets, known, patience, made_up, hands or Hands())
+    answer = _solved(Given(recorded, secrets, known, Clock(patience), made_up, hands or Hands()))
     answer.lost = [
         f"connection {one.conn}: the recording of the {source}'s bytes ends early: {why}"
         for one in recorded for source, why in one.lost.items()
@@ -102,43 +103,26 @@ def solve(
     return answer
 
 
-def _solved(
-    recorded: list[Recorded],
-    secrets: Secrets,
-    known: set[bytes],
-    patience: float,
-    made_up: str | None,
-    hands: Hands,
-) -> Answer:
+def _solved(given: Given) -> Answer:
     trail = Trail()
-    if not any(one.client for one in recorded):
-        said = any(one.server for one in recorded)
+    if not any(one.client for one in given.recorded):
+        said = any(one.server for one in given.recorded)
         what = "it does not contain anything that a client sent" if said else "it is empty"
         trail.say("recording", f"{what}: a conversation begins with its client", "failed")
         return Answer(steps=trail.steps, advice=["record both directions, from the connection's beginning"])
-    spoken = [one for one in recorded if one.size("client")]
-    return _Solver(spoken, secrets, known, Clock(patience), made_up, hands).run(trail)
+    spoken = [one for one in given.recorded if one.size("client")]
+    return _Solver(replace(given, recorded=spoken)).run(trail)
 
 
 class _Solver:
-    def __init__(
-        self,
-        recorded: list[Recorded],
-        secrets: Secrets,
-        known: set[bytes],
-        clock: Clock,
-        made_up: str | None,
-        hands: Hands,
-    ) -> None:
-        self.everything = recorded
-        recorded = self.recorded = [one.beginning() for one in recorded if one.client]
-        self.secrets = secrets
-        self.clock = clock
-        self.made_up = made_up
+    def __init__(self, given: Given) -> None:
+        self.everything = given.recorded
+        self.recorded = [one.beginning() for one in given.recorded if one.client]
+        self.given = replace(given, recorded=self.recorded)
+        self.secrets = given.secrets
+        self.made_up = given.made_up
         self.search: SecureSearch | InsecureSearch = (
-            SecureSearch(recorded, secrets, known, clock, made_up, hands)
-            if secrets.secure
-            else InsecureSearch(recorded, known, clock, made_up, hands)
+            SecureSearch(self.given) if self.secrets.secure else InsecureSearch(self.given)
         )
         self.claims: list[Claim] = []
         self.furthest = Trail()
@@ -148,7 +132,7 @@ class _Solver:
         self.furthest = trail
         gave_up = False
         try:
-            for what, cuts in cuts_in(self.recorded, self.secrets.user or b"", self.clock):
+            for what, cuts in cuts_in(self.recorded, self.secrets.user or b"", self.given.clock):
                 self._try(what, cuts, trail)
                 if any(not claim.doubts for claim in self.claims):
                     break
@@ -162,12 +146,12 @@ class _Solver:
         else:
             trail = self.furthest
             answer = Answer(steps=trail.steps, regions=trail.regions, opened=trail.opened)
-            answer.advice = list(advice(self.recorded, self.secrets, self.search.known, trail))
+            answer.advice = list(advice(self.recorded, self.secrets, self.given.known, trail))
         if gave_up:
             answer.notes.append(
-                f"the search was given up after {self.clock.seconds:g} s, with possibilities left (--patience)"
+                f"the search was given up after {self.given.clock.seconds:g} s, with possibilities left (--patience)"
             )
-        answer.seconds = self.clock.passed
+        answer.seconds = self.given.clock.passed
         return answer
 
     def _opened_any(self) -> bool:
@@ -220,7 +204,7 @@ class _Solver:
         proven: list[Fit] = []
         try:
             for profile, fit in self.search.profiles(cut, trail):
-                self.clock.check()
+                self.given.clock.check()
                 if any(fit is one for one in proven):
                     continue  # only the first of several that say the same
                 proofs = self._proven(profile, self.recorded, failures)
@@ -260,7 +244,7 @@ class _Solver:
         hello = profile.hello
         literals = [hello.preamble] if self.secrets.secure else [hello.insecure_preamble, *hello.insecure]
         # In any envelope: of `("ping" "12345")`, what is between the brackets, quoted once more or not.
-        asked = [text[1:-1] for text in self.search.known if text.startswith(b'("')]
+        asked = [text[1:-1] for text in self.given.known if text.startswith(b'("')]
         asked += [text.replace(b'"', b'\\"') for text in asked]
         if any(text in literal for literal in literals for text in asked):
             return ["the bytes before the first message contain a request"]
