@@ -31,6 +31,8 @@ _log = logging.getLogger("bokbok.hellos")
 
 Unreachable = Literal["refuse", "serve"]
 
+DEFAULT_PREFIX: Final = "bokbok:hello:"
+"""Of the keys: whoever names none shares the memory of all who name none."""
 DEFAULT_TIMEOUT: Final = 2.0
 """Seconds for a round trip: an answer takes a millisecond, and a client waits meanwhile."""
 DEFAULT_CONNECTIONS: Final = 16
@@ -92,7 +94,7 @@ class RedisHellos(_Common):
         self,
         url: str,
         *,
-        prefix: str = "bokbok:hello:",
+        prefix: str = DEFAULT_PREFIX,
         keep: float | None = None,
         unreachable: Unreachable = "refuse",
         timeout: float = DEFAULT_TIMEOUT,
@@ -144,7 +146,7 @@ class AsyncRedisHellos(_Common):
         self,
         url: str,
         *,
-        prefix: str = "bokbok:hello:",
+        prefix: str = DEFAULT_PREFIX,
         keep: float | None = None,
         unreachable: Unreachable = "refuse",
         timeout: float = DEFAULT_TIMEOUT,

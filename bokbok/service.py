@@ -174,7 +174,7 @@ def handler() -> Callable[[bokbok_sync.Connection, Any], Any]:
     """The service as a request handler for `bokbok.sync`."""
 
     def on_request(connection: bokbok_sync.Connection, request: Any) -> Any:
-        return _run(_serve(_SyncOps(connection), request))
+        return finish(_serve(_SyncOps(connection), request))
 
     return on_request
 
@@ -188,10 +188,10 @@ def async_handler() -> Callable[[bokbok_asyncio.Connection, Any], Awaitable[Any]
     return on_request
 
 
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that never suspends: one function serves both front ends."""
+def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that blocks and never suspends, so that one function serves both front ends."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
-    raise AssertionError("the blocking service suspended")
+    raise AssertionError("a coroutine that was to block suspended")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from ...errors import ProfileError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, cost, dumps, dumps_between
 from ...sexpr.pieces import UNLIMITED
-from ...sexpr.reader import at_once
 from .._integers import FIXED, layout_of
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, key
@@ -17,7 +16,6 @@ from ._strategy import (
     ERROR,
     REQUEST,
     RESPONSE,
-    Brief,
     InPieces,
     MessageCodec,
     Messages,
@@ -133,15 +131,4 @@ class BinaryHeader(Messages):
                 raise no_string(datum)
             return kind, id, datum, spent
 
-        return MessageCodec(
-            request=lambda id, datum: request(id, payload(datum)),
-            response=lambda id, datum: response(id, payload(datum)),
-            error=error,
-            payload=payload,
-            request_of=request,
-            response_of=response,
-            read=lambda body: at_once(read(body)),
-            read_in_pieces=read,
-            held=lambda: parser.held,
-            brief=Brief.around(request, response, payload),
-        )
+        return MessageCodec.around(request, response, error, payload, read, lambda: parser.held)

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from ...errors import ProfileError, ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, Symbol, dumps, dumps_between, loads, parse, skip_atmosphere_in_pieces
 from ...sexpr.pieces import UNLIMITED
-from ...sexpr.reader import at_once
 from .._foreign import foreign
 from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, Integer, key, shown
@@ -26,7 +25,6 @@ from ._strategy import (
     REQUEST,
     RESPONSE,
     WHITE_SPACE,
-    Brief,
     InPieces,
     MessageCodec,
     Messages,
@@ -194,18 +192,7 @@ def _codec(form: Shapes, dialect: Dialect, depth: int, memory: int) -> MessageCo
         return write_error(id, in_a_string(written, dialect) if twice else written)
 
     reader = _Reader(form, dialect, depth, memory)
-    return MessageCodec(
-        request=lambda id, datum: write_request(id, payload(datum)),
-        response=lambda id, datum: write_response(id, payload(datum)),
-        error=error,
-        payload=payload,
-        request_of=write_request,
-        response_of=write_response,
-        read=lambda body: at_once(reader.read(body)),
-        read_in_pieces=reader.read,
-        held=lambda: reader.held,
-        brief=Brief.around(write_request, write_response, payload),
-    )
+    return MessageCodec.around(write_request, write_response, error, payload, reader.read, lambda: reader.held)
 
 
 _Write = Callable[[int, bytes], bytes]

@@ -193,6 +193,31 @@ class MessageCodec(NamedTuple):
     brief: Brief | None = None
     read_string: Callable[[bytes], Read | None] = lambda body: None
 
+    @classmethod
+    def around(
+        cls,
+        request: Callable[[int, bytes], bytes],
+        response: Callable[[int, bytes], bytes],
+        error: Callable[[int, str], bytes],
+        payload: Callable[..., bytes],
+        read: Callable[[bytes], InPieces],
+        held: Callable[[], int],
+    ) -> MessageCodec:
+        """Of functions that take the text of a datum, one that writes it (see `Brief.around`), and a reader in
+        pieces."""
+        return cls(
+            request=lambda id, datum: request(id, payload(datum)),
+            response=lambda id, datum: response(id, payload(datum)),
+            error=error,
+            payload=payload,
+            request_of=request,
+            response_of=response,
+            read=lambda body: at_once(read(body)),
+            read_in_pieces=read,
+            held=held,
+            brief=Brief.around(request, response, payload),
+        )
+
     def decode(self, body: bytes) -> tuple[int, int, Any]:
         """The kind, ID and datum of a message, as `read` returns them."""
         return self.read(body)[:3]

@@ -130,15 +130,13 @@ class DockerRunning(Running):
         with contextlib.suppress(PuppetFault):
             await self.resume()
         self.streams.end_input()
-        status: int | None = None
         try:
             await asyncio.wait_for(self.streams.over.wait(), grace)
-            status = int((await self._stopped())["ExitCode"])
+            return int((await self._stopped())["ExitCode"])
         except asyncio.TimeoutError:
-            status = None
+            return None
         finally:
             await self.kill()
-        return status
 
     async def kill(self) -> None:
         """See `Running.kill`."""

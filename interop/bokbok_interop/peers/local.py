@@ -98,16 +98,14 @@ class LocalRunning(Running):
     async def close(self, grace: float = 2.0) -> int | None:
         """See `Running.close`."""
         assert self.process.stdin is not None
-        status: int | None = None
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
-            status = await asyncio.wait_for(self._gone(), grace)
+            return await asyncio.wait_for(self._gone(), grace)
         except asyncio.TimeoutError:
-            status = None
+            return None
         finally:
             await self.kill()
-        return status
 
     async def kill(self) -> None:
         """See `Running.kill`."""

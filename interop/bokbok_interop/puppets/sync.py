@@ -35,17 +35,8 @@ async def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any
     return function(*args, **options)
 
 
-def _finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that blocks and never suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("a command, or a handler, suspended")
-
-
 def _handler(serve: Callable[[Any, Any], Coroutine[Any, Any, Any]]) -> Callable[[Any, Any], Any]:
-    return lambda connection, request: _finish(serve(connection, request))
+    return lambda connection, request: service.finish(serve(connection, request))
 
 
 def main() -> None:
@@ -53,8 +44,8 @@ def main() -> None:
     start_logging()
     puppet = Puppet(Front(bokbok.sync, service.handler(), _call, _handler, threading.Event, Memory))
     for line in sys.stdin.buffer:
-        threading.Thread(target=_finish, args=(puppet.obey(line),), daemon=True).start()
-    _finish(puppet.close())
+        threading.Thread(target=service.finish, args=(puppet.obey(line),), daemon=True).start()
+    service.finish(puppet.close())
 
 
 if __name__ == "__main__":
