@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -33,6 +34,28 @@ def split(framing: Framing, data: bytes, cuts: list[int], limit: int = 1000) -> 
         data = data[cut:]
         packets += iter(splitter.next, None)
     return packets, splitter
+
+
+def carries(*rows: tuple[Framing, bytes, bytes]) -> Callable[..., None]:
+    """A test: a framing carries a packet as these bytes. Made as `strategy_tests.refuses` is."""
+
+    @pytest.mark.parametrize(("framing", "packet", "data"), rows, ids=repr)
+    def test(framing: Framing, packet: bytes, data: bytes) -> None:
+        assert written(framing, [packet]) == data
+        assert split(framing, data, [])[0] == [packet]
+
+    return test
+
+
+def tells(*rows: tuple[Framing, bytes, str]) -> Callable[..., None]:
+    """A test: bytes that cannot be a packet are refused with this problem."""
+
+    @pytest.mark.parametrize(("framing", "data", "problem"), rows, ids=repr)
+    def test(framing: Framing, data: bytes, problem: str) -> None:
+        with pytest.raises(RemoteProtocolError, match=problem):
+            split(framing, data, [])
+
+    return test
 
 
 class FramingContract:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import pytest
 
-from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.errors import RemoteProtocolError
 from bokbok.wire.boxes import Sent
 from tests.support.nonce_contract import SESSION, NonceContract, two_sides, zeros_stand_in_front_of_every_tag
+from tests.support.strategy_tests import refuses
 
 
 class TestContract(NonceContract):
@@ -30,16 +30,10 @@ def test_a_sides_own_box_is_refused_where_nonces_travel(place: Any) -> None:
     assert client.opener(SESSION, refuse_own=False)(box) == b"mine"
 
 
-@pytest.mark.parametrize(
-    ("make", "problem"),
-    [
-        (lambda: Sent("middle"), "place: expected one of front, behind; got 'middle'"),
-        (lambda: Sent(key="x"), "key: expected one of front, behind, zero; got 'x'"),
-    ],
+test_a_scheme_that_cannot_be_is_refused = refuses(
+    (lambda: Sent("middle"), "place: expected one of front, behind; got 'middle'"),
+    (lambda: Sent(key="x"), "key: expected one of front, behind, zero; got 'x'"),
 )
-def test_a_scheme_that_cannot_be_is_refused(make: Any, problem: str) -> None:
-    with warnings.catch_warnings(), pytest.raises(BokbokError, match=problem):
-        make()
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import strategies as st
 
-from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.errors import RemoteProtocolError
 from bokbok.sexpr import Char, loads
 from bokbok.wire.framing import Datums
 from tests.support.framing_contract import FramingContract, split, written
+from tests.support.strategy_tests import refuses, says
 
 
 class TestContract(FramingContract):
@@ -78,28 +79,16 @@ def test_an_endless_datum_is_refused_before_its_end(begins: bytes, size: int) ->
         split(Datums(), data, list(range(1, 8)), limit=50)
 
 
-@pytest.mark.parametrize(
-    ("make", "problem"),
-    [
-        (lambda: Datums(b","), "separator: expected white space, or nothing; got b','"),
-        (lambda: Datums(place="before"), "place: expected one of after, between; got 'before'"),
-    ],
+test_a_framing_that_cannot_be_is_refused = refuses(
+    (lambda: Datums(b","), "separator: expected white space, or nothing; got b','"),
+    (lambda: Datums(place="before"), "place: expected one of after, between; got 'before'"),
 )
-def test_a_framing_that_cannot_be_is_refused(make: Any, problem: str) -> None:
-    with pytest.raises(BokbokError, match=problem):
-        make()
 
 
-@pytest.mark.parametrize(
-    ("framing", "words"),
-    [
-        (Datums(), r"one datum after another, b'\n' after"),
-        (Datums(count=2), r"one datum after another, 2 to a packet, b'\n' after"),
-    ],
-    ids=repr,
+test_it_says_in_words_what_it_is = says(
+    (Datums(), r"one datum after another, b'\n' after"),
+    (Datums(count=2), r"one datum after another, 2 to a packet, b'\n' after"),
 )
-def test_it_says_in_words_what_it_is(framing: Any, words: str) -> None:
-    assert framing.words() == words
 
 
 @pytest.mark.parametrize("step", [1, 3, 1000])

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import strategies as st
 
-from bokbok.errors import BokbokError, RemoteProtocolError
+from bokbok.errors import BokbokError
 from bokbok.keys import Key
 from bokbok.wire import INFERRED_1, Connection
 from bokbok.wire.framing import INTEGERS, IntegerLength
 from bokbok.wire.hello import Field, Template, TemplateHello
-from tests.support.framing_contract import FramingContract, split, written
+from tests.support.framing_contract import FramingContract, carries, split, tells, written
+from tests.support.strategy_tests import refuses, says
 
 
 class TestContract(FramingContract):
@@ -33,25 +34,18 @@ class TestContract(FramingContract):
         return st.lists(st.binary(min_size=framing.after + max(0, -framing.counts), max_size=60), max_size=6)
 
 
-@pytest.mark.parametrize(
-    ("framing", "packet", "data"),
-    [
-        (IntegerLength("u8"), b"abc", b"\3abc"),
-        (IntegerLength("u16-be"), b"abc", b"\0\3abc"),
-        (IntegerLength("u16-le", own=True), b"abc", b"\5\0abc"),
-        (IntegerLength("u32-be"), b"abc", b"\0\0\0\3abc"),
-        (IntegerLength("u64-le"), b"abc", b"\3\0\0\0\0\0\0\0abc"),
-        (IntegerLength("leb128"), b"x" * 200, b"\xc8\1" + b"x" * 200),
-        (IntegerLength("leb128", own=True), b"x" * 126, b"\x7f" + b"x" * 126),
-        (IntegerLength("leb128", own=True), b"x" * 127, b"\x81\1" + b"x" * 127),
-        (IntegerLength("u8", after=1), b"abc", b"a\2bc"),
-        (IntegerLength("u8", counts=1, trailer=b"\n"), b"abc", b"\4abc\n"),
-    ],
-    ids=repr,
+test_the_bytes_are_what_the_name_says = carries(
+    (IntegerLength("u8"), b"abc", b"\3abc"),
+    (IntegerLength("u16-be"), b"abc", b"\0\3abc"),
+    (IntegerLength("u16-le", own=True), b"abc", b"\5\0abc"),
+    (IntegerLength("u32-be"), b"abc", b"\0\0\0\3abc"),
+    (IntegerLength("u64-le"), b"abc", b"\3\0\0\0\0\0\0\0abc"),
+    (IntegerLength("leb128"), b"x" * 200, b"\xc8\1" + b"x" * 200),
+    (IntegerLength("leb128", own=True), b"x" * 126, b"\x7f" + b"x" * 126),
+    (IntegerLength("leb128", own=True), b"x" * 127, b"\x81\1" + b"x" * 127),
+    (IntegerLength("u8", after=1), b"abc", b"a\2bc"),
+    (IntegerLength("u8", counts=1, trailer=b"\n"), b"abc", b"\4abc\n"),
 )
-def test_the_bytes_are_what_the_name_says(framing: Any, packet: bytes, data: bytes) -> None:
-    assert written(framing, [packet]) == data
-    assert split(framing, data, [])[0] == [packet]
 
 
 @pytest.mark.parametrize(
@@ -88,48 +82,29 @@ def test_it_knows_no_longest_packet() -> None:
     assert IntegerLength("leb128").most() is None
 
 
-@pytest.mark.parametrize(
-    ("framing", "data", "problem"),
-    [
-        (IntegerLength("leb128"), b"\xff" * 10, "a length in LEB128 has more than 9 bytes"),
-        (
-            IntegerLength("u16-be", own=True),
-            struct.pack(">H", 1),
-            "a length says 1; expected 2 or more, which it always counts",
-        ),
-        (IntegerLength("u8", counts=3), b"\2", "a length says 2; expected 3 or more, which it always counts"),
-        (IntegerLength("u8", trailer=b"\n"), b"\1ab", r"b'b' behind a packet of 1 bytes; expected b'\\n'"),
-    ],
-    ids=repr,
+test_what_cannot_be_a_packet_is_told = tells(
+    (IntegerLength("leb128"), b"\xff" * 10, "a length in LEB128 has more than 9 bytes"),
+    (
+        IntegerLength("u16-be", own=True),
+        struct.pack(">H", 1),
+        "a length says 1; expected 2 or more, which it always counts",
+    ),
+    (IntegerLength("u8", counts=3), b"\2", "a length says 2; expected 3 or more, which it always counts"),
+    (IntegerLength("u8", trailer=b"\n"), b"\1ab", r"b'b' behind a packet of 1 bytes; expected b'\\n'"),
 )
-def test_what_cannot_be_a_packet_is_told(framing: Any, data: bytes, problem: str) -> None:
-    with pytest.raises(RemoteProtocolError, match=problem):
-        split(framing, data, [])
 
 
-@pytest.mark.parametrize(
-    ("make", "problem"),
-    [
-        (lambda: IntegerLength("u7"), "integer: expected one of u8, u16-be.*; got 'u7'"),
-    ],
+test_a_framing_that_cannot_be_is_refused = refuses(
+    (lambda: IntegerLength("u7"), "integer: expected one of u8, u16-be.*; got 'u7'"),
 )
-def test_a_framing_that_cannot_be_is_refused(make: Any, problem: str) -> None:
-    with pytest.raises(BokbokError, match=problem):
-        make()
 
 
-@pytest.mark.parametrize(
-    ("framing", "words"),
-    [
-        (IntegerLength(), "u32-be"),
-        (IntegerLength("u8", own=True, counts=-1), "u8 that counts itself too and -1 bytes"),
-        (IntegerLength("leb128", after=1), "leb128 behind 1 byte of type"),
-        (IntegerLength(heads=(b"a", b"bc")), "u32-be behind a type: b'a', b'bc'"),
-    ],
-    ids=repr,
+test_it_says_in_words_what_it_is = says(
+    (IntegerLength(), "u32-be"),
+    (IntegerLength("u8", own=True, counts=-1), "u8 that counts itself too and -1 bytes"),
+    (IntegerLength("leb128", after=1), "leb128 behind 1 byte of type"),
+    (IntegerLength(heads=(b"a", b"bc")), "u32-be behind a type: b'a', b'bc'"),
 )
-def test_it_says_in_words_what_it_is(framing: Any, words: str) -> None:
-    assert framing.words() == words
 
 
 @pytest.mark.parametrize("counts", [-24, 4])

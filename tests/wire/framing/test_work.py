@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bokbok.wire.framing import Datums, IntegerLength, Lines, TextLength, _datums, _fixed, _strategy
+from tests.support.framing_contract import written
 
 FRAMINGS = [
     IntegerLength(),
@@ -93,14 +94,6 @@ def cost(framing: Any, stream: bytes, step: int, work: Work) -> float:
     return work.bytes / len(stream)
 
 
-def stream_of(framing: Any, packets: list[bytes]) -> bytes:
-    out: list[bytes] = []
-    write = framing.writer()
-    for packet in packets:
-        write(out, packet)
-    return b"".join(out)
-
-
 def packet(framing: Any, size: int) -> bytes:
     first = b'"" ' if isinstance(framing, Datums) and framing.count == 2 else b""
     return first + b'"' + b"x" * size + b'"'
@@ -113,7 +106,7 @@ def packet(framing: Any, size: int) -> bytes:
     ids=["many small packets in small chunks", "many small packets in one chunk", "a big packet in small chunks"],
 )
 def test_the_work_grows_as_the_bytes_do(framing: Any, packets: int, size: int, step: int, work: Work) -> None:
-    assert cost(framing, stream_of(framing, [packet(framing, size)] * packets), step, work) < 12
+    assert cost(framing, written(framing, [packet(framing, size)] * packets), step, work) < 12
 
 
 @pytest.mark.parametrize("framing", FRAMINGS[:1], ids=repr)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bokbok.errors import BokbokError, RemoteProtocolError, WriteError
 from bokbok.sexpr import CHICKEN_4, Dotted, Keyword, Symbol
 from bokbok.wire.messages import ERROR, MAX_ID, REQUEST, RESPONSE, BinaryHeader, Shapes, Unreadable
+from tests.support.strategy_tests import refuses, says
 
 UNUSUAL = Shapes("(request? ID DATUM)")  # a tag that the fast codec leaves to the general one
 SHAPES = [
@@ -246,42 +247,31 @@ def test_a_narrow_id_starts_again_from_0() -> None:
     assert codec.request(256, 1) == struct.pack(">BB", 1, 0) + b"1"
 
 
-@pytest.mark.parametrize(
-    ("make", "problem"),
-    [
-        (lambda: Shapes("(request ID"), r"the shape '\(request ID' does not read"),
-        (lambda: Shapes("(request DATUM)"), "request: expected a shape with ID and DATUM once each"),
-        (lambda: Shapes("(request ID ID DATUM)"), "request: expected a shape with ID and DATUM once each"),
-        (lambda: Shapes(error="(error ID DATUM)"), "error: expected a shape with ID and MESSAGE once each"),
-        (lambda: Shapes(id="roman"), "id: expected one of fixnum, string, flonum, symbol; got 'roman'"),
-        (lambda: Shapes(payload="x"), "payload: expected one of datum, string; got 'x'"),
-        (lambda: Shapes(message="x"), "message: expected one of string, text; got 'x'"),
-        (lambda: BinaryHeader(integer="u7"), "integer: expected one of u8, .*; got 'u7'"),
-        (lambda: BinaryHeader(b"a", b"a", b"b"), "expected three different tags of one length"),
-        (lambda: BinaryHeader(b"a", b"b", b"cd"), "expected three different tags of one length"),
-        (lambda: BinaryHeader(order="x"), "order: expected one of tag-id, id-tag; got 'x'"),
-        (lambda: BinaryHeader(payload="x"), "payload: expected one of datum, string; got 'x'"),
-        (lambda: BinaryHeader(message="x"), "message: expected one of string, text, bytes; got 'x'"),
-    ],
+test_a_form_that_cannot_be_is_refused = refuses(
+    (lambda: Shapes("(request ID"), r"the shape '\(request ID' does not read"),
+    (lambda: Shapes("(request DATUM)"), "request: expected a shape with ID and DATUM once each"),
+    (lambda: Shapes("(request ID ID DATUM)"), "request: expected a shape with ID and DATUM once each"),
+    (lambda: Shapes(error="(error ID DATUM)"), "error: expected a shape with ID and MESSAGE once each"),
+    (lambda: Shapes(id="roman"), "id: expected one of fixnum, string, flonum, symbol; got 'roman'"),
+    (lambda: Shapes(payload="x"), "payload: expected one of datum, string; got 'x'"),
+    (lambda: Shapes(message="x"), "message: expected one of string, text; got 'x'"),
+    (lambda: BinaryHeader(integer="u7"), "integer: expected one of u8, .*; got 'u7'"),
+    (lambda: BinaryHeader(b"a", b"a", b"b"), "expected three different tags of one length"),
+    (lambda: BinaryHeader(b"a", b"b", b"cd"), "expected three different tags of one length"),
+    (lambda: BinaryHeader(order="x"), "order: expected one of tag-id, id-tag; got 'x'"),
+    (lambda: BinaryHeader(payload="x"), "payload: expected one of datum, string; got 'x'"),
+    (lambda: BinaryHeader(message="x"), "message: expected one of string, text, bytes; got 'x'"),
 )
-def test_a_form_that_cannot_be_is_refused(make: Any, problem: str) -> None:
-    with pytest.raises(BokbokError, match=problem):
-        make()
 
 
-@pytest.mark.parametrize(
-    ("form", "words"),
-    [
-        (Shapes(), "(request ID DATUM), (response ID DATUM), (error ID MESSAGE)"),
-        (
-            Shapes("#(q ID DATUM)", id="string", payload="string"),
-            "#(q ID DATUM), (response ID DATUM), (error ID MESSAGE), ID as string, the payload as text in a string",
-        ),
-        (BinaryHeader(), r"binary header, tag-id: tags b'\x01', b'\x02', b'\x03', IDs u32-be"),
-    ],
+test_each_says_in_words_what_it_is = says(
+    (Shapes(), "(request ID DATUM), (response ID DATUM), (error ID MESSAGE)"),
+    (
+        Shapes("#(q ID DATUM)", id="string", payload="string"),
+        "#(q ID DATUM), (response ID DATUM), (error ID MESSAGE), ID as string, the payload as text in a string",
+    ),
+    (BinaryHeader(), r"binary header, tag-id: tags b'\x01', b'\x02', b'\x03', IDs u32-be"),
 )
-def test_each_says_in_words_what_it_is(form: Any, words: str) -> None:
-    assert form.words() == words
 
 
 def test_a_shape_has_one_spelling_however_it_is_given() -> None:
