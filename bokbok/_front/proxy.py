@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .._sockets import tcp_address
@@ -19,7 +19,7 @@ from ..errors import AddressError
 if TYPE_CHECKING:
     import ipaddress
 
-__all__ = ["MOST_MEETING", "Proxies", "ProxyError", "header"]
+__all__ = ["MOST_MEETING", "Header", "Proxies", "ProxyError"]
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _HEAD = struct.Struct(">12sBBH")
@@ -77,33 +77,56 @@ class Proxies:
         return any(found.version == network.version and found in network for network in self._networks)
 
 
-def header() -> Generator[int, bytes, Address | None]:
-    """Read a header. This generator yields how many bytes it needs next, is sent those bytes, and returns the address.
+class Header:
+    """A header that comes in pieces, which it takes until no bytes are missing."""
 
-    Returns:
-        The client's address; `None` if the proxy connects for itself, as in a health check.
+    def __init__(self) -> None:
+        self._data = b""
+        self._size = _HEAD.size
 
-    Raises:
-        ProxyError: the bytes are not such a header.
-    """
-    signature, command, family, length = _HEAD.unpack((yield _HEAD.size))
-    if signature != SIGNATURE:
-        raise ProxyError("it does not begin as the PROXY protocol, version 2, does; the proxy may speak version 1")
-    if command not in (_LOCAL, _PROXY):
-        raise ProxyError(f"version and command {command:#04x}; expected 0x20 or 0x21")
-    if length > _MOST:
-        raise ProxyError(f"{length} bytes of addresses; the limit is {_MOST}")
-    rest = (yield length) if length else b""
-    if command == _LOCAL:
-        return None
-    import ipaddress
+    @property
+    def missing(self) -> int:
+        """How many bytes may be read next; 0 once the header is whole."""
+        return self._size - len(self._data)
 
-    if family == _TCP4 and length >= 12:
-        return tcp_address(str(ipaddress.IPv4Address(rest[:4])), *struct.unpack_from(">H", rest, 8))
-    if family == _TCP6 and length >= 36:
-        return tcp_address(str(ipaddress.IPv6Address(rest[:16])), *struct.unpack_from(">H", rest, 32))
-    if family == _UNIX and length >= 2 * _UNIX_PATH:
-        return ("unix", os.fsdecode(rest[:_UNIX_PATH].rstrip(b"\0")))
-    if family == 0:  # unspecified: the proxy does not know
-        return None
-    raise ProxyError(f"family {family:#04x} with {length} bytes of addresses")
+    def take(self, piece: bytes) -> None:
+        """Take what was read, no more bytes than are missing; none of them: nothing follows.
+
+        Raises:
+            ProxyError: the bytes are not such a header.
+        """
+        if not piece:
+            raise ProxyError("it ended in the middle of the header")
+        self._data += piece
+        if len(self._data) != _HEAD.size:
+            return
+        signature, command, _, length = _HEAD.unpack(self._data)
+        if signature != SIGNATURE:
+            raise ProxyError("it does not begin as the PROXY protocol, version 2, does; the proxy may speak version 1")
+        if command not in (_LOCAL, _PROXY):
+            raise ProxyError(f"version and command {command:#04x}; expected 0x20 or 0x21")
+        if length > _MOST:
+            raise ProxyError(f"{length} bytes of addresses; the limit is {_MOST}")
+        self._size += length
+
+    def address(self) -> Address | None:
+        """The client's address, once the header is whole; `None` if the proxy connects for itself (a health check).
+
+        Raises:
+            ProxyError: it is of another kind than those of the protocol.
+        """
+        _, command, family, length = _HEAD.unpack_from(self._data)
+        rest = self._data[_HEAD.size :]
+        if command == _LOCAL:
+            return None
+        import ipaddress
+
+        if family == _TCP4 and length >= 12:
+            return tcp_address(str(ipaddress.IPv4Address(rest[:4])), *struct.unpack_from(">H", rest, 8))
+        if family == _TCP6 and length >= 36:
+            return tcp_address(str(ipaddress.IPv6Address(rest[:16])), *struct.unpack_from(">H", rest, 32))
+        if family == _UNIX and length >= 2 * _UNIX_PATH:
+            return ("unix", os.fsdecode(rest[:_UNIX_PATH].rstrip(b"\0")))
+        if family == 0:  # unspecified: the proxy does not know
+            return None
+        raise ProxyError(f"family {family:#04x} with {length} bytes of addresses")

@@ -12,7 +12,7 @@ from .. import wire
 from .._fork import let_go, track
 from .._front import texts
 from .._front.gate import source_of
-from .._front.proxy import MOST_MEETING, ProxyError, header
+from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import AsyncSharedHellos, Settings
 from .._front.shared import Shared, Visit
@@ -223,23 +223,18 @@ class Server(PublicServer):
         assert task is not None
         limit = min(self._settings.limits.hello_timeout, ENDLESS)
         timer = self._loop.call_later(limit, self._stop_waiting, task, proxy)
-        reading = header()
-        missing, data = next(reading), b""
+        header = Header()
         try:
-            while True:
-                piece = await self._loop.sock_recv(sock, missing - len(data))
-                if not piece:
-                    raise ProxyError("it ended in the middle of the header")
-                data += piece
-                if len(data) == missing:
-                    missing, data = reading.send(data), b""
-        except StopIteration as end:
-            self._arrived(sock, end.value or proxy)
+            while header.missing:
+                header.take(await self._loop.sock_recv(sock, header.missing))
+            address = header.address() or proxy
         except (OSError, ProxyError) as error:
             self._refuse_proxy(sock, proxy, error)
         except BaseException:  # cancelled: the server stops, or the time is over
             sock.close()
             raise
+        else:
+            self._arrived(sock, address)
         finally:
             timer.cancel()
 

@@ -14,7 +14,7 @@ from .. import wire
 from .._fork import track
 from .._front import texts
 from .._front.gate import source_of
-from .._front.proxy import MOST_MEETING, ProxyError, header
+from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import Settings, SharedHellos
 from .._front.shared import Shared, Visit
@@ -215,23 +215,18 @@ class Server(PublicServer):
     def _read_header(self, sock: socket.socket, proxy: Address) -> None:
         """In a thread of its own."""
         deadline = time.monotonic() + min(self._settings.limits.hello_timeout, ENDLESS)
-        reading = header()
-        missing, data = next(reading), b""
+        header = Header()
         try:
-            while True:
+            while header.missing:
                 sock.settimeout(max(0.001, deadline - time.monotonic()))
-                piece = sock.recv(missing - len(data))
-                if not piece:
-                    raise ProxyError("it ended in the middle of the header")
-                data += piece
-                if len(data) == missing:
-                    missing, data = reading.send(data), b""
-        except StopIteration as end:
-            sock.settimeout(None)
-            self._arrived(sock, end.value or proxy)
+                header.take(sock.recv(header.missing))
+            address = header.address() or proxy
         except (OSError, ProxyError) as error:
             self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), error)
             sock.close()
+        else:
+            sock.settimeout(None)
+            self._arrived(sock, address)
         finally:
             self._met(sock)
 

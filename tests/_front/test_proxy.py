@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bokbok import AddressError
-from bokbok._front.proxy import SIGNATURE, Proxies, ProxyError, header
+from bokbok._front.proxy import SIGNATURE, Header, Proxies, ProxyError
 
 
 def head(command: int = 0x21, family: int = 0x11, rest: bytes = b"", length: int | None = None) -> bytes:
@@ -17,17 +17,14 @@ def head(command: int = 0x21, family: int = 0x11, rest: bytes = b"", length: int
 
 def read(data: bytes) -> Any:
     """The address in a header. Every byte of the header is asked for, and none after it."""
-    reading, offset = header(), 0
-    missing = next(reading)
-    while True:
-        piece = data[offset : offset + missing]
-        assert len(piece) == missing, "it asks for more than there is"
-        offset += missing
-        try:
-            missing = reading.send(piece)
-        except StopIteration as end:
-            assert offset == len(data)
-            return end.value
+    header, offset = Header(), 0
+    while header.missing:
+        piece = data[offset : offset + header.missing]
+        assert len(piece) == header.missing, "it asks for more than there is"
+        offset += len(piece)
+        header.take(piece)
+    assert offset == len(data)
+    return header.address()
 
 
 FOUR = bytes([192, 0, 2, 7, 10, 0, 0, 1]) + struct.pack(">HH", 4711, 8000)
