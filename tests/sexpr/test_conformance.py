@@ -22,8 +22,8 @@ from bokbok.sexpr import (
     parse,
     skip_atmosphere,
 )
-from bokbok_interop.vectors import load_lines
-from tests.support.tagged import same, untag
+from bokbok_interop.vectors import load_lines, untag
+from tests.support.tagged import same
 
 WRITE = [(CHICKEN_4_EXACT, line) for line in load_lines("4.13.0", "write")]
 WRITE += [(CHICKEN_5, line) for line in load_lines("5.3.0", "write")]

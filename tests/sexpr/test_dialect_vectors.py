@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bokbok.sexpr import CHICKEN_4, CHICKEN_4_EXACT, CHICKEN_5, loads
-from bokbok_interop.vectors import load_dialect, load_lines
+from bokbok_interop.vectors import load_dialect, load_lines, untag
 from tests.support import generate_dialect
-from tests.support.tagged import same, untag
+from tests.support.tagged import same
 
 VECTORS = load_dialect()
 

@@ -11,7 +11,7 @@ import pytest
 
 from bokbok.sexpr.problems import DatumError
 from bokbok.sexpr.vectors import TYPE_CODES, make_vector, parse_blob, parse_simple, tag_of
-from tests.support.tagged import SIZES
+from bokbok_interop.vectors import SIZES
 
 
 @pytest.mark.parametrize("tag", SIZES)

@@ -22,7 +22,7 @@ from bokbok.sexpr import (
     Keyword,
     Symbol,
 )
-from tests.support.tagged import SIZES, typecode
+from bokbok_interop.vectors import SIZES, typecode
 
 # Bytes with a meaning for a reader, so that random names and strings often contain them.
 TELLING_BYTES = b"abzAZ019+-.eE/#@inf:%|\\ \t\n\r\x00\x01\x0b\x1f\x7f\xc3\xa9\xff!$()[]{}'`,;\"dsl"

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bokbok.sexpr import CHICKEN_4, FIXNUM_MAX, FIXNUM_MIN, dumps
-from bokbok_interop.vectors import RELEASES, load_lines
-from tests.support.tagged import untag
+from bokbok_interop.vectors import RELEASES, load_lines, untag
 
 FILE = Path(__file__).parents[2] / "interop" / "bokbok_interop" / "vectors" / "chicken-4-dialect" / "write.jsonl"
 Tagged = dict[str, Any]

@@ -1,59 +1,12 @@
-"""The tagged values of the vectors, `{"t": type, "v": …}`, as Python values, and an independent comparison."""
+"""A comparison of datums that is independent of the code under test."""
 
 from __future__ import annotations
 
 import math
 from array import array
-from fractions import Fraction
 from typing import Any
 
-from bokbok.sexpr import EOF, Char, Dotted, Keyword, Symbol
-
-SIZES = {"u8": 1, "s8": 1, "u16": 2, "s16": 2, "u32": 4, "s32": 4, "u64": 8, "s64": 8, "f32": 4, "f64": 8}
-
-
-def typecode(tag: str) -> str:
-    """The type code of `array.array` on this machine, found independently of the code under test."""
-    if tag[0] == "f":
-        return {"f32": "f", "f64": "d"}[tag]
-    codes = "BHILQ" if tag[0] == "u" else "bhilq"
-    return next(code for code in codes if array(code).itemsize == SIZES[tag])
-
-
-def untag(tagged: dict[str, Any]) -> Any:
-    """The Python value of a tagged value; `LookupError` if there is none (`other`)."""
-    kind, value = tagged["t"], tagged.get("v")
-    if kind == "string":
-        return bytes.fromhex(value).decode("utf-8", "surrogateescape")
-    if kind == "symbol":
-        return Symbol(bytes.fromhex(value).decode("utf-8", "surrogateescape"))
-    if kind == "keyword":
-        return Keyword(bytes.fromhex(value).decode("utf-8", "surrogateescape"))
-    if kind == "blob":
-        return bytes.fromhex(value)
-    if kind in ("fixnum", "boolean"):
-        return value
-    if kind == "flonum":
-        return float.fromhex(value)
-    if kind == "char":
-        return Char(chr(value))
-    if kind == "list":
-        return [untag(item) for item in value]
-    if kind == "vector":
-        return tuple(untag(item) for item in value)
-    if kind == "dotted":
-        return Dotted([untag(item) for item in value], untag(tagged["tail"]))
-    if kind == "eof":
-        return EOF
-    if kind == "unspecified":
-        return None
-    if kind == "othernum":
-        return Fraction(value) if "/" in value else int(value)
-    if kind.endswith("vector"):
-        tag = kind.removesuffix("vector")
-        items = [float.fromhex(item) for item in value] if tag[0] == "f" else value
-        return array(typecode(tag), items)
-    raise LookupError(f"no Python value for a tagged {kind}")
+from bokbok.sexpr import Dotted
 
 
 def same(left: Any, right: Any) -> bool:

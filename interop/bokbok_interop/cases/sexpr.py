@@ -6,7 +6,6 @@ module knows how a peer's dialect must write them.
 
 from __future__ import annotations
 
-import array
 import json
 import math
 import re
@@ -19,10 +18,7 @@ from bokbok.errors import SexprError
 from bokbok.sexpr import (
     CHICKEN_4,
     CHICKEN_4_EXACT,
-    EOF,
     Char,
-    Dotted,
-    Keyword,
     Symbol,
     dumps,
     loads,
@@ -33,7 +29,7 @@ from ..model import Failure
 from ..peers.puppet import DIALECTS
 from ..play import Play, Served, Side, Unsupported, readable, same, show
 from ..raw import attack
-from ..vectors import load_dialect, load_lines, made
+from ..vectors import SIZES, load_dialect, load_lines, made, untag
 from .base import case
 
 BATCH = 120
@@ -42,42 +38,6 @@ AT_ONCE = 40
 """Spellings that are sent at once."""
 
 _RECORDED = {"chicken-4-exact": "4.13.0", "chicken-5": "5.3.0"}
-_TYPE_CODES = {
-    "u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i", "f32": "f", "f64": "d",
-}  # fmt: skip
-
-
-def untag(tagged: dict[str, Any]) -> Any:
-    """A recorded value as the library represents it."""
-    kind: str = tagged["t"]
-    value: Any = tagged.get("v")
-    if kind in ("string", "symbol", "keyword"):
-        text = bytes.fromhex(value).decode("utf-8", "surrogateescape")
-        return {"string": str, "symbol": Symbol, "keyword": Keyword}[kind](text)
-    if kind == "blob":
-        return bytes.fromhex(value)
-    if kind == "flonum":
-        return _flonum(value)
-    if kind in ("fixnum", "boolean"):
-        return value
-    if kind == "char":
-        return Char(chr(value))
-    if kind in ("list", "vector"):
-        items = [untag(item) for item in value]
-        return items if kind == "list" else tuple(items)
-    if kind == "dotted":
-        return Dotted([untag(item) for item in value], untag(tagged["tail"]))
-    if kind == "eof":
-        return EOF
-    if kind == "unspecified":
-        return None
-    if kind.endswith("vector"):
-        return array.array(_TYPE_CODES[kind[:-6]], [_flonum(x) if isinstance(x, str) else x for x in value])
-    raise ValueError(f"unknown type of value: {kind}")
-
-
-def _flonum(text: str) -> float:
-    return float(text) if text in ("inf", "-inf", "nan") else float.fromhex(text)
 
 
 # `#:name` outside strings, characters and barred symbols: CHICKEN 5's keywords, which the profile writes as `name:`.
@@ -274,7 +234,7 @@ async def vectors(t: Play) -> None:
 @case("request.message", "profile.dialect", only=("messages", "dialect"), once=True)
 async def blobs_and_numeric_vectors(t: Play) -> None:
     """Every blob and SRFI-4 vector is echoed, byte for byte."""
-    await _through(t, "blob", *(f"{tag}vector" for tag in _TYPE_CODES))
+    await _through(t, "blob", *(f"{tag}vector" for tag in SIZES))
 
 
 @case("request.message", "about.symmetry", once=True)
