@@ -57,6 +57,14 @@ def counted(data: bytes, at: int, count: int) -> tuple[bytes, int] | None:
     return (data[at:end], end) if len(data) >= end else None
 
 
+def number_in(digits: bytes, base: int) -> int:
+    """The number that these digits are."""
+    try:
+        return int(digits, base)
+    except ValueError:
+        raise Nonsense(f"{digits!r} where digits belong") from None
+
+
 @strategy("framing", "integer", weight=5)
 @dataclass(frozen=True)
 class Integer(Framing):
@@ -165,10 +173,7 @@ class Digits(Framing):
             if len(digits) > 16:
                 raise Nonsense("a length that does not end")
             return None
-        try:
-            count = int(digits, self.base)
-        except ValueError:
-            raise Nonsense(f"{digits!r} where digits belong") from None
+        count = number_in(digits, self.base)
         if not self.comma:
             return counted(data, len(digits) + 1, count)
         taken = counted(data, len(digits) + 1, count + 1)

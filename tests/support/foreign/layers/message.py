@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import permutations
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from ..registry import CannotCarry, Nonsense, Strategy, strategy
 from ..sexpr import Char, Datum, Dotted, Keyword, Symbol, from_bytes, same, to_bytes, write
@@ -19,12 +19,13 @@ ID = "id"
 DATUM = "datum"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Envelope(Strategy):
-    """What a message looks like."""
+    """What a message looks like, and how requests are numbered."""
 
-    is_text = True
+    is_text: ClassVar[bool] = True
     """True where a message is one datum."""
-    parts = 1
+    parts: ClassVar[int] = 1
     """How many plaintexts a message is made of."""
 
     client_first: int = 0
@@ -55,7 +56,7 @@ class Envelope(Strategy):
         """What stands in the clear before the packet, of `header_size` bytes."""
         return b""
 
-    header_size = 0
+    header_size: ClassVar[int] = 0
 
     def error_text(self, text: str) -> str:
         """What an error's message looks like when it travels."""
@@ -198,10 +199,6 @@ class DatumEnvelope(Tagged):
     id_as: str = INTEGER
     payload_as: str = DATUM
     error_as: str = "string"
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     @classmethod
     def draw(cls, rng: Random) -> DatumEnvelope:
@@ -295,10 +292,6 @@ class BinaryEnvelope(Payloads):
     id_first: bool = False
     payload_as: str = DATUM
     error_as: str = "string"
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     is_text = False
 

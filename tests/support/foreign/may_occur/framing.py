@@ -27,15 +27,17 @@ def _plain_boxes(fmt: Format) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _LeavesOut(Framing):
-    """An integer length that does not count a part of a box."""
-
+class _Length(Framing):
     width: int = 4
     endian: str = "big"
 
     @classmethod
-    def draw(cls, rng: Random) -> _LeavesOut:
+    def draw(cls, rng: Random) -> _Length:
         return cls(rng.choice(WIDTHS), rng.choice(ENDIANS))
+
+
+class _LeavesOut(_Length):
+    """An integer length that does not count a part of a box."""
 
     def objections(self, fmt: Format) -> Iterator[str]:
         yield from _plain_boxes(fmt)
@@ -216,15 +218,8 @@ class OtherForHello(Framing):
 
 @strategy("framing", "username line", group=MAY_OCCUR)
 @dataclass(frozen=True)
-class UsernameLine(Framing):
+class UsernameLine(_Length):
     """The username's packet is a line; what follows has an integer length."""
-
-    width: int = 4
-    endian: str = "big"
-
-    @classmethod
-    def draw(cls, rng: Random) -> UsernameLine:
-        return cls(rng.choice(WIDTHS), rng.choice(ENDIANS))
 
     def text(self) -> str:
         return f"the username's packet is a line, then u{self.width * 8} {self.endian}-endian"

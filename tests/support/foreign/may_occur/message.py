@@ -44,10 +44,6 @@ class OkEnvelope(Envelope):
 
     words: tuple[str, ...] = ("request", "response")
     oks: tuple[str, ...] = ("ok", "error")
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     @classmethod
     def draw(cls, rng: Random) -> OkEnvelope:
@@ -85,10 +81,6 @@ class ErrorInResponse(Envelope):
 
     words: tuple[str, ...] = ("request", "response")
     error: str = "error"
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     @classmethod
     def draw(cls, rng: Random) -> ErrorInResponse:
@@ -268,13 +260,12 @@ class SignEnvelope(Envelope):
 
     client_first: int = 1
     server_first: int = 1
-    step: int = 1
-    error_prefix: str = ""
 
     @classmethod
     def draw(cls, rng: Random) -> SignEnvelope:
         first = rng.choice([1, 1, 7])
-        return cls(first, first + rng.choice([0, 1]), rng.choice([1, 2]), rng.choice(ERROR_PREFIXES))
+        server_first, step = first + rng.choice([0, 1]), rng.choice([1, 2])
+        return cls(first, server_first, step=step, error_prefix=rng.choice(ERROR_PREFIXES))
 
     def text(self) -> str:
         return f'(ID X), (-ID X), (-ID error "why"); {numbering_text(self)}'
@@ -301,10 +292,6 @@ class BitEnvelope(Envelope):
     """A u32 whose highest bit says that it is an answer, the next one that it is an error; then the payload."""
 
     endian: str = "big"
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     is_text = False
     ANSWER: ClassVar[int] = 1 << 31
@@ -339,10 +326,6 @@ class ClearHeader(Payloads):
     hello_type: int = 1
     key_type: int = 2
     endian: str = "big"
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     is_text = False
     header_size = 5
@@ -393,10 +376,6 @@ class TwoBoxes(Tagged):
 
     tags: tuple[str, ...] = KINDS
     tag_type: str = SYMBOL
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     parts = 2
 

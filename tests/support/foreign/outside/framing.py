@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from ..layers.framing import Framing, Integer, counted
+from ..layers.framing import Framing, Integer, counted, number_in
 from ..registry import OUTSIDE, Nonsense, strategy
 from ..state import Shape
 
@@ -154,8 +154,4 @@ class OtherDigits(Framing):
             if len(data) >= 48:
                 raise Nonsense("a length that does not end")
             return None
-        try:
-            count = int(digits, self.base)
-        except ValueError:
-            raise Nonsense(f"{digits!r} where digits belong") from None
-        return counted(data, len(digits) + len(self.end), count)
+        return counted(data, len(digits) + len(self.end), number_in(digits, self.base))

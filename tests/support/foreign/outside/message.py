@@ -29,11 +29,6 @@ KINDS = (REQUEST, RESPONSE, ERROR)
 class JsonEnvelope(Envelope):
     """A JSON object; what JSON has no form for is a string of its external representation under a `$`."""
 
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
-
     is_text = False
 
     @classmethod
@@ -74,11 +69,6 @@ class JsonEnvelope(Envelope):
 @dataclass(frozen=True)
 class HeaderLines(Envelope):
     """Headers as of HTTP, then the payload."""
-
-    client_first: int = 0
-    server_first: int = 0
-    step: int = 1
-    error_prefix: str = ""
 
     is_text = False
     WORDS: ClassVar[tuple[str, ...]] = ("REQUEST", "RESPONSE", "ERROR")
