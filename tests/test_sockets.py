@@ -25,6 +25,7 @@ from bokbok._sockets import (
     tune,
 )
 from bokbok.errors import AddressError, ConnectFailed
+from tests.support.network import needs_ipv6
 
 
 @pytest.fixture
@@ -39,18 +40,6 @@ def listening():
     yield start
     for listener in listeners:
         listener.close()
-
-
-def _has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
 
 
 def _connects(family, place):

@@ -135,13 +135,19 @@ def test_a_parked_handler_does_not_count_as_running_but_the_connection_is_not_id
     assert admission.idle
 
 
-def test_a_connection_that_is_over_gives_back_the_slot_that_was_kept_for_it():
+def in_line_behind_another():
+    """A connection whose request waits for the only slot, and what has it."""
     slots = Slots(1, 1)
     other = slots.share(lambda: None)
     admission = Admission(5, 5, held=False, share=slots.share(lambda: None))
     other.take()
     admission.queue(0, "a")
     admission.start()
+    return admission, other
+
+
+def test_a_connection_that_is_over_gives_back_the_slot_that_was_kept_for_it():
+    admission, other = in_line_behind_another()
     other.give()
     assert not other.take()
     admission.close()
@@ -161,12 +167,7 @@ def test_nothing_starts_while_the_other_end_does_not_take_its_answers():
 
 
 def test_a_slot_that_was_kept_for_a_connection_that_cannot_use_it_is_given_back():
-    slots = Slots(1, 1)
-    other = slots.share(lambda: None)
-    admission = Admission(5, 5, held=False, share=slots.share(lambda: None))
-    other.take()
-    admission.queue(0, "a")
-    admission.start()
+    admission, other = in_line_behind_another()
     admission.congested = True
     other.give()
     assert admission.ready

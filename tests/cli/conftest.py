@@ -160,6 +160,14 @@ def terminal():
 
 
 @pytest.fixture
+def passphrase_file(tmp_path):
+    path = tmp_path / "passphrase"
+    path.write_text("mypassphrase\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
 def address(tmp_path):
     """The address of the conformance service, served by this process."""
     with start_server(str(tmp_path / "s"), service.handler()) as server:

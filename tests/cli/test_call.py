@@ -593,14 +593,6 @@ def secure(serving, tmp_path):
 
 
 @pytest.fixture
-def passphrase_file(tmp_path):
-    path = tmp_path / "passphrase"
-    path.write_text("mypassphrase\n")
-    path.chmod(0o600)
-    return path
-
-
-@pytest.fixture
 def key_file(tmp_path):
     from bokbok import passphrase_to_key, write_key_file
 

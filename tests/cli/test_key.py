@@ -12,14 +12,6 @@ KEY = passphrase_to_key("mypassphrase")
 HEX = KEY.to_bytes().hex()
 
 
-@pytest.fixture
-def passphrase_file(tmp_path):
-    path = tmp_path / "passphrase"
-    path.write_text("mypassphrase\n")
-    path.chmod(0o600)
-    return path
-
-
 def test_a_passphrase_file_becomes_a_key_file_for_its_owner_alone(bokbok, tmp_path, passphrase_file):
     assert bokbok("key", "--passphrase-file", passphrase_file, "--out", tmp_path / "my.key") == (0, b"", "")
     assert read_key_file(tmp_path / "my.key") == KEY

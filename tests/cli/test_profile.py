@@ -9,13 +9,12 @@ import pytest
 
 from bokbok.wire import INFERRED_1
 from bokbok.wire.profile import profile_schema
-from tests.support.strategies import PIECES, PIECES_PROFILE
+from tests.support.strategies import write_pieces
 
 
 @pytest.fixture
 def files(tmp_path: Any) -> Any:
-    (tmp_path / "pieces.py").write_text(PIECES)
-    (tmp_path / "pieces.toml").write_text(PIECES_PROFILE)
+    write_pieces(tmp_path)
     return tmp_path
 
 

@@ -25,6 +25,7 @@ from bokbok import (
 from bokbok.cli import serve as serve_module
 from bokbok.cli._exit import Status
 from tests.cli.conftest import COMMAND, stop
+from tests.support.network import needs_ipv6
 from tests.support.peers import RawPeer, hello
 from tests.support.redis_server import RedisServer, needs_redis
 
@@ -48,14 +49,11 @@ def test_the_address_is_the_first_line_and_can_be_called(served, bokbok):
     assert f"INFO serving at {process.address}, insecure" in log
 
 
-@pytest.mark.parametrize(("asked", "begins"), [(":0", ":"), ("localhost:0", "localhost:"), ("[::1]:0", "[::1]:")])
+@pytest.mark.parametrize(
+    ("asked", "begins"),
+    [(":0", ":"), ("localhost:0", "localhost:"), pytest.param("[::1]:0", "[::1]:", marks=needs_ipv6)],
+)
 def test_the_address_is_as_asked_with_the_port_that_was_bound(served, bokbok, asked, begins):
-    if asked.startswith("["):
-        try:
-            with socket.socket(socket.AF_INET6) as sock:
-                sock.bind(("::1", 0))
-        except OSError:
-            pytest.skip("this machine has no IPv6 loopback")
     process = served(asked)
     assert process.address.startswith(begins)
     assert process.address != asked
@@ -621,12 +619,21 @@ def test_metrics_are_for_this_machine_alone(bokbok, tmp_path, address):
     assert os.listdir(tmp_path) == []
 
 
-def test_metrics_without_their_package_are_wrong_usage(bokbok, tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "bokbok.cli._metrics", raising=False)
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    result = bokbok("serve", tmp_path / "s", "--metrics", "localhost:0")
+@pytest.mark.parametrize(
+    ("option", "value", "module", "package", "extra"),
+    [
+        ("--metrics", "localhost:0", "bokbok.cli._metrics", "prometheus_client", "metrics"),
+        ("--shared-hellos", "redis://localhost", "bokbok.hellos", "redis", "redis"),
+    ],
+)
+def test_an_option_without_its_package_is_wrong_usage(
+    bokbok, tmp_path, monkeypatch, option, value, module, package, extra
+):
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = bokbok("serve", tmp_path / "s", option, value)
     assert result.status == Status.USAGE
-    assert "pip install 'bokbok[metrics]'" in result.err
+    assert f"pip install 'bokbok[{extra}]'" in result.err
 
 
 # The memory of hellos.
@@ -655,14 +662,6 @@ def test_servers_with_one_redis_refuse_what_another_has_seen(served, users, tmp_
             stop(process)
     finally:
         memory.stop()
-
-
-def test_shared_hellos_without_their_package_are_wrong_usage(bokbok, tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "bokbok.hellos", raising=False)
-    monkeypatch.setitem(sys.modules, "redis", None)
-    result = bokbok("serve", tmp_path / "s", "--shared-hellos", "redis://localhost")
-    assert result.status == Status.USAGE
-    assert "pip install 'bokbok[redis]'" in result.err
 
 
 def test_a_url_that_cannot_be_is_wrong_usage(bokbok, tmp_path):

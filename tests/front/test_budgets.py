@@ -13,25 +13,12 @@ import pytest
 from bokbok import Limits
 from bokbok._front.budget import Account
 from bokbok.errors import ConnectionClosed, RemoteError
-from tests.front.test_limits import requests, send_all
+from tests.front.test_limits import send_all
+from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, framed
 
 MIB = 1024 * 1024
-
-
-class Held:
-    """A request handler that answers only once it may."""
-
-    def __init__(self, answer: Any = "done") -> None:
-        self.started: queue.Queue[Any] = queue.Queue()
-        self.may_answer = threading.Event()
-        self.answer = answer
-
-    def __call__(self, connection: Any, message: Any) -> Any:
-        self.started.put(message)
-        assert self.may_answer.wait(SOON)
-        return self.answer
 
 
 def ends(peer: Any) -> bool:
@@ -52,7 +39,7 @@ def readable(peer: Any) -> bool:
 
 
 def test_requests_are_refused_while_those_that_are_handled_take_too_much_memory(serve: Any, raw: Any) -> None:
-    held = Held()
+    held = Held("done")
     peer = raw(serve(held, limits=Limits(memory=300_000)))
     peer.send_message(*(b'(request %d "%b")' % (id, b"x" * 100_000) for id in range(4)))
     refusals = [peer.receive(), peer.receive()]
@@ -65,7 +52,7 @@ def test_requests_are_refused_while_those_that_are_handled_take_too_much_memory(
 
 
 def test_what_a_message_takes_in_memory_counts_and_not_its_bytes(serve: Any, raw: Any) -> None:
-    held = Held()
+    held = Held("done")
     peer = raw(serve(held, limits=Limits(memory=1_000_000)))
     peer.send_message(b"(request 0 (%b))" % (b"() " * 5_000))
     held.started.get(timeout=SOON)
@@ -89,7 +76,7 @@ def test_a_request_that_was_answered_holds_nothing_any_more(serve: Any, raw: Any
 
 
 def test_a_server_refuses_whoever_holds_most_and_serves_the_others(serve: Any, raw: Any) -> None:
-    held = Held()
+    held = Held("done")
     server = serve(held, limits=Limits(server_memory=3_000_000))
     heavy, light = raw(server), raw(server)
     id = 0
@@ -108,13 +95,12 @@ def test_a_server_refuses_whoever_holds_most_and_serves_the_others(serve: Any, r
 
 
 def test_a_server_tells_how_much_memory_it_holds_and_how_much_of_it_for_one_connection(serve: Any, raw: Any) -> None:
-    held = Held()
+    held = Held("done")
     server = serve(held)
     peers = [raw(server) for _ in range(3)]
     for peer, count in zip(peers, (1, 3, 1), strict=True):
         peer.send_message(*(b'(request %d "%b")' % (id, b"x" * 100_000) for id in range(count)))
-    for _ in range(5):
-        held.started.get(timeout=SOON)
+    held.begun(5)
     statistics = server.statistics()
     assert 500_000 < statistics.held < 600_000
     assert 300_000 < statistics.heaviest < 350_000
@@ -126,18 +112,24 @@ def test_a_server_tells_how_much_memory_it_holds_and_how_much_of_it_for_one_conn
     assert server.statistics().held == 0
 
 
+def answered_and_unread(serve: Any, raw: Any, count: int) -> tuple[Any, Any]:
+    """A server that has answered so many requests with a megabyte each, five of which it may hold; and the peer that
+    asked, which has not read an answer."""
+    held = Held("x" * 1_000_000)
+    server = serve(held, limits=Limits(memory=5_000_000))
+    peer = raw(server)
+    peer.send_message(*(b"(request %d x)" % id for id in range(count)))
+    held.begun(count)
+    held.may_answer.set()
+    eventually(lambda: server.statistics().running == 0, "all have answered")
+    return server, peer
+
+
 def test_answers_that_are_not_read_do_not_pile_up(
     front: Any, serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"bokbok.{front.name}.sending._PATIENCE", 0.01)
-    held = Held("x" * 1_000_000)
-    server = serve(held, limits=Limits(memory=5_000_000))
-    peer = raw(server)
-    peer.send_message(*(b"(request %d x)" % id for id in range(50)))
-    for _ in range(50):
-        held.started.get(timeout=SOON)
-    held.may_answer.set()
-    eventually(lambda: server.statistics().running == 0, "all have answered")
+    _, peer = answered_and_unread(serve, raw, 50)
     answers = [peer.receive() for _ in range(50)]
     refused = [text for text in answers if text.startswith(b"(error ")]
     assert len(refused) > 30
@@ -160,14 +152,7 @@ def test_answers_that_wait_for_room_are_not_written_without_bound(
 
     monkeypatch.setattr(Account, "keep", kept)
     monkeypatch.setattr(f"bokbok.{front.name}.sending._PATIENCE", 0.2)
-    held = Held("x" * 1_000_000)
-    server = serve(held, limits=Limits(memory=5_000_000))
-    peer = raw(server)
-    peer.send_message(*(b"(request %d x)" % id for id in range(60)))
-    for _ in range(60):
-        held.started.get(timeout=SOON)
-    held.may_answer.set()
-    eventually(lambda: server.statistics().running == 0, "all have answered")
+    server, peer = answered_and_unread(serve, raw, 60)
     assert most[0] <= 5_000_000
     answers = [peer.receive() for _ in range(60)]
     assert sum(text.startswith(b"(error ") for text in answers) > 40
@@ -234,7 +219,7 @@ def test_parts_of_packets_do_not_hold_a_servers_memory_for_ever(
 
 
 def test_reading_goes_on_once_memory_was_freed(serve: Any, raw: Any) -> None:
-    held = Held()
+    held = Held("done")
     server = serve(held, limits=Limits(server_memory=300_000))
     other, peer = raw(server), raw(server)
     other.send_message(b'(request 0 "%b")' % (b"x" * 200_000))
@@ -316,7 +301,7 @@ def test_a_connection_on_which_nothing_happens_ends_where_that_is_asked_for(serv
 
 
 def test_a_connection_is_not_idle_while_a_request_is_handled(serve: Any, raw: Any) -> None:
-    held = Held()
+    held = Held("done")
     peer = raw(serve(held, limits=Limits(idle_timeout=0.05)))
     peer.send_message(b"(request 0 x)")
     held.started.get(timeout=SOON)

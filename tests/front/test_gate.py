@@ -16,7 +16,7 @@ from bokbok import Key, Limits
 from bokbok._native import description
 from bokbok.errors import ConnectionClosed
 from bokbok.wire import passphrase_to_key
-from tests.front.test_limits import Held, requests
+from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, RawPeer, hello
 
@@ -245,8 +245,7 @@ def test_a_handler_that_goes_on_after_that_is_named(
     server = serve(held, limits=Limits(drain_timeout=0.05))
     peer = raw(server)
     peer.send_message(*requests(2))
-    for _ in range(2):
-        held.started.get(timeout=SOON)
+    held.begun(2)
     server.stop()
     assert not server.wait()
     (unfinished,) = server.unfinished

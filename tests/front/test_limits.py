@@ -13,34 +13,9 @@ import pytest
 
 from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RemoteError, RequestTimeout
+from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import SOON, USERS, framed
-
-
-class Held:
-    """A request handler that answers only once it may, and counts how many handlers run."""
-
-    def __init__(self) -> None:
-        self.started: queue.Queue[Any] = queue.Queue()
-        self.may_answer = threading.Event()
-        self.running = 0
-        self.most = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, connection: Any, message: Any) -> Any:
-        with self._lock:
-            self.running += 1
-            self.most = max(self.most, self.running)
-        self.started.put(message)
-        assert self.may_answer.wait(SOON)
-        with self._lock:
-            self.running -= 1
-        return message
-
-
-def requests(count: int, first: int = 0) -> list[bytes]:
-    return [b"(request %d %d)" % (i, i) for i in range(first, first + count)]
-
 
 # Handlers and requests that wait for one.
 

@@ -18,14 +18,15 @@ from tests.support.peers import KEY, SOON, USERS, framed, hello
 WRONG = passphrase_to_key("a wrong passphrase")
 
 
+def fail(connection: Any, message: Any) -> Any:
+    raise ValueError("on purpose")
+
+
 def test_a_failing_request_handler_is_logged_with_its_traceback(
     front: Any, serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def on_request(connection: Any, message: Any) -> Any:
-        raise ValueError("on purpose")
-
     with pytest.raises(RemoteError):
-        connect(serve(on_request)).request("x")
+        connect(serve(fail)).request("x")
     (record,) = caplog.records
     assert (record.name, record.levelno) == (f"bokbok.{front.name}", logging.ERROR)
     assert record.exc_info is not None
@@ -35,12 +36,9 @@ def test_a_failing_request_handler_is_logged_with_its_traceback(
 def test_a_remote_error_that_a_handler_lets_through_is_logged_where_it_passes(
     front: Any, serve: Any, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def on_request(connection: Any, message: Any) -> Any:
-        raise ValueError("on purpose")
-
     server = serve(lambda connection, message: connection.request(message))
     with pytest.raises(RemoteError):
-        connect(server, on_request=on_request).request("x")
+        connect(server, on_request=fail).request("x")
     assert [record.name for record in caplog.records] == [f"bokbok.{front.name}"] * 2
 
 
@@ -56,10 +54,6 @@ def test_a_failure_whose_text_no_file_can_hold_is_logged_with_that_escaped(
     written = logging.Formatter().format(record).encode()
     assert b"the request handler failed" in written
     assert "ValueError: on purpose: \\udcff €".encode() in written
-
-
-def fail(connection: Any, message: Any) -> Any:
-    raise ValueError("on purpose")
 
 
 def test_a_client_cannot_fill_the_log_with_handlers_that_fail(

@@ -12,22 +12,9 @@ import pytest
 
 from bokbok import Limits
 from bokbok.errors import ConnectFailed, ConnectionClosed, RemoteError, RequestTimeout
+from tests.support.held import Held
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, hello
-
-
-class Held:
-    """A request handler that answers only once it may."""
-
-    def __init__(self) -> None:
-        self.started: queue.Queue[Any] = queue.Queue()
-        self.may_answer = threading.Event()
-
-    def __call__(self, connection: Any, message: Any) -> Any:
-        self.started.put(message)
-        assert self.may_answer.wait(SOON)
-        return message
-
 
 # Stopping.
 

@@ -10,7 +10,7 @@ import pytest
 
 from bokbok import Limits
 from bokbok.errors import Overloaded, RemoteError
-from tests.front.test_limits import Held, requests
+from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS
 
@@ -21,8 +21,7 @@ def test_so_many_handlers_run_on_all_connections_together(serve: Any, raw: Any) 
     peers = [raw(server) for _ in range(10)]
     for peer in peers:
         peer.send_message(*requests(10))
-    for _ in range(5):
-        held.started.get(timeout=SOON)
+    held.begun(5)
     assert held.started.empty()
     held.may_answer.set()
     for peer in peers:
@@ -69,8 +68,7 @@ def test_many_clients_of_one_user_leave_slots_for_another(serve: Any, connect: A
     server = serve(on_request, user_to_key=users.get, limits=Limits(server_running=9))
     clients = [connect(server, secure=True) for _ in range(5)]
     asking = [spawn(client.request, (n, i)) for n, client in enumerate(clients) for i in range(5)]
-    for _ in range(8):
-        held.started.get(timeout=SOON)
+    held.begun(8)
     assert connect(server, user="other", key=KEY).request("x", timeout=SOON) == "x"
     assert held.started.empty()
     held.may_answer.set()

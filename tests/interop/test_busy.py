@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
@@ -29,6 +28,7 @@ from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.play import Play
 from bokbok_interop.runner import OUT_OF_TIME, Runner, Settings
 
+from .test_pytest_plugin import run as run_pytest
 from .test_runner import ANSWERS, make_case, nothing
 
 REAL = Machine.shortage
@@ -375,13 +375,6 @@ def test_the_pytest_plugin_says_what_was_played_again(tmp_path: Path) -> None:
         f"from bokbok_interop.machine import Machine\nMachine.shortage = lambda self, since: {MEASURED!r}\n"
     )
     words = ["--bokbok-peer", late_once(tmp_path), "--bokbok-case", "request.echo", "--bokbok-timeout", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = run_pytest(tmp_path, *words)
     assert done.returncode == 0, done.stdout
     assert f"bokbok-interop: 1 cell was played again, alone: {OUT_OF_TIME}; 1 passed then" in done.stdout

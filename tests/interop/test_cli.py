@@ -19,6 +19,11 @@ MINIMAL = f"{sys.executable} {Path(__file__).parents[2] / 'interop' / 'examples'
 FEW = ["--case", "request.echo", "--case", "errors.remote-message", "--transport", "unix"]
 
 
+def only(peer: str) -> list[str]:
+    """`run` with this peer, `NAME=COMMAND`, and no other."""
+    return ["run", "--peers", "", "--peer", peer]
+
+
 def invoke(*words: str) -> Result:
     return CliRunner().invoke(main, list(words), catch_exceptions=False)
 
@@ -76,11 +81,7 @@ def test_a_small_matrix_of_real_peers_passes_and_writes_both_reports(tmp_path: P
 
 def test_an_absent_peer_is_shown_with_the_reason_and_costs_no_status_zero(tmp_path: Path) -> None:
     result = invoke(
-        "run",
-        "--peers",
-        "",
-        "--peer",
-        f"minimal={MINIMAL}",
+        *only(f"minimal={MINIMAL}"),
         "--peer",
         "ghost=/no/such/program",
         *FEW,
@@ -116,11 +117,7 @@ def test_a_failure_has_status_1_and_shows_the_requirement(tmp_path: Path) -> Non
     for name in ("peer.py", "sexpr.py"):
         (tmp_path / name).symlink_to(Path(MINIMAL.split()[1]).parent / name)
     result = invoke(
-        "run",
-        "--peers",
-        "",
-        "--peer",
-        f"liar={sys.executable} {puppet}",
+        *only(f"liar={sys.executable} {puppet}"),
         "--case",
         "request.echo",
         "--security",
@@ -148,11 +145,7 @@ def test_json_to_standard_output_is_nothing_but_json() -> None:
             sys.executable,
             "-m",
             "bokbok_interop",
-            "run",
-            "--peers",
-            "",
-            "--peer",
-            f"minimal={MINIMAL}",
+            *only(f"minimal={MINIMAL}"),
             "--case",
             "request.echo",
             "--json",
@@ -167,11 +160,7 @@ def test_json_to_standard_output_is_nothing_but_json() -> None:
 
 def test_a_report_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path: Path) -> None:
     result = invoke(
-        "run",
-        "--peers",
-        "",
-        "--peer",
-        f"minimal={MINIMAL}",
+        *only(f"minimal={MINIMAL}"),
         "--case",
         "request.echo",
         "--json",
@@ -197,11 +186,7 @@ def test_an_interrupted_run_reports_what_was_done_and_leaves_no_process(tmp_path
             sys.executable,
             "-m",
             "bokbok_interop",
-            "run",
-            "--peers",
-            "",
-            "--peer",
-            f"m={sys.executable} {puppet}",
+            *only(f"m={sys.executable} {puppet}"),
             "--case",
             "request.echo",
             "--case",
@@ -259,7 +244,7 @@ def test_check_of_a_program_that_is_not_there_says_so() -> None:
 
 
 def test_shards_merge_to_the_whole(tmp_path: Path) -> None:
-    whole = ["run", "--peers", "", "--peer", f"minimal={MINIMAL}", *FEW, "-q", "--json"]
+    whole = [*only(f"minimal={MINIMAL}"), *FEW, "-q", "--json"]
     for number in (1, 2):
         assert invoke(*whole, str(tmp_path / f"{number}.json"), "--shard", f"{number}/2").exit_code == 0
     merged = invoke("merge", str(tmp_path / "1.json"), str(tmp_path / "2.json"), "--json", str(tmp_path / "m.json"))

@@ -7,13 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.strategies import PIECES, PIECES_PROFILE
+from tests.support.strategies import write_pieces
 
 
 def test_a_file_of_strategies_reaches_the_puppets_of_a_run(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("pieces.py", "pieces.toml", "r.json")}
-    files["pieces.py"].write_text(PIECES)
-    files["pieces.toml"].write_text(PIECES_PROFILE)
+    write_pieces(tmp_path)
     words = ["--strategies", str(files["pieces.py"]), "--profile", str(files["pieces.toml"])]
     words += ["--peers", "python-sync,python-asyncio", "--case", "request.echo", "--case", "hostile.tampered"]
     words += ["--transport", "unix", "--json", str(files["r.json"])]

@@ -16,3 +16,9 @@ def _block(language: str) -> str:
 
 PIECES = _block("python")
 PIECES_PROFILE = _block("toml")
+
+
+def write_pieces(folder: Path) -> None:
+    """Write both files, `pieces.py` and `pieces.toml`."""
+    (folder / "pieces.py").write_text(PIECES)
+    (folder / "pieces.toml").write_text(PIECES_PROFILE)

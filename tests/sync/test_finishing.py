@@ -11,7 +11,7 @@ import pytest
 from bokbok import Limits
 from bokbok.sync import sending
 from bokbok.sync.finishing import Finishing, Ticket, finishing
-from tests.front.test_limits import Held, requests
+from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import SOON
 
@@ -117,8 +117,7 @@ def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(se
     server = serve(held)
     peer = raw(server)
     peer.send_message(*requests(20))
-    for _ in range(20):
-        held.started.get(timeout=SOON)
+    held.begun(20)
     (connection,) = server._roster.connections
     encode = connection._encode
 
@@ -157,8 +156,7 @@ def test_whoever_waits_until_the_other_end_reads_keeps_nobody_from_finishing(
     peers = [raw(server) for _ in range(2)]
     for peer in peers:
         peer.send_message(*reversed(requests(4)))  # the last one is answered at once
-    for _ in range(3 * len(peers)):
-        held.started.get(timeout=SOON)
+    held.begun(3 * len(peers))
     connections = list(server._roster.connections)
     eventually(lambda: all(each._admission.congested for each in connections), "they read nothing")
     held.may_answer.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,32 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def test_what_passes_is_recorded_until_so_many_connections_are_over(tmp_path: Path) -> None:
-    up, here = ("unix", str(tmp_path / "up")), ("unix", str(tmp_path / "here"))
-    told: list[str] = []
+@contextlib.asynccontextmanager
+async def passing_on(folder: Path, told: list[Any]) -> AsyncIterator[tuple[Any, asyncio.Task[Any]]]:
+    """Where the proxy listens before a server that sends back what it hears, and its task."""
+    up, here = ("unix", str(folder / "up")), ("unix", str(folder / "here"))
     ready = asyncio.Event()
     async with await asyncio.start_unix_server(_echo, up[1]):
         proxy = asyncio.create_task(run_proxy(here, up, 2, told.append, ready=lambda _: ready.set()))
         await ready.wait()
+        yield here, proxy
+
+
+async def echoed(here: Any, data: bytes) -> None:
+    reader, writer = await open_stream(here)
+    writer.write(data)
+    assert await reader.read() == data
+    writer.close()
+
+
+async def test_what_passes_is_recorded_until_so_many_connections_are_over(tmp_path: Path) -> None:
+    told: list[str] = []
+    async with passing_on(tmp_path, told) as (here, proxy):
         for data in (b"ping", b"pong"):
-            reader, writer = await open_stream(here)
-            writer.write(data)
-            assert await reader.read() == data
-            writer.close()
+            await echoed(here, data)
         recorded = from_capture(await proxy)
     assert [(one.client, one.server) for one in recorded] == [(b"ping", b"ping"), (b"pong", b"pong")]
-    assert told == [f"listening at {here[1]}, passing on to {up[1]}; 2 connections are recorded"]
+    assert told == [f"listening at {here[1]}, passing on to {tmp_path / 'up'}; 2 connections are recorded"]
 
 
 async def test_a_server_that_cannot_be_reached_is_an_error(tmp_path: Path) -> None:
@@ -48,16 +61,9 @@ async def test_a_server_that_cannot_be_reached_is_an_error(tmp_path: Path) -> No
 
 
 async def test_ended_early_it_gives_what_it_has(tmp_path: Path) -> None:
-    up, here = ("unix", str(tmp_path / "up")), ("unix", str(tmp_path / "here"))
-    told: list[Any] = []
-    ready = asyncio.Event()
-    async with await asyncio.start_unix_server(_echo, up[1]):
-        proxy = asyncio.create_task(run_proxy(here, up, 2, told.append, ready=lambda _: ready.set()))
-        await ready.wait()
-        reader, writer = await open_stream(here)
-        writer.write(b"ping")
-        assert await reader.read() == b"ping"
-        writer.close()
+    told: list[str] = []
+    async with passing_on(tmp_path, told) as (here, proxy):
+        await echoed(here, b"ping")
         proxy.cancel()
         recorded = from_capture(await proxy)
     assert recorded[0].client == b"ping"

@@ -13,7 +13,7 @@ from bokbok.errors import ProfileError
 from bokbok.wire import Connection, get_profile, load_profile, register
 from bokbok.wire.framing import Lines
 from bokbok.wire.profile import LAYERS, _own, dump_profile, load_strategies, profile_schema, read_profile
-from tests.support.strategies import PIECES, PIECES_PROFILE
+from tests.support.strategies import PIECES, write_pieces
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +29,7 @@ def forgotten(monkeypatch: Any) -> Iterator[None]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    (tmp_path / "pieces.py").write_text(PIECES)
-    (tmp_path / "pieces.toml").write_text(PIECES_PROFILE)
+    write_pieces(tmp_path)
     return tmp_path
 
 
