@@ -18,7 +18,7 @@
    current-settings settings-connect-timeout settings-hello-timeout
    bokbok-packet-limit bokbok-depth-limit bokbok-name-limit bokbok-running-limit bokbok-waiting-limit
    bokbok-hello-timeout bokbok-connect-timeout bokbok-flush-timeout bokbok-guards
-   with-lock guarded-call)
+   with-lock wait-until guarded-call)
   (import scheme bokbok-compat bokbok-threads bokbok-waiting bokbok-system bokbok-errors bokbok-collections
           bokbok-net bokbok-datum-reader bokbok-datum-writer bokbok-wire
           (only bokbok-boxes key-size))
@@ -87,6 +87,15 @@
          (let ((result (let () body ...)))
            (mutex-unlock! mutex)
            result)))))
+
+  ;; Waits until something is so that depends on what the mutex guards, whose changes are told by `changed`.
+  (define (wait-until mutex changed ready?)
+    (with-lock mutex
+      (let loop ()
+        (unless (ready?)
+          (mutex-unlock! mutex changed)
+          (mutex-lock! mutex)
+          (loop)))))
 
   ;; Calls the user's code: a pair whose car says whether it returned, its cdr what it returned or raised.
   (define (guarded-call proc . args)
@@ -634,30 +643,23 @@
                 pending))))
       (for-each (lambda (p) (post-refusal! c (car p) stopping-text)) refused)))
 
-  (define (wait-until c ready?)
-    (with-lock (connection-mutex c)
-      (let loop ()
-        (unless (ready?)
-          (mutex-unlock! (connection-mutex c) (connection-changed c))
-          (mutex-lock! (connection-mutex c))
-          (loop)))))
-
   ;; Everything after the last packet; `how` is of `reading-ended`.
   (define (finish! c how)
     (define socket (connection-socket c))
+    (define (wait-for ready?) (wait-until (connection-mutex c) (connection-changed c) ready?))
     (case how
-      ((eof) (wait-until c (lambda () (or (out-end c) (= 0 (running c))))))
+      ((eof) (wait-for (lambda () (or (out-end c) (= 0 (running c))))))
       ((failed) (break-output! c)))
     (end-output! c)
     (with-lock (connection-mutex c) (queue-clear! (connection-pending c)))
-    (wait-until c (lambda () (writer-gone? c)))
+    (wait-for (lambda () (writer-gone? c)))
     (half-close socket)
     (when (memq how '(refused ours)) (linger c))
     (close-socket socket)
     (with-lock (connection-mutex c)
       (session-key-set! c #f)
       (in-buffer-set! c ""))
-    (wait-until c (lambda () (= 0 (user-threads c))))
+    (wait-for (lambda () (= 0 (user-threads c))))
     (when (connection-on-finish c) ((connection-on-finish c) c)))
 
   ;; Takes in what the other end still sends, until it closes or patience ends.

@@ -119,14 +119,6 @@
                 (else (without (cdr list) (cons (car list) kept))))))
       (condition-variable-broadcast! (server-changed server))))
 
-  (define (wait-until server ready?)
-    (with-lock (server-mutex server)
-      (let loop ()
-        (unless (ready?)
-          (mutex-unlock! (server-mutex server) (server-changed server))
-          (mutex-lock! (server-mutex server))
-          (loop)))))
-
   (define (check-server where x)
     (unless (server? x) (invalid-error where "not a server")))
 
@@ -135,14 +127,15 @@
     (check-server 'stop-server! server)
     (with-lock (server-mutex server) (server-stopping-set! server #t))
     (cancel-wait! (server-waiter server))
-    (wait-until server (lambda () (not (server-listening? server))))
+    (wait-until (server-mutex server) (server-changed server) (lambda () (not (server-listening? server))))
     (for-each stop-connection! (with-lock (server-mutex server) (server-connections server)))
     (void))
 
   ;; Returns once the server was stopped and all its connections and handlers are over.
   (define (wait-until-server-stopped server)
     (check-server 'wait-until-server-stopped server)
-    (wait-until server (lambda () (and (not (server-listening? server)) (null? (server-connections server)))))
+    (wait-until (server-mutex server) (server-changed server)
+      (lambda () (and (not (server-listening? server)) (null? (server-connections server)))))
     (void))
 
   ;; The address that the server is bound to, with the port that the system chose where 0 was asked for.
