@@ -41,6 +41,10 @@ async def nothing(t: Play) -> None:
     """A case that any puppet passes."""
 
 
+SILENT = """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+"""
 ANSWERS = """
 for number, verb, line in lines():
     if verb == "hello": hello(number)
@@ -135,12 +139,7 @@ async def test_a_puppet_that_hangs_fails_by_the_time_limit_which_says_what_was_a
     async def asks(t: Play) -> None:
         await t.client.command("request", 1, "x")
 
-    peer = fake_peer(
-        """
-for number, verb, line in lines():
-    if verb == "hello": hello(number)
-"""
-    )
+    peer = fake_peer(SILENT)
     results, _ = await play(peer, make_case("asks", asks), timeout=0.3)
     assert results[0].outcome is Outcome.FAILED
     assert "timed out after 0.3 seconds" in results[0].reason
@@ -300,12 +299,7 @@ async def test_who_answers_nothing_is_given_up_and_those_that_wait_for_it_are_cu
     from bokbok_interop import play as module
 
     monkeypatch.setattr(module, "PATIENCE", 0.2)
-    peer = fake_peer(
-        """
-for number, verb, line in lines():
-    if verb == "hello": hello(number)
-"""
-    )
+    peer = fake_peer(SILENT)
 
     async def waits_long(t: Play) -> None:
         await t.client.command("request", 1, "x")
@@ -326,13 +320,7 @@ async def test_a_good_peer_is_not_given_up_for_the_silence_of_another(
     from bokbok_interop import play as module
 
     monkeypatch.setattr(module, "PATIENCE", 0.2)
-    silent = fake_peer(
-        """
-for number, verb, line in lines():
-    if verb == "hello": hello(number)
-""",
-        "silent",
-    )
+    silent = fake_peer(SILENT, "silent")
     good = fake_peer(ANSWERS, "good")
 
     async def both(t: Play) -> None:
@@ -393,12 +381,7 @@ async def test_a_failure_says_which_sentence_was_broken(fake_peer: Callable[...,
     async def no_answer_at_all(t: Play) -> None:
         await t.client.command("wait", 1)
 
-    peer = fake_peer(
-        """
-for number, verb, line in lines():
-    if verb == "hello": hello(number)
-"""
-    )
+    peer = fake_peer(SILENT)
     cases = make_case("stop", no_answer_to_stop), make_case("wait", no_answer_at_all), make_case("key", key)
     results, _ = await play(peer, *cases, timeout=0.5)
     assert [result.sentence for result in results] == ["stop-server", "wait-stopped", ""]

@@ -19,7 +19,7 @@ from ..report.files import Journal, Target, TargetError, as_json
 from ..report.screen import Screen
 from ..runner import Observer
 
-__all__ = ["Reports", "evidence_for", "load", "report_options"]
+__all__ = ["Reports", "load", "report_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,11 +33,6 @@ def report_options(command: F) -> F:
     ):
         command = click.option(f"--{option}", f"{option}_file", metavar="FILE", help=words)(command)
     return command
-
-
-def evidence_for(json_file: str | None, html_file: str | None) -> str:
-    """Which cells need evidence: those that passed only if a report will contain it."""
-    return "all" if json_file or html_file else "failures"
 
 
 class _Noting(Observer):
@@ -58,12 +53,14 @@ class Reports:
 
     Attributes:
         screen: the terminal, or standard error if the JSON goes to standard output.
+        evidence: which cells need evidence: those that passed only if a report will contain it.
         journal: the journal of the run, if its results become a file.
         problems: what could not be written, one line each.
     """
 
     def __init__(self, json_file: str | None, junit_file: str | None, html_file: str | None) -> None:
         self.screen = Screen(stderr=json_file == "-")
+        self.evidence = "all" if json_file or html_file else "failures"
         self.journal: Journal | None = None
         self.problems: list[str] = []
         self._stdout = json_file == "-"

@@ -28,7 +28,7 @@ from ._choices import (
 )
 from ._exit import status_of
 from ._play import execute
-from ._reports import Reports, evidence_for, report_options
+from ._reports import Reports, report_options
 
 
 @click.command(
@@ -111,6 +111,7 @@ def check(
     if not groups and selection.chapters != (PREFLIGHT,):
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     spoken = chosen_format(profile, {group.security for group in preflight}, guards_off)
+    reports = Reports(json_file, junit_file, html_file)
     settings = Settings(
         timeout=timeout,
         jobs=jobs,
@@ -118,9 +119,8 @@ def check(
         strict=strict,
         seed=seed,
         spoken=spoken,
-        evidence=evidence_for(json_file, html_file),
+        evidence=reports.evidence,
     )
-    reports = Reports(json_file, junit_file, html_file)
     runner = runner_for(chosen, settings, scheduler, given)
     played = execute(chosen, groups, selection, settings, reports, quiet=quiet, preflight=preflight, runner=runner)
     terminal.print_failures(reports.screen, played.document)

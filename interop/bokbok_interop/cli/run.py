@@ -25,7 +25,7 @@ from ._choices import (
 )
 from ._exit import STATUSES, status_of
 from ._play import execute
-from ._reports import Reports, evidence_for, report_options
+from ._reports import Reports, report_options
 
 
 @click.command(epilog=STATUSES)
@@ -128,6 +128,7 @@ def run(
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     groups = shard(groups, number, of)
     spoken = chosen_format(profile, {group.security for group in groups}, guards_off)
+    reports = Reports(json_file, junit_file, html_file)
     settings = Settings(
         timeout=timeout,
         jobs=jobs,
@@ -137,9 +138,8 @@ def run(
         strict=strict,
         seed=seed,
         spoken=spoken,
-        evidence=evidence_for(json_file, html_file),
+        evidence=reports.evidence,
     )
-    reports = Reports(json_file, junit_file, html_file)
     runner = runner_for(chosen, settings, scheduler, given)
     played = execute(
         chosen, groups, selection, settings, reports, quiet=quiet, shard_text=shard_text or "", runner=runner
