@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .._native import description
-from ..address import Address
+from ..address import Address, format_address
 from ..errors import ConnectionClosed, RemoteProtocolError
 from ..wire import HelloOpened, Limits
 from . import texts
@@ -257,6 +257,15 @@ class Shared:
         self.tell(
             "connections", None, "%r: %d connections are there; further ones wait in the backlog", server, connections
         )
+
+    def cannot_accept(self, server: object, error: OSError) -> None:
+        """The system gave no connection: descriptors or memory are short, or it is an error of a network, which Linux
+        hands to who accepts."""
+        self.tell("accept", None, texts.CANNOT_ACCEPT, server, error.strerror or error, level=logging.ERROR)
+
+    def bad_proxy(self, server: object, proxy: Address, problem: object) -> None:
+        """A connection is refused, since its proxy has not said whose it is."""
+        self.tell("proxy", source_of(proxy), texts.BAD_PROXY, server, format_address(proxy), problem)
 
     def tell(self, kind: str, source: Source | None, text: str, *args: Any, level: int = logging.WARNING) -> None:
         """Count a refusal, and write it to the log unless there are too many of its kind."""

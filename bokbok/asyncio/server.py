@@ -11,14 +11,13 @@ from typing import Any, Generic, TypeVar
 from .. import wire
 from .._fork import let_go, track
 from .._front import texts
-from .._front.gate import source_of
 from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import AsyncSharedHellos, Settings
 from .._front.shared import Shared, Visit
 from .._front.worker import Where, listener_of, supervised
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, seconds, tcp_address
-from ..address import Address, format_address
+from ..address import Address
 from .connection import Connection, ConnectionHandler, KeyLookup, RequestHandler
 from .receiving import StreamProtocol
 from .steps import FirstSteps
@@ -184,10 +183,7 @@ class Server(PublicServer):
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts.
-                self._shared.tell(
-                    "accept", None, texts.CANNOT_ACCEPT, self, error.strerror or error, level=logging.ERROR
-                )
+                self._shared.cannot_accept(self, error)
                 self._pause()
                 self._resume = self._loop.call_later(ACCEPT_PAUSE, self._listen)
                 return
@@ -215,7 +211,7 @@ class Server(PublicServer):
         self._maybe_stopped()
 
     def _refuse_proxy(self, sock: socket.socket, proxy: Address, problem: object) -> None:
-        self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), problem)
+        self._shared.bad_proxy(self, proxy, problem)
         sock.close()
 
     async def _read_header(self, sock: socket.socket, proxy: Address) -> None:
@@ -240,7 +236,7 @@ class Server(PublicServer):
 
     def _stop_waiting(self, task: asyncio.Task[Any], proxy: Address) -> None:
         task.cancel()
-        self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), "no header came")
+        self._shared.bad_proxy(self, proxy, "no header came")
 
     def _arrived(self, sock: socket.socket, address: Address) -> None:
         if self._settings.link is not None:

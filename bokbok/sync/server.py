@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from .. import wire
 from .._fork import track
 from .._front import texts
-from .._front.gate import source_of
 from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import Settings, SharedHellos
 from .._front.shared import Shared, Visit
 from .._front.worker import Where, listener_of, supervised
 from .._sockets import DEFAULT_BACKLOG, ENDLESS, LINGER_SECONDS, Listener, seconds, tcp_address, tune
-from ..address import Address, format_address
+from ..address import Address
 from ..keys import Key
 from .connection import Connection, ConnectionHandler, RequestHandler
 from .handling import handler_of
@@ -175,9 +174,8 @@ class Server(PublicServer):
         except (BlockingIOError, ConnectionAbortedError):
             return  # gone again before it was accepted
         except OSError as error:
-            # Descriptors or memory that are short, or errors of a network that Linux hands to who accepts: they pass.
-            self._shared.tell("accept", None, texts.CANNOT_ACCEPT, self, error.strerror or error, level=logging.ERROR)
-            self._pause(ACCEPT_PAUSE)
+            self._shared.cannot_accept(self, error)
+            self._pause(ACCEPT_PAUSE)  # it passes
             return
         address = tcp_address(*place[:2]) if self.address[0] == "tcp" else self.address
         if self._settings.proxies.trusts(address):
@@ -204,7 +202,7 @@ class Server(PublicServer):
         except RuntimeError as error:
             problem = str(error)
             self._met(sock)
-        self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), problem)
+        self._shared.bad_proxy(self, proxy, problem)
         sock.close()
 
     def _met(self, sock: socket.socket) -> None:
@@ -222,7 +220,7 @@ class Server(PublicServer):
                 header.take(sock.recv(header.missing))
             address = header.address() or proxy
         except (OSError, ProxyError) as error:
-            self._shared.tell("proxy", source_of(proxy), texts.BAD_PROXY, self, format_address(proxy), error)
+            self._shared.bad_proxy(self, proxy, error)
             sock.close()
         else:
             sock.settimeout(None)
