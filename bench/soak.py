@@ -5,9 +5,10 @@
 
 A server, the good clients and the crowd (`crowd.py`, at nice 19) are separate processes, over loopback TCP. Good
 clients ask for an echo of bytes, of many sizes, and compare: first alone for a while, then beside the crowd. Every
-tenth client makes a new connection after a few requests. The exit status is 1 if a request was lost or wrong, if the
-server took more memory, descriptors or threads than it may, or, in a run of two minutes or more, if these went on
-growing. Times are shown but not judged: they depend on the machine.
+tenth client makes a new connection after a few requests. Between two requests a client waits for `--pause` seconds:
+without, the good clients take all of the processor, and a crowd at nice 19 has none. The exit status is 1 if a
+request was lost or wrong, if the server took more memory, descriptors or threads than it may, or, in a run of two
+minutes or more, if these went on growing. Times are shown but not judged: they depend on the machine.
 
 A soak ends when its time is over. What is under way then may take `GRACE` seconds more. Anything that takes longer is
 named and counts as lost, and a file says what the server's threads were doing.
@@ -106,8 +107,8 @@ class _Good:
         doing: what it waits for, and since when.
     """
 
-    def __init__(self, port: int, number: int, until: float, found: dict[str, Any]) -> None:
-        self._port, self._number, self._until, self._found = port, number, until, found
+    def __init__(self, port: int, number: int, until: float, pause: float, found: dict[str, Any]) -> None:
+        self._port, self._number, self._until, self._pause, self._found = port, number, until, pause, found
         self._connection: Any = None
         self.doing = ("nothing", time.monotonic())
 
@@ -146,7 +147,10 @@ class _Good:
                 answer = await self._connection.request(["echo", expected], timeout=left)
                 if answer != expected:
                     self.lost(f"{len(data)} bytes came back as others", "wrong")
-                self._found["times"].append(time.monotonic() - began)
+                took = time.monotonic() - began
+                self._found["times"].append(took)
+                if fresh:
+                    self._found["new"].append(took)
                 fresh = False
             except ConnectionClosed as error:
                 # A server with many hellos under way refuses some new connections (`Limits.hellos`): those try again.
@@ -165,19 +169,19 @@ class _Good:
             asked += 1
             if self._number % 10 == 0 and asked % 5 == 0:
                 await self._leave()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(self._pause)
         await self._leave()
 
 
-def good_clients(port: int, count: int, seconds: float) -> None:
+def good_clients(port: int, count: int, seconds: float, pause: float) -> None:
     """In a process of its own: prints its results as JSON."""
 
     async def run() -> None:
-        found: dict[str, Any] = {"times": [], "lost": [], "wrong": [], "refused": [], "turned away": 0}
+        found: dict[str, Any] = {"times": [], "new": [], "lost": [], "wrong": [], "refused": [], "turned away": 0}
         until = time.monotonic() + seconds
         clients = {}
         for number in range(count):
-            good = _Good(port, number, until, found)
+            good = _Good(port, number, until, pause, found)
             clients[asyncio.create_task(good.run())] = good
         done, hung = await asyncio.wait(clients, timeout=seconds + 2 * GRACE)
         for task in done:
@@ -249,9 +253,10 @@ def _result(process: subprocess.Popen[str], what: str, seconds: float) -> dict[s
     return result
 
 
-def _ask(port: int, count: int, seconds: float) -> dict[str, Any]:
-    nothing = {"times": [], "lost": [], "wrong": [], "refused": [], "turned away": 0, "hung": 0}
-    return nothing | _result(_start(__file__, "--as-good", port, count, seconds), "the good clients", seconds)
+def _ask(port: int, arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    nothing = {"times": [], "new": [], "lost": [], "wrong": [], "refused": [], "turned away": 0, "hung": 0}
+    process = _start(__file__, "--as-good", port, arguments.good, seconds, arguments.pause)
+    return nothing | _result(process, "the good clients", seconds)
 
 
 def _end(server: subprocess.Popen[str]) -> list[str]:
@@ -278,7 +283,7 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline())
-        alone = _ask(port, arguments.good, arguments.seconds * ALONE)
+        alone = _ask(port, arguments, arguments.seconds * ALONE)
         seconds = arguments.seconds * (1 - ALONE)
         bad = _start(
             crowd.__file__, "127.0.0.1", port, "--connections", arguments.crowd, "--seconds", seconds,
@@ -288,7 +293,7 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
         bad.stdout.readline()  # it is ready: at nice 19 that may take a while
         watch = Watch(server.pid)
         watch.start()
-        beside = _ask(port, arguments.good, seconds)
+        beside = _ask(port, arguments, seconds)
         watch.over.set()
         watch.join()
         if beside["hung"] and server.poll() is None:
@@ -331,9 +336,14 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
     print(f"  new connections of good clients that were turned away, and came again: {turned_away:,}")
     refused = alone["refused"] + beside["refused"]
     print(f"  requests of good clients that were refused with an error, for want of memory: {len(refused):,}")
-    for name, times in (("alone", alone["times"]), ("beside the crowd", beside["times"])):
+    for name, found in (("alone", alone), ("beside the crowd", beside)):
+        times, new = found["times"], found["new"]
         parts = f"median {_at(times, 0.5)}, 99th percentile {_at(times, 0.99)}, 99.9th {_at(times, 0.999)}"
         print(f"  {name}: {len(times):,} requests, {parts}, worst {_at(times, 1)}")
+        print(
+            f"    of these with a new connection: {len(new):,}, median {_at(new, 0.5)}, "
+            f"99th percentile {_at(new, 0.99)}, worst {_at(new, 1)}"
+        )
     if alone["times"] and beside["times"]:
         before, after = _seconds_at(alone["times"], 0.999), _seconds_at(beside["times"], 0.999)
         within = "within" if after <= max(SLOWER * before, QUICK) else "over"
@@ -358,12 +368,13 @@ def main() -> int:
     if sys.argv[1:2] == ["--as-server"]:
         serve(sys.argv[2], sys.argv[3])
     if sys.argv[1:2] == ["--as-good"]:
-        good_clients(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+        good_clients(int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:6]))
         return 0
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--front", choices=("sync", "asyncio"), help="which front end serves (both)")
     parser.add_argument("--seconds", type=float, default=600, help="of each front end")
     parser.add_argument("--good", type=int, default=50, help="good clients")
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds between two requests of a good client")
     parser.add_argument("--crowd", type=int, default=10_000, help="hostile connections at once")
     parser.add_argument("--scale", type=int, default=1 << 20, help="how many bytes long things have")
     parser.add_argument("--seed", type=int, default=0)

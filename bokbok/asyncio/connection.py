@@ -20,7 +20,7 @@ from .._front import texts
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Lifecycle, Public, remote_error
 from .._front.settings import Settings
-from .._front.turns import FIRST, QUANTUM
+from .._front.turns import FIRST, MORE, NOTHING, QUANTUM, left
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
 from ..address import Address
 from ..errors import ConnectionClosed
@@ -253,7 +253,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._account.note(partial=self._wire.held + len(self._unread))
             self._stop_reading(_TURNS)
         elif self._turns.at_once() or self._wire.state != "open":
-            self._take_slice(self._wire.receive_plain(data, FIRST))
+            self._take_slice(self._wire.receive_plain(data, FIRST, self._turns.may_begin(self._life.party)))
         else:
             # Reading goes on until more comes: to stop and go on costs more than to look at what is here.
             self._unread = data
@@ -328,19 +328,19 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _line_up(self) -> None:
         if not self._in_line:
             self._in_line = True
-            self._turns.join(self._life.party, self._take_turn)
+            self._turns.join(self._life.party, self._take_turn, left(self._wire))
 
-    def _take_turn(self) -> bool:
-        """Read on for a moment. True if that is not all."""
+    def _take_turn(self, begin: bool) -> int:
+        """Read on for a moment. See `turns.Step`."""
         try:
             if not self._life.ended:
                 data, self._unread = self._unread, b""
                 if data or self._wire.more:
-                    self._take_slice(self._wire.receive_plain(data, QUANTUM))
+                    self._take_slice(self._wire.receive_plain(data, QUANTUM, begin))
                 elif self._rest is not None:
-                    self._read_rest(self._rest)
+                    self._read_rest(self._rest, begin)
                 if (self._wire.more or self._rest is not None) and not self._life.ended:
-                    return True
+                    return left(self._wire) or MORE
         except Exception as error:
             self._handling.fail(error)
         self._in_line = False
@@ -350,7 +350,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._received_eof()
         if self._loss is not None:
             self._lost_for_good(self._loss[0])
-        return False
+        return NOTHING
 
     def _stop_reading(self, why: int) -> None:
         self._not_reading |= why
@@ -600,14 +600,14 @@ class Connection(Public["asyncio.Future[Any]"]):
         if sock is not None and sock.fileno() >= 0:
             let_go(sock.fileno())
 
-    def _read_rest(self, sock: socket.socket) -> None:
+    def _read_rest(self, sock: socket.socket, begin: bool) -> None:
         """Sending has failed, and the transport reads no more; but the other end may have answered before it went."""
         data = b""
         if self._wire.state == "open":
             with contextlib.suppress(OSError):
                 data = sock.recv(READ)
         if data:
-            self._take_slice(self._wire.receive_plain(data, QUANTUM))
+            self._take_slice(self._wire.receive_plain(data, QUANTUM, begin))
         else:
             self._forget_rest()
 

@@ -33,6 +33,7 @@ class LoopTurns:
         self._turns = Turns(perf_counter)
         self._since = 0.0  # about when the round began
         self._crowded = False  # this round has taken long already: what comes lines up
+        self.may_begin = self._turns.may_begin
 
     def at_once(self) -> bool:
         """Bytes have come. Whether to look at them at once.
@@ -52,10 +53,10 @@ class LoopTurns:
         self._crowded = False
         self._since = perf_counter()
 
-    def join(self, party: Hashable, step: Step) -> None:
+    def join(self, party: Hashable, step: Step, rest: int) -> None:
         """Have something done in turns; see `Turns.join`."""
         idle = not self._turns
-        self._turns.join(party, step)
+        self._turns.join(party, step, rest)
         if idle:
             self._call_soon()
 

@@ -33,7 +33,7 @@ from .._front.admission import Job, error_text
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Ending, Lifecycle, Public, remote_error
 from .._front.settings import Settings
-from .._front.turns import QUANTUM
+from .._front.turns import QUANTUM, left
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
 from ..address import Address
 from ..errors import ConnectionClosed, RemoteProtocolError
@@ -114,6 +114,7 @@ class Connection(Public[_Waiter]):
         "_address",
         "_admission",
         "_awake",
+        "_begins",
         "_called",
         "_encode",
         "_ending",
@@ -196,6 +197,7 @@ class Connection(Public[_Waiter]):
         self._packet_timer: Timer | None = None
         # Workers.
         self._pace = Pace()
+        self._begins = True  # whether a long message may be begun in this connection's turn
         self._called = False  # a worker was called for handlers that has not looked around yet
         self._awake = False  # whoever reads is awake, and sends what there is before it waits
         self._lonely = 0  # answers in a row, each for the only thread that waited
@@ -489,10 +491,11 @@ class Connection(Public[_Waiter]):
 
     def _line_up(self) -> None:
         """Have a worker read once it is this connection's turn."""
-        reading.enter(self._life.party, self)
+        reading.enter(self._life.party, self, left(self._wire))
 
-    def _turn_came(self) -> bool:
+    def _turn_came(self, begin: bool) -> bool:
         """See `turns`."""
+        self._begins = begin
         return self._handling.start(self._worker, reads=True, turn=True)
 
     def _pass_on(self) -> bool:
@@ -636,7 +639,11 @@ class Connection(Public[_Waiter]):
                 return self._read_hello(data)
             began = 0.0 if party is None else time.thread_time()
             alone = self._read_alone(data) if data else None
-            batch: list[Any] = self._wire.read(data, seconds=QUANTUM) if alone is None else [alone]
+            batch: list[Any] = (
+                self._wire.read(data, seconds=QUANTUM, begin=party is None or self._begins)
+                if alone is None
+                else [alone]
+            )
             turn = False
             if party is None:
                 reading.leave()

@@ -112,7 +112,7 @@ class Ticket:
         self._closed = threading.Lock()
         self._closed.acquire()
 
-    def _turn_came(self) -> bool:
+    def _turn_came(self, begin: bool) -> bool:
         self._finishing._came += 1
         self._closed.release()
         return True

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from typing import Final, Protocol
 
 from .._fork import on_fork
-from .._front.turns import QUANTUM, Line
+from .._front.turns import MORE, QUANTUM, Line
 
 __all__ = ["HELLO", "STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
 
@@ -30,8 +30,12 @@ STAY_SECONDS: Final = 0.02
 class Entrant(Protocol):
     """Who may stand in the line."""
 
-    def _turn_came(self) -> bool:
-        """It is your turn: have a thread read, and call `Turns.leave`. False: there is no thread for it."""
+    def _turn_came(self, begin: bool) -> bool:
+        """It is your turn: have a thread read, and call `Turns.leave`. False: there is no thread for it.
+
+        Args:
+            begin: whether a long message may be begun.
+        """
 
 
 class Turns:
@@ -65,10 +69,10 @@ class Turns:
             return False
         return True
 
-    def enter(self, party: Hashable, entrant: Entrant) -> None:
-        """Stand in the line: `_turn_came` is called once, perhaps at once."""
+    def enter(self, party: Hashable, entrant: Entrant, rest: int = MORE) -> None:
+        """Stand in the line: `_turn_came` is called once, perhaps at once. `rest`: see `Line.append`."""
         with self._lock:
-            self._line.append(party, entrant)
+            self._line.append(party, entrant, rest)
         self._go_on()
 
     def leave(self, party: Hashable = None, seconds: float = QUANTUM) -> None:
@@ -114,8 +118,8 @@ class Turns:
                     self._free.pop()
                 except IndexError:  # somebody who has not lined up was faster
                     return
-                _, entrant = self._line.pop()
-            if not entrant._turn_came():
+                _, entrant, begin = self._line.pop()
+            if not entrant._turn_came(begin):
                 self._free.append(None)
 
 

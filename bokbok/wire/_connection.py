@@ -364,6 +364,17 @@ class Connection:
         return self._reading.more
 
     @property
+    def long(self) -> int:
+        """The bytes of the long message that comes next, or whose rest does; 0: none does. Until it is `begun` it takes
+        no more memory than its bytes, and then far more until it has been handled: do not begin many at once."""
+        return self._reading.long
+
+    @property
+    def begun(self) -> bool:
+        """Whether a long message was read in part."""
+        return self._reading.begun
+
+    @property
     def clear(self) -> bool:
         """Whether `held` is 0, in fewer steps."""
         return self._reading.clear or not self._reading.held()
@@ -590,7 +601,7 @@ class Connection:
         self._user = self._hello.user.decode("utf-8", "surrogateescape")
         self._hello_is_over()
         events.append(Opened(self._user))
-        events += self.take(self.read(seconds=seconds))
+        events += self.take(self.read(seconds=seconds, begin=False))
         return events
 
     def close(self, reason: str = "closed by this side") -> None:
@@ -654,11 +665,11 @@ class Connection:
         """
         return list(map(as_event, self.receive_plain(data, seconds)))
 
-    def receive_plain(self, data: bytes = b"", seconds: float | None = None) -> list[Plain]:
+    def receive_plain(self, data: bytes = b"", seconds: float | None = None, begin: bool = True) -> list[Plain]:
         """The same as `receive`, for a front end: what is ordinary is not made an event of.
 
         A request that reads stays what was read, `(REQUEST, ID, datum, cost)`, and a response `(RESPONSE, ID, datum,
-        cost)`. That saves an object for each message, which costs more than looking at it.
+        cost)`. That saves an object for each message, which costs more than looking at it. `begin` is that of `read`.
         """
         events: list[Plain] = []
         if self._state == "open":
@@ -673,7 +684,7 @@ class Connection:
                 events.append(alone)
                 return events
             try:
-                self._take_messages(reading.read(seconds) if alone is None else [alone], events)
+                self._take_messages(reading.read(seconds, begin) if alone is None else [alone], events)
             except RemoteProtocolError as error:
                 self._close(error, events)
         elif self._state not in ("hello", "lookup"):
@@ -684,12 +695,14 @@ class Connection:
             self._process(events, seconds)
         return events
 
-    def read(self, data: bytes = b"", *, seconds: float | None = None) -> Batch:
+    def read(self, data: bytes = b"", *, seconds: float | None = None, begin: bool = True) -> Batch:
         """The first half of `receive`: split, open and parse, once the connection is open.
 
         Args:
             data: see `receive`.
             seconds: see `receive`.
+            begin: whether a long message may be begun. Without that, and with a limit of time, one that comes next
+                stays bytes, and reading stops there.
 
         Returns:
             What came, for `take`, in the same order.
@@ -701,7 +714,7 @@ class Connection:
         reading = self._reading
         if data:
             reading.feed(data)
-        return reading.read(seconds)
+        return reading.read(seconds, begin)
 
     @property
     def read_alone(self) -> ReadAlone:
@@ -817,7 +830,7 @@ class Connection:
         except RemoteProtocolError as error:
             self._close(error, events)
         if self._state == "open":
-            events += self.take_plain(self.read(seconds=seconds))
+            events += self.take_plain(self.read(seconds=seconds, begin=False))
 
     def _take_announcement(self, packet: bytes) -> None:
         """An insecure server, whose profile has the client announce itself."""

@@ -45,6 +45,7 @@ class Reading:
         batch: the compiled path for the packets that come next, as far as it goes; `None` if there is none.
         more: whether there may be something to read without further bytes: reading has stopped because its time was
             over.
+        begun: whether a long message was read in part. Without that, one that comes next is still as it came: bytes.
         clear: whether nothing is there but whole messages; not told by all that reads.
         read_alone: takes bytes and reads them, if they are one packet and nothing else, as they mostly are, and it is
             short, or a string. It returns the message, or the error that this is; `None`: `feed` and `read` are for it.
@@ -52,15 +53,15 @@ class Reading:
     """
 
     __slots__ = (
-        "_alone", "_codec", "_failed", "_opened", "_pausing", "_pieces", "_read", "_size", "batch", "clear", "more",
-        "read_alone", "received", "splitter", "unwrap",
+        "_alone", "_codec", "_failed", "_opened", "_pausing", "_pieces", "_read", "_size", "batch", "begun", "clear",
+        "more", "read_alone", "received", "splitter", "unwrap",
     )  # fmt: skip
 
     def __init__(self, splitter: Splitter, codec: MessageCodec) -> None:
         self.splitter = splitter
         self.unwrap: Wrap | None = None
         self.batch: Callable[[list[Any], int], int] | None = None
-        self.more = False
+        self.more = self.begun = False
         self._codec = codec
         self._pausing = cast(PausingSplitter, splitter) if hasattr(splitter, "piece") else None
         self._pieces: InPieces | None = None  # the message that is being read
@@ -75,12 +76,19 @@ class Reading:
             self._alone = splitter.alone
             self.read_alone = self._read_alone
 
-    def read(self, seconds: float | None) -> Batch:
+    @property
+    def long(self) -> int:
+        """The bytes of the long message that comes next, or whose rest does; 0: none does."""
+        return self._size
+
+    def read(self, seconds: float | None, begin: bool = True) -> Batch:
         """Read messages.
 
         Args:
             seconds: stop about then; `None` for no limit. What is read at least is a small message, or a piece of a
                 long one.
+            begin: whether a long message may be begun. Without that, and with a limit, one that comes next stays
+                bytes, and reading stops there.
         """
         batch: Batch = []
         self.clear = False
@@ -90,7 +98,7 @@ class Reading:
             if seconds is None:
                 self._read_all(batch)
             else:
-                self._read_until(perf_counter() + seconds, batch)
+                self._read_until(perf_counter() + seconds, begin, batch)
         except RemoteProtocolError as error:
             self.drop()
             batch.append(error)
@@ -139,10 +147,10 @@ class Reading:
             batch.append(read(packet if unwrap is None else unwrap(packet)))
         self.more = False
 
-    def _read_until(self, deadline: float, batch: Batch) -> None:
+    def _read_until(self, deadline: float, begin: bool, batch: Batch) -> None:
         # `_read_all`, with a look at the clock after some bytes, and long messages in pieces.
         self.more = True
-        if self._pieces is not None and not self._go_on(deadline, batch):
+        if self._pieces is not None and not ((begin or self.begun) and self._go_on(deadline, batch)):
             return
         pausing, unwrap, read, compiled = self._pausing, self.unwrap, self._codec.read, self.batch
         next_packet, now, left = self.splitter.next, perf_counter, PIECE
@@ -181,7 +189,7 @@ class Reading:
                     else:
                         # A long one may take longer than the turn: its generator stops at each piece.
                         self._pieces, self._size = self._codec.read_in_pieces(body), size
-                        if now() >= deadline or not self._go_on(deadline, batch):
+                        if not begin or now() >= deadline or not self._go_on(deadline, batch):
                             return
                 if now() >= deadline:
                     return
@@ -194,13 +202,14 @@ class Reading:
         """Read on in a long message. False if the time was over before it was whole."""
         pieces = self._pieces
         assert pieces is not None
+        self.begun = True
         try:
             while True:
                 next(pieces)
                 if deadline is not None and perf_counter() >= deadline:
                     return False
         except StopIteration as end:
-            self._pieces, self._size = None, 0
+            self._pieces, self._size, self.begun = None, 0, False
             batch.append(end.value)
             return True
 
@@ -208,7 +217,7 @@ class Reading:
         """Read nothing more, and keep nothing of what has come."""
         if self._pieces is not None:
             self._pieces.close()
-        self._pieces, self._size = None, 0
+        self._pieces, self._size, self.begun = None, 0, False
         self.splitter.rest()
         self.more, self._failed = False, True
 

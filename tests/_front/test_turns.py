@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bokbok._front.turns import QUANTUM, Turns
+from bokbok._front.turns import MORE, NOTHING, QUANTUM, Turns, long
 
 
 class Clock:
@@ -15,14 +15,14 @@ class Clock:
         return self.now
 
 
-def worker(clock: Clock, done: list[str], name: str, cost: float, times: int) -> Callable[[], bool]:
+def worker(clock: Clock, done: list[str], name: str, cost: float, times: int) -> Callable[[bool], int]:
     """Work that takes so many turns, each of so many quanta."""
     left = iter(range(times - 1, -1, -1))
 
-    def step() -> bool:
+    def step(begin: bool) -> int:
         clock.now += cost * QUANTUM
         done.append(name)
-        return next(left) > 0
+        return MORE if next(left) > 0 else NOTHING
 
     return step
 
@@ -76,7 +76,7 @@ def test_nobody_in_line_is_no_turn() -> None:
 def test_who_raises_has_left_the_line() -> None:
     turns = Turns(Clock())
 
-    def fails() -> bool:
+    def fails(begin: bool) -> int:
         raise ZeroDivisionError
 
     turns.join(object(), fails)
@@ -104,3 +104,82 @@ def test_what_one_of_a_party_used_too_much_its_others_wait_for() -> None:
     all_taken(turns)
     assert done == list("1aaa2a")
     assert not turns._line._credits
+
+
+MIB = 1 << 20
+
+
+def reader(done: list[str], name: str, times: int, size: int = MIB) -> Callable[[bool], int]:
+    """Reads a long message in so many turns in which it may, and in another one if it was only found in that."""
+    left = iter(range(times - 1, -1, -1))
+    begun = False
+
+    def step(begin: bool) -> int:
+        nonlocal begun
+        begun = begun or begin
+        done.append(name if begun else name.upper())
+        if not begun:
+            return long(size, False)
+        return long(size, True) if next(left) > 0 else NOTHING
+
+    return step
+
+
+def test_long_messages_of_a_party_are_read_one_after_the_other() -> None:
+    done: list[str] = []
+    turns = Turns(Clock())
+    for name in "abc":
+        turns.join("crowd", reader(done, name, 3), long(MIB, False))
+    all_taken(turns)
+    assert done == list("aaabbbccc")
+
+
+def test_a_partys_short_messages_take_turns_with_its_long_ones() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+    turns.join("crowd", reader(done, "a", 4), long(MIB, False))
+    for name in "123":
+        turns.join("crowd", worker(clock, done, name, 1, 1))
+    all_taken(turns)
+    assert done == list("1a2a3aa")
+
+
+def test_who_finds_a_long_message_while_its_party_reads_one_waits_for_its_end() -> None:
+    done: list[str] = []
+    turns = Turns(Clock())
+    turns.join("crowd", reader(done, "a", 3), long(MIB, True))
+    turns.join("crowd", reader(done, "b", 2))
+    assert not turns.may_begin("crowd")
+    assert turns.may_begin("alice")
+    all_taken(turns)
+    assert done == list("Baaabb")
+
+
+def test_a_far_shorter_one_of_the_partys_long_messages_does_not_wait_for_the_longest() -> None:
+    done: list[str] = []
+    turns = Turns(Clock())
+    turns.join("crowd", reader(done, "a", 3), long(MIB, True))
+    turns.join("crowd", reader(done, "b", 2, MIB - 1), long(MIB - 1, False))
+    turns.join("crowd", reader(done, "c", 2, 5000), long(5000, False))
+    turns.join("crowd", reader(done, "d", 2, 5000), long(5000, False))
+    all_taken(turns)
+    assert done == list("ccddaaabb")
+
+
+def test_long_messages_of_different_parties_are_read_at_once() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+
+    def reads(name: str) -> Callable[[bool], int]:
+        step = reader(done, name, 3)
+
+        def timed(begin: bool) -> int:
+            clock.now += QUANTUM
+            return step(begin)
+
+        return timed
+
+    turns.join("crowd", reads("a"), long(MIB, False))
+    turns.join("alice", reads("b"), long(MIB, False))
+    all_taken(turns)
+    assert done == list("ababab")

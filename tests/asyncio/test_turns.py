@@ -57,6 +57,36 @@ async def test_neighbours_are_served_while_a_long_message_is_read(serve: Any, co
     assert handled == [*["short"] * 3, "long"]
 
 
+async def test_a_users_long_messages_are_read_one_after_the_other_and_its_short_ones_beside_them(
+    serve: Any, raw: Any, connect: Any
+) -> None:
+    order: list[Any] = []
+
+    async def handler(connection: Any, message: Any) -> None:
+        order.append(message if isinstance(message, str) else "long")
+
+    server = await serve(handler)
+    peers = [await raw(server) for _ in range(5)]
+    await eventually_async(lambda: len(server._roster.connections) == 5, "they are connected")
+    crowd = list(server._roster.connections)
+    neighbour = await connect(server)
+    for each in server._roster.connections:
+        each._life.party = "one user"
+    for each in crowd:
+        comes(each, b"(request 0 %b)" % LONG)
+    asking = asyncio.ensure_future(neighbour.request("short"))
+    while not asking.done():
+        assert sum(each._wire.begun for each in crowd) <= 1
+        await asyncio.sleep(0)
+    assert order == ["short"]
+    while any(each._wire.more for each in crowd):
+        assert sum(each._wire.begun for each in crowd) <= 1
+        await asyncio.sleep(0)
+    for peer in peers:
+        assert (await soon(peer.receive())).startswith(b"(response 0 ")
+    assert order.count("long") == 5
+
+
 async def test_a_connection_is_closed_while_a_long_message_is_read(met: Any) -> None:
     connection, _ = await met()
     comes(connection, b"(request 0 %b)" % LONG)

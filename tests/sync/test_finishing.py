@@ -37,7 +37,7 @@ class Waiting:
     def __init__(self, places: Finishing, party: str, came: list[str]) -> None:
         self.ticket: Ticket | None = None
         line = places._turns._line
-        before = sum(map(len, line.parties.values()))
+        before = len(line)
 
         def enter() -> None:
             self.ticket = places.enter(party)
@@ -45,7 +45,7 @@ class Waiting:
 
         self._thread = threading.Thread(target=enter, daemon=True)
         self._thread.start()
-        eventually(lambda: came or sum(map(len, line.parties.values())) > before, "it stands in the line")
+        eventually(lambda: came or len(line) > before, "it stands in the line")
 
     def is_in(self) -> None:
         self._thread.join(SOON)
@@ -130,7 +130,7 @@ def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(se
     connection._encode = slowly
     held.may_answer.set()
     line = finishing._turns._line
-    eventually(lambda: sum(map(len, line.parties.values())) == 18, "all others wait")
+    eventually(lambda: len(line) == 18, "all others wait")
     for _ in range(2):
         assert inside.acquire(timeout=SOON)
     assert not inside.acquire(blocking=False)

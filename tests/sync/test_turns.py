@@ -14,7 +14,7 @@ class Entrant:
     def __init__(self, name: str, came: list[str], has_thread: bool = True) -> None:
         self._name, self._came, self._has_thread = name, came, has_thread
 
-    def _turn_came(self) -> bool:
+    def _turn_came(self, begin: bool) -> bool:
         self._came.append(self._name)
         return self._has_thread
 
@@ -96,7 +96,7 @@ def test_a_turn_is_given_to_whoever_lines_up_while_it_is_given_back() -> None:
     done = threading.Semaphore(0)
 
     class Hasty:
-        def _turn_came(self) -> bool:
+        def _turn_came(self, begin: bool) -> bool:
             done.release()
             threading.Thread(target=turns.leave).start()
             return True

@@ -174,6 +174,21 @@ def test_neighbours_get_their_answers_while_a_packet_is_read_that_takes_long(
         assert good.request(number, timeout=SOON) == number
 
 
+def test_few_long_messages_of_a_user_are_read_at_once(serve: Any, raw: Any) -> None:
+    server = serve(limits=Limits(message_memory=10**12))
+    hostile = [raw(server) for _ in range(20)]
+    connections = server._roster.connections
+    eventually(lambda: len(connections) == 20, "they are connected")
+    for connection in connections:
+        connection._life.party = "one user"
+    for peer in hostile:
+        peer.send_message(DEEP)
+    eventually(lambda: sum(each._wire.more or each._unread != b"" for each in connections) == 20, "their messages come")
+    for _ in range(20):
+        # Two turns, and a few that came while nobody stood in the line.
+        assert sum(each._wire.begun for each in connections) <= 6
+
+
 def test_a_packet_that_came_in_two_pieces_is_not_late_once_it_is_served(serve: Any, raw: Any) -> None:
     server = serve(lambda connection, message: message)
     peer = raw(server)

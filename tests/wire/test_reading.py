@@ -89,6 +89,54 @@ def test_without_a_limit_everything_is_read_at_once(profile: Profile) -> None:
     assert not server.more
 
 
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+@pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
+def test_a_long_message_that_may_not_begin_stays_bytes(profile: Profile, secure: bool) -> None:
+    client, server = pair(profile, secure)
+    client.request("short")
+    client.request(LONG)
+    client.request("short")
+    data = client.data_to_send()
+    events: list[Any] = []
+    while not server.long:
+        events += server.receive_plain(data, 3600, begin=False)
+        data = b""
+    assert [event[1] for event in events] == [0]
+    for _ in range(3):  # as often as it is tried
+        assert server.receive_plain(b"", 3600, begin=False) == []
+        assert (server.more, bool(server.long), server.begun) == (True, True, False)
+    assert server.receive_plain(b"", 0, begin=True) == []
+    assert server.begun
+    while not events[1:]:  # what has begun goes on
+        events += server.receive_plain(b"", 0, begin=False)
+    assert (server.long, server.begun) == (0, False)
+    while server.more:
+        events += server.receive_plain(b"", 0, begin=False)
+    assert [(event[1], event[2]) for event in events] == [(0, "short"), (1, LONG), (2, "short")]
+
+
+def test_a_long_message_behind_a_hello_does_not_begin_with_it() -> None:
+    client = Connection("client", user="me", key=KEY)
+    server = Connection("server", secure=True)
+    client.request(LONG)
+    server.receive(client.data_to_send())
+    assert server.authenticate(KEY, seconds=3600) == [Opened("me")]
+    assert (server.more, bool(server.long), server.begun) == (True, True, False)
+    assert server.receive(seconds=3600) == [RequestReceived(0, LONG)]
+
+
+def test_a_connection_that_is_dropped_has_no_long_message_left() -> None:
+    client, server = pair()
+    client.request(LONG)
+    data = client.data_to_send()
+    while not server.begun:
+        server.receive(data, seconds=0)
+        data = b""
+    server.close("for a test")
+    server.read()
+    assert (server.more, server.long, server.begun) == (False, 0, False)
+
+
 def test_many_short_messages_are_read_in_slices() -> None:
     client, server = pair()
     for number in range(1000):
