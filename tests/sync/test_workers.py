@@ -14,7 +14,7 @@ from bokbok.errors import ConnectionClosed, RequestTimeout
 from bokbok.sync import Connection, poller
 from bokbok.sync.handling import Handling
 from bokbok.sync.handover import CALLER
-from tests.front.test_limits import Held, requests
+from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, framed
 
@@ -43,15 +43,22 @@ def test_a_servers_handlers_have_so_many_threads_however_many_connections_ask(se
     assert held.most == 5
 
 
-def test_no_worker_is_called_for_a_request_that_has_no_slot(serve: Any, raw: Any) -> None:
+def in_line(serve: Any, raw: Any, behind: list[bytes]) -> tuple[Held, Any, Any, Any]:
+    """A handler that has the server's only slot, its peer, another one whose requests wait for that slot, and the
+    server's connection with that one."""
     held = Held()
     server = serve(held, limits=Limits(server_running=1))
     first, second = raw(server), raw(server)
     first.send_message(*requests(1))
-    held.started.get(timeout=SOON)
-    second.send_message(*requests(1))
+    held.begun(1)
+    second.send_message(*behind)
     eventually(lambda: server.statistics().waiting == 1, "the second one is in line")
     (waiting,) = (each for each in server._roster.connections if each._admission.share.waiting)
+    return held, first, second, waiting
+
+
+def test_no_worker_is_called_for_a_request_that_has_no_slot(serve: Any, raw: Any) -> None:
+    held, first, second, waiting = in_line(serve, raw, requests(1))
     with waiting._lock:
         waiting._admission.share.leave()  # as it is before anybody has looked whether there is a slot
         assert waiting._admission.ready
@@ -65,14 +72,7 @@ def test_one_thread_comes_for_slots_however_many_are_kept_before_it_looks(
     serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else hundreds wait for a connection's lock, one for each handler that ends meanwhile elsewhere."""
-    held = Held()
-    server = serve(held, limits=Limits(server_running=1))
-    first, second = raw(server), raw(server)
-    first.send_message(*requests(1))
-    held.started.get(timeout=SOON)
-    second.send_message(*requests(3))
-    eventually(lambda: server.statistics().waiting == 1, "the second one is in line")
-    (waiting,) = (each for each in server._roster.connections if each._admission.share.waiting)
+    held, first, second, waiting = in_line(serve, raw, requests(3))
     came: queue.Queue[None] = queue.Queue()
     come = Handling._come_for_slot
 
@@ -313,8 +313,7 @@ def test_a_connection_ends_where_sending_fails_while_other_answers_wait_for_it(s
     server = serve(held, limits=Limits(drain_timeout=3600))
     peer = raw(server)
     peer.send_message(*requests(2))
-    for _ in range(2):
-        held.started.get(timeout=SOON)
+    held.begun(2)
     (connection,) = server._roster.connections
     connection._socket = connection._sending._socket = breaking = Breaking(connection)
     held.may_answer.set()
