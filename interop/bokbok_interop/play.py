@@ -64,6 +64,8 @@ MOST_RECORDED = 64 << 20
 mark."""
 SLOWEST = 8.0
 """The most times as long."""
+STEP = 1.0
+"""Seconds between two measurements of how slow the puppets are, once a time limit has been reached."""
 TRIES = 4
 """How often to try something for which the other side's clock leaves too little time on a slow machine."""
 
@@ -111,6 +113,35 @@ class Invalid(Refused):
     """`(N invalid "message")`."""
 
     tag = "invalid"
+
+
+class _Limit:
+    """A time limit that is longer while the puppets are slow.
+
+    Each second counts for as much less as the puppets are slower than on an idle machine. They are asked only once the
+    limit has been reached, and then every `STEP` seconds: a moment in which they were slow must not make the limit
+    longer for the time after it.
+
+    Args:
+        seconds: on an idle machine.
+        slowness: see `Play.slowness`.
+    """
+
+    def __init__(self, seconds: float, slowness: Callable[[], Awaitable[float]]) -> None:
+        self._left = seconds
+        self._since = time.monotonic()
+        self._until = self._since + seconds
+        self._slowness = slowness
+
+    async def rest(self) -> float:
+        """Seconds that may be waited before this is asked again. None are left if it is 0 or less."""
+        if (rest := self._until - time.monotonic()) > 0:
+            return rest
+        slowness = await self._slowness()
+        now = time.monotonic()
+        self._left -= (now - self._since) / slowness
+        self._since, self._until = now, now + min(self._left, STEP)
+        return self._until - now
 
 
 class Silent(Failure):
@@ -505,14 +536,13 @@ class Side:
         """
         with self.play.waiting(f"{what} ({self.puppet.peer})", sentence):
             seconds = self.play.patience if seconds is None else min(seconds, self.play.patience)
-            start = time.monotonic()
-            until = start + seconds
+            limit = _Limit(seconds, self.play.slowness)
             while not condition():
                 if self.puppet.fault is not None:
                     raise self.puppet.fault
-                rest = until - time.monotonic()
-                if rest <= 0 and (until := start + seconds * await self.play.slowness()) > time.monotonic():
-                    continue
+                rest = await limit.rest()
+                if condition():
+                    break
                 if rest <= 0:
                     if (failure := self._opened_too_often()) is not None:
                         raise failure
@@ -905,10 +935,11 @@ class Play:
         """
         task = asyncio.ensure_future(work)
         start = time.monotonic()
+        limit = _Limit(seconds, self.slowness)
         try:
             await asyncio.wait({task}, timeout=seconds)
             while not task.done():
-                rest = start + seconds * await self.slowness() - time.monotonic()
+                rest = await limit.rest()
                 if grace and time.monotonic() < start + seconds * SLOWEST:
                     rest = max(rest, self.touched + grace - time.monotonic())
                 if task.done():

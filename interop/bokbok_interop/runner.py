@@ -16,7 +16,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ from .peers.base import Peer, PuppetFault, Unavailable
 from .peers.puppet import Puppet
 from .play import Play, Silent, Unsupported
 from .proof import prove
+from .slots import Slots
 from .spoken import Spoken
 
 __all__ = ["Observer", "Runner", "Settings", "Shared"]
@@ -49,6 +50,10 @@ between, before the peer is given up."""
 BELIEVED = 2
 """When so many cells of a pair in a row have run out of time again, played alone, the time limits of its other cells
 are believed."""
+AGAIN = 8
+"""How many cells are played again at the same time, each with puppets of its own."""
+IDLE = 1.0
+"""Seconds without anything to play that show whether the machine is busy with something else."""
 BROKE = "a puppet broke while several cells used it"
 OUT_OF_TIME = "a time limit ran out while the machine was short of processor time"
 PEERS_CLOCK = DEFAULT_LIMITS.hello_timeout
@@ -152,6 +157,18 @@ class _Known:
         self.faults = puppet.running.faults
 
 
+async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it at the same time. If one part fails, or this is cancelled, the others are ended before this
+    returns."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class _GivenUp(Exception):
     """A peer was given up: it is not played any more."""
 
@@ -202,7 +219,7 @@ class Runner:
         self._struck: set[Puppet] = set()
         self._known: dict[str, _Known] = {}
         self._running: set[Puppet] = set()
-        self._slots = asyncio.Semaphore(settings.jobs)
+        self._slots = Slots(settings.jobs, self._machine)
         self._starts = asyncio.Semaphore(4)
         self._round = 1
 
@@ -281,18 +298,16 @@ class Runner:
                 if not self.stopping:
                     await self._group(group)
 
-        tasks = [asyncio.ensure_future(one(group)) for group in groups]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await _together(one(group) for group in groups)
 
     # -- cells that ran out of time on a busy machine
 
     async def _play_late_again(self) -> None:
-        """Play each of them again while nothing else is played, before it counts."""
+        """Play each of them again while nothing else is played, before it counts.
+
+        Each has puppets of its own. As long as the machine is idle, several are played at the same time: with a broken
+        peer each of them may only wait for its time limit. As soon as the machine is not, one is played at a time.
+        """
         if not self._late or self.stopping:
             return
         self.observer.note(f"{len(self._late)} cells are played again, each alone: {OUT_OF_TIME}")
@@ -301,24 +316,56 @@ class Runner:
             del self._given_up[name]
             self._strikes[name] = self._start_strikes[name] = self._silences[name] = 0
         failed: Counter[tuple[str, str]] = Counter()
+        began = time.monotonic()
+        await asyncio.sleep(IDLE)
+        if not self._machine.shortage(began):
+            await self._replay_beside_others(failed)
         while self._late and not self.stopping:
-            group, case, first = self._late[0]
-            pair = (group.client, group.server)
-            if failed[pair] < BELIEVED:
-                shared = Shared()
-                try:
-                    again = await self._cell(group, case, shared, alone=True, again=True)
-                finally:
-                    await self._retire(*shared.puppets.values())
-                again.evidence.pop("suspect", False)
-                failed[pair] = failed[pair] + 1 if again.outcome is Outcome.FAILED else 0
-                again.attempts, again.again = first.attempts + 1, first.again
-                again.seconds += first.seconds
-                first = again
-            else:
-                first.again = ""
-            del self._late[0]
-            self._finish(first)
+            await self._replay(self._late[0], failed)
+
+    async def _replay_beside_others(self, failed: Counter[tuple[str, str]]) -> None:
+        """Play some of the late cells again, until one runs out of time although it has few beside it."""
+        left = list(self._late)
+        short = False
+
+        async def some() -> None:
+            nonlocal short
+            while left and not short and not self.stopping:
+                short |= not await self._replay(left.pop(0), failed, beside_others=True)
+
+        await _together(some() for _ in range(AGAIN))
+
+    async def _replay(
+        self, late: tuple[Group, Case, Result], failed: Counter[tuple[str, str]], *, beside_others: bool = False
+    ) -> bool:
+        """Play a late cell again, unless its pair is believed, and report what counts.
+
+        Args:
+            late: the cell.
+            failed: how many cells of a pair in a row have failed again.
+            beside_others: others are played as well, so a failure does not count if the machine was short of processor
+                time.
+
+        Returns:
+            Whether it counts.
+        """
+        group, case, first = late
+        pair = (group.client, group.server)
+        if failed[pair] < BELIEVED:
+            again = await self._alone(group, case)
+            if beside_others and again.outcome is Outcome.FAILED and again.again:
+                first.attempts += 1
+                first.seconds += again.seconds
+                return False
+            failed[pair] = failed[pair] + 1 if again.outcome is Outcome.FAILED else 0
+            again.attempts, again.again = first.attempts + 1, first.again
+            again.seconds += first.seconds
+            first = again
+        else:
+            first.again = ""
+        self._late.remove(late)
+        self._finish(first)
+        return True
 
     async def _gather_again(self) -> None:
         """Play each crowd again whose puppet did not answer in time, while nothing else is played, before it counts.
@@ -331,7 +378,7 @@ class Runner:
             shared = Shared()
 
             async def one(case: Case, group: Group = crowd.group, shared: Shared = shared) -> Result:
-                async with self._slots:
+                async with self._slots.taken():
                     return await self._cell(group, case, shared, alone=False, again=True)
 
             try:
@@ -386,7 +433,7 @@ class Runner:
         before: dict[Case, Result] = {}
 
         async def one(case: Case) -> None:
-            async with self._slots:
+            async with self._slots.taken():
                 if self.stopping:
                     return
                 result = await self._cell(group, case, shared, alone=bool(case.fresh))
@@ -398,28 +445,26 @@ class Runner:
                     if result.outcome is Outcome.PASSED and not case.fresh:
                         shared.passed.append((case, result))
 
+        async def once_more(case: Case, first: Result, gate: asyncio.Semaphore) -> None:
+            async with gate, self._slots.taken():
+                if self.stopping:
+                    self._finish(first)
+                    return
+                again = await self._alone(group, case)
+                again.attempts = 2
+                again.again = again.again or BROKE
+                again.seconds += first.seconds
+                self._settle(group, case, again)
+
         # Cells that wait long begin first, so that others run at the same time.
         cases = sorted(group.cases, key=lambda case: -case.timeout)
-        tasks = [asyncio.ensure_future(one(case)) for case in cases]
         try:
-            await asyncio.gather(*tasks)
-            for case, first in suspects:
-                async with self._slots:
-                    if self.stopping:
-                        self._finish(first)
-                        continue
-                    again = await self._cell(group, case, shared, alone=True, again=True)
-                    again.evidence.pop("suspect", False)
-                    again.attempts = 2
-                    again.again = again.again or BROKE
-                    again.seconds += first.seconds
-                    self._settle(group, case, again)
+            await _together(one(case) for case in cases)
+            gate = asyncio.Semaphore(AGAIN)
+            await _together(once_more(case, first, gate) for case, first in suspects)
             if suspects and not self.stopping:
                 await self._blame(_Crowd(group, suspects, before))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await self._done_with(group, shared)
 
     async def _blame(self, crowd: _Crowd) -> None:
@@ -444,13 +489,12 @@ class Runner:
         none of them breaks it either, the crowd does: then all suspects have failed.
         """
         for case, result in reversed(list(crowd.before.items())):
-            async with self._slots:
-                again = await self._cell(crowd.group, case, Shared(), alone=True, again=True)
+            async with self._slots.taken():
+                again = await self._alone(crowd.group, case)
             if again.outcome is Outcome.FAILED:
                 result.outcome, result.attempts, result.again = Outcome.FAILED, 2, BROKE
                 result.reason, result.expected, result.actual = again.reason, again.expected, again.actual
                 result.sentence, result.evidence = again.sentence, again.evidence
-                result.evidence.pop("suspect", False)
                 self.observer.corrected(result)
                 return
         self._blame_crowd(crowd)
@@ -522,6 +566,16 @@ class Runner:
             return await self._play(cell, case, puppets, shared, another, again=again)
         finally:
             await self._retire(*own)
+
+    async def _alone(self, group: Group, case: Case) -> Result:
+        """Play a cell again, with puppets that no other one uses."""
+        shared = Shared()
+        try:
+            again = await self._cell(group, case, shared, alone=True, again=True)
+        finally:
+            await self._retire(*shared.puppets.values())
+        again.evidence.pop("suspect", False)
+        return again
 
     def _absent(self, cell: Cell) -> Result | None:
         for name in (cell.client, cell.server):

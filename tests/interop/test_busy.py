@@ -56,6 +56,26 @@ class Busy(Machine):
         return MEASURED
 
 
+class BusyAtFirst(Machine):
+    """A machine that counts as short of processor time the first time that this is asked for each of two cells."""
+
+    asked = 0
+
+    def shortage(self, since: float) -> str:
+        self.asked += 1
+        return MEASURED if self.asked <= 2 else ""
+
+
+class BusyExceptOnce(Busy):
+    """A machine that is idle for a moment, after two cells, and busy again as soon as those are played again."""
+
+    asked = 0
+
+    def shortage(self, since: float) -> str:
+        self.asked += 1
+        return "" if self.asked == 3 else MEASURED
+
+
 async def play(peer: LocalPeer, *cases: Case, machine: type[Machine] = Busy, **settings: Any) -> dict[str, Result]:
     runner = Runner({peer.name: peer}, Settings(**{"timeout": 0.6, **settings}), machine=machine())
     group = Group(peer.name, peer.name, "unix", "insecure", list(cases))
@@ -153,6 +173,49 @@ async def test_nothing_else_is_played_beside_it(fake_peer: Callable[..., LocalPe
     assert results["late"].outcome is Outcome.PASSED
     assert beside[-1] == set()
     assert {result.outcome for result in results.values()} == {Outcome.PASSED}
+
+
+def meeting(alone: int = 0) -> list[Case]:
+    """Two cases that run out of time, and then pass if both are played again at the same time.
+
+    Args:
+        alone: which time they pass without the other, too.
+    """
+    plays = Counter[str]()
+
+    def case(name: str, mine: asyncio.Event, other: asyncio.Event) -> Callable[[Play], Any]:
+        async def run(t: Play) -> None:
+            plays[name] += 1
+            if plays[name] == 1:
+                await t.client.wait_for(lambda: False, "the open handler", 0.05)
+            elif plays[name] == alone:
+                await t.client.command("key", "alone")
+            else:
+                mine.set()
+                await other.wait()
+                if alone:
+                    await t.client.wait_for(lambda: False, "the open handler", 0.05)
+
+        return run
+
+    one, two = asyncio.Event(), asyncio.Event()
+    return [make_case("one", case("one", one, two)), make_case("two", case("two", two, one))]
+
+
+async def test_several_are_played_again_at_the_same_time_once_the_machine_is_idle(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "IDLE", 0.0)
+    results = await play(fake_peer(ANSWERS), *meeting(), machine=BusyAtFirst)
+    assert [(each.outcome, each.attempts) for each in results.values()] == [(Outcome.PASSED, 2)] * 2
+
+
+async def test_what_runs_out_of_time_beside_others_is_played_alone_if_the_machine_is_busy_again(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "IDLE", 0.0)
+    results = await play(fake_peer(ANSWERS), *meeting(alone=3), machine=BusyExceptOnce)
+    assert [(each.outcome, each.attempts) for each in results.values()] == [(Outcome.PASSED, 3)] * 2
 
 
 async def test_how_slow_the_puppets_of_others_are_is_nothing_to_a_cell(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bokbok_interop import play as play_module
 from bokbok_interop.cases import Case
 from bokbok_interop.cases.requirements import REQUIREMENTS
 from bokbok_interop.matrix import Group
@@ -103,6 +106,35 @@ for number, verb, line in lines():
     assert "exited with status 3" in failed.reason
     assert "assertion failed" in failed.reason
     assert all(result.outcome is Outcome.PASSED for result in outcome.values())
+
+
+async def test_those_that_used_a_broken_puppet_are_played_again_at_the_same_time(
+    fake_peer: Callable[..., LocalPeer],
+) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    elif '"boom"' in line: os._exit(3)
+    else: say("(%s ok)" % number)
+"""
+    )
+    plays = Counter[str]()
+    events = {(name, number): asyncio.Event() for name in ("one", "two") for number in (1, 2)}
+
+    def meets(name: str, other: str) -> Callable[[Play], Any]:
+        async def run(t: Play) -> None:
+            plays[name] += 1
+            events[name, plays[name]].set()
+            await events[other, plays[name]].wait()
+            await t.client.command("key", "boom" if plays[name] == 1 else "x")
+
+        return run
+
+    cases = make_case("one", meets("one", "two")), make_case("two", meets("two", "one"))
+    results, _ = await play(peer, *cases, jobs=2)
+    assert plays == {"one": 2, "two": 2}
+    assert all("alone, none does it" in result.reason for result in results)
 
 
 async def test_a_crash_that_only_a_crowd_brings_about_is_not_hidden(
@@ -372,6 +404,34 @@ for number, verb, line in lines():
 
     results, _ = await play(peer, make_case("patient", within_half_a_second))
     assert results[0].outcome is Outcome.PASSED, results[0].reason
+
+
+async def _waits(slowness: Iterable[float], monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long a limit of ten seconds waits in all, if the puppets are so slow each time that they are asked."""
+    now, found = 0.0, iter(slowness)
+
+    async def asked() -> float:
+        return next(found)
+
+    monkeypatch.setattr(play_module.time, "monotonic", lambda: now)
+    limit = play_module._Limit(10.0, asked)
+    while (rest := await limit.rest()) > 0:
+        now += rest
+    return now
+
+
+async def test_a_limit_is_longer_by_as_much_as_the_puppets_are_slow_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await _waits(itertools.repeat(1.0), monkeypatch) == pytest.approx(10)
+    assert await _waits(itertools.repeat(4.0), monkeypatch) == pytest.approx(40, rel=1e-3)
+
+
+async def test_a_moment_in_which_they_were_slow_does_not_count_for_the_time_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The first ten seconds were worth two; eight more are to come.
+    assert await _waits(itertools.chain([5.0], itertools.repeat(1.0)), monkeypatch) == pytest.approx(18)
 
 
 async def test_a_failure_says_which_sentence_was_broken(fake_peer: Callable[..., LocalPeer]) -> None:

@@ -2,6 +2,9 @@
 
 `check` plays it before the chapters, over each transport and in each mode. A fault in here would fail most of the later
 cases, each at its first request. Here it fails the case that is about it, and the report names the layer.
+
+The last of them are about what the runner itself relies on: cells share a puppet, and must not hold one another up.
+They have puppets of their own, so that they do not hold up the others.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from bokbok.wire.boxes import box_opener
 from ..model import Failure, Late, by_clock
 from ..play import PASSPHRASE, USER, Conn, NetworkFailed, Play, RemoteFailed, written
 from ..raw import DOES_NOT_OPEN, BadServer, Raw, attack
+from ..rendezvous import FEATURE
 from .base import case
 
 QUICK = 3.0
@@ -208,3 +212,34 @@ async def client_error(t: Play) -> None:
 async def server_error(t: Play) -> None:
     """One error each way over a server's connection."""
     await _errors(t, *await _as_server(t))
+
+
+async def _beside_another(t: Play, one: Raw, two: Raw) -> None:
+    here = t.rendezvous()
+    number = await one.ask(here.request)
+    try:
+        await here.arrived(1)
+        await two.answer_to(await two.ask(["echo", "beside a handler that waits"]))
+        await here.release()
+        await one.answer_to(number)
+    except Failure as failure:
+        if not by_clock(failure):
+            raise
+        problem = f"a handler of the {one.other} that waits holds up its other connections"
+        expected, actual = "both connections served", failure.actual or "one is not"
+        raise Late(problem, expected=expected, actual=actual, sentence="about.threads") from failure
+
+
+@case("about.threads", opponent="server", needs=(FEATURE,), fresh=("client",), transport="tcp", security="insecure")
+async def client_handlers(t: Play) -> None:
+    """A handler of a client that waits does not hold up its other connections."""
+    server = await BadServer(t).start()
+    (_, one), (_, two) = await server.connected(), await server.connected()
+    await _beside_another(t, one, two)
+
+
+@case("about.threads", opponent="client", needs=(FEATURE,), fresh=("server",), transport="tcp", security="insecure")
+async def server_handlers(t: Play) -> None:
+    """A handler of a server that waits does not hold up its other connections."""
+    served = await t.server.listen()
+    await _beside_another(t, await attack(t, served), await attack(t, served))

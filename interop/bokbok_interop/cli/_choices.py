@@ -87,7 +87,7 @@ def pace_options(*, timeout: float, jobs: int) -> Callable[[Callable[..., Any]],
             default=jobs,
             show_default=True,
             metavar="N",
-            help="Cells played at once; most of them only wait.",
+            help="Cells played at once. Some that only wait, while the machine has time, do not count.",
         )(command)
         return click.option(
             "--timeout",

@@ -14,7 +14,14 @@ from ._changes import U_CONNECTIONS
 from ._mutant import C, around, mutant
 
 
-@mutant("request.out-of-order", "request.handlers-at-once", "request.slow-handler-elsewhere", "symmetry.nested")
+@mutant(
+    "request.out-of-order",
+    "request.handlers-at-once",
+    "request.slow-handler-elsewhere",
+    "symmetry.nested",
+    "preflight.server-handlers",
+    "preflight.client-handlers",
+)
 def one_handler_at_a_time() -> None:
     """Runs the handlers of all connections one after another."""
     lock = threading.Lock()
