@@ -30,6 +30,10 @@ CONNECTIONS_PER_ADDRESS = 1024
 HELLOS_PER_ADDRESS = 64
 """An eighth of the number at which early drop begins. A program that opens all its connections at once has fewer hellos
 under way, since it sends each hello at once. One source alone does not start early drop."""
+OTHERS = 9
+"""One connection in so many is not for a user who has all the others: whose key is known must not keep others out."""
+LEAST_HELLOS = 8
+"""However little room there is, so many hellos are under way before some are refused for it."""
 PENALTY = 5.0
 """Seconds, as in OpenSSH's `PerSourcePenalties authfail:5s`: three refusals within 15 seconds are enough."""
 
@@ -76,7 +80,8 @@ class Gate:
     """Admits connections, one after the other, and counts them until they are over.
 
     Args:
-        limits: `connections_per_address`, `connections_per_user`, and those of hellos and penalties.
+        limits: those of connections, hellos and penalties. Whether there is room for another connection at all, its
+            caller knows.
         draw: returns a random number from 0 up to 1. Only tests give their own.
     """
 
@@ -84,6 +89,7 @@ class Gate:
         self.limits = limits
         self._draw = draw
         self.hellos = 0
+        self._here = 0
         self._by_source: Counter[Source] = Counter()
         self._hellos_by_source: Counter[Source] = Counter()
         self._by_user: Counter[str] = Counter()
@@ -113,6 +119,7 @@ class Gate:
     def count(self, source: Source, *, hello: bool) -> None:
         """A connection was admitted, here or by a supervisor. It counts until `leave`, and its hello until
         `greeted`."""
+        self._here += 1
         self._by_source[source] += 1
         if hello:
             self.hellos += 1
@@ -135,13 +142,18 @@ class Gate:
         most = self._for(source, limits.hellos_per_address, HELLOS_PER_ADDRESS)
         if most is not None and self._hellos_by_source[source] >= most:
             return "hellos_per_address", f"{most} hellos of this source are under way already"
-        over = self.hellos - limits.hellos
+        # Fewer than the limits say where those who have said who they are leave little room: if hellos took all of it,
+        # new connections would wait in the backlog until these are too late.
+        room = limits.connections - (self._here - self.hellos)
+        some = min(limits.hellos, max(room // 8, LEAST_HELLOS))
+        full = min(limits.hellos_full, max(room // 2, 2 * LEAST_HELLOS))
+        over = self.hellos - some
         if over < 0:
             return None
         # As OpenSSH's MaxStartups START:RATE:FULL: only some are refused, so that a flood does not keep everybody out.
-        between = max(1, limits.hellos_full - limits.hellos)
+        between = max(1, full - some)
         share = limits.hellos_drop + (100 - limits.hellos_drop) * over / between
-        if self.hellos < limits.hellos_full and self._draw() * 100 >= share:
+        if self.hellos < full and self._draw() * 100 >= share:
             return None
         return "hellos", f"{self.hellos} hellos are under way already, so {min(100, round(share))} % are refused"
 
@@ -165,13 +177,16 @@ class Gate:
         """A peer has proved to be this user. `None`: it is counted until `leave`; else the limit's name, and the
         reason."""
         most = self.limits.connections_per_user
-        if most is not None and self._by_user[user] >= most:
+        if most is None:
+            most = self.limits.connections - self.limits.connections // OTHERS
+        if self._by_user[user] >= most:
             return "connections_per_user", f"{most} connections of this user are there already"
         self._by_user[user] += 1
         return None
 
     def leave(self, source: Source, user: str | None) -> None:
         """A connection is over; `user` is the one that it was counted for."""
+        self._here -= 1
         _less(self._by_source, source)
         if user is not None:
             _less(self._by_user, user)

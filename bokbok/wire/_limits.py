@@ -93,8 +93,9 @@ class Limits:
         connections: connections of one server at once.
         connections_per_address: those of one source (an IPv4 address, 64 bits of an IPv6 one) at once. `None`: 1,024,
             and as many as there is room for from this machine itself.
-        connections_per_user: those of one user at once. `None`: as many as there is room for.
-        hellos: with this many connections that have not said who they are, some new ones are refused at random.
+        connections_per_user: those of one user at once. `None`: all but a ninth, so that other users find room.
+        hellos: with this many connections that have not said who they are, some new ones are refused at random; with
+            fewer, if these take an eighth of the room that the others leave (all are refused if they take half of it).
         hellos_drop: how many of them, per cent, at first.
         hellos_full: with this many connections that have not said who they are, all new ones are refused.
         hellos_per_address: those of one source at once. `None`: 64, and any number from this machine itself.

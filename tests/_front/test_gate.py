@@ -72,7 +72,47 @@ def test_a_user_has_so_many_connections() -> None:
     assert one.enter("alice") is None
 
 
+@pytest.mark.parametrize(("connections", "most"), [(4096, 3641), (9, 8), (8, 8), (1, 1)])
+def test_one_user_leaves_room_for_others(connections: int, most: int) -> None:
+    one = gate(connections=connections)
+    for _ in range(most):
+        assert one.enter("crowd") is None
+    assert one.enter("crowd") == ("connections_per_user", f"{most} connections of this user are there already")
+    assert one.enter("alice") is None
+
+
+def test_a_user_may_be_given_all_connections() -> None:
+    one = gate(connections=9, connections_per_user=9)
+    assert [one.enter("alice") for _ in range(9)] == [None] * 9
+
+
 # Hellos.
+
+
+def test_hellos_take_a_part_of_the_room_that_others_leave() -> None:
+    one = gate(0.999, connections=1000, hellos=512, hellos_full=2048)
+    for _ in range(800):
+        assert one.arrive(NEAR, 0, hello=False) is None
+    came = 0
+    while one.arrive(NEAR, 0, hello=True) is None:
+        came += 1
+    assert came == 100  # half of the room, where none of those between an eighth and a half is drawn
+    one = gate(0.0, connections=1000)
+    for _ in range(800):
+        one.arrive(NEAR, 0, hello=False)
+    came = 0
+    while one.arrive(NEAR, 0, hello=True) is None:
+        came += 1
+    assert came == 25
+    for _ in range(800):
+        one.leave(NEAR, None)
+    assert one.arrive(NEAR, 0, hello=True) is None
+
+
+def test_however_little_room_there_is_a_few_hellos_are_under_way() -> None:
+    one = gate(0.0, connections=2)
+    assert [one.arrive(NEAR, 0, hello=True) for _ in range(8)] == [None] * 8
+    assert one.arrive(NEAR, 0, hello=True) is not None
 
 
 def test_some_hellos_are_refused_then_more_then_all() -> None:

@@ -90,6 +90,16 @@ def test_connections_of_one_user_beyond_its_limit_are_closed(
     assert connect(server, secure=True).request("x") == "x"
 
 
+def test_one_user_cannot_take_all_connections(serve: Any, connect: Any, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve(user_to_key={**USERS, "other": KEY}.get, limits=Limits(connections=18))
+    for _ in range(16):
+        assert connect(server, secure=True).request("x") == "x"
+    with pytest.raises(ConnectionClosed):
+        connect(server, secure=True).request("x", timeout=SOON)
+    assert "16 connections of this user are there already" in caplog.text
+    assert connect(server, "other", KEY).request("x") == "x"
+
+
 def test_a_user_is_not_kept_out_by_who_only_claims_to_be_that_user(serve: Any, connect: Any) -> None:
     server = serve(user_to_key=USERS.get, limits=Limits(connections_per_user=1))
     for _ in range(3):
