@@ -104,7 +104,7 @@ class Line(Generic[_T]):
     A party's long messages are read one after the other, beside its short ones, with which they take turns. What has
     been read of a message takes far more memory than its bytes, and Python's collector looks at all of it in one piece:
     for half a second, where 250 connections of one user were in the middle of 1 MB each. The shorter ones go first, or
-    they would wait for those that are hundreds of times as long: of each class of sizes one has begun at most.
+    they would wait for those that are hundreds of times as long: of each class of sizes about one has begun.
 
     Attributes:
         parties: those that stand in line, and whom each of them has there. Always the same object, so that its owner
@@ -159,7 +159,7 @@ class Line(Generic[_T]):
             self._first = None
         waiting = parties[party]
         item, begin = waiting.pop()
-        if not waiting:
+        if not (waiting.short or waiting.long):
             del parties[party]
             self._first = None
         return party, item, begin
@@ -182,7 +182,6 @@ class Turns:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._line: Line[Step] = Line()
-
         self.may_begin = self._line.may_begin
 
     def __bool__(self) -> bool:
