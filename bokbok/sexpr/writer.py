@@ -115,10 +115,10 @@ def dumps_between(before: str, value: Any, after: str, dialect: Dialect, most: i
     if WRITE is not None and (written := WRITE(before, value, after, dialect.code, most)) is not None:
         return written
     try:
-        if type(value) is str and len(value) <= most // 4:
-            if len(value) >= _LONG or _ESCAPED.search(value):
-                value = _escape_string(value, _ESCAPED.search)
-            return _encoded(f'{before}"{value}"{after}')
+        if type(value) is str and 4 * len(value) <= most:
+            if len(value) < _LONG and not _ESCAPED.search(value):  # most are so: in as few steps as there are
+                return f'{before}"{value}"{after}'.encode("utf-8", "surrogateescape")
+            return _encoded(f'{before}"{_escape_string(value, _ESCAPED.search)}"{after}')
         if type(value) is list and len(value) <= _SHORT:
             text = _plain_list(value)
             if text is not None:

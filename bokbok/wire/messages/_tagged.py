@@ -146,12 +146,13 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
                 if found is not None and is_whole(body, kinds[tag], found):
                     return kinds[tag], int(id), found[0], found[2] + _HEAD_MEMORY
             opening = body[start]
-            # 2. A string in which nothing is escaped, and nothing else: an error's text mostly, much else often. Four
-            # searches in C find that out, and the text is one slice.
+            # 2. A string in which nothing is escaped, and nothing else: an error's text mostly, much else often. A
+            # few searches in C find that out, and the text is one slice.
             if opening == 0x22:
                 plain_string = _plain_string(body, start)
                 if plain_string is not None:
-                    return kinds[tag], int(id), *plain_string
+                    text, spent = plain_string
+                    return kinds[tag], int(id), text, spent
             # 3. A short list of plain atoms, as most requests are: one match of a regular expression.
             elif opening == 0x28:
                 plain = read_plain_list(body, start)
@@ -229,11 +230,17 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
 def _plain_string(body: bytes, start: int) -> tuple[str, int] | None:
     """The text of a message that is a string from there on, in which nothing is escaped, and the end of a list; and
     what the message takes in memory."""
-    if body.find(b'"', start + 1) != len(body) - 2 or not body.endswith(b")") or body.find(b"\\", start) >= 0:
-        return None
     if len(body) <= _LONG:
-        text = body[start + 1 : -2].decode("utf-8", "surrogateescape")
+        # Decoded first: a search in a `str` takes half the steps of one in `bytes`.
+        text = body[start + 1 :].decode("utf-8", "surrogateescape")
+        if text[-2:] != '")':
+            return None
+        text = text[:-2]
+        if '"' in text or "\\" in text:
+            return None
     else:
+        if body.find(b'"', start + 1) != len(body) - 2 or not body.endswith(b")") or body.find(b"\\", start) >= 0:
+            return None
         with memoryview(body) as whole, whole[start + 1 : -2] as part:  # without a copy of the bytes
             text = str(part, "utf-8", "surrogateescape")
     return text, STRING_COST + (len(text) if text.isascii() else cost(text))
