@@ -547,7 +547,7 @@ class Connection(Public[_Waiter]):
                         return None
                 taking = True
                 alone = self._read_alone(data) if data else None
-                batch: list[Any] = protocol.read(data or b"", seconds=QUANTUM) if alone is None else [alone]
+                batch: list[Any] = protocol.read(data or b"", seconds=QUANTUM) if alone is None else []
                 with self._lock:
                     self._moves += 1
                     waiters = self._waiters
@@ -567,7 +567,7 @@ class Connection(Public[_Waiter]):
                         if not self._looked_after:
                             self._be_looked_after()
                         return alone
-                    events = protocol.take_plain(batch)
+                    events = protocol.take_plain(batch if alone is None else [alone])
                     if self._account.partial or not protocol.clear:
                         self._weigh(events)
                     rest = self._take_in(events)
@@ -639,11 +639,9 @@ class Connection(Public[_Waiter]):
                 return self._read_hello(data)
             began = 0.0 if party is None else time.thread_time()
             alone = self._read_alone(data) if data else None
-            batch: list[Any] = (
-                self._wire.read(data, seconds=QUANTUM, begin=party is None or self._begins)
-                if alone is None
-                else [alone]
-            )
+            batch: list[Any] = []
+            if alone is None:
+                batch = self._wire.read(data, seconds=QUANTUM, begin=party is None or self._begins)
             turn = False
             if party is None:
                 reading.leave()
@@ -651,7 +649,7 @@ class Connection(Public[_Waiter]):
                 reading.leave(party, time.thread_time() - began)
             if alone is not None and (job := self._take_in_alone(alone)) is not None:
                 return job, True
-            return self._take_in_as_worker(batch)
+            return self._take_in_as_worker(batch if alone is None else [alone])
         except OSError as error:
             self._end(self._lost(error))
         except Exception as error:  # a fault of ours must not leave requests waiting for ever

@@ -23,6 +23,11 @@ NOW: Final = int(socket.MSG_DONTWAIT)
 
 _READ = 256 * 1024
 """Bytes read at once: as asyncio's transports do."""
+_LITTLE = 16 * 1024
+"""Bytes read at once while no more come: the allocator has a place for so many at hand, and takes back at once what was
+not needed. That takes two thirds of the steps of reading into a buffer that is kept."""
+_AGAIN = 32
+"""Reads after which it is `_LITTLE` again: where more has come, more is likely to come."""
 _STAY = struct.pack("ll", int(STAY_SECONDS), int(STAY_SECONDS % 1 * 1e6))  # a `timeval`
 
 
@@ -74,13 +79,14 @@ class Receiving:
             where it may be another one, the connection is over.
     """
 
-    __slots__ = ("_idle", "_poll", "_socket", "broken", "main")
+    __slots__ = ("_idle", "_much", "_poll", "_socket", "broken", "main")
 
     def __init__(self, sock: socket.socket, idle: IdleClock) -> None:
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STAY)
         self._socket = sock
         self._idle = idle
+        self._much = 0  # how often it is still `_READ` bytes
         self._poll: select.poll | None = None
         self.broken: Exception | None = None
         self.main = threading.main_thread().ident
@@ -106,23 +112,25 @@ class Receiving:
         Raises:
             OSError: the connection is broken.
         """
-        free = _buffers.free  # `take` and `give`, without the calls
         try:
-            view = free.pop()
-        except IndexError:
-            view = _buffers.take()
-        try:
-            received = view[: self._socket.recv_into(view, 0, flags)].tobytes()
+            received = self._receive_much(flags) if self._much else self._socket.recv(_LITTLE, flags)
         except BlockingIOError:
             return None
-        finally:
-            if len(free) < _KEPT:
-                free.append(view)
+        if len(received) >= _LITTLE:
+            self._much = _AGAIN
         if self._idle.timeout is not None:
             self._idle.note(time.monotonic())
         if not received and self.broken is not None:
             raise self.broken
         return received
+
+    def _receive_much(self, flags: int) -> bytes:
+        self._much -= 1
+        view = _buffers.take()
+        try:
+            return view[: self._socket.recv_into(view, 0, flags)].tobytes()
+        finally:
+            _buffers.give(view)
 
     def receive_staying(self) -> bytes | None:
         """`receive`, for a worker: it stays for a moment if there is a place."""

@@ -13,13 +13,46 @@ from bokbok.sync.receiving import Receiving
 from tests.support.peers import SOON
 
 
+def _after_much(here: socket.socket, there: socket.socket) -> Receiving:
+    """A receiving side that has just read as much as comes in pieces."""
+    side = Receiving(here, IdleClock(None))
+    there.sendall(bytes(receiving._LITTLE))
+    assert side.receive() == bytes(receiving._LITTLE)
+    return side
+
+
+def test_little_is_read_without_a_buffer_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffers = receiving._Buffers()
+    monkeypatch.setattr(receiving, "_buffers", buffers)
+    here, there = socket.socketpair()
+    with here, there:
+        side = Receiving(here, IdleClock(None))
+        there.sendall(b"little")
+        assert side.receive() == b"little"
+    assert not buffers.free
+
+
+def test_behind_much_more_is_read_at_once_until_little_came_some_times() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        side = _after_much(here, there)
+        much = bytes(2 * receiving._LITTLE)
+        there.sendall(much)
+        assert side.receive() == much
+        for _ in range(receiving._AGAIN):
+            there.sendall(b"little")
+            assert side.receive() == b"little"
+        there.sendall(much)
+        assert side.receive() == much[: receiving._LITTLE]
+
+
 def test_threads_that_receive_one_after_the_other_use_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     buffers = receiving._Buffers()
     monkeypatch.setattr(receiving, "_buffers", buffers)
     here, there = socket.socketpair()
     received: list[bytes | None] = []
     with here, there:
-        side = Receiving(here, IdleClock(None))
+        side = _after_much(here, there)
         for number in range(5):
             there.sendall(b"%d" % number)
             thread = threading.Thread(target=lambda: received.append(side.receive()))
@@ -32,7 +65,7 @@ def test_threads_that_receive_one_after_the_other_use_one_buffer(monkeypatch: py
 def test_a_buffer_comes_back_when_nothing_has_come_and_when_the_connection_is_broken() -> None:
     here, there = socket.socketpair()
     with here, there:
-        side = Receiving(here, IdleClock(None))
+        side = _after_much(here, there)
         before = len(receiving._buffers.free)
         assert side.receive(socket.MSG_DONTWAIT) is None
         assert not side.drop()
