@@ -56,7 +56,7 @@ class _Party(Generic[_T]):
 
     Attributes:
         short: those who have no long message next, the first one first.
-        long: those who have one, by its class. Of each class the first one's has begun, perhaps.
+        long: those who have one, by its class; the next class first. Of each the first one's has begun, perhaps.
         long_next: whose turn it is among the party's.
     """
 
@@ -86,11 +86,11 @@ class _Party(Generic[_T]):
             self.long_next = True
             return self.short.popleft(), False
         self.long_next = False
-        shortest = min(self.long)
-        items = self.long[shortest]
+        next_class = next(iter(self.long))
+        items = self.long.pop(next_class)
         item = items.popleft()
-        if not items:
-            del self.long[shortest]
+        if items:
+            self.long[next_class] = items
         return item, True
 
 
@@ -103,8 +103,8 @@ class Line(Generic[_T]):
 
     A party's long messages are read one after the other, beside its short ones, with which they take turns. What has
     been read of a message takes far more memory than its bytes, and Python's collector looks at all of it in one piece:
-    for half a second, where 250 connections of one user were in the middle of 1 MB each. The shorter ones go first, or
-    they would wait for those that are hundreds of times as long: of each class of sizes about one has begun.
+    for half a second, where 250 connections of one user were in the middle of 1 MB each. Those that are far shorter do
+    not wait for the longest: classes of sizes take turns, and of each of them about one has begun.
 
     Attributes:
         parties: those that stand in line, and whom each of them has there. Always the same object, so that its owner

@@ -163,7 +163,7 @@ def test_a_far_shorter_one_of_the_partys_long_messages_does_not_wait_for_the_lon
     turns.join("crowd", reader(done, "c", 2, 5000), long(5000, False))
     turns.join("crowd", reader(done, "d", 2, 5000), long(5000, False))
     all_taken(turns)
-    assert done == list("ccddaaabb")
+    assert done == list("acacadbdb")
 
 
 def test_long_messages_of_different_parties_are_read_at_once() -> None:
