@@ -8,6 +8,8 @@ import pytest
 
 from bokbok_interop.cases import all_cases
 from bokbok_interop.cases.requirements import REQUIREMENTS
+from bokbok_interop.cli.check import plan
+from bokbok_interop.matrix import Selection
 from tests.interop import broken
 from tests.interop.test_mutants import MUTANTS
 
@@ -39,6 +41,28 @@ def test_what_a_first_panel_must_name_is_there() -> None:
     for one in broken.BROKEN:
         assert set(one.sentences) <= REQUIREMENTS.keys()
         assert fnmatch.filter(cases, one.case)
+
+
+def test_check_plays_a_case_about_each_mutant_that_does_not_need_minutes() -> None:
+    preflight, rest = plan(["mine", "python-asyncio"], "mine", Selection(about=("mine",)))
+    played = {
+        (case.id, role)
+        for group in (*preflight, *rest)
+        for role, name in (("client", group.client), ("server", group.server))
+        for case in group.cases
+        if name == "mine"
+    }
+    roles = {"both": ("client", "server")}
+    unseen = {
+        mutant["name"]: mutant["cases"]
+        for mutant in MUTANTS
+        if not any(
+            (case, role) in played for case in mutant["cases"] for role in roles.get(mutant["role"], [mutant["role"]])
+        )
+    }
+    # At its end `check` says that it did not look at these.
+    long = {case.id for case in all_cases() if case.long}
+    assert {name for name, cases in unseen.items() if not long.issuperset(cases)} == set()
 
 
 def test_a_panel_about_something_else_is_told() -> None:

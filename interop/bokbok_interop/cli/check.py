@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,8 +11,8 @@ import click
 from bokbok.wire import Profile
 from bokbok_workers.where import Where
 
-from ..cases import CHAPTERS, PREFLIGHT, SESSIONS, all_cases
-from ..matrix import Selection, about, build, diagonal, select_cases
+from ..cases import CHAPTERS, PREFLIGHT, SESSIONS, Case, all_cases
+from ..matrix import Group, Selection, about, build, diagonal, select_cases
 from ..peers.known import known_peers
 from ..report import terminal
 from ..report.document import counts_for
@@ -101,13 +101,7 @@ def check(
     selection = Selection(
         cases=cases, chapters=check_names("--chapter", chapters, CHAPTERS), about=(name,), long=long, sessions=sessions
     )
-    # Playing it against itself shows nothing that the other pairs do not.
-    preflight = build([name], [case for case in all_cases() if case.chapter == PREFLIGHT], Selection())
-    preflight = [group for group in preflight if (group.client, group.server) != (name, name)]
-    groups = build(list(chosen), [case for case in all_cases() if case.chapter != PREFLIGHT], selection)
-    groups = [group for group in groups if (group.client, group.server) != (name, name)]
-    if not thorough:
-        groups = about(diagonal(groups), name)
+    preflight, groups = plan(list(chosen), name, selection, thorough=thorough)
     if not groups and selection.chapters != (PREFLIGHT,):
         raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
     spoken = chosen_format(profile, {group.security for group in preflight}, guards_off)
@@ -129,6 +123,28 @@ def check(
     terminal.print_unseen(reports.screen, unseen)
     reports.tell()
     played.leave(status_of(played.document, reports.problems, about=name))
+
+
+def plan(
+    peers: Sequence[str], name: str, selection: Selection, *, thorough: bool = False
+) -> tuple[list[Group], list[Group]]:
+    """What a check plays: its preflight, and the rest.
+
+    Args:
+        peers: the peer under test and its opponent.
+        name: the peer under test.
+        selection: what of it to play.
+        thorough: whether everything is played over both transports in both modes.
+    """
+
+    def groups(peers: Sequence[str], cases: Iterable[Case], selection: Selection) -> list[Group]:
+        # Playing it against itself shows nothing that the other pairs do not.
+        return [group for group in build(peers, cases, selection) if (group.client, group.server) != (name, name)]
+
+    cases = all_cases()
+    preflight = groups([name], [case for case in cases if case.chapter == PREFLIGHT], Selection())
+    rest = groups(peers, [case for case in cases if case.chapter != PREFLIGHT], selection)
+    return preflight, rest if thorough else about(diagonal(rest), name)
 
 
 def _unseen(
