@@ -445,23 +445,31 @@ class Runner:
                     if result.outcome is Outcome.PASSED and not case.fresh:
                         shared.passed.append((case, result))
 
-        async def once_more(case: Case, first: Result, gate: asyncio.Semaphore) -> None:
-            async with gate, self._slots.taken():
-                if self.stopping:
-                    self._finish(first)
-                    return
-                again = await self._alone(group, case)
-                again.attempts = 2
-                again.again = again.again or BROKE
-                again.seconds += first.seconds
-                self._settle(group, case, again)
+        left: list[tuple[Case, Result]] = []
+
+        async def once_more() -> None:
+            own = Shared()
+            try:
+                while left:
+                    case, first = left.pop(0)
+                    async with self._slots.taken():
+                        if self.stopping:
+                            self._finish(first)
+                            continue
+                        again = await self._cleared(group, case, own)
+                    again.attempts = 2
+                    again.again = again.again or BROKE
+                    again.seconds += first.seconds
+                    self._settle(group, case, again)
+            finally:
+                await self._retire(*own.puppets.values())
 
         # Cells that wait long begin first, so that others run at the same time.
         cases = sorted(group.cases, key=lambda case: -case.timeout)
         try:
             await _together(one(case) for case in cases)
-            gate = asyncio.Semaphore(AGAIN)
-            await _together(once_more(case, first, gate) for case, first in suspects)
+            left += suspects
+            await _together(once_more() for _ in range(min(AGAIN, len(left))))
             if suspects and not self.stopping:
                 await self._blame(_Crowd(group, suspects, before))
         finally:
@@ -566,6 +574,30 @@ class Runner:
             return await self._play(cell, case, puppets, shared, another, again=again)
         finally:
             await self._retire(*own)
+
+    async def _cleared(self, group: Group, case: Case, own: Shared) -> Result:
+        """Play a suspect again, while no other case uses its puppets.
+
+        To start new ones takes longer than most cases. So those that have served other suspects before are good enough
+        for a case that passes. A failure counts if a puppet broke that was new, or if all were.
+
+        Args:
+            group: the group of the suspect.
+            case: its case.
+            own: the puppets that served others before. Those that break are replaced.
+        """
+        for _ in range(2):
+            before = set(own.puppets.values())
+            again = await self._cell(group, case, own, alone=bool(case.fresh), again=True)
+            again.evidence.pop("suspect", False)
+            if again.outcome is not Outcome.FAILED or before.isdisjoint(own.puppets.values()):
+                return again
+            broken = {puppet for puppet in own.puppets.values() if puppet.fault is not None}
+            if broken and broken.isdisjoint(before):
+                return again
+            if not broken:
+                break
+        return await self._alone(group, case)
 
     async def _alone(self, group: Group, case: Case) -> Result:
         """Play a cell again, with puppets that no other one uses."""

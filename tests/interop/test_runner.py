@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bokbok_interop import play as play_module
+from bokbok_interop import runner as runner_module
 from bokbok_interop.cases import Case
 from bokbok_interop.cases.requirements import REQUIREMENTS
 from bokbok_interop.matrix import Group
@@ -134,6 +135,79 @@ for number, verb, line in lines():
     cases = make_case("one", meets("one", "two")), make_case("two", meets("two", "one"))
     results, _ = await play(peer, *cases, jobs=2)
     assert plays == {"one": 2, "two": 2}
+    assert all("alone, none does it" in result.reason for result in results)
+
+
+async def test_puppets_that_cleared_one_suspect_serve_the_next_one(
+    fake_peer: Callable[..., LocalPeer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "AGAIN", 1)
+    starts = tmp_path / "starts"
+    peer = fake_peer(
+        f"""
+open({str(starts)!r}, "a").write("x")
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    elif '"boom"' in line: os._exit(3)
+    elif '"wait"' not in line: say("(%s ok)" % number)
+"""
+    )
+    plays = Counter[str]()
+    waiting, all_wait = list[str](), asyncio.Event()
+
+    def case(name: str, what: str) -> Callable[[Play], Any]:
+        async def run(t: Play) -> None:
+            plays[name] += 1
+            if plays[name] > 1:
+                await t.client.command("key", "boom" if what == "boom" else "x")
+                return
+            waiting.append(name)
+            if len(waiting) == 5:
+                all_wait.set()
+            await all_wait.wait()
+            await t.client.command("key", what)
+
+        return run
+
+    cases = [make_case(f"waits{i}", case(f"waits{i}", "wait")) for i in range(4)]
+    results, _ = await play(peer, *cases, make_case("boom", case("boom", "boom")), jobs=5)
+    failed = [result.cell.case for result in results if result.outcome is Outcome.FAILED]
+    assert failed == ["connect.boom"]
+    # Two that all shared, two for the suspects, and one or two in place of those that broke.
+    assert len(starts.read_text()) <= 6
+
+
+async def test_a_suspect_that_breaks_puppets_only_after_others_is_cleared(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "AGAIN", 1)
+    peer = fake_peer(
+        """
+keys = 0
+for number, verb, line in lines():
+    if verb == "hello": hello(number); continue
+    keys += 1
+    if keys == 2: os._exit(3)
+    if "crowd" not in line: say("(%s ok)" % number)
+"""
+    )
+    first = set[str]()
+    both = asyncio.Event()
+
+    def case(name: str) -> Callable[[Play], Any]:
+        async def run(t: Play) -> None:
+            if name in first:
+                await key(t)
+                return
+            first.add(name)
+            if len(first) == 2:
+                both.set()
+            await both.wait()
+            await t.client.command("key", "crowd")
+
+        return run
+
+    results, _ = await play(peer, make_case("one", case("one")), make_case("two", case("two")), jobs=2)
     assert all("alone, none does it" in result.reason for result in results)
 
 
