@@ -49,7 +49,7 @@ SILENCES = 24
 between, before the peer is given up."""
 BELIEVED = 2
 """When so many cells of a pair in a row have run out of time again, played alone, the time limits of its other cells
-are believed."""
+are believed. See `_Proven`."""
 AGAIN = 8
 """How many cells are played again at the same time, each with puppets of its own."""
 IDLE = 1.0
@@ -146,6 +146,33 @@ class _Crowd:
     group: Group
     suspects: list[tuple[Case, Result]]
     before: dict[Case, Result]
+
+
+class _Proven:
+    """Which cells ran out of time again when they were played alone, so that others need not be played again."""
+
+    def __init__(self) -> None:
+        self._in_a_row: Counter[tuple[str, str]] = Counter()
+        self._same: set[tuple[str, str, str, str]] = set()
+
+    def explains(self, late: Result) -> bool:
+        """Whether so many cells of its pair in a row failed again, or the same case in another mode did, for the same
+        reason."""
+        return self._in_a_row[self._pair(late)] >= BELIEVED or self._case(late) in self._same
+
+    def add(self, first: Result, again: Result) -> None:
+        """A late cell was played again."""
+        failed = again.outcome is Outcome.FAILED
+        self._in_a_row[self._pair(first)] = self._in_a_row[self._pair(first)] + 1 if failed else 0
+        if failed and again.reason == first.reason:
+            self._same.add(self._case(first))
+
+    @staticmethod
+    def _pair(result: Result) -> tuple[str, str]:
+        return result.cell.client, result.cell.server
+
+    def _case(self, result: Result) -> tuple[str, str, str, str]:
+        return *self._pair(result), result.cell.case, result.reason
 
 
 class _Known:
@@ -315,7 +342,7 @@ class Runner:
         for name in [name for name, fault in self._given_up.items() if by_clock(fault)]:
             del self._given_up[name]
             self._strikes[name] = self._start_strikes[name] = self._silences[name] = 0
-        failed: Counter[tuple[str, str]] = Counter()
+        failed = _Proven()
         began = time.monotonic()
         await asyncio.sleep(IDLE)
         if not self._machine.shortage(began):
@@ -323,7 +350,7 @@ class Runner:
         while self._late and not self.stopping:
             await self._replay(self._late[0], failed)
 
-    async def _replay_beside_others(self, failed: Counter[tuple[str, str]]) -> None:
+    async def _replay_beside_others(self, failed: _Proven) -> None:
         """Play some of the late cells again, until one runs out of time although it has few beside it."""
         left = list(self._late)
         short = False
@@ -335,14 +362,12 @@ class Runner:
 
         await _together(some() for _ in range(AGAIN))
 
-    async def _replay(
-        self, late: tuple[Group, Case, Result], failed: Counter[tuple[str, str]], *, beside_others: bool = False
-    ) -> bool:
-        """Play a late cell again, unless its pair is believed, and report what counts.
+    async def _replay(self, late: tuple[Group, Case, Result], failed: _Proven, *, beside_others: bool = False) -> bool:
+        """Play a late cell again, unless it is believed, and report what counts.
 
         Args:
             late: the cell.
-            failed: how many cells of a pair in a row have failed again.
+            failed: what has failed again.
             beside_others: others are played as well, so a failure does not count if the machine was short of processor
                 time.
 
@@ -350,14 +375,13 @@ class Runner:
             Whether it counts.
         """
         group, case, first = late
-        pair = (group.client, group.server)
-        if failed[pair] < BELIEVED:
+        if not failed.explains(first):
             again = await self._alone(group, case)
             if beside_others and again.outcome is Outcome.FAILED and again.again:
                 first.attempts += 1
                 first.seconds += again.seconds
                 return False
-            failed[pair] = failed[pair] + 1 if again.outcome is Outcome.FAILED else 0
+            failed.add(first, again)
             again.attempts, again.again = first.attempts + 1, first.again
             again.seconds += first.seconds
             first = again

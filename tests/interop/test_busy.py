@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shlex
 import sys
@@ -261,6 +262,24 @@ async def test_a_pair_that_fails_alone_as_well_is_believed(
     assert {result.outcome for result in results.values()} == {Outcome.FAILED}
     assert sorted(result.attempts for result in results.values()) == [1, 1, 1, 2, 2]
     assert sum(bool(result.again) for result in results.values()) == 2
+
+
+@pytest.mark.parametrize(("reason", "attempts"), [("the open handler", [1, 2]), ("another one each time", [2, 2])])
+async def test_a_case_that_fails_alone_in_one_mode_is_believed_in_the_other_for_the_same_reason(
+    fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch, reason: str, attempts: list[int]
+) -> None:
+    monkeypatch.setattr(runner_module, "BELIEVED", 9)
+    plays = itertools.count()
+
+    async def never(t: Play) -> None:
+        number = next(plays) if reason == "another one each time" else ""
+        await t.client.wait_for(lambda: False, f"{reason} {number}", 0.05)
+
+    peer, case = fake_peer(ANSWERS), make_case("never", never)
+    groups = [Group(peer.name, peer.name, "unix", security, [case]) for security in ("insecure", "secure")]
+    results = await Runner({peer.name: peer}, Settings(timeout=0.6), machine=Busy()).run(groups)
+    assert {result.outcome for result in results} == {Outcome.FAILED}
+    assert sorted(result.attempts for result in results) == attempts
 
 
 STANDS_STILL = """
