@@ -123,14 +123,20 @@ class Observer:
 
 @dataclass
 class Shared:
-    """The puppets of a group, by role, and the cells that use them."""
+    """The puppets of a group, by role, and the cells that use them.
+
+    Attributes:
+        suspects: whether the cells are suspects, one at a time. Many of them may break a puppet, one after the other,
+            and others are still to come.
+        passed: the cases that passed with them, in the order in which they ended.
+    """
 
     puppets: dict[str, Puppet] = field(default_factory=dict)
     users: Counter[int] = field(default_factory=Counter)
     crowded: set[int] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     passed: list[tuple[Case, Result]] = field(default_factory=list)
-    """The cases that passed with them, in the order in which they ended."""
+    suspects: bool = False
 
 
 @dataclass
@@ -472,7 +478,7 @@ class Runner:
         left: list[tuple[Case, Result]] = []
 
         async def once_more() -> None:
-            own = Shared()
+            own = Shared(suspects=True)
             try:
                 while left:
                     case, first = left.pop(0)
@@ -772,6 +778,8 @@ class Runner:
         suspect = False
         for puppet in puppets.values():
             if puppet.fault is not None and not puppet.expected_end:
+                if shared.suspects and puppet.fault.kind != "hung":
+                    self._struck.add(puppet)
                 self._strike(puppet)
                 suspect |= id(puppet) in shared.crowded
                 if result.outcome is Outcome.PASSED:

@@ -177,6 +177,36 @@ for number, verb, line in lines():
     assert len(starts.read_text()) <= 6
 
 
+async def test_a_peer_is_not_given_up_for_what_its_suspects_do_one_after_the_other(
+    fake_peer: Callable[..., LocalPeer],
+) -> None:
+    peer = fake_peer(
+        """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    elif '"boom"' in line: os._exit(3)
+    else: say("(%s ok)" % number)
+"""
+    )
+    gathered, everybody = list[int](), asyncio.Event()
+
+    def case(what: str) -> Callable[[Play], Any]:
+        async def run(t: Play) -> None:
+            gathered.append(1)
+            if len(gathered) == 13:
+                everybody.set()
+            await everybody.wait()
+            await t.client.command("key", "boom" if len(gathered) == 13 else what)
+
+        return run
+
+    cases = [make_case(f"boom{i}", case("boom")) for i in range(12)]
+    results, _ = await play(peer, *cases, make_case("good", case("x")), jobs=13)
+    reasons = {result.cell.case: result.reason for result in results}
+    assert not [reason for reason in reasons.values() if "given up" in reason]
+    assert reasons["connect.good"] == ""
+
+
 async def test_a_suspect_that_breaks_puppets_only_after_others_is_cleared(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
