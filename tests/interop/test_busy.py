@@ -27,7 +27,7 @@ from bokbok_interop.peers import puppet as puppet_module
 from bokbok_interop.peers.base import PuppetFault
 from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.play import Play
-from bokbok_interop.runner import OUT_OF_TIME, Runner, Settings
+from bokbok_interop.runner import OUT_OF_TIME, Observer, Runner, Settings
 
 from .test_pytest_plugin import run as run_pytest
 from .test_runner import ANSWERS, make_case, nothing
@@ -57,24 +57,24 @@ class Busy(Machine):
         return MEASURED
 
 
-class BusyAtFirst(Machine):
-    """A machine that counts as short of processor time the first time that this is asked for each of two cells."""
+class BusyUntilAgain(Machine):
+    """A machine that counts as short of processor time until cells are played again."""
 
-    asked = 0
-
-    def shortage(self, since: float) -> str:
-        self.asked += 1
-        return MEASURED if self.asked <= 2 else ""
-
-
-class BusyExceptOnce(Busy):
-    """A machine that is idle for a moment, after two cells, and busy again as soon as those are played again."""
-
-    asked = 0
+    busy = True
 
     def shortage(self, since: float) -> str:
-        self.asked += 1
-        return "" if self.asked == 3 else MEASURED
+        return MEASURED if self.busy else ""
+
+
+class Idle(Observer):
+    """Makes a machine idle when cells are about to be played again."""
+
+    def __init__(self, machine: BusyUntilAgain) -> None:
+        self.machine = machine
+
+    def note(self, text: str) -> None:
+        if OUT_OF_TIME in text:
+            self.machine.busy = False
 
 
 async def play(peer: LocalPeer, *cases: Case, machine: type[Machine] = Busy, **settings: Any) -> dict[str, Result]:
@@ -176,47 +176,43 @@ async def test_nothing_else_is_played_beside_it(fake_peer: Callable[..., LocalPe
     assert {result.outcome for result in results.values()} == {Outcome.PASSED}
 
 
-def meeting(alone: int = 0) -> list[Case]:
-    """Two cases that run out of time, and then pass if both are played again at the same time.
-
-    Args:
-        alone: which time they pass without the other, too.
-    """
+async def meet(peer: LocalPeer, *, busy_again: bool) -> list[Result]:
+    """Play two cases that run out of time, are then played again at the same time, and find the machine busy or not."""
+    machine = BusyUntilAgain()
     plays = Counter[str]()
 
     def case(name: str, mine: asyncio.Event, other: asyncio.Event) -> Callable[[Play], Any]:
         async def run(t: Play) -> None:
             plays[name] += 1
-            if plays[name] == 1:
-                await t.client.wait_for(lambda: False, "the open handler", 0.05)
-            elif plays[name] == alone:
-                await t.client.command("key", "alone")
-            else:
+            if plays[name] == 2:
                 mine.set()
                 await other.wait()
-                if alone:
-                    await t.client.wait_for(lambda: False, "the open handler", 0.05)
+                machine.busy = busy_again
+            if plays[name] == 1 or (plays[name] == 2 and busy_again):
+                await t.client.wait_for(lambda: False, "the open handler", 0.05)
 
         return run
 
     one, two = asyncio.Event(), asyncio.Event()
-    return [make_case("one", case("one", one, two)), make_case("two", case("two", two, one))]
+    cases = [make_case("one", case("one", one, two)), make_case("two", case("two", two, one))]
+    runner = Runner({peer.name: peer}, Settings(timeout=60), Idle(machine), machine)
+    return await runner.run([Group(peer.name, peer.name, "unix", "insecure", cases)])
 
 
 async def test_several_are_played_again_at_the_same_time_once_the_machine_is_idle(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_module, "IDLE", 0.0)
-    results = await play(fake_peer(ANSWERS), *meeting(), machine=BusyAtFirst)
-    assert [(each.outcome, each.attempts) for each in results.values()] == [(Outcome.PASSED, 2)] * 2
+    results = await meet(fake_peer(ANSWERS), busy_again=False)
+    assert [(each.outcome, each.attempts) for each in results] == [(Outcome.PASSED, 2)] * 2
 
 
 async def test_what_runs_out_of_time_beside_others_is_played_alone_if_the_machine_is_busy_again(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_module, "IDLE", 0.0)
-    results = await play(fake_peer(ANSWERS), *meeting(alone=3), machine=BusyExceptOnce)
-    assert [(each.outcome, each.attempts) for each in results.values()] == [(Outcome.PASSED, 3)] * 2
+    results = await meet(fake_peer(ANSWERS), busy_again=True)
+    assert [(each.outcome, each.attempts) for each in results] == [(Outcome.PASSED, 3)] * 2
 
 
 async def test_how_slow_the_puppets_of_others_are_is_nothing_to_a_cell(
@@ -277,7 +273,7 @@ async def test_a_case_that_fails_alone_in_one_mode_is_believed_in_the_other_for_
 
     peer, case = fake_peer(ANSWERS), make_case("never", never)
     groups = [Group(peer.name, peer.name, "unix", security, [case]) for security in ("insecure", "secure")]
-    results = await Runner({peer.name: peer}, Settings(timeout=0.6), machine=Busy()).run(groups)
+    results = await Runner({peer.name: peer}, Settings(timeout=60), machine=Busy()).run(groups)
     assert {result.outcome for result in results} == {Outcome.FAILED}
     assert sorted(result.attempts for result in results) == attempts
 
