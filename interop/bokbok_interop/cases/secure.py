@@ -98,7 +98,7 @@ async def wrong_key(t: Play) -> None:
     await _refused(t, served, USER, "not " + PASSPHRASE, "a client with the wrong key was served")
 
 
-@case("open.key", "key.passphrase", subject="server")
+@case("open.key", "key.passphrase")
 async def almost_right_key(t: Play) -> None:
     """A passphrase that differs in its last character, in upper or lower case, or by a blank is wrong."""
     served = await t.serve()
