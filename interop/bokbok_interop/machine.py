@@ -4,6 +4,7 @@ kernel says about programs that wait for a processor (`/proc/pressure/cpu`, if t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -58,11 +59,13 @@ class Machine:
         Args:
             since: look at the time from then on (`time.monotonic`).
         """
-        found = [each for each in self._measured if each[0] >= since]
-        if not found:
+        if not self._measured:
             return ""
+        found = list(itertools.takewhile(lambda each: each[0] >= since, reversed(self._measured)))[::-1]
+        # The last one has only begun. After a long pause of the event loop somebody may ask before it ends.
+        late = max([time.monotonic() - self._measured[-1][0] - STEP, *(lag for _, lag, _ in found)])
         words = []
-        if (late := max(lag for _, lag, _ in found)) >= LATE:
+        if late >= LATE:
             words.append(f"the runner's event loop was up to {late:.2f} s late")
         figures = [(when, waited) for when, _, waited in found if waited is not None]
         if len(figures) > 1:

@@ -415,6 +415,15 @@ async def test_a_late_event_loop_is_a_shortage() -> None:
     assert "the runner's event loop was up to " in await measured(Machine(lambda: None), LATE + 2 * STEP)
 
 
+async def test_a_pause_that_is_not_over_yet_is_one_also_for_what_began_in_it() -> None:
+    machine = Machine(lambda: None)
+    watch = asyncio.ensure_future(machine.watch())
+    await asyncio.sleep(0)
+    time.sleep(LATE + 2 * STEP)
+    assert "the runner's event loop was up to " in REAL(machine, time.monotonic())
+    watch.cancel()
+
+
 async def test_the_kernels_figure_is_a_shortage() -> None:
     # A second of waiting in each second, by the kernel.
     assert "programs waited for a processor in 100% of the time" in await measured(Machine(time.monotonic))
