@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import random
 import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from bokbok.sexpr import DIALECTS
 from bokbok.wire import DEFAULT_LIMITS
@@ -71,6 +72,10 @@ CANNOT = {
     "measure": "its memory and its open files cannot be counted (those of a process can)",
 }
 """The text of a cell that needs a fault which cannot be made there."""
+
+
+_Late: TypeAlias = tuple[Group, Case, Result]
+"""A cell that ran out of time on a busy machine, with its first result."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,16 @@ class _Proven:
         return *self._pair(result), result.cell.case, result.reason
 
 
+def _in_turns(late: Iterable[_Late]) -> list[_Late]:
+    """Late cells so that the pairs take turns, each with its quickest cases first: as soon as two of a pair have failed
+    again, the others need not be played, least of all those that wait long."""
+    of_pair: dict[tuple[str, str], list[_Late]] = {}
+    for each in sorted(late, key=lambda each: each[1].timeout):
+        of_pair.setdefault((each[0].client, each[0].server), []).append(each)
+    turns = itertools.zip_longest(*of_pair.values())
+    return [each for turn in turns for each in turn if each is not None]
+
+
 class _Known:
     """What is known about a peer once one of its puppets has started."""
 
@@ -235,7 +250,7 @@ class Runner:
     ) -> None:
         self.peers = dict(peers)
         self._machine = machine or Machine()
-        self._late: list[tuple[Group, Case, Result]] = []
+        self._late: list[_Late] = []
         self._crowds: list[_Crowd] = []
         self.settings = settings
         self.observer = observer or Observer()
@@ -348,6 +363,7 @@ class Runner:
         for name in [name for name, fault in self._given_up.items() if by_clock(fault)]:
             del self._given_up[name]
             self._strikes[name] = self._start_strikes[name] = self._silences[name] = 0
+        self._late = _in_turns(self._late)
         failed = _Proven()
         began = time.monotonic()
         await asyncio.sleep(IDLE)
@@ -368,7 +384,7 @@ class Runner:
 
         await _together(some() for _ in range(AGAIN))
 
-    async def _replay(self, late: tuple[Group, Case, Result], failed: _Proven, *, beside_others: bool = False) -> bool:
+    async def _replay(self, late: _Late, failed: _Proven, *, beside_others: bool = False) -> bool:
         """Play a late cell again, unless it is believed, and report what counts.
 
         Args:

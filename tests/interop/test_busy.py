@@ -278,6 +278,26 @@ async def test_a_case_that_fails_alone_in_one_mode_is_believed_in_the_other_for_
     assert sorted(result.attempts for result in results) == attempts
 
 
+async def test_pairs_take_turns_and_their_quickest_cases_come_first(fake_peer: Callable[..., LocalPeer]) -> None:
+    again: list[str] = []
+
+    def slow(name: str, timeout: float) -> Case:
+        async def case(t: Play) -> None:
+            again.append(name)
+            await t.client.wait_for(lambda: False, "the open handler", 0.05)
+
+        return make_case(name, case, timeout=timeout)
+
+    peers = {name: fake_peer(ANSWERS, name) for name in ("one", "two")}
+    groups = [
+        Group("one", "one", "unix", "insecure", [slow("long", 30), slow("short", 1), slow("middle", 20)]),
+        Group("two", "two", "unix", "insecure", [slow("other", 9)]),
+    ]
+    await Runner(peers, Settings(timeout=60), machine=Busy()).run(groups)
+    # Two of a pair failed again, so the third one is believed.
+    assert again[4:] == ["short", "other", "middle"]
+
+
 STANDS_STILL = """
 for number, verb, line in lines():
     if verb == "hello": hello(number); continue
