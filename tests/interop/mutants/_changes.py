@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +32,19 @@ def _lookup(change: Callable[[Any, str], Any]) -> None:
         return real(self, sock, lambda user: change(user_to_key, user))
 
     P.Server.hello = hello
+
+
+def _unlink_before_binding() -> None:
+    """Remove whatever is at a path before it is bound."""
+    real = P.bind
+
+    def bind(address: Any) -> socket.socket:
+        if address[0] == "unix":
+            with contextlib.suppress(OSError):
+                os.unlink(address[1])
+        return real(address)
+
+    P.bind = bind
 
 
 def _ignore_protocol_errors() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import threading
 from typing import Any
 
 import peer as P
 
+from ._changes import _unlink_before_binding
 from ._mutant import around, claim, mutant
 
 
@@ -17,15 +15,7 @@ from ._mutant import around, claim, mutant
 def takes_sockets_away() -> None:
     """Removes whatever is at a path before it binds there, even another server's socket."""
     claim("hardening")
-    real = P.bind
-
-    def bind(address: Any) -> socket.socket:
-        if address[0] == "unix":
-            with contextlib.suppress(OSError):
-                os.unlink(address[1])
-        return real(address)
-
-    P.bind = bind
+    _unlink_before_binding()
 
 
 @mutant("connect.backlog-holds", security="insecure")

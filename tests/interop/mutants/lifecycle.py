@@ -13,6 +13,7 @@ from typing import Any
 import peer as P
 import puppet as U
 
+from ._changes import _unlink_before_binding
 from ._mutant import C, around, claim, mutant
 
 
@@ -520,15 +521,7 @@ def waits_for_listening_alone() -> None:
 @mutant("lifecycle.stop-removes-the-file", security="insecure")
 def clears_up_at_the_next_start() -> None:
     """Leaves the socket's file behind when it stops, and removes whatever is there when it starts."""
-    real = P.bind
-
-    def bind(address: Any) -> socket.socket:
-        if address[0] == "unix":
-            with contextlib.suppress(OSError):
-                os.unlink(address[1])
-        return real(address)
-
-    P.bind = bind
+    _unlink_before_binding()
     P.os = type("os", (), {"unlink": staticmethod(lambda path: None), "urandom": staticmethod(os.urandom)})
 
 
