@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .._sockets import DEFAULT_BACKLOG
 from ..address import Address, format_address
 from ._exit import write_out
 from ._logs import configure_logging
@@ -34,7 +35,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 backlog_option = click.option(
     "--backlog",
     type=click.IntRange(0, 65535),
-    default=128,
+    default=DEFAULT_BACKLOG,
     show_default=True,
     metavar="N",
     help="Connections that the system holds until they are accepted.",

@@ -250,7 +250,9 @@ def serve(
                 if changed is None:
                     continue
                 if isinstance(server, Server):
-                    server.change_limits(files.limits)
+                    server.change_limits(files.limits)  # before the log says so
+                _log.info("SIGHUP: read again: %s", files)
+                if isinstance(server, Server):
                     withdraw(server, changed)
                 else:
                     workers.replace(server, changed)
@@ -304,7 +306,6 @@ class _Files:
         except BokbokError as error:
             _log.error("SIGHUP: nothing has changed: %s", error)
             return None
-        _log.info("SIGHUP: read again: %s", self)
         changed = {}
         for user, keys in before.items():
             now = self._keys.get(user)
