@@ -173,11 +173,15 @@ class _Good:
         await self._leave()
 
 
+def _nothing_found() -> dict[str, Any]:
+    return {"times": [], "new": [], "lost": [], "wrong": [], "refused": [], "turned away": 0, "hung": 0}
+
+
 def good_clients(port: int, count: int, seconds: float, pause: float) -> None:
     """In a process of its own: prints its results as JSON."""
 
     async def run() -> None:
-        found: dict[str, Any] = {"times": [], "new": [], "lost": [], "wrong": [], "refused": [], "turned away": 0}
+        found = _nothing_found()
         until = time.monotonic() + seconds
         clients = {}
         for number in range(count):
@@ -254,9 +258,8 @@ def _result(process: subprocess.Popen[str], what: str, seconds: float) -> dict[s
 
 
 def _ask(port: int, arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    nothing = {"times": [], "new": [], "lost": [], "wrong": [], "refused": [], "turned away": 0, "hung": 0}
     process = _start(__file__, "--as-good", port, arguments.good, seconds, arguments.pause)
-    return nothing | _result(process, "the good clients", seconds)
+    return _nothing_found() | _result(process, "the good clients", seconds)
 
 
 def _end(server: subprocess.Popen[str]) -> list[str]:

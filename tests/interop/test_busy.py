@@ -439,7 +439,7 @@ async def test_a_pause_that_is_not_over_yet_is_one_also_for_what_began_in_it() -
     machine = Machine(lambda: None)
     watch = asyncio.ensure_future(machine.watch())
     await asyncio.sleep(0)
-    time.sleep(LATE + 2 * STEP)
+    time.sleep(LATE + 2 * STEP)  # this is the pause: the loop stands still
     assert "the runner's event loop was up to " in REAL(machine, time.monotonic())
     watch.cancel()
 

@@ -83,6 +83,14 @@ async def test_a_puppet_that_never_says_hello_is_given_up(
     assert all("hello" in result.reason for result in results)
 
 
+EXITS_AT_BOOM = """
+for number, verb, line in lines():
+    if verb == "hello": hello(number)
+    elif '"boom"' in line: os._exit(3)
+    else: say("(%s ok)" % number)
+"""
+
+
 async def test_a_crash_fails_its_own_cell_and_clears_the_others(fake_peer: Callable[..., LocalPeer]) -> None:
     peer = fake_peer(
         """
@@ -112,14 +120,7 @@ for number, verb, line in lines():
 async def test_those_that_used_a_broken_puppet_are_played_again_at_the_same_time(
     fake_peer: Callable[..., LocalPeer],
 ) -> None:
-    peer = fake_peer(
-        """
-for number, verb, line in lines():
-    if verb == "hello": hello(number)
-    elif '"boom"' in line: os._exit(3)
-    else: say("(%s ok)" % number)
-"""
-    )
+    peer = fake_peer(EXITS_AT_BOOM)
     plays = Counter[str]()
     events = {(name, number): asyncio.Event() for name in ("one", "two") for number in (1, 2)}
 
@@ -180,14 +181,7 @@ for number, verb, line in lines():
 async def test_a_peer_is_not_given_up_for_what_its_suspects_do_one_after_the_other(
     fake_peer: Callable[..., LocalPeer],
 ) -> None:
-    peer = fake_peer(
-        """
-for number, verb, line in lines():
-    if verb == "hello": hello(number)
-    elif '"boom"' in line: os._exit(3)
-    else: say("(%s ok)" % number)
-"""
-    )
+    peer = fake_peer(EXITS_AT_BOOM)
     gathered, everybody = list[int](), asyncio.Event()
 
     def case(what: str) -> Callable[[Play], Any]:
