@@ -360,7 +360,8 @@ def test_a_key_is_replaced_by_another_without_a_break(served, users, tmp_path):
         assert before.request(["whoami"]) == "alice"  # a key more changes nothing for who is there
         assert [ask(process, ["whoami"], user="alice", key=key) for key in (old, new)] == ["alice", "alice"]
         again('alice = "alice\'s new one"\n')
-        log_until(process, "user 'alice' has another key: 1 of its connections closed")
+        log_until(process, "user 'alice' has another key")
+        # How many it closed depends on whether it has noticed that those who only asked are gone.
         with pytest.raises(ConnectionClosed):
             before.request(["whoami"])
         assert ask(process, ["whoami"], user="alice", key=new) == "alice"
