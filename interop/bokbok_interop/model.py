@@ -16,6 +16,7 @@ __all__ = [
     "Failure",
     "Kind",
     "Late",
+    "Missing",
     "Outcome",
     "Result",
     "by_clock",
@@ -112,6 +113,11 @@ class Failure(Exception):
 class Late(Failure):
     """A time limit that ran out, or a clock that showed too much: on a busy machine this may not be the peer's
     fault."""
+
+
+class Missing(Late):
+    """Something that must happen by itself has not happened in all the time that the runner waits for it. The other
+    side's clock had nothing to do with it, so it is not tried again in the same cell."""
 
 
 def by_clock(error: BaseException | None) -> bool:

@@ -23,7 +23,7 @@ from bokbok_traffic.capture import Capture
 from bokbok_traffic.relay import Relay
 
 from .dump import Conversation
-from .model import Failure, Late
+from .model import Failure, Late, Missing
 from .peers.base import PuppetFault
 from .peers.puppet import Answer, Puppet, Raw, Trace, symbol_name
 from .rendezvous import SLEEPS, Rendezvous
@@ -546,7 +546,7 @@ class Side:
                 if rest <= 0:
                     if (failure := self._opened_too_often()) is not None:
                         raise failure
-                    raise Late(
+                    raise Missing(
                         f"{what} did not run",
                         expected=f"an event from the {self.role} within {seconds:.3g} s",
                         actual="none",
@@ -565,7 +565,7 @@ class Side:
             if len(self.play.sides) == 1:
                 made = self.play.raw_count
             if 0 < made < len(server.connections):
-                return Late(
+                return Missing(
                     "the open handler ran more often than there were connections",
                     expected=f"{made} at the most",
                     actual=str(len(server.connections)),
@@ -893,8 +893,14 @@ class Play:
         except asyncio.TimeoutError:
             raise Failure(problem, actual=actual()) from None
 
-    async def within(self, seconds: float, work: Awaitable[T], what: str) -> T:
+    async def within(self, seconds: float, work: Awaitable[T], what: str, sentence: str = "") -> T:
         """Await something that must not take longer.
+
+        Args:
+            seconds: how long.
+            work: what is awaited.
+            what: what it is, in words.
+            sentence: the name of the sentence that is broken if it takes longer.
 
         Raises:
             Failure: it does.
@@ -904,7 +910,7 @@ class Play:
             return await self.timed(work, seconds)
         except asyncio.TimeoutError:
             raise Failure(
-                f"{what} took too long", expected=f"it within {seconds:.3g} s", actual="nothing yet"
+                f"{what} took too long", expected=f"it within {seconds:.3g} s", actual="nothing yet", sentence=sentence
             ) from None
 
     async def slowness(self) -> float:
@@ -1032,7 +1038,8 @@ class Play:
     async def in_time(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do something for which the other side waits so long, by its own clock, and no longer.
 
-        A failure counts if it came earlier. Otherwise this machine was too slow, and the work is done again.
+        A failure counts if it came earlier, or if something is missing. Otherwise this machine was too slow, and the
+        work is done again.
 
         Args:
             seconds: by the other side's clock.
@@ -1046,7 +1053,7 @@ class Play:
             try:
                 return await work()
             except Failure as failure:
-                if time.monotonic() - start < seconds:
+                if time.monotonic() - start < seconds or isinstance(failure, Missing):
                     raise
                 if attempt == TRIES - 1:  # too slow each time: on a busy machine the case is played again, alone
                     expected, actual = failure.expected, failure.actual

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Spoken:
 
     profile: Profile = INFERRED_1
     strategies: tuple[tuple[str, str], ...] = ()
+    _names: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, profile: Profile, paths: Iterable[str | os.PathLike[str]] = ()) -> Spoken:
@@ -57,11 +58,12 @@ class Spoken:
         return f"speaks the profile {stated}, not {self.profile.name}, and cannot be told another (profiles)"
 
     def _is_called(self, name: str) -> bool:
-        built_in = _built_in(name)
-        if built_in is None:
-            return name == self.profile.name
-        # A name of one of the library's own profiles means that format, whatever the format under test is called.
-        return built_in.digest() == self.profile.digest()
+        if name not in self._names:  # a digest takes as long as a small cell
+            built_in = _built_in(name)
+            # A name of one of the library's own profiles means that format, whatever the format under test is called.
+            same = name == self.profile.name if built_in is None else built_in.digest() == self.profile.digest()
+            self._names[name] = same
+        return self._names[name]
 
     def check(self, securities: Iterable[str], guards: Guards) -> None:
         """Refuse broken cryptography, unless its guard is off or secure connections are not played.

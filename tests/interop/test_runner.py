@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
+from bokbok.wire import INFERRED_1
 from bokbok_interop import play as play_module
 from bokbok_interop import runner as runner_module
 from bokbok_interop.cases import Case
 from bokbok_interop.cases.requirements import REQUIREMENTS
 from bokbok_interop.matrix import Group
-from bokbok_interop.model import Failure, Kind, Outcome, Result
+from bokbok_interop.model import Failure, Kind, Late, Missing, Outcome, Result
 from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.play import Play, Unsupported
 from bokbok_interop.runner import Runner, Settings
@@ -530,6 +531,24 @@ async def test_a_moment_in_which_they_were_slow_does_not_count_for_the_time_afte
 ) -> None:
     # The first ten seconds were worth two; eight more are to come.
     assert await _waits(itertools.chain([5.0], itertools.repeat(1.0)), monkeypatch) == pytest.approx(18)
+
+
+@pytest.mark.parametrize(("kind", "tries"), [(Missing, 1), (Late, play_module.TRIES)])
+async def test_what_is_missing_is_not_blamed_on_the_other_sides_clock(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Late], tries: int
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(play_module.time, "monotonic", lambda: now)
+    played = 0
+
+    async def work() -> None:
+        nonlocal now, played
+        now, played = now + 10.0, played + 1
+        raise kind("a handler did not run")
+
+    with pytest.raises(Late, match="a handler did not run"):
+        await Play(transport="unix", security="insecure", profile=INFERRED_1).in_time(2.0, work)
+    assert played == tries
 
 
 async def test_a_failure_says_which_sentence_was_broken(fake_peer: Callable[..., LocalPeer]) -> None:

@@ -216,7 +216,7 @@ async def nothing_resent(t: Play) -> None:
         await t.relay.bytes_from(SERVER, 1)  # it was handled; only its answer is held back
         t.relay.abort()
         t.relay.release(SERVER)
-        await t.fails(request, NetworkFailed, why="a request when the connection broke")
+        await _all_fail(t, [request], "a request when the connection broke")
     await theirs.closed()
     again = await t.connect(served)
     t.equal(await again.request(["count", name]), 2, "how often the handler ran, with this request")

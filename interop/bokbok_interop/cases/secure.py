@@ -14,7 +14,20 @@ from bokbok.wire.hello import MAX_USERNAME
 
 from ..dump import fixed_bytes
 from ..model import Failure
-from ..play import PASSPHRASE, USER, Conn, Invalid, NetworkFailed, Play, Refused, Served, Unsupported, show, written
+from ..play import (
+    PASSPHRASE,
+    PATIENCE,
+    USER,
+    Conn,
+    Invalid,
+    NetworkFailed,
+    Play,
+    Refused,
+    Served,
+    Unsupported,
+    show,
+    written,
+)
 from ..raw import attack
 from .base import cases
 
@@ -30,12 +43,16 @@ async def _refused(t: Play, served: Served, user: str | None, passphrase: str | 
     """
     await t.server.settle()  # the event of an earlier connection may be on its way
     before = len(served.connections)
+    number = len(t.relay.links)
     conn: Conn | None = None
     try:
         conn = await t.connect(served, user, passphrase)
         first = t.spawn(conn.request(["echo", "let me in"]))
+        ended = t.spawn(_end_of(t, number))
         try:
-            await t.fails(first, NetworkFailed, why=why)
+            await asyncio.wait({first, ended}, return_when=asyncio.FIRST_COMPLETED)
+            failing = t.within(PATIENCE, first, "the failure of a request whose connection has ended", "request.errors")
+            await t.fails(failing, NetworkFailed, why=why)
         finally:
             first.cancel()
     except (NetworkFailed, Invalid):
@@ -47,6 +64,13 @@ async def _refused(t: Play, served: Served, user: str | None, passphrase: str | 
         expected="no open handler",
         actual="an `opened` event",
     )
+
+
+async def _end_of(t: Play, number: int) -> None:
+    """Wait until a connection through the relay is over on both sides."""
+    while len(t.relay.links) <= number:  # a client may say that it has connected before it is accepted
+        await asyncio.sleep(0.02)
+    await t.relay.links[number].over.wait()
 
 
 async def _welcome(t: Play, served: Served, user: str, passphrase: str) -> Conn:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import datetime
+import gc
 import os
 import signal
 import sys
@@ -33,6 +34,9 @@ __all__ = ["Played", "execute"]
 LEAVING = 1.2
 """Seconds that ending everything may take after a signal. Another process ends what is left then."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_COLLECTING = (10_000, 20, 10)
+"""When Python looks for garbage in cycles (`gc.set_threshold`). With its own numbers (700, 10, 10) that took six of the
+fifteen seconds of processor time of this process in a `check`; a full collection took 0.2 s, and all waited."""
 
 
 class _Both(Observer):
@@ -132,6 +136,20 @@ async def _play(runner: Runner, groups: list[Group], preflight: Sequence[Group],
         played.error = task.exception()
 
 
+@contextlib.contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Look for garbage in cycles less often, and never among what is there already: modules and cases."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTING)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
 def _run(runner: Runner, groups: list[Group], preflight: Sequence[Group], played: Played) -> None:
     """As `asyncio.run`, but without waiting for what is left."""
     loop = asyncio.new_event_loop()
@@ -209,7 +227,7 @@ def execute(
     header = document([])
     del header["cells"]
     journal = reports.begin(header)
-    with watcher as shown:
+    with watcher as shown, _seldom_collecting():
         runner.observer = _Both(journal, shown)
         _run(runner, groups, preflight, played)
     if played.left:
