@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "BROKE",
     "RUNNER",
     "Cell",
+    "Crash",
     "Failure",
     "Kind",
     "Late",
@@ -24,6 +26,8 @@ __all__ = [
     "is_stuck",
 ]
 
+BROKE = "a puppet broke while several cells used it"
+"""Why a cell is played again alone, if its puppet broke."""
 RUNNER = "runner"
 """The peer name of the runner, when it plays a side itself."""
 
@@ -129,6 +133,19 @@ def by_clock(error: BaseException | None) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Crash:
+    """A puppet's process ended by itself.
+
+    Attributes:
+        peer: whose.
+        how: its status or its signal, and the last line of its log.
+    """
+
+    peer: str
+    how: str
+
+
 @dataclass
 class Result:
     """The result of one cell.
@@ -143,6 +160,7 @@ class Result:
         shown: the roles of puppets whose bytes were seen, and are those of the profile under test.
         attempts: how often it was played.
         again: why it was played again, alone (the cause, with the measurement in parentheses); or empty.
+        crash: how the process of a puppet of this cell ended, if it did.
         evidence: for people: datums exchanged, logs, the annotated dump. See `report.json`.
     """
 
@@ -156,5 +174,6 @@ class Result:
     shown: frozenset[str] = frozenset()
     attempts: int = 1
     again: str = ""
+    crash: Crash | None = None
     round: int = 1
     evidence: dict[str, Any] = field(default_factory=dict)

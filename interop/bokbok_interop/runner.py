@@ -28,7 +28,7 @@ from .cases import Case
 from .dump import beginning, explain, render
 from .machine import Machine
 from .matrix import Group
-from .model import RUNNER, Cell, Failure, Outcome, Result, by_clock
+from .model import BROKE, RUNNER, Cell, Crash, Failure, Outcome, Result, by_clock
 from .peers.base import Peer, PuppetFault, Unavailable
 from .peers.puppet import Puppet
 from .play import Play, Silent, Unsupported
@@ -55,7 +55,6 @@ AGAIN = 8
 """How many cells are played again at the same time, each with puppets of its own."""
 IDLE = 1.0
 """Seconds without anything to play that show whether the machine is busy with something else."""
-BROKE = "a puppet broke while several cells used it"
 OUT_OF_TIME = "a time limit ran out while the machine was short of processor time"
 PEERS_CLOCK = DEFAULT_LIMITS.hello_timeout
 """Seconds of a cell after which a peer's own time limit may have run out, whatever the peer says then: the shortest of
@@ -215,6 +214,13 @@ async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _crash(fault: Exception | None) -> Crash | None:
+    """The crash, if a puppet's fault is one."""
+    if isinstance(fault, PuppetFault) and fault.kind == "crashed":
+        return Crash(fault.peer, fault.problem)
+    return None
 
 
 class _GivenUp(Exception):
@@ -548,7 +554,7 @@ class Runner:
             if again.outcome is Outcome.FAILED:
                 result.outcome, result.attempts, result.again = Outcome.FAILED, 2, BROKE
                 result.reason, result.expected, result.actual = again.reason, again.expected, again.actual
-                result.sentence, result.evidence = again.sentence, again.evidence
+                result.sentence, result.evidence, result.crash = again.sentence, again.evidence, again.crash
                 self.observer.corrected(result)
                 return
         self._blame_crowd(crowd)
@@ -565,7 +571,7 @@ class Runner:
         for first, result in self._counted(crowd):
             result.outcome = Outcome.FAILED
             result.reason = f"{first.reason} (while {len(crowd.suspects)} cases ran at once; alone, none does it)"
-            result.evidence = first.evidence
+            result.evidence, result.crash = first.evidence, first.crash
             self.observer.corrected(result)
 
     def _finish(self, result: Result) -> None:
@@ -737,6 +743,9 @@ class Runner:
                 result.evidence |= await asyncio.to_thread(gather) if whole else gather()
             if suspect:
                 result.evidence["suspect"] = True
+            if result.outcome is Outcome.FAILED:
+                faults = [puppet.fault for puppet in puppets.values() if not puppet.expected_end]
+                result.crash = result.crash or next(filter(None, map(_crash, faults)), None)
             return result
         finally:
             for puppet in puppets.values():
@@ -763,7 +772,7 @@ class Runner:
             result.reason = f"timed out after {play.limit:g} seconds, waiting for {awaited}"
         except (PuppetFault, _GivenUp) as fault:
             result.outcome, result.reason = Outcome.FAILED, str(fault)
-            result.again = self._busy(fault, start)
+            result.again, result.crash = self._busy(fault, start), _crash(fault)
         except Unavailable as error:
             result.outcome, result.reason = Outcome.ABSENT, str(error)
         except Exception as error:

@@ -192,6 +192,42 @@ def test_one_failure_of_both_directions_is_one_panel_with_the_packets_of_each() 
     assert "python-asyncio → mine:" in panel
 
 
+CRASHES = """
+    def __init__(self, *words: object) -> None:
+        import signal, sys
+
+        sys.stderr.write("row 7 of table 12\\nassertion failed: 42 connections\\n")
+        sys.stderr.flush()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Unreadable:"""
+"""A protocol error ends the whole program."""
+
+
+def test_a_process_that_ends_is_the_first_panel_with_how_it_ended_and_which_cases_do_it(
+    changed: Callable[..., str], tmp_path: Path
+) -> None:
+    peer = changed("\n\nclass Unreadable:", CRASHES, "peer.py")
+    results = tmp_path / "r.json"
+    words = ["hostile.garbage", "hostile.not-a-list", "hostile.server-sends-garbage", "symmetry.*"]
+    done = check(peer, *(word for case in words for word in ("--case", case)), "--json", str(results))
+    assert done.returncode == 1
+    first, *others = panels(done)
+    assert "the process of mine ended" in first.splitlines()[0]
+    assert "the process of mine was killed by SIGSEGV; the last line of its log: assertion failed: 42 conn" in first
+    assert "log of mine: row 7 of table 12" in first
+    assert "✗ hostile." in first.splitlines()[0]
+    assert "requirement" not in first, "which sentence such a case is about has nothing to do with it"
+    # Each cell in which it ended is in this panel, whatever its case noticed. Those beside it are blamed for nothing.
+    assert not [panel for panel in others if "SIGSEGV" in panel]
+    cells = json.loads(results.read_bytes())["cells"]
+    ended = [cell for cell in cells if cell.get("crash")]
+    assert {cell["case"] for cell in ended} == {cell["case"] for cell in cells if cell["outcome"] == "failed"}
+    assert {"hostile.garbage", "hostile.not-a-list", "hostile.server-sends-garbage"} <= {c["case"] for c in ended}
+    assert {(cell["crash"]["peer"], cell["crash"]["how"][:21]) for cell in ended} == {("mine", "was killed by SIGSEGV")}
+
+
 # ------------------------------------------------------------------------------------------- the recorded sessions
 
 

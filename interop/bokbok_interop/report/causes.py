@@ -10,7 +10,7 @@ from typing import Any
 from ..cases import PREFLIGHT
 from ..model import is_given_up
 
-__all__ = ["Cells", "directions", "failures", "packets_that_matter"]
+__all__ = ["Cells", "crash_of", "directions", "failures", "packets_that_matter"]
 
 Cells = Sequence[Mapping[str, Any]]
 
@@ -26,10 +26,12 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 def failures(document: Mapping[str, Any]) -> list[Cells]:
     """The failed cells, grouped by failure.
 
+    Cells in which the process of a peer ended in the same way are one failure, whatever their cases noticed of it.
     Cells of one case are one failure. Cells of several cases are one failure if all of them failed at the same sentence
     for the same reason, or for a reason that does not concern the cases, such as a puppet that does not start. Numbers
-    are ignored. The preflight comes first, in its own order. What follows from a puppet that was given up for an
-    earlier failure comes last. Between them, one failure explains another one if each case of the other relies on the
+    are ignored. The preflight comes first, in its own order, then processes that ended. What follows from a puppet that
+    was given up for an earlier failure comes last. Between them, one failure explains another one if each case of the
+    other relies on the
     sentence that the first one broke. Failures without an explanation come first, then those that explain most cells
     (including their own), then those that happened earliest in a conversation.
     """
@@ -37,10 +39,15 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
     failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
     failed.sort(key=lambda cell: order.get(cell["case"], len(order)))
     alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    ended: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in failed:
+        if crash := crash_of(cell):
+            ended.setdefault(crash, []).append(cell)
+            continue
         reason = _NUMBER.sub("#", cell["reason"])
         alike.setdefault((reason, cell.get("requirement", {}).get("name", "")), []).append(cell)
-    found: list[list[Mapping[str, Any]]] = []
+    # The shorter the conversation, the nearer is its end to what ended the process.
+    found: list[list[Mapping[str, Any]]] = [sorted(cells, key=_length) for cells in ended.values()]
     for (_, sentence), cells in alike.items():
         by_case: dict[str, list[Mapping[str, Any]]] = {}
         for cell in cells:
@@ -63,8 +70,10 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
     def rank(index: int) -> tuple[Any, ...]:
         cells = found[index]
         first = order.get(cells[0]["case"], len(order))
-        if cells[0]["case"].startswith(f"{PREFLIGHT}."):
+        if any(cell["case"].startswith(f"{PREFLIGHT}.") for cell in cells):
             return (0, first)
+        if crash_of(cells[0]):
+            return (0, len(order), -len(cells), first)
         others = [other for other in range(len(found)) if other != index]
         follows = any(explains(other, index) and not explains(index, other) for other in others)
         explained = len(cells) + sum(len(found[other]) for other in others if explains(index, other))
@@ -72,6 +81,15 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
         return (2 if given_up else 1, follows, -explained, min(map(_length, cells)), first)
 
     return [found[index] for index in sorted(range(len(found)), key=rank)]
+
+
+def crash_of(cell: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Whose process ended in a failed cell, and how, without the numbers in its log; `None` if none did."""
+    crash = cell.get("crash")
+    if not crash:
+        return None
+    status, semicolon, log = crash["how"].partition("; ")
+    return crash["peer"], status + semicolon + _NUMBER.sub("#", log)
 
 
 def _sentence(cell: Mapping[str, Any], said: Mapping[str, Sequence[str]]) -> str:

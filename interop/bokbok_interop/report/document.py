@@ -179,6 +179,8 @@ def describe_cell(result: Result) -> dict[str, Any]:
         entry["shown"] = sorted(result.shown)
     if result.attempts > 1:
         entry |= {"attempts": result.attempts, "again": result.again}
+    if result.crash is not None:
+        entry["crash"] = {"peer": result.crash.peer, "how": result.crash.how}
     if result.round > 1:
         entry["round"] = result.round
     if result.evidence:

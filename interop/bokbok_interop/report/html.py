@@ -71,7 +71,11 @@ def _compact(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 raise DocumentError(f"the evidence of {cell['case']} is not base64")
             evidence.append(packed)
             index = len(evidence)
-        extra = {k: cell[k] for k in ("expected", "actual", "requirement", "attempts", "again", "round") if cell.get(k)}
+        extra = {
+            k: cell[k]
+            for k in ("expected", "actual", "requirement", "crash", "attempts", "again", "round")
+            if cell.get(k)
+        }
         if id(cell) in failure:
             extra["failure"] = failure[id(cell)]
         cells.append(

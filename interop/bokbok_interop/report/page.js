@@ -165,6 +165,7 @@ async function open(i) {
   const dl = el("dl"), put = (k, v) => dl.append(el("dt", "", k), el("dd", "mono", v));
   if (extra.expected) put("expected", extra.expected); if (extra.actual) put("actual", extra.actual);
   put("client", D.names[c[0]]); put("server", D.names[c[1]]); put("over", (c[2] ? "unix" : "tcp") + ", " + (c[3] ? "insecure" : "secure")); put("took", c[7].toFixed(3) + " s"); if (info.kind) put("kind", info.kind);
+  if (extra.crash) put("process", extra.crash.peer + ": " + extra.crash.how);
   if (extra.attempts) put("attempts", String(extra.attempts)); if (extra.again) put("played again", extra.again); if (extra.round) put("round", String(extra.round));
   box.append(dl, el("h3", "", "Requirement"));
   const broke = c[5] === 1 ? sentenceOf(c) : null, all = info.requirements.filter(r => !broke || r.name !== broke.name);

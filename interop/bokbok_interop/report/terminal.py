@@ -18,10 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..dump import render
-from ..model import RUNNER, Cell, Outcome, Result, is_stuck
+from ..model import BROKE, RUNNER, Cell, Outcome, Result, is_stuck
 from ..play import readable
 from ..runner import Observer
-from .causes import Cells, directions, failures, packets_that_matter
+from .causes import Cells, crash_of, directions, failures, packets_that_matter
 from .document import counts_for, played_again, requirement_of, source, without_verdict
 from .verdicts import verdicts, warnings_of
 
@@ -215,9 +215,38 @@ def print_failures(console: Console, document: Mapping[str, Any], limit: int = 2
     features = {peer["name"]: peer.get("puppet", {}).get("features", ()) for peer in document["peers"]}
     found = failures(document)
     for cells in found[:limit]:
-        console.print(_failure(cells, cases, features))
+        console.print(_ended(cells, document) if crash_of(cells[0]) else _failure(cells, cases, features))
     if len(found) > limit:
         console.print(f"... and {len(found) - limit} more kinds of failure: see the JSON or HTML report")
+
+
+def _ended(cells: Cells, document: Mapping[str, Any]) -> Panel:
+    """A process of a peer that ended: how, and which cases do it."""
+    peer, how = cells[0]["crash"]["peer"], cells[0]["crash"]["how"]
+    case_ids = list(dict.fromkeys(cell["case"] for cell in cells))
+    beside = sum(
+        cell["outcome"] == Outcome.PASSED.value
+        and cell.get("again") == BROKE
+        and peer in (cell["client"], cell["server"])
+        for cell in document["cells"]
+    )
+    lines = [Text(f"the process of {peer} {how}", "bold")]
+    lines.append(Text.assemble(("cells        ", "cyan"), _some(_where(cells), 4)))
+    lines.append(Text.assemble(("cases        ", "cyan"), _some(case_ids, 8, ", ")))
+    if beside:
+        lines.append(
+            Text.assemble(("beside them  ", "cyan"), f"{beside} cells of the same processes, which pass alone")
+        )
+    shown = directions(cells)
+    for cell in shown[:MOST_DIRECTIONS]:
+        lines += _evidence(cell, title=len(shown) > 1, log=LAST_LOG)
+    return _panel(case_ids, lines, f": the process of {peer} ended")
+
+
+def _panel(case_ids: Sequence[str], lines: Sequence[Text], what: str = "") -> Panel:
+    more = len(case_ids) - 1
+    title = f"✗ {case_ids[0]}" + (f" and {more} more case{'s' if more > 1 else ''}" if more else "") + what
+    return Panel(Group(*lines), title=Text(title, "bold red"), title_align="left", border_style="red")
 
 
 def _failure(cells: Cells, cases: Mapping[str, Mapping[str, Any]], features: Mapping[str, Sequence[str]]) -> Panel:
@@ -242,9 +271,7 @@ def _failure(cells: Cells, cases: Mapping[str, Mapping[str, Any]], features: Map
         lines.append(Text.assemble(("cases        ", "cyan"), _some(case_ids, 8, ", ")))
     for cell in shown[:MOST_DIRECTIONS]:
         lines += _evidence(cell, title=len(shown) > 1, log=LAST_LOG if broken else SHORT_LOG)
-    more = len(case_ids) - 1
-    title = f"✗ {case_ids[0]}" + (f" and {more} more case{'s' if more > 1 else ''}" if more else "")
-    return Panel(Group(*lines), title=Text(title, "bold red"), title_align="left", border_style="red")
+    return _panel(case_ids, lines)
 
 
 def _evidence(cell: Mapping[str, Any], *, title: bool, log: int) -> list[Text]:
