@@ -103,6 +103,9 @@ _QUOTE: Final = Symbol("quote")
 _CONS: Final = Symbol("cons")
 _MANY: Final = 8192
 """Items of a list from which on a vector is made of it in pieces."""
+_INNERMOST: Final = 16
+_FORGOTTEN: Final[dict[type, Any]] = {list: [], tuple: (), Dotted: Dotted([0], 0)}
+"""What stands for a value that is not needed any more. An error's text may tell its type."""
 _MIN_WINDOW: Final = 4096
 """Bytes between two looks at the memory where the limit is near: few enough to notice (1 MiB at the worst), many enough
 to pay for the look, which takes a step for every open list."""
@@ -273,6 +276,23 @@ class Machine(LongTokens):
         """
         self.stack.append((None, TOP, 0))
         self.items, self.kind, self.start = items, LIST, start
+
+    def forget(self, known: list[tuple[list[Any], int]]) -> list[tuple[list[Any], int]]:
+        """Lets go of what stands in lists that are open, where it is only to be found out whether they read.
+
+        Empty lists and vectors stand in the places of those that were read; they stay charged. This is done for the
+        innermost lists alone, so that its time does not depend on how many are open.
+
+        Args:
+            known: what this has returned the time before; at first nothing.
+        """
+        now = []
+        for items, kind, _ in (*self.stack[-_INNERMOST:], (self.items, self.kind, 0)):
+            if kind < TOP:
+                done = next((count for before, count in known if before is items), 0)
+                items[done:] = [_FORGOTTEN.get(type(value), value) for value in items[done:]]
+                now.append((items, len(items)))
+        return now
 
     def run(self, data: bytes, position: int, final: bool, pause: int | None = None) -> Any:
         """Reads the next datum.

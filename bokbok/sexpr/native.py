@@ -10,7 +10,7 @@ A single rare token or atom does not stop it: it hands that one to `lexer`, or `
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from bokbok._native import NATIVE
@@ -20,7 +20,7 @@ from bokbok.sexpr.frames import VALUE
 from bokbok.sexpr.lexer import PREFIXES, UNQUOTE_SPLICING
 from bokbok.sexpr.long import LongTokens
 from bokbok.sexpr.memory import cost
-from bokbok.sexpr.pieces import LONG, TakesLong
+from bokbok.sexpr.pieces import LONG, Steps, TakesLong
 from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol, adopt
 
 __all__ = ["READER", "Compiled", "Found", "make_writer"]
@@ -74,12 +74,11 @@ class Compiled:
         available: whether there is an accelerator.
     """
 
-    __slots__ = ("_limits", "_pieces", "available")
+    __slots__ = ("_limits", "available")
 
     def __init__(self, dialect: Dialect, max_depth: int, max_memory: int) -> None:
         self.available = READER is not None
         self._limits = (dialect.version, max_depth, max_memory)
-        self._pieces: Any = None
 
     def read(self, data: bytes, offset: int, finished: bool = True) -> Found | None:
         """Reads a datum, if it is plain.
@@ -94,23 +93,19 @@ class Compiled:
         found: Found | None = READER.read(data, offset, *self._limits, finished)
         return found
 
-    def read_in_pieces(self, data: bytes, offset: int, size: int) -> Generator[None, None, Found | None]:
-        """The same as a generator, which stops every `size` bytes and goes on when it is asked to."""
-        if READER is None:
-            return None
-        self._pieces = pieces = READER.begin(data, offset, *self._limits, True)
-        try:
-            found: Found | Literal[False] | None = None
-            while pieces is not None and (found := READER.step(pieces, data, size)) is False:
-                yield
-            return found or None
-        finally:
-            self._pieces = None
+    def read_in_pieces(self, data: bytes, offset: int, size: int) -> Steps[Found | int]:
+        """The same as a generator, which stops every `size` bytes and goes on when it is asked to.
 
-    @property
-    def held(self) -> int:
-        """What the datum takes in memory so far that is read in pieces."""
-        return self._pieces.spent if self._pieces is not None else 0
+        Returns:
+            What was found; if nothing was, the bytes of memory that had been taken in vain.
+        """
+        pieces = READER.begin(data, offset, *self._limits, True) if READER is not None else None
+        if pieces is None:
+            return 0
+        found: Found | Literal[False] | None
+        while (found := READER.step(pieces, data, size)) is False:
+            yield pieces.spent
+        return found or int(pieces.spent)
 
 
 def make_writer(text: Callable[[Any, int], bytes | None]) -> Write | None:

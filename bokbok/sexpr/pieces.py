@@ -6,7 +6,7 @@ import sys
 from collections.abc import Generator
 from typing import Final, TypeVar
 
-__all__ = ["BRIEF", "LONG", "PIECE", "UNLIMITED", "TakesLong", "at_once"]
+__all__ = ["BRIEF", "LONG", "PIECE", "UNLIMITED", "Steps", "TakesLong", "at_once"]
 
 PIECE: Final = 4096
 """Bytes between two moments at which a reader in pieces stops: a fraction of a millisecond for most data, and some
@@ -26,8 +26,12 @@ class TakesLong(Exception):
 
 _T = TypeVar("_T")
 
+Steps = Generator[int | None, None, _T]
+"""Work that stops now and then. Where it makes something of memory, it tells at a stop how many bytes that has taken so
+far."""
 
-def at_once(steps: Generator[None, None, _T]) -> _T:
+
+def at_once(steps: Steps[_T]) -> _T:
     """Run what stops now and then to its end."""
     while True:
         try:

@@ -8,7 +8,6 @@ Nothing is evaluated, nothing recurses, and all that input can make grow has a l
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import IO, Any, Final
 
 from bokbok.errors import ReadError
@@ -19,7 +18,7 @@ from bokbok.sexpr.lexer import found_in_pieces
 from bokbok.sexpr.machine import NEED_MORE, NO_DATUM, PAUSED, SPACE, Machine
 from bokbok.sexpr.memory import DEFAULT_MAX_MEMORY, cost_of_plain
 from bokbok.sexpr.native import READER, Compiled
-from bokbok.sexpr.pieces import LONG, PIECE, at_once
+from bokbok.sexpr.pieces import LONG, PIECE, Steps, at_once
 from bokbok.sexpr.plain import read_plain_list
 from bokbok.sexpr.scan import BlockCommentEnd
 
@@ -129,9 +128,10 @@ class Parser:
             return plain
         return self._run(data, offset)
 
-    def datum_in_pieces(self, data: bytes, offset: int) -> Generator[None, None, tuple[Any, int]]:
+    def datum_in_pieces(self, data: bytes, offset: int) -> Steps[tuple[Any, int]]:
         """`datum` as a generator, which stops every `PIECE` bytes and goes on when it is asked to."""
-        if (found := (yield from self.compiled.read_in_pieces(data, offset, PIECE))) is not None:
+        found = yield from self.compiled.read_in_pieces(data, offset, PIECE)
+        if not isinstance(found, int):
             value, end, self.spent = found
             return value, end
         return (yield from self._run_in_pieces(data, offset))
@@ -155,21 +155,22 @@ class Parser:
         return self._run(data, offset)
 
     def rest_of_list_in_pieces(
-        self, data: bytes, offset: int, items: list[Any], opened: int
-    ) -> Generator[None, None, tuple[list[Any], int]]:
-        """`rest_of_list` as a generator, which stops every `PIECE` bytes and goes on when it is asked to."""
-        self._machine.enter(items, opened)
-        return self._run_in_pieces(data, offset)
+        self, data: bytes, offset: int, items: list[Any], opened: int, *, doubtful: bool = False
+    ) -> Steps[tuple[list[Any], int]]:
+        """`rest_of_list` as a generator, which stops every `PIECE` bytes and goes on when it is asked to.
 
-    def atmosphere_in_pieces(self, data: bytes, offset: int) -> Generator[None, None, int]:
+        `doubtful`: whether to look first whether it reads at all, since it probably does not. That takes the same time
+        again, but next to no memory.
+        """
+        if doubtful:
+            yield from self._look_in_pieces(data, offset, items[:], opened)
+        self._machine.enter(items, opened)
+        return (yield from self._run_in_pieces(data, offset))
+
+    def atmosphere_in_pieces(self, data: bytes, offset: int) -> Steps[int]:
         """`skip_atmosphere` as a generator, which stops now and then and goes on when it is asked to."""
         dialect, _, max_memory, _ = self._limits
         return skip_atmosphere_in_pieces(data, offset, dialect=dialect, max_memory=max_memory)
-
-    @property
-    def held(self) -> int:
-        """What the datum takes in memory, in bytes, that a generator of this parser is in the middle of."""
-        return self._machine.held + self.compiled.held
 
     def _run(self, data: bytes, offset: int) -> tuple[Any, int]:
         machine = self._machine
@@ -180,16 +181,30 @@ class Parser:
             raise
         return self._found(value, data)
 
-    def _run_in_pieces(self, data: bytes, offset: int) -> Generator[None, None, tuple[Any, int]]:
+    def _run_in_pieces(self, data: bytes, offset: int) -> Steps[tuple[Any, int]]:
         machine = self._machine
         try:
             while (value := machine.run(data, offset, True, offset + PIECE)) is PAUSED:
                 offset = machine.position
-                yield
+                yield machine.held
         except BaseException:  # GeneratorExit too: the generator will not go on
             self._fail()
             raise
         return self._found(value, data)
+
+    def _look_in_pieces(self, data: bytes, offset: int, items: list[Any], opened: int) -> Steps[None]:
+        """Raises the error of a list that does not read. Next to nothing is kept of what is read."""
+        machine = self._machine
+        machine.enter(items, opened)
+        known: list[tuple[list[Any], int]] = []
+        try:
+            while machine.run(data, offset, True, offset + PIECE) is PAUSED:
+                offset = machine.position
+                known = machine.forget(known)
+                yield machine.held
+        except BaseException:
+            self._fail()
+            raise
 
     def _fail(self) -> None:
         self.begun = self._machine.begun
@@ -228,7 +243,7 @@ def skip_atmosphere(
 
 def skip_atmosphere_in_pieces(
     data: bytes, offset: int, *, dialect: Dialect = CHICKEN_4, max_memory: int = DEFAULT_MAX_MEMORY
-) -> Generator[None, None, int]:
+) -> Steps[int]:
     """`skip_atmosphere` as a generator, which stops now and then and goes on when it is asked to."""
     size = len(data)
     since = offset
@@ -240,7 +255,7 @@ def skip_atmosphere_in_pieces(
             return size
         if offset - since > PIECE:
             since = offset
-            yield
+            yield None
         byte = data[offset]
         if byte == 0x3B:
             offset = data.find(b"\n", offset) + 1 or size
@@ -259,7 +274,7 @@ def skip_atmosphere_in_pieces(
                 position = offset + 2
                 while (value := machine.run(data, position, True, position + PIECE)) is PAUSED:
                     position = machine.position
-                    yield
+                    yield machine.held
                 if value is NO_DATUM:
                     raise problems.NOTHING_FOLLOWS.at(size, what=WAITING_FOR[SKIP], start=offset)
                 offset = machine.position

@@ -53,8 +53,8 @@ class Reading:
     """
 
     __slots__ = (
-        "_alone", "_codec", "_failed", "_opened", "_pausing", "_pieces", "_read", "_size", "batch", "begun", "clear",
-        "more", "read_alone", "received", "splitter", "unwrap",
+        "_alone", "_codec", "_failed", "_opened", "_pausing", "_pieces", "_read", "_size", "_taken", "batch", "begun",
+        "clear", "more", "read_alone", "received", "splitter", "unwrap",
     )  # fmt: skip
 
     def __init__(self, splitter: Splitter, codec: MessageCodec) -> None:
@@ -66,6 +66,7 @@ class Reading:
         self._pausing = cast(PausingSplitter, splitter) if hasattr(splitter, "piece") else None
         self._pieces: InPieces | None = None  # the message that is being read
         self._size = 0  # its bytes
+        self._taken = 0  # bytes of memory that it has taken so far
         self._failed = False
         self._opened = b""  # what `read_alone` has begun with
         self._read = codec.read
@@ -205,11 +206,13 @@ class Reading:
         self.begun = True
         try:
             while True:
-                next(pieces)
+                taken = next(pieces)
+                if taken is not None:
+                    self._taken = taken
                 if deadline is not None and perf_counter() >= deadline:
                     return False
         except StopIteration as end:
-            self._pieces, self._size, self.begun = None, 0, False
+            self._pieces, self._size, self._taken, self.begun = None, 0, 0, False
             batch.append(end.value)
             return True
 
@@ -217,7 +220,7 @@ class Reading:
         """Read nothing more, and keep nothing of what has come."""
         if self._pieces is not None:
             self._pieces.close()
-        self._pieces, self._size, self.begun = None, 0, False
+        self._pieces, self._size, self._taken, self.begun = None, 0, 0, False
         self.splitter.rest()
         self.more, self._failed = False, True
 
@@ -225,4 +228,4 @@ class Reading:
         """Estimated bytes of memory of what has come and was not returned: parts of packets and of a message."""
         if self._pieces is None:
             return self.splitter.held()
-        return self.splitter.held() + self._size + self._codec.held()
+        return self.splitter.held() + self._size + self._taken

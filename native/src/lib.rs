@@ -12,6 +12,7 @@ mod packets;
 pub mod read;
 mod reader;
 pub mod spell;
+mod unfinished;
 mod writer;
 
 use pyo3::prelude::*;

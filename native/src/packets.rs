@@ -279,7 +279,7 @@ impl Splitter {
                 return Ok(ODD);
             };
             let mut run = Run::new(at, body.len(), form.limits);
-            let Step::Done(datum) = reader.go_on(py, &mut run, body, None, form.version, usize::MAX)? else {
+            let Step::Done(datum) = reader.go_on(py, &mut run, body, None, form.version, usize::MAX, &mut ())? else {
                 return Ok(ODD);
             };
             if &body[run.at()..] != END || (kind == form.error && !datum.bind(py).is_exact_instance_of::<PyString>()) {

@@ -8,6 +8,7 @@ use pyo3::IntoPyObjectExt;
 
 use crate::names::Names;
 use crate::read::{Builder, Limits, Odd, Prefix, Room, Run, LONG};
+use crate::unfinished::{Keep, Unfinished};
 
 /// What a read needs beside its arguments, kept from one to the next.
 pub struct Kept {
@@ -69,7 +70,7 @@ impl Reader {
         let Some(mut run) = begun(data, offset, depth, memory, finished) else {
             return Ok(None);
         };
-        Ok(match self.go_on(data.py(), &mut run, data.as_bytes(), Some(data), version, usize::MAX)? {
+        Ok(match self.go_on(data.py(), &mut run, data.as_bytes(), Some(data), version, usize::MAX, &mut ())? {
             Step::Done(value) => Some((value, run.at(), run.spent())),
             _ => None,
         })
@@ -85,7 +86,12 @@ impl Reader {
         memory: &Bound<'_, PyAny>,
         finished: bool,
     ) -> Option<Pieces> {
-        begun(data, offset, depth, memory, finished).map(|run| Pieces { version, run: Some(run) })
+        begun(data, offset, depth, memory, finished).map(|run| Pieces {
+            version,
+            run: Some(run),
+            unfinished: Unfinished::default(),
+            spent: 0,
+        })
     }
 
     /// Reads the next piece of about `size` bytes of a datum that was begun.
@@ -98,19 +104,25 @@ impl Reader {
         size: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = pieces.py();
-        let (version, run) = {
+        let (version, run, mut unfinished) = {
             let mut pieces = pieces.borrow_mut(); // not while it runs: what it calls may look at it
-            (pieces.version, pieces.run.take())
+            (pieces.version, pieces.run.take(), std::mem::take(&mut pieces.unfinished))
         };
         let Some(mut run) = run else {
             return Ok(py.None().into_bound(py));
         };
         let until = run.at().saturating_add(size);
-        match self.go_on(py, &mut run, data.as_bytes(), Some(data), version, until)? {
-            Step::Done(value) => (value, run.at(), run.spent()).into_bound_py_any(py),
+        let step = self.go_on(py, &mut run, data.as_bytes(), Some(data), version, until, &mut unfinished)?;
+        let mut pieces = pieces.borrow_mut();
+        pieces.spent = run.spent();
+        match step {
+            Step::Done(value) => {
+                unfinished.finish(py);
+                (value, run.at(), run.spent()).into_bound_py_any(py)
+            }
             Step::Odd => Ok(py.None().into_bound(py)),
             Step::Paused => {
-                pieces.borrow_mut().run = Some(run);
+                (pieces.run, pieces.unfinished) = (Some(run), unfinished);
                 false.into_bound_py_any(py)
             }
         }
@@ -135,14 +147,16 @@ pub struct Pieces {
     version: u8,
     /// Taken out while it runs, and gone once it has ended.
     run: Option<Run<Py<PyAny>>>,
+    unfinished: Unfinished,
+    spent: u64,
 }
 
 #[pymethods]
 impl Pieces {
-    /// What the datum has cost so far, in bytes of memory.
+    /// What the datum had cost when the last step ended, in bytes of memory.
     #[getter]
     fn spent(&self) -> u64 {
-        self.run.as_ref().map_or(0, Run::spent)
+        self.spent
     }
 }
 
@@ -154,8 +168,10 @@ pub enum Step {
 }
 
 impl Reader {
-    /// Reads on up to `until`. `object`: the data as Python's bytes, where they are those already.
-    pub fn go_on<'py>(
+    /// Reads on up to `until`. `object`: the data as Python's bytes, where they are those already. `unfinished`: what
+    /// keeps lists back from the garbage collector, or `()`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn go_on<'py, K: Keep>(
         &self,
         py: Python<'py>,
         run: &mut Run<Py<PyAny>>,
@@ -163,11 +179,13 @@ impl Reader {
         object: Option<&Bound<'py, PyBytes>>,
         version: u8,
         until: usize,
+        unfinished: &mut K,
     ) -> PyResult<Step> {
         let mut kept = self.take();
         let mut scratch = std::mem::take(&mut kept.scratch);
         run.enter(&mut kept.room);
-        let mut builder = Values { py, reader: self, object: object.cloned(), version, kept: &mut kept, error: None };
+        let object = object.cloned();
+        let mut builder = Values { py, reader: self, object, version, kept: &mut kept, unfinished, error: None };
         let result = run.run(&mut builder, data, until, &mut scratch);
         let error = builder.error.take();
         if scratch.capacity() <= MOST_KEPT {
@@ -198,12 +216,13 @@ impl Reader {
     }
 }
 
-struct Values<'a, 'py> {
+struct Values<'a, 'py, K> {
     py: Python<'py>,
     reader: &'a Reader,
     object: Option<Bound<'py, PyBytes>>,
     version: u8,
     kept: &'a mut Kept,
+    unfinished: &'a mut K,
     /// What ended the read, if it was not the bytes: it is raised.
     error: Option<PyErr>,
 }
@@ -216,7 +235,7 @@ pub fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyStrin
     }
 }
 
-impl<'py> Values<'_, 'py> {
+impl<'py, K: Keep> Values<'_, 'py, K> {
     fn py(&self) -> Python<'py> {
         self.py
     }
@@ -227,9 +246,15 @@ impl<'py> Values<'_, 'py> {
             Odd
         })
     }
+
+    /// A value was made that the garbage collector looks at.
+    fn made<T>(&mut self, value: Bound<'py, T>) -> Py<PyAny> {
+        self.unfinished.keep(value.as_any());
+        value.into_any().unbind()
+    }
 }
 
-impl<'py> Builder for Values<'_, 'py> {
+impl<'py, K: Keep> Builder for Values<'_, 'py, K> {
     type Value = Py<PyAny>;
 
     fn fixnum(&mut self, value: i64) -> Result<Self::Value, Odd> {
@@ -258,8 +283,13 @@ impl<'py> Builder for Values<'_, 'py> {
 
     fn symbol(&mut self, name: &[u8]) -> Result<Self::Value, Odd> {
         let (py, make) = (self.py(), &self.reader.symbol);
-        let symbol = self.kept.symbols.get(py, name, || make.bind(py).call1((decode(py, name)?,)));
-        Ok(self.check(symbol)?.unbind())
+        let mut is_new = false;
+        let symbol = self.kept.symbols.get(py, name, || {
+            is_new = true;
+            make.bind(py).call1((decode(py, name)?,))
+        });
+        let symbol = self.check(symbol)?;
+        Ok(if is_new { self.made(symbol) } else { symbol.unbind() })
     }
 
     fn keyword(&mut self, name: &[u8]) -> Result<Self::Value, Odd> {
@@ -280,25 +310,30 @@ impl<'py> Builder for Values<'_, 'py> {
             Prefix::UnquoteSplicing => 3,
         };
         let list = PyList::new(self.py(), [&self.reader.prefixes[symbol], &value]);
-        Ok(self.check(list)?.into_any().unbind())
+        let list = self.check(list)?;
+        Ok(self.made(list))
     }
 
     fn list(&mut self, items: std::vec::Drain<'_, Self::Value>) -> Result<Self::Value, Odd> {
         let list = PyList::new(self.py(), items);
-        Ok(self.check(list)?.into_any().unbind())
+        let list = self.check(list)?;
+        Ok(self.made(list))
     }
 
     fn vector(&mut self, items: std::vec::Drain<'_, Self::Value>) -> Result<Self::Value, Odd> {
         let tuple = PyTuple::new(self.py(), items);
-        Ok(self.check(tuple)?.into_any().unbind())
+        let tuple = self.check(tuple)?;
+        Ok(self.made(tuple))
     }
 
     fn dotted(&mut self, mut items: std::vec::Drain<'_, Self::Value>) -> Result<Self::Value, Odd> {
         let tail = items.next_back().ok_or(Odd)?;
         let list = PyList::new(self.py(), items);
         let list = self.check(list)?;
+        let list = self.made(list);
         let dotted = self.reader.dotted.bind(self.py()).call1((list, tail));
-        Ok(self.check(dotted)?.unbind())
+        let dotted = self.check(dotted)?;
+        Ok(self.made(dotted))
     }
 
     fn token(&mut self, data: &[u8], at: usize, dots: bool) -> Result<(Self::Value, usize, u64), Odd> {

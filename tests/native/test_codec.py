@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import sys
 import threading
@@ -332,6 +333,46 @@ def test_other_threads_run_while_something_long_is_written(value: Any) -> None:
         over.set()
         thread.join()
         sys.setswitchinterval(interval)
+
+
+def test_what_is_read_in_pieces_is_the_collector_s_once_it_is_whole() -> None:
+    data = b"(" + b"".join(b"(a #(b s%d) (c . d) 'e) " % number for number in range(500)) + b")"
+    pieces = native.READER.begin(data, 0, 5, 100, 1 << 30, True)
+    before = len(gc.get_objects())
+    steps = 0
+    while (found := native.READER.step(pieces, data, 1000)) is False:
+        steps += 1
+        assert len(gc.get_objects()) < before + 100
+    assert steps > 10
+    value = found[0]
+    assert len(gc.get_objects()) > before + 500 * 5
+    for item in [value, *value]:
+        assert gc.is_tracked(item)
+    for _, vector, dotted, quoted in value:
+        assert gc.is_tracked(vector)
+        assert gc.is_tracked(vector[1])
+        assert gc.is_tracked(dotted)
+        assert gc.is_tracked(dotted.items)
+        assert gc.is_tracked(quoted)
+    gc.collect()
+    assert same(value, loads(data))
+
+
+def test_what_is_given_up_half_read_is_freed() -> None:
+    data = b"(" + b"(a (b)) " * 1000
+    begin = native.READER.begin
+    pieces = begin(data, 0, 5, 100, 1 << 30, True)
+    before = sys.getallocatedblocks()
+    for _ in range(3):
+        assert native.READER.step(pieces, data, 1000) is False
+    assert sys.getallocatedblocks() > before + 500
+    del pieces
+    assert sys.getallocatedblocks() < before + 100
+    pieces = begin(data, 0, 5, 100, 1 << 30, True)
+    while native.READER.step(pieces, data, 1000) is False:
+        pass
+    assert pieces.spent > 2 * 1000 * 120  # what was taken in vain
+    assert sys.getallocatedblocks() < before + 100
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 from bokbok.sexpr import native, reader, writer
 from bokbok.wire import _native
+from bokbok.wire.messages import forget_codecs
 
 
 @contextmanager
@@ -16,8 +17,10 @@ def pure() -> Iterator[None]:
     kept = [getattr(module, name) for module, name in modules]
     for module, name in modules:
         setattr(module, name, None)
+    forget_codecs()
     try:
         yield
     finally:
         for (module, name), value in zip(modules, kept, strict=True):
             setattr(module, name, value)
+        forget_codecs()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import tracemalloc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bokbok._native import ABSENT, NATIVE
 from bokbok.errors import LocalProtocolError, RemoteProtocolError, WriteError
 from bokbok.sexpr import PIECE, dumps
 from bokbok.wire import (
@@ -363,3 +365,44 @@ def test_of_a_long_message_no_more_than_two_forms_are_there_at_once(accelerated:
             tracemalloc.stop()
     assert [event for event in events if isinstance(event, RequestReceived)] == [RequestReceived(0, "x" * 4 * MIB)]
     assert peak < 2.3 * 4 * MIB
+
+
+BEHIND_MANY_LISTS = {
+    "nothing": b"",
+    "a closer that is not its own": b"]))",
+    "a vector of lists": b"#u8((1))))",
+    "two tails": b" . (a) . b))",
+    "a token that nothing takes": b"#<x>))",
+    "a lone dot": b"(. a)))",
+    "a vector of vectors, and nothing else": b"#u8(#(1))",
+    "an improper list in a vector": b"#u8((1 . 2))))",
+    "what does read": b"[a (b)] (c . (d #;(e) f)) #(g (h))))",
+}
+
+
+@pytest.mark.parametrize("rest", BEHIND_MANY_LISTS.values(), ids=list(BEHIND_MANY_LISTS))
+def test_what_is_looked_at_first_is_read_as_it_would_be_at_once(rest: bytes) -> None:
+    nested = b"(" * 30 + b"(a #(b) (c . d)) " * 4000 + b")" * 30
+    body = b"(request 3 (" + nested + rest
+    packet = len(body).to_bytes(4, "big") + body
+    events, _ = in_slices(Connection("server"), packet)
+    with pure():
+        assert in_slices(Connection("server"), packet)[0] == events
+    assert len(events) == 1
+
+
+@pytest.mark.skipif(NATIVE is None, reason=f"bokbok-native is {ABSENT}")
+@pytest.mark.parametrize("unit", [b"'''a", b"()", b"(a . b)", b"#(a)"])
+def test_a_message_that_does_not_read_in_the_end_gives_the_collector_next_to_nothing(unit: bytes) -> None:
+    body = b"(request 3 (" + unit * 200_000
+    connection = Connection("server")
+    before = len(gc.get_objects())
+    events = connection.receive(len(body).to_bytes(4, "big") + body, seconds=0)
+    most = turns = 0
+    while connection.more:
+        if not turns % 16:
+            most = max(most, len(gc.get_objects()) - before)
+        turns += 1
+        events += connection.receive(seconds=0)
+    assert not any(isinstance(event, RequestReceived) for event in events)
+    assert most < 20_000

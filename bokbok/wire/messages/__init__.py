@@ -25,6 +25,7 @@ from ._strategy import (
     Messages,
     Read,
     Unreadable,
+    forget_codecs,
     legible,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "Read",
     "Shapes",
     "Unreadable",
+    "forget_codecs",
     "legible",
 ]
 

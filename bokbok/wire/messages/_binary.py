@@ -10,7 +10,6 @@ from ...errors import ProfileError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, cost, dumps, dumps_between
 from ...sexpr.pieces import UNLIMITED
 from .._integers import FIXED, layout_of
-from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, key
 from ._strategy import (
     ERROR,
@@ -19,6 +18,7 @@ from ._strategy import (
     InPieces,
     MessageCodec,
     Messages,
+    Readers,
     Unreadable,
     in_a_string,
     kind_of,
@@ -71,8 +71,8 @@ class BinaryHeader(Messages):
         tags = ", ".join(map(repr, self._tags()))
         return f"binary header, {self.order}: tags {tags}, IDs {self.integer}"
 
-    def bind(self, dialect: Dialect, depth: int, memory: int = DEFAULT_MESSAGE_MEMORY) -> MessageCodec:
-        """See `Messages.bind`."""
+    def make_codec(self, dialect: Dialect, depth: int, memory: int) -> MessageCodec:
+        """See `Messages.make_codec`."""
         # In one piece: what is looked up here once, the functions below share, so that no packet pays for the choice.
         layout = layout_of(self.integer)
         pack, size, width = layout.pack, len(self.request), layout.size
@@ -101,7 +101,7 @@ class BinaryHeader(Messages):
             written = dumps(text, dialect=dialect)
             return failed(id, in_a_string(written, dialect) if self.message == "text" else written)
 
-        parser = Parser(dialect=dialect, max_depth=depth, max_memory=memory)
+        parsers = Readers(lambda: Parser(dialect=dialect, max_depth=depth, max_memory=memory))
 
         def read(body: bytes) -> InPieces:
             if len(body) < size + width:
@@ -116,6 +116,7 @@ class BinaryHeader(Messages):
             if kind == ERROR and self.message == "bytes":
                 text = rest.removesuffix(ending).decode("utf-8", "surrogateescape")
                 return kind, id, text, cost(text)
+            parser = parsers.take()
             datum = yield from read_nested(parser, rest)
             spent = parser.spent
             if type(datum) is not Unreadable and (self.message == "text" if kind == ERROR else nested):
@@ -127,8 +128,9 @@ class BinaryHeader(Messages):
                 spent += parser.spent
             if type(datum) is Unreadable:
                 return kind, id, datum, 0
+            parsers.give(parser)
             if kind == ERROR and type(datum) is not str:
                 raise no_string(datum)
             return kind, id, datum, spent
 
-        return MessageCodec.around(request, response, error, payload, read, lambda: parser.held)
+        return MessageCodec.around(request, response, error, payload, read)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...errors import ProfileError, ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, Symbol, dumps, dumps_between, loads, parse, skip_atmosphere_in_pieces
-from ...sexpr.pieces import UNLIMITED
+from ...sexpr.pieces import UNLIMITED, Steps
 from .._foreign import foreign
-from .._limits import DEFAULT_MESSAGE_MEMORY
 from ..strategy import Choice, Integer, key, shown
 from ._holes import HOLES, fill, has_tail_hole, holes_in, match
 from ._strategy import (
@@ -28,6 +27,7 @@ from ._strategy import (
     InPieces,
     MessageCodec,
     Messages,
+    Readers,
     Unreadable,
     behind,
     does_not_read,
@@ -167,8 +167,8 @@ class Shapes(Messages):
             return None
         return tags[0], tags[1], tags[2]
 
-    def bind(self, dialect: Dialect, depth: int, memory: int = DEFAULT_MESSAGE_MEMORY) -> MessageCodec:
-        """See `Messages.bind`."""
+    def make_codec(self, dialect: Dialect, depth: int, memory: int) -> MessageCodec:
+        """See `Messages.make_codec`."""
         tags = self._tags
         if tags is not None:
             return tagged_codec(*tags, dialect, depth, memory)
@@ -191,8 +191,16 @@ def _codec(form: Shapes, dialect: Dialect, depth: int, memory: int) -> MessageCo
         written = dumps(travelling(text), dialect=dialect)
         return write_error(id, in_a_string(written, dialect) if twice else written)
 
-    reader = _Reader(form, dialect, depth, memory)
-    return MessageCodec.around(write_request, write_response, error, payload, reader.read, lambda: reader.held)
+    readers = Readers(lambda: _Reader(form, dialect, depth, memory))
+
+    def read(body: bytes) -> InPieces:
+        reader = readers.take()
+        message = yield from reader.read(body)
+        if type(message[2]) is not Unreadable:  # else it remembers what it has failed with
+            readers.give(reader)
+        return message
+
+    return MessageCodec.around(write_request, write_response, error, payload, read)
 
 
 _Write = Callable[[int, bytes], bytes]
@@ -249,11 +257,6 @@ class _Reader:
             kind: frame for kind in self._order if (frame := _frame(form, *self._shapes[kind], dialect)) is not None
         }
 
-    @property
-    def held(self) -> int:
-        """See `MessageCodec.held`."""
-        return self._parser.held + self._nested.held
-
     def read(self, body: bytes) -> InPieces:
         """See `MessageCodec.read_in_pieces`."""
         form = self._form
@@ -286,7 +289,7 @@ class _Reader:
             if match(shape, value[0] if self._bare and not several and len(value) == 1 else value, found):
                 yield kind, found
 
-    def _read(self, body: bytes) -> Generator[None, None, Any]:
+    def _read(self, body: bytes) -> Steps[Any]:
         if self._bare:
             body = b"(" + body + b"\n)"
         value, end = yield from self._parser.datum_in_pieces(body, 0)
@@ -295,7 +298,7 @@ class _Reader:
             raise behind(body, end)
         return value
 
-    def _unnested(self, text: Any) -> Generator[None, None, Any]:
+    def _unnested(self, text: Any) -> Steps[Any]:
         if type(text) is not str:
             raise RemoteProtocolError(f"the payload is {kind_of(text)}; expected a string with the text of a datum")
         return (yield from read_nested(self._nested, text))

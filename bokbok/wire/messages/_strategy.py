@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, dumps, type_name
-from ...sexpr.pieces import BRIEF
+from ...sexpr.pieces import BRIEF, Steps
 from ...sexpr.problems import MORE_AFTER_DATUM
 from ...sexpr.reader import at_once
 from .._limits import DEFAULT_MESSAGE_MEMORY
@@ -28,9 +29,11 @@ __all__ = [
     "MessageCodec",
     "Messages",
     "Read",
+    "Readers",
     "Unreadable",
     "behind",
     "does_not_read",
+    "forget_codecs",
     "in_a_string",
     "kind_of",
     "legible",
@@ -39,6 +42,8 @@ __all__ = [
     "read_nested",
     "travelling",
 ]
+
+_R = TypeVar("_R")
 
 REQUEST = 0
 """Kind of a message: the peer asks."""
@@ -85,7 +90,7 @@ def legible(body: bytes) -> bytes | None:
     return at_once(legible_in_pieces(body))
 
 
-def legible_in_pieces(body: bytes) -> Generator[None, None, bytes | None]:
+def legible_in_pieces(body: bytes) -> Steps[bytes | None]:
     """`legible` as a generator, which stops now and then and goes on when it is asked to."""
     before = body
     for _ in range(_MOST_NESTED):
@@ -96,7 +101,7 @@ def legible_in_pieces(body: bytes) -> Generator[None, None, bytes | None]:
                 after += b"unreadable-object"
                 end = match.end()
             if not number % _MATCHES:
-                yield
+                yield None
         if not end:
             break
         after += before[end:]
@@ -112,7 +117,7 @@ _MOST_NESTED = 4
 
 Read = tuple[int, int, Any, int]
 """A message that was read: its kind, ID and datum, and what it takes in memory, in bytes, by the reader's estimate."""
-InPieces = Generator[None, None, Read]
+InPieces = Steps[Read]
 """Reading of a message that stops now and then, so that others have their turn; it returns what was read."""
 
 
@@ -159,9 +164,9 @@ class Brief(NamedTuple):
 
 
 class MessageCodec(NamedTuple):
-    """A message format bound to a dialect and limits: what one connection calls for every message.
+    """A message format bound to a dialect and limits: what a connection calls for every message.
 
-    What it reads with may be in the middle of a message, so one thread at a time reads; any may write.
+    Nothing in it belongs to one connection: all that have the same format and limits may share it, in any thread.
 
     Attributes:
         request: ID and datum to bytes; raises `WriteError` for a datum that cannot travel.
@@ -172,8 +177,7 @@ class MessageCodec(NamedTuple):
         response_of: the same for an answer.
         read: bytes to what they are; the datum is an `Unreadable` where only it is broken. Raises
             `RemoteProtocolError` where the message is.
-        read_in_pieces: the same as a generator; to be run to its end, or closed, before anything else is read.
-        held: what the message takes in memory, in bytes, that such a generator is in the middle of.
+        read_in_pieces: the same as a generator.
         form: what the compiled path has to know of messages `(TAG ID DATUM)`; `None` for others.
         brief: what writes where others wait; `None` if it cannot stop, and they wait.
         read_string: the same as `read` for a message that is one long plain string, which is read in one piece anyway;
@@ -188,7 +192,6 @@ class MessageCodec(NamedTuple):
     response_of: Callable[[int, bytes], bytes]
     read: Callable[[bytes], Read]
     read_in_pieces: Callable[[bytes], InPieces]
-    held: Callable[[], int]
     form: Form | None = None
     brief: Brief | None = None
     read_string: Callable[[bytes], Read | None] = lambda body: None
@@ -201,7 +204,6 @@ class MessageCodec(NamedTuple):
         error: Callable[[int, str], bytes],
         payload: Callable[..., bytes],
         read: Callable[[bytes], InPieces],
-        held: Callable[[], int],
     ) -> MessageCodec:
         """Of functions that take the text of a datum, one that writes it (see `Brief.around`), and a reader in
         pieces."""
@@ -214,7 +216,6 @@ class MessageCodec(NamedTuple):
             response_of=response,
             read=lambda body: at_once(read(body)),
             read_in_pieces=read,
-            held=held,
             brief=Brief.around(request, response, payload),
         )
 
@@ -237,15 +238,49 @@ class Messages(Strategy):
     server_first_id: int = key(0, Integer(0, MAX_ID), always=True)
     id_step: int = key(1, Integer(1, MAX_ID), always=True)
 
-    @abstractmethod
     def bind(self, dialect: Dialect, depth: int, memory: int = DEFAULT_MESSAGE_MEMORY) -> MessageCodec:
-        """Bind the format to a dialect, for one connection.
+        """Bind the format to a dialect.
 
         Args:
             dialect: how datums are written and read.
             depth: how deep a datum may nest that is read.
             memory: how many bytes of memory a message may take that is read.
         """
+        return _bound(self, dialect, depth, memory)
+
+    @abstractmethod
+    def make_codec(self, dialect: Dialect, depth: int, memory: int) -> MessageCodec:
+        """What `bind` returns, made anew."""
+
+
+@functools.lru_cache(maxsize=64)
+def _bound(messages: Messages, dialect: Dialect, depth: int, memory: int) -> MessageCodec:
+    # Made once: it is a good hundred objects, and Python's collector looks at those of all connections in one piece.
+    return messages.make_codec(dialect, depth, memory)
+
+
+forget_codecs = _bound.cache_clear
+"""For tests that choose the implementation anew."""
+
+
+class Readers(Generic[_R]):
+    """What reads messages, and may be in the middle of one: as many as messages are read at a time, in all threads.
+
+    Args:
+        make: makes one.
+    """
+
+    def __init__(self, make: Callable[[], _R]) -> None:
+        self._make = make
+        self._free: list[_R] = []
+        self.give = self._free.append
+
+    def take(self) -> _R:
+        """One that nobody else has. `give` it back if it has read its message; after an error it is not used again."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._make()
 
 
 def travelling(text: str) -> str:
@@ -262,7 +297,7 @@ def in_a_string(written: bytes, dialect: Dialect) -> bytes:
     return dumps(written.decode("utf-8", "surrogateescape"), dialect=dialect)
 
 
-def read_nested(parser: Parser, text: str | bytes) -> Generator[None, None, Any]:
+def read_nested(parser: Parser, text: str | bytes) -> Steps[Any]:
     """The one datum that a text is, or `Unreadable`. As a generator, which stops now and then."""
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     try:

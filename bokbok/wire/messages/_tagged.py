@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import ReadError, RemoteProtocolError
@@ -21,7 +21,7 @@ from ...sexpr import (
     writer,
 )
 from ...sexpr.native import Compiled, Found
-from ...sexpr.pieces import BRIEF, UNLIMITED
+from ...sexpr.pieces import BRIEF, UNLIMITED, Steps
 from ...sexpr.reader import at_once
 from ._strategy import (
     ERROR,
@@ -34,6 +34,7 @@ from ._strategy import (
     InPieces,
     MessageCodec,
     Read,
+    Readers,
     Unreadable,
     behind,
     does_not_read,
@@ -48,6 +49,10 @@ STRING_COST = 128
 """What a message that is a string takes in memory beyond its text: the string, the packet's place in lists."""
 _HEAD_MEMORY = 256
 """Of a message's memory, what its head takes at most: a list of three with a tag and an ID."""
+_MUCH = 1 << 20
+"""Bytes of memory that the accelerator has taken in vain for a long message, from which on the reader in Python looks
+first whether it reads: what is that long and odd has mostly been made to take memory. Measured: 400,000 lists, for
+each message that was refused in the end, had Python's collector look at everything there is, three times."""
 _LONG = 4096
 """Bytes from which on a copy costs more than a view."""
 
@@ -126,7 +131,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     # The message is one level above its datum, which may be `depth` levels deep.
     compiled = Compiled(dialect, depth, memory - _HEAD_MEMORY)
     is_compiled = compiled.available
-    reader = Parser(dialect=dialect, max_depth=depth + 1, max_memory=memory)
+    readers = Readers(lambda: Parser(dialect=dialect, max_depth=depth + 1, max_memory=memory))
 
     def is_whole(body: bytes, kind: int, found: Found) -> bool:
         """Whether a message ends plainly behind its datum; an error's is a string."""
@@ -160,18 +165,21 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
                     datum, end = plain
                     if body[end:] == b")" and (kind := kinds[tag]) != ERROR:
                         return kind, int(id), datum, cost_of_plain(datum, end - start)
+        # 4. The reader, for everything. What is known of the head is not read again, so every byte is read once, also
+        # of what does not read.
+        reader = readers.take()
         try:
-            # 4. The reader, for everything. What is known of the head is not read again, so every byte is read once,
-            # also of what does not read.
             if head is not None:
                 message, end = reader.rest_of_list(body, head.end(), [symbols[head[1]], int(head[2])], 0)
             else:
                 message, end = reader.datum(body, 0)
         except ReadError as problem:
             return _decode_broken(body, problem, reader.begun, tags)
+        spent = reader.spent
+        readers.give(reader)
         if end != len(body):
             at_once(_check_rest(body, end, dialect, memory))
-        return *_check(message, tags), reader.spent
+        return *_check(message, tags), spent
 
     def read_string(body: bytes) -> Read | None:
         head = None if is_compiled else usual(body)
@@ -189,19 +197,24 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         if string is not None:
             return string
         head = usual(body)
+        doubtful = False
         if head is not None:
             found = yield from compiled.read_in_pieces(body, head.end(), PIECE)
-            if found is not None and is_whole(body, kinds[head[1]], found):
+            if isinstance(found, int):
+                doubtful = found > _MUCH
+            elif is_whole(body, kinds[head[1]], found):
                 return kinds[head[1]], int(head[2]), found[0], found[2] + _HEAD_MEMORY
+        reader = readers.take()
         try:
             if head is not None:
                 begun = [symbols[head[1]], int(head[2])]
-                message, end = yield from reader.rest_of_list_in_pieces(body, head.end(), begun, 0)
+                message, end = yield from reader.rest_of_list_in_pieces(body, head.end(), begun, 0, doubtful=doubtful)
             else:
                 message, end = yield from reader.datum_in_pieces(body, 0)
         except ReadError as problem:
             return _decode_broken(body, problem, reader.begun, tags)
         spent = reader.spent
+        readers.give(reader)
         if end != len(body):
             yield from _check_rest(body, end, dialect, memory)
         return *_check(message, tags), spent
@@ -218,7 +231,6 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         response_of=response_of,
         read=read,
         read_in_pieces=read_in_pieces,
-        held=lambda: reader.held + compiled.held,
         form=Form(
             (request.encode(), response.encode(), error.encode()), dialect.version, depth, memory, _HEAD_MEMORY, read
         ),
@@ -246,7 +258,7 @@ def _plain_string(body: bytes, start: int) -> tuple[str, int] | None:
     return text, STRING_COST + (len(text) if text.isascii() else cost(text))
 
 
-def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> Generator[None, None, None]:
+def _check_rest(body: bytes, end: int, dialect: Dialect, memory: int) -> Steps[None]:
     """Refuses everything after a message except white space and comments."""
     try:
         rest = yield from skip_atmosphere_in_pieces(body, end, dialect=dialect, max_memory=memory)
