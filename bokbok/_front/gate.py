@@ -6,6 +6,7 @@ and the lock.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,11 +54,16 @@ class Source:
 
 def source_of(address: Address) -> Source:
     """The source that the address of a peer counts for."""
-    if address[0] == "unix":
-        return Source("unix", True)
+    return _UNIX if address[0] == "unix" else _source(address[1] or "")
+
+
+_UNIX = Source("unix", True)
+
+
+@functools.lru_cache(maxsize=1024)  # one object for all connections of a source
+def _source(host: str) -> Source:
     import ipaddress  # only here: a client does not count sources
 
-    host = address[1] or ""
     try:
         found = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:  # not numeric: the peer has gone already, and this is the address that the server listens at

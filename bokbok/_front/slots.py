@@ -108,13 +108,20 @@ _arrivals = itertools.count()
 class _Group:
     """The connections of one user, or of one source: together they get what a single connection would get."""
 
-    __slots__ = ("line", "members", "parked", "running")
+    __slots__ = ("_line", "members", "parked", "running")
 
     def __init__(self) -> None:
         self.running = 0
         self.parked = 0  # and those that went on without a slot
         self.members = 0
-        self.line: _Line[Share] = _Line()
+        self._line: _Line[Share] | None = None
+
+    @property
+    def line(self) -> _Line[Share]:
+        """Those of its connections that wait; made when the first one does."""
+        if self._line is None:
+            self._line = _Line()
+        return self._line
 
 
 class Slots:
@@ -484,6 +491,7 @@ class Share:
         slots = self._slots
         with slots._lock:
             self._closed = True
+            self.wake = _nobody  # which is not a part of a cycle
             slots._spare_no_more(self)
             if self._pop_spare():
                 self.kept += 1
@@ -499,6 +507,10 @@ class Share:
         self.group.members -= 1
         if not self.group.members:
             del self._slots._groups[key]
+
+
+def _nobody() -> None:
+    """Nothing of a connection that is over waits."""
 
 
 def _wake(shares: Iterable[Share]) -> None:

@@ -69,6 +69,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         "_idle_clock",
         "_idle_timer",
         "_in_line",
+        "_is_closed",
         "_life",
         "_limits",
         "_lingering",
@@ -83,10 +84,10 @@ class Connection(Public["asyncio.Future[Any]"]):
         "_settings",
         "_timer",
         "_transport",
-        "_transport_closed",
         "_turns",
         "_unread",
         "_waiters",
+        "_when_closed",
         "_wire",
     )
 
@@ -113,9 +114,11 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._sending = Sending(self, life, self._loop)
         self._handling = Handling(self, life, self._sending, self._loop, server)
         self._timer: asyncio.TimerHandle | None = None  # hello, lingering: one at a time
-        self._packet_clock = PacketClock(settings.limits.packet_timeout, settings.limits.packet_rate)
+        # What a connection may never need is made when it is: there are thousands of connections.
+        self._packet_clock: PacketClock | None = None  # once a packet has come in part
         self._packet_timer: asyncio.TimerHandle | None = None
-        self._idle_clock = IdleClock(settings.limits.idle_timeout)
+        idle = settings.limits.idle_timeout
+        self._idle_clock = IdleClock(idle) if idle is not None else None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._lingering = False  # what still comes is read and dropped
         self._not_reading = 0  # why: bits
@@ -125,8 +128,10 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._eof = False  # it ended after that
         self._loss: tuple[Exception | None] | None = None  # how the transport was lost, while the rest is being read
         self._rest: socket.socket | None = None  # where the rest is read from
-        self._transport_closed = self._loop.create_future()
-        track(self)
+        self._is_closed = False  # the transport
+        self._when_closed: asyncio.Future[None] | None = None  # for who waits for that
+        if server is None:  # a server tells its connections of a fork
+            track(self)
 
     # What a user sees.
 
@@ -170,7 +175,8 @@ class Connection(Public["asyncio.Future[Any]"]):
                 if limit is not None:
                     limit = max(0.0, limit - (self._loop.time() - began))
             if self._not_reading & _MEMORY:  # however much is held: the answer must come in
-                self._packet_clock.go_on(self._loop.time())
+                if self._packet_clock is not None:
+                    self._packet_clock.go_on(self._loop.time())
                 self._read_on(_MEMORY)
             # `flush_soon`, without the call: this is done for each request.
             sending.unflushed += 1
@@ -186,12 +192,14 @@ class Connection(Public["asyncio.Future[Any]"]):
                     return await waiter
                 except BaseException as error:
                     self._gave_up(id, waiter, error)
+                    del waiter  # which has the error, whose traceback has this frame
                     raise
             timer = self._loop.call_later(limit, self._expire, id, timeout)
             try:
                 return await waiter
             except BaseException as error:
                 self._gave_up(id, waiter, error)
+                del waiter
                 raise
             finally:
                 timer.cancel()
@@ -218,6 +226,15 @@ class Connection(Public["asyncio.Future[Any]"]):
         """
         self._end(self._life.ask_to_close())
         await asyncio.shield(self._transport_closed)
+
+    @property
+    def _transport_closed(self) -> asyncio.Future[None]:
+        """Done once the transport is closed."""
+        if self._when_closed is None:
+            self._when_closed = self._loop.create_future()
+            if self._is_closed:
+                self._when_closed.set_result(None)
+        return self._when_closed
 
     async def __aenter__(self) -> Connection:
         return self
@@ -246,7 +263,7 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _received(self, data: bytes) -> None:
         if self._life.ended:
             return  # while it lingers
-        if self._idle_timer is not None:
+        if self._idle_clock is not None:
             self._idle_clock.note(self._loop.time())
         if self._in_line:
             self._unread += data
@@ -262,7 +279,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _take_slice(self, events: list[wire.Plain]) -> None:
         """Act on what was read. The rest takes turns with other connections, and nothing more is read meanwhile."""
-        held = self._wire.held
+        held, clock = self._wire.held, self._packet_clock
         if held or self._account.partial:  # before requests are looked at: what they hold is not held in part any more
             self._account.note(partial=held)
         if not self._life.was_open:
@@ -271,28 +288,29 @@ class Connection(Public["asyncio.Future[Any]"]):
         if self._wire.more:
             self._stop_reading(_TURNS)
             self._line_up()
-        elif (held or self._packet_clock.since is not None or self._account.held or self._not_reading) and (
-            not self._life.ended
-        ):
+        elif (
+            held or (clock is not None and clock.since is not None) or self._account.held or self._not_reading
+        ) and not self._life.ended:
             self._weigh(held, bool(events))
 
     def _weigh(self, held: int, whole: bool) -> None:
         """All that has come was read: since when a packet has been coming, and whether to read on."""
-        begun = (held or self._packet_clock.since is not None) and self._packet_clock.note(
-            self._loop.time(), held, whole
-        )
+        clock = self._packet_clock
+        if clock is None:
+            clock = self._packet_clock = PacketClock(self._limits.packet_timeout, self._limits.packet_rate)
+        begun = (held or clock.since is not None) and clock.note(self._loop.time(), held, whole)
         if begun and self._packet_timer is None:
             self._packet_timer = self._loop.call_later(min(self._limits.packet_timeout, ENDLESS), self._check_packet)
         if self._life.holds_too_much:
             self._stop_reading(_MEMORY)
             self._account.wait(self._memory_freed)
-            if self._packet_clock.paused is None:
-                self._packet_clock.pause(self._loop.time())  # nothing is read for a while, but not for ever
+            if clock.paused is None:
+                clock.pause(self._loop.time())  # nothing is read for a while, but not for ever
                 if self._packet_timer is not None:
                     self._packet_timer.cancel()
-                self._packet_timer = self._loop.call_later(self._packet_clock.longest_pause, self._check_packet)
+                self._packet_timer = self._loop.call_later(clock.longest_pause, self._check_packet)
         elif self._not_reading & _MEMORY:
-            self._packet_clock.go_on(self._loop.time())
+            clock.go_on(self._loop.time())
             self._read_on(_MEMORY)
 
     def _memory_freed(self) -> None:
@@ -305,20 +323,23 @@ class Connection(Public["asyncio.Future[Any]"]):
     def _check_packet(self) -> None:
         """Some time has gone since a packet began: is it too late?"""
         self._packet_timer = None
-        left = self._packet_clock.left(self._loop.time())
+        clock = self._packet_clock
+        assert clock is not None
+        left = clock.left(self._loop.time())
         if left is None or self._life.ended:
             return
         if left > 0 or self._in_line:  # what it waits for may be its turn
             self._packet_timer = self._loop.call_later(min(max(left, QUANTUM), ENDLESS), self._check_packet)
             return
-        self._refuse(self._life.too_late(self._packet_clock).error)
+        self._refuse(self._life.too_late(clock).error)
 
     def _check_idle(self) -> None:
         """Some time has gone since anything came: has the connection been idle for too long?"""
-        now = self._loop.time()
+        now, clock = self._loop.time(), self._idle_clock
+        assert clock is not None
         if self._life.busy or self._in_line:
-            self._idle_clock.note(now)
-        left = self._idle_clock.left(now)
+            clock.note(now)
+        left = clock.left(now)
         if left > 0:
             self._idle_timer = self._loop.call_later(min(left, ENDLESS), self._check_idle)
             return
@@ -500,8 +521,12 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _maybe_finished(self) -> None:
         """Tell the server once nothing of this connection is left, not even a handler."""
-        if self._server is not None and not self._handling.tasks and self._transport_closed.done():
-            self._server._finished(self)
+        if not self._handling.tasks and self._is_closed:
+            # Without these it is not a part of cycles, and is freed once nobody has it any more.
+            self._sending.forget()
+            self._handling.forget()
+            if self._server is not None:
+                self._server._finished(self)
 
     def _opened(self) -> None:
         """The connection is open: tell the open handler, once."""
@@ -509,7 +534,7 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._lingering = True
             self._end(ending.error)
             return
-        if self._idle_clock.timeout is not None:
+        if self._idle_clock is not None:
             self._idle_clock.note(self._loop.time())
             self._check_idle()
         if self._life.open():
@@ -637,6 +662,8 @@ class Connection(Public["asyncio.Future[Any]"]):
         self._forget_rest()
         if not self._life.ended:
             self._end(self._wire.lost("connection lost" if error is None else why_broken(error)))
-        if not self._transport_closed.done():
-            self._transport_closed.set_result(None)
+        if not self._is_closed:
+            self._is_closed = True
+            if self._when_closed is not None:
+                self._when_closed.set_result(None)
         self._maybe_finished()

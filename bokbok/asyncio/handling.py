@@ -18,7 +18,7 @@ from .._front.admission import error_text
 from .._front.lifecycle import Lifecycle
 from .._front.turns import QUANTUM
 from ..errors import ConnectionClosed
-from .sending import FLUSH_AT, Sending
+from .sending import FLUSH_AT, OVER, Sending
 from .steps import BY_HAND, FirstSteps, Rest
 
 if TYPE_CHECKING:
@@ -182,6 +182,11 @@ class Handling:
         self._owner._end(texts.internal_error(error))
         with contextlib.suppress(MemoryError):
             self._life.failed(_log, texts.INTERNAL_ERROR, self._connection, error=error)
+
+    def forget(self) -> None:
+        """The connection is over, and nothing of it runs."""
+        self._owner = OVER
+        del self._connection
 
     # Handlers.
 

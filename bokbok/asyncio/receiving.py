@@ -28,14 +28,14 @@ class StreamProtocol(asyncio.BufferedProtocol):
         known: whether it is: a proxy may have told it.
     """
 
+    __slots__ = ("_address", "_buffer", "_connection", "_known")
+
     def __init__(self, connection: Connection, address: Address, *, known: bool = False) -> None:
         self._connection = connection
         self._address = address
         self._known = known
         # One for all: what is in it is copied before another connection of this event loop reads.
         self._buffer = _buffer_of_this_thread()
-        self.pause_writing = connection._sending.pause  # type: ignore[method-assign]
-        self.resume_writing = connection._sending.resume  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -59,6 +59,14 @@ class StreamProtocol(asyncio.BufferedProtocol):
         """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""
         self._connection._received_eof()
         return not self._connection._life.ended
+
+    def pause_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._connection._sending.pause()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._connection._sending.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""

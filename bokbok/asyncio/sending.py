@@ -16,7 +16,7 @@ from .._front.lifecycle import Lifecycle
 from .._sockets import ENDLESS, not_taken
 from ..errors import ConnectionClosed
 
-__all__ = ["FLUSH_AT", "Owner", "Sending"]
+__all__ = ["FLUSH_AT", "OVER", "Owner", "Sending"]
 
 FLUSH_AT = 16
 """Messages that are sent together at most. Fewer cost system calls: 8 cost a tenth more processor time for each,
@@ -37,6 +37,28 @@ class Owner(Protocol):
 
     def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
         """End the connection."""
+
+
+class Over:
+    """What stands in the place of a connection that is over: nothing is to be done any more."""
+
+    def _became_full(self) -> None:
+        pass
+
+    def _all_sent(self) -> None:
+        pass
+
+    def _end(self, error: ConnectionClosed, *, abort: bool = False) -> None:
+        pass
+
+    def _close_if_idle(self) -> None:
+        pass
+
+    def _maybe_finished(self) -> None:
+        pass
+
+
+OVER = Over()
 
 
 class Sending:
@@ -86,7 +108,7 @@ class Sending:
         self.scheduled = False
         self._finished = False  # an end of file was written
         self._written = 0  # bytes given to the transport, ever
-        self._clock = SendClock(self._limits.send_timeout)
+        self._clock: SendClock | None = None  # once the transport was full
         self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None  # for who waits while too many bytes wait to be sent
 
@@ -147,8 +169,9 @@ class Sending:
         """The transport is full."""
         self.full = self._admission.congested = True
         self.note_unsent()
-        now = self._loop.time()
-        self._clock.start(now, self._taken())
+        if self._clock is None:
+            self._clock = SendClock(self._limits.send_timeout)
+        self._clock.start(self._loop.time(), self._taken())
         self._timer = self._loop.call_later(min(self._limits.send_timeout, ENDLESS), self._look)
         self._connection._became_full()
 
@@ -172,11 +195,16 @@ class Sending:
     def _look(self) -> None:
         """The transport has been full for a while: has the peer taken anything at all of it?"""
         self.note_unsent()
+        assert self._clock is not None
         left = self._clock.left(self._loop.time(), self._taken())
         if left <= 0:
             self._connection._end(texts.took_nothing(self._limits.send_timeout), abort=True)
             return
         self._timer = self._loop.call_later(min(left, ENDLESS), self._look)
+
+    def forget(self) -> None:
+        """The connection is over, and its transport, which calls nothing any more."""
+        self._connection = OVER
 
     # What waits.
 

@@ -64,6 +64,8 @@ class Server(PublicServer):
     def _forked(self) -> None:
         """See `_fork`. The listening sockets are closed here: only the parent decides how long the address is in
         use."""
+        for connection in self._roster.connections:
+            connection._forked()
         self._roster.forked()
         self._shared.forked()
         for sock in self._listener.sockets:

@@ -9,7 +9,7 @@ It is not thread-safe. It has parts with a rule each, so that a front end with t
 | part | who | methods | attributes |
 |---|---|---|---|
 | reading | one thread at a time: who reads | `read`, `read_alone`, `more`, `held`, `clear` | all of `_reading` |
-| writing | one thread at a time: who sends | `sealed` | `_boxes`, `_seal` |
+| writing | one thread at a time: who sends | `sealed` | `_boxes`, `_seal`, `_sealer` |
 | encoding | any thread, at any time | `encode` | `_encode` (and what never changes) |
 | the conversation | who holds the lock | all others | all others |
 
@@ -57,8 +57,8 @@ from ._guards import (
     RequestWindow,
 )
 from ._limits import DEFAULT_LIMITS, Limits
-from ._native import bind, make_sealer, make_splitter
-from ._reading import MESSAGE, Batch, ReadAlone, Reading
+from ._native import Sealer, bind, make_sealer, make_splitter
+from ._reading import MESSAGE, Batch, ReadAlone, make_reading
 from .boxes import KEY_BYTES as SESSION_KEY_BYTES
 from .boxes import Draw
 from .framing import Preamble
@@ -213,9 +213,10 @@ class Connection:
         "_role",
         "_room",
         "_seal",
-        "_seal_all",
+        "_sealer",
         "_sealing",
         "_secure",
+        "_session_key",
         "_splitter",
         "_state",
         "_unanswered",
@@ -265,7 +266,7 @@ class Connection:
         self._packet_limit = limits.packet if most is None else min(limits.packet, most)
         self._splitter = make_splitter(framing, limits.packet)
         self._codec = codec
-        self._reading = Reading(self._splitter, codec)
+        self._reading = make_reading(self._splitter, codec)
         self._hello_splitter = self._splitter
         self._hello_packets = 0
         self._room = 0  # bytes of the longest body that fits into a packet
@@ -280,14 +281,18 @@ class Connection:
             self._window = RequestWindow(size, start=peers, step=messages.id_step)
 
         self._out: list[bytes] = []  # always the same list: functions are bound to it
-        self._seal: Wrap | None = None  # what makes packets of it when it is sent; `None` where that was done already
-        self._seal_all: Callable[[list[bytes]], bytes] | None = None  # the same for all of it, compiled
+        self._sealer: Sealer | None = None  # what makes packets of it when it is sent, compiled
+        # The same of one message: without the above, `None` where that was done already; with it, until one is large.
+        self._seal: Wrap | None = None
+        self._session_key: bytes | None = None
         self._sealing = 0  # bytes that this adds to a packet, about
         self._counted = 0  # pieces of it whose bytes are counted in `_unsent`
         self._unsent = 0
         self._next_id = mine
         self._id_step = messages.id_step
-        self._outstanding: set[int] = set()  # our requests that were not answered yet
+        # Our requests that were not answered yet: keys of a dict, since a set of numbers is an object for the garbage
+        # collector, and a dict of them is none.
+        self._outstanding: dict[int, None] = {}
         self._unanswered: dict[int, int] = {}  # the peer's, and how often (more than once only without the guard)
         self._error: ConnectionClosed | None = None
         self._user: str | None = user
@@ -419,7 +424,7 @@ class Connection:
             raise self._too_long(body)
         self._put_request(body)
         self._next_id = id + self._id_step
-        self._outstanding.add(id)
+        self._outstanding[id] = None
         return id
 
     def encode(self, message: Any, *, brief: bool = False) -> bytes:
@@ -599,6 +604,7 @@ class Connection:
         events: list[Event] = []
         self._bind_packets(session_key)
         self._user = self._hello.user.decode("utf-8", "surrogateescape")
+        del self._hello
         self._hello_is_over()
         events.append(Opened(self._user))
         events += self.take(self.read(seconds=seconds, begin=False))
@@ -619,7 +625,7 @@ class Connection:
         out = self._out
         if not out:
             return b""
-        if len(out) > 1 or self._seal_all is not None:
+        if len(out) > 1 or self._sealer is not None:
             return self.sealed(self.take_out())
         # The usual case, one message alone, needs neither of the two lists.
         piece = out.pop()
@@ -637,17 +643,29 @@ class Connection:
 
     def sealed(self, outgoing: list[bytes]) -> bytes:
         """The bytes to be written to the transport, of what `take_out` has returned, in the same order."""
-        seal = self._seal
+        seal, sealer = self._seal, self._sealer
         if len(outgoing) == 1:  # the usual case, without the lists
             piece = outgoing[0]
             # A large one alone is sealed here in any case: so its packet is not copied once more into a whole.
-            if self._seal_all is None or len(piece) > _LARGE:
+            if sealer is None or len(piece) > _LARGE:
+                if seal is None and sealer is not None:
+                    seal = self._make_seal()
                 return seal(piece) if seal is not None and type(piece) is bytes else piece
-        if self._seal_all is not None:
-            return self._seal_all(outgoing)
+        if sealer is not None:
+            whole = sealer.sealed(outgoing, seal)
+            if whole is None:
+                whole = sealer.sealed(outgoing, self._make_seal())
+                assert whole is not None
+            return whole
         if seal is not None:
             outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
         return b"".join(outgoing)
+
+    def _make_seal(self) -> Wrap:
+        """There is a first message that is large for the accelerator."""
+        assert self._session_key is not None
+        self._seal = self._boxes.sealer(self._session_key, self._profile.framing.head())
+        return self._seal
 
     def receive(self, data: bytes = b"", *, seconds: float | None = None) -> list[Event]:
         """Take bytes from the transport, in pieces of any size.
@@ -765,7 +783,7 @@ class Connection:
         _, id, datum, _ = message
         if self._state != "open" or id not in self._outstanding or type(datum) is Unreadable:
             return False
-        self._outstanding.remove(id)
+        del self._outstanding[id]
         return True
 
     def receive_eof(self) -> list[Event]:
@@ -887,7 +905,7 @@ class Connection:
                 raise RemoteProtocolError(
                     f"an answer to request {id}, which does not wait for one (answered twice, or never asked)"
                 )
-            outstanding.remove(id)
+            del outstanding[id]
             if type(datum) is Unreadable:
                 events.append(AnswerUnreadable(id, datum.problem))
             elif kind == RESPONSE:
@@ -971,21 +989,26 @@ class Connection:
         # Where a packet is nothing but a box behind its length, both are made in one piece: asked of any framing.
         head = framing.head() if wraps == (None, None, None) else None
         seal: Wrap | None = None
+        reading, reflection = self._reading, self._guards.reflection
         if unwrap is None:
             boxes = self._boxes if session_key is not None else None
-            reflection = self._guards.reflection
-            self._reading.batch = bind(self._splitter, self._codec, boxes, session_key, reflection, PIECE, MESSAGE)
+            reading.batch = bind(self._splitter, self._codec, boxes, session_key, reflection, PIECE, MESSAGE)
         if session_key is not None:
-            seal = self._boxes.sealer(session_key, head)
-            open_box = self._boxes.opener(session_key, refuse_own=self._guards.reflection)
-            unwrap = open_box if unwrap is None else _composed(unwrap, open_box)
+            self._session_key = session_key
             self._room -= self._boxes.overhead
-        self._reading.unwrap = unwrap
+            if head is not None:
+                self._sealer = make_sealer(framing, self._boxes, session_key)
+            if self._sealer is None:
+                seal = self._boxes.sealer(session_key, head)
+            if reading.batch is not None:
+                reading.boxes, reading.key, reading.refuse_own = self._boxes, session_key, reflection
+            else:
+                open_box = self._boxes.opener(session_key, refuse_own=reflection)
+                unwrap = open_box if unwrap is None else _composed(unwrap, open_box)
+        reading.unwrap = unwrap
         # What puts the body of a request, a response, an error on its way.
-        if head is not None and seal is not None:
-            assert session_key is not None
+        if head is not None and session_key is not None:
             self._seal, self._sealing = seal, len(head(self._boxes.overhead)) + self._boxes.overhead
-            self._seal_all = make_sealer(framing, self._boxes, session_key, seal)
             self._put_request = self._put_response = self._put_error = self._out.append
         else:
             self._put_request, self._put_response, self._put_error = (
@@ -1022,6 +1045,7 @@ class Connection:
 
     def _close(self, error: ConnectionClosed, events: list[Any]) -> None:
         """The conversation is over by what the peer did, or failed to do."""
-        self._error = error
+        # Without the frames that it has come through: they hold this object, and what had been read.
+        self._error = error.with_traceback(None)
         self.close()
         events.append(Closed(error))

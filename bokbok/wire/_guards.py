@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 __all__ = ["DEFAULT_GUARDS", "DEFAULT_WINDOW", "BrokenCryptographyWarning", "Guards", "HelloMemory", "RequestWindow"]
 
@@ -89,6 +89,9 @@ class HelloMemory:
             return True
 
 
+_NONE: Final[frozenset[int]] = frozenset()
+
+
 class RequestWindow:
     """The request IDs that a peer has used, as a sliding window (as IPsec's anti-replay has it, RFC 4303, 3.4.3).
 
@@ -111,7 +114,7 @@ class RequestWindow:
         self._size = size
         self.next = start
         self.step = step
-        self._skipped: set[int] = set()
+        self._skipped: frozenset[int] | set[int] = _NONE  # a set once there are any
 
     def use(self, id: int) -> str | None:
         """Use an ID. Returns `None`, or why it is refused."""
@@ -122,12 +125,12 @@ class RequestWindow:
             return f"request {id} out of succession, expected {self.next}"
         if id > self.next:
             floor = id - self._size
-            if self._skipped:
-                self._skipped = {skipped for skipped in self._skipped if skipped > floor}
-            self._skipped.update(range(max(self.next, floor + 1), id))
+            skipped = {skipped for skipped in self._skipped if skipped > floor}
+            skipped.update(range(max(self.next, floor + 1), id))
+            self._skipped = skipped
             self.next = id + self.step
             return None
         if id in self._skipped and id >= self.next - self._size:
-            self._skipped.remove(id)
+            self._skipped -= {id}
             return None
         return f"request {id} was used before"

@@ -17,7 +17,7 @@ from .framing import Framing, IntegerLength, Splitter
 from .framing._strategy import too_long
 from .messages import MessageCodec
 
-__all__ = ["ALL", "TIME", "BatchSplitter", "bind", "make_sealer", "make_splitter"]
+__all__ = ["ALL", "TIME", "BatchSplitter", "Sealer", "bind", "make_sealer", "make_splitter"]
 
 ALL: Final = 0
 """No whole packet is left."""
@@ -31,6 +31,17 @@ class BatchSplitter(Splitter, Protocol):
 
     def batch(self, messages: list[Any], budget: int) -> int:
         """Append messages until their bytes are more than `budget`; why it has stopped: `ALL`, `TIME`, or another."""
+
+
+class Sealer(Protocol):
+    """Makes the bytes to send."""
+
+    def sealed(self, outgoing: list[bytes], seal: Seal | None) -> bytes | None:
+        """Those of a list of messages, and of pieces that are sent as they are.
+
+        `seal`: makes the packet of one large message. Without it, `None` is returned where there is one, and nothing
+        has happened.
+        """
 
 
 def make_splitter(framing: Framing, limit: int) -> Splitter:
@@ -88,17 +99,15 @@ def _in_front(boxes: BoxMaker) -> tuple[Callable[[], bytes], bytes | None] | Non
     return boxes.in_front() if type(boxes) is SentMaker else None
 
 
-def make_sealer(framing: Framing, boxes: BoxMaker, key: bytes, seal: Seal) -> Callable[[list[bytes]], bytes] | None:
-    """A function that makes the bytes to send: of a list of messages, and of pieces that are sent as they are.
+def make_sealer(framing: Framing, boxes: BoxMaker, key: bytes) -> Sealer | None:
+    """What makes the bytes to send.
 
     Args:
         framing: the connection's.
         boxes: its nonces.
         key: the session key.
-        seal: makes the packet of one message.
     """
     nonces = _in_front(boxes)
     if READER is None or nonces is None or framing != IntegerLength():
         return None
-    sealed: Callable[[list[bytes]], bytes] = NATIVE.Sealer(key, nonces[0], seal).sealed
-    return sealed
+    return cast(Sealer, NATIVE.Sealer(key, nonces[0]))

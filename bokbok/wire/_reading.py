@@ -14,12 +14,13 @@ from typing import Any, cast
 from ..errors import RemoteProtocolError
 from ..sexpr import PIECE
 from ._native import ALL, TIME
+from .boxes import BoxMaker
 from .framing import PausingSplitter, Splitter
 from .framing._fixed import FixedSplitter
 from .messages import InPieces, MessageCodec, Read
 from .packets import Wrap
 
-__all__ = ["MESSAGE", "Batch", "Reading"]
+__all__ = ["MESSAGE", "Batch", "ReadAlone", "Reading", "make_reading"]
 
 Batch = list["Read | RemoteProtocolError"]
 """Messages in the order in which they came; an error, after which nothing is read, can only be the last."""
@@ -30,10 +31,6 @@ _EVERYTHING = 1 << 62
 """More bytes than there are."""
 MESSAGE = 64
 """What a message counts beside its bytes until the clock is looked at: about 60 small ones, 0.2 ms."""
-
-
-def _read_never(data: bytes) -> None:
-    return None
 
 
 class Reading:
@@ -47,14 +44,16 @@ class Reading:
             over.
         begun: whether a long message was read in part. Without that, one that comes next is still as it came: bytes.
         clear: whether nothing is there but whole messages; not told by all that reads.
-        read_alone: takes bytes and reads them, if they are one packet and nothing else, as they mostly are, and it is
-            short, or a string. It returns the message, or the error that this is; `None`: `feed` and `read` are for it.
         received: whether anything has come.
+        boxes: the nonces with which `unwrap` is made once there is a packet for it, since `batch` takes nearly all;
+            `None` if it was made.
+        key: of these boxes.
+        refuse_own: see `BoxMaker.opener`.
     """
 
     __slots__ = (
-        "_alone", "_codec", "_failed", "_opened", "_pausing", "_pieces", "_read", "_size", "_taken", "batch", "begun",
-        "clear", "more", "read_alone", "received", "splitter", "unwrap",
+        "_codec", "_failed", "_opened", "_pausing", "_pieces", "_read", "_size", "_taken", "batch", "begun", "boxes",
+        "clear", "key", "more", "received", "refuse_own", "splitter", "unwrap",
     )  # fmt: skip
 
     def __init__(self, splitter: Splitter, codec: MessageCodec) -> None:
@@ -72,10 +71,9 @@ class Reading:
         self._read = codec.read
         self.clear = False
         self.received = False
-        self.read_alone: ReadAlone = _read_never
-        if isinstance(splitter, FixedSplitter):  # others cannot tell
-            self._alone = splitter.alone
-            self.read_alone = self._read_alone
+        self.boxes: BoxMaker | None = None
+        self.key = b""
+        self.refuse_own = False
 
     @property
     def long(self) -> int:
@@ -105,29 +103,20 @@ class Reading:
             batch.append(error)
         return batch
 
-    def _read_alone(self, data: bytes) -> Read | RemoteProtocolError | None:
-        # The plain version is `feed` and `read`, which take twice as many steps for one message.
-        if self.more or self._failed:
-            return None
-        packet = self._alone(data)
-        if packet is None:
-            return None
-        self.received = self.clear = True
-        unwrap = self.unwrap
-        try:
-            body = packet if unwrap is None else unwrap(packet)
-            if len(data) <= PIECE:
-                return self._read(body)
-            size, packet = len(packet), None  # a long one is let go of before it is read
-            string = self._codec.read_string(body)
-        except RemoteProtocolError as error:
-            self.drop()
-            return error
-        if string is None:
-            # It may take longer than a turn: `read` goes on with it.
-            self._opened = data
-            self._pieces, self._size, self.more, self.clear = self._codec.read_in_pieces(body), size, True, False
-        return string
+    def read_alone(self, data: bytes) -> Read | RemoteProtocolError | None:
+        """Take bytes and read them, if they are one packet and nothing else, as they mostly are, and it is short, or a
+        string.
+
+        Returns:
+            The message, or the error that this is. `None`: `feed` and `read` are for it.
+        """
+        return None  # this splitter cannot tell
+
+    def _make_unwrap(self) -> Wrap | None:
+        assert self.boxes is not None
+        self.unwrap = self.boxes.opener(self.key, refuse_own=self.refuse_own)
+        self.boxes = None
+        return self.unwrap
 
     def feed(self, data: bytes) -> None:
         """Take bytes, unless `read_alone` has them already."""
@@ -145,6 +134,8 @@ class Reading:
             packet = next_packet()
             if packet is None:
                 break
+            if compiled is not None and self.boxes is not None:
+                unwrap = self._make_unwrap()
             batch.append(read(packet if unwrap is None else unwrap(packet)))
         self.more = False
 
@@ -171,6 +162,8 @@ class Reading:
                             return
                         continue
                     left = 0  # what is rare is followed by a look at the clock
+                    if self.boxes is not None:
+                        unwrap = self._make_unwrap()
                 packet = next_packet()
                 if packet is None:
                     if pausing is None or not pausing.paused:
@@ -229,3 +222,40 @@ class Reading:
         if self._pieces is None:
             return self.splitter.held()
         return self.splitter.held() + self._size + self._taken
+
+
+class _AloneReading(Reading):
+    """The same where the splitter can tell whether some bytes are one packet and nothing else."""
+
+    __slots__ = ()
+    splitter: FixedSplitter
+
+    def read_alone(self, data: bytes) -> Read | RemoteProtocolError | None:
+        """See `Reading.read_alone`."""
+        # The plain version is `feed` and `read`, which take twice as many steps for one message.
+        if self.more or self._failed:
+            return None
+        packet = self.splitter.alone(data)
+        if packet is None:
+            return None
+        self.received = self.clear = True
+        unwrap = self.unwrap
+        try:
+            body = packet if unwrap is None else unwrap(packet)
+            if len(data) <= PIECE:
+                return self._read(body)
+            size, packet = len(packet), None  # a long one is let go of before it is read
+            string = self._codec.read_string(body)
+        except RemoteProtocolError as error:
+            self.drop()
+            return error
+        if string is None:
+            # It may take longer than a turn: `read` goes on with it.
+            self._opened = data
+            self._pieces, self._size, self.more, self.clear = self._codec.read_in_pieces(body), size, True, False
+        return string
+
+
+def make_reading(splitter: Splitter, codec: MessageCodec) -> Reading:
+    """What reads from this splitter."""
+    return (_AloneReading if isinstance(splitter, FixedSplitter) else Reading)(splitter, codec)

@@ -18,7 +18,7 @@ mod writer;
 use pyo3::prelude::*;
 
 /// What `bokbok` checks before it uses this package: raised when the arguments of its functions change.
-const INTERFACE: u32 = 4;
+const INTERFACE: u32 = 5;
 
 #[pymodule(gil_used = false)]
 fn bokbok_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -27,5 +27,6 @@ fn bokbok_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::Reader>()?;
     module.add_class::<writer::Writer>()?;
     module.add_class::<packets::Splitter>()?;
+    module.add_class::<packets::Nonces>()?;
     module.add_class::<packets::Sealer>()
 }

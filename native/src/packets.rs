@@ -4,7 +4,7 @@
 //! As the codec, it takes what is plainly right, and leaves the rest where it is: [`Splitter::batch`] stops before a
 //! packet that does not open, is large, or does not read, and Python takes that one, and makes the error.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use pyo3::IntoPyObjectExt;
 
-use crate::boxes::{open, seal, KEY, NONCE, OVERHEAD, SMALL};
+use crate::boxes::{open, KEY, NONCE, OVERHEAD, SMALL};
 use crate::bytes::skip;
 use crate::read::{Limits, Run};
 use crate::reader::{Reader, Step};
@@ -315,26 +315,71 @@ fn head(body: &[u8], tags: &[Vec<u8>; 3]) -> Option<(u8, u64, usize)> {
     Some((kind as u8, id, end + 1))
 }
 
+/// Nonces of one side of one connection: the same 16 bytes in front of all, and a count behind.
+///
+/// One object, at which Python's garbage collector does not look.
+#[pyclass(frozen, module = "bokbok_native")]
+pub struct Nonces {
+    prefix: [u8; NONCE - 8],
+    next: AtomicU64,
+}
+
+#[pymethods]
+impl Nonces {
+    #[new]
+    fn new(prefix: &[u8]) -> PyResult<Nonces> {
+        let prefix = prefix.try_into().map_err(|_| PyValueError::new_err("a nonce begins with 16 bytes"))?;
+        Ok(Nonces { prefix, next: AtomicU64::new(0) })
+    }
+
+    /// The next one, never the same twice.
+    fn __call__<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.next())
+    }
+}
+
+impl Nonces {
+    fn next(&self) -> [u8; NONCE] {
+        let mut nonce = [0; NONCE];
+        nonce[..NONCE - 8].copy_from_slice(&self.prefix);
+        nonce[NONCE - 8..].copy_from_slice(&self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        nonce
+    }
+}
+
 /// Makes packets of messages: a u32, and a box with its nonce in front.
 ///
-/// `next_nonce`: returns a nonce that was never used. `seal`: makes the packet of a large body.
+/// `next_nonce`: returns a nonce that was never used.
 #[pyclass(frozen, module = "bokbok_native")]
 pub struct Sealer {
     key: [u8; KEY],
     next_nonce: Py<PyAny>,
-    seal: Py<PyAny>,
 }
 
 #[pymethods]
 impl Sealer {
     #[new]
-    fn new(key: &[u8], next_nonce: Py<PyAny>, seal: Py<PyAny>) -> PyResult<Sealer> {
+    fn new(key: &[u8], next_nonce: Py<PyAny>) -> PyResult<Sealer> {
         let key = key.try_into().map_err(|_| PyValueError::new_err("a key has 32 bytes"))?;
-        Ok(Sealer { key, next_nonce, seal })
+        Ok(Sealer { key, next_nonce })
     }
 
     /// The bytes to be sent, of bodies (`bytes`) and of what is sent as it is (of a subclass of `bytes`).
-    fn sealed<'py>(&self, py: Python<'py>, outgoing: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyBytes>> {
+    ///
+    /// `seal`: makes the packet of a large body. Without it, `None` is returned if there is one, before anything is made.
+    fn sealed<'py>(
+        &self,
+        py: Python<'py>,
+        outgoing: &Bound<'py, PyList>,
+        seal: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if seal.is_none() {
+            for piece in outgoing.iter() {
+                if piece.is_exact_instance_of::<PyBytes>() && piece.cast::<PyBytes>()?.as_bytes().len() > SMALL {
+                    return Ok(None);
+                }
+            }
+        }
         let mut out = Vec::new();
         for piece in outgoing.iter() {
             let bytes = piece.cast::<PyBytes>()?;
@@ -343,19 +388,24 @@ impl Sealer {
                 continue;
             }
             let body = bytes.as_bytes();
-            if body.len() > SMALL {
-                out.extend_from_slice(self.seal.bind(py).call1((bytes,))?.cast::<PyBytes>()?.as_bytes());
+            if let (true, Some(large)) = (body.len() > SMALL, seal) {
+                out.extend_from_slice(large.call1((bytes,))?.cast::<PyBytes>()?.as_bytes());
                 continue;
             }
-            let nonce = self.next_nonce.bind(py).call0()?;
-            let nonce: &[u8; NONCE] = nonce
-                .cast::<PyBytes>()?
-                .as_bytes()
-                .try_into()
-                .map_err(|_| PyValueError::new_err("a nonce has 24 bytes"))?;
+            let nonce = self.nonce(py)?;
             out.extend_from_slice(&((body.len() + OVERHEAD) as u32).to_be_bytes());
-            seal(&self.key, nonce, body, &mut out);
+            crate::boxes::seal(&self.key, &nonce, body, &mut out);
         }
-        Ok(PyBytes::new(py, &out))
+        Ok(Some(PyBytes::new(py, &out)))
+    }
+}
+
+impl Sealer {
+    fn nonce(&self, py: Python<'_>) -> PyResult<[u8; NONCE]> {
+        if let Ok(nonces) = self.next_nonce.bind(py).cast_exact::<Nonces>() {
+            return Ok(nonces.get().next());
+        }
+        let nonce = self.next_nonce.bind(py).call0()?;
+        nonce.cast::<PyBytes>()?.as_bytes().try_into().map_err(|_| PyValueError::new_err("a nonce has 24 bytes"))
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -214,3 +215,21 @@ def test_the_splitter_tells_what_it_holds_and_gives_it_up() -> None:
         splitter.next()
     splitter.limit = 11
     assert splitter.next() is None
+
+
+def test_nonces_count_as_python_has_them_count() -> None:
+    prefix = bytes(range(16))
+    compiled = NATIVE.Nonces(prefix)
+    python = map(struct.Struct(">16sQ").pack, itertools.repeat(prefix), itertools.count())
+    assert [compiled() for _ in range(300)] == list(itertools.islice(python, 300))
+    with pytest.raises(ValueError, match="16 bytes"):
+        NATIVE.Nonces(prefix[:15])
+
+
+def test_a_large_message_is_left_to_who_can_seal_it_and_no_nonce_is_spent_before() -> None:
+    nonces = NATIVE.Nonces(bytes(16))
+    sealer = NATIVE.Sealer(SESSION_KEY, nonces)
+    assert sealer.sealed([b"small", b"x" * 1025], None) is None
+    assert nonces() == bytes(24)
+    assert sealer.sealed([b"x" * 1025], lambda body: b"sealed by another") == b"sealed by another"
+    assert nonces()[-1] == 1

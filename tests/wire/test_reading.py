@@ -400,7 +400,7 @@ def test_a_message_that_does_not_read_in_the_end_gives_the_collector_next_to_not
     events = connection.receive(len(body).to_bytes(4, "big") + body, seconds=0)
     most = turns = 0
     while connection.more:
-        if not turns % 16:
+        if not turns % 64:
             most = max(most, len(gc.get_objects()) - before)
         turns += 1
         events += connection.receive(seconds=0)

@@ -6,9 +6,11 @@ import itertools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from ..._native import NATIVE
 from ...errors import RemoteProtocolError
-from ._secretbox import KEY_BYTES, NONCE_BYTES, TAG_BYTES, opener, sealer
+from ._secretbox import KEY_BYTES, NONCE_BYTES, TAG_BYTES, SealBehind, opener, sealer
 
 __all__ = [
     "BOX_OVERHEAD",
@@ -31,6 +33,9 @@ Draw = Callable[[int], bytes]
 """A source of randomness: how many bytes to those bytes. `os.urandom`, except for tests that replay a session."""
 
 
+_pack = struct.Struct(">16sQ").pack
+
+
 @dataclass(frozen=True)
 class PrefixCounter:
     """`inferred-1`: 16 random bytes per connection and side, then a u64 big-endian counter from 0."""
@@ -46,9 +51,10 @@ class PrefixCounter:
             beginning.
         """
         prefix = draw(16)
-        count = itertools.count().__next__
-        pack = struct.Struct(">16sQ").pack
-        return lambda: pack(prefix, count()), prefix
+        if NATIVE is not None:
+            return NATIVE.Nonces(prefix), prefix
+        # `lambda: pack(prefix, count())`, with half as many objects for the garbage collector to look at, and steps.
+        return map(_pack, itertools.repeat(prefix), itertools.count()).__next__, prefix
 
 
 Seal = Callable[[bytes], bytes]
@@ -80,20 +86,8 @@ def box_sealer(key: bytes, next_nonce: Callable[[], bytes], head: Head | None = 
         next_nonce: returns a nonce, 24 bytes, never the same twice.
         head: what goes in front of a box of so many bytes, where that is to be made in one piece.
     """
-    seal_behind = sealer(key)
-    if head is None:
-
-        def seal(body: bytes) -> bytes:
-            nonce = next_nonce()
-            return seal_behind(nonce, body, nonce)
-
-        return seal
-
-    def seal_packet(body: bytes) -> bytes:
-        nonce = next_nonce()
-        return seal_behind(head(len(body) + BOX_OVERHEAD) + nonce, body, nonce)
-
-    return seal_packet
+    boxes = _Sealing(sealer(key), next_nonce, head)
+    return boxes.seal if head is None else boxes.seal_packet
 
 
 def box_opener(key: bytes, what: str = "the packet", own: bytes | None = None) -> Open:
@@ -107,14 +101,42 @@ def box_opener(key: bytes, what: str = "the packet", own: bytes | None = None) -
     The function raises `RemoteProtocolError` for what does not open: too short, made under another key, or changed on
     the way. Which of these it was cannot be known.
     """
-    open_or_none = opener(key)
+    return _Opening(opener(key), what, own).open
 
-    def open_box(box: bytes) -> bytes:
+
+# Classes rather than nested functions: of those, each name would be an object for the garbage collector.
+
+
+class _Sealing:
+    __slots__ = ("_head", "_next_nonce", "_seal_behind")
+
+    def __init__(self, seal_behind: SealBehind, next_nonce: Callable[[], bytes], head: Head | None) -> None:
+        self._seal_behind = seal_behind
+        self._next_nonce = next_nonce
+        self._head: Any = head
+
+    def seal(self, body: bytes) -> bytes:
+        nonce = self._next_nonce()
+        return self._seal_behind(nonce, body, nonce)
+
+    def seal_packet(self, body: bytes) -> bytes:
+        nonce = self._next_nonce()
+        return self._seal_behind(self._head(len(body) + BOX_OVERHEAD) + nonce, body, nonce)
+
+
+class _Opening:
+    __slots__ = ("_open_or_none", "_own", "_what")
+
+    def __init__(self, open_or_none: Callable[[bytes], bytes | None], what: str, own: bytes | None) -> None:
+        self._open_or_none = open_or_none
+        self._what = what
+        self._own = own
+
+    def open(self, box: bytes) -> bytes:
+        own = self._own
         if own is not None and box.startswith(own):
             raise RemoteProtocolError("a packet of this side's own was sent back to it (a reflection)")
-        body = open_or_none(box)
+        body = self._open_or_none(box)
         if body is not None:
             return body
-        raise not_opened(what, len(box), BOX_OVERHEAD)
-
-    return open_box
+        raise not_opened(self._what, len(box), BOX_OVERHEAD)

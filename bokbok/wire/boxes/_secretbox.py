@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["KEY_BYTES", "NONCE_BYTES", "TAG_BYTES", "opener", "sealer"]
+__all__ = ["KEY_BYTES", "NONCE_BYTES", "TAG_BYTES", "SealBehind", "opener", "sealer"]
 
 KEY_BYTES = 32
 """Bytes of a key (NaCl: `crypto_secretbox_KEYBYTES`)."""
@@ -23,7 +23,7 @@ NONCE_BYTES = 24
 TAG_BYTES = 16
 """Bytes of a tag (NaCl: `crypto_secretbox_MACBYTES`)."""
 
-_SCRATCH = 1024
+_SCRATCH = 256
 """Bytes of a body for which a function gets memory of its own, once it makes or opens a box."""
 _MOST_SCRATCH = 64 * 1024
 """Bytes for which it gets more, and keeps that, once a body needs it. A longer one has its own each time."""
@@ -92,35 +92,7 @@ def sealer(key: bytes) -> SealBehind:
         from nacl.bindings import crypto_secretbox_easy
 
         return lambda front, body, nonce: front + crypto_secretbox_easy(body, nonce, key)
-    ffi, seal_easy = sodium.ffi, sodium.lib.crypto_secretbox_easy
-    allocate, buffer, fresh = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, _fresh(ffi)
-    tag, nonce_bytes = TAG_BYTES, NONCE_BYTES
-
-    scratch: Any = None
-    sealed: Any = None
-    room = -1
-
-    def seal_behind(front: bytes, body: bytes, nonce: bytes) -> bytes:
-        nonlocal scratch, sealed, room
-        if len(nonce) != nonce_bytes:
-            raise ValueError(f"a secretbox nonce has {nonce_bytes} bytes, not {len(nonce)}")
-        size = len(body)
-        if room < size <= _MOST_SCRATCH:
-            room = _room(size)
-            scratch = allocate("unsigned char[]", room + tag)
-            sealed = buffer(scratch)
-        # A small box is made in memory that is kept, and copied out with what goes in front of it: an allocation for
-        # each box costs more than that copy. A long one is made where it stays, behind `front`: there the copy costs.
-        if size <= room:
-            seal_easy(scratch, body, size, nonce, key)
-            return front + sealed[: size + tag]  # type: ignore[no-any-return]
-        skip = len(front)
-        whole, place = fresh(skip + tag + size)
-        ffi.memmove(place, front, skip)
-        seal_easy(place + skip, body, size, nonce, key)
-        return whole
-
-    return seal_behind
+    return _bound(sodium)[0](key)
 
 
 def opener(key: bytes) -> Open:
@@ -134,41 +106,85 @@ def opener(key: bytes) -> Open:
     _check_key(key)
     nonce_bytes, tag = NONCE_BYTES, TAG_BYTES
     sodium = _find_sodium()
-    if sodium is None:
-        from nacl.bindings import crypto_secretbox_open_easy
-        from nacl.exceptions import CryptoError
+    if sodium is not None:
+        return _bound(sodium)[1](key)
+    from nacl.bindings import crypto_secretbox_open_easy
+    from nacl.exceptions import CryptoError
 
-        def open_slowly(box: bytes) -> bytes | None:
-            if len(box) < nonce_bytes + tag:
-                return None
-            try:
-                return crypto_secretbox_open_easy(box[nonce_bytes:], box[:nonce_bytes], key)
-            except CryptoError:
-                return None
+    def open_slowly(box: bytes) -> bytes | None:
+        if len(box) < nonce_bytes + tag:
+            return None
+        try:
+            return crypto_secretbox_open_easy(box[nonce_bytes:], box[:nonce_bytes], key)
+        except CryptoError:
+            return None
 
-        return open_slowly
+    return open_slowly
 
-    ffi, open_easy = sodium.ffi, sodium.lib.crypto_secretbox_open_easy
+
+@functools.cache
+def _bound(sodium: Any) -> tuple[Callable[[bytes], SealBehind], Callable[[bytes], Open]]:
+    """What binds a key to libsodium's functions.
+
+    The names of all keys' functions are here, once. The plain version is a nested function for each key, which keeps
+    each of a dozen names in an object of its own: the garbage collector looks at those of all connections in one go.
+    """
+    ffi = sodium.ffi
+    seal_easy, open_easy = sodium.lib.crypto_secretbox_easy, sodium.lib.crypto_secretbox_open_easy
     allocate, buffer, from_buffer = ffi.new_allocator(should_clear_after_alloc=False), ffi.buffer, ffi.from_buffer
-    fresh = _fresh(ffi)
+    memmove, fresh = ffi.memmove, _fresh(ffi)
+    nonce_bytes, tag, most = NONCE_BYTES, TAG_BYTES, _MOST_SCRATCH
 
-    scratch: Any = None
-    opened: Any = None
-    room = -1
+    class Sealer:
+        __slots__ = ("key", "room", "scratch", "sealed")
 
-    def open_box(box: bytes) -> bytes | None:
-        nonlocal scratch, opened, room
-        size = len(box) - nonce_bytes
-        body = size - tag
-        if room < body <= _MOST_SCRATCH:
-            room = _room(body)
-            scratch = allocate("unsigned char[]", room)
-            opened = buffer(scratch)
-        if body <= room:
-            if body < 0 or open_easy(scratch, box[nonce_bytes:], size, box, key):
-                return None
-            return opened[:body]  # type: ignore[no-any-return]
-        opened_now, place = fresh(body)
-        return None if open_easy(place, from_buffer(box) + nonce_bytes, size, box, key) else opened_now
+        def __init__(self, key: bytes) -> None:
+            self.key = key
+            self.room = -1
+            self.scratch: Any = None
+            self.sealed: Any = None
 
-    return open_box
+        def seal_behind(self, front: bytes, body: bytes, nonce: bytes) -> bytes:
+            if len(nonce) != nonce_bytes:
+                raise ValueError(f"a secretbox nonce has {nonce_bytes} bytes, not {len(nonce)}")
+            size = len(body)
+            if self.room < size <= most:
+                self.room = room = _room(size)
+                self.scratch = allocate("unsigned char[]", room + tag)
+                self.sealed = buffer(self.scratch)
+            # A small box is made in memory that is kept, and copied out with what goes in front of it: an allocation
+            # for each box costs more than that copy. A long one is made where it stays, behind `front`: there the copy
+            # costs.
+            if size <= self.room:
+                seal_easy(self.scratch, body, size, nonce, self.key)
+                return front + self.sealed[: size + tag]  # type: ignore[no-any-return]
+            skip = len(front)
+            whole, place = fresh(skip + tag + size)
+            memmove(place, front, skip)
+            seal_easy(place + skip, body, size, nonce, self.key)
+            return whole
+
+    class Opener:
+        __slots__ = ("key", "opened", "room", "scratch")
+
+        def __init__(self, key: bytes) -> None:
+            self.key = key
+            self.room = -1
+            self.scratch: Any = None
+            self.opened: Any = None
+
+        def open(self, box: bytes) -> bytes | None:
+            size = len(box) - nonce_bytes
+            body = size - tag
+            if self.room < body <= most:
+                self.room = room = _room(body)
+                self.scratch = allocate("unsigned char[]", room)
+                self.opened = buffer(self.scratch)
+            if body <= self.room:
+                if body < 0 or open_easy(self.scratch, box[nonce_bytes:], size, box, self.key):
+                    return None
+                return self.opened[:body]  # type: ignore[no-any-return]
+            opened_now, place = fresh(body)
+            return None if open_easy(place, from_buffer(box) + nonce_bytes, size, box, self.key) else opened_now
+
+    return lambda key: Sealer(key).seal_behind, lambda key: Opener(key).open

@@ -65,12 +65,24 @@ class Sent(NonceScheme):
 
 
 class SentMaker:
-    base = b""
+    __slots__ = (
+        "_draw",
+        "_key_tag_at",
+        "_next_nonce",
+        "_own",
+        "_scheme",
+        "_tag_at",
+        "base",
+        "key_overhead",
+        "overhead",
+    )
     base_size = 0
 
     def __init__(self, scheme: Sent, draw: Draw) -> None:
         self._scheme, self._draw = scheme, draw
-        self._begun: tuple[Callable[[], bytes], bytes | None] | None = None
+        self.base = b""
+        self._next_nonce: Callable[[], bytes] | None = None
+        self._own: bytes | None = None  # what all nonces of this side begin with
         self.key_overhead = (TAG_BYTES if scheme.key == "zero" else BOX_OVERHEAD) + scheme.zeros
         self.overhead = BOX_OVERHEAD + scheme.zeros
         self._tag_at = NONCE_BYTES if scheme.place == "front" else 0
@@ -78,9 +90,9 @@ class SentMaker:
 
     def _begin(self) -> tuple[Callable[[], bytes], bytes | None]:
         # Not before it is needed: a server draws nothing for a hello that does not open.
-        if self._begun is None:
-            self._begun = self._scheme.choose.start(self._draw)
-        return self._begun
+        if self._next_nonce is None:
+            self._next_nonce, self._own = self._scheme.choose.start(self._draw)
+        return self._next_nonce, self._own
 
     def in_front(self) -> tuple[Callable[[], bytes], bytes | None] | None:
         """Where each box is its nonce, tag and ciphertext, and nothing else: what makes this side's nonces, and what

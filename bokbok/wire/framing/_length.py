@@ -68,9 +68,13 @@ class IntegerLength(CountedFraming):
 
     def writer(self) -> Write:
         """See `Framing.writer`."""
-        head = self.head()
+        return self._writer if self._writer is not None else super().writer()
+
+    @functools.cached_property
+    def _writer(self) -> Write | None:
+        head = self.head()  # of what it writes nothing is kept, so all connections share it
         if head is None:
-            return super().writer()
+            return None
 
         # Two appends, and no question that this framing has answered: the plain version is `CountedFraming.writer`.
         def write(out: list[bytes], packet: bytes) -> None:
