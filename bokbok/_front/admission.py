@@ -42,7 +42,8 @@ class Admission:
         congested: whether the other end does not read its answers. No handler starts meanwhile. So those that have
             finished give their slots back at once, and nothing but their answers piles up.
         draining: whether requests are not admitted any more.
-        queue_of_jobs: the requests that wait: always the same object.
+        queue_of_jobs: the requests that wait, of each its ID and then its message: always the same object. (A tuple for
+            each would be one more object for the garbage collector, and tens of thousands may wait.)
         share: the argument.
     """
 
@@ -61,7 +62,7 @@ class Admission:
     def __init__(self, running: int, waiting: int, *, held: bool, share: Share | None = None) -> None:
         self._max_running = running
         self._max_waiting = waiting
-        self.queue_of_jobs: deque[Job] = deque()
+        self.queue_of_jobs: deque[Any] = deque()
         self.running = 0
         self.parked = 0
         self.held = held
@@ -90,9 +91,9 @@ class Admission:
         # A request that could start now does not count as waiting, even if nothing has started it yet.
         stays = self.held or self.congested or self.share.waiting
         running = self.running if stays else max(self.running, self._max_running)
-        waiting = len(self.queue_of_jobs) - (running - self.running)
+        waiting = len(self.queue_of_jobs) // 2 - (running - self.running)
         if waiting < self._max_waiting:
-            self.queue_of_jobs.append((id, message))
+            self.queue_of_jobs += (id, message)
             return None
         return f"too many requests: {running} handlers are running and {max(0, waiting)} requests waiting"
 
@@ -111,16 +112,20 @@ class Admission:
                 self.share.leave()
         elif self.share.take():
             self.running += 1
-            return self.queue_of_jobs.popleft()
+            return self.queue_of_jobs.popleft(), self.queue_of_jobs.popleft()
         return None
 
-    def queue_all(self, jobs: list[Job]) -> bool:
-        """`queue` several at once, if all of them are admitted; otherwise nothing changes."""
+    def queue_all(self, jobs: list[Any]) -> bool:
+        """`queue` several at once, if all of them are admitted; otherwise nothing changes.
+
+        Args:
+            jobs: as they stand in `queue_of_jobs`.
+        """
         if self.draining:
             return False
         stays = self.held or self.congested or self.share.waiting
         running = self.running if stays else max(self.running, self._max_running)
-        if len(self.queue_of_jobs) + len(jobs) - (running - self.running) > self._max_waiting:
+        if (len(self.queue_of_jobs) + len(jobs)) // 2 - (running - self.running) > self._max_waiting:
             return False
         self.queue_of_jobs += jobs
         return True
@@ -134,7 +139,7 @@ class Admission:
             if self.share.kept:
                 self.share.leave()
             return 0
-        number = self.share.take_some(min(len(self.queue_of_jobs), self._max_running - self.running))
+        number = self.share.take_some(min(len(self.queue_of_jobs) // 2, self._max_running - self.running))
         self.running += number
         return number
 
@@ -184,7 +189,7 @@ class Admission:
 
     def forget(self) -> list[int]:
         """Forget the requests that wait, and do nothing else. Returns their IDs."""
-        ids = [id for id, _ in self.queue_of_jobs]
+        ids = list(self.queue_of_jobs)[::2]
         self.queue_of_jobs.clear()
         return ids
 

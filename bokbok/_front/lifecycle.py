@@ -170,7 +170,7 @@ class Lifecycle(Generic[_W]):
             _, id, message, cost = requests[0]
             return not self.take_request(id, message, cost)
         if self.settings.on_request is not None and self.account.admit_all(requests):
-            if self.admission.queue_all([(id, message) for _, id, message, _ in requests]):
+            if self.admission.queue_all([part for request in requests for part in request[1:3]]):
                 return False
             for _, id, _, _ in requests:
                 self.account.done(id)

@@ -259,7 +259,7 @@ class Handling:
                         else:
                             over = time.perf_counter() >= until
                         ended += 1  # if it raises, too
-                        if not run(*queue.popleft(), steps):
+                        if not run(queue.popleft(), queue.popleft(), steps):
                             ended -= 1
                 finally:
                     admission.end_some(ended, unused=number - begun)
