@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "BEHIND",
     "BROKE",
     "RUNNER",
+    "Behind",
     "Cell",
     "Crash",
     "Failure",
@@ -26,6 +28,8 @@ __all__ = [
     "is_stuck",
 ]
 
+BEHIND = "it failed behind other cells in the same process"
+"""Why a cell is played again alone, if its failure may not be its own."""
 BROKE = "a puppet broke while several cells used it"
 """Why a cell is played again alone, if its puppet broke."""
 RUNNER = "runner"
@@ -146,6 +150,43 @@ class Crash:
     how: str
 
 
+@dataclass(frozen=True)
+class Behind:
+    """A failure that is only shown behind other cells in the same process: alone, its cell passes.
+
+    Attributes:
+        cases: the ids of the cells behind which it was shown again, in their order; empty if it was not.
+        of: how many cells the process had been given before, when it failed first.
+        connections: how many connections the process had when it was shown again.
+        by_number: whether the number of connections counts, and not whose they are.
+        complete: whether there was time to play the order again, and to halve it until nothing could be left out at its
+            end.
+        failed: how many cells failed like this at first.
+    """
+
+    cases: tuple[str, ...]
+    of: int
+    connections: int = 0
+    by_number: bool = False
+    complete: bool = True
+    failed: int = 1
+
+    def __str__(self) -> str:
+        only = "fails only behind other cells: alone it passes; shown again"
+        if not self.cases and not self.complete:
+            return f"failed behind {self.of} cells of the same process; alone it passes (no time to play these again)"
+        if not self.cases:
+            return (
+                f"failed behind {self.of} cells of the same process; alone, and behind the same ones again, it passes"
+            )
+        if self.by_number:
+            return f"{only} after {self.connections} connections of the same process, whoever makes them"
+        order = self.cases[0] + ", one" if len(self.cases) == 1 else str(len(self.cases))
+        many = f" ({self.connections} connections)" if len(self.cases) > 1 and self.connections else ""
+        rest = "" if self.complete else ", and perhaps behind fewer (there was no time to look)"
+        return f"{only} behind {order} of the {self.of} that the same process had been given{many}{rest}"
+
+
 @dataclass
 class Result:
     """The result of one cell.
@@ -161,6 +202,7 @@ class Result:
         attempts: how often it was played.
         again: why it was played again, alone (the cause, with the measurement in parentheses); or empty.
         crash: how the process of a puppet of this cell ended, if it did.
+        behind: behind which cells it fails, if it does not fail alone.
         evidence: for people: datums exchanged, logs, the annotated dump. See `report.json`.
     """
 
@@ -175,5 +217,6 @@ class Result:
     attempts: int = 1
     again: str = ""
     crash: Crash | None = None
+    behind: Behind | None = None
     round: int = 1
     evidence: dict[str, Any] = field(default_factory=dict)

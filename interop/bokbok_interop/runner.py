@@ -24,11 +24,12 @@ from typing import Any, TypeAlias
 from bokbok.sexpr import DIALECTS
 from bokbok.wire import DEFAULT_LIMITS
 
-from .cases import Case
+from .behind import Tried, pin_down
+from .cases import PREFLIGHT, Case
 from .dump import beginning, explain, render
 from .machine import Machine
 from .matrix import Group
-from .model import BROKE, RUNNER, Cell, Crash, Failure, Outcome, Result, by_clock
+from .model import BEHIND, BROKE, RUNNER, Behind, Cell, Crash, Failure, Outcome, Result, by_clock
 from .peers.base import Peer, PuppetFault, Unavailable
 from .peers.puppet import Puppet
 from .play import Play, Silent, Unsupported
@@ -89,6 +90,7 @@ class Settings:
         fail_fast: stop at the first failed cell.
         keep_going: play the rest even if the preflight fails.
         strict: also play cases of kinds that a peer does not claim.
+        pin_seconds: how long a round looks for the cells behind which others fail that pass alone; 0: it does not.
         seed: the seed of everything random in the cases.
         spoken: the format of all peers.
         evidence: `failures` or `all`.
@@ -101,6 +103,7 @@ class Settings:
     fail_fast: bool = False
     keep_going: bool = False
     strict: bool = False
+    pin_seconds: float = 20.0
     seed: int = 0
     spoken: Spoken = field(default_factory=Spoken)
     evidence: str = "all"
@@ -133,6 +136,8 @@ class Shared:
         suspects: whether the cells are suspects, one at a time. Many of them may break a puppet, one after the other,
             and others are still to come.
         passed: the cases that passed with them, in the order in which they ended.
+        order: the cases that they were given, in the order in which these began.
+        former: the same of those before them, which broke.
     """
 
     puppets: dict[str, Puppet] = field(default_factory=dict)
@@ -141,6 +146,13 @@ class Shared:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     passed: list[tuple[Case, Result]] = field(default_factory=list)
     suspects: bool = False
+    order: list[Case] = field(default_factory=list)
+    former: list[Case] = field(default_factory=list)
+
+    def before(self, case: Case) -> tuple[Case, ...]:
+        """What the puppets of this case were given by now beside it."""
+        order = self.order if case in self.order else self.former
+        return tuple(each for each in order if each is not case)
 
 
 @dataclass
@@ -151,11 +163,35 @@ class _Crowd:
         group: their group.
         suspects: each case, with its result at that time.
         before: the cases that had just passed.
+        order: all that the puppet was given, in the order in which they began.
     """
 
     group: Group
     suspects: list[tuple[Case, Result]]
     before: dict[Case, Result]
+    order: tuple[Case, ...] = ()
+
+    def same(self, other: _Crowd) -> bool:
+        """Whether the other one's puppet broke in the same way."""
+        crashes, others = ({first.crash for _, first in crowd.suspects} - {None} for crowd in (self, other))
+        return bool(crashes & others)
+
+
+@dataclass
+class _Behind:
+    """Cells of a group that failed in a process that others used, one of which passes alone.
+
+    Attributes:
+        group: their group.
+        failed: each case, with its result.
+        passes: the one that passes alone, with its result then.
+        before: what the process had been given before that one failed.
+    """
+
+    group: Group
+    failed: list[tuple[Case, Result]]
+    passes: tuple[Case, Result]
+    before: tuple[Case, ...]
 
 
 class _Proven:
@@ -258,6 +294,12 @@ class Runner:
         self._machine = machine or Machine()
         self._late: list[_Late] = []
         self._crowds: list[_Crowd] = []
+        self._unexplained: list[_Crowd] = []
+        self._behind: list[_Behind] = []
+        self._before: dict[Cell, tuple[Case, ...]] = {}
+        self._found: dict[str, Behind] = {}
+        self._own_faults: dict[tuple[str, str], set[str]] = {}
+        self._pinning = False
         self.settings = settings
         self.observer = observer or Observer()
         self.absent: dict[str, str] = {}
@@ -296,6 +338,7 @@ class Runner:
         }
         self.observer.planned(len(order) * (1 if self.settings.until_failure else self.settings.repeat))
         watch = asyncio.ensure_future(self._machine.watch())
+        self._pinning = self.settings.pin_seconds > 0
         try:
             await self._prepare({name for group in (*preflight, *groups) for name in (group.client, group.server)})
             if preflight:
@@ -340,6 +383,7 @@ class Runner:
             await self._round_of(groups)
             await self._play_late_again()
             await self._gather_again()
+            await self._pin_down()
         finally:
             self._finish_late()
 
@@ -351,6 +395,7 @@ class Runner:
             async with gate:
                 if not self.stopping:
                     await self._group(group)
+                    await self._play_one_alone(group)
 
         await _together(one(group) for group in groups)
 
@@ -450,9 +495,11 @@ class Runner:
             self.observer.note(f"{len(self._late)} cells do not count, and were not played again: {OUT_OF_TIME}")
             self._late.clear()
             self._crowds.clear()
-        for crowd in self._crowds:
+            self._unexplained.clear()
+        for crowd in (*self._crowds, *self._unexplained):
             self._blame_crowd(crowd)
-        self._crowds.clear()
+        for kept in (self._crowds, self._unexplained, self._behind, self._before):
+            kept.clear()
         for _, _, result in self._late:
             result.again = ""
             self._finish(result)
@@ -488,7 +535,11 @@ class Runner:
             async with self._slots.taken():
                 if self.stopping:
                     return
+                if not case.fresh:
+                    shared.order.append(case)
                 result = await self._cell(group, case, shared, alone=bool(case.fresh))
+                if result.outcome is Outcome.FAILED and not case.fresh and self._pinning:
+                    self._before[result.cell] = shared.before(case)
                 if result.evidence.pop("suspect", False):
                     suspects.append((case, result))
                     before.update(shared.passed[-CULPRITS:])
@@ -523,7 +574,9 @@ class Runner:
             left += suspects
             await _together(once_more() for _ in range(min(AGAIN, len(left))))
             if suspects and not self.stopping:
-                await self._blame(_Crowd(group, suspects, before))
+                given = [case for _, first in suspects for case in self._before.get(first.cell, ())]
+                order = tuple(dict.fromkeys((*given, *(case for case, _ in suspects))))
+                await self._blame(_Crowd(group, suspects, before, order))
         finally:
             await self._done_with(group, shared)
 
@@ -546,8 +599,11 @@ class Runner:
         """Find out which case broke a puppet, although none of those that used it then does so alone.
 
         A case may have passed before its effect broke the puppet, so those that had just passed are played again. If
-        none of them breaks it either, the crowd does: then all suspects have failed.
+        none of them breaks it either, the crowd does: then all suspects have failed, unless it can be pinned down.
         """
+        if any(crowd.same(other) for other in self._unexplained):
+            self._unexplained.append(crowd)
+            return
         for case, result in reversed(list(crowd.before.items())):
             async with self._slots.taken():
                 again = await self._alone(crowd.group, case)
@@ -557,7 +613,144 @@ class Runner:
                 result.sentence, result.evidence, result.crash = again.sentence, again.evidence, again.crash
                 self.observer.corrected(result)
                 return
-        self._blame_crowd(crowd)
+        if self._pinning:
+            self._unexplained.append(crowd)
+        else:
+            self._blame_crowd(crowd)
+
+    # -- cells that fail only behind others
+
+    async def _play_one_alone(self, group: Group) -> None:
+        """If cells of this group failed, find out whether they do so alone: play one of them, with new puppets.
+
+        The last ones that began are asked, the quickest of them. It is believed for the others, and for the other modes
+        in which the same case failed.
+        """
+        results = {result.cell: result for result in self.results if result.round == self._round}
+        failed = [
+            (case, result)
+            for case in group.cases
+            if (result := results.get(group.cell(case))) is not None
+            and result.outcome is Outcome.FAILED
+            and result.attempts == 1
+            and self._before.get(result.cell)
+            and case.chapter != PREFLIGHT
+        ]  # none if nothing is pinned down: then `_before` is empty
+        own = self._own_faults.setdefault((group.client, group.server), set())
+        given_up = self._given_up.keys() & {group.client, group.server}
+        if not failed or given_up or self.stopping or own & {case.id for case, _ in failed}:
+            return
+        failed.sort(key=lambda each: len(self._before[each[1].cell]))
+        case, first = min(failed[len(failed) // 2 :], key=lambda each: each[1].seconds)
+        async with self._slots.taken():
+            again = await self._alone(group, case)
+        if again.outcome is Outcome.FAILED:
+            own.add(case.id)
+        elif again.outcome is Outcome.PASSED:
+            self._behind.append(_Behind(group, failed, (case, again), self._before[first.cell]))
+
+    async def _pin_down(self) -> None:
+        """Find out behind which cells others fail that pass alone, while nothing else is played, for a limited time."""
+        if not (self._unexplained or self._behind) or self.stopping:
+            return
+        count = sum(len(each.failed) for each in self._behind) + sum(len(each.suspects) for each in self._unexplained)
+        seconds = self.settings.pin_seconds
+        self.observer.note(
+            f"{count} cells failed behind others, and may pass alone: the same order is played again and halved, for "
+            f"{seconds:g} seconds at the most"
+        )
+        until = time.monotonic() + seconds
+        crowds, self._unexplained = self._unexplained, []
+        while crowds:
+            await self._pin_down_crowd([crowds[0], *(each for each in crowds[1:] if each.same(crowds[0]))], until)
+            crowds = [each for each in crowds[1:] if not each.same(crowds[0])]
+        while self._behind:
+            await self._pin_down_failure(self._behind.pop(0), until)
+
+    async def _pin_down_crowd(self, crowds: Sequence[_Crowd], until: float) -> None:
+        """Find out what broke puppets that no cell breaks alone. One suspect fails for it, the others are as alone."""
+        crowd = max(crowds, key=lambda each: len(each.order))
+        play = functools.partial(self._try, crowd.group, None)
+        suspects = sum(len(each.suspects) for each in crowds)
+        behind = await pin_down(
+            crowd.order, self._took(crowd.group), play, until, suspects, tuple(self._found.values())
+        )
+        if not behind.cases:
+            for each in crowds:
+                self._blame_crowd(each)
+            return
+        for first, result in itertools.islice(self._counted(crowd), 1):
+            self._fails_behind(result, first, behind)
+
+    async def _pin_down_failure(self, found: _Behind, until: float) -> None:
+        """Find out behind which cells a cell fails. Those that failed with it, and pass alone, have passed."""
+        group, (case, _) = found.group, found.passes
+        own = Shared(suspects=True)
+        cleared = [found.passes]
+        try:
+            for other, _ in found.failed:
+                if other is not case and time.monotonic() < until and not self.stopping:
+                    again = await self._cleared(group, other, own)
+                    if again.outcome is Outcome.PASSED:
+                        cleared.append((other, again))
+        finally:
+            await self._retire(*own.puppets.values())
+        play = functools.partial(self._try, group, case)
+        behind = await pin_down(found.before, self._took(group), play, until, len(cleared), tuple(self._found.values()))
+        firsts = dict(found.failed)
+        for other, again in cleared:
+            first = firsts[other]
+            if other is case or not behind.cases:
+                self._fails_behind(first, first, behind)
+                continue
+            again.round, again.attempts, again.again = first.round, first.attempts + 1, BEHIND
+            again.seconds += first.seconds
+            self.results = [again if result is first else result for result in self.results]
+            self.observer.corrected(again)
+
+    def _fails_behind(self, result: Result, first: Result, behind: Behind) -> None:
+        """A result becomes a failure again, as it was at first, with what is known now."""
+        result.outcome, result.behind = Outcome.FAILED, behind
+        if behind.by_number or len(behind.cases) == 1:
+            self._found["number" if behind.by_number else behind.cases[0]] = behind
+        result.expected, result.actual, result.sentence = first.expected, first.actual, first.sentence
+        result.evidence, result.crash = first.evidence, first.crash
+        result.reason = " ".join(f"{first.reason} ({behind})".split())[:MAX_REASON]
+        self.observer.corrected(result)
+
+    def _took(self, group: Group) -> Callable[[Case], float]:
+        seconds = {result.cell: result.seconds for result in self.results}
+        return lambda case: seconds.get(group.cell(case), 0.0)
+
+    async def _try(self, group: Group, case: Case | None, before: Sequence[Case], width: int, enough: int) -> Tried:
+        """Play cells in new processes, and then the one that is looked at, unless these are about a break. See
+        `behind.Try`."""
+        shared = Shared(suspects=True)
+        seen: set[Puppet] = set()
+        places = asyncio.Semaphore(width)
+
+        def broke() -> bool:
+            seen.update(shared.puppets.values())
+            return any(puppet.fault is not None and not puppet.expected_end for puppet in seen)
+
+        def connections() -> int:
+            return max((puppet.connections for puppet in seen), default=0)
+
+        async def one(each: Case) -> None:
+            async with places:
+                if not (broke() or self.stopping or 0 < enough <= connections()):
+                    await self._cell(group, each, shared, alone=False, again=True)
+
+        try:
+            await _together(one(each) for each in before)
+            made = connections()
+            failed = broke()
+            if case is not None and not failed and not self.stopping:
+                result = await self._cell(group, case, shared, alone=False, again=True)
+                failed = broke() or result.outcome is Outcome.FAILED
+            return Tried(failed, made)
+        finally:
+            await self._retire(*shared.puppets.values())
 
     def _counted(self, crowd: _Crowd) -> Iterator[tuple[Result, Result]]:
         """The suspects' first results, each with the result that counts so far."""
@@ -902,6 +1095,7 @@ class Runner:
                 return puppet
             if puppet is not None:
                 await self._retire(puppet)
+                shared.former, shared.order = shared.order, []
             puppet = shared.puppets[role] = await self._start(name, role, transport)
             return puppet
 

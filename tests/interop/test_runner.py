@@ -135,7 +135,7 @@ async def test_those_that_used_a_broken_puppet_are_played_again_at_the_same_time
         return run
 
     cases = make_case("one", meets("one", "two")), make_case("two", meets("two", "one"))
-    results, _ = await play(peer, *cases, jobs=2)
+    results, _ = await play(peer, *cases, jobs=2, pin_seconds=0)
     assert plays == {"one": 2, "two": 2}
     assert all("alone, none does it" in result.reason for result in results)
 
@@ -202,7 +202,7 @@ async def test_a_peer_is_not_given_up_for_what_its_suspects_do_one_after_the_oth
     assert reasons["connect.good"] == ""
 
 
-async def test_a_suspect_that_breaks_puppets_only_after_others_is_cleared(
+async def test_what_breaks_puppets_only_after_others_is_pinned_down_and_one_fails_for_it(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_module, "AGAIN", 1)
@@ -233,7 +233,11 @@ for number, verb, line in lines():
         return run
 
     results, _ = await play(peer, make_case("one", case("one")), make_case("two", case("two")), jobs=2)
-    assert all("alone, none does it" in result.reason for result in results)
+    failed, other = sorted(results, key=lambda result: result.outcome is Outcome.PASSED)
+    assert failed.reason.endswith("shown again behind 2 of the 2 that the same process had been given)")
+    assert failed.behind is not None
+    assert failed.behind.cases == ("connect.one", "connect.two")
+    assert (other.outcome, other.attempts, other.again) == (Outcome.PASSED, 2, runner_module.BROKE)
 
 
 async def test_a_crash_that_only_a_crowd_brings_about_is_not_hidden(

@@ -215,13 +215,18 @@ class Puppet:
         self._abandoned: set[int] = set()
         self._stray = 0
         self._closed: Counter[int | str] = Counter()
-        self._opened = self._arrived = 0
+        self._opened = self._arrived = self._connects = 0
         self._held: set[str] = set()
         self._released: set[str] = set()
         self._send_lock = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._pulse: asyncio.Future[float | None] | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many connections it was told to make, or has reported."""
+        return self._connects + self._opened
 
     @property
     def peer(self) -> str:
@@ -294,6 +299,7 @@ class Puppet:
         """
         if self.fault is not None:
             raise self.fault
+        self._connects += verb == "connect"
         if verb == "signal":
             self._held.discard(arguments[0])
             self._released.add(arguments[0])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..cases import PREFLIGHT
-from ..model import is_given_up
+from ..model import RUNNER, is_given_up
 
 __all__ = ["Cells", "crash_of", "directions", "failures", "packets_that_matter"]
 
@@ -26,28 +26,31 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 def failures(document: Mapping[str, Any]) -> list[Cells]:
     """The failed cells, grouped by failure.
 
-    Cells in which the process of a peer ended in the same way are one failure, whatever their cases noticed of it.
-    Cells of one case are one failure. Cells of several cases are one failure if all of them failed at the same sentence
-    for the same reason, or for a reason that does not concern the cases, such as a puppet that does not start. Numbers
-    are ignored. The preflight comes first, in its own order, then processes that ended. What follows from a puppet that
-    was given up for an earlier failure comes last. Between them, one failure explains another one if each case of the
-    other relies on the
-    sentence that the first one broke. Failures without an explanation come first, then those that explain most cells
+    Cells in which the process of a peer ended in the same way are one failure, whatever their cases noticed of it; so
+    are cells that fail only behind others in the same process, for what they have in common (`_behind_what`). Cells of
+    one case are one failure. Cells of several cases are one failure if all of them failed at the same sentence for the
+    same reason, or for a reason that does not concern the cases, such as a puppet that does not start. Numbers are
+    ignored. The preflight comes first, in its own order, then processes that ended. What follows from a puppet that was
+    given up for an earlier failure comes last. Between them, one failure explains another one if each case of the other
+    relies on the sentence that the first
+    one broke. Failures without an explanation come first, then those that explain most cells
     (including their own), then those that happened earliest in a conversation.
     """
     order = {case["id"]: index for index, case in enumerate(document["cases"])}
     failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
     failed.sort(key=lambda cell: order.get(cell["case"], len(order)))
     alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    ended: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    common: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    behind = [{cell["client"], cell["server"]} - {RUNNER} for cell in failed if cell.get("behind")]
+    of_one = bool(set.intersection(*behind)) if behind else False
     for cell in failed:
-        if crash := crash_of(cell):
-            ended.setdefault(crash, []).append(cell)
+        if together := crash_of(cell) or _behind_what(cell, of_one=of_one):
+            common.setdefault(together, []).append(cell)
             continue
         reason = _NUMBER.sub("#", cell["reason"])
         alike.setdefault((reason, cell.get("requirement", {}).get("name", "")), []).append(cell)
     # The shorter the conversation, the nearer is its end to what ended the process.
-    found: list[list[Mapping[str, Any]]] = [sorted(cells, key=_length) for cells in ended.values()]
+    found: list[list[Mapping[str, Any]]] = [sorted(cells, key=_length) for cells in common.values()]
     for (_, sentence), cells in alike.items():
         by_case: dict[str, list[Mapping[str, Any]]] = {}
         for cell in cells:
@@ -76,11 +79,29 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
             return (0, len(order), -len(cells), first)
         others = [other for other in range(len(found)) if other != index]
         follows = any(explains(other, index) and not explains(index, other) for other in others)
-        explained = len(cells) + sum(len(found[other]) for other in others if explains(index, other))
+        explained = sum(cell.get("behind", {}).get("failed", 1) for cell in cells) + sum(
+            len(found[other]) for other in others if explains(index, other)
+        )
         given_up = is_given_up(cells[0]["reason"])
         return (2 if given_up else 1, follows, -explained, min(map(_length, cells)), first)
 
     return [found[index] for index in sorted(range(len(found)), key=rank)]
+
+
+def _behind_what(cell: Mapping[str, Any], *, of_one: bool) -> tuple[str, ...] | None:
+    """What the cells have in common that fail only behind others; `None` if this one is none of them.
+
+    Args:
+        cell: a failed cell.
+        of_one: whether one peer is in all of them.
+    """
+    behind = cell.get("behind")
+    if not behind:
+        return None
+    pair = sorted((cell["client"], cell["server"]))
+    if behind.get("by_number"):
+        return "number", *(() if of_one else pair)
+    return ("after", *behind["cases"]) if of_one and len(behind["cases"]) == 1 else ("behind", *pair)
 
 
 def crash_of(cell: Mapping[str, Any]) -> tuple[str, str] | None:

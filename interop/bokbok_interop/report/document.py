@@ -6,6 +6,7 @@ What this module knows: the document's form, which `schema.json` beside it descr
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import json
 import sys
@@ -181,6 +182,11 @@ def describe_cell(result: Result) -> dict[str, Any]:
         entry |= {"attempts": result.attempts, "again": result.again}
     if result.crash is not None:
         entry["crash"] = {"peer": result.crash.peer, "how": result.crash.how}
+    if result.behind is not None:
+        entry["behind"] = dataclasses.asdict(result.behind) | {
+            "cases": list(result.behind.cases),
+            "says": str(result.behind),
+        }
     if result.round > 1:
         entry["round"] = result.round
     if result.evidence:

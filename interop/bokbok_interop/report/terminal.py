@@ -237,10 +237,27 @@ def _ended(cells: Cells, document: Mapping[str, Any]) -> Panel:
         lines.append(
             Text.assemble(("beside them  ", "cyan"), f"{beside} cells of the same processes, which pass alone")
         )
+    lines += [
+        Text.assemble(("behind       ", "cyan"), f"{cell['case']} {cell['behind']['says']}")
+        for cell in cells
+        if cell.get("behind")
+    ]
+    lines += _behind(cells)
     shown = directions(cells)
     for cell in shown[:MOST_DIRECTIONS]:
         lines += _evidence(cell, title=len(shown) > 1, log=LAST_LOG)
     return _panel(case_ids, lines, f": the process of {peer} ended")
+
+
+def _behind(cells: Cells) -> list[Text]:
+    """Which cells must come before those that fail only behind others."""
+    lines = []
+    for cell in cells:
+        behind = cell.get("behind", {})
+        if behind.get("cases") and not behind.get("by_number"):
+            told = f"{cell['case']} after {_some(behind['cases'], 8, ', ')}"
+            lines.append(Text.assemble(("behind       ", "cyan"), told))
+    return lines
 
 
 def _panel(case_ids: Sequence[str], lines: Sequence[Text], what: str = "") -> Panel:
@@ -256,7 +273,7 @@ def _failure(cells: Cells, cases: Mapping[str, Mapping[str, Any]], features: Map
     broken = is_stuck(first["reason"])
     lines = [Text(first["reason"], "bold")]
     requirement = requirement_of(first, cases)
-    if requirement is not None and not broken:
+    if requirement is not None and not broken and not first.get("behind"):
         lines.append(Text.assemble(("requirement  ", "cyan"), f"“{requirement['text']}”"))
         lines.append(Text(f"             {source(requirement)}", "dim"))
     for key, label in (("expected", "expected     "), ("actual", "actual       ")):
@@ -269,9 +286,10 @@ def _failure(cells: Cells, cases: Mapping[str, Mapping[str, Any]], features: Map
     lines.append(Text.assemble(("cells        ", "cyan"), _some(_where(cells), 4)))
     if len(case_ids) > 1:
         lines.append(Text.assemble(("cases        ", "cyan"), _some(case_ids, 8, ", ")))
+    lines += _behind(cells)
     for cell in shown[:MOST_DIRECTIONS]:
         lines += _evidence(cell, title=len(shown) > 1, log=LAST_LOG if broken else SHORT_LOG)
-    return _panel(case_ids, lines)
+    return _panel(case_ids, lines, ", behind other cells" if first.get("behind") else "")
 
 
 def _evidence(cell: Mapping[str, Any], *, title: bool, log: int) -> list[Text]:
