@@ -164,12 +164,14 @@ class _Crowd:
         suspects: each case, with its result at that time.
         before: the cases that had just passed.
         order: all that the puppet was given, in the order in which they began.
+        kinds: how it broke, as `PuppetFault.kind`.
     """
 
     group: Group
     suspects: list[tuple[Case, Result]]
     before: dict[Case, Result]
-    order: tuple[Case, ...] = ()
+    order: tuple[Case, ...]
+    kinds: set[str]
 
     def same(self, other: _Crowd) -> bool:
         """Whether the other one's puppet broke in the same way."""
@@ -530,6 +532,7 @@ class Runner:
         shared = self._puppets_for(group)
         suspects: list[tuple[Case, Result]] = []
         before: dict[Case, Result] = {}
+        kinds: set[str] = set()
 
         async def one(case: Case) -> None:
             async with self._slots.taken():
@@ -540,8 +543,9 @@ class Runner:
                 result = await self._cell(group, case, shared, alone=bool(case.fresh))
                 if result.outcome is Outcome.FAILED and not case.fresh and self._pinning:
                     self._before[result.cell] = shared.before(case)
-                if result.evidence.pop("suspect", False):
+                if how := result.evidence.pop("suspect", ""):
                     suspects.append((case, result))
+                    kinds.add(how)
                     before.update(shared.passed[-CULPRITS:])
                 else:
                     self._settle(group, case, result)
@@ -576,7 +580,7 @@ class Runner:
             if suspects and not self.stopping:
                 given = [case for _, first in suspects for case in self._before.get(first.cell, ())]
                 order = tuple(dict.fromkeys((*given, *(case for case, _ in suspects))))
-                await self._blame(_Crowd(group, suspects, before, order))
+                await self._blame(_Crowd(group, suspects, before, order, kinds))
         finally:
             await self._done_with(group, shared)
 
@@ -613,7 +617,8 @@ class Runner:
                 result.sentence, result.evidence, result.crash = again.sentence, again.evidence, again.crash
                 self.observer.corrected(result)
                 return
-        if self._pinning:
+        # To see that a puppet hangs takes so long that there is no time to halve anything.
+        if self._pinning and "hung" not in crowd.kinds:
             self._unexplained.append(crowd)
         else:
             self._blame_crowd(crowd)
@@ -935,7 +940,7 @@ class Runner:
                 # The evidence of a failed case may have megabytes: others are played in the meantime.
                 result.evidence |= await asyncio.to_thread(gather) if whole else gather()
             if suspect:
-                result.evidence["suspect"] = True
+                result.evidence["suspect"] = suspect
             if result.outcome is Outcome.FAILED:
                 faults = [puppet.fault for puppet in puppets.values() if not puppet.expected_end]
                 result.crash = result.crash or next(filter(None, map(_crash, faults)), None)
@@ -991,15 +996,16 @@ class Runner:
                 result.outcome, result.reason = Outcome.FAILED, "spoke another profile than it claims"
             result.actual = "; ".join(filter(None, (result.actual, proof.problem)))
 
-    def _broken(self, puppets: Mapping[str, Puppet], shared: Shared, result: Result) -> bool:
-        """A broken puppet fails the case. Returns whether it was serving other cases, too."""
-        suspect = False
+    def _broken(self, puppets: Mapping[str, Puppet], shared: Shared, result: Result) -> str:
+        """A broken puppet fails the case. Returns how it broke, if it was serving other cases, too."""
+        suspect = ""
         for puppet in puppets.values():
             if puppet.fault is not None and not puppet.expected_end:
                 if shared.suspects and puppet.fault.kind != "hung":
                     self._struck.add(puppet)
                 self._strike(puppet)
-                suspect |= id(puppet) in shared.crowded
+                if id(puppet) in shared.crowded:
+                    suspect = puppet.fault.kind
                 if result.outcome is Outcome.PASSED:
                     result.outcome, result.reason = Outcome.FAILED, str(puppet.fault)
                     result.again = self._busy(puppet.fault, time.monotonic() - result.seconds)
