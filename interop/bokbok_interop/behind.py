@@ -57,16 +57,16 @@ async def pin_down(
         play: makes a try.
         until: after this time (`time.monotonic`) no try is begun.
         failed: how many cells failed like this.
-        known: what was found for others, which is tried first.
+        known: what was found for others, which is tried first, whatever the time.
     """
-    if time.monotonic() >= until:
-        return Behind((), len(order), complete=False, failed=failed)
     for like in known:
         again, width = [case for case in order if (case.id,) == like.cases], 1
         if like.by_number:
             again, width = [min(order, key=took)] * MOST_REPEATED, WIDTH
         if again and (tried := await play(again, width, like.connections * like.by_number)).failed:
             return dataclasses.replace(like, of=len(order), connections=tried.connections, failed=failed)
+    if time.monotonic() >= until:
+        return Behind((), len(order), complete=False, failed=failed)
     usual = statistics.median(map(took, order))
     cases, width = [case for case in order if took(case) <= LONG * usual], WIDTH
     whole = await play(cases, width, 0)

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from bokbok.sexpr import DIALECTS
@@ -690,18 +690,25 @@ class Runner:
     async def _pin_down_failure(self, found: _Behind, until: float) -> None:
         """Find out behind which cells a cell fails. Those that failed with it, and pass alone, have passed."""
         group, (case, _) = found.group, found.passes
-        own = Shared(suspects=True)
         cleared = [found.passes]
-        try:
-            for other, _ in found.failed:
-                if other is not case and time.monotonic() < until and not self.stopping:
+        left = [(other, first) for other, first in found.failed if other is not case]
+        half = (time.monotonic() + until) / 2
+
+        async def clear() -> None:
+            own = Shared(suspects=True)
+            try:
+                while left and time.monotonic() < half and not self.stopping:
+                    other, _ = left.pop(0)
                     again = await self._cleared(group, other, own)
                     if again.outcome is Outcome.PASSED:
                         cleared.append((other, again))
-        finally:
-            await self._retire(*own.puppets.values())
+            finally:
+                await self._retire(*own.puppets.values())
+
+        await _together(clear() for _ in range(min(AGAIN, len(left))))
         play = functools.partial(self._try, group, case)
-        behind = await pin_down(found.before, self._took(group), play, until, len(cleared), tuple(self._found.values()))
+        known = tuple(self._found.values())
+        behind = await pin_down(found.before, self._took(group), play, until, len(cleared) + len(left), known)
         firsts = dict(found.failed)
         for other, again in cleared:
             first = firsts[other]
@@ -712,6 +719,10 @@ class Runner:
             again.seconds += first.seconds
             self.results = [again if result is first else result for result in self.results]
             self.observer.corrected(again)
+        for _, first in left:
+            first.behind = replace(behind, complete=False, failed=1)
+            first.reason = f"{first.reason} (perhaps as {case.id}: there was no time to play it alone)"[:MAX_REASON]
+            self.observer.corrected(first)
 
     def _fails_behind(self, result: Result, first: Result, behind: Behind) -> None:
         """A result becomes a failure again, as it was at first, with what is known now."""

@@ -50,7 +50,10 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
         reason = _NUMBER.sub("#", cell["reason"])
         alike.setdefault((reason, cell.get("requirement", {}).get("name", "")), []).append(cell)
     # The shorter the conversation, the nearer is its end to what ended the process.
-    found: list[list[Mapping[str, Any]]] = [sorted(cells, key=_length) for cells in common.values()]
+    found: list[list[Mapping[str, Any]]] = [
+        sorted(cells, key=lambda cell: (not cell.get("behind", {}).get("complete", True), _length(cell)))
+        for cells in common.values()
+    ]
     for (_, sentence), cells in alike.items():
         by_case: dict[str, list[Mapping[str, Any]]] = {}
         for cell in cells:
