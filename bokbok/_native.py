@@ -11,7 +11,7 @@ from typing import Any, Final
 
 __all__ = ["ABSENT", "NATIVE", "description"]
 
-_INTERFACE: Final = 5
+_INTERFACE: Final = 6
 """What a `bokbok_native` says that is called as this version calls it."""
 
 

@@ -35,7 +35,7 @@ from .address import Address, AddressLike, format_address, parse_address
 from .asyncio.connection import OTHER_LEG, Connection, KeyLookup
 from .asyncio.opening import reach
 from .asyncio.server import Server, Starting
-from .errors import BokbokError, ConnectionClosed, WriteError
+from .errors import BokbokError, ConnectionClosed, RemoteProtocolError, WriteError
 from .keys import Key
 
 __all__ = ["Bridge", "Login", "start_bridge"]
@@ -159,6 +159,9 @@ class _Leg(Connection):
             self._read_on(OTHER_LEG)
 
     # What comes.
+
+    def _take_in_alone(self, message: wire.Read | RemoteProtocolError) -> bool:
+        return False  # no handler is run for it here: `_take_in` hands it on
 
     def _take_in(self, events: list[wire.Plain]) -> None:
         other = self._other

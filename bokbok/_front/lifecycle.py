@@ -419,11 +419,12 @@ class Lifecycle(Generic[_W]):
 
     def idle(self) -> Ending | None:
         """How the connection ends now that nothing is being sent, if it was only there for its last answers."""
-        if self.ended or not self.admission.idle:
+        finished, draining = self.wire.state == "peer-finished", self.admission.draining
+        if not (finished or draining) or self.ended or not self.admission.idle:
             return None
-        if self.wire.state == "peer-finished":
+        if finished:
             return Ending(ConnectionClosed("the other end closed the connection"))
-        return Ending(ConnectionClosed(_STOPPED), linger=True) if self.admission.draining else None
+        return Ending(ConnectionClosed(_STOPPED), linger=True)
 
     def forked(self) -> None:
         """In a forked child: its copy of the connection is over. No handler is called, since none of the threads exist

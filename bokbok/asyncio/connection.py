@@ -23,7 +23,7 @@ from .._front.settings import Settings
 from .._front.turns import FIRST, MORE, NOTHING, QUANTUM, left
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
 from ..address import Address
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, RemoteProtocolError
 from ..keys import Key
 from .greeting import look_up, refusal
 from .handling import OF_THE_LOOP, Handling, handled
@@ -78,6 +78,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         "_not_reading",
         "_packet_clock",
         "_packet_timer",
+        "_read_alone",
         "_rest",
         "_sending",
         "_server",
@@ -106,6 +107,7 @@ class Connection(Public["asyncio.Future[Any]"]):
         slots = server._shared.slots if server is not None else None
         self._life = life = Lifecycle["asyncio.Future[Any]"](protocol, settings, visit, slots, self._slot_kept)
         self._wire = protocol
+        self._read_alone = protocol.read_alone
         self._admission = life.admission
         self._account = life.account
         self._waiters = life.waiters
@@ -269,13 +271,57 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._unread += data
             self._account.note(partial=self._wire.held + len(self._unread))
             self._stop_reading(_TURNS)
-        elif self._turns.at_once() or self._wire.state != "open":
+        elif self._wire.state != "open":
             self._take_slice(self._wire.receive_plain(data, FIRST, self._turns.may_begin(self._life.party)))
+        elif self._turns.at_once():
+            if (alone := self._read_alone(data)) is None:
+                begin = self._turns.may_begin(self._life.party)
+                self._take_slice(self._wire.take_plain(self._wire.read(data, seconds=FIRST, begin=begin)))
+            elif not self._take_in_alone(alone):
+                self._take_slice(self._wire.take_plain([alone]))
         else:
             # Reading goes on until more comes: to stop and go on costs more than to look at what is here.
             self._unread = data
             self._account.note(partial=self._wire.held + len(data))
             self._line_up()
+
+    def _take_in_alone(self, message: wire.Read | RemoteProtocolError) -> bool:
+        """Act on a message that came alone, if it is an answer or a request, and nothing else is going on.
+
+        The plain version is `take_plain` and `_take_slice`: this is what most of them are.
+
+        Returns:
+            False: nothing was done.
+        """
+        account, clock = self._account, self._packet_clock
+        if (
+            type(message) is not tuple
+            or account.held
+            or account.partial
+            or self._not_reading
+            or (clock is not None and clock.since is not None)
+            or not self._life.was_open
+        ):
+            return False
+        kind, id, datum, cost = message
+        if kind == wire.RESPONSE:
+            if not self._wire.take_response(message):
+                return False
+            waiter = self._waiters.pop(id, None)
+            if waiter is not None and not waiter.done():  # else its task was cancelled
+                waiter.set_result(datum)
+            return True
+        if kind != wire.REQUEST or self._settings.on_request is None or not self._admission.start_alone():
+            return False
+        if account.admit(id, cost):
+            if self._wire.take_request(message):
+                self._handling.handle_alone(id, datum)
+                if self._account.held and not self._life.ended:
+                    self._weigh(0, True)
+                return True
+            account.done(id)
+        self._admission.finish()
+        return False
 
     def _take_slice(self, events: list[wire.Plain]) -> None:
         """Act on what was read. The rest takes turns with other connections, and nothing more is read meanwhile."""

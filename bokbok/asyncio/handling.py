@@ -275,6 +275,29 @@ class Handling:
         if ended and not queue:
             self._owner._close_if_idle()
 
+    def handle_alone(self, id: int, message: Any) -> None:
+        """Run the handler of a request that came alone, and counts as running already.
+
+        The plain version is `start_handlers`: this is what most of its calls are.
+        """
+        steps = self._begin_first_steps()
+        run = self._run_handler if steps is None else self._take_first_step
+        ended = self._in_start_handlers = True  # if it raises, too
+        try:
+            ended = run(id, message, steps)
+        finally:
+            self._in_start_handlers = False
+            if ended:
+                self._admission.finish()
+            if steps is not None:
+                steps.end()
+            if (self._jobs or self._admission.share.kept) and self._admission.ready:
+                self._start_soon()
+        if self._sending.unflushed:
+            self._sending.flush()
+        if ended and not self._jobs:
+            self._owner._close_if_idle()
+
     def _begin_first_steps(self) -> FirstSteps | None:
         """What takes the first steps of coroutines now, until its `end`; `None` where that is a task."""
         if not (BY_HAND and self._handles_in_task):

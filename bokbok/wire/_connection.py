@@ -98,10 +98,6 @@ def _putting(out: list[bytes], write: Callable[[list[bytes], bytes], None], wrap
     return lambda body: write(out, wrap(body))
 
 
-_LARGE = 1024
-"""Bytes of the longest message whose box the accelerator makes itself (`native/src/boxes.rs`)."""
-
-
 class _Whole(bytes):
     """Bytes to be sent that are sealed already."""
 
@@ -625,12 +621,11 @@ class Connection:
         out = self._out
         if not out:
             return b""
-        if len(out) > 1 or self._sealer is not None:
+        if len(out) > 1:
             return self.sealed(self.take_out())
         # The usual case, one message alone, needs neither of the two lists.
-        piece = out.pop()
         self._counted = self._unsent = 0
-        return self._seal(piece) if self._seal is not None and type(piece) is bytes else piece
+        return self._sealed_alone(out.pop())
 
     def take_out(self) -> list[bytes]:
         """What `data_to_send` makes its bytes of, each once; for `sealed`."""
@@ -643,14 +638,9 @@ class Connection:
 
     def sealed(self, outgoing: list[bytes]) -> bytes:
         """The bytes to be written to the transport, of what `take_out` has returned, in the same order."""
+        if len(outgoing) == 1:
+            return self._sealed_alone(outgoing[0])
         seal, sealer = self._seal, self._sealer
-        if len(outgoing) == 1:  # the usual case, without the lists
-            piece = outgoing[0]
-            # A large one alone is sealed here in any case: so its packet is not copied once more into a whole.
-            if sealer is None or len(piece) > _LARGE:
-                if seal is None and sealer is not None:
-                    seal = self._make_seal()
-                return seal(piece) if seal is not None and type(piece) is bytes else piece
         if sealer is not None:
             whole = sealer.sealed(outgoing, seal)
             if whole is None:
@@ -660,6 +650,17 @@ class Connection:
         if seal is not None:
             outgoing = [seal(piece) if type(piece) is bytes else piece for piece in outgoing]
         return b"".join(outgoing)
+
+    def _sealed_alone(self, piece: bytes) -> bytes:
+        # `sealed` of one piece: a large one's packet is not copied once more into a whole.
+        seal, sealer = self._seal, self._sealer
+        if sealer is not None:
+            packet = sealer.packet(piece)
+            if packet is not None:
+                return packet
+            if seal is None:
+                seal = self._make_seal()
+        return seal(piece) if seal is not None and type(piece) is bytes else piece
 
     def _make_seal(self) -> Wrap:
         """There is a first message that is large for the accelerator."""

@@ -8,16 +8,16 @@ everything rare within these, uses the other modules here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeGuard, cast
 
 from .._native import NATIVE
 from ..sexpr.native import READER
 from .boxes import BoxMaker, Seal, SentMaker
 from .framing import Framing, IntegerLength, Splitter
 from .framing._strategy import too_long
-from .messages import MessageCodec
+from .messages import MessageCodec, Read
 
-__all__ = ["ALL", "TIME", "BatchSplitter", "Sealer", "bind", "make_sealer", "make_splitter"]
+__all__ = ["ALL", "TIME", "BatchSplitter", "Sealer", "bind", "is_batching", "make_sealer", "make_splitter"]
 
 ALL: Final = 0
 """No whole packet is left."""
@@ -29,12 +29,22 @@ TIME: Final = 1
 class BatchSplitter(Splitter, Protocol):
     """A splitter that reads messages too, once it is bound."""
 
+    def bind(self, *form: Any) -> None:
+        """From here on it reads messages: see `bind` below."""
+
     def batch(self, messages: list[Any], budget: int) -> int:
         """Append messages until their bytes are more than `budget`; why it has stopped: `ALL`, `TIME`, or another."""
+
+    def alone(self, data: bytes) -> Read | None:
+        """The message, if `data` is its packet and nothing else, and nothing is left from before. `None`: nothing was
+        taken."""
 
 
 class Sealer(Protocol):
     """Makes the bytes to send."""
+
+    def packet(self, piece: bytes) -> bytes | None:
+        """Those of one message, or of a piece that is sent as it is. `None`: it is large, and nothing has happened."""
 
     def sealed(self, outgoing: list[bytes], seal: Seal | None) -> bytes | None:
         """Those of a list of messages, and of pieces that are sent as they are.
@@ -49,6 +59,11 @@ def make_splitter(framing: Framing, limit: int) -> Splitter:
     if READER is not None and framing == IntegerLength():
         return cast(Splitter, NATIVE.Splitter(limit, too_long))
     return framing.splitter(limit)
+
+
+def is_batching(splitter: Splitter) -> TypeGuard[BatchSplitter]:
+    """Whether it is compiled."""
+    return READER is not None and isinstance(splitter, NATIVE.Splitter)
 
 
 def bind(
@@ -75,7 +90,7 @@ def bind(
         `BatchSplitter.batch`; `None` if there is no compiled path.
     """
     form = codec.form
-    if READER is None or form is None or form.read is not codec.read or not isinstance(splitter, NATIVE.Splitter):
+    if form is None or form.read is not codec.read or not is_batching(splitter):
         return None
     own = None
     if boxes is not None:
@@ -88,7 +103,7 @@ def bind(
         return None
     depth, memory = min(form.depth, _MOST), min(memory, _MOST)
     splitter.bind(READER, key, own, form.tags, form.version, depth, memory, form.head, most, each)
-    return cast(BatchSplitter, splitter).batch
+    return splitter.batch
 
 
 _MOST: Final = (1 << 62) - 1

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from ..errors import RemoteProtocolError
 from ..sexpr import PIECE
-from ._native import ALL, TIME
+from ._native import ALL, TIME, BatchSplitter, is_batching
 from .boxes import BoxMaker
 from .framing import PausingSplitter, Splitter
 from .framing._fixed import FixedSplitter
@@ -256,6 +256,24 @@ class _AloneReading(Reading):
         return string
 
 
+class _CompiledReading(Reading):
+    """The same with the accelerator: of what is plain, and once `batch` is bound."""
+
+    __slots__ = ()
+    splitter: BatchSplitter
+
+    def read_alone(self, data: bytes) -> Read | RemoteProtocolError | None:
+        """See `Reading.read_alone`."""
+        if self.more or self._failed:
+            return None
+        message = self.splitter.alone(data)
+        if message is not None:
+            self.received = self.clear = True
+        return message
+
+
 def make_reading(splitter: Splitter, codec: MessageCodec) -> Reading:
     """What reads from this splitter."""
-    return (_AloneReading if isinstance(splitter, FixedSplitter) else Reading)(splitter, codec)
+    if isinstance(splitter, FixedSplitter):
+        return _AloneReading(splitter, codec)
+    return (_CompiledReading if is_batching(splitter) else Reading)(splitter, codec)

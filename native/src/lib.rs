@@ -18,7 +18,7 @@ mod writer;
 use pyo3::prelude::*;
 
 /// What `bokbok` checks before it uses this package: raised when the arguments of its functions change.
-const INTERFACE: u32 = 5;
+const INTERFACE: u32 = 6;
 
 #[pymodule(gil_used = false)]
 fn bokbok_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -240,6 +240,28 @@ impl Splitter {
         *locked(&self.buffer) = Some(buffer);
         result
     }
+
+    /// The message, as `batch` has it, if `data` is one packet and nothing else, as it mostly is, while no bytes are left
+    /// from before. `None` for anything else, and for what is for Python: then nothing was taken.
+    fn alone<'py>(&self, data: &Bound<'py, PyBytes>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let bytes = data.as_bytes();
+        let limit = self.get_limit();
+        let Some(packet) = bytes.split_first_chunk::<HEAD>().and_then(|(head, rest)| {
+            (u32::from_be_bytes(*head) as usize == rest.len() && rest.len() <= limit).then_some(rest)
+        }) else {
+            return Ok(None);
+        };
+        if self.held() != 0 {
+            return Ok(None);
+        }
+        let Some(form) = locked(&self.form).clone() else {
+            return Ok(None);
+        };
+        let mut buffer = locked(&self.buffer).take().ok_or_else(in_use)?;
+        let result = message(data.py(), &form, packet, &mut buffer.body);
+        *locked(&self.buffer) = Some(buffer);
+        result
+    }
 }
 
 fn in_use() -> PyErr {
@@ -249,7 +271,6 @@ fn in_use() -> PyErr {
 impl Splitter {
     fn messages(&self, form: &Form, buffer: &mut Buffer, messages: &Bound<'_, PyList>, budget: usize) -> PyResult<u8> {
         let py = messages.py();
-        let reader = form.reader.get();
         let limit = self.get_limit();
         let mut used = 0;
         loop {
@@ -262,38 +283,51 @@ impl Splitter {
                 return Ok(TIME);
             }
             let packet = &buffer.data[start..end];
-            if packet.len() > form.most {
-                return Ok(ODD);
-            }
-            let body = match &form.key {
-                None => packet,
-                Some(key) => {
-                    let reflected = form.own.as_ref().is_some_and(|own| packet.starts_with(own));
-                    if reflected || !open(key, packet, &mut buffer.body) {
-                        return Ok(ODD);
-                    }
-                    &buffer.body[..]
-                }
-            };
-            let Some((kind, id, at)) = head(body, &form.tags) else {
+            let Some(message) = message(py, form, packet, &mut buffer.body)? else {
                 return Ok(ODD);
             };
-            let mut run = Run::new(at, body.len(), form.limits);
-            let Step::Done(datum) = reader.go_on(py, &mut run, body, None, form.version, usize::MAX, &mut ())? else {
-                return Ok(ODD);
-            };
-            if &body[run.at()..] != END || (kind == form.error && !datum.bind(py).is_exact_instance_of::<PyString>()) {
-                return Ok(ODD);
-            }
-            let memory = run.spent() + form.extra;
-            let message =
-                PyTuple::new(py, [kind.into_py_any(py)?, id.into_py_any(py)?, datum, memory.into_py_any(py)?])?;
             messages.append(message)?;
             used += packet.len() + form.each;
             self.held.fetch_sub(end - buffer.at, Ordering::Relaxed);
             buffer.at = end;
         }
     }
+}
+
+/// The message of a packet: (kind, ID, datum, memory). `None`: it is for Python.
+fn message<'py>(
+    py: Python<'py>,
+    form: &Form,
+    packet: &[u8],
+    opened: &mut Vec<u8>,
+) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    if packet.len() > form.most {
+        return Ok(None);
+    }
+    let body = match &form.key {
+        None => packet,
+        Some(key) => {
+            let reflected = form.own.as_ref().is_some_and(|own| packet.starts_with(own));
+            if reflected || !open(key, packet, opened) {
+                return Ok(None);
+            }
+            &opened[..]
+        }
+    };
+    let Some((kind, id, at)) = head(body, &form.tags) else {
+        return Ok(None);
+    };
+    let mut run = Run::new(at, body.len(), form.limits);
+    let reader = form.reader.get();
+    let Step::Done(datum) = reader.go_on(py, &mut run, body, None, form.version, usize::MAX, &mut ())? else {
+        return Ok(None);
+    };
+    if &body[run.at()..] != END || (kind == form.error && !datum.bind(py).is_exact_instance_of::<PyString>()) {
+        return Ok(None);
+    }
+    let memory = run.spent() + form.extra;
+    let message = [kind.into_py_any(py)?, id.into_py_any(py)?, datum, memory.into_py_any(py)?];
+    PyTuple::new(py, message).map(Some)
 }
 
 /// The kind and ID of a message, and where its datum begins.
@@ -364,6 +398,20 @@ impl Sealer {
         Ok(Sealer { key, next_nonce })
     }
 
+    /// The bytes to be sent of one piece, as of `sealed`; `None` of a large body, before anything is made.
+    fn packet<'py>(&self, piece: &Bound<'py, PyBytes>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if !piece.is_exact_instance_of::<PyBytes>() {
+            return Ok(Some(piece.clone()));
+        }
+        let body = piece.as_bytes();
+        if body.len() > SMALL {
+            return Ok(None);
+        }
+        let mut out = Vec::with_capacity(HEAD + OVERHEAD + body.len());
+        self.put(piece.py(), body, &mut out)?;
+        Ok(Some(PyBytes::new(piece.py(), &out)))
+    }
+
     /// The bytes to be sent, of bodies (`bytes`) and of what is sent as it is (of a subclass of `bytes`).
     ///
     /// `seal`: makes the packet of a large body. Without it, `None` is returned if there is one, before anything is made.
@@ -392,15 +440,21 @@ impl Sealer {
                 out.extend_from_slice(large.call1((bytes,))?.cast::<PyBytes>()?.as_bytes());
                 continue;
             }
-            let nonce = self.nonce(py)?;
-            out.extend_from_slice(&((body.len() + OVERHEAD) as u32).to_be_bytes());
-            crate::boxes::seal(&self.key, &nonce, body, &mut out);
+            self.put(py, body, &mut out)?;
         }
         Ok(Some(PyBytes::new(py, &out)))
     }
 }
 
 impl Sealer {
+    /// Appends the packet of a body.
+    fn put(&self, py: Python<'_>, body: &[u8], out: &mut Vec<u8>) -> PyResult<()> {
+        let nonce = self.nonce(py)?;
+        out.extend_from_slice(&((body.len() + OVERHEAD) as u32).to_be_bytes());
+        crate::boxes::seal(&self.key, &nonce, body, out);
+        Ok(())
+    }
+
     fn nonce(&self, py: Python<'_>) -> PyResult<[u8; NONCE]> {
         if let Ok(nonces) = self.next_nonce.bind(py).cast_exact::<Nonces>() {
             return Ok(nonces.get().next());

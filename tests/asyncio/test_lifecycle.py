@@ -62,7 +62,7 @@ async def test_where_not_even_the_log_has_memory_the_connection_ends_all_the_sam
     def no_memory(*args: Any, **options: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(connection._wire, "receive_plain", no_memory)
+    monkeypatch.setattr(connection, "_read_alone", no_memory)
     monkeypatch.setattr("bokbok.asyncio.handling._log.error", no_memory)
     asking = spawn(connection.request, "x")
     await peer.send_message(b"(response 0 x)")

@@ -593,15 +593,14 @@ def test_a_fault_of_this_library_ends_the_connection_and_leaves_nobody_waiting(
     front: Any, met: Any, spawn: Any, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     connection, peer = met()
-    # With threads, reading is a separate method, which asyncio only calls at an end.
-    where = "receive_eof" if what != "reading" else "read" if front.name == "sync" else "receive_plain"
 
     def faulty(*data: bytes, **options: Any) -> Any:
         raise ZeroDivisionError("on purpose")
 
-    setattr(connection._wire, where, faulty)
-    if where == "read":
-        connection._read_alone = faulty
+    if what == "reading":
+        getattr(connection, "inner", connection)._read_alone = faulty
+    else:
+        connection._wire.receive_eof = faulty
     asking = spawn(connection.request, "x")
     peer.receive()
     if what == "reading":

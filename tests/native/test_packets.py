@@ -57,10 +57,15 @@ def server(secure: bool, **named: Any) -> Connection:
 
 def happened(secure: bool, stream: bytes, size: int, seconds: float | None, **named: Any) -> list[Any]:
     """A server's events for a stream in pieces, in words; and what it sends."""
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    return happened_in(pieces, secure, seconds, **named)
+
+
+def happened_in(pieces: list[bytes], secure: bool, seconds: float | None, **named: Any) -> list[Any]:
     connection = server(secure, **named)
     told: list[Any] = []
-    for start in range(0, len(stream), size):
-        events = connection.receive(stream[start : start + size], seconds=seconds)
+    for piece in pieces:
+        events = connection.receive(piece, seconds=seconds)
         while connection.more:
             events += connection.receive(seconds=seconds)
         for event in events:
@@ -75,10 +80,14 @@ def happened(secure: bool, stream: bytes, size: int, seconds: float | None, **na
     return told
 
 
-def packets(bodies: list[bytes], secure: bool) -> bytes:
+def each_packet(bodies: list[bytes], secure: bool) -> list[bytes]:
     seal = box_sealer(SESSION_KEY, (number.to_bytes(24, "big") for number in itertools.count()).__next__)
     made = map(seal, bodies) if secure else bodies
-    return b"".join(len(packet).to_bytes(4, "big") + packet for packet in made)
+    return [len(packet).to_bytes(4, "big") + packet for packet in made]
+
+
+def packets(bodies: list[bytes], secure: bool) -> bytes:
+    return b"".join(each_packet(bodies, secure))
 
 
 def assert_one_behaviour(secure: bool, stream: bytes, size: int, seconds: float | None, **named: Any) -> None:
@@ -93,6 +102,70 @@ def assert_one_behaviour(secure: bool, stream: bytes, size: int, seconds: float 
 @example(bodies=BODIES[:6], size=1, sliced=False)
 def test_messages_are_taken_alike(secure: bool, bodies: list[bytes], size: int, sliced: bool) -> None:
     assert_one_behaviour(secure, packets(bodies, secure), size, 0 if sliced else None)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
+@given(bodies=st.lists(st.sampled_from(BODIES), max_size=6), rest=st.integers(0, 3), sliced=st.booleans())
+@example(bodies=BODIES, rest=0, sliced=True)
+def test_packets_that_come_alone_are_taken_alike(secure: bool, bodies: list[bytes], rest: int, sliced: bool) -> None:
+    pieces = each_packet(bodies, secure)
+    if pieces and rest:  # the last but one comes with a part of the last
+        *pieces, last = pieces
+        pieces = [*pieces[:-1], b"".join(pieces[-1:]) + last[:rest], last[rest:]]
+    seconds = 0 if sliced else None
+    native = happened_in(pieces, secure, seconds)
+    with pure():
+        assert happened_in(pieces, secure, seconds) == native
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_packet_alone_is_what_a_batch_makes_of_it_or_is_left_to_that(secure: bool, body: bytes) -> None:
+    packet = packets([body], secure)
+    alone = server(secure)._splitter.alone(packet)  # type: ignore[attr-defined]
+    splitter: Any = server(secure)._splitter
+    splitter.feed(packet)
+    batch: list[Any] = []
+    splitter.batch(batch, 1 << 30)
+    assert batch == ([] if alone is None else [alone])
+
+
+@pytest.mark.parametrize(
+    ("before", "data"),
+    [
+        (b"", b"\0\0\0\x0d(request 0 1)x"),
+        (b"", b"\0\0\0\x0d(request 0 1"),
+        (b"", b"\0\0\0\x0d(request 0 1)\0\0\0\x0d(request 1 1)"),
+        (b"", b"\0\0\0"),
+        (b"", b""),
+        (b"\0", b"\0\0\0\x0d(request 0 1)"),
+    ],
+)
+def test_what_is_not_one_packet_alone_is_not_taken(before: bytes, data: bytes) -> None:
+    splitter: Any = server(False)._splitter
+    splitter.feed(before)
+    assert splitter.alone(data) is None
+    assert splitter.held() == len(before)
+    assert splitter.rest() == before
+
+
+def test_a_packet_alone_over_the_limit_is_not_taken() -> None:
+    splitter: Any = server(False)._splitter
+    packet = b"\0\0\0\x0d(request 0 1)"
+    splitter.limit = 12
+    assert splitter.alone(packet) is None
+    splitter.limit = 13
+    assert splitter.alone(packet)[:3] == (0, 0, 1)
+
+
+def test_a_splitter_that_is_not_bound_takes_no_message() -> None:
+    assert NATIVE.Splitter(100, too_long).alone(b"\0\0\0\x0d(request 0 1)") is None
+
+
+def test_a_message_alone_goes_the_compiled_way_without_a_batch() -> None:
+    connection = server(False)
+    connection._reading.batch = pytest.fail  # type: ignore[assignment]
+    assert connection.receive(packets([BODIES[0]], False)) == [RequestReceived(0, ["ping", 1])]
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["insecure", "secure"])
