@@ -47,6 +47,7 @@ async def pin_down(
     play: Try,
     until: float,
     failed: int,
+    repeat: Case,
     known: Iterable[Behind] = (),
 ) -> Behind:
     """Find out behind which cells it fails.
@@ -57,16 +58,17 @@ async def pin_down(
         play: makes a try.
         until: after this time (`time.monotonic`) no try is begun.
         failed: how many cells failed like this.
-        known: what was found for others, which is tried first, whatever the time.
+        repeat: a case that is good for making many connections, again and again.
+        known: what was found for others, which is tried first.
     """
+    if time.monotonic() >= until:
+        return Behind((), len(order), complete=False, failed=failed)
     for like in known:
         again, width = [case for case in order if (case.id,) == like.cases], 1
         if like.by_number:
-            again, width = [min(order, key=took)] * MOST_REPEATED, WIDTH
+            again, width = [repeat] * MOST_REPEATED, WIDTH
         if again and (tried := await play(again, width, like.connections * like.by_number)).failed:
             return dataclasses.replace(like, of=len(order), connections=tried.connections, failed=failed)
-    if time.monotonic() >= until:
-        return Behind((), len(order), complete=False, failed=failed)
     usual = statistics.median(map(took, order))
     cases, width = [case for case in order if took(case) <= LONG * usual], WIDTH
     whole = await play(cases, width, 0)
@@ -87,9 +89,7 @@ async def pin_down(
         if (await play(needed[-1:], 1, 0)).failed:
             needed = needed[-1:]
         elif connections:
-            # Another case that makes as many connections, again and again.
-            repeated = [min(needed, key=took)] * MOST_REPEATED
-            by_number = (await play(repeated, WIDTH, connections)).failed
+            by_number = (await play([repeat] * MOST_REPEATED, WIDTH, connections)).failed
     complete = fails - passes == 1
     names = tuple(case.id for case in needed)
     return Behind(names, len(order), connections, by_number=by_number, complete=complete, failed=failed)

@@ -49,6 +49,9 @@ START_STRIKES = 2
 SILENCES = 24
 """Cells in which a peer's puppets may leave a command unanswered that depends on nobody else, without a passed cell in
 between, before the peer is given up."""
+PINNING = 0.7
+"""The share of the time for cells that fail behind others in which these others are looked for. In the rest those that
+failed with them are played alone."""
 BELIEVED = 2
 """When so many cells of a pair in a row have run out of time again, played alone, the time limits of its other cells
 are believed. See `_Proven`."""
@@ -664,22 +667,25 @@ class Runner:
             f"{count} cells failed behind others, and may pass alone: the same order is played again and halved, for "
             f"{seconds:g} seconds at the most"
         )
-        until = time.monotonic() + seconds
+        began = time.monotonic()
+        until = began + seconds
         crowds, self._unexplained = self._unexplained, []
         while crowds:
             await self._pin_down_crowd([crowds[0], *(each for each in crowds[1:] if each.same(crowds[0]))], until)
             crowds = [each for each in crowds[1:] if not each.same(crowds[0])]
-        while self._behind:
-            await self._pin_down_failure(self._behind.pop(0), until)
+        # The shortest order first: what it shows is tried first for the others.
+        self._behind.sort(key=lambda each: len(each.before))
+        found = [(each, await self._pin_down_failure(each, began + PINNING * seconds)) for each in self._behind]
+        for each, behind in found:
+            await self._clear_behind(each, behind, until)
 
     async def _pin_down_crowd(self, crowds: Sequence[_Crowd], until: float) -> None:
         """Find out what broke puppets that no cell breaks alone. One suspect fails for it, the others are as alone."""
         crowd = max(crowds, key=lambda each: len(each.order))
         play = functools.partial(self._try, crowd.group, None)
         suspects = sum(len(each.suspects) for each in crowds)
-        behind = await pin_down(
-            crowd.order, self._took(crowd.group), play, until, suspects, tuple(self._found.values())
-        )
+        repeat, known = crowd.suspects[0][0], tuple(self._found.values())
+        behind = await pin_down(crowd.order, self._took(crowd.group), play, until, suspects, repeat, known)
         if not behind.cases:
             for each in crowds:
                 self._blame_crowd(each)
@@ -687,38 +693,39 @@ class Runner:
         for first, result in itertools.islice(self._counted(crowd), 1):
             self._fails_behind(result, first, behind)
 
-    async def _pin_down_failure(self, found: _Behind, until: float) -> None:
-        """Find out behind which cells a cell fails. Those that failed with it, and pass alone, have passed."""
+    async def _pin_down_failure(self, found: _Behind, until: float) -> Behind:
+        """Find out behind which cells a cell fails."""
+        case, _ = found.passes
+        play = functools.partial(self._try, found.group, case)
+        known = tuple(self._found.values())
+        behind = await pin_down(found.before, self._took(found.group), play, until, len(found.failed), case, known)
+        first = dict(found.failed)[case]
+        self._fails_behind(first, first, behind)
+        return behind
+
+    async def _clear_behind(self, found: _Behind, behind: Behind, until: float) -> None:
+        """Play the cells alone that failed with the one that fails behind others. Those that pass have passed, if it is
+        known behind which others that one fails."""
         group, (case, _) = found.group, found.passes
-        cleared = [found.passes]
         left = [(other, first) for other, first in found.failed if other is not case]
-        half = (time.monotonic() + until) / 2
 
         async def clear() -> None:
             own = Shared(suspects=True)
             try:
-                while left and time.monotonic() < half and not self.stopping:
-                    other, _ = left.pop(0)
+                while left and time.monotonic() < until and not self.stopping:
+                    other, first = left.pop(0)
                     again = await self._cleared(group, other, own)
-                    if again.outcome is Outcome.PASSED:
-                        cleared.append((other, again))
+                    if again.outcome is Outcome.PASSED and behind.cases:
+                        again.round, again.attempts, again.again = first.round, first.attempts + 1, BEHIND
+                        again.seconds += first.seconds
+                        self.results = [again if result is first else result for result in self.results]
+                        self.observer.corrected(again)
+                    elif again.outcome is Outcome.PASSED:
+                        self._fails_behind(first, first, behind)
             finally:
                 await self._retire(*own.puppets.values())
 
         await _together(clear() for _ in range(min(AGAIN, len(left))))
-        play = functools.partial(self._try, group, case)
-        known = tuple(self._found.values())
-        behind = await pin_down(found.before, self._took(group), play, until, len(cleared) + len(left), known)
-        firsts = dict(found.failed)
-        for other, again in cleared:
-            first = firsts[other]
-            if other is case or not behind.cases:
-                self._fails_behind(first, first, behind)
-                continue
-            again.round, again.attempts, again.again = first.round, first.attempts + 1, BEHIND
-            again.seconds += first.seconds
-            self.results = [again if result is first else result for result in self.results]
-            self.observer.corrected(again)
         for _, first in left:
             first.behind = replace(behind, complete=False, failed=1)
             first.reason = f"{first.reason} (perhaps as {case.id}: there was no time to play it alone)"[:MAX_REASON]

@@ -41,10 +41,15 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
     failed.sort(key=lambda cell: order.get(cell["case"], len(order)))
     alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     common: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    behind = [{cell["client"], cell["server"]} - {RUNNER} for cell in failed if cell.get("behind")]
-    of_one = bool(set.intersection(*behind)) if behind else False
+    behind = [cell for cell in failed if cell.get("behind")]
+    pairs = [{cell["client"], cell["server"]} - {RUNNER} for cell in behind]
+    of_one = bool(pairs) and bool(set.intersection(*pairs))
+    shown = {_behind_what(cell, of_one=of_one) for cell in behind if cell["behind"]["cases"]}
     for cell in failed:
-        if together := crash_of(cell) or _behind_what(cell, of_one=of_one):
+        together = crash_of(cell) or _behind_what(cell, of_one=of_one)
+        if of_one and len(shown) == 1 and cell.get("behind") and not crash_of(cell):
+            together = next(iter(shown))  # for the others there was no time
+        if together:
             common.setdefault(together, []).append(cell)
             continue
         reason = _NUMBER.sub("#", cell["reason"])
