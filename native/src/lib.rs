@@ -12,7 +12,6 @@ mod packets;
 pub mod read;
 mod reader;
 pub mod spell;
-mod unfinished;
 mod writer;
 
 use pyo3::prelude::*;

@@ -319,7 +319,7 @@ fn message<'py>(
     };
     let mut run = Run::new(at, body.len(), form.limits);
     let reader = form.reader.get();
-    let Step::Done(datum) = reader.go_on(py, &mut run, body, None, form.version, usize::MAX, &mut ())? else {
+    let Step::Done(datum) = reader.go_on(py, &mut run, body, None, form.version, usize::MAX)? else {
         return Ok(None);
     };
     if &body[run.at()..] != END || (kind == form.error && !datum.bind(py).is_exact_instance_of::<PyString>()) {

@@ -8,7 +8,6 @@ use pyo3::IntoPyObjectExt;
 
 use crate::names::Names;
 use crate::read::{Builder, Limits, Odd, Prefix, Room, Run, LONG};
-use crate::unfinished::{Keep, Unfinished};
 
 /// What a read needs beside its arguments, kept from one to the next.
 pub struct Kept {
@@ -70,13 +69,16 @@ impl Reader {
         let Some(mut run) = begun(data, offset, depth, memory, finished) else {
             return Ok(None);
         };
-        Ok(match self.go_on(data.py(), &mut run, data.as_bytes(), Some(data), version, usize::MAX, &mut ())? {
+        Ok(match self.go_on(data.py(), &mut run, data.as_bytes(), Some(data), version, usize::MAX)? {
             Step::Done(value) => Some((value, run.at(), run.spent())),
             _ => None,
         })
     }
 
     /// Begins to read one datum in pieces. The arguments are those of `read`; `None` for limits that are not numbers here.
+    ///
+    /// Of long data it is found out first whether they read, and nothing is made of them meanwhile: half a million
+    /// lists that are let go of again would have made the garbage collector look at everything several times.
     #[staticmethod]
     fn begin(
         data: &Bound<'_, PyBytes>,
@@ -86,12 +88,10 @@ impl Reader {
         memory: &Bound<'_, PyAny>,
         finished: bool,
     ) -> Option<Pieces> {
-        begun(data, offset, depth, memory, finished).map(|run| Pieces {
-            version,
-            run: Some(run),
-            unfinished: Unfinished::default(),
-            spent: 0,
-        })
+        let run = begun(data, offset, depth, memory, finished)?;
+        let is_long = data.as_bytes().len().saturating_sub(offset) > LOOKED_AT;
+        let look = if is_long { begun(data, offset, depth, memory, finished) } else { None };
+        Some(Pieces { version, look, run: Some(run), spent: 0 })
     }
 
     /// Reads the next piece of about `size` bytes of a datum that was begun.
@@ -104,39 +104,54 @@ impl Reader {
         size: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = pieces.py();
-        let (version, run, mut unfinished) = {
+        let (version, look, run) = {
             let mut pieces = pieces.borrow_mut(); // not while it runs: what it calls may look at it
-            (pieces.version, pieces.run.take(), std::mem::take(&mut pieces.unfinished))
+            (pieces.version, pieces.look.take(), pieces.run.take())
         };
+        if let Some(mut look) = look {
+            let until = look.at().saturating_add(size);
+            let step = self.look_on(py, &mut look, data, version, until)?;
+            let mut pieces = pieces.borrow_mut();
+            match step {
+                Step::Odd => {
+                    pieces.spent = look.spent();
+                    return Ok(py.None().into_bound(py));
+                }
+                Step::Paused => pieces.look = Some(look),
+                Step::Done(()) => {}
+            }
+            pieces.run = run;
+            return false.into_bound_py_any(py);
+        }
         let Some(mut run) = run else {
             return Ok(py.None().into_bound(py));
         };
         let until = run.at().saturating_add(size);
-        let step = self.go_on(py, &mut run, data.as_bytes(), Some(data), version, until, &mut unfinished)?;
+        let step = self.go_on(py, &mut run, data.as_bytes(), Some(data), version, until)?;
         let mut pieces = pieces.borrow_mut();
         pieces.spent = run.spent();
         match step {
-            Step::Done(value) => {
-                unfinished.finish(py);
-                (value, run.at(), run.spent()).into_bound_py_any(py)
-            }
+            Step::Done(value) => (value, run.at(), run.spent()).into_bound_py_any(py),
             Step::Odd => Ok(py.None().into_bound(py)),
             Step::Paused => {
-                (pieces.run, pieces.unfinished) = (Some(run), unfinished);
+                pieces.run = Some(run);
                 false.into_bound_py_any(py)
             }
         }
     }
 }
 
+/// Bytes of data that are read without looking first.
+const LOOKED_AT: usize = 1 << 16;
+
 /// A run over these bytes; `None` if a limit is not a number of this machine.
-fn begun(
+fn begun<V>(
     data: &Bound<'_, PyBytes>,
     offset: usize,
     depth: &Bound<'_, PyAny>,
     memory: &Bound<'_, PyAny>,
     finished: bool,
-) -> Option<Run<Py<PyAny>>> {
+) -> Option<Run<V>> {
     let limits = Limits { depth: depth.extract().ok()?, memory: memory.extract().ok()?, finished };
     Some(Run::new(offset, data.as_bytes().len(), limits))
 }
@@ -145,15 +160,17 @@ fn begun(
 #[pyclass(module = "bokbok_native")]
 pub struct Pieces {
     version: u8,
-    /// Taken out while it runs, and gone once it has ended.
+    /// What finds out whether it reads; taken out while it runs, and gone once that is known.
+    look: Option<Run<()>>,
+    /// What reads it: the same.
     run: Option<Run<Py<PyAny>>>,
-    unfinished: Unfinished,
     spent: u64,
 }
 
 #[pymethods]
 impl Pieces {
-    /// What the datum had cost when the last step ended, in bytes of memory.
+    /// What the datum had cost when the last step ended, in bytes of memory; and if it does not read, what it would have
+    /// cost up to there.
     #[getter]
     fn spent(&self) -> u64 {
         self.spent
@@ -161,17 +178,15 @@ impl Pieces {
 }
 
 /// How a piece ends.
-pub enum Step {
-    Done(Py<PyAny>),
+pub enum Step<V> {
+    Done(V),
     Paused,
     Odd,
 }
 
 impl Reader {
-    /// Reads on up to `until`. `object`: the data as Python's bytes, where they are those already. `unfinished`: what
-    /// keeps lists back from the garbage collector, or `()`.
-    #[allow(clippy::too_many_arguments)]
-    pub fn go_on<'py, K: Keep>(
+    /// Reads on up to `until`. `object`: the data as Python's bytes, where they are those already.
+    pub fn go_on<'py>(
         &self,
         py: Python<'py>,
         run: &mut Run<Py<PyAny>>,
@@ -179,20 +194,45 @@ impl Reader {
         object: Option<&Bound<'py, PyBytes>>,
         version: u8,
         until: usize,
-        unfinished: &mut K,
-    ) -> PyResult<Step> {
+    ) -> PyResult<Step<Py<PyAny>>> {
+        self.work(py, object, version, |values, scratch| {
+            run.enter(&mut values.kept.room);
+            let result = run.run(values, data, until, scratch);
+            if !matches!(result, Ok(None)) {
+                run.leave(&mut values.kept.room);
+            }
+            result
+        })
+    }
+
+    /// The same, and nothing is made.
+    fn look_on<'py>(
+        &self,
+        py: Python<'py>,
+        run: &mut Run<()>,
+        data: &Bound<'py, PyBytes>,
+        version: u8,
+        until: usize,
+    ) -> PyResult<Step<()>> {
+        self.work(py, Some(data), version, |values, scratch| {
+            run.run(&mut Nothing { values }, data.as_bytes(), until, scratch)
+        })
+    }
+
+    fn work<'py, V>(
+        &self,
+        py: Python<'py>,
+        object: Option<&Bound<'py, PyBytes>>,
+        version: u8,
+        run: impl FnOnce(&mut Values<'_, 'py>, &mut Vec<u8>) -> Result<Option<V>, Odd>,
+    ) -> PyResult<Step<V>> {
         let mut kept = self.take();
         let mut scratch = std::mem::take(&mut kept.scratch);
-        run.enter(&mut kept.room);
-        let object = object.cloned();
-        let mut builder = Values { py, reader: self, object, version, kept: &mut kept, unfinished, error: None };
-        let result = run.run(&mut builder, data, until, &mut scratch);
-        let error = builder.error.take();
+        let mut values = Values { py, reader: self, object: object.cloned(), version, kept: &mut kept, error: None };
+        let result = run(&mut values, &mut scratch);
+        let error = values.error.take();
         if scratch.capacity() <= MOST_KEPT {
             kept.scratch = scratch;
-        }
-        if !matches!(result, Ok(None)) {
-            run.leave(&mut kept.room);
         }
         self.give_back(kept);
         match (result, error) {
@@ -216,13 +256,12 @@ impl Reader {
     }
 }
 
-struct Values<'a, 'py, K> {
+struct Values<'a, 'py> {
     py: Python<'py>,
     reader: &'a Reader,
     object: Option<Bound<'py, PyBytes>>,
     version: u8,
     kept: &'a mut Kept,
-    unfinished: &'a mut K,
     /// What ended the read, if it was not the bytes: it is raised.
     error: Option<PyErr>,
 }
@@ -235,7 +274,16 @@ pub fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyStrin
     }
 }
 
-impl<'py, K: Keep> Values<'_, 'py, K> {
+/// Whether a string of these bytes is made here.
+fn is_string(bytes: &[u8]) -> Result<(), Odd> {
+    if bytes.len() > LONG && std::str::from_utf8(bytes).is_err() {
+        Err(Odd)
+    } else {
+        Ok(())
+    }
+}
+
+impl<'py> Values<'_, 'py> {
     fn py(&self) -> Python<'py> {
         self.py
     }
@@ -246,15 +294,9 @@ impl<'py, K: Keep> Values<'_, 'py, K> {
             Odd
         })
     }
-
-    /// A value was made that the garbage collector looks at.
-    fn made<T>(&mut self, value: Bound<'py, T>) -> Py<PyAny> {
-        self.unfinished.keep(value.as_any());
-        value.into_any().unbind()
-    }
 }
 
-impl<'py, K: Keep> Builder for Values<'_, 'py, K> {
+impl<'py> Builder for Values<'_, 'py> {
     type Value = Py<PyAny>;
 
     fn fixnum(&mut self, value: i64) -> Result<Self::Value, Odd> {
@@ -274,22 +316,15 @@ impl<'py, K: Keep> Builder for Values<'_, 'py, K> {
     }
 
     fn string(&mut self, bytes: &[u8]) -> Result<Self::Value, Odd> {
-        if bytes.len() > LONG && std::str::from_utf8(bytes).is_err() {
-            return Err(Odd);
-        }
+        is_string(bytes)?;
         let text = decode(self.py(), bytes);
         Ok(self.check(text)?.into_any().unbind())
     }
 
     fn symbol(&mut self, name: &[u8]) -> Result<Self::Value, Odd> {
         let (py, make) = (self.py(), &self.reader.symbol);
-        let mut is_new = false;
-        let symbol = self.kept.symbols.get(py, name, || {
-            is_new = true;
-            make.bind(py).call1((decode(py, name)?,))
-        });
-        let symbol = self.check(symbol)?;
-        Ok(if is_new { self.made(symbol) } else { symbol.unbind() })
+        let symbol = self.kept.symbols.get(py, name, || make.bind(py).call1((decode(py, name)?,)));
+        Ok(self.check(symbol)?.unbind())
     }
 
     fn keyword(&mut self, name: &[u8]) -> Result<Self::Value, Odd> {
@@ -310,30 +345,25 @@ impl<'py, K: Keep> Builder for Values<'_, 'py, K> {
             Prefix::UnquoteSplicing => 3,
         };
         let list = PyList::new(self.py(), [&self.reader.prefixes[symbol], &value]);
-        let list = self.check(list)?;
-        Ok(self.made(list))
+        Ok(self.check(list)?.into_any().unbind())
     }
 
     fn list(&mut self, items: std::vec::Drain<'_, Self::Value>) -> Result<Self::Value, Odd> {
         let list = PyList::new(self.py(), items);
-        let list = self.check(list)?;
-        Ok(self.made(list))
+        Ok(self.check(list)?.into_any().unbind())
     }
 
     fn vector(&mut self, items: std::vec::Drain<'_, Self::Value>) -> Result<Self::Value, Odd> {
         let tuple = PyTuple::new(self.py(), items);
-        let tuple = self.check(tuple)?;
-        Ok(self.made(tuple))
+        Ok(self.check(tuple)?.into_any().unbind())
     }
 
     fn dotted(&mut self, mut items: std::vec::Drain<'_, Self::Value>) -> Result<Self::Value, Odd> {
         let tail = items.next_back().ok_or(Odd)?;
         let list = PyList::new(self.py(), items);
         let list = self.check(list)?;
-        let list = self.made(list);
         let dotted = self.reader.dotted.bind(self.py()).call1((list, tail));
-        let dotted = self.check(dotted)?;
-        Ok(self.made(dotted))
+        Ok(self.check(dotted)?.unbind())
     }
 
     fn token(&mut self, data: &[u8], at: usize, dots: bool) -> Result<(Self::Value, usize, u64), Odd> {
@@ -346,5 +376,67 @@ impl<'py, K: Keep> Builder for Values<'_, 'py, K> {
         }
         let found = found.extract();
         self.check(found)
+    }
+}
+
+/// Finds out whether `Values` could make something of it.
+struct Nothing<'v, 'a, 'py> {
+    values: &'v mut Values<'a, 'py>,
+}
+
+impl Builder for Nothing<'_, '_, '_> {
+    type Value = ();
+
+    fn fixnum(&mut self, _: i64) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn flonum(&mut self, _: f64) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn boolean(&mut self, _: bool) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn character(&mut self, _: u8) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn string(&mut self, bytes: &[u8]) -> Result<(), Odd> {
+        is_string(bytes)
+    }
+
+    fn symbol(&mut self, _: &[u8]) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn keyword(&mut self, _: &[u8]) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn blob(&mut self, _: &[u8]) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn prefix(&mut self, _: Prefix, (): ()) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn list(&mut self, _: std::vec::Drain<'_, ()>) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn vector(&mut self, _: std::vec::Drain<'_, ()>) -> Result<(), Odd> {
+        Ok(())
+    }
+
+    fn dotted(&mut self, mut items: std::vec::Drain<'_, ()>) -> Result<(), Odd> {
+        items.next_back().ok_or(Odd)
+    }
+
+    fn token(&mut self, data: &[u8], at: usize, dots: bool) -> Result<((), usize, u64), Odd> {
+        let (_, end, cost) = self.values.token(data, at, dots)?;
+        Ok(((), end, cost))
     }
 }

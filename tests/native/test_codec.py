@@ -7,7 +7,6 @@ them.
 from __future__ import annotations
 
 import contextlib
-import gc
 import math
 import sys
 import threading
@@ -335,27 +334,31 @@ def test_other_threads_run_while_something_long_is_written(value: Any) -> None:
         sys.setswitchinterval(interval)
 
 
-def test_what_is_read_in_pieces_is_the_collector_s_once_it_is_whole() -> None:
-    data = b"(" + b"".join(b"(a #(b s%d) (c . d) 'e) " % number for number in range(500)) + b")"
+@pytest.mark.parametrize("end", [b"", b"]", b" . (a) . b)", b"#<x>)", b"x", b"\xff)", b'"\xff")', b"#|c|#))"])
+@pytest.mark.parametrize("size", [30_000, 66_000, 200_000])
+def test_a_long_datum_is_read_or_not_as_it_is_without_a_look_at_it_first(size: int, end: bytes) -> None:
+    unit = b'(a #(b 1.5) (c . d) \'e "f" #\\g #u8(1) #t |h i| 1/2 #;k) '
+    data = b"(" + unit * (size // len(unit)) + end + b")"
+    whole = native.READER.read(data, 0, 5, 100, 1 << 30, True)
     pieces = native.READER.begin(data, 0, 5, 100, 1 << 30, True)
-    before = len(gc.get_objects())
+    while (found := native.READER.step(pieces, data, 4096)) is False:
+        pass
+    assert (found is None) == (whole is None)
+    if whole is not None:
+        assert same(found[0], whole[0])
+        assert found[1:] == whole[1:]
+
+
+def test_of_a_long_datum_that_does_not_read_nothing_was_made() -> None:
+    data = b"(" + b"(a (b)) " * 20_000
+    pieces = native.READER.begin(data, 0, 5, 100, 1 << 30, True)
+    before = sys.getallocatedblocks()
     steps = 0
-    while (found := native.READER.step(pieces, data, 1000)) is False:
+    while native.READER.step(pieces, data, 4096) is False:
         steps += 1
-        if not steps % 4:
-            assert len(gc.get_objects()) < before + 100
-    assert steps > 10
-    value = found[0]
-    for item in [value, *value]:
-        assert gc.is_tracked(item)
-    for _, vector, dotted, quoted in value:
-        assert gc.is_tracked(vector)
-        assert gc.is_tracked(vector[1])
-        assert gc.is_tracked(dotted)
-        assert gc.is_tracked(dotted.items)
-        assert gc.is_tracked(quoted)
-    gc.collect()
-    assert same(value, loads(data))
+        assert sys.getallocatedblocks() < before + 100
+    assert steps > 20
+    assert pieces.spent > 2 * 20_000 * 120  # what it would have taken
 
 
 def test_what_is_given_up_half_read_is_freed() -> None:
