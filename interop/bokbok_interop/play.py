@@ -909,7 +909,7 @@ class Play:
         try:
             return await self.timed(work, seconds)
         except asyncio.TimeoutError:
-            raise Failure(
+            raise (Missing if seconds >= self.patience else Failure)(
                 f"{what} took too long", expected=f"it within {seconds:.3g} s", actual="nothing yet", sentence=sentence
             ) from None
 

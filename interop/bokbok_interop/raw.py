@@ -26,7 +26,7 @@ from bokbok.wire.boxes import KEY_BYTES, Role, Seal
 from bokbok.wire.transcript import Packet, Transcript
 from bokbok_traffic.streams import open_stream
 
-from .model import Failure, Late
+from .model import Failure, Late, Missing
 from .play import PASSPHRASE, PATIENCE, USER, Conn, Play, Served, readable, show
 
 __all__ = ["DOES_NOT_OPEN", "BadServer", "Raw", "attack", "good_server", "take_hello"]
@@ -284,13 +284,17 @@ class Raw:
                     rest = max(0.01, start + seconds - time.monotonic())
                     data = await self.play.timed(self.reader.read(1 << 18), rest)
                 except asyncio.TimeoutError:
-                    raise Failure(
+                    raise self._missing(seconds)(
                         f"the {self.other} sent nothing", expected=f"a packet within {seconds:.3g} s", actual="nothing"
                     ) from None
                 except ConnectionError:
                     self.ended_how = "reset"
                     return None
                 self._take(data)
+
+    def _missing(self, seconds: float) -> type[Failure]:
+        """The kind of a failure after so many seconds: whether it was given all the time that there is."""
+        return Missing if seconds >= self.play.patience else Failure
 
     def _take(self, data: bytes) -> None:
         self._record(self.other, data or None)
@@ -389,7 +393,7 @@ class Raw:
             try:
                 packet = await self.hear_packet(max(0.01, until - time.monotonic()))
             except Failure:
-                raise Failure(
+                raise self._missing(seconds)(
                     why, expected="the connection closed", actual=f"it is open after {seconds:.3g} s"
                 ) from None
             if packet is None:
