@@ -46,7 +46,7 @@ from .poller import READ, WRITE, Timer, poller
 from .receiving import NOW, Receiving
 from .sending import Sending
 from .threads import run_in_thread
-from .turns import HELLO, reading
+from .turns import HELLO, STAY_SECONDS, reading
 
 if TYPE_CHECKING:
     from .._front.shared import Visit
@@ -65,6 +65,8 @@ _BUNCH = 8
 """Answers that wait for each other at most. Measured: more leave the other end idle."""
 _BUNCH_BYTES = 16 * 1024
 """An answer that is longer waits for no other."""
+_LITTLE = 1024
+"""Bytes of a message that is read without a turn: a fraction of a millisecond, whatever they are."""
 _LONELY = 16
 """Answers in a row, each for the only thread that waited, after which threads read for themselves again."""
 _STILL = 20
@@ -522,8 +524,8 @@ class Connection(Public[_Waiter]):
             The answer, if it came alone: the role was given back, and there is nothing more to do.
         """
         protocol, receiving = self._wire, self._receiving
-        # While the main thread waits like that, nothing gets lost if it is interrupted.
-        polls = deadline is not None or threading.get_ident() == receiving.main
+        main = threading.get_ident() == receiving.main
+        polls = False
         taking = False
         try:
             while not waiter.done:
@@ -533,14 +535,24 @@ class Connection(Public[_Waiter]):
                         return None
                     self._unread = b""
                 else:
-                    if polls and not receiving.await_bytes(deadline):
-                        return None
-                    taking = True
-                    data = receiving.receive()
+                    # Most answers come so soon that it costs less to receive at once, for `STAY_SECONDS` and a bit.
+                    soon = deadline is not None and deadline - time.monotonic() < 2 * STAY_SECONDS
+                    if polls or soon or (receiving.much and main):
+                        # While the main thread waits like that, nothing gets lost if it is interrupted.
+                        if not receiving.await_bytes(deadline):
+                            return None
+                        taking = True
+                        data = receiving.receive()
+                    else:
+                        data = receiving.receive_kept()
+                        if data is not None:
+                            taking = True
+                            receiving.kept.clear()
                     if data is None:
                         taking = False
                         if self._life.ended:
                             return None
+                        polls = main or deadline is not None
                         continue
                     if not data:
                         self._received_end()
@@ -579,7 +591,9 @@ class Connection(Public[_Waiter]):
         except Exception as error:
             self._handling.fail(error)
         except BaseException:  # KeyboardInterrupt
-            if taking:  # nobody knows what was read
+            if receiving.kept:
+                self._unread = receiving.kept.pop()
+            elif taking:  # nobody knows what was read
                 self._end(ConnectionClosed("interrupted while reading"))
             raise
         return None
@@ -624,6 +638,12 @@ class Connection(Public[_Waiter]):
                         self._received_end()
                     return None, False
                 data = received
+            if not (turn or reading.in_line) and 0 < len(data) <= _LITTLE and self._life.was_open:
+                # To read so little takes no longer than to take a turn does, and nobody waits for one.
+                little = self._read_alone(data)
+                if little is not None:
+                    job = self._take_in_alone(little)
+                    return (job, True) if job is not None else self._take_in_as_worker([little])
             if not turn and not reading.try_to_enter():
                 self._unread = data
                 with self._lock:

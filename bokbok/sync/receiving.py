@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from typing import Final
 
 from .._front.clocks import IdleClock
@@ -75,20 +76,23 @@ class Receiving:
     Attributes:
         broken: why sending has failed, if that is more than that the other end has closed. Once everything that came
             before is read, this is the end.
+        kept: what `receive_kept` has read, until its caller has it, and clears this.
         main: the number of the main thread, which alone can be interrupted (`KeyboardInterrupt`); in a forked child,
             where it may be another one, the connection is over.
+        much: how often large pieces are still read.
     """
 
-    __slots__ = ("_idle", "_much", "_poll", "_socket", "broken", "main")
+    __slots__ = ("_idle", "_poll", "_socket", "broken", "kept", "main", "much")
 
     def __init__(self, sock: socket.socket, idle: IdleClock) -> None:
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STAY)
         self._socket = sock
         self._idle = idle
-        self._much = 0  # how often it is still `_READ` bytes
         self._poll: select.poll | None = None
         self.broken: Exception | None = None
+        self.kept: deque[bytes] = deque()
+        self.much = 0
         self.main = threading.main_thread().ident
 
     def await_bytes(self, deadline: float | None) -> bool:
@@ -113,11 +117,27 @@ class Receiving:
             OSError: the connection is broken.
         """
         try:
-            received = self._receive_much(flags) if self._much else self._socket.recv(_LITTLE, flags)
+            received = self._receive_much(flags) if self.much else self._socket.recv(_LITTLE, flags)
         except BlockingIOError:
             return None
+        return self._received(received)
+
+    def receive_kept(self) -> bytes | None:
+        """`receive`, as long as little comes, for a thread that may be interrupted: what has come is in `kept` as well.
+
+        Python looks for signals between two of its steps. From `recv` into `kept` is none, so that an interruption
+        comes before anything was read, or finds it there.
+        """
+        kept = self.kept
+        try:
+            kept.extend(map(self._socket.recv, (_LITTLE,)))
+        except BlockingIOError:
+            return None
+        return self._received(kept[0])
+
+    def _received(self, received: bytes) -> bytes:
         if len(received) >= _LITTLE:
-            self._much = _AGAIN
+            self.much = _AGAIN
         if self._idle.timeout is not None:
             self._idle.note(time.monotonic())
         if not received and self.broken is not None:
@@ -125,7 +145,7 @@ class Receiving:
         return received
 
     def _receive_much(self, flags: int) -> bytes:
-        self._much -= 1
+        self.much -= 1
         view = _buffers.take()
         try:
             return view[: self._socket.recv_into(view, 0, flags)].tobytes()

@@ -43,6 +43,9 @@ class Turns:
 
     Args:
         most: how many.
+
+    Attributes:
+        in_line: those who stand in the line; empty if nobody does.
     """
 
     def __init__(self, most: int) -> None:
@@ -50,18 +53,18 @@ class Turns:
         # lock around a number, it is the same, and takes four times as long.
         self._free = [None] * most
         self._line: Line[Entrant] = Line()
-        self._in_line = self._line.parties
+        self.in_line = self._line.parties
         self._lock = threading.Lock()
         self._added = 0
 
     @property
     def waiting(self) -> bool:
         """Whether anybody stands in the line."""
-        return bool(self._in_line)
+        return bool(self.in_line)
 
     def try_to_enter(self) -> bool:
         """Take a turn. False: it is others' turn; `enter`."""
-        if self._in_line:
+        if self.in_line:
             return False
         try:
             self._free.pop()
@@ -89,13 +92,13 @@ class Turns:
             return
         # One that lines up does that first, then looks for a turn; so one of the two sees the other.
         self._free.append(None)
-        if self._in_line:
+        if self.in_line:
             self._go_on()
 
     def add_one(self) -> None:
         """One turn more at once, until somebody leaves."""
         with self._lock:
-            if not self._in_line:
+            if not self.in_line:
                 return
             self._added += 1
         self._free.append(None)
@@ -112,7 +115,7 @@ class Turns:
         """Give turns that are free to those who stand in the line."""
         while True:
             with self._lock:
-                if not (self._free and self._in_line):
+                if not (self._free and self.in_line):
                     return
                 try:
                     self._free.pop()

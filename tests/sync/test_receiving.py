@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 
@@ -44,6 +45,45 @@ def test_behind_much_more_is_read_at_once_until_little_came_some_times() -> None
             assert side.receive() == b"little"
         there.sendall(much)
         assert side.receive() == much[: receiving._LITTLE]
+
+
+def test_what_came_before_an_interruption_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        side = Receiving(here, IdleClock(None))
+        there.sendall(b"little")
+
+        def interrupted(self: Receiving, received: bytes) -> bytes:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Receiving, "_received", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            side.receive_kept()
+        assert list(side.kept) == [b"little"]
+
+
+def test_an_interruption_while_nothing_comes_leaves_nothing(interruptible: None) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        side = Receiving(here, IdleClock(None))
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16))  # no end of waiting
+        soon = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+
+        def wait() -> None:
+            soon.start()
+            side.receive_kept()
+
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+        assert not side.kept
+
+
+def test_nothing_comes_for_a_moment() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        side = Receiving(here, IdleClock(None))
+        assert side.receive_kept() is None
+        assert not side.kept
 
 
 def test_threads_that_receive_one_after_the_other_use_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
+import struct
 import threading
 import time
 from typing import Any
@@ -13,7 +15,8 @@ from bokbok import Limits
 from bokbok.errors import ConnectionClosed, RequestTimeout
 from bokbok.sync import Connection, poller
 from bokbok.sync.handling import Handling
-from bokbok.sync.handover import CALLER
+from bokbok.sync.handover import CALLER, PARKED, WORKER
+from bokbok.sync.turns import Turns
 from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import KEY, SOON, USERS, framed
@@ -208,6 +211,35 @@ def test_a_packet_that_came_in_two_pieces_is_not_late_once_it_is_served(serve: A
     assert peer.receive() == b"(response 0 x)"
     assert connection._packet_clock.left(time.monotonic()) is None
     assert not connection._account.partial
+
+
+def test_a_short_message_needs_no_turn_where_nobody_waits_for_one(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bokbok.sync.receiving._STAY", struct.pack("ll", 60, 0))  # the worker stays with its connection
+    turns = Turns(2)
+    monkeypatch.setattr("bokbok.sync.connection.reading", turns)
+    server = serve()
+    peer = raw(server)
+
+    def stays(id: int) -> bool:
+        """Whether the worker that has answered one more request stays; on a busy machine the poller may be faster."""
+        peer.send_message(b"(request %d x)" % id)
+        assert peer.receive() == b"(response %d x)" % id
+        (connection,) = server._roster.connections
+        eventually(lambda: connection._role.state in (WORKER, PARKED), "it has answered")
+        return bool(connection._role.state == WORKER)
+
+    last = next(id for id in itertools.count() if stays(id))
+    assert turns.try_to_enter()
+    assert turns.try_to_enter()
+    peer.send_message(b"(request %d y)" % (last + 1))
+    assert peer.receive() == b"(response %d y)" % (last + 1)
+    peer.send_message(b'(request %d "%b")' % (last + 2, b"x" * 2000))
+    eventually(lambda: turns.waiting, "a longer one has to wait")
+    turns.leave()
+    assert b"xxx" in peer.receive()
+    turns.leave()
 
 
 @pytest.mark.parametrize("reader", ["a worker", "a caller"])
