@@ -65,7 +65,7 @@ _BUNCH = 8
 """Answers that wait for each other at most. Measured: more leave the other end idle."""
 _BUNCH_BYTES = 16 * 1024
 """An answer that is longer waits for no other."""
-_LITTLE = 1024
+_SHORT = 1024
 """Bytes of a message that is read without a turn: a fraction of a millisecond, whatever they are."""
 _LONELY = 16
 """Answers in a row, each for the only thread that waited, after which threads read for themselves again."""
@@ -638,12 +638,11 @@ class Connection(Public[_Waiter]):
                         self._received_end()
                     return None, False
                 data = received
-            if not (turn or reading.in_line) and 0 < len(data) <= _LITTLE and self._life.was_open:
-                # To read so little takes no longer than to take a turn does, and nobody waits for one.
-                little = self._read_alone(data)
-                if little is not None:
-                    job = self._take_in_alone(little)
-                    return (job, True) if job is not None else self._take_in_as_worker([little])
+            # To read so little takes no longer than to take a turn does, and nobody waits for one.
+            is_short = not (turn or reading.in_line) and 0 < len(data) <= _SHORT and self._life.was_open
+            if is_short and (alone := self._read_alone(data)) is not None:
+                job = self._take_in_alone(alone)
+                return (job, True) if job is not None else self._take_in_as_worker([alone])
             if not turn and not reading.try_to_enter():
                 self._unread = data
                 with self._lock:
@@ -658,7 +657,7 @@ class Connection(Public[_Waiter]):
                 turn = False
                 return self._read_hello(data)
             began = 0.0 if party is None else time.thread_time()
-            alone = self._read_alone(data) if data else None
+            alone = self._read_alone(data) if data and not is_short else None
             batch: list[Any] = []
             if alone is None:
                 batch = self._wire.read(data, seconds=QUANTUM, begin=party is None or self._begins)

@@ -19,7 +19,7 @@ from tests.support.peers import KEY, SOON, USERS, RawPeer
 PING = b'(request 0 "ping")'
 MOST = 70
 """Objects of an idle connection that the collector looks at, two of them the other end's here. There were 144 with the
-accelerator, and 150 without; now 35 and 55, of which some fifteen are asyncio's own."""
+accelerator, and 150 without; now 37 and 55, of which some fifteen are asyncio's own."""
 
 
 @contextlib.contextmanager

@@ -122,8 +122,9 @@ def test_packets_that_come_alone_are_taken_alike(secure: bool, bodies: list[byte
 @pytest.mark.parametrize("body", BODIES)
 def test_a_packet_alone_is_what_a_batch_makes_of_it_or_is_left_to_that(secure: bool, body: bytes) -> None:
     packet = packets([body], secure)
-    alone = server(secure)._splitter.alone(packet)  # type: ignore[attr-defined]
     splitter: Any = server(secure)._splitter
+    alone = splitter.alone(packet)
+    splitter = server(secure)._splitter
     splitter.feed(packet)
     batch: list[Any] = []
     splitter.batch(batch, 1 << 30)
@@ -164,7 +165,8 @@ def test_a_splitter_that_is_not_bound_takes_no_message() -> None:
 
 def test_a_message_alone_goes_the_compiled_way_without_a_batch() -> None:
     connection = server(False)
-    connection._reading.batch = pytest.fail  # type: ignore[assignment]
+    reading: Any = connection._reading
+    reading.batch = pytest.fail
     assert connection.receive(packets([BODIES[0]], False)) == [RequestReceived(0, ["ping", 1])]
 
 

@@ -157,7 +157,7 @@ def _bound(sodium: Any) -> tuple[Callable[[bytes], SealBehind], Callable[[bytes]
             # costs.
             if size <= self.room:
                 seal_easy(self.scratch, body, size, nonce, self.key)
-                return front + self.sealed[: size + tag]  # type: ignore[no-any-return]
+                return front + self.sealed[: size + tag]  # type: ignore[no-any-return]  # cffi has no types
             skip = len(front)
             whole, place = fresh(skip + tag + size)
             memmove(place, front, skip)
@@ -183,7 +183,7 @@ def _bound(sodium: Any) -> tuple[Callable[[bytes], SealBehind], Callable[[bytes]
             if body <= self.room:
                 if body < 0 or open_easy(self.scratch, box[nonce_bytes:], size, box, self.key):
                     return None
-                return self.opened[:body]  # type: ignore[no-any-return]
+                return self.opened[:body]  # type: ignore[no-any-return]  # cffi has no types
             opened_now, place = fresh(body)
             return None if open_easy(place, from_buffer(box) + nonce_bytes, size, box, self.key) else opened_now
 
