@@ -43,7 +43,7 @@ async def _refused(t: Play, served: Served, user: str | None, passphrase: str | 
     """
     await t.server.settle()  # the event of an earlier connection may be on its way
     before = len(served.connections)
-    number = len(t.relay.links)
+    number = len(t.relay.links) + 1
     conn: Conn | None = None
     try:
         conn = await t.connect(served, user, passphrase)
@@ -67,10 +67,8 @@ async def _refused(t: Play, served: Served, user: str | None, passphrase: str | 
 
 
 async def _end_of(t: Play, number: int) -> None:
-    """Wait until a connection through the relay is over on both sides."""
-    while len(t.relay.links) <= number:  # a client may say that it has connected before it is accepted
-        await asyncio.sleep(0.02)
-    await t.relay.links[number].over.wait()
+    """Wait until the connection of that number through the relay is over on both sides."""
+    await (await t.relay.link(number)).over.wait()
 
 
 async def _welcome(t: Play, served: Served, user: str, passphrase: str) -> Conn:

@@ -55,7 +55,8 @@ Examples:
     "--thorough",
     is_flag=True,
     help="Play every case over both transports in both security modes, not only over TCP secure and Unix insecure. It "
-    "takes three times as long. If cells fail only behind others, look for these for 60 seconds, and not for 20.",
+    "takes three times as long. If cells fail only behind others, look for these for "
+    f"{PIN_SECONDS_THOROUGH:g} seconds, and not for {Settings.pin_seconds:g}.",
 )
 @click.option("--long", is_flag=True, help="Also play the long load cases: minutes instead of seconds.")
 @click.option("--sessions", is_flag=True, help="Also replay the recorded sessions, byte for byte.")

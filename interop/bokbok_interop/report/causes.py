@@ -32,9 +32,8 @@ def failures(document: Mapping[str, Any]) -> list[Cells]:
     same reason, or for a reason that does not concern the cases, such as a puppet that does not start. Numbers are
     ignored. The preflight comes first, in its own order, then processes that ended. What follows from a puppet that was
     given up for an earlier failure comes last. Between them, one failure explains another one if each case of the other
-    relies on the sentence that the first
-    one broke. Failures without an explanation come first, then those that explain most cells
-    (including their own), then those that happened earliest in a conversation.
+    relies on the sentence that the first one broke. Failures without an explanation come first, then those that explain
+    most cells (including their own), then those that happened earliest in a conversation.
     """
     order = {case["id"]: index for index, case in enumerate(document["cases"])}
     failed = [cell for cell in document["cells"] if cell["outcome"] == "failed"]
