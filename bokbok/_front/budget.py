@@ -14,13 +14,17 @@ out in this way. It belongs to all users in equal parts, and each may always hol
 What is admitted here never exceeds the server's budget.
 
 An `Account` belongs to one connection, and is used under that connection's lock. The lock of the `Budget` is always
-taken last, for a few steps, once every few kilobytes.
+taken last, for a few steps, once every few kilobytes: mostly steps without a call, between which CPython does not
+change threads. Whoever waits for memory is looked for outside of it, by one thread at a time, for which no other waits.
+(When each looked under the lock, and lost the interpreter there, thirty others stood before it, each with the lock of
+its connection, and the poller behind them.)
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable
 from typing import Any
 
 __all__ = ["REQUEST", "Account", "Budget"]
@@ -61,8 +65,11 @@ class Budget:
         self.most = most
         self.held = 0
         self._lock = threading.Lock()
-        self._waiting: dict[Account, Callable[[], None]] = {}
         self._groups: dict[Hashable, _Group] = {}
+        self._waiting: dict[Account, Callable[[], None]] = {}
+        self._line: deque[Account] = deque()  # those, and some that do not wait any more
+        self._looks = threading.Lock()  # whoever looks for those that need not wait any more
+        self._changed = False  # there is a reason to look
 
     def account(self, most: int) -> Account:
         """A new account, for one connection that may hold so many bytes."""
@@ -79,24 +86,43 @@ class Budget:
         return self.most // _KEPT // max(1, len(self._groups))
 
     def forked(self) -> None:
-        """In a forked child: the thread that held the lock does not exist."""
+        """In a forked child: the threads that held the locks do not exist."""
         self._lock = threading.Lock()
+        self._looks = threading.Lock()
+
+    def _look(self) -> None:
+        """Something has changed: wake some who may read again. If another thread is at it, that one looks once more."""
+        self._changed = True
+        while self._changed and self._looks.acquire(blocking=False):
+            try:
+                self._changed = False
+                woken = self._take_some_that_wait()
+            finally:
+                self._looks.release()
+            for wake in woken:
+                wake()
 
     def _take_some_that_wait(self) -> list[Callable[[], None]]:
-        """With the lock held: take out some who may read again, and look at others the next time.
+        """As the only one who looks: take out some who may read again, and look at others the next time.
 
         Not more than there is memory for: each of a crowd that is woken in vain costs a thread. What those who are
         woken read wakes others, as long as there is memory.
         """
-        waiting = self._waiting
+        waiting, line = self._waiting, self._line
         woken = []
         most = 1 + max(0, self.left) // _READ
-        for _ in range(min(_LOOKS, len(waiting))):
-            account = next(iter(waiting))
-            wake = waiting.pop(account)
-            if account.over:
-                waiting[account] = wake
-            else:
+        over: _Group | None = None  # mostly they are all of the same one
+        for _ in range(min(_LOOKS, len(line))):
+            account = line.popleft()
+            if account not in waiting:
+                continue
+            if account.held > _GRAIN and (account._group is over or account.over):
+                if not account._shares(-_GRAIN):  # nor has any other of its group told so much less than it holds
+                    over = account._group
+                line.append(account)
+                continue
+            wake = waiting.pop(account, None)
+            if wake is not None:
                 woken.append(wake)
                 if len(woken) == most:
                     break
@@ -240,16 +266,15 @@ class Account:
         not block.
         """
         budget = self._budget
-        with budget._lock:
-            budget._waiting[self] = wake
-            woken = () if self.over else budget._take_some_that_wait()  # it was freed in this moment
-        for wake in woken:
-            wake()
+        if self not in budget._waiting:
+            budget._line.append(self)
+        budget._waiting[self] = wake
+        if not self.over:
+            budget._look()  # it was freed in this moment
 
     def close(self) -> None:
         """The connection is over. Handlers that still run keep what they hold until they are `done`."""
-        with self._budget._lock:
-            self._budget._waiting.pop(self, None)
+        self._budget._waiting.pop(self, None)
         self.note(partial=0, unsent=0)
         self._closed = True
         if not self._costs:
@@ -281,13 +306,10 @@ class Account:
 
     def _tell(self) -> None:
         budget = self._budget
-        woken: Sequence[Callable[[], None]] = ()
         with budget._lock:
             change = self.held + self.kept - self._told
             budget.held += change
             self._group.held += change
             self._told += change
-            if budget._waiting:
-                woken = budget._take_some_that_wait()
-        for wake in woken:
-            wake()
+        if budget._line:
+            budget._look()

@@ -45,7 +45,7 @@ from .handover import CALLER, PARKED, Pace, Role
 from .poller import READ, WRITE, Timer, poller
 from .receiving import NOW, Receiving
 from .sending import Sending
-from .threads import run_in_thread
+from .threads import Latch, run_in_thread
 from .turns import HELLO, STAY_SECONDS, reading
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ _BUNCH_BYTES = 16 * 1024
 """An answer that is longer waits for no other."""
 _SHORT = 1024
 """Bytes of a message that is read without a turn: a fraction of a millisecond, whatever they are."""
+_AT_ONCE = 0.002
+"""Seconds in which a handler returns that has waited for nothing."""
 _LONELY = 16
 """Answers in a row, each for the only thread that waited, after which threads read for themselves again."""
 _STILL = 20
@@ -182,7 +184,7 @@ class Connection(Public[_Waiter]):
         self._unused: list[_Waiter] = []  # those whose answer came to the one that asked, and was not waited for
         self._encode = protocol.encoder
         self._handling = Handling(self, self._lock, life, server)
-        self._socket_closed = threading.Event()
+        self._socket_closed = Latch()
         self._polled = 0  # what the poller waits for
         self._timer: Timer | None = None  # hello, lingering: one at a time
         self._ending: Literal["", "flush", "linger"] = ""  # what is still to be done before the socket is closed
@@ -456,13 +458,16 @@ class Connection(Public[_Waiter]):
             self._sending.transmit(outgoing)
         if rest is not None:
             rest()
+        just_read = False
         while True:
             if job is not None:
                 jobs, job = [job], None  # whose message is let go of as soon as its handler has returned
-                job, reads = self._handle(jobs, reads)
+                job, reads = self._handle(jobs, reads, just_read)
+                just_read = False
             elif reads:
                 job, reads = self._read(turn)
                 turn = False
+                just_read = True
             else:
                 return
 
@@ -552,7 +557,7 @@ class Connection(Public[_Waiter]):
                         taking = False
                         if self._life.ended:
                             return None
-                        polls = main or deadline is not None
+                        polls = True  # it takes longer than most: from now on without waking up in between
                         continue
                     if not data:
                         self._received_end()
@@ -1000,12 +1005,13 @@ class Connection(Public[_Waiter]):
         if run_on_open:
             self._handling.start(self._handling.run_on_open)
 
-    def _handle(self, jobs: list[Job], reads: bool) -> tuple[Job | None, bool]:
+    def _handle(self, jobs: list[Job], reads: bool, just_read: bool) -> tuple[Job | None, bool]:
         """As a worker: run the request handler, and answer. Returns what `_next_job` does.
 
         Args:
             jobs: the request, which is taken out.
             reads: the worker has lent the role.
+            just_read: the worker has read it, and nothing since then.
         """
         id, message = jobs.pop()
         admission, sending = self._admission, self._sending
@@ -1029,8 +1035,12 @@ class Connection(Public[_Waiter]):
         # Each of a long message's forms is let go of before the next one is made: see `docs/speed.md`, Large messages.
         del message
         # `finishing.enter`, and below `leave`, without their calls where nobody waits.
-        ticket = None if finishing.try_to_enter() else finishing.enter(self._life.party)
-        has_place = True
+        ticket = None
+        has_place = finishing.try_to_enter()
+        # One that was read in its turn, and whose handler has returned at once, need not wait for another turn.
+        if not (has_place or (just_read and time.monotonic() - started < _AT_ONCE)):
+            ticket = finishing.enter(self._life.party)
+            has_place = True
         try:
             if failure is None:
                 if admission.congested and not self._account.may_keep:
@@ -1052,8 +1062,9 @@ class Connection(Public[_Waiter]):
                 else:
                     has_room = True
                     if admission.congested:
-                        has_place = False  # who waits for the other end keeps nobody else waiting
-                        finishing.leave(ticket)
+                        if has_place:
+                            has_place = False  # who waits for the other end keeps nobody else waiting
+                            finishing.leave(ticket)
                         has_room = sending.await_room_for_answer(size)
                     if has_room:
                         problem = self._life.answer_written(id, written)
@@ -1197,7 +1208,7 @@ class Connection(Public[_Waiter]):
         Not before: its number may be somebody else's a moment later.
         """
         in_use = self._role.in_use or self._sending.busy or self._ending
-        if in_use or not self._life.ended or self._socket_closed.is_set():
+        if in_use or not self._life.ended or self._socket_closed.is_set:
             return
         self._await(0)
         self._role.end()
@@ -1216,10 +1227,10 @@ class Connection(Public[_Waiter]):
         self._life.forked()
         self._role.stop()
         self._socket.close()  # this process's descriptor only: no `shutdown`, which would end the parent's connection
-        self._socket_closed = threading.Event()
+        self._socket_closed = Latch()
         self._socket_closed.set()
 
     def _maybe_finished(self) -> None:
         """With the lock held: tell the server once nothing of this connection is left, not even a handler."""
-        if self._server is not None and not self._handling.tasks and self._socket_closed.is_set():
+        if self._server is not None and not self._handling.tasks and self._socket_closed.is_set:
             self._server._finished(self)

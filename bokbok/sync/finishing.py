@@ -22,8 +22,8 @@ from .turns import Turns
 
 __all__ = ["Finishing", "Ticket", "finishing"]
 
-_PLACES: Final = 2
-"""Threads at once: while one waits for the system, another one goes on."""
+_PLACES: Final = 1
+"""Threads at once: as `turns._READERS`."""
 _PATIENCE: Final = 0.005
 """Seconds until one more may begin: five turns."""
 
@@ -51,6 +51,7 @@ class Finishing:
         self._watched = False
         self._came = 0  # how many have got their turn after they waited
         self._seen = 0  # … at the last look
+        self._due = 0.0  # the next look's time
 
     def enter(self, party: Hashable) -> Ticket | None:
         """Take a place, perhaps after a wait. Returns what to give to `leave`."""
@@ -77,14 +78,19 @@ class Finishing:
         self._look_again()
 
     def _look_again(self) -> None:
+        self._due = time.monotonic() + _PATIENCE
         try:
-            self._call_at(time.monotonic() + _PATIENCE, self._look)
+            self._call_at(self._due, self._look)
         except (RuntimeError, OSError):  # no threads, no descriptors: they come when others leave
             self._watched = False
 
     def _look(self) -> None:
-        """As the poller: let one more in, if nobody got a turn since the last look."""
-        stuck = self._came == self._seen
+        """As the poller: let one more in, if nobody got a turn since the last look.
+
+        Not if the poller comes late: it was kept from running, as those with places may have been, and one more would
+        only make it worse.
+        """
+        stuck = self._came == self._seen and time.monotonic() - self._due < _PATIENCE / 2
         self._seen = self._came
         if stuck:
             self._turns.add_one()

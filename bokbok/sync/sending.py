@@ -20,6 +20,7 @@ from .._sockets import ENDLESS, not_taken
 from ..errors import ConnectionClosed
 from .poller import WRITE, Timer, poller
 from .receiving import NOW
+from .threads import Latch
 from .turns import STAY_SECONDS, lingering
 
 __all__ = ["Owner", "Sending"]
@@ -33,7 +34,7 @@ _PATIENCE = 1.0
 class Owner(Protocol):
     """What the sending side asks of its connection."""
 
-    _socket_closed: threading.Event
+    _socket_closed: Latch
 
     @property
     def _wants_rest_sent(self) -> bool:
@@ -115,7 +116,7 @@ class Sending:
         self._sent = 0  # bytes that the system took since the peer does not get on
         self._clock = SendClock(self._limits.send_timeout)
         self._timer: Timer | None = None
-        self._room = threading.Condition(lock)  # notified when the peer gets on, and at the end
+        self._room: threading.Condition | None = None  # made by the first who waits: most connections never need it
 
     def take(self) -> list[bytes] | None:
         """With the lock held: what this thread is to `transmit` now; nothing, if another is sending already."""
@@ -220,7 +221,7 @@ class Sending:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise texts.not_sent(timeout)
-                self._room.wait(left)
+                self._await_change(left)
 
     def await_room_for_answer(self, size: int) -> bool:
         """With the lock held, as a handler has returned: wait for room for its answer, as long as the peer takes any.
@@ -237,8 +238,8 @@ class Sending:
         try:
             while self._admission.congested and not (self._life.ended or self._life.has_room(size)):
                 taken = self._taken()
-                self._room.wait(_PATIENCE)
-                if self._admission.congested and not self._connection._socket_closed.is_set():
+                self._await_change(_PATIENCE)
+                if self._admission.congested and not self._connection._socket_closed.is_set:
                     self.note_unsent()
                     if self._taken() <= taken:
                         break
@@ -292,7 +293,7 @@ class Sending:
             self._rest = rest
             self._admission.congested = True
             self.note_unsent()
-            self._room.notify_all()  # who waits for room may look whether the peer gets on
+            self.wake()  # who waits for room may look whether the peer gets on
             self._connection._await_also(WRITE)
             if self._timer is None and self._limits.send_timeout < ENDLESS:
                 self._sent = 0
@@ -307,7 +308,7 @@ class Sending:
         """As the poller: whether the peer has taken anything lately."""
         with self._lock:
             self._timer = None
-            if not self._admission.congested or self._connection._socket_closed.is_set():
+            if not self._admission.congested or self._connection._socket_closed.is_set:
                 return
             left = self._clock.left(time.monotonic(), self._taken())
             if left > 0:
@@ -318,8 +319,15 @@ class Sending:
     # The end.
 
     def wake(self) -> None:
-        """With the lock held, as the connection has ended: nobody waits for room any more."""
-        self._room.notify_all()
+        """With the lock held: whoever waits for room looks again; the peer gets on, or the connection has ended."""
+        if self._room is not None:
+            self._room.notify_all()
+
+    def _await_change(self, seconds: float | None) -> None:
+        """With the lock held, which others have meanwhile: wait until `wake`, or for so long."""
+        if self._room is None:
+            self._room = threading.Condition(self._lock)
+        self._room.wait(seconds)
 
     def drop(self) -> None:
         """With the lock held, as the connection has ended: forget what the poller waits for room for."""
@@ -330,7 +338,7 @@ class Sending:
     def forked(self, lock: threading.Lock) -> None:
         """In a forked child, where the connection has a new lock."""
         self._lock = lock
-        self._room = threading.Condition(lock)
+        self._room = None
 
     def _failed(self, error: Exception) -> None:
         self._connection._sending_failed(error)
@@ -344,7 +352,7 @@ class Sending:
         """With the lock held: nobody has this side any more; what `_all_sent` is to do."""
         self.busy = self._admission.congested = False
         self._account.note(unsent=0)
-        self._room.notify_all()
+        self.wake()
         return self._connection._sending_stopped(), self.winding_down
 
     def _all_sent(self, call: bool, over: bool) -> None:

@@ -29,6 +29,9 @@ __all__ = ["Server", "start_server"]
 
 _log = logging.getLogger("bokbok.sync")
 
+_AT_ONCE = 64
+"""Connections that are accepted from one socket before others are looked at."""
+
 
 class Server(PublicServer):
     """A server that is running, or was. Made by `start_server`.
@@ -155,7 +158,7 @@ class Server(PublicServer):
                 while not self._roster.closing:
                     for key, _ in selector.select():
                         if key.fileobj is not self._wake:
-                            self._accept_one(key.fileobj)  # type: ignore[arg-type]
+                            self._accept_some(key.fileobj)  # type: ignore[arg-type]
         finally:
             self._close()
 
@@ -168,15 +171,25 @@ class Server(PublicServer):
         self._wake.close()
         self._waker.close()
 
-    def _accept_one(self, listening: socket.socket) -> None:
+    def _accept_some(self, listening: socket.socket) -> None:
+        """Accept those that are there: to ask the system before each of them would cost a wait for the interpreter."""
+        # One, where other processes accept from the same socket: each is to have its share.
+        for _ in range(_AT_ONCE if self._settings.link is None else 1):
+            if self._roster.closing or not self._accept_one(listening):
+                return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        """Whether there may be another one."""
         try:
             sock, place = listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # gone again before it was accepted
+        except BlockingIOError:
+            return False
+        except ConnectionAbortedError:
+            return True  # gone again before it was accepted
         except OSError as error:
             self._shared.cannot_accept(self, error)
             self._pause(ACCEPT_PAUSE)  # it passes
-            return
+            return False
         address = tcp_address(*place[:2]) if self.address[0] == "tcp" else self.address
         if self._settings.proxies.trusts(address):
             self._meet(sock, address)
@@ -188,6 +201,7 @@ class Server(PublicServer):
             self._shared.full(self, len(self._roster.connections))
             with self._changed:
                 self._changed.wait_for(lambda: not self._roster.full or self._roster.closing)
+        return True
 
     def _meet(self, sock: socket.socket, proxy: Address) -> None:
         """Have a proxy say whose a connection is: that may take a while, and no other connection may wait for it."""

@@ -1,4 +1,4 @@
-"""Threads for handlers: one each while it runs, kept for the next when it is done.
+"""Threads for handlers: one each while it runs, kept for the next when it is done; and something to wait for.
 
 This module knows how to run a function elsewhere, at once, without a bound on how many. The bounds are its callers'
 (`Limits`). The standard pool is not used because it has a fixed size:
@@ -14,7 +14,7 @@ from typing import Any
 
 from .._fork import on_fork
 
-__all__ = ["run_in_thread"]
+__all__ = ["Latch", "run_in_thread"]
 
 _IDLE_SECONDS = 10.0
 """How long a thread without work stays: longer than the pauses of a conversation, shorter than a person notices."""
@@ -77,3 +77,36 @@ def _forked() -> None:
 
 
 on_fork(_forked)
+
+
+class Latch:
+    """An event that happens once, and that as a rule nobody waits for.
+
+    `threading.Event` is six objects that Python's collector looks at, for each connection. This is one until somebody
+    waits.
+
+    Attributes:
+        is_set: whether it has happened.
+    """
+
+    __slots__ = ("_event", "is_set")
+
+    def __init__(self) -> None:
+        self._event: threading.Event | None = None
+        self.is_set = False
+
+    def set(self) -> None:
+        """It has happened."""
+        # First this, then the look: who waits does it the other way round, so one of the two sees the other.
+        self.is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has happened. Whether it has."""
+        if not self.is_set:
+            with _lock:  # two may come at once
+                event = self._event = self._event or threading.Event()
+            if not self.is_set:
+                event.wait(seconds)
+        return self.is_set

@@ -17,8 +17,8 @@ from .._front.turns import MORE, QUANTUM, Line
 
 __all__ = ["HELLO", "STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
 
-_READERS: Final = 2
-"""Turns at once: while one waits for the system, another one reads."""
+_READERS: Final = 1
+"""Turns at once. A turn waits for nothing but the interpreter; with two, both would wait for it, and for each other."""
 HELLO: Final = QUANTUM / 4
 """Seconds that a part of a hello counts. It is read when the turn is over, since looking up its user may take long."""
 _LINGERERS: Final = 32

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 from bokbok._front.budget import REQUEST, Budget
+from tests.support.peers import SOON
 
 MIB = 1024 * 1024
 
@@ -158,6 +162,46 @@ def test_who_may_read_again_is_found_among_those_who_may_not() -> None:
     light.wait(lambda: woken.append("light"))
     heavy[0].note(partial=10 * MIB)
     assert woken == ["light"]
+
+
+def test_whoever_frees_memory_while_another_thread_looks_waits_for_nothing_and_that_one_looks_again() -> None:
+    budget = Budget(64 * MIB)
+    full, waiting = budget.account(64 * MIB), budget.account(MIB)
+    full.note(partial=63 * MIB)
+    waiting.note(partial=MIB // 2)
+    woken: list[str] = []
+    waiting.wait(lambda: woken.append("it"))
+    assert not woken
+    look = budget._take_some_that_wait
+    looks: list[int] = []
+
+    def slowly() -> Any:
+        found = look()
+        looks.append(len(found))
+        if len(looks) == 1:
+            thread = threading.Thread(target=full.note, kwargs={"partial": 0})
+            thread.start()
+            thread.join(SOON)
+            assert not thread.is_alive()
+        return found
+
+    budget._take_some_that_wait = slowly  # type: ignore[method-assign]
+    full.note(partial=62 * MIB)
+    assert looks == [0, 1]
+    assert woken == ["it"]
+
+
+def test_one_that_is_over_while_it_waits_is_not_called() -> None:
+    budget = Budget(64 * MIB)
+    full, waiting = budget.account(64 * MIB), budget.account(MIB)
+    full.note(partial=56 * MIB)
+    waiting.note(partial=MIB // 2)
+    woken: list[str] = []
+    waiting.wait(lambda: woken.append("it"))
+    waiting.close()
+    full.note(partial=0)
+    assert not woken
+    assert not budget._line
 
 
 def test_who_begins_to_wait_when_it_need_not_is_called_at_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bokbok import Limits
 from bokbok.sync import sending
-from bokbok.sync.finishing import Finishing, Ticket, finishing
+from bokbok.sync.finishing import _PLACES, Finishing, Ticket, finishing
 from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import SOON
@@ -94,6 +94,21 @@ def test_one_more_begins_if_nobody_got_a_turn_for_a_while_and_its_place_is_gone_
     assert places.enter("crowd") is None
 
 
+def test_nobody_is_added_by_a_look_that_comes_late() -> None:
+    clock = Clock()
+    places = Finishing(1, clock)
+    slow = places.enter("slow")
+    came: list[str] = []
+    waiting = Waiting(places, "crowd", came)
+    places._due -= 1.0  # it should have come a second ago: the machine is busy
+    clock.tick()
+    assert places._turns.waiting
+    clock.tick()
+    waiting.is_in()
+    places.leave(slow)
+    places.leave(waiting.ticket)
+
+
 def test_without_a_clock_they_wait_until_others_leave() -> None:
     def cannot(moment: float, function: Callable[[], None]) -> None:
         raise RuntimeError("can't start new thread")
@@ -130,12 +145,33 @@ def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(se
     connection._encode = slowly
     held.may_answer.set()
     line = finishing._turns._line
-    eventually(lambda: len(line) == 18, "all others wait")
-    for _ in range(2):
+    eventually(lambda: len(line) == 20 - _PLACES, "all others wait")
+    for _ in range(_PLACES):
         assert inside.acquire(timeout=SOON)
     assert not inside.acquire(blocking=False)
     may_go_on.set()
     assert {peer.receive() for _ in range(20)} == {b"(response %d %d)" % (i, i) for i in range(20)}
+
+
+@pytest.mark.usefixtures("without_clock")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_handler_that_returns_at_once_behind_its_reading_does_not_stand_in_line(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    monkeypatch.setattr("bokbok.sync.connection._AT_ONCE", SOON if at_once else 0.0)
+    server = serve()
+    peer = raw(server)
+    for _ in range(_PLACES):
+        assert finishing.try_to_enter()
+    peer.send_message(b"(request 0 x)")
+    line = finishing._turns._line
+    if not at_once:
+        eventually(lambda: len(line) == 1, "it waits for a place")
+        finishing.leave(None)
+    assert peer.receive() == b"(response 0 x)"
+    assert not line
+    for _ in range(_PLACES - (not at_once)):
+        finishing.leave(None)
 
 
 @pytest.mark.usefixtures("without_clock")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import struct
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from bokbok.errors import RemoteError
+from bokbok.sync.receiving import Receiving
 from tests.support.fronts import Gates
 from tests.support.peers import SOON
 
@@ -43,6 +45,33 @@ def test_an_interrupted_request_stops_waiting_and_its_answer_is_dropped(
     gates["interrupted"].set()
     gates["another"].set()
     assert connection.request("another") == "another"
+
+
+def test_a_thread_that_waits_for_long_does_not_wake_up_in_between(
+    serve: Any, connect: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bokbok.sync.receiving._STAY", struct.pack("ll", 0, 1000))  # of a millisecond
+    gates = Gates()
+    looks, waits = [], threading.Event()
+    look, wait = Receiving.receive_kept, Receiving.await_bytes
+
+    def looked(receiving: Receiving) -> bytes | None:
+        looks.append(threading.get_ident())
+        return look(receiving)
+
+    def waited(receiving: Receiving, deadline: float | None) -> bool:
+        waits.set()
+        return wait(receiving, deadline)
+
+    monkeypatch.setattr(Receiving, "receive_kept", looked)
+    monkeypatch.setattr(Receiving, "await_bytes", waited)
+    connection = connect(serve(gates))
+    asking = spawn(connection.request, "slow")
+    assert gates.arrived.get(timeout=SOON) == "slow"
+    assert waits.wait(SOON)
+    gates["slow"].set()
+    assert asking.result(SOON) == "slow"
+    assert len(looks) == 1
 
 
 @pytest.mark.parametrize("milliseconds", range(12))

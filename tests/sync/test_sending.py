@@ -16,6 +16,7 @@ from bokbok._front.lifecycle import Lifecycle
 from bokbok._front.settings import Settings
 from bokbok.errors import ConnectionClosed
 from bokbok.sync.sending import Sending
+from bokbok.sync.threads import Latch
 
 
 class Owner:
@@ -24,7 +25,7 @@ class Owner:
     _wants_rest_sent = True
 
     def __init__(self) -> None:
-        self._socket_closed = threading.Event()
+        self._socket_closed = Latch()
         self.sent: list[tuple[bool, bool]] = []
 
     def _await_also(self, events: int) -> None:

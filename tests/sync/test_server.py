@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import socket
 import threading
@@ -76,6 +77,24 @@ def test_a_connection_that_cannot_be_served_disturbs_nobody(
         connect(server).request("x")
     assert "a connection could not be served" in caplog.text
     assert connect(server).request("x") == "x"
+
+
+@pytest.mark.parametrize(("shared", "accepted"), [(False, 3), (True, 1)])
+def test_connections_that_are_there_are_accepted_together_unless_other_processes_share_the_socket(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, shared: bool, accepted: int
+) -> None:
+    monkeypatch.setattr("bokbok.sync.server._AT_ONCE", 3)
+    server = serve()
+    monkeypatch.setattr(server, "_settings", dataclasses.replace(server._settings, link=object() if shared else None))
+    arrived: list[Any] = []
+    monkeypatch.setattr(server, "_arrived", lambda sock, address: arrived.append(sock))
+
+    class Listening:
+        def accept(self) -> tuple[Any, Any]:
+            return object(), ("127.0.0.1", 1)
+
+    server._accept_some(Listening())
+    assert len(arrived) == accepted
 
 
 def test_a_server_that_gets_no_thread_says_so_and_leaves_nothing_behind(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bokbok.sync import threads
+from bokbok.sync.threads import Latch
 from tests.support.leaks import eventually
 from tests.support.peers import SOON
 
@@ -76,3 +77,21 @@ def test_work_that_is_given_in_the_last_moment_is_done(monkeypatch: pytest.Monke
         threads.run_in_thread(done.release)
     for _ in range(300):
         assert done.acquire(timeout=SOON)
+
+
+def test_a_latch_is_waited_for_by_many_and_needs_no_event_until_then() -> None:
+    latch = Latch()
+    assert not latch.is_set
+    assert not latch.wait(0)
+    waiting = [threading.Thread(target=latch.wait, args=(SOON,)) for _ in range(5)]
+    for each in waiting:
+        each.start()
+    latch.set()
+    for each in waiting:
+        each.join(SOON)
+        assert not each.is_alive()
+    assert latch.wait(SOON)
+    late = Latch()
+    late.set()
+    assert late.wait(0)
+    assert late._event is None

@@ -138,7 +138,7 @@ def test_an_end_is_not_held_up_by_a_packet_that_takes_long_to_read(serve: Any, r
         assert server.wait(SOON)
     else:
         connection.close()
-    assert connection._socket_closed.is_set()
+    assert connection._socket_closed.is_set
 
 
 def test_a_request_times_out_while_a_packet_is_read_that_takes_long(met: Any) -> None:
