@@ -27,12 +27,17 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from .heap import MUCH
+
 __all__ = ["REQUEST", "Account", "Budget"]
 
 REQUEST = 2048
 """Bytes that a request takes beside its message, while it waits or is handled: an event, a place in a line, a task."""
 _GRAIN = 16 * 1024
 """An account tells the budget only when what it holds has changed by more than so many bytes."""
+_LITTLE = _GRAIN // 2
+"""Bytes that a connection may hold of packets whatever the others hold: less than is received at once, or each of a
+crowd would receive twice, the second time far more."""
 _EAGERNESS = 8
 _KEPT = 8
 _READ = 256 * 1024
@@ -59,11 +64,16 @@ class Budget:
 
     Attributes:
         held: bytes that are held now, without changes that accounts have not told yet.
+        peak: the most that was held since `fell` was called.
+        fell: called, if it is set, when `heap.MUCH` bytes less are held than were; from any thread, with a connection's
+            lock held.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
+        self.peak = 0
+        self.fell: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._groups: dict[Hashable, _Group] = {}
         self._waiting: dict[Account, Callable[[], None]] = {}
@@ -116,7 +126,7 @@ class Budget:
             account = line.popleft()
             if account not in waiting:
                 continue
-            if account.held > _GRAIN and (account._group is over or account.over):
+            if account.held > _LITTLE and (account._group is over or account.over):
                 if not account._shares(-_GRAIN):  # nor has any other of its group told so much less than it holds
                     over = account._group
                 line.append(account)
@@ -133,6 +143,7 @@ class Account:
     """The memory that is held for the other end of one connection.
 
     Attributes:
+        budget: what it belongs to.
         held: bytes, in all.
         partial: bytes of packets and messages that have come in part.
         unsent: bytes of answers and requests that the other end has not taken.
@@ -141,13 +152,13 @@ class Account:
     """
 
     __slots__ = (
-        "_budget",
         "_closed",
         "_costs",
         "_group",
         "_key",
         "_most",
         "_told",
+        "budget",
         "held",
         "kept",
         "partial",
@@ -155,7 +166,7 @@ class Account:
     )
 
     def __init__(self, budget: Budget, most: int) -> None:
-        self._budget = budget
+        self.budget = budget
         self._most = most
         self._told = 0
         self._group = _Group()
@@ -169,7 +180,7 @@ class Account:
 
         Called at most once. A connection that joins none is a group of its own.
         """
-        budget = self._budget
+        budget = self.budget
         with budget._lock:
             group = budget._groups.setdefault(key, self._group)
             if group is not self._group:
@@ -257,7 +268,7 @@ class Account:
     @property
     def over(self) -> bool:
         """Whether so much is held that nothing more should be read, unless this end waits for answers."""
-        return self.held > _GRAIN and not self._may_hold(0)
+        return self.held > _LITTLE and not self._may_hold(0)
 
     def wait(self, wake: Callable[[], None]) -> None:
         """Have a function called once this connection is not `over` any more, since somebody has freed something.
@@ -265,7 +276,7 @@ class Account:
         It may be called from any thread, with another connection's lock held. It must not take such a lock, and must
         not block.
         """
-        budget = self._budget
+        budget = self.budget
         if self not in budget._waiting:
             budget._line.append(self)
         budget._waiting[self] = wake
@@ -274,7 +285,7 @@ class Account:
 
     def close(self) -> None:
         """The connection is over. Handlers that still run keep what they hold until they are `done`."""
-        self._budget._waiting.pop(self, None)
+        self.budget._waiting.pop(self, None)
         self.note(partial=0, unsent=0)
         self._closed = True
         if not self._costs:
@@ -283,7 +294,7 @@ class Account:
     def _leave(self) -> None:
         # Not earlier: memory that running handlers still hold must not look free to those who connect again.
         self._tell()
-        budget = self._budget
+        budget = self.budget
         with budget._lock:
             if self._key is None:
                 return
@@ -297,7 +308,7 @@ class Account:
 
     def _shares(self, more: int) -> bool:
         """Whether the server has so many bytes more for this connection's group, and leaves enough to others."""
-        budget = self._budget
+        budget = self.budget
         together = self._group.held - self._told + self.held + self.kept + more
         left = budget.left - more
         if left >= 0 and together <= _EAGERNESS * left:
@@ -305,11 +316,17 @@ class Account:
         return self._key is not None and together <= budget.sure
 
     def _tell(self) -> None:
-        budget = self._budget
+        budget = self.budget
         with budget._lock:
             change = self.held + self.kept - self._told
             budget.held += change
             self._group.held += change
             self._told += change
+            held = budget.held
+            fell = budget.peak - held
+            if fell < 0 or fell > MUCH:
+                budget.peak = held
         if budget._line:
             budget._look()
+        if fell > MUCH and budget.fell is not None:
+            budget.fell()

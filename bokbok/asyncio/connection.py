@@ -27,7 +27,7 @@ from ..errors import ConnectionClosed, RemoteProtocolError
 from ..keys import Key
 from .greeting import look_up, refusal
 from .handling import OF_THE_LOOP, Handling, handled
-from .receiving import READ
+from .receiving import READ, StreamProtocol
 from .sending import FLUSH_AT, Sending
 from .turns import turns_of
 
@@ -283,6 +283,8 @@ class Connection(Public["asyncio.Future[Any]"]):
             # Reading goes on until more comes: to stop and go on costs more than to look at what is here.
             self._unread = data
             self._account.note(partial=self._wire.held + len(data))
+            if self._life.holds_too_much:
+                self._stop_reading(_TURNS)
             self._line_up()
 
     def _take_in_alone(self, message: wire.Read | RemoteProtocolError) -> bool:
@@ -349,6 +351,8 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._packet_timer = self._loop.call_later(min(self._limits.packet_timeout, ENDLESS), self._check_packet)
         if self._life.holds_too_much:
             self._stop_reading(_MEMORY)
+            if self._transport is not None:
+                cast(StreamProtocol, self._transport.get_protocol()).read_little()
             self._account.wait(self._memory_freed)
             if clock.paused is None:
                 clock.pause(self._loop.time())  # nothing is read for a while, but not for ever

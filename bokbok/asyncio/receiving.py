@@ -17,6 +17,8 @@ __all__ = ["READ", "StreamProtocol"]
 
 READ = 256 * 1024
 """Bytes read at once: as asyncio's own streams do."""
+LITTLE = 16 * 1024
+"""Bytes read at once where no more came before: thousands of connections may read before one of them is counted."""
 
 
 class StreamProtocol(asyncio.BufferedProtocol):
@@ -28,14 +30,15 @@ class StreamProtocol(asyncio.BufferedProtocol):
         known: whether it is: a proxy may have told it.
     """
 
-    __slots__ = ("_address", "_buffer", "_connection", "_known")
+    __slots__ = ("_address", "_buffer", "_connection", "_known", "_little", "_whole")
 
     def __init__(self, connection: Connection, address: Address, *, known: bool = False) -> None:
         self._connection = connection
         self._address = address
         self._known = known
         # One for all: what is in it is copied before another connection of this event loop reads.
-        self._buffer = _buffer_of_this_thread()
+        self._whole, self._little = _buffers_of_this_thread()
+        self._buffer = self._little
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -50,10 +53,16 @@ class StreamProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See `asyncio.BufferedProtocol`."""
+        data = self._buffer[:nbytes].tobytes()
+        self._buffer = self._little if nbytes < LITTLE else self._whole
         try:
-            self._connection._received(self._buffer[:nbytes].tobytes())
+            self._connection._received(data)
         except Exception as error:
             self._connection._handling.fail(error)
+
+    def read_little(self) -> None:
+        """Read `LITTLE` the next time: reading stops until there is memory, and hundreds go on at one moment then."""
+        self._buffer = self._little
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""
@@ -76,9 +85,10 @@ class StreamProtocol(asyncio.BufferedProtocol):
 _buffers = threading.local()
 
 
-def _buffer_of_this_thread() -> memoryview:
-    """The buffer that reading goes to. A fresh one of this size would cost a mapping and a page fault each time."""
-    buffer: memoryview | None = getattr(_buffers, "buffer", None)
-    if buffer is None:
-        buffer = _buffers.buffer = memoryview(bytearray(READ))
-    return buffer
+def _buffers_of_this_thread() -> tuple[memoryview, memoryview]:
+    """The buffer that reading goes to, and its beginning. A fresh one of this size costs a mapping and a page fault."""
+    buffers: tuple[memoryview, memoryview] | None = getattr(_buffers, "both", None)
+    if buffers is None:
+        whole = memoryview(bytearray(READ))
+        buffers = _buffers.both = whole, whole[:LITTLE]
+    return buffers

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from .. import wire
 from .._fork import let_go, track
 from .._front import texts
+from .._front.heap import Heap
 from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import AsyncSharedHellos, Settings
@@ -48,6 +49,7 @@ class Server(PublicServer):
         self._settings = settings
         self._roster = Roster[Connection](settings.limits.connections)
         self._shared = Shared(settings.limits, _log, settings.link)
+        self._shared.budget.fell = Heap(self._loop.call_later).fell
         self._setting_up: set[asyncio.Task[Any]] = set()
         self._steps: FirstSteps | None = None  # of handlers; made when it is needed
         # Connections that are not served yet: a proxy has not said whose they are, or a supervisor was asked.

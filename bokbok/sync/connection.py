@@ -635,6 +635,13 @@ class Connection(Public[_Waiter]):
             if data:
                 self._unread = b""
             elif not self._wire.more:
+                if not turn and reading.in_line:
+                    # It would have to wait, and what it received until then would be memory that nobody counts.
+                    self._leave_reading_to_poller()
+                    return None, False
+                if self._account.partial and self._life.holds_too_much:  # by now: others have read since it lined up
+                    self._pause_reading()
+                    return None, False
                 received = self._receiving.receive(NOW) if turn else self._receiving.receive_staying()
                 if not received:
                     if received is None:
@@ -703,10 +710,26 @@ class Connection(Public[_Waiter]):
                 self._role.park()
                 self._await_also(READ)
 
+    def _pause_reading(self) -> None:
+        """As a worker who has the role: too much is held to read on."""
+        with self._lock:
+            if self._life.ended:
+                self._stop_reading()
+            else:
+                self._await_memory()
+
+    def _await_memory(self) -> None:
+        """With the lock held, as the one who reads: read on once memory was freed, unless it takes too long."""
+        self._paused = self._role.park()
+        self._receiving.much = 0  # hundreds go on at one moment, before one of them is counted
+        self._account.wait(self._memory_freed)
+        self._pause_packet()
+
     def _stop_reading(self) -> None:
         """With the lock held, as the one who reads: nobody does any more."""
         self._role.stop()
         if self._life.ended:
+            self._drop_unread()
             if self._ending == "linger":
                 self._await_also(READ)
             self._maybe_close_socket()
@@ -762,9 +785,7 @@ class Connection(Public[_Waiter]):
                     self._be_looked_after()
                     reads = False
                 elif reads and self._life.holds_too_much:
-                    self._paused = self._role.park()
-                    self._account.wait(self._memory_freed)
-                    self._pause_packet()
+                    self._await_memory()
                     reads = False
         self._do_rest(outgoing, rest, others)
         if job is None and answered > 1:
@@ -888,7 +909,9 @@ class Connection(Public[_Waiter]):
         outgoing: list[bytes] | None = None
         with self._lock:
             if is_open and not self._life.ended:
-                rest = self._take_in(list(map(wire.as_plain, events)))
+                plain = list(map(wire.as_plain, events))
+                self._weigh(plain)  # a packet may have begun behind the hello
+                rest = self._take_in(plain)
             reads = not self._life.ended and self._wire.state in ("hello", "open")
             if not reads:
                 self._stop_reading()
@@ -1152,6 +1175,8 @@ class Connection(Public[_Waiter]):
             self._ending = "linger" if linger else "flush" if flush else ""
             outgoing = self._sending.take() if self._ending else None
             idle = not self._sending.busy  # else whoever sends goes on from here
+            if not self._role.in_use:  # else whoever reads does it
+                self._drop_unread()
         self._announce_end(first)
         if self._ending:
             self._cancel_timer()
@@ -1213,11 +1238,18 @@ class Connection(Public[_Waiter]):
         self._await(0)
         self._role.end()
         self._socket.close()
-        self._unread = b""
-        with contextlib.suppress(Exception):  # a profile's fault; memory may be what is missing
-            self._wire.read()  # lets go of what was read in part
+        self._drop_unread()
         self._socket_closed.set()
         self._maybe_finished()
+
+    def _drop_unread(self) -> None:
+        """With the lock held, as the connection has ended and nobody reads: keep nothing of what came and was not read.
+
+        Not only when the socket is closed: that may be seconds later, and nobody counts these bytes any more.
+        """
+        self._unread = b""
+        with contextlib.suppress(Exception):  # a profile's fault; memory may be what is missing
+            self._wire.read()
 
     def _forked(self) -> None:
         """See `_fork`."""

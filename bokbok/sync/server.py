@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .. import wire
 from .._fork import track
 from .._front import texts
+from .._front.heap import Heap
 from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import Settings, SharedHellos
@@ -23,6 +24,7 @@ from ..address import Address
 from ..keys import Key
 from .connection import Connection, ConnectionHandler, RequestHandler
 from .handling import handler_of
+from .poller import poller
 from .threads import run_in_thread
 
 __all__ = ["Server", "start_server"]
@@ -51,6 +53,10 @@ class Server(PublicServer):
 
         self._meeting: set[socket.socket] = set()  # proxies' connections that have not said yet whose they are
         self._roster.coming = self._meeting
+
+        self._shared.budget.fell = Heap(
+            lambda seconds, function: poller.call_at(time.monotonic() + seconds, function)
+        ).fell
 
         # Taken last: a connection may hold its own lock when it asks for this one, never the other way round.
         self._changed = threading.Condition()

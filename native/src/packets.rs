@@ -85,6 +85,30 @@ enum Front {
 }
 
 impl Buffer {
+    /// Room for so many bytes more, and for a quarter of what is there at most beside: what is held for a peer is
+    /// counted by its bytes, and a vector that grows by itself takes up to twice as many.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.data.len() + more;
+        let capacity = self.data.capacity();
+        if needed > capacity {
+            self.data.reserve_exact(more.max(self.data.len() / 4));
+        }
+    }
+
+    /// Gives back the room of packets that were returned, once it is more than half, as it may be long until more comes.
+    fn tidy(&mut self) {
+        if self.at == self.data.len() {
+            if self.data.capacity() > KEPT {
+                self.data = Vec::new();
+                self.at = 0;
+            }
+        } else if self.at > KEPT && self.at > self.data.len() / 2 {
+            self.data.drain(..self.at);
+            self.data.shrink_to_fit();
+            self.at = 0;
+        }
+    }
+
     fn front(&self, limit: usize) -> Front {
         let Some(head) = self.data[self.at..].first_chunk::<HEAD>() else {
             return Front::More;
@@ -157,10 +181,11 @@ impl Splitter {
     fn feed(&self, data: &[u8]) -> PyResult<()> {
         let mut guard = locked(&self.buffer);
         let buffer = guard.as_mut().ok_or_else(in_use)?;
-        if buffer.at > 0 && (buffer.at == buffer.data.len() || buffer.at >= buffer.data.len() / 2) {
+        if buffer.at > 0 && buffer.at >= buffer.data.len() / 2 {
             buffer.data.drain(..buffer.at);
             buffer.at = 0;
         }
+        buffer.make_room(data.len());
         buffer.data.extend_from_slice(data);
         self.held.fetch_add(data.len(), Ordering::Relaxed);
         Ok(())
@@ -176,10 +201,7 @@ impl Splitter {
                 let packet = PyBytes::new(py, &buffer.data[start..end]);
                 self.held.fetch_sub(end - buffer.at, Ordering::Relaxed);
                 buffer.at = end;
-                if buffer.at == buffer.data.len() {
-                    buffer.data = Vec::new(); // the room of a large packet is given back
-                    buffer.at = 0;
-                }
+                buffer.tidy();
                 Ok(Some(packet))
             }
             Front::More => Ok(None),
@@ -233,10 +255,7 @@ impl Splitter {
         };
         let mut buffer = locked(&self.buffer).take().ok_or_else(in_use)?;
         let result = self.messages(&form, &mut buffer, messages, budget);
-        if buffer.at == buffer.data.len() && buffer.data.capacity() > KEPT {
-            buffer.data = Vec::new();
-            buffer.at = 0;
-        }
+        buffer.tidy();
         *locked(&self.buffer) = Some(buffer);
         result
     }

@@ -204,6 +204,20 @@ def test_one_that_is_over_while_it_waits_is_not_called() -> None:
     assert not budget._line
 
 
+def test_it_tells_when_much_less_is_held_than_was() -> None:
+    budget = Budget(1024 * MIB)
+    account = budget.account(1024 * MIB)
+    fell: list[int] = []
+    budget.fell = lambda: fell.append(budget.held)
+    account.note(partial=100 * MIB)
+    account.note(partial=40 * MIB)
+    assert not fell
+    account.note(partial=35 * MIB)
+    assert fell == [35 * MIB]
+    account.note(partial=0)
+    assert len(fell) == 1  # compared with 35
+
+
 def test_who_begins_to_wait_when_it_need_not_is_called_at_once() -> None:
     account = Budget(64 * MIB).account(MIB)
     woken: list[str] = []

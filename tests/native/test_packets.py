@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import platform
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +22,7 @@ from bokbok.wire import Closed, Connection, Guards, Limits, RequestReceived, Res
 from bokbok.wire.boxes import SentMaker, box_sealer
 from bokbok.wire.framing import IntegerLength
 from bokbok.wire.framing._strategy import too_long
+from tests.support.peers import framed
 from tests.support.pure import pure
 
 pytestmark = pytest.mark.skipif(NATIVE is None, reason=f"bokbok-native is {ABSENT}")
@@ -308,3 +311,31 @@ def test_a_large_message_is_left_to_who_can_seal_it_and_no_nonce_is_spent_before
     assert nonces() == bytes(24)
     assert sealer.sealed([b"x" * 1025], lambda body: b"sealed by another") == b"sealed by another"
     assert nonces()[-1] == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="skipped: glibc says how much is used")
+@pytest.mark.parametrize("whole", [0, 7])
+def test_what_is_kept_of_packets_takes_little_more_than_what_is_said_to_be_held(whole: int) -> None:
+    class Info(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in ("a", "b", "c", "d", "mapped", "e", "f", "used", "g", "h")]
+
+    ask = ctypes.CDLL(None).mallinfo2
+    ask.restype = Info
+
+    def used() -> int:
+        info = ask()
+        return int(info.used + info.mapped)
+
+    splitters = [NATIVE.Splitter(1 << 24, too_long) for _ in range(20)]
+    piece = framed(b"x" * 100_000)
+    part = framed(b"y" * (1 << 24))[: 700_000 if not whole else 30_000]
+    data = piece * whole + part
+    before = used()
+    for splitter in splitters:
+        for at in range(0, len(data), 64 * 1024):
+            splitter.feed(data[at : at + 64 * 1024])
+        for _ in range(whole):
+            assert splitter.next() is not None
+    held = sum(splitter.held() for splitter in splitters)
+    assert held == len(splitters) * len(part)
+    assert used() - before < 2.2 * held if whole else 1.3 * held

@@ -213,6 +213,18 @@ def test_a_packet_that_came_in_two_pieces_is_not_late_once_it_is_served(serve: A
     assert not connection._account.partial
 
 
+def test_a_connection_that_lingers_keeps_nothing_of_what_was_not_read(serve: Any, raw: Any) -> None:
+    server = serve()
+    peer = raw(server)
+    peer.send(framed(b"x" * 1_000_000)[:500_000])
+    (connection,) = server._roster.connections
+    eventually(lambda: connection._wire.held > 490_000, "it has come")
+    connection._end(ConnectionClosed("on purpose"), linger=True)
+    assert not connection._socket_closed.is_set  # the peer has not closed its side
+    eventually(lambda: not connection._wire.held, "nothing is kept")
+    assert not connection._unread
+
+
 def test_a_short_message_needs_no_turn_where_nobody_waits_for_one(
     serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
