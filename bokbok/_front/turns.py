@@ -22,7 +22,7 @@ FIRST = 0.0005
 messages. It is half a turn, since all connections that have sent something at the same moment get it, one after the
 other."""
 
-_LEAST = QUANTUM / 8
+_LEAST = QUANTUM / 16
 """Seconds that a turn counts at the least: to give it costs something, too."""
 
 NOTHING: Final = 0

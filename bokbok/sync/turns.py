@@ -19,7 +19,7 @@ __all__ = ["HELLO", "STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "
 
 _READERS: Final = 1
 """Turns at once. A turn waits for nothing but the interpreter; with two, both would wait for it, and for each other."""
-HELLO: Final = QUANTUM / 4
+HELLO: Final = QUANTUM / 16
 """Seconds that a part of a hello counts. It is read when the turn is over, since looking up its user may take long."""
 _LINGERERS: Final = 32
 """Workers that stay with a connection for a moment because more may come, or because the peer may take more."""
