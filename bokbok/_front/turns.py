@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from .. import wire
 
-__all__ = ["FIRST", "MORE", "NOTHING", "QUANTUM", "Line", "Turns", "left", "long"]
+__all__ = ["FIRST", "LEAST", "MORE", "NOTHING", "QUANTUM", "Line", "Turns", "left", "long"]
 
 QUANTUM = 0.001
 """Seconds of a turn: short compared with a network's delays, and long compared with the cost of changing turns."""
@@ -22,7 +22,7 @@ FIRST = 0.0005
 messages. It is half a turn, since all connections that have sent something at the same moment get it, one after the
 other."""
 
-_LEAST = QUANTUM / 16
+LEAST = QUANTUM / 8
 """Seconds that a turn counts at the least: to give it costs something, too."""
 
 NOTHING: Final = 0
@@ -164,10 +164,10 @@ class Line(Generic[_T]):
             self._first = None
         return party, item, begin
 
-    def used(self, party: Hashable, seconds: float) -> None:
-        """A turn is over that was taken by `pop`."""
+    def used(self, party: Hashable, seconds: float, least: float = LEAST) -> None:
+        """A turn is over that was taken by `pop`. `least`: seconds that it counts in any case."""
         if party in self.parties:
-            self._credits[party] = self._credits.get(party, 0.0) - max(seconds, _LEAST)
+            self._credits[party] = self._credits.get(party, 0.0) - max(seconds, least)
         else:
             self._credits.pop(party, None)
 

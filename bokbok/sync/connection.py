@@ -665,7 +665,7 @@ class Connection(Public[_Waiter]):
             party = self._life.party if turn else None  # the line counts the time of those who stood in it
             turn = True
             if not self._life.was_open:
-                reading.leave(party, HELLO)
+                reading.leave(party, HELLO, HELLO)
                 turn = False
                 return self._read_hello(data)
             began = 0.0 if party is None else time.thread_time()

@@ -1,7 +1,7 @@
 """Whose turn it is to split, open and parse: workers take it one after the other, for a slice of time each.
 
 What this module knows: a number, and a line. Python runs one thread at a time, so many that parse at once do not get
-more done; they only keep those waiting who have little to do. Here a few parse at once, for a millisecond each
+more done; they only keep those waiting who have little to do. Here one parses at once, for a millisecond
 (`_front.turns.QUANTUM`), and a connection with more to read lines up again: parties take turns, as `_front.turns` has
 it. Waiting in the line needs no thread.
 """
@@ -13,14 +13,15 @@ from collections.abc import Hashable
 from typing import Final, Protocol
 
 from .._fork import on_fork
-from .._front.turns import MORE, QUANTUM, Line
+from .._front.turns import LEAST, MORE, QUANTUM, Line
 
 __all__ = ["HELLO", "STAY_SECONDS", "Entrant", "Places", "Turns", "lingering", "reading"]
 
 _READERS: Final = 1
 """Turns at once. A turn waits for nothing but the interpreter; with two, both would wait for it, and for each other."""
 HELLO: Final = QUANTUM / 16
-"""Seconds that a part of a hello counts. It is read when the turn is over, since looking up its user may take long."""
+"""Seconds that a part of a hello counts. It is read when the turn is over: looking up its user may take long. (With
+a quarter of a turn, new connections waited for a second behind a thousand other hellos, while others read.)"""
 _LINGERERS: Final = 32
 """Workers that stay with a connection for a moment because more may come, or because the peer may take more."""
 STAY_SECONDS: Final = 0.02
@@ -78,16 +79,17 @@ class Turns:
             self._line.append(party, entrant, rest)
         self._go_on()
 
-    def leave(self, party: Hashable = None, seconds: float = QUANTUM) -> None:
+    def leave(self, party: Hashable = None, seconds: float = QUANTUM, least: float = LEAST) -> None:
         """The turn is over: it is the next one's.
 
         Args:
             party: whose turn came in the line; `None` for one that was taken without.
             seconds: of processor time that it took.
+            least: seconds that it counts in any case.
         """
         if party is not None:
             with self._lock:
-                self._line.used(party, seconds)
+                self._line.used(party, seconds, least)
         if self._added and self._took_away():
             return
         # One that lines up does that first, then looks for a turn; so one of the two sees the other.
