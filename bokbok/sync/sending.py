@@ -27,6 +27,8 @@ __all__ = ["Owner", "Sending"]
 
 _PILE = 256 * 1024
 """Bytes of answers that may wait for the sending thread while further handlers start."""
+_NOTHING = memoryview(b"")
+"""One for all: two objects fewer for Python's collector to look at, for each connection."""
 _PATIENCE = 1.0
 """Seconds in which a peer must take some of what was sent before, while an answer waits that there is no room for."""
 
@@ -112,7 +114,7 @@ class Sending:
         self.busy = False
         self.bunch = 0
         self.winding_down = False
-        self._rest = memoryview(b"")  # what the peer has not taken, while nobody but the poller waits for room
+        self._rest = _NOTHING  # what the peer has not taken, while nobody but the poller waits for room
         self._sent = 0  # bytes that the system took since the peer does not get on
         self._clock = SendClock(self._limits.send_timeout)
         self._timer: Timer | None = None
@@ -184,7 +186,7 @@ class Sending:
     def go_on(self) -> None:
         """As a worker, which the poller has called: there is room."""
         with self._lock:
-            rest, self._rest = self._rest, memoryview(b"")
+            rest, self._rest = self._rest, _NOTHING
         if not rest:  # the connection has ended meanwhile
             return
         try:
@@ -332,7 +334,7 @@ class Sending:
     def drop(self) -> None:
         """With the lock held, as the connection has ended: forget what the poller waits for room for."""
         if self._rest:
-            self._rest = memoryview(b"")
+            self._rest = _NOTHING
             self._stop()
 
     def forked(self, lock: threading.Lock) -> None:
