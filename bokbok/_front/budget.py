@@ -277,9 +277,10 @@ class Account:
         not block.
         """
         budget = self.budget
-        if self not in budget._waiting:
+        stands_in_line = self in budget._waiting
+        budget._waiting[self] = wake  # first this: who looks drops those in the line that do not wait
+        if not stands_in_line:
             budget._line.append(self)
-        budget._waiting[self] = wake
         if not self.over:
             budget._look()  # it was freed in this moment
 
