@@ -127,7 +127,8 @@ class Budget:
             if account not in waiting:
                 continue
             if account.held > _LITTLE and (account._group is over or account.over):
-                if not account._shares(-_GRAIN):  # nor has any other of its group told so much less than it holds
+                # With that much to spare, none of its group can have told so much more than it holds.
+                if account._group is not over and not account._shares(-_GRAIN):
                     over = account._group
                 line.append(account)
                 continue
