@@ -27,7 +27,7 @@ from ..errors import ConnectionClosed, RemoteProtocolError
 from ..keys import Key
 from .greeting import look_up, refusal
 from .handling import OF_THE_LOOP, Handling, handled
-from .receiving import READ, StreamProtocol
+from .receiving import READ
 from .sending import FLUSH_AT, Sending
 from .turns import turns_of
 
@@ -351,8 +351,6 @@ class Connection(Public["asyncio.Future[Any]"]):
             self._packet_timer = self._loop.call_later(min(self._limits.packet_timeout, ENDLESS), self._check_packet)
         if self._life.holds_too_much:
             self._stop_reading(_MEMORY)
-            if self._transport is not None:
-                cast(StreamProtocol, self._transport.get_protocol()).read_little()
             self._account.wait(self._memory_freed)
             if clock.paused is None:
                 clock.pause(self._loop.time())  # nothing is read for a while, but not for ever

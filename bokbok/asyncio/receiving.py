@@ -49,6 +49,8 @@ class StreamProtocol(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See `asyncio.BufferedProtocol`."""
+        if self._buffer is self._whole and self._connection._life.holds_too_much:  # by now: others have read meanwhile
+            self._buffer = self._little
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -59,10 +61,6 @@ class StreamProtocol(asyncio.BufferedProtocol):
             self._connection._received(data)
         except Exception as error:
             self._connection._handling.fail(error)
-
-    def read_little(self) -> None:
-        """Read `LITTLE` the next time: reading stops until there is memory, and hundreds go on at one moment then."""
-        self._buffer = self._little
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`. True keeps the other direction open: answers may still be sent."""
