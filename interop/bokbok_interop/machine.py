@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["Machine"]
+__all__ = ["STEP", "Machine"]
 
 STEP = 0.1
 """Seconds between two measurements."""

@@ -17,7 +17,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -27,7 +27,7 @@ from bokbok.wire import DEFAULT_LIMITS
 from .behind import Tried, pin_down
 from .cases import PREFLIGHT, Case
 from .dump import beginning, explain, render
-from .machine import Machine
+from .machine import STEP, Machine
 from .matrix import Group
 from .model import BEHIND, BROKE, RUNNER, Behind, Cell, Crash, Failure, Outcome, Result, by_clock
 from .peers.base import Peer, PuppetFault, Unavailable
@@ -252,9 +252,14 @@ async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _crash(fault: Exception | None) -> Crash | None:
@@ -385,12 +390,23 @@ class Runner:
 
     async def _played_round(self, groups: Sequence[Group]) -> None:
         try:
-            await self._round_of(groups)
-            await self._play_late_again()
+            failed = await self._round_and_late(groups)
+            await self._play_late_again(failed)
             await self._gather_again()
             await self._pin_down()
         finally:
             self._finish_late()
+
+    async def _round_and_late(self, groups: Sequence[Group]) -> _Proven:
+        """Play a round, and late cells again beside its last cells. Returns what has failed again."""
+        failed, over = _Proven(), asyncio.Event()
+
+        async def whole() -> None:
+            await self._round_of(groups)
+            over.set()
+
+        await _together([whole(), self._replay_beside_the_last(failed, over)])
+        return failed
 
     async def _round_of(self, groups: Sequence[Group]) -> None:
         # More than one group at a time, since a group ends with a few cells that only wait.
@@ -406,8 +422,37 @@ class Runner:
 
     # -- cells that ran out of time on a busy machine
 
-    async def _play_late_again(self) -> None:
-        """Play each of them again while nothing else is played, before it counts.
+    async def _replay_beside_the_last(self, failed: _Proven, over: asyncio.Event) -> None:
+        """Play late cells again while the last cells of a round only wait, and then as long as such a replay lasts.
+
+        The machine is idle meanwhile: with a broken peer, each of them may take a whole time limit. Each late cell is
+        tried once. A failure does not count if the machine was short of processor time.
+
+        Args:
+            failed: what has failed again.
+            over: the round's other cells have ended.
+        """
+        tried: set[Cell] = set()
+        playing: set[asyncio.Task[Any]] = set()
+        ended = asyncio.ensure_future(over.wait())
+        try:
+            while playing or not ended.done():
+                for late in _in_turns(self._late):
+                    cell = late[2].cell
+                    given_up = self._given_up.keys() & {cell.client, cell.server}
+                    if len(playing) < AGAIN and not (cell in tried or given_up or self.stopping) and self._slots.idle():
+                        tried.add(cell)
+                        playing.add(asyncio.ensure_future(self._replay(late, failed, beside_others=True)))
+                waiting = playing if ended.done() else {*playing, ended}
+                done, _ = await asyncio.wait(waiting, timeout=STEP, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                playing -= done
+        finally:
+            await _end({*playing, ended})
+
+    async def _play_late_again(self, failed: _Proven | None = None) -> None:
+        """Play each of them again while nothing else is played, before it counts. `failed`: what has failed again.
 
         Each has puppets of its own. As long as the machine is idle, several are played at the same time: with a broken
         peer each of them may only wait for its time limit. As soon as the machine is not, one is played at a time.
@@ -419,8 +464,8 @@ class Runner:
         for name in [name for name, fault in self._given_up.items() if by_clock(fault)]:
             del self._given_up[name]
             self._strikes[name] = self._start_strikes[name] = self._silences[name] = 0
+        failed = failed or _Proven()
         self._late = _in_turns(self._late)
-        failed = _Proven()
         began = time.monotonic()
         await asyncio.sleep(IDLE)
         if not self._machine.shortage(began):
@@ -538,7 +583,7 @@ class Runner:
         kinds: set[str] = set()
 
         async def one(case: Case) -> None:
-            async with self._slots.taken():
+            async with self._slots.taken(case.timeout):
                 if self.stopping:
                     return
                 if not case.fresh:
@@ -574,10 +619,8 @@ class Runner:
             finally:
                 await self._retire(*own.puppets.values())
 
-        # Cells that wait long begin first, so that others run at the same time.
-        cases = sorted(group.cases, key=lambda case: -case.timeout)
         try:
-            await _together(one(case) for case in cases)
+            await _together(one(case) for case in group.cases)
             left += suspects
             await _together(once_more() for _ in range(min(AGAIN, len(left))))
             if suspects and not self.stopping:

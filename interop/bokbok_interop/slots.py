@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
+import itertools
 import time
 from collections.abc import AsyncIterator
 
@@ -31,26 +33,62 @@ class Slots:
     """
 
     def __init__(self, count: int, machine: Machine) -> None:
-        self._free = asyncio.Semaphore(count)
+        self._free = count
         self._loans = LOANS * (count - 1)
         self._machine = machine
+        self._line: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
 
     @contextlib.asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Have a slot in the `async with` block."""
-        await self._free.acquire()
+    async def taken(self, seconds: float = 0.0) -> AsyncIterator[None]:
+        """Have a slot in the `async with` block.
+
+        Args:
+            seconds: how long the cell may wait for its clocks. Those that may wait longest are first, whatever group
+                they are from: others run at the same time, and the run does not end with somebody's clock.
+        """
+        await self._take(seconds)
         slot = _Slot(self)
         try:
             yield
         finally:
             slot.give_back()
 
+    async def _take(self, seconds: float) -> None:
+        if self._free and not self._waits():
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._line, (-seconds, next(self._numbers), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give()  # it was ended just when it got its slot
+            raise
+
+    def _waits(self) -> bool:
+        """Whether somebody waits for a slot. Those that were ended while they waited are forgotten."""
+        while self._line and self._line[0][2].done():
+            heapq.heappop(self._line)
+        return bool(self._line)
+
+    def _give(self) -> None:
+        if self._waits():
+            heapq.heappop(self._line)[2].set_result(None)
+        else:
+            self._free += 1
+
+    def idle(self) -> bool:
+        """Whether no cell waits for a slot, and the machine was not short of processor time for a while."""
+        return bool(self._free) and not self._machine.shortage(time.monotonic() - LENDS)
+
     def lend(self) -> bool:
         """Free the slot of a cell that has had it for `LENDS` seconds, if it may be lent."""
         if not self._loans or self._machine.shortage(time.monotonic() - LENDS):
             return False
         self._loans -= 1
-        self._free.release()
+        self._give()
         return True
 
     def end(self, *, lent: bool) -> None:
@@ -58,7 +96,7 @@ class Slots:
         if lent:
             self._loans += 1
         else:
-            self._free.release()
+            self._give()
 
 
 class _Slot:

@@ -215,6 +215,38 @@ async def test_what_runs_out_of_time_beside_others_is_played_alone_if_the_machin
     assert [(each.outcome, each.attempts) for each in results] == [(Outcome.PASSED, 3)] * 2
 
 
+@pytest.mark.parametrize("busy_again", [False, True])
+async def test_what_ran_out_of_time_is_played_again_while_the_last_cells_only_wait(
+    fake_peer: Callable[..., LocalPeer], *, busy_again: bool
+) -> None:
+    machine, again = BusyUntilAgain(), asyncio.Event()
+    plays = 0
+
+    async def late(t: Play) -> None:
+        nonlocal plays
+        plays += 1
+        if plays == 2:
+            machine.busy = busy_again
+            again.set()
+        if plays == 1 or (plays == 2 and busy_again):
+            await t.client.wait_for(lambda: False, "the open handler", 0.05)
+
+    async def last(t: Play) -> None:
+        while not runner._late:
+            await asyncio.sleep(0.01)
+        machine.busy = False
+        await again.wait()
+
+    peer = fake_peer(ANSWERS)
+    runner = Runner({peer.name: peer}, Settings(timeout=60), machine=machine)
+    cases = [make_case("late", late), make_case("last", last)]
+    results = await runner.run([Group(peer.name, peer.name, "unix", "insecure", cases)])
+    assert [(result.outcome, result.attempts) for result in results] == [
+        (Outcome.PASSED, 3 if busy_again else 2),
+        (Outcome.PASSED, 1),
+    ]
+
+
 async def test_how_slow_the_puppets_of_others_are_is_nothing_to_a_cell(
     fake_peer: Callable[..., LocalPeer], tmp_path: Path
 ) -> None:

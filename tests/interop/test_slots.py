@@ -76,3 +76,31 @@ async def test_so_many_at_the_most_are_lent_and_all_come_back(count: int, most: 
         assert len(holding) == most
         end.set()
         await asyncio.gather(*waiting)
+
+
+async def test_the_cell_that_may_wait_longest_is_first() -> None:
+    slots, order = Slots(1, Asked()), list[float]()
+
+    async def cell(seconds: float) -> None:
+        async with slots.taken(seconds):
+            order.append(seconds)
+
+    async with slots.taken():
+        waiting = [asyncio.ensure_future(cell(seconds)) for seconds in (0, 30, 10, 60, 30)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert order == [60, 30, 30, 10, 0]
+
+
+async def test_a_slot_is_not_lost_with_a_cell_that_is_ended_as_it_gets_it_or_while_it_waits() -> None:
+    slots, holding, end = Slots(1, Asked()), list[int](), asyncio.Event()
+    async with slots.taken():
+        waiting, gets = crowd(slots, 2, holding, end)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+    gets.cancel()  # it has a slot by now, but has not run since
+    await asyncio.gather(waiting, gets, return_exceptions=True)
+    assert not holding
+    async with slots.taken():
+        pass

@@ -195,7 +195,7 @@ async def message_over_limit(t: Play) -> None:
     """A failure whose message is longer than a packet fails that one request only."""
     raw = await attack(t, await t.server.listen())
     # A control byte is one byte when it comes, and several when it is written as a datum.
-    await raw.say(b'(request 0 ("fail" "%b"))' % (b"\x01" * 6_000_000))
+    await raw.say(b'(request 0 ("fail" "%b"))' % (b"x" * 11_000_000 + b"\x01" * 2_000_000))
     kind, _ = await raw.answer_to(0, 60)
     t.check(kind == "error", "a handler that fails with a message over the limit", expected="an error", actual=kind)
     t.equal(list(await _then(raw)), ["response", "still there"], "the answer to the next request")
