@@ -41,7 +41,7 @@ from ..wire import REQUEST, RESPONSE, AnswerUnreadable, ErrorReceived, Read, Req
 from .finishing import finishing
 from .greeting import look_up, refusal
 from .handling import Handling, handler_of
-from .handover import CALLER, PARKED, Pace, Role
+from .handover import CALLER, PARKED, QUICK_SECONDS, Pace, Role
 from .poller import READ, WRITE, Timer, poller
 from .receiving import NOW, Receiving
 from .sending import Sending
@@ -1057,13 +1057,12 @@ class Connection(Public[_Waiter]):
             handler_of.handling = None
         # Each of a long message's forms is let go of before the next one is made: see `docs/speed.md`, Large messages.
         del message
-        # `finishing.enter`, and below `leave`, without their calls where nobody waits.
-        ticket = None
-        has_place = finishing.try_to_enter()
         # One that was read in its turn, and whose handler has returned at once, need not wait for another turn.
-        if not (has_place or (just_read and time.monotonic() - started < _AT_ONCE)):
+        ticket = None
+        has_place = not (just_read and time.monotonic() - started < _AT_ONCE)
+        # `finishing.enter`, and below `leave`, without their calls where nobody waits.
+        if has_place and not finishing.try_to_enter():
             ticket = finishing.enter(self._life.party)
-            has_place = True
         try:
             if failure is None:
                 if admission.congested and not self._account.may_keep:
@@ -1095,7 +1094,8 @@ class Connection(Public[_Waiter]):
                         self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
                 del written
                 admission.finish()
-                self._pace.took(time.monotonic() - started)
+                if (took := time.monotonic() - started) >= QUICK_SECONDS or not self._pace.is_best:
+                    self._pace.took(took)
                 self._moves += 1
                 if reads:
                     reads = self._role.resume()
