@@ -14,7 +14,7 @@ from bokbok.wire.boxes import Role
 from bokbok.wire.transcript import Packet, Range, Secrets, Transcript
 from bokbok_traffic.capture import CLIENT, SERVER, Capture, Chunk
 
-__all__ = ["Conversation", "beginning", "explain", "fixed_bytes", "plain", "render", "take"]
+__all__ = ["Conversation", "beginning", "explain", "not_random", "plain", "render", "take"]
 
 SHOWN_TEXT = 600
 """Bytes of a message that are also shown as text."""
@@ -77,12 +77,16 @@ def take(transcript: Transcript, chunk: Chunk) -> list[Packet]:
     return transcript.cut(chunk.t) if chunk.lost else transcript.end(source, chunk.t)
 
 
-def fixed_bytes(conversations: Sequence[Conversation], source: str | None = None) -> list[int]:
-    """Which bytes are the same in several conversations, although all of them should be random.
+def not_random(conversations: Sequence[Conversation], source: str | None = None) -> list[str]:
+    """Which bytes are the same in several conversations, or repeat another byte in each, although all of them should be
+    random.
 
     Args:
         conversations: each of its own connection.
         source: compare the random half (the first 16 bytes) of this side's nonces; `None`: compare the session keys.
+
+    Returns:
+        What is wrong with each such byte, in words; the first is byte 0.
     """
     if source is None:
         found = [one.transcript.session_key or b"" for one in conversations]
@@ -92,7 +96,14 @@ def fixed_bytes(conversations: Sequence[Conversation], source: str | None = None
         ]
     if not found or not all(found):
         return []
-    return [index for index, column in enumerate(zip(*found, strict=False)) if len(set(column)) == 1]
+    wrong = []
+    before: dict[tuple[int, ...], int] = {}
+    for index, column in enumerate(zip(*found, strict=False)):
+        if len(set(column)) == 1:
+            wrong.append(f"byte {index} never changes")
+        elif before.setdefault(column, index) != index:
+            wrong.append(f"byte {index} is always as byte {before[column]}")
+    return wrong
 
 
 def explain(

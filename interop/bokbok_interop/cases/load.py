@@ -109,6 +109,21 @@ async def long_callbacks(t: Play) -> None:
     t.equal(answers, [[[j, i] for j in range(100)] for i in range(100)], "a hundred times a hundred callbacks")
 
 
+@case("open.connection", "close-connection", timeout=160, long=True)
+async def long_silence(t: Play) -> None:
+    """A connection that is silent for two minutes stays open, and a request waits for as long."""
+    mine, theirs = await t.pair()
+    here = t.rendezvous(mine, 126_000)
+    slow = await here.hold(mine)
+    # Longer than the 30, 60 and 120 seconds after which programs often end a silent connection.
+    await asyncio.sleep(125)
+    await mine.echo("after a silence")
+    await theirs.echo("after a silence")
+    await here.release()
+    t.equal(await slow, here.answer, "the answer of a handler that took two minutes")
+    t.check(mine.closings == theirs.closings == 0, "a silent connection was closed")
+
+
 @case("request.message", "about.threads", timeout=400, long=True)
 async def long_soak(t: Play) -> None:
     """Two minutes of small requests, twenty at a time, without a wrong answer."""

@@ -127,6 +127,12 @@ def no_answer_without_message() -> None:
     _on_failure(lambda real, self, n, text: real(self, n, text, failed=True) if text else real(self, n, False))
 
 
+@mutant("errors.unknown-request", role="both")
+def nothing_is_no_request() -> None:
+    """Answers a request itself whose message is false, empty or nought, and sends nothing."""
+    around(C, "request", lambda real: lambda self, message: real(self, message) if message else message)
+
+
 @mutant("errors.unknown-request")
 def unknown_requests_are_false() -> None:
     """Answers unknown requests with #f."""

@@ -323,6 +323,33 @@ def any_datum_is_an_errors_message() -> None:
     _message(change)
 
 
+@mutant("hostile.wrong-shape", "hostile.server-sends-wrong-shape", role="both")
+def errors_may_have_more_parts() -> None:
+    """Ignores whatever follows the message of an error."""
+
+    def change(text: str, real: Callable[[str], Any]) -> Any:
+        try:
+            return real(text)
+        except P.ProtocolError:
+            value, _ = S.read(text)
+            if isinstance(value, list) and len(value) > 3 and value[0] == "error":
+                return "error", value[1], value[2]
+            raise
+
+    _message(change)
+
+
+@mutant("hostile.unasked-answer", "hostile.server-answers-unasked", role="both")
+def ids_of_answers_have_32_bits() -> None:
+    """Looks at the last 32 bits of an answer's ID only."""
+
+    def change(text: str, real: Callable[[str], Any]) -> Any:
+        tag, number, body = real(text)
+        return (tag, number, body) if tag == "request" else (tag, number & 0xFFFFFFFF, body)
+
+    _message(change)
+
+
 @mutant("hostile.white-space-and-comments", "hostile.server-writes-otherwise", role="both")
 def no_sign_in_an_id() -> None:
     """Does not accept an ID with a plus sign."""

@@ -260,6 +260,21 @@ def stop_forgets_handlers() -> None:
     P.Server.finish = lambda self, connection: None
 
 
+@mutant("lifecycle.idle", role="client")
+def client_keeps_the_time_limit_of_connect() -> None:
+    """A client whose socket keeps the twenty seconds that it had for connecting: so long a silence ends it."""
+
+    def start(real: Any) -> Any:
+        def run(self: Any) -> None:
+            if self.server is None:
+                self.sock.settimeout(20.0)
+            real(self)
+
+        return run
+
+    around(C, "start", start)
+
+
 @mutant("lifecycle.idle", role="server")
 def closes_idle_connections() -> None:
     """Closes a connection after five seconds of silence."""

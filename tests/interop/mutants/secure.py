@@ -56,6 +56,18 @@ def cuts_user_names_at_nul() -> None:
     _lookup(lambda get, user: get(user.split("\0")[0]))
 
 
+@mutant("secure.any-user-name")
+def cuts_user_names_at_a_colon() -> None:
+    """Looks a username up without what stands behind a colon."""
+    _lookup(lambda get, user: get(user.split(":")[0]))
+
+
+@mutant("secure.any-user-name", "secure.user-names-are-exact")
+def user_names_lose_their_line_ends() -> None:
+    """Looks a username up without the line feed and the return at its end."""
+    _lookup(lambda get, user: get(user.rstrip("\r\n")))
+
+
 @mutant("secure.almost-right-key", role="both")
 def folds_passphrases() -> None:
     """Trims passphrases and folds their case."""
@@ -446,6 +458,16 @@ def nonces_of_8_random_bytes() -> None:
         C,
         "__init__",
         lambda real: lambda self, *a: (real(self, *a), setattr(self, "nonce_prefix", os.urandom(8) + b"server--"))[0],
+    )
+
+
+@mutant("secure.random-in-every-byte", role="server")
+def the_same_8_random_bytes_twice() -> None:
+    """Draws 8 random bytes for its nonces, and repeats them."""
+    around(
+        C,
+        "__init__",
+        lambda real: lambda self, *a: (real(self, *a), setattr(self, "nonce_prefix", os.urandom(8) * 2))[0],
     )
 
 

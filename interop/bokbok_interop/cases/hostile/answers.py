@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...play import NetworkFailed, Play, RemoteFailed
 from ...raw import good_server
 from .neighbours import (
+    answers_beyond,
     at_client,
     at_server,
     attacked,
@@ -14,13 +15,15 @@ from .neighbours import (
 )
 
 UNASKED = says(b"(response 77 1)", b'(error 78 "x")', b"(response 4611686018427387903 ())")
+CUT_SHORT = [answers_beyond(1 << bits) for bits in (8, 15, 16, 24, 31, 32, 53, 61)]
+"""Answers whose IDs are that of a request that waits, once they are cut to so many bits."""
 UNASKED_UNREADABLE = says(b"(response 77 #<x>)", b"(response 78 (a)", b"(error 79 #<x>)")
 
 
 @at_server("profile.protocol-error", only=("messages",), once=True)
 async def unasked_answer(t: Play) -> None:
-    """An answer to a question that was never asked ends the connection."""
-    await each_ends(t, UNASKED, "an unasked answer")
+    """An answer to a question that was never asked ends the connection, however like another's its ID is."""
+    await each_ends(t, [*UNASKED, *CUT_SHORT], "an unasked answer")
 
 
 async def _answers_twice(t: Play) -> None:
@@ -71,8 +74,8 @@ async def answers_in_any_order(t: Play) -> None:
 
 @at_client("profile.protocol-error", only=("messages",), once=True)
 async def server_answers_unasked(t: Play) -> None:
-    """An answer to a question that the client never asked ends its connection."""
-    await each_ends(t, UNASKED, "an unasked answer")
+    """An answer to a question that the client never asked ends its connection, however like another's its ID is."""
+    await each_ends(t, [*UNASKED, *CUT_SHORT], "an unasked answer")
 
 
 @at_client("profile.unreadable-unasked", "profile.protocol-error", only=("messages", "counted"), once=True)

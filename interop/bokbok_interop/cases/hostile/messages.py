@@ -70,6 +70,23 @@ WRONG_SHAPE = says(
     b"(error 0 oops)",
     b"(response 9)",
 )
+WRONG_ANSWERS = says(
+    b"(answer %N 1)",
+    b"(response %N)",
+    b"(response %N 1 2)",
+    b"(response %N 1 . 2)",
+    b'(response "%N" 1)',
+    b"(response -1 1)",
+    b"(response %N. 1)",
+    b"(error %N)",
+    b"(error %N oops)",
+    b"(error %N oops:)",
+    b"(error %N #f)",
+    b'(error %N ("oops"))',
+    b'(error %N "oops" 1)',
+    b'(error %N "oops" . 1)',
+)
+"""What looks like the answer to a request that waits."""
 BAD_ID = says(
     b'(request -1 ("echo" 1))',
     b'(request 1.5 ("echo" 1))',
@@ -156,7 +173,7 @@ async def unknown_tag(t: Play) -> None:
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def wrong_shape(t: Play) -> None:
     """A message with too few or too many parts, or an error without a string, ends the connection."""
-    await each_ends(t, WRONG_SHAPE, "a message of wrong shape")
+    await each_ends(t, [*WRONG_SHAPE, *WRONG_ANSWERS], "a message of wrong shape")
 
 
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
@@ -289,16 +306,7 @@ async def server_sends_no_list(t: Play) -> None:
 @at_client("profile.protocol-error", only=("messages", "counted"), once=True)
 async def server_sends_wrong_shape(t: Play) -> None:
     """Unknown tags, wrong shapes and bad IDs from a server end the client's connection."""
-    answers = says(
-        b"(answer %N 1)",
-        b"(response %N)",
-        b"(response %N 1 2)",
-        b"(error %N oops)",
-        b'(response "%N" 1)',
-        b"(response -1 1)",
-        b"(response %N. 1)",
-    )
-    await each_ends(t, [*UNKNOWN_TAG, *WRONG_SHAPE, *BAD_ID, *answers], "a message of wrong shape")
+    await each_ends(t, [*UNKNOWN_TAG, *WRONG_SHAPE, *BAD_ID, *WRONG_ANSWERS], "a message of wrong shape")
 
 
 @at_client("profile.framing", "profile.boxes", only=("framing", "nonces"))

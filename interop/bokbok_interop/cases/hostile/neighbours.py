@@ -197,6 +197,11 @@ def says(*bodies: bytes) -> list[Attack]:
     return [attack(body) for body in bodies]
 
 
+def answers_beyond(step: int) -> Attack:
+    """An attack: an answer whose ID is so much more than that of the victim's request that waits."""
+    return f"(response N+{step} 1)", lambda bad, number: bad.say(f"(response {number + step} 1)")
+
+
 def sends(data: bytes, *, end: bool = False) -> Attack:
     """An attack: these bytes as they are, and then perhaps a shutdown of the direction."""
 
