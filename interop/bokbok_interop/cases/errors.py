@@ -7,6 +7,7 @@ the protocol.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from bokbok.sexpr import Symbol, dumps
 
@@ -209,7 +210,7 @@ async def _then(raw: Raw) -> tuple[str, object]:
 @case("open.request-handler-errors", once=True)
 async def unknown_request(t: Play) -> None:
     """A request that the handler does not know is answered with an error that names it, whatever it is."""
-    nothing = (False, 0, 0.0, "", [], ())  # which some languages take for no message at all
+    nothing: tuple[Any, ...] = (False, 0, 0.0, "", [], ())  # which some languages take for no message at all
     for conn in await t.pair():
         await _fails_with(t, conn, ["no-such-request", 1], "no-such-request")
         for datum in (*nothing, Symbol("symbol"), 7, "text", ["echo"], ["echo", 1, 2], True, [["echo", 1]]):

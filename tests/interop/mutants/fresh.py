@@ -356,6 +356,12 @@ def no_sign_in_an_id() -> None:
     _not_taken(r"^\s*\(\w+ \+\d")
 
 
+@mutant("hostile.white-space-and-comments", "hostile.server-writes-otherwise", role="both")
+def returns_end_a_comment() -> None:
+    """Ends a comment at a return as well."""
+    _message(lambda text, real: real(text.replace("\r", "\n")))
+
+
 @mutant("hostile.white-space-and-comments", "sexpr.other-spellings")
 def form_feeds_are_letters() -> None:
     """Does not treat form feeds and vertical tabs as white space."""

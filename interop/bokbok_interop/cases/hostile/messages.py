@@ -223,8 +223,8 @@ OTHERWISE = (
     b"(%T 00%N\x0c%D\x0b)",
 )
 """Ways to write a message, with its tag, ID and datum."""
-DATUMS = (b"(1 2)", b"[1 2]", b"(1 . (2 . ()))", b"(1 #;x 2 #| y |#)")
-"""Ways to write `(1 2)`."""
+DATUMS = (b"(1 2)", b"[1 2]", b"(1 . (2 . ()))", b"(1 #;x 2 #| y |#)", b"(1 ; x\r y\n2)")
+"""Ways to write `(1 2)`. A return does not end a comment: seen with CHICKEN 5.3."""
 
 
 def _written(way: bytes, tag: bytes, number: int, datum: bytes) -> bytes:
