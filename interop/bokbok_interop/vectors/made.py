@@ -84,7 +84,7 @@ SPELLINGS: tuple[bytes, ...] = (
     # strings
     rb'"\x414"', rb'"\xe9"', rb'"\u00e9"', rb'"\u65e5"', rb'"\U0001F600"', rb'"\a\b\t\n\v\f\r"', rb'"\""', rb'"\\"',
     rb'"\\n"', rb'"\377"', rb'"\0001"', rb'"\x00"', b'"a\\\n   b"', b'"a  \\\n b"', b'"a\nb"', b'"a\tb"', rb'"\q\(\|"',
-    b'"a;b"', b'"#|a"', b'""', b'"(a"',
+    b'"a\r\nb\rc"', b'"a;b"', b'"#|a"', b'""', b'"(a"',
     # characters
     rb"#\a", rb"#\A", rb"#\9", rb"#\space", rb"#\nul", rb"#\null", rb"#\page", rb"#\escape", rb"#\esc", rb"#\alarm",
     rb"#\vtab", rb"#\tab", rb"#\delete", rb"#\x41", rb"#\x", rb"#\u", rb"#\U", rb"#\U1F600", rb"#\u3bb", rb"#\x0",
@@ -101,7 +101,8 @@ SPELLINGS: tuple[bytes, ...] = (
     b"#s8(-128 127)", b"#u16(65535)", b"#s16(-32768)", b"#u32(4294967295)", b"#s32(-2147483648)", b"#f32(0.5 1 -2)",
     b"#f32(0.1)", b"#f64(1 .5 1e3 +inf.0)", b"#f64(-0.0)",
     # white space and comments
-    b"(a ;c\n b)", b"(a;c\nb)", b"(a #|b|# c)", b"(a #||# b)", b"(a #|;|# b)", b"(a #| #| x |# |# b)", b"(a #;b c)",
+    b"(a ;c\r b\n d)",
+    b"(a ;c\n b)", b"(a;c\nb)",  b"(a #|b|# c)", b"(a #||# b)", b"(a #|;|# b)", b"(a #| #| x |# |# b)", b"(a #;b c)",
     b"(a #;(b c) d)", b"(#;a)", b"(a #;#;b c d)", b"(a\x0cb)", b"(a\x0bb)", b"(a\r\nb)", b"(a\tb)", b"(a . b ;c\n)",
     b"#;a b", b"#|a|#b", b"(a #!eof)",
 )  # fmt: skip

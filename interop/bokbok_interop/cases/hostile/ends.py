@@ -105,6 +105,45 @@ async def client_leaves_nothing_open(t: Play) -> None:
         await _leaves_nothing(t, t.client, once)
 
 
+async def _keeps_nothing(t: Play) -> None:
+    """Messages that were answered are let go of: the memory does not grow with what has come over a connection."""
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
+        measure = victim.side.puppet.running.usage
+        grown = []
+        for _ in range(ROWS):
+            before = measure().memory
+            for _ in range(ROW):
+                await bad.request(["echo", "x" * MIB])
+            grown.append((measure().memory - before) // MIB)
+            if grown[-1] < KEPT:
+                return  # a collector's heap grows, and then does not
+        raise Failure(
+            f"the {victim.side.role} keeps messages that were answered",
+            expected=f"memory that stops growing, by {KEPT} MiB for {ROW} messages of 1 MiB",
+            actual=f"{', '.join(map(str, grown))} MiB more, each time",
+        )
+
+
+MIB = 1024 * 1024
+ROWS, ROW = 6, 16
+"""How often the memory is looked at, and the messages of 1 MiB in between."""
+KEPT = 12
+"""MiB that the memory may grow by meanwhile."""
+
+
+@at_server("guards.bounded", faults=("measure",), fresh=("server",), transport="unix", timeout=30)
+async def keeps_no_messages(t: Play) -> None:
+    """A server lets go of a client's messages: its memory does not grow with what has come over a connection."""
+    await _keeps_nothing(t)
+
+
+@at_client("guards.bounded", faults=("measure",), fresh=("client",), transport="unix", timeout=30)
+async def client_keeps_no_messages(t: Play) -> None:
+    """A client lets go of a server's messages: its memory does not grow with what has come over a connection."""
+    await _keeps_nothing(t)
+
+
 MUCH = 4 * 1024 * 1024
 """Bytes: far more than the buffers of any socket hold."""
 
@@ -311,6 +350,30 @@ async def half_close_with_answers_unread(t: Play) -> None:
 async def server_half_closes_with_answers_unread(t: Play) -> None:
     """A server that shuts down its direction, and reads late, still gets the client's answers of megabytes."""
     await _unread_answers(t)
+
+
+async def _closes_while_nothing_is_read(t: Play) -> None:
+    """The victim closes while an answer of megabytes is on its way to a peer that does not read."""
+    async with attacked(t) as victim:
+        conn, bad, asked, _ = await victim.waits()
+        await bad.ask(["echo", "x" * MUCH])
+        await bad.hear_beginning()
+        await t.within(PATIENCE, conn.close(), f"closing at the {victim.side.role}, whose peer does not read")
+        failing = t.within(PATIENCE, asked, f"the failure of the {victim.side.role}'s request")
+        await t.fails(failing, NetworkFailed, why="a request that waits when its side closes")
+        await bad.must_end(f"the {victim.side.role} closed, and the connection stays open")
+
+
+@at_server("close-connection", "profile.close")
+async def close_while_nothing_is_read(t: Play) -> None:
+    """A server can close a connection whose client does not read, while an answer of megabytes is on its way."""
+    await _closes_while_nothing_is_read(t)
+
+
+@at_client("close-connection", "profile.close")
+async def client_closes_while_nothing_is_read(t: Play) -> None:
+    """A client can close a connection whose server does not read, while an answer of megabytes is on its way."""
+    await _closes_while_nothing_is_read(t)
 
 
 async def _leaves_a_handler(t: Play, served: Served, here: Rendezvous) -> None:

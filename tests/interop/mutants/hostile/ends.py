@@ -133,3 +133,25 @@ def cuts_answers_at_a_protocol_error() -> None:
 def client_cuts_answers_at_a_protocol_error() -> None:
     """A client that cuts the answer that it is writing when a protocol error comes."""
     C.fall_silent = lambda self: self.sock.shutdown(socket.SHUT_RDWR)
+
+
+@mutant("hostile.close-while-nothing-is-read", "hostile.client-closes-while-nothing-is-read", role="both")
+def closes_once_it_may_write() -> None:
+    """Closes only when what is being written has left, so never while the other end does not read."""
+
+    def close(self: Any) -> None:
+        with self.lock:
+            self.closed_here = True
+        self.take_queue()
+        with self.write_lock:
+            self.end("this side closed the connection")
+
+    C.close = close
+
+
+@mutant("hostile.keeps-no-messages", "hostile.client-keeps-no-messages", role="both")
+def keeps_every_packet() -> None:
+    """Keeps every packet that has come, for as long as the program runs."""
+    claim("hardening")
+    kept: list[bytes] = []
+    around(C, "packet_came", lambda real: lambda self, packet: (kept.append(packet), real(self, packet))[1])
