@@ -400,6 +400,19 @@ class Raw:
                 return rest
             rest.append(packet)
 
+    def ended_in_order(self, why: str, behind: str = "") -> None:
+        """Check that the connection, which has ended, did so by an end of file.
+
+        Args:
+            why: what a reset means.
+            behind: what the other side had still to read.
+
+        Raises:
+            Late: it was a reset. Who ends a connection reads on for a while, by its own clock.
+        """
+        if self.ended_how != "eof":
+            raise Late(why, expected="an end of file", actual=self.ended_how + behind)
+
     async def stays_open(self, why: str, seconds: float = 1.0) -> None:
         """Check that the other side neither ends the connection nor sends anything for a while.
 
