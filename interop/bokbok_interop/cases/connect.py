@@ -19,6 +19,9 @@ from .base import cases
 
 case = cases(direct=True)
 
+LONGEST_PATH = 107
+"""Bytes of a Unix socket's path on Linux: 108, with the NUL at its end (unix(7))."""
+
 
 def _host(t: Play, kind: HostKind) -> str:
     """How the client finds the server's machine, by name or number.
@@ -191,6 +194,19 @@ async def stale_path(t: Play) -> None:
         )
     finally:
         file.unlink()
+
+
+@case("start.bind", "open.unix", transport="unix")
+async def longest_path(t: Play) -> None:
+    """A server can be bound to the longest path that the system has room for, and is reached there."""
+    short = await t.serve()
+    _, path = await t.server.new_address()
+    # In a container the same file has another path, which may be longer.
+    more = max(0, len(short.address[1]) - len(short.bound[1]))
+    longest = path + "x" * (LONGEST_PATH - more - len(path))
+    served = await t.serve(address=("unix", longest))
+    t.equal(served.bound[1], longest, "the path that `listen` tells")
+    await _works(t, served.address)
 
 
 @case("open.unix", "request.errors", transport="unix", subject="client")

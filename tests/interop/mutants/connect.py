@@ -11,6 +11,16 @@ from ._changes import _unlink_before_binding
 from ._mutant import around, claim, mutant
 
 
+@mutant("connect.longest-path", transport="unix", role="server")
+def cuts_long_paths() -> None:
+    """Binds the first 100 bytes of a path."""
+    around(
+        P,
+        "bind",
+        lambda real: lambda address: real((address[0], address[1][:100]) if address[0] == "unix" else address),
+    )
+
+
 @mutant("connect.socket-in-use")
 def takes_sockets_away() -> None:
     """Removes whatever is at a path before it binds there, even another server's socket."""

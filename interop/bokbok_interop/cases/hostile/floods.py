@@ -289,15 +289,20 @@ async def server_half_closes_with_a_queue(t: Play) -> None:
     await _end_of_queue(t)
 
 
-async def _end_drops(t: Play) -> None:
+async def _end_drops(t: Play, *, own_close: bool = False) -> None:
     async with attacked(t) as victim:
         conn, bad, held = await fill(t, victim)
         name = t.new_name()
         await _queued(t, bad, ["count", name])
-        await bad.say(b"(nonsense)")
-        await victim.ends(conn, bad, None, "nonsense while requests wait for a handler")
+        if own_close:
+            await conn.close()
+            await bad.must_end(f"the {victim.side.role} closed while requests wait, and the connection stays open")
+        else:
+            await bad.say(b"(nonsense)")
+            await victim.ends(conn, bad, None, "nonsense while requests wait for a handler")
         await held.release()
-        t.equal(await victim.count_runs(name), 0, "how often a request ran that waited at a protocol error")
+        what = "its own side's close" if own_close else "a protocol error"
+        t.equal(await victim.count_runs(name), 0, f"how often a request ran that waited at {what}")
 
 
 @at_server("profile.end-drops", transport="unix", fresh=("server",), timeout=30, only=("counted",))
@@ -310,6 +315,18 @@ async def protocol_error_drops_the_queue(t: Play) -> None:
 async def servers_error_drops_the_queue(t: Play) -> None:
     """A server's request that waits for a handler of the client when a protocol error comes is not handled."""
     await _end_drops(t)
+
+
+@at_server("profile.end-drops", transport="unix", fresh=("server",), timeout=30, only=("counted",))
+async def close_drops_the_queue(t: Play) -> None:
+    """A request that waits for a handler when the server closes the connection is not handled."""
+    await _end_drops(t, own_close=True)
+
+
+@at_client("profile.end-drops", transport="unix", fresh=("client",), timeout=30, only=("counted",))
+async def client_close_drops_the_queue(t: Play) -> None:
+    """A server's request that waits for a handler of the client when the client closes is not handled."""
+    await _end_drops(t, own_close=True)
 
 
 @at_server("profile.stop-queue", "profile.stop", transport="unix", fresh=("server",), timeout=30, only=("counted",))

@@ -123,6 +123,18 @@ def client_handles_the_queue_after_a_protocol_error() -> None:
     C.take_queue = lambda self: []
 
 
+@mutant("hostile.close-drops-the-queue", "hostile.client-close-drops-the-queue", role="both")
+def handles_the_queue_after_its_own_close() -> None:
+    """Handles the requests that wait for a handler when its own side has closed."""
+
+    def close(self: Any) -> None:
+        with self.lock:
+            self.closed_here = True
+        self.end("this side closed the connection")
+
+    C.close = close
+
+
 @mutant("hostile.stop-with-a-queue")
 def handles_the_queue_while_it_stops() -> None:
     """Handles the requests that wait for a handler when its server is asked to stop."""
