@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
+import statistics
+import time
 
 from bokbok.wire import DEFAULT_LIMITS
 from bokbok.wire.hello import MAX_USERNAME
 
 from ..dump import not_random
-from ..model import Failure
+from ..model import Failure, Late
 from ..play import (
     PASSPHRASE,
     PATIENCE,
@@ -561,6 +564,36 @@ async def unknown_user_looks_like_wrong_key(t: Play) -> None:
         expected="three times nothing but an end of file",
         actual=str([["eof" if c is None else c.hex() for c in chunks] or "reset" for chunks in seen]),
     )
+
+
+REFUSED = 8
+"""How often each is refused: by chance, all of one kind take longer than all of another once in 6,435 times."""
+TELLS = 0.02
+"""Seconds by which their medians differ as well, where something waits."""
+
+
+@case("profile.refusal", opponent="client", only=("hello",))
+async def refusals_take_as_long(t: Play) -> None:
+    """An unknown user, a denied one and a wrong key are refused after the same time."""
+    served = await t.server.listen(users={USER: PASSPHRASE, "carol": None})
+    took: dict[str, list[float]] = {"a wrong key": [], "an unknown user": [], "a denied user": []}
+    for _ in range(REFUSED):
+        for what, user in zip(took, (USER, "mallory", "carol"), strict=True):
+            bad = await attack(t, served, hello=False)
+            hello = bad.hello(user, "wrong")
+            start = time.monotonic()
+            await bad.send(hello)
+            await bad.must_end(f"{what} was not refused")
+            took[what].append(time.monotonic() - start)
+            await bad.close()
+    for slow, quick in itertools.permutations(took, 2):
+        later = statistics.median(took[slow]) - statistics.median(took[quick])
+        if later > TELLS and min(took[slow]) > max(took[quick]):
+            raise Late(
+                f"{slow} can be told from {quick} by the time that the refusal takes",
+                expected="the same time",
+                actual=f"{later * 1e3:.0f} ms more (medians of {REFUSED})",
+            )
 
 
 @case("profile.refusal", opponent="client", timeout=10, only=("hello",))

@@ -471,6 +471,25 @@ def the_same_8_random_bytes_twice() -> None:
     )
 
 
+@mutant("secure.refusals-take-as-long")
+def thinks_about_wrong_keys() -> None:
+    """Waits for a tenth of a second where the key of a known user is wrong."""
+
+    def hello(real: Any) -> Any:
+        def run(self: Any, sock: Any, user_to_key: Any) -> Any:
+            known = []
+            try:
+                return real(self, sock, lambda user: known.append(user_to_key(user)) or known[-1])
+            except P.CryptoError:
+                if known[-1] is not None:
+                    time.sleep(0.1)
+                raise
+
+        return run
+
+    around(P.Server, "hello", hello)
+
+
 @mutant("secure.refused-at-the-second-packet")
 def refuses_unknown_users_at_once() -> None:
     """Closes as soon as an unknown user's name has come, without waiting for the session key."""
