@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bokbok_interop.cases import DOCUMENTS, REQUIREMENTS
+from bokbok_interop.cases import DOCUMENTS, REQUIREMENTS, all_cases
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = ("egg-reference.md", "protocol.md")
@@ -53,3 +53,24 @@ def test_the_eggs_own_sentences_are_those_that_were_copied(document: str) -> Non
 
 def test_every_document_has_sentences() -> None:
     assert {requirement.document for requirement in REQUIREMENTS.values()} == set(DOCUMENTS)
+
+
+# What only one side does: it serves, refuses hellos and stops; it opens, and reads an address.
+SERVERS = {
+    *("profile.early", "profile.refusal", "profile.open-handler", "profile.limit-connections", "profile.mapped"),
+    *("profile.stop-handlers", "profile.stop", "profile.stop-at-once", "profile.stop-queue", "profile.stop-hello"),
+    *("profile.wait", "guards.hello", "guards.hello-memory", "guards.hello-refused", "guards.hello-shared"),
+    *("guards.refusal", "guards.hello-timeout", "guards.gone"),
+}
+CLIENTS = {"profile.client-open", "profile.address-strings"}
+
+
+def test_what_both_sides_must_do_is_asked_of_both() -> None:
+    asked: dict[str, set[str]] = {name: set() for name in REQUIREMENTS}
+    for case in all_cases():
+        sides = {"client", "server"} if case.subject == "either" else {case.subject}
+        for rule in case.requirements:
+            asked[rule.name] |= sides
+    of_both = {name for name, sides in asked.items() if sides == {"client", "server"}}
+    rules = {one.name for one in REQUIREMENTS.values() if one.document in ("profile", "guards") and not one.untestable}
+    assert rules - of_both == SERVERS | CLIENTS

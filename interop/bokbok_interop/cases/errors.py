@@ -72,9 +72,21 @@ async def empty_message(t: Play) -> None:
 
 @case("profile.error-text", "remote-error-message", opponent="server", once=True)
 async def text_as_it_came(t: Play) -> None:
-    """The message of an error reaches the program that asked byte for byte, even if it is empty or contains a NUL."""
-    server = await BadServer(t).start()
-    conn, bad = await server.connected()
+    """The message of an error reaches a client's program byte for byte, even if it is empty or contains a NUL."""
+    await _comes_as_it_was(t, *await (await BadServer(t).start()).connected())
+
+
+@case("profile.error-text", "remote-error-message", opponent="client", once=True)
+async def text_of_a_client_as_it_came(t: Play) -> None:
+    """The message of a client's error reaches the server's program byte for byte."""
+    served = await t.server.listen()
+    bad = await attack(t, served)
+    await bad.request(["echo", "the open handler has run"])
+    await t.server.settle()
+    await _comes_as_it_was(t, served.connections[-1], bad)
+
+
+async def _comes_as_it_was(t: Play, conn: Conn, bad: Raw) -> None:
     for text in ("", "a\0b", "\0", "two\nlines \x1b[0m", "\udcff", " "):
         asked = t.spawn(conn.request(["echo", 1]))
         _, number, _ = await bad.hear()

@@ -281,13 +281,13 @@ def raised_nothing_is_nothing() -> None:
     _on_failure(lambda real, self, n, text: real(self, n, "error" if text == "uncaught: ()" else text, failed=True))
 
 
-@mutant("errors.text-as-it-came", role="client")
+@mutant("errors.text-as-it-came", "errors.text-of-a-client-as-it-came", role="both")
 def ends_messages_at_nul() -> None:
-    """A client that ends an error's message at its first NUL."""
+    """Ends an error's message at its first NUL."""
     around(P.RemoteError, "__init__", lambda real: lambda self, text: real(self, text.partition("\0")[0]))
 
 
-@mutant("errors.text-as-it-came", role="client")
+@mutant("errors.text-as-it-came", "errors.text-of-a-client-as-it-came", role="both")
 def fills_empty_messages() -> None:
-    """A client that replaces an empty error message by its own words."""
+    """Replaces an empty error message by its own words."""
     around(P.RemoteError, "__init__", lambda real: lambda self, text: real(self, text or "unknown error"))

@@ -416,9 +416,9 @@ def second_answers_pass() -> None:
     around(C, "packet_came", came)
 
 
-@mutant("errors.text-as-it-came", role="client")
+@mutant("errors.text-as-it-came", "errors.text-of-a-client-as-it-came", role="both")
 def trims_error_texts() -> None:
-    """A client that trims the messages of errors."""
+    """Trims the messages of errors that come."""
     around(P, "RemoteError", lambda real: lambda text="": real(text.strip()))
     U.RemoteError = Exception  # what is raised is of the real class
     U.RemoteError = type(P.RemoteError(""))

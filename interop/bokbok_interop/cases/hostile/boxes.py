@@ -94,21 +94,30 @@ async def plain_after_hello(t: Play) -> None:
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a request in the clear")
 
 
-@at_server("profile.any-nonce", security="secure", only=("nonces",))
-async def any_nonce(t: Play) -> None:
-    """A receiver accepts any nonce: random ones, zero, one that came before, in any order."""
-    async with attacked_server(t) as served:
-        bad = await attack(t, served)
+async def _any_nonce(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
         source = random.Random(t.seed)
-        for number, nonce in enumerate(
-            (source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24), bytes(24))
-        ):
+        for nonce in (source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24), bytes(24)):
             assert bad.session is not None
+            number, bad.ids = bad.ids, bad.ids + 1
             body = bad.body(b'(request %d ("echo" %d))' % (number, number))
             await bad.send(bad.wrap(bad.seal(body, bad.session, nonce)))
             t.equal(
                 list(await bad.answer_to(number)), ["response", number], f"the answer to a box with nonce {nonce.hex()}"
             )
+
+
+@at_server("profile.any-nonce", security="secure", only=("nonces",))
+async def any_nonce(t: Play) -> None:
+    """A server accepts any nonce: random ones, zero, one that came before, in any order."""
+    await _any_nonce(t)
+
+
+@at_client("profile.any-nonce", security="secure", only=("nonces",))
+async def server_uses_any_nonce(t: Play) -> None:
+    """A client accepts any nonce: random ones, zero, one that came before, in any order."""
+    await _any_nonce(t)
 
 
 @at_client("profile.boxes", "open.key", security="secure")

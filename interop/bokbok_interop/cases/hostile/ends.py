@@ -438,6 +438,19 @@ async def server_half_closes(t: Play) -> None:
     await _half_closes(t)
 
 
+@at_client("profile.wrong-key", "open.wrong-key", security="secure")
+async def server_refuses_the_hello(t: Play) -> None:
+    """If a server refuses the hello, the client's first request fails with a network error, and the client closes."""
+    async with attacked_client(t) as server:
+        conn, bad = await server.connected(hello=False)
+        asked = t.spawn(conn.request(["echo", "let me in"]))
+        bad.end()
+        failing = t.within(PATIENCE, asked, "the failure of a request whose hello was refused")
+        await t.fails(failing, NetworkFailed, why="a request whose hello was refused")
+        await bad.must_end("the client goes on with a connection whose hello was refused")
+        await conn.closed()
+
+
 @at_client("open.close-handler", "request.errors", kind="hardening")
 async def server_closes_at_once(t: Play) -> None:
     """If a server closes what it accepts, the client gets an error and its close handler runs: it does not wait."""

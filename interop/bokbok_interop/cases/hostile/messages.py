@@ -15,7 +15,6 @@ from .neighbours import (
     attacked,
     attacked_client,
     attacked_server,
-    count_runs,
     each_ends,
     is_served,
     opened_by,
@@ -122,15 +121,13 @@ async def two_datums(t: Play) -> None:
     await each_ends(t, TWO_DATUMS, "two datums")
 
 
-@at_server("profile.first-datum", only=("messages", "counted"), once=True)
-async def first_datum(t: Play) -> None:
-    """Two messages in a packet are a protocol error if the first one can be read; else that one fails alone."""
-    async with attacked_server(t) as served:
+async def _first_datum(t: Play) -> None:
+    async with attacked(t) as victim:
         name = t.new_name()
         counts = b'"count" "%b"' % name.encode()
         for second in (b"", b"#<x> "):
-            bad = await attack(t, served)
-            await bad.say(b"(request 0 (%b)) (request 1 (%b%b))" % (counts, second, counts))
+            _, bad = await victim.meet()
+            await bad.say(b"(request %d (%b)) (request %d (%b%b))" % (bad.ids, counts, bad.ids + 1, second, counts))
             rest = await bad.must_end("two messages in one packet, the first of which reads, left the connection open")
             t.check(
                 not rest,
@@ -138,18 +135,30 @@ async def first_datum(t: Play) -> None:
                 expected="nothing",
                 actual=readable(b"".join(rest[:1])),
             )
-        bad = await attack(t, served)
-        await bad.say(b"(request 0 #<x>) (request 1 (%b))" % counts)
-        kind, value = await bad.answer_to(0)
+        _, bad = await victim.meet()
+        number, bad.ids = bad.ids, bad.ids + 2
+        await bad.say(b"(request %d #<x>) (request %d (%b))" % (number, number + 1, counts))
+        kind, value = await bad.answer_to(number)
         t.check(
             kind == "error",
             "a request that does not read was not answered with an error",
-            expected='(error 0 "message")',
-            actual=f"({kind} 0 {show(value, 100)})",
+            expected=f'(error {number} "message")',
+            actual=f"({kind} {number} {show(value, 100)})",
         )
-        bad.ids = 2
         await is_served(bad, "the same connection, after a request that does not read and bytes behind it")
-        t.equal(await count_runs(t, served, name), 0, "how often a request beside another in one packet was served")
+        t.equal(await victim.count_runs(name), 0, "how often a request beside another in one packet was served")
+
+
+@at_server("profile.first-datum", only=("messages", "counted"), once=True)
+async def first_datum(t: Play) -> None:
+    """Two messages in a packet are a protocol error if the first one can be read; else that one fails alone."""
+    await _first_datum(t)
+
+
+@at_client("profile.first-datum", only=("messages", "counted"), once=True)
+async def servers_first_datum(t: Play) -> None:
+    """Two messages of a server in a packet are a protocol error if the first can be read; else that one fails alone."""
+    await _first_datum(t)
 
 
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
@@ -255,13 +264,27 @@ async def white_space_and_comments(t: Play) -> None:
     await _is_understood(t)
 
 
+async def _reads_unspecified(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        number, bad.ids = bad.ids, bad.ids + 1
+        await bad.say(b'(request %d ("echo" (1 #<unspecified> 2)))' % number)
+        t.equal(list(await bad.answer_to(number)), ["response", [1, [], 2]], "the echo of an unspecified value")
+        asked = t.spawn(conn.request(["echo", 1]))
+        await bad.say(b"(response %d (1 #<unspecified> 2))" % await victim.asks(bad))
+        t.equal(await asked, [1, [], 2], "an answer with an unspecified value")
+
+
 @at_server("profile.reads-unspecified", once=True)
 async def reads_unspecified(t: Play) -> None:
     """#<unspecified> is read as the unspecified value, which is sent back as ()."""
-    async with attacked_server(t) as served:
-        bad = await attack(t, served)
-        await bad.say(b'(request 0 ("echo" (1 #<unspecified> 2)))')
-        t.equal(list(await bad.answer_to(0)), ["response", [1, [], 2]], "the echo of an unspecified value")
+    await _reads_unspecified(t)
+
+
+@at_client("profile.reads-unspecified", once=True)
+async def client_reads_unspecified(t: Play) -> None:
+    """A client reads #<unspecified> as the unspecified value, which is sent back as ()."""
+    await _reads_unspecified(t)
 
 
 @at_server("profile.protocol-error", "profile.framing")

@@ -12,7 +12,7 @@ from .._changes import _open_unchecked
 from .._mutant import C, around, mutant
 
 
-@mutant("hostile.any-nonce")
+@mutant("hostile.any-nonce", "hostile.server-uses-any-nonce", role="both")
 def refuses_a_nonce_twice() -> None:
     """Refuses a nonce that came before."""
 
@@ -66,7 +66,7 @@ def takes_plain_packets() -> None:
     C.__init__ = init
 
 
-@mutant("hostile.any-nonce")
+@mutant("hostile.any-nonce", "hostile.server-uses-any-nonce", role="both")
 def wants_rising_nonces() -> None:
     """Refuses a nonce that is not greater than the one before."""
 

@@ -122,7 +122,7 @@ def no_brackets() -> None:
     S._CLOSER = {"(": ")"}
 
 
-@mutant("hostile.reads-unspecified")
+@mutant("hostile.reads-unspecified", "hostile.client-reads-unspecified", role="both")
 def cannot_read_unspecified() -> None:
     """Cannot read #<unspecified>."""
 
@@ -149,7 +149,7 @@ def ids_may_be_flonums() -> None:
     around(P, "parse_message", lambda real: lambda text: real(re.sub(r"^(\(\w+ \d+)\.0*(?= )", r"\1", text)))
 
 
-@mutant("hostile.first-datum")
+@mutant("hostile.first-datum", "hostile.servers-first-datum", role="both")
 def looks_for_an_id_behind_whole_messages() -> None:
     """Answers any packet that begins like a request and cannot be read as a whole, even if its first datum can."""
 
