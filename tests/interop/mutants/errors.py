@@ -199,7 +199,12 @@ def unspecified_has_no_answer() -> None:
     around(C, "answer", answer)
 
 
-@mutant("errors.network-error-not-remote", "lifecycle.close-fails-others-requests", role="client")
+@mutant(
+    "errors.network-error-not-remote",
+    "lifecycle.close-fails-others-requests",
+    "hostile.server-refuses-the-hello",
+    role="client",
+)
 def lost_connections_are_remote_errors() -> None:
     """Raises a remote error when the connection breaks."""
     P.NetworkError = type("N", (P.RemoteError,), {})  # type: ignore[misc]

@@ -299,7 +299,7 @@ def cuts_long_user_names() -> None:
     around(U, "open_connection", lambda real: lambda a, user, *rest: real(a, user and user[:255], *rest))
 
 
-@mutant("secure.refused-hello-closes-client", role="client")
+@mutant("secure.refused-hello-closes-client", "hostile.server-refuses-the-hello", role="client")
 def no_close_handler_before_first_answer() -> None:
     """Runs a client's close handler only if something ever came from the server."""
     real_came, real_over = C.packet_came, C.over

@@ -31,12 +31,7 @@ def resets_are_ignored() -> None:
     around(P, "read_exactly", exactly)
 
 
-@mutant(
-    "hostile.server-closes-at-once",
-    "hostile.server-speaks-first",
-    "hostile.server-refuses-the-hello",
-    role="client",
-)
+@mutant("hostile.server-closes-at-once", "hostile.server-speaks-first", role="client")
 def client_hangs_on_early_ends() -> None:
     """A client that does not notice an end before the first answer."""
     claim("hardening")
