@@ -101,7 +101,8 @@ SPELLINGS: tuple[bytes, ...] = (
     b"#s8(-128 127)", b"#u16(65535)", b"#s16(-32768)", b"#u32(4294967295)", b"#s32(-2147483648)", b"#f32(0.5 1 -2)",
     b"#f32(0.1)", b"#f64(1 .5 1e3 +inf.0)", b"#f64(-0.0)",
     # white space and comments
-    b"(a ;c\r b\n d)",
+    b"(a ;c\r b\n d)", b"(;c\na)", b"(a ;c\n)", b"(#|b|#a)", b"(a #|b|#)", b"(#;b a)", b"(a #;b)", b"( a )",
+    b"#(;c\na)", b"#( #;b )",
     b"(a ;c\n b)", b"(a;c\nb)",  b"(a #|b|# c)", b"(a #||# b)", b"(a #|;|# b)", b"(a #| #| x |# |# b)", b"(a #;b c)",
     b"(a #;(b c) d)", b"(#;a)", b"(a #;#;b c d)", b"(a\x0cb)", b"(a\x0bb)", b"(a\r\nb)", b"(a\tb)", b"(a . b ;c\n)",
     b"#;a b", b"#|a|#b", b"(a #!eof)",

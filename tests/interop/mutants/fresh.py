@@ -1167,3 +1167,13 @@ def ids_are_drawn_before_their_turn() -> None:
         return real(self, message)
 
     C.request = request
+
+
+@mutant("sexpr.other-spellings")
+def no_comment_behind_a_parenthesis() -> None:
+    """Does not know a comment that stands right behind an opening parenthesis."""
+
+    def skip(real: Callable[[str, int], int]) -> Callable[[str, int], int]:
+        return lambda text, at: at if text[at - 1 : at + 1] == "(;" else real(text, at)
+
+    around(S, "skip_blank", skip)
