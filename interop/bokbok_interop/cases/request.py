@@ -268,17 +268,18 @@ async def large_string(t: Play) -> None:
 
 @case("request.message", timeout=30, once=True)
 async def large_list(t: Play) -> None:
-    """A list of 50,000 elements is echoed."""
+    """A list of 66,000 elements is echoed."""
     mine, _ = await t.pair()
-    await mine.echo(list(range(50_000)))
+    await mine.echo(list(range(66_000)))
 
 
 @case("request.message", timeout=30, once=True)
 async def many_types_large(t: Play) -> None:
-    """A large blob and a large vector are echoed."""
+    """A large blob and large vectors, of anything and of numbers, are echoed."""
     mine, _ = await t.pair()
     await mine.echo(bytes(range(256)) * 400)
     await mine.echo(tuple(range(20_000)))
+    await mine.echo([array.array("B", range(256)) * 8, array.array("d", [0.5] * 300)])
 
 
 @case("request.message", timeout=30, once=True)

@@ -19,6 +19,9 @@ _ENDS = {"B": 8, "b": 8, "H": 16, "h": 16, "I": 32, "i": 32}
 """Type codes of whole numbers, and their bits."""
 
 
+_UNNORMAL = ("e\u0301", "\u00e9", "\u1112\u1161\u11ab", "\ufb01", "\u212b")
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
@@ -43,6 +46,8 @@ def values() -> list[tuple[str, Any]]:
         found.append((f"{'u' if code.isupper() else 's'}{bits}vector", vector))
     found.append(("f64vector", array.array("d", [0.1, -0.0, 5e-324, 1.7976931348623157e308, 2.0])))
     found += [("blob", bytes(range(256))), ("blob", b"\x00"), ("string", "x" * 70_000)]
+    # What Unicode's normal forms would change: a letter and its accent, jamo, a ligature.
+    found += [(kind, make(text)) for text in _UNNORMAL for kind, make in (("string", str), ("symbol", Symbol))]
     found += [("vector", ((), ((),), [()])), ("list", [[], [[]], [[], []]]), ("list", [True, False])]
     found += [("list", [Symbol("quote"), [Symbol("quote"), Symbol("x")]]), ("list", [Symbol("unquote"), 1, 2])]
     tails = (1, "x", Symbol("b"), (1, 2), Char(")"), 0.5, True, b"\x01")

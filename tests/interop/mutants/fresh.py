@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -1177,3 +1178,30 @@ def no_comment_behind_a_parenthesis() -> None:
         return lambda text, at: at if text[at - 1 : at + 1] == "(;" else real(text, at)
 
     around(S, "skip_blank", skip)
+
+
+@mutant("sexpr.strings", "sexpr.from-server")
+def normalizes_strings() -> None:
+    """Applies Unicode normalization to the strings that it reads."""
+
+    def read(text: str) -> str:
+        try:
+            return unicodedata.normalize("NFC", text.encode("latin-1").decode()).encode().decode("latin-1")
+        except ValueError:
+            return text
+
+    def quoted(real: Callable[..., tuple[str, int]]) -> Callable[..., tuple[str, int]]:
+        def run(text: str, at: int, closer: str) -> tuple[str, int]:
+            found, end = real(text, at, closer)
+            return read(found), end
+
+        return run
+
+    around(S, "_quoted", quoted)
+
+
+@mutant("request.many-types-large")
+def vectors_of_255_numbers() -> None:
+    """Reads the first 255 elements of a vector of numbers."""
+    whole = ("list", "vector")
+    around(S, "_finish", lambda real: lambda kind, items, at: real(kind, items if kind in whole else items[:255], at))
