@@ -208,8 +208,10 @@ class Gate:
         penalty = self._penalties.pop(source, None)
         if penalty is None or now >= penalty.until:
             penalty = _Penalty(now)
-        penalty.until = min(penalty.until + seconds, now + self.limits.penalty_most)
-        penalty.in_force |= penalty.until - now >= self.limits.penalty_from
+        # The seconds that are left, not the difference of two times: that may be less than what was added.
+        left = min(penalty.until - now + seconds, self.limits.penalty_most)
+        penalty.until = now + left
+        penalty.in_force |= left >= self.limits.penalty_from
         while len(self._penalties) >= MOST_PENALTIES:
             del self._penalties[next(iter(self._penalties))]
         self._penalties[source] = penalty

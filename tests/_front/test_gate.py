@@ -178,6 +178,13 @@ def test_a_penalty_has_an_end_however_often_somebody_is_refused() -> None:
     assert one.arrive(FAR, 60, hello=False) is None
 
 
+@pytest.mark.parametrize("now", [8191.123456789, 8191.3, 16383.7, 99.1, 1e6 + 1 / 3])
+def test_a_penalty_is_whole_whatever_time_it_is(now: float) -> None:
+    one = gate(penalty=100, penalty_from=100)
+    one.penalise(FAR, now)
+    assert one.arrive(FAR, now + 1, hello=False) is not None
+
+
 def test_this_machine_is_penalised_only_where_that_is_set_and_nobody_where_it_is_0() -> None:
     for limits, sources in (({}, {FAR}), ({"penalty": 20}, {FAR, NEAR}), ({"penalty": 0}, set())):
         one = gate(**limits)
