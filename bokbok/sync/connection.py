@@ -1057,12 +1057,13 @@ class Connection(Public[_Waiter]):
             handler_of.handling = None
         # Each of a long message's forms is let go of before the next one is made: see `docs/speed.md`, Large messages.
         del message
-        # One that was read in its turn, and whose handler has returned at once, need not wait for another turn.
-        ticket = None
-        has_place = not (just_read and time.monotonic() - started < _AT_ONCE)
         # `finishing.enter`, and below `leave`, without their calls where nobody waits.
-        if has_place and not finishing.try_to_enter():
+        ticket = None
+        has_place = finishing.try_to_enter()
+        # One that was read in its turn, and whose handler has returned at once, need not wait for another turn.
+        if not (has_place or (just_read and time.monotonic() - started < _AT_ONCE)):
             ticket = finishing.enter(self._life.party)
+            has_place = True
         try:
             if failure is None:
                 if admission.congested and not self._account.may_keep:
