@@ -41,7 +41,7 @@ from ..wire import REQUEST, RESPONSE, AnswerUnreadable, ErrorReceived, Read, Req
 from .finishing import finishing
 from .greeting import look_up, refusal
 from .handling import Handling, handler_of
-from .handover import CALLER, PARKED, QUICK_SECONDS, Pace, Role
+from .handover import CALLER, PARKED, Pace, Role
 from .poller import READ, WRITE, Timer, poller
 from .receiving import NOW, Receiving
 from .sending import Sending
@@ -1095,8 +1095,7 @@ class Connection(Public[_Waiter]):
                         self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
                 del written
                 admission.finish()
-                if (took := time.monotonic() - started) >= QUICK_SECONDS or not self._pace.is_best:
-                    self._pace.took(took)
+                self._pace.took(time.monotonic() - started)
                 self._moves += 1
                 if reads:
                     reads = self._role.resume()

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CALLED", "CALLER", "LEFT", "LENT", "OVER", "PARKED", "QUICK_SECONDS", "WORKER", "Pace", "Role"]
+__all__ = ["CALLED", "CALLER", "LEFT", "LENT", "OVER", "PARKED", "WORKER", "Pace", "Role"]
 
 PARKED: Final = "parked"
 CALLED: Final = "called"
@@ -124,7 +124,7 @@ class Role:
         self.state = OVER
 
 
-QUICK_SECONDS = 0.0005
+_QUICK_SECONDS = 0.0005
 """A handler that takes longer is not quick: others should have started meanwhile."""
 _QUICK_AGAIN = 100
 """Quick handlers after which the next ones are taken to be quick, too; one that is not costs as many. On a busy machine
@@ -138,18 +138,17 @@ class Pace:
 
     Attributes:
         is_quick: whether it is.
-        is_best: … and one more quick handler changes nothing.
     """
 
-    __slots__ = ("_credit", "is_best", "is_quick")
+    __slots__ = ("_credit", "is_quick")
 
     def __init__(self) -> None:
         self._credit = _MOST_QUICK
-        self.is_quick = self.is_best = True
+        self.is_quick = True
 
     def took(self, seconds: float) -> None:
         """A handler has returned, after so long."""
-        if seconds >= QUICK_SECONDS:
+        if seconds >= _QUICK_SECONDS:
             self._set(max(0, self._credit - _QUICK_AGAIN))
         elif self._credit < _MOST_QUICK:
             self._set(self._credit + 1)
@@ -161,4 +160,3 @@ class Pace:
     def _set(self, credit: int) -> None:
         self._credit = credit
         self.is_quick = credit >= _QUICK_AGAIN
-        self.is_best = credit >= _MOST_QUICK

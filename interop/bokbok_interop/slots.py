@@ -55,7 +55,7 @@ class Slots:
             slot.give_back()
 
     async def _take(self, seconds: float) -> None:
-        if self._free and not self._waits():
+        if self._free:  # then nobody waits
             self._free -= 1
             return
         turn = asyncio.get_running_loop().create_future()

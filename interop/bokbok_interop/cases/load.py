@@ -14,6 +14,7 @@ from bokbok.wire import DEFAULT_LIMITS
 from ..play import Play, RemoteFailed, Unsupported, show
 from ..raw import BadServer, Raw, attack
 from .base import case, cases
+from .lifecycle import stays_silent
 
 
 async def _many_requests(t: Play, connections: int, requests: int) -> None:
@@ -112,16 +113,8 @@ async def long_callbacks(t: Play) -> None:
 @case("open.connection", "close-connection", timeout=160, long=True)
 async def long_silence(t: Play) -> None:
     """A connection that is silent for two minutes stays open, and a request waits for as long."""
-    mine, theirs = await t.pair()
-    here = t.rendezvous(mine, 126_000)
-    slow = await here.hold(mine)
     # Longer than the 30, 60 and 120 seconds after which programs often end a silent connection.
-    await asyncio.sleep(125)
-    await mine.echo("after a silence")
-    await theirs.echo("after a silence")
-    await here.release()
-    t.equal(await slow, here.answer, "the answer of a handler that took two minutes")
-    t.check(mine.closings == theirs.closings == 0, "a silent connection was closed")
+    await stays_silent(t, 125)
 
 
 @case("request.message", "about.threads", timeout=400, long=True)
