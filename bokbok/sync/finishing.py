@@ -26,6 +26,8 @@ _PLACES: Final = 1
 """Threads at once: as `turns._READERS`."""
 _PATIENCE: Final = 0.005
 """Seconds until one more may begin: five turns."""
+_LOOKS: Final = 20
+"""Looks without anybody's turn after which one more may begin, even if each of them came late."""
 
 
 class Finishing:
@@ -51,6 +53,7 @@ class Finishing:
         self._watched = False
         self._came = 0  # how many have got their turn after they waited
         self._seen = 0  # … at the last look
+        self._late = 0  # looks that came late, since somebody got a turn
         self._due = 0.0  # the next look's time
 
     def enter(self, party: Hashable) -> Ticket | None:
@@ -74,7 +77,7 @@ class Finishing:
         with self._lock:
             if self._watched or not self._turns.waiting:
                 return
-            self._watched, self._seen = True, self._came
+            self._watched, self._seen, self._late = True, self._came, 0
         self._look_again()
 
     def _look_again(self) -> None:
@@ -88,12 +91,15 @@ class Finishing:
         """As the poller: let one more in, if nobody got a turn since the last look.
 
         Not if the poller comes late: it was kept from running, as those with places may have been, and one more would
-        only make it worse.
+        only make it worse. But on a machine that is always busy it always comes late, so not for ever.
         """
-        stuck = self._came == self._seen and time.monotonic() - self._due < _PATIENCE / 2
-        self._seen = self._came
-        if stuck:
+        if self._came != self._seen:
+            self._seen, self._late = self._came, 0
+        elif time.monotonic() - self._due < _PATIENCE / 2 or self._late >= _LOOKS:
+            self._late = 0
             self._turns.add_one()
+        else:
+            self._late += 1
         with self._lock:
             if not self._turns.waiting:
                 self._watched = False

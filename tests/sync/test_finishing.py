@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from bokbok import Limits
 from bokbok.sync import sending
-from bokbok.sync.finishing import _PLACES, Finishing, Ticket, finishing
+from bokbok.sync.finishing import _LOOKS, _PLACES, Finishing, Ticket
 from tests.support.held import Held, requests
 from tests.support.leaks import eventually
 from tests.support.peers import SOON
@@ -25,7 +26,9 @@ class Clock:
     def __call__(self, moment: float, function: Callable[[], None]) -> None:
         self.calls.append(function)
 
-    def tick(self) -> None:
+    def tick(self, places: Finishing, late: bool = False) -> None:
+        """The next look comes on time, however busy the machine is, or late."""
+        places._due = time.monotonic() + (-1 if late else SOON)
         calls, self.calls = self.calls, []
         for each in calls:
             each()
@@ -79,17 +82,17 @@ def test_one_more_begins_if_nobody_got_a_turn_for_a_while_and_its_place_is_gone_
     came: list[str] = []
     second, third = Waiting(places, "crowd", came), Waiting(places, "crowd", came)
     assert len(clock.calls) == 1  # one clock for all
-    clock.tick()
+    clock.tick(places)
     second.is_in()
     assert came == ["crowd"]
     places.leave(second.ticket)  # the place that was added is taken away
-    clock.tick()  # somebody got a turn since the last look
+    clock.tick(places)  # somebody got a turn since the last look
     assert came == ["crowd"]
     places.leave(slow)
     third.is_in()
     assert places._turns._free == []
     places.leave(third.ticket)
-    clock.tick()
+    clock.tick(places)
     assert clock.calls == []  # nobody waits, so nobody looks
     assert places.enter("crowd") is None
 
@@ -100,13 +103,30 @@ def test_nobody_is_added_by_a_look_that_comes_late() -> None:
     slow = places.enter("slow")
     came: list[str] = []
     waiting = Waiting(places, "crowd", came)
-    places._due -= 1.0  # it should have come a second ago: the machine is busy
-    clock.tick()
+    clock.tick(places, late=True)  # the machine is busy
     assert places._turns.waiting
-    clock.tick()
+    clock.tick(places)
     waiting.is_in()
     places.leave(slow)
     places.leave(waiting.ticket)
+
+
+def test_one_is_added_after_a_while_even_if_every_look_comes_late() -> None:
+    clock = Clock()
+    places = Finishing(1, clock)
+    slow = places.enter("slow")
+    came: list[str] = []
+    waiting = [Waiting(places, "crowd", came) for _ in range(2)]
+    for each in waiting:
+        for _ in range(_LOOKS):
+            clock.tick(places, late=True)
+        assert each.ticket is None
+        clock.tick(places, late=True)
+        each.is_in()
+        clock.tick(places, late=True)  # somebody got a turn since the last look
+    places.leave(slow)
+    for each in waiting:
+        places.leave(each.ticket)
 
 
 def test_without_a_clock_they_wait_until_others_leave() -> None:
@@ -122,12 +142,17 @@ def test_without_a_clock_they_wait_until_others_leave() -> None:
 
 
 @pytest.fixture
-def without_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finishing, "_call_at", Clock())
+def finishing(monkeypatch: pytest.MonkeyPatch) -> Finishing:
+    """The connections' places while the test lasts, without a clock: what it leaves there, nobody meets later."""
+    places = Finishing(call_at=Clock())
+    monkeypatch.setattr("bokbok.sync.connection.finishing", places)
+    return places
 
 
-@pytest.mark.usefixtures("without_clock")
-def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(serve: Any, raw: Any) -> None:
+def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(
+    serve: Any, raw: Any, finishing: Finishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bokbok.sync.connection._AT_ONCE", 0.0)  # the last one may return as soon as it was read
     held, inside, may_go_on = Held(), threading.Semaphore(0), threading.Event()
     server = serve(held)
     peer = raw(server)
@@ -145,18 +170,19 @@ def test_of_many_handlers_that_return_at_once_few_write_their_answers_at_once(se
     connection._encode = slowly
     held.may_answer.set()
     line = finishing._turns._line
-    eventually(lambda: len(line) == 20 - _PLACES, "all others wait")
-    for _ in range(_PLACES):
-        assert inside.acquire(timeout=SOON)
-    assert not inside.acquire(blocking=False)
-    may_go_on.set()
+    try:
+        eventually(lambda: len(line) == 20 - _PLACES, "all others wait")
+        for _ in range(_PLACES):
+            assert inside.acquire(timeout=SOON)
+        assert not inside.acquire(blocking=False)
+    finally:
+        may_go_on.set()
     assert {peer.receive() for _ in range(20)} == {b"(response %d %d)" % (i, i) for i in range(20)}
 
 
-@pytest.mark.usefixtures("without_clock")
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_handler_that_returns_at_once_behind_its_reading_does_not_stand_in_line(
-    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch, at_once: bool
+    serve: Any, raw: Any, finishing: Finishing, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
     monkeypatch.setattr("bokbok.sync.connection._AT_ONCE", SOON if at_once else 0.0)
     server = serve()
@@ -174,7 +200,7 @@ def test_a_handler_that_returns_at_once_behind_its_reading_does_not_stand_in_lin
         finishing.leave(None)
 
 
-@pytest.mark.usefixtures("without_clock")
+@pytest.mark.usefixtures("finishing")
 def test_whoever_waits_until_the_other_end_reads_keeps_nobody_from_finishing(
     serve: Any, raw: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
