@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,6 +57,18 @@ class Settings:
     shared_hellos: SharedHellos | AsyncSharedHellos | None = None
     link: Link | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("on_request", "user_to_key", "on_open", "on_close"):
+            value = getattr(self, name)
+            if value is None or callable(value):
+                continue
+            hint = "; of a dict, `.get` is one" if isinstance(value, Mapping) else ""
+            raise TypeError(f"{name}: expected a function, got {type(value).__name__}{hint}")
+        if not isinstance(self.limits, wire.Limits):
+            raise TypeError(f"limits: expected a bokbok.Limits, got {type(self.limits).__name__}")
+        if not isinstance(self.guards, wire.Guards):
+            raise TypeError(f"guards: expected a bokbok.Guards, got {type(self.guards).__name__}")
+
     @classmethod
     def of_server(
         cls,
@@ -76,6 +88,7 @@ class Settings:
         Raises:
             ProfileError: the profile is unknown, or the guards refuse it.
             AddressError: one of `proxies` is not an address or a network.
+            TypeError: an argument is of another type than it should be; the text says which.
         """
         settings = cls(
             on_request,
@@ -118,6 +131,7 @@ class Settings:
 
         Raises:
             ValueError: `user` without `key` or the other way round, or a username that is too long.
+            TypeError: one of them is of another type.
         """
         return wire.Connection(
             "client", user=user, key=key, profile=self.profile, limits=self.limits, guards=self.guards

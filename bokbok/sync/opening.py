@@ -47,6 +47,7 @@ def open_connection(
         ConnectTimeout: (a `ConnectFailed` and a `TimeoutError`) it took too long.
         AddressError: `address` is in none of the forms.
         ValueError: `user` without `key` or the other way round, or a username that is too long.
+        TypeError: an argument is of another type than it should be; the text says which.
     """
     place = parse_address(address)
     settings = Settings(

@@ -125,7 +125,13 @@ def check_cryptography(profile: Profile, guards: Guards, *, stacklevel: int = 2)
 
 
 def _is_secure(role: str, user: str | None, key: Key | None, secure: bool) -> bool:
-    """Whether a connection with these arguments is secure; raises `ValueError` where they do not fit together."""
+    """Whether a connection with these arguments is secure; raises an error where they are wrong, or do not fit."""
+    if user is not None and not isinstance(user, str):
+        raise TypeError(f"user: expected a str, got {type(user).__name__}")
+    if key is not None and not isinstance(key, Key):  # not shown: it may be a passphrase
+        raise TypeError(
+            f"key: expected a bokbok.Key, got {type(key).__name__}; passphrase_to_key() and Key.from_bytes() make one"
+        )
     if role not in ("client", "server"):
         raise ValueError(f"the role is {role!r}; expected 'client' or 'server'")
     if role == "server" and (user is not None or key is not None):

@@ -140,6 +140,8 @@ class Limits:
         for name, value in vars(self).items():
             if value is None and name in _OPEN:
                 continue
+            if not isinstance(value, (int, float)):
+                raise TypeError(f"limit {name}: expected a number, got {type(value).__name__}")
             if name in _FROM_ZERO:
                 if not value >= 0:
                     raise ValueError(f"limit {name}: expected a number from 0 up, got {value!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pathlib
+import re
 import socket
 import threading
 from typing import Any
@@ -15,7 +16,7 @@ from bokbok._sockets import BACKLOG_RETRY
 from bokbok.errors import AddressError, ConnectFailed, ConnectTimeout, ProfileError
 from tests.support.leaks import open_sockets
 from tests.support.network import needs_ipv6
-from tests.support.peers import SOON, USERS, RawListener
+from tests.support.peers import KEY, SOON, USERS, RawListener
 
 # Every form.
 
@@ -306,10 +307,28 @@ def test_a_unix_server_whose_backlog_stays_full_is_a_timeout(front: Any, tmp_pat
         full.close()
 
 
-@pytest.mark.parametrize("given", [{"user": "me"}, {"key": "key"}])
+@pytest.mark.parametrize("given", [{"user": "me"}, {"key": KEY}])
 def test_user_and_key_go_together(front: Any, tmp_path: Any, given: Any) -> None:
     with pytest.raises(ValueError, match="a user or a key alone"):
         front.open_connection(str(tmp_path / "nowhere"), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"user": "me", "key": b"secret" * 6}, "key: expected a bokbok.Key, got bytes; passphrase_to_key()"),
+        ({"user": "me", "key": "secret"}, "key: expected a bokbok.Key, got str"),
+        ({"user": b"me", "key": KEY}, "user: expected a str, got bytes"),
+        ({"limits": 100}, "limits: expected a bokbok.Limits, got int"),
+        ({"guards": "off"}, "guards: expected a bokbok.Guards, got str"),
+    ],
+)
+def test_an_argument_of_another_type_is_named_before_anything_is_tried(
+    front: Any, tmp_path: Any, given: Any, problem: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(problem)) as raised:
+        front.open_connection(str(tmp_path / "nowhere"), **given)
+    assert "secret" not in str(raised.value)
 
 
 def test_a_connect_timeout_may_be_endless(serve: Any, connect: Any, address: Any) -> None:

@@ -54,6 +54,12 @@ def test_a_limit_is_above_0(name: str, value: Any) -> None:
         Limits(**{name: value})
 
 
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
+def test_a_limit_is_a_number(name: str) -> None:
+    with pytest.raises(TypeError, match=f"limit {name}: expected a number, got str"):
+        Limits(**{name: "16 MiB"})
+
+
 @pytest.mark.parametrize("name", FROM_ZERO)
 def test_what_may_be_forbidden_is_not_below_0(name: str) -> None:
     assert getattr(Limits(**{name: 0}), name) == 0
