@@ -43,6 +43,7 @@ import bokbok
 import bokbok.asyncio
 import bokbok.sync
 from bokbok import service
+from bokbok.cli._workers import collect_seldom
 from bokbok.errors import ConnectionClosed, RemoteError
 
 USERS = {"good": bokbok.passphrase_to_key("good"), crowd.USER: crowd.KEY}
@@ -69,13 +70,16 @@ GRACE = crowd.GRACE
 # The server.
 
 
-def serve(front: str, stacks: str) -> None:
+def serve(front: str, stacks: str, collect: str) -> None:
     """In a process of its own: prints its port, serves until its input ends.
 
     Args:
         front: which front end.
         stacks: on SIGUSR1, the stacks of all threads are written to this file.
+        collect: as `bokbok serve --collect` has it.
     """
+    if collect == "seldom":
+        collect_seldom()
     faulthandler.register(signal.SIGUSR1, Path(stacks).open("a"))  # noqa: SIM115 (for as long as the process)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -282,7 +286,9 @@ def _end(server: subprocess.Popen[str]) -> list[str]:
 def soak(front: str, arguments: argparse.Namespace) -> bool:
     """One front end. Returns whether everything held."""
     stacks = Path(tempfile.mkdtemp(prefix="soak-"), f"stacks-{front}.txt")
-    server = _start(__file__, "--as-server", front, stacks, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    server = _start(
+        __file__, "--as-server", front, stacks, arguments.collect, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline())
@@ -327,7 +333,8 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
     if second[2] > max(first[2] * 1.25, first[2] + 50):
         grown.append("threads")
     print(
-        f"\n{front}: {arguments.good} good clients, {arguments.crowd} hostile ones, {arguments.seconds:.0f} s",
+        f"\n{front}: {arguments.good} good clients, {arguments.crowd} hostile ones, {arguments.seconds:.0f} s"
+        + f", the collector looks {arguments.collect}" * (arguments.collect != "often"),
         flush=True,
     )
     print(f"  lost: {len(lost)} of {len(alone['times']) + len(beside['times']) + len(lost):,} requests")
@@ -369,7 +376,7 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
 
 def main() -> int:
     if sys.argv[1:2] == ["--as-server"]:
-        serve(sys.argv[2], sys.argv[3])
+        serve(*sys.argv[2:5])
     if sys.argv[1:2] == ["--as-good"]:
         good_clients(int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:6]))
         return 0
@@ -381,6 +388,7 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=10_000, help="hostile connections at once")
     parser.add_argument("--scale", type=int, default=1 << 20, help="how many bytes long things have")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--collect", choices=("often", "seldom"), default="often", help="as of bokbok serve")
     arguments = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most != resource.RLIM_INFINITY and most < arguments.crowd + SPARE:

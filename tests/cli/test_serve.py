@@ -1,6 +1,7 @@
 """`bokbok serve`: what is served, to whom, and how it ends."""
 
 import contextlib
+import gc
 import os
 import queue
 import signal
@@ -125,6 +126,18 @@ def test_what_a_handlers_module_prints_does_not_stand_before_the_address(served,
     process = served("s", "--handler", "mine:answer", cwd=tmp_path)
     assert process.address == "s"
     assert "importing" in stop(process)[1]
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["this process", "several"])
+@pytest.mark.parametrize("how", ["often", "seldom"])
+def test_the_collector_looks_at_everything_as_often_as_it_is_told(served, bokbok, tmp_path, processes, how):
+    (tmp_path / "mine.py").write_text(
+        "import gc\ndef answer(connection, message):\n    return [*gc.get_threshold(), gc.get_freeze_count() > 1000]\n"
+    )
+    served("s", "--handler", "mine:answer", "--collect", how, *processes, cwd=tmp_path)
+    newest, middle, oldest = gc.get_threshold()  # this process has Python's own
+    expected = (newest, middle, oldest, b"#f") if how == "often" else (newest, middle, 100 * oldest, b"#t")
+    assert bokbok("call", tmp_path / "s", '"how"').out == b"(%d %d %d %s)\n" % expected
 
 
 def test_a_handler_can_ask_back(served, tmp_path):
