@@ -43,7 +43,7 @@ import bokbok
 import bokbok.asyncio
 import bokbok.sync
 from bokbok import service
-from bokbok.cli._workers import collect_seldom
+from bokbok.cli._serving import OFTEN, SELDOM, set_collector
 from bokbok.errors import ConnectionClosed, RemoteError
 
 USERS = {"good": bokbok.passphrase_to_key("good"), crowd.USER: crowd.KEY}
@@ -78,8 +78,7 @@ def serve(front: str, stacks: str, collect: str) -> None:
         stacks: on SIGUSR1, the stacks of all threads are written to this file.
         collect: as `bokbok serve --collect` has it.
     """
-    if collect == "seldom":
-        collect_seldom()
+    set_collector(collect)
     faulthandler.register(signal.SIGUSR1, Path(stacks).open("a"))  # noqa: SIM115 (for as long as the process)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -334,7 +333,7 @@ def soak(front: str, arguments: argparse.Namespace) -> bool:
         grown.append("threads")
     print(
         f"\n{front}: {arguments.good} good clients, {arguments.crowd} hostile ones, {arguments.seconds:.0f} s"
-        + f", the collector looks {arguments.collect}" * (arguments.collect != "often"),
+        + f", the collector looks {arguments.collect}" * (arguments.collect != OFTEN),
         flush=True,
     )
     print(f"  lost: {len(lost)} of {len(alone['times']) + len(beside['times']) + len(lost):,} requests")
@@ -388,7 +387,7 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=10_000, help="hostile connections at once")
     parser.add_argument("--scale", type=int, default=1 << 20, help="how many bytes long things have")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--collect", choices=("often", "seldom"), default="often", help="as of bokbok serve")
+    parser.add_argument("--collect", choices=(OFTEN, SELDOM), default=OFTEN, help="as of bokbok serve")
     arguments = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most != resource.RLIM_INFINITY and most < arguments.crowd + SPARE:

@@ -6,6 +6,7 @@ This module knows how such a command prints where it listens, how much it logs, 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -21,12 +22,16 @@ from ._exit import write_out
 from ._logs import configure_logging
 
 __all__ = [
+    "OFTEN",
+    "SELDOM",
     "Signals",
     "announce",
     "backlog_option",
     "check_announceable",
+    "collect_option",
     "has_terminal",
     "log_options",
+    "set_collector",
     "start_logging",
 ]
 
@@ -39,6 +44,16 @@ backlog_option = click.option(
     show_default=True,
     metavar="N",
     help="Connections that the system holds until they are accepted.",
+)
+
+OFTEN, SELDOM = "often", "seldom"
+collect_option = click.option(
+    "--collect",
+    type=click.Choice([OFTEN, SELDOM]),
+    default=OFTEN,
+    show_default=True,
+    help="How often Python's garbage collector looks at everything there is, while all wait: as Python does by itself, "
+    "or a hundred times less often. With thousands of connections that is faster, and takes more memory.",
 )
 
 
@@ -156,3 +171,19 @@ class Signals:
                 loop.remove_reader(self._reading)
             os.read(self._reading, 1)
         return signal.Signals(self._received).name
+
+
+def set_collector(how: str) -> None:
+    """What `--collect` says: `SELDOM` has Python's collector leave alone what is there now, modules above all, and
+    look at everything else a hundred times less often than by default.
+
+    It looks at all objects in one piece, while every thread waits: beside a crowd of thousands of connections twice a
+    second, which was 18 per cent of a server's time. What garbage there is meanwhile, of some seven million objects at
+    the most, is seldom much: connections and messages are freed without it.
+    """
+    if how != SELDOM:
+        return
+    gc.collect()
+    gc.freeze()
+    newest, middle, oldest = gc.get_threshold()
+    gc.set_threshold(newest, middle, 100 * oldest)

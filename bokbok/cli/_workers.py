@@ -5,7 +5,6 @@ What this module knows: the options of the command as a server's arguments, and 
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +24,9 @@ from ..wire.profile import dump_profile, load_strategies, read_profile
 from ._exit import Failure, Status, failure
 from ._handler import load_handler
 from ._options import guards, strategies_given
-from ._serving import start_logging
+from ._serving import set_collector, start_logging
 
-__all__ = ["What", "Workers", "collect_seldom", "serve_worker", "start_workers"]
+__all__ = ["What", "Workers", "serve_worker", "start_workers"]
 
 _log = logging.getLogger("bokbok.cli")
 
@@ -61,8 +60,7 @@ class What:
             at: how it listens, and the limits, unless it is a worker's.
         """
         on_request = load_handler(self.handler) if self.handler is not None else _conformance_service()
-        if self.collect == "seldom":
-            collect_seldom()
+        set_collector(self.collect)
         return start(
             where,
             on_request,
@@ -205,20 +203,6 @@ class _Told(click.ClickException):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.exit_code = status  # type: ignore[misc, unused-ignore]  # as in `_exit`
-
-
-def collect_seldom() -> None:
-    """Python's collector leaves alone what is there now, modules above all, and looks at everything else a hundred
-    times less often than by default (`--collect`).
-
-    It looks at all objects in one piece, while every thread waits: beside a crowd of thousands of connections twice a
-    second, which was 18 per cent of a server's time. What garbage there is meanwhile, of some seven million objects at
-    the most, is seldom much: connections and messages are freed without it.
-    """
-    gc.collect()
-    gc.freeze()
-    newest, middle, oldest = gc.get_threshold()
-    gc.set_threshold(newest, middle, 100 * oldest)
 
 
 def _shared_hellos(url: str, unreachable: str) -> Any:

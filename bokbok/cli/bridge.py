@@ -21,7 +21,16 @@ from ._exit import CONTEXT, EPILOG, Failure, Status
 from ._limits import LimitsError, limits_options, read_limits
 from ._options import ADDRESS, SECONDS, guard_option, guards, profile_option_named
 from ._secrets import most_keys, read_logins, read_user_secret, read_users, user_options
-from ._serving import Signals, announce, backlog_option, check_announceable, log_options, start_logging
+from ._serving import (
+    Signals,
+    announce,
+    backlog_option,
+    check_announceable,
+    collect_option,
+    log_options,
+    set_collector,
+    start_logging,
+)
 
 __all__ = ["bridge"]
 
@@ -55,6 +64,7 @@ _log = logging.getLogger("bokbok.cli")
     show_default=True,
     help="How long to wait for a connection to TARGET.",
 )
+@collect_option
 @guard_option("hello-replay", "request-replay", "reflection", "nonce-reuse", side="listen")
 @guard_option("request-replay", "reflection", "nonce-reuse", side="target")
 @log_options
@@ -72,6 +82,7 @@ def bridge(
     limits_file: str | None,
     limits_given: tuple[str, ...],
     connect_timeout: float,
+    collect: str,
     listen_guards_off: tuple[str, ...],
     target_guards_off: tuple[str, ...],
     verbose: bool,
@@ -129,6 +140,8 @@ def bridge(
     elif secret is not None:
         login, as_whom = _all((secret.user, secret.to_key(target_profile)), target_profile), "secure"
     accepting = "insecure: anyone may connect" if keys is None else f"secure: {len(keys)} user{'s' * (len(keys) != 1)}"
+
+    set_collector(collect)
 
     async def serve() -> None:
         try:

@@ -31,6 +31,7 @@ from ._serving import (
     announce,
     backlog_option,
     check_announceable,
+    collect_option,
     has_terminal,
     log_options,
     start_logging,
@@ -149,14 +150,7 @@ def _check_proxies(ctx: click.Context, param: click.Parameter, given: tuple[str,
     show_default=True,
     help="What happens to a hello while that Redis does not answer.",
 )
-@click.option(
-    "--collect",
-    type=click.Choice(["often", "seldom"]),
-    default="often",
-    show_default=True,
-    help="How often Python's garbage collector looks at everything there is, while all wait: as Python does by itself, "
-    "or a hundred times less often. With thousands of connections that is faster, and takes more memory.",
-)
+@collect_option
 @guard_option("hello-replay", "request-replay", "reflection", "nonce-reuse")
 @profile_option
 @log_options

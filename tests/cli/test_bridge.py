@@ -1,5 +1,6 @@
 """`bokbok bridge`: who may connect, as which user the bridge connects, how the command ends."""
 
+import gc
 import os
 import signal
 import threading
@@ -256,6 +257,23 @@ def test_a_guard_can_be_turned_off_on_a_side(bokbok, monkeypatch, tmp_path, guar
     assert getattr(off, name) in (False, "off")
     assert getattr(on, name) not in (False, "off")
     assert (seen["backlog"], seen["connect_timeout"]) == (7, 8)
+
+
+def test_the_collector_looks_at_everything_as_seldom_as_it_is_told(bokbok, monkeypatch, tmp_path):
+    before, seen = gc.get_threshold(), []
+
+    def start_bridge(listen, target, **options):
+        seen.append(gc.get_threshold())
+        raise ConnectionClosed("enough")
+
+    monkeypatch.setattr(bridge_module, "start_bridge", start_bridge)
+    try:
+        for options in ((), ("--collect", "seldom")):
+            assert bokbok("bridge", tmp_path / "b", "s", *options).status == Status.CONNECTION
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+    assert seen == [before, (*before[:2], 100 * before[2])]
 
 
 # The log.
