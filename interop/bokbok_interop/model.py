@@ -13,6 +13,7 @@ from typing import Any
 __all__ = [
     "BEHIND",
     "BROKE",
+    "OUT_OF_TIME",
     "RUNNER",
     "Behind",
     "Cell",
@@ -32,6 +33,8 @@ BEHIND = "it failed behind other cells in the same process"
 """Why a cell is played again alone, if its failure may not be its own."""
 BROKE = "a puppet broke while several cells used it"
 """Why a cell is played again alone, if its puppet broke."""
+OUT_OF_TIME = "a time limit ran out while the machine was short of processor time"
+"""Why a cell is played again alone, if a clock decided. The measurement follows in parentheses."""
 RUNNER = "runner"
 """The peer name of the runner, when it plays a side itself."""
 

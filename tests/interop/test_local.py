@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import pytest
 
@@ -39,3 +40,9 @@ def test_at_a_host_that_is_not_of_this_machine_any_port_is_chosen(monkeypatch: p
         sock.bind(("192.0.2.1", 0))
     drawn(monkeypatch, 20_007)
     assert local.free_port("192.0.2.1") == 20_007
+
+
+def test_the_environment_of_a_puppet_can_be_set() -> None:
+    peer = local.LocalPeer("x", [sys.executable], environment={"A": "b"})
+    assert peer.environment == {"A": "b"}
+    assert peer.describe()["command"] == sys.executable

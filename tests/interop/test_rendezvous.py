@@ -20,7 +20,7 @@ from bokbok_interop.play import Play
 from bokbok_interop.rendezvous import FEATURE
 from bokbok_interop.runner import Runner, Settings
 
-from .test_runner import make_case, play
+from .playing import make_case, play
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = ROOT / "interop" / "examples" / "minimal" / "puppet.py"

@@ -16,7 +16,7 @@ from bokbok_interop.play import Play, Served
 from bokbok_interop.raw import attack
 from bokbok_interop.runner import Runner, Settings
 
-from .test_runner import make_case
+from .playing import make_case
 
 ROOT = Path(__file__).parents[2]
 PYTHON = [sys.executable, "-m"]

@@ -21,7 +21,7 @@ from bokbok_workers.where import WorkersError
 
 from ..cases import all_cases
 from ..matrix import Group, Selection, select_cases
-from ..model import Cell, Result
+from ..model import Result
 from ..peers.base import Peer
 from ..peers.session import hand_over
 from ..report import document as documents
@@ -37,33 +37,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _COLLECTING = (10_000, 20, 10)
 """When Python looks for garbage in cycles (`gc.set_threshold`). With its own numbers (700, 10, 10) that took six of the
 fifteen seconds of processor time of this process in a `check`; a full collection took 0.2 s, and all waited."""
-
-
-class _Both(Observer):
-    """Passes everything on to two observers."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-
-    def planned(self, cells: int) -> None:
-        for each in self._observers:
-            each.planned(cells)
-
-    def playing(self, cell: Cell) -> None:
-        for each in self._observers:
-            each.playing(cell)
-
-    def finished(self, result: Result) -> None:
-        for each in self._observers:
-            each.finished(result)
-
-    def corrected(self, result: Result) -> None:
-        for each in self._observers:
-            each.corrected(result)
-
-    def note(self, text: str) -> None:
-        for each in self._observers:
-            each.note(text)
 
 
 class Played:
@@ -228,7 +201,7 @@ def execute(
     del header["cells"]
     journal = reports.begin(header)
     with watcher as shown, _seldom_collecting():
-        runner.observer = _Both(journal, shown)
+        runner.observers.add(journal, shown)
         _run(runner, groups, preflight, played)
     if played.left:
         for run in hand_over():

@@ -105,9 +105,9 @@ class Player(Runner):
     """
 
     def __init__(self, plan: Plan, choose: Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, Peer]]) -> None:
-        # The run that sends the shares says when to stop.
+        # The run that sends the shares says when to stop, and what a process was given before is not known here.
         settings = dataclasses.replace(
-            plan.settings, spoken=spoken_of(plan), repeat=1, until_failure=False, fail_fast=False
+            plan.settings, spoken=spoken_of(plan), repeat=1, until_failure=False, fail_fast=False, pin_seconds=0
         )
         self._noting = _Noting()
         super().__init__(choose(plan.known, plan.given), settings, self._noting)
@@ -133,27 +133,27 @@ class Player(Runner):
 
     async def play(self, share: Share) -> Played:
         """Play the cells of a share. Cells that must be played again are, before this returns."""
-        self._round = share.round  # rounds do not overlap
+        self._results.round = share.round  # rounds do not overlap
         cases = [self._cases[case] for case in share.cases]
         group = Group(share.client, share.server, share.transport, share.security, cases)
         cells = set(share.cells())
         async with self._turns.beside():
             await self._group(group)
-        if any(result.cell in cells for _, _, result in self._late):
+        if any(result.cell in cells for _, _, result in self._late.waiting):
             async with self._turns.alone():
                 try:
-                    await self._play_late_again()
+                    await self._late.play_again()
                 finally:
-                    self._finish_late()
+                    self._finish_round()
         by_cell = {result.cell: result for result in self.results}
         mine = [by_cell[cell] for cell in share.cells() if cell in by_cell]
-        self.results = [result for result in self.results if result.cell not in cells]
+        self._results.forget(cells)
         notes, self._noting.notes = self._noting.notes, []
         return Played(share, mine, dict(self.about), notes)
 
     async def end(self) -> None:
         """End every puppet, and release what the peers use."""
-        self.stopping = True
+        self._results.stopping = True
         if self._watching is not None:
             self._watching.cancel()
         if self._idle is not None:
@@ -180,7 +180,7 @@ class Player(Runner):
 
     async def _drop(self, keys: Sequence[_Key]) -> None:
         dropped = [self._held.pop(key) for key in keys]
-        await self._retire(*(puppet for shared in dropped for puppet in shared.puppets.values()))
+        await self._puppets.retire(*(puppet for shared in dropped for puppet in shared.puppets.values()))
 
     def _let_go(self) -> None:
         self._letting_go = asyncio.ensure_future(self._drop([key for key in self._held if not self._using[key]]))

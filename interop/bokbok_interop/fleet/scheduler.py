@@ -162,7 +162,7 @@ class Fleet(Runner):
             self._look_for(name, there)
         self._together = [frozenset(announced.peers) for announced in there.values()]
         threads = await self._scheduler.threads()
-        self.observer.note(f"{len(there)} workers with {threads} threads play")
+        self.observers.note(f"{len(there)} workers with {threads} threads play")
 
     def _usable(self, found: Mapping[str, tuple[Announcement, str]]) -> dict[str, Announcement]:
         for address, (announced, problem) in found.items():
@@ -183,7 +183,7 @@ class Fleet(Runner):
         if not marks:
             reasons = sorted({each.absent[name] for each in there.values()})
             self.absent[name] = "; ".join(reasons)
-            self.observer.note(f"{name} is absent: {self.absent[name]}")
+            self.observers.note(f"{name} is absent: {self.absent[name]}")
             return
         self._marks[name] = next(iter(marks.values()))
         self._described[name] = next(each.about[name] for each in there.values() if name in each.about)
@@ -199,7 +199,7 @@ class Fleet(Runner):
         return {_resource(name, self._marks[name], suite_digest()): 1 for name in names}
 
     async def _round_of(self, groups: Sequence[Group]) -> None:
-        waiting = shares(groups, self._round, self._numbers)
+        waiting = shares(groups, self._results.round, self._numbers)
         under_way: dict[asyncio.Future[Any], tuple[Share, Any]] = {}
         heard = time.monotonic()
         threads, counted = await self._scheduler.threads(), heard
@@ -209,7 +209,7 @@ class Fleet(Runner):
                     threads, counted = await self._scheduler.threads(), time.monotonic()
                 room = AHEAD * max(1, threads) - len(under_way)
                 for _ in range(room):
-                    share = None if self.stopping else next(waiting, None)
+                    share = None if self._results.stopping else next(waiting, None)
                     if share is None:
                         break
                     if self._is_absent(share):
@@ -250,17 +250,17 @@ class Fleet(Runner):
                 await asyncio.wait_for(future.cancel(), 1.0)
             reason = f"no worker is left that has {' and '.join(sorted(names))}"
             for cell in share.cells():
-                self._finish(Result(cell, Outcome.FAILED, reason))
+                self._results.add(Result(cell, Outcome.FAILED, reason))
 
     def _is_absent(self, share: Share) -> bool:
         """Whether no worker can play it; if so, its cells get their outcome."""
         names = {share.client, share.server} - {RUNNER}
-        missing = [result for cell in share.cells() if (result := self._absent(cell)) is not None]
+        missing = [result for cell in share.cells() if (result := self._cells.absent(cell)) is not None]
         if not missing and not any(names <= peers for peers in self._together):
             reason = f"no worker has both {' and '.join(sorted(names))}"
             missing = [Result(cell, Outcome.ABSENT, reason) for cell in share.cells()]
         for result in missing:
-            self._finish(result)
+            self._results.add(result)
         return bool(missing)
 
     def _take(self, share: Share, task: asyncio.Future[Any]) -> None:
@@ -268,18 +268,18 @@ class Fleet(Runner):
         if (error := task.exception()) is not None:
             reason = f"no worker could play it: {type(error).__name__}: {error}"
             for cell in share.cells():
-                self._finish(Result(cell, Outcome.FAILED, reason, attempts=tries))
+                self._results.add(Result(cell, Outcome.FAILED, reason, attempts=tries))
             return
         played: Played = task.result()
         for name, about in played.about.items():
             self.about.setdefault(name, about)
         for note in played.notes:
-            self.observer.note(note)
+            self.observers.note(note)
         for result in played.results:
             if tries > 1:
                 result.attempts += tries - 1
                 result.again = result.again or f"{LOST} ({tries - 1} times)"
-            self._finish(result)
+            self._results.add(result)
 
     # -- the end
 

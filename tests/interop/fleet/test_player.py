@@ -88,7 +88,7 @@ async def test_the_puppets_of_few_groups_are_kept(player: Player) -> None:
 async def test_puppets_are_not_kept_when_no_share_comes(player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bokbok_interop.fleet.player.IDLE", 0.01)
     await player.play(share())
-    await eventually_async(lambda: not player._running, "the puppets have ended")
+    await eventually_async(lambda: not player._puppets.running, "the puppets have ended")
     assert {result.outcome for result in (await player.play(share())).results} == {Outcome.PASSED}
 
 

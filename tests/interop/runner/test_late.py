@@ -7,7 +7,6 @@ import itertools
 import json
 import shlex
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Callable
@@ -17,24 +16,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bokbok_interop import runner as runner_module
 from bokbok_interop.cases import Case
 from bokbok_interop.cli import main
-from bokbok_interop.machine import LATE, STEP, Machine
+from bokbok_interop.machine import Machine
 from bokbok_interop.matrix import Group
-from bokbok_interop.model import Failure, Late, Outcome, Result, by_clock
-from bokbok_interop.peers import puppet as puppet_module
-from bokbok_interop.peers.base import PuppetFault
+from bokbok_interop.model import OUT_OF_TIME, Failure, Outcome, Result
 from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.play import Play
-from bokbok_interop.runner import OUT_OF_TIME, Observer, Runner, Settings
+from bokbok_interop.runner import Observer, Runner, Settings
+from bokbok_interop.runner import cells as cells_module
+from bokbok_interop.runner import late as late_module
+from bokbok_interop.runner import puppets as puppets_module
+from tests.interop.playing import ANSWERS, make_case, nothing
+from tests.interop.runner.short_of_time import MEASURED, Busy, play
+from tests.interop.test_pytest_plugin import run as run_pytest
 
-from .test_pytest_plugin import run as run_pytest
-from .test_runner import ANSWERS, make_case, nothing
-
-REAL = Machine.shortage
-MEASURED = "as this test says"
-MINIMAL = Path(__file__).parents[2] / "interop" / "examples" / "minimal"
+MINIMAL = Path(__file__).parents[3] / "interop" / "examples" / "minimal"
 LATE_ONCE = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -48,13 +45,6 @@ puppet.Puppet.do_request = do_request
 puppet.main()
 """
 """The example, except that its very first request is not answered."""
-
-
-class Busy(Machine):
-    """A machine that counts as short of processor time, whatever it really is."""
-
-    def shortage(self, since: float) -> str:
-        return MEASURED
 
 
 class BusyUntilAgain(Machine):
@@ -75,12 +65,6 @@ class Idle(Observer):
     def note(self, text: str) -> None:
         if OUT_OF_TIME in text:
             self.machine.busy = False
-
-
-async def play(peer: LocalPeer, *cases: Case, machine: type[Machine] = Busy, **settings: Any) -> dict[str, Result]:
-    runner = Runner({peer.name: peer}, Settings(**{"timeout": 0.6, **settings}), machine=machine())
-    group = Group(peer.name, peer.name, "unix", "insecure", list(cases))
-    return {result.cell.case.removeprefix("connect."): result for result in await runner.run([group])}
 
 
 def late(times: int = 1, also: Callable[[], None] = lambda: None) -> Callable[[Play], Any]:
@@ -126,7 +110,7 @@ async def test_a_failure_that_no_clock_told_counts_at_once(fake_peer: Callable[.
 async def test_a_failure_counts_later_where_a_clock_of_the_peers_may_have_run_out(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "PEERS_CLOCK", 0.0)
+    monkeypatch.setattr(cells_module, "PEERS_CLOCK", 0.0)
     played = 0
 
     async def impatient(t: Play) -> None:
@@ -202,7 +186,7 @@ async def meet(peer: LocalPeer, *, busy_again: bool) -> list[Result]:
 async def test_several_are_played_again_at_the_same_time_once_the_machine_is_idle(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "IDLE", 0.0)
+    monkeypatch.setattr(late_module, "IDLE", 0.0)
     results = await meet(fake_peer(ANSWERS), busy_again=False)
     assert [(each.outcome, each.attempts) for each in results] == [(Outcome.PASSED, 2)] * 2
 
@@ -210,7 +194,7 @@ async def test_several_are_played_again_at_the_same_time_once_the_machine_is_idl
 async def test_what_runs_out_of_time_beside_others_is_played_alone_if_the_machine_is_busy_again(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "IDLE", 0.0)
+    monkeypatch.setattr(late_module, "IDLE", 0.0)
     results = await meet(fake_peer(ANSWERS), busy_again=True)
     assert [(each.outcome, each.attempts) for each in results] == [(Outcome.PASSED, 3)] * 2
 
@@ -232,7 +216,7 @@ async def test_what_ran_out_of_time_is_played_again_while_the_last_cells_only_wa
             await t.client.wait_for(lambda: False, "the open handler", 0.05)
 
     async def last(t: Play) -> None:
-        while not runner._late:
+        while not runner._late.waiting:
             await asyncio.sleep(0.01)
         machine.busy = False
         await again.wait()
@@ -247,45 +231,10 @@ async def test_what_ran_out_of_time_is_played_again_while_the_last_cells_only_wa
     ]
 
 
-async def test_how_slow_the_puppets_of_others_are_is_nothing_to_a_cell(
-    fake_peer: Callable[..., LocalPeer], tmp_path: Path
-) -> None:
-    measured = tmp_path / "measured"
-    slow = fake_peer(
-        f"""
-asked = 0
-for number, verb, line in lines():
-    asked += verb == "hello"
-    while asked > 1 and not os.path.exists({str(measured)!r}): time.sleep(0.01)
-    hello(number)
-""",
-        "slow",
-    )
-
-    async def beside_it(t: Play) -> None:
-        await t.slowness()
-        measured.touch()
-
-    async def itself(t: Play) -> None:
-        await t.slowness()
-        assert measured.exists()
-
-    peers = {"slow": slow, "other": fake_peer(ANSWERS, "other")}
-    groups = [
-        Group(name, name, "unix", "insecure", [make_case(name, case)])
-        for name, case in (("slow", itself), ("other", beside_it))
-    ]
-    results = await Runner(peers, Settings(timeout=20.0)).run(groups)
-    assert [(result.cell.client, result.outcome) for result in results] == [
-        ("slow", Outcome.PASSED),
-        ("other", Outcome.PASSED),
-    ]
-
-
 async def test_a_pair_that_fails_alone_as_well_is_believed(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "BELIEVED", 2)
+    monkeypatch.setattr(late_module, "BELIEVED", 2)
     results = await play(fake_peer(ANSWERS), *(make_case(f"c{i}", late(9)) for i in range(5)))
     assert {result.outcome for result in results.values()} == {Outcome.FAILED}
     assert sorted(result.attempts for result in results.values()) == [1, 1, 1, 2, 2]
@@ -296,7 +245,7 @@ async def test_a_pair_that_fails_alone_as_well_is_believed(
 async def test_a_case_that_fails_alone_in_one_mode_is_believed_in_the_other_for_the_same_reason(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch, reason: str, attempts: list[int]
 ) -> None:
-    monkeypatch.setattr(runner_module, "BELIEVED", 9)
+    monkeypatch.setattr(late_module, "BELIEVED", 9)
     plays = itertools.count()
 
     async def never(t: Play) -> None:
@@ -330,60 +279,10 @@ async def test_pairs_take_turns_and_their_quickest_cases_come_first(fake_peer: C
     assert again[4:] == ["short", "other", "middle"]
 
 
-STANDS_STILL = """
-for number, verb, line in lines():
-    if verb == "hello": hello(number); continue
-    if "crowd" in line:
-        try: os.close(os.open({mark!r}, os.O_CREAT | os.O_EXCL)); time.sleep(600)
-        except FileExistsError:
-            if {always}: time.sleep(600)
-    say("(%s ok)" % number)
-"""
-"""A puppet that hangs when a crowd of cases uses it: only the first time, or always."""
-
-
-def crowd() -> list[Case]:
-    """Two cases that use a puppet at once, unless they are played alone, as they are the second time."""
-    plays = Counter[str]()
-
-    def case(name: str, other: asyncio.Event, mine: asyncio.Event) -> Callable[[Play], Any]:
-        async def run(t: Play) -> None:
-            plays[name] += 1
-            if plays[name] == 2:
-                await t.client.command("key", "alone")
-                return
-            mine.set()
-            await other.wait()
-            await t.client.command("key", "crowd")
-
-        return run
-
-    one, two = asyncio.Event(), asyncio.Event()
-    return [make_case("one", case("one", two, one)), make_case("two", case("two", one, two))]
-
-
-@pytest.mark.parametrize(("always", "outcome"), [(False, Outcome.PASSED), (True, Outcome.FAILED)])
-async def test_a_crowd_whose_puppet_stood_still_is_gathered_again(
-    fake_peer: Callable[..., LocalPeer],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    always: bool,
-    outcome: Outcome,
-) -> None:
-    monkeypatch.setattr(puppet_module, "HUNG_SECONDS", 0.3)
-    peer = fake_peer(STANDS_STILL.format(mark=str(tmp_path / "mark"), always=always))
-    results = await play(peer, *crowd(), jobs=2)
-    assert {result.outcome for result in results.values()} == {outcome}
-    if outcome is Outcome.PASSED:
-        assert {result.again for result in results.values()} == {f"{OUT_OF_TIME} ({MEASURED})"}
-    else:
-        assert all("(while 2 cases ran at once; alone, none does it)" in each.reason for each in results.values())
-
-
 async def test_a_peer_that_was_given_up_for_its_silence_has_another_chance(
     fake_peer: Callable[..., LocalPeer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "SILENCES", 1)
+    monkeypatch.setattr(puppets_module, "SILENCES", 1)
     busy = True
 
     async def silent_at_first(t: Play) -> None:
@@ -415,7 +314,7 @@ async def test_a_run_that_is_ended_before_it_could_be_played_again_counts_it_as_
     runner = Runner({peer.name: peer}, Settings(timeout=600), machine=Busy())
     group = Group(peer.name, peer.name, "unix", "insecure", [make_case("late", late()), make_case("other", forever)])
     task = asyncio.ensure_future(runner.run([group]))
-    while not runner._late:
+    while not runner._late.waiting:
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -423,68 +322,6 @@ async def test_a_run_that_is_ended_before_it_could_be_played_again_counts_it_as_
     assert [(r.cell.case, r.outcome, r.attempts, r.again) for r in runner.results] == [
         ("connect.late", Outcome.FAILED, 1, "")
     ]
-
-
-def chained(error: BaseException, cause: BaseException) -> BaseException:
-    try:
-        raise cause
-    except BaseException:
-        try:
-            raise error from None
-        except BaseException as raised:
-            return raised
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (Late("late"), True),
-        (asyncio.TimeoutError(), True),
-        (PuppetFault("peer", "hung", "did not answer"), True),
-        (chained(Failure("not closed"), asyncio.TimeoutError()), True),
-        (chained(Failure("a good neighbour is not served"), chained(Failure("nothing"), TimeoutError())), True),
-        (Failure("a wrong answer"), False),
-        (PuppetFault("peer", "crashed", "died"), False),
-        (chained(Failure("a wrong answer"), ValueError()), False),
-    ],
-)
-def test_what_a_clock_told_is_known_at_any_distance(error: BaseException, told: bool) -> None:
-    assert by_clock(error) is told
-
-
-async def measured(machine: Machine, block: float = 0.0) -> str:
-    start = time.monotonic()
-    watch = asyncio.ensure_future(machine.watch())
-    await asyncio.sleep(STEP / 2)
-    time.sleep(block)  # the loop is late: that is measured
-    while len(machine._measured) < 3:
-        await asyncio.sleep(STEP / 2)
-    watch.cancel()
-    return REAL(machine, start)
-
-
-async def test_a_late_event_loop_is_a_shortage() -> None:
-    assert "the runner's event loop was up to " in await measured(Machine(lambda: None), LATE + 2 * STEP)
-
-
-async def test_a_pause_that_is_not_over_yet_is_one_also_for_what_began_in_it() -> None:
-    machine = Machine(lambda: None)
-    watch = asyncio.ensure_future(machine.watch())
-    await asyncio.sleep(0)
-    time.sleep(LATE + 2 * STEP)  # this is the pause: the loop stands still
-    assert "the runner's event loop was up to " in REAL(machine, time.monotonic())
-    watch.cancel()
-
-
-async def test_the_kernels_figure_is_a_shortage() -> None:
-    # A second of waiting in each second, by the kernel.
-    assert "programs waited for a processor in 100% of the time" in await measured(Machine(time.monotonic))
-
-
-async def test_a_time_of_which_nothing_was_measured_is_no_shortage() -> None:
-    machine = Machine(time.monotonic)
-    await measured(machine)
-    assert REAL(machine, time.monotonic()) == ""
 
 
 def late_once(tmp_path: Path) -> str:
