@@ -251,10 +251,19 @@ class Raw:
         await self.send(data)
         return data
 
+    def next_id(self, count: int = 1) -> int:
+        """The ID of the next request, as cases count IDs.
+
+        Args:
+            count: how many requests are sent with consecutive IDs, this one and those after it.
+        """
+        number = self.ids
+        self.ids += count
+        return number
+
     async def ask(self, datum: Any) -> int:
         """Send a request. Returns its ID."""
-        number = self.ids
-        self.ids += 1
+        number = self.next_id()
         await self.say(b"(request %d %b)" % (number, dumps(datum, dialect=self.profile.dialect)))
         return number
 

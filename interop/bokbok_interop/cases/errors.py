@@ -165,8 +165,8 @@ MANY = 1_100
 
 async def _many(t: Play, raw: Raw) -> None:
     for datum in FAILURES:
-        first, raw.ids = raw.ids, raw.ids + MANY
-        await raw.send(b"".join(raw.packet(b"(request %d %b)" % (n, datum)) for n in range(first, raw.ids)))
+        first = raw.next_id(MANY)
+        await raw.send(b"".join(raw.packet(b"(request %d %b)" % (n, datum)) for n in range(first, first + MANY)))
         with t.trying(where=f"with {datum.decode()}, {MANY:,} times"):
             kinds = {(await raw.hear())[0] for _ in range(MANY)}
             t.check(

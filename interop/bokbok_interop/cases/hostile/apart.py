@@ -24,8 +24,7 @@ UNREAD = 8
 
 async def _drip(t: Play, bad: Raw, halfway: asyncio.Event, go_on: asyncio.Event) -> None:
     """One request, byte by byte, with a pause in its middle, and its answer."""
-    number = bad.ids
-    bad.ids += 1
+    number = bad.next_id()
     packet = bad.packet(b'(request %d ("echo" "slow"))' % number)
     await bad.drip(packet[: len(packet) // 2], PAUSE)
     halfway.set()
@@ -66,7 +65,7 @@ async def _packet_just_in_time(t: Play) -> None:
 
         async def late() -> None:
             _, bad = await victim.meet()
-            number, bad.ids = bad.ids, bad.ids + 1
+            number = bad.next_id()
             packet = bad.packet(b'(request %d ("echo" "late"))' % number)
             for piece in (packet[:2], packet[2:4], packet[4:9], packet[9:-1]):
                 await bad.send(piece)

@@ -100,7 +100,7 @@ async def _any_nonce(t: Play) -> None:
         source = random.Random(t.seed)
         for nonce in (source.randbytes(24), bytes(24), b"\xff" * 24, source.randbytes(24), bytes(24)):
             assert bad.session is not None
-            number, bad.ids = bad.ids, bad.ids + 1
+            number = bad.next_id()
             body = bad.body(b'(request %d ("echo" %d))' % (number, number))
             await bad.send(bad.wrap(bad.seal(body, bad.session, nonce)))
             t.equal(

@@ -41,7 +41,7 @@ async def _unreadable_requests(t: Play) -> None:
     async with attacked(t) as victim:
         _, bad = await victim.meet()
         for datum in (*UNREADABLE, b"#u8(300)"):  # some peers read this as #u8(44): a request that no handler knows
-            number, bad.ids = bad.ids, bad.ids + 1
+            number = bad.next_id()
             # Some messages have white space after the last parenthesis: it does not count.
             await bad.say(b"(request %d %b)%b" % (number, datum, b" \n" * (number % 2)))
             kind, value = await bad.answer_to(number)
@@ -113,7 +113,7 @@ async def _edge(t: Play, fits: bytes, beyond: bytes, what: str) -> None:
     async with attacked(t) as victim:
         _, bad = await victim.meet()
         for datum, wanted in ((fits, "response"), (beyond, "error"), (fits, "response")):
-            number, bad.ids = bad.ids, bad.ids + 1
+            number = bad.next_id()
             await bad.say(b'(request %d ("type" %b))' % (number, datum))
             kind, value = await bad.answer_to(number)
             t.check(

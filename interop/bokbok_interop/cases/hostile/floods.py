@@ -52,8 +52,7 @@ async def _flood(t: Play, bad: Raw, count: int) -> None:
 
     The handlers that may run all wait for the runner, so that other requests wait for them, and some are refused.
     """
-    first = bad.ids
-    bad.ids += count
+    first = bad.next_id(count)
     asks = b'(request %d ("callback" 1 %d))', b'(request %d ("echo" ("held up" %d)))'
     body = b"".join(bad.packet(asks[i >= first + DEFAULT_LIMITS.running] % (i, i)) for i in range(first, first + count))
     pour = t.spawn(bad.send(body))
@@ -172,8 +171,8 @@ async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, Held]:
         The victim's end, the runner's, and the handlers.
     """
     conn, bad = await victim.meet()
-    most, first = DEFAULT_LIMITS.running, bad.ids
-    bad.ids += most
+    most = DEFAULT_LIMITS.running
+    first = bad.next_id(most)
     one, others = t.rendezvous(milliseconds=_SLEEP), t.rendezvous(milliseconds=_SLEEP)
     requests = [dumps(one.request), *[dumps(others.request)] * (most - 1)]
     packets = (bad.packet(b"(request %d %b)" % (first + index, datum)) for index, datum in enumerate(requests))
@@ -188,8 +187,7 @@ async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, Held]:
 async def _queued(t: Play, bad: Raw, datum: object) -> int:
     """A request that certainly waits for a handler: the one after it, which cannot be read, was answered."""
     number = await bad.ask(datum)
-    await bad.say(b"(request %d #<x>)" % bad.ids)
-    bad.ids += 1
+    await bad.say(b"(request %d #<x>)" % bad.next_id())
     t.equal(list(await bad.hear())[:2], ["error", number + 1], "the answer to a request that does not read")
     return number
 
@@ -227,9 +225,9 @@ async def server_fills_handlers(t: Play) -> None:
 async def _waiting_limit(t: Play) -> None:
     async with attacked(t) as victim:
         _, bad, held = await fill(t, victim)
-        most, first = DEFAULT_LIMITS.waiting, bad.ids
-        bad.ids += most + 1
-        await bad.send(b"".join(bad.packet(b'(request %d ("echo" 0))' % n) for n in range(first, bad.ids)))
+        most = DEFAULT_LIMITS.waiting
+        first = bad.next_id(most + 1)
+        await bad.send(b"".join(bad.packet(b'(request %d ("echo" 0))' % n) for n in range(first, first + most + 1)))
         kind, number, _ = await bad.hear()
         t.check(
             (kind, number) == ("error", first + most),

@@ -64,7 +64,7 @@ async def servers_packet_at_the_limit(t: Play) -> None:
 async def _packet_at_the_limit(t: Play) -> None:
     async with attacked(t) as victim:
         _, bad = await victim.meet()
-        number, bad.ids = bad.ids, bad.ids + 1
+        number = bad.next_id()
         empty = len(bad.packet(b'(request %d ("type" ""))' % number)) - len(bad.frame(b""))
         await bad.say(b'(request %d ("type" "%b"))' % (number, b"x" * (DEFAULT_LIMITS.packet - empty)))
         kind, value = await bad.answer_to(number, 40)

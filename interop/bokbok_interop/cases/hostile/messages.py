@@ -136,7 +136,7 @@ async def _first_datum(t: Play) -> None:
                 actual=readable(b"".join(rest[:1])),
             )
         _, bad = await victim.meet()
-        number, bad.ids = bad.ids, bad.ids + 2
+        number = bad.next_id(2)
         await bad.say(b"(request %d #<x>) (request %d (%b))" % (number, number + 1, counts))
         kind, value = await bad.answer_to(number)
         t.check(
@@ -244,7 +244,7 @@ async def _is_understood(t: Play) -> None:
     async with attacked(t) as victim:
         conn, bad = await victim.meet()
         for way, datum in itertools.product(OTHERWISE, DATUMS):
-            number, bad.ids = bad.ids, bad.ids + 1
+            number = bad.next_id()
             await bad.say(request := _written(way, b"request", number, b'("echo" %b)' % datum))
             kind, value = await bad.answer_to(number)
             t.check(
@@ -267,7 +267,7 @@ async def white_space_and_comments(t: Play) -> None:
 async def _reads_unspecified(t: Play) -> None:
     async with attacked(t) as victim:
         conn, bad = await victim.meet()
-        number, bad.ids = bad.ids, bad.ids + 1
+        number = bad.next_id()
         await bad.say(b'(request %d ("echo" (1 #<unspecified> 2)))' % number)
         t.equal(list(await bad.answer_to(number)), ["response", [1, [], 2]], "the echo of an unspecified value")
         asked = t.spawn(conn.request(["echo", 1]))
