@@ -28,6 +28,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from .heap import MUCH
+from .reads import LITTLE, READ
 
 __all__ = ["REQUEST", "Account", "Budget"]
 
@@ -35,13 +36,11 @@ REQUEST = 2048
 """Bytes that a request takes beside its message, while it waits or is handled: an event, a place in a line, a task."""
 _GRAIN = 16 * 1024
 """An account tells the budget only when what it holds has changed by more than so many bytes."""
-_LITTLE = _GRAIN // 2
-"""Bytes that a connection may hold of packets whatever the others hold: less than is received at once, or each of a
-crowd would receive twice, the second time far more."""
+_ANYWAY = LITTLE // 2
+"""Bytes that a connection may hold of packets whatever the others hold: less than is read at once, or each of a crowd
+would read twice, the second time far more."""
 _EAGERNESS = 8
 _KEPT = 8
-_READ = 256 * 1024
-"""Bytes that whoever is woken may read before it looks again."""
 _LOOKS = 64
 """How many that wait are looked at when something changes."""
 
@@ -120,13 +119,13 @@ class Budget:
         """
         waiting, line = self._waiting, self._line
         woken = []
-        most = 1 + max(0, self.left) // _READ
+        most = 1 + max(0, self.left) // READ  # who is woken may read so much before it looks again
         over: _Group | None = None  # mostly they are all of the same one
         for _ in range(min(_LOOKS, len(line))):
             account = line.popleft()
             if account not in waiting:
                 continue
-            if account.held > _LITTLE and (account._group is over or account.over):
+            if account.held > _ANYWAY and (account._group is over or account.over):
                 # With that much to spare, none of its group can have told so much more than it holds.
                 if account._group is not over and not account._shares(-_GRAIN):
                     over = account._group
@@ -269,7 +268,7 @@ class Account:
     @property
     def over(self) -> bool:
         """Whether so much is held that nothing more should be read, unless this end waits for answers."""
-        return self.held > _LITTLE and not self._may_hold(0)
+        return self.held > _ANYWAY and not self._may_hold(0)
 
     def wait(self, wake: Callable[[], None]) -> None:
         """Have a function called once this connection is not `over` any more, since somebody has freed something.

@@ -19,6 +19,7 @@ from .._fork import let_go, track
 from .._front import texts
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Lifecycle, Public, remote_error
+from .._front.reads import READ
 from .._front.settings import Settings
 from .._front.turns import FIRST, MORE, NOTHING, QUANTUM, left
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
@@ -27,7 +28,6 @@ from ..errors import ConnectionClosed, RemoteProtocolError
 from ..keys import Key
 from .greeting import look_up, refusal
 from .handling import OF_THE_LOOP, Handling, handled
-from .receiving import READ
 from .sending import FLUSH_AT, Sending
 from .turns import turns_of
 

@@ -7,18 +7,14 @@ import socket
 import threading
 from typing import TYPE_CHECKING, cast
 
+from .._front.reads import LITTLE, READ
 from .._sockets import peer_address, tune
 from ..address import Address
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["READ", "StreamProtocol"]
-
-READ = 256 * 1024
-"""Bytes read at once: as asyncio's own streams do."""
-LITTLE = 16 * 1024
-"""Bytes read at once where no more came before: thousands of connections may read before one of them is counted."""
+__all__ = ["StreamProtocol"]
 
 
 class StreamProtocol(asyncio.BufferedProtocol):

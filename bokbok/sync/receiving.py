@@ -15,6 +15,7 @@ from collections import deque
 from typing import Final
 
 from .._front.clocks import IdleClock
+from .._front.reads import LITTLE, READ
 from .turns import STAY_SECONDS, lingering
 
 __all__ = ["NOW", "Receiving"]
@@ -22,13 +23,12 @@ __all__ = ["NOW", "Receiving"]
 NOW: Final = int(socket.MSG_DONTWAIT)
 """The flag that has a call on a blocking socket return at once."""
 
-_READ = 256 * 1024
-"""Bytes read at once: as asyncio's transports do."""
-_LITTLE = 16 * 1024
-"""Bytes read at once while no more come: the allocator has a place for so many at hand, and takes back at once what was
-not needed. That takes two thirds of the steps of reading into a buffer that is kept."""
 _AGAIN = 32
-"""Reads after which it is `_LITTLE` again: where more has come, more is likely to come."""
+"""Reads after which it is `LITTLE` again: where more has come, more is likely to come.
+
+So little goes to a fresh `bytes`: the allocator has a place for so many at hand, and takes back at once what was not
+needed. That takes two thirds of the steps of reading into a buffer that is kept.
+"""
 _STAY = struct.pack("ll", int(STAY_SECONDS), int(STAY_SECONDS % 1 * 1e6))  # a `timeval`
 
 
@@ -55,7 +55,7 @@ class _Buffers:
             return self.free.pop()
         except IndexError:
             # A mapping: pages that no message needs are never there.
-            return memoryview(mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            return memoryview(mmap.mmap(-1, READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
     def give(self, buffer: memoryview) -> None:
         """It is not used any more."""
@@ -117,7 +117,7 @@ class Receiving:
             OSError: the connection is broken.
         """
         try:
-            received = self._receive_much(flags) if self.much else self._socket.recv(_LITTLE, flags)
+            received = self._receive_much(flags) if self.much else self._socket.recv(LITTLE, flags)
         except BlockingIOError:
             return None
         return self._received(received)
@@ -130,13 +130,13 @@ class Receiving:
         """
         kept = self.kept
         try:
-            kept.extend(map(self._socket.recv, (_LITTLE,)))
+            kept.extend(map(self._socket.recv, (LITTLE,)))
         except BlockingIOError:
             return None
         return self._received(kept[0])
 
     def _received(self, received: bytes) -> bytes:
-        if len(received) >= _LITTLE:
+        if len(received) >= LITTLE:
             self.much = _AGAIN
         if self._idle.timeout is not None:
             self._idle.note(time.monotonic())

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from bokbok._front.clocks import IdleClock
+from bokbok._front.reads import LITTLE
 from bokbok.sync import receiving
 from bokbok.sync.receiving import Receiving
 from tests.support.peers import SOON
@@ -17,8 +18,8 @@ from tests.support.peers import SOON
 def _after_much(here: socket.socket, there: socket.socket) -> Receiving:
     """A receiving side that has just read as much as comes in pieces."""
     side = Receiving(here, IdleClock(None))
-    there.sendall(bytes(receiving._LITTLE))
-    assert side.receive() == bytes(receiving._LITTLE)
+    there.sendall(bytes(LITTLE))
+    assert side.receive() == bytes(LITTLE)
     return side
 
 
@@ -37,14 +38,14 @@ def test_behind_much_more_is_read_at_once_until_little_came_some_times() -> None
     here, there = socket.socketpair()
     with here, there:
         side = _after_much(here, there)
-        much = bytes(2 * receiving._LITTLE)
+        much = bytes(2 * LITTLE)
         there.sendall(much)
         assert side.receive() == much
         for _ in range(receiving._AGAIN):
             there.sendall(b"little")
             assert side.receive() == b"little"
         there.sendall(much)
-        assert side.receive() == much[: receiving._LITTLE]
+        assert side.receive() == much[:LITTLE]
 
 
 def test_what_came_before_an_interruption_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
