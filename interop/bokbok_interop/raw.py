@@ -389,6 +389,18 @@ class Raw:
             )
         return value
 
+    async def must_fail(self, number: int, problem: str) -> None:
+        """Check that a request of ours is answered with an error.
+
+        Raises:
+            Failure: it is not, which is this problem; or something else comes.
+        """
+        kind, value = await self.answer_to(number)
+        if kind != "error" or type(value) is not str:
+            raise Failure(
+                problem, expected=f'(error {number} "message")', actual=f"({kind} {number} {show(value, 100)})"
+            )
+
     async def must_end(self, why: str, seconds: float | None = None) -> list[bytes]:
         """Check that the other side ends the connection. Returns packets that still came.
 

@@ -14,7 +14,6 @@ from ..slots import Slots
 from .cells import Cells
 from .crowd import Crowd
 from .late import LateCells
-from .observer import Observer
 from .pinning import Pinning
 from .puppets import Puppets
 from .results import Results
@@ -31,7 +30,6 @@ class Culprits:
         puppets: has puppets for a crowd that is played again.
         results: those that may change.
         slots: one is taken for each cell that is played.
-        observer: is told how many cells are played again.
         late: the suspects that are to be played again.
         pinning: takes the crowds of which no case has done it.
     """
@@ -42,7 +40,6 @@ class Culprits:
         puppets: Puppets,
         results: Results,
         slots: Slots,
-        observer: Observer,
         late: LateCells,
         pinning: Pinning,
     ) -> None:
@@ -50,7 +47,6 @@ class Culprits:
         self._puppets = puppets
         self._results = results
         self._slots = slots
-        self._observer = observer
         self._late = late
         self._pinning = pinning
         self._crowds: list[Crowd] = []
@@ -96,7 +92,7 @@ class Culprits:
         """
         while self._crowds and not self._results.stopping:
             crowd = self._crowds.pop()
-            self._observer.note(f"{len(crowd.suspects)} cells are played again, all at once: {OUT_OF_TIME}")
+            self._results.note(f"{len(crowd.suspects)} cells are played again, all at once: {OUT_OF_TIME}")
             async with self._puppets.own() as shared:
 
                 async def one(case: Case, group: Group = crowd.group, shared: Shared = shared) -> Result:

@@ -19,7 +19,6 @@ from ..matrix import Group
 from ..model import OUT_OF_TIME, Cell, Outcome, Result
 from ..slots import Slots
 from .cells import AGAIN, Cells
-from .observer import Observer
 from .puppets import Puppets
 from .results import Results
 from .tasks import end, together
@@ -81,21 +80,17 @@ class LateCells:
         puppets: says which peers were given up.
         results: takes those that count.
         slots: says whether other cells only wait.
-        observer: is told how many are played again.
         machine: says whether the machine is short of processor time.
 
     Attributes:
         waiting: those whose outcome does not count yet.
     """
 
-    def __init__(
-        self, cells: Cells, puppets: Puppets, results: Results, slots: Slots, observer: Observer, machine: Machine
-    ) -> None:
+    def __init__(self, cells: Cells, puppets: Puppets, results: Results, slots: Slots, machine: Machine) -> None:
         self._cells = cells
         self._puppets = puppets
         self._results = results
         self._slots = slots
-        self._observer = observer
         self._machine = machine
         self.waiting: list[LateCell] = []
 
@@ -155,7 +150,7 @@ class LateCells:
         """
         if not self.waiting or self._results.stopping:
             return
-        self._observer.note(f"{len(self.waiting)} cells are played again, each alone: {OUT_OF_TIME}")
+        self._results.note(f"{len(self.waiting)} cells are played again, each alone: {OUT_OF_TIME}")
         # Breaks and silences since then may not have been a peer's fault either.
         self._puppets.forgive_clocks()
         failed = failed or Proven()
@@ -217,5 +212,5 @@ class LateCells:
 
     def drop(self) -> None:
         """Those that were not played again do not count: another failure has ended the run."""
-        self._observer.note(f"{len(self.waiting)} cells do not count, and were not played again: {OUT_OF_TIME}")
+        self._results.note(f"{len(self.waiting)} cells do not count, and were not played again: {OUT_OF_TIME}")
         self.waiting.clear()

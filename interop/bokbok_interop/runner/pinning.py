@@ -21,7 +21,6 @@ from ..peers.puppet import Puppet
 from ..slots import Slots
 from .cells import Cells
 from .crowd import Crowd
-from .observer import Observer
 from .puppets import Puppets
 from .results import Results, one_line
 from .settings import Settings
@@ -61,18 +60,14 @@ class Pinning:
         puppets: says which peers were given up.
         results: those that may change.
         slots: one is taken for each cell that is played beside others.
-        observer: is told how many cells this is about.
     """
 
-    def __init__(
-        self, settings: Settings, cells: Cells, puppets: Puppets, results: Results, slots: Slots, observer: Observer
-    ) -> None:
+    def __init__(self, settings: Settings, cells: Cells, puppets: Puppets, results: Results, slots: Slots) -> None:
         self._seconds = settings.pin_seconds
         self._cells = cells
         self._puppets = puppets
         self._results = results
         self._slots = slots
-        self._observer = observer
         self._unexplained: list[Crowd] = []
         self._behind: list[_Behind] = []
         self._before: dict[Cell, tuple[Case, ...]] = {}
@@ -140,7 +135,7 @@ class Pinning:
         if not (self._unexplained or self._behind) or self._results.stopping:
             return
         count = sum(len(each.failed) for each in self._behind) + sum(len(each.suspects) for each in self._unexplained)
-        self._observer.note(
+        self._results.note(
             f"{count} cells failed behind others, and may pass alone: the same order is played again and halved, for "
             f"{self._seconds:g} seconds at the most"
         )

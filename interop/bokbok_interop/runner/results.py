@@ -50,6 +50,10 @@ class Results:
             self.stopping = True
         self._observer.finished(result)
 
+    def note(self, text: str) -> None:
+        """Say what will be done with some of them."""
+        self._observer.note(text)
+
     def correct(self, result: Result) -> None:
         """One of them has changed."""
         self._observer.corrected(result)

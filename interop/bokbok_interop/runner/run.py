@@ -68,9 +68,9 @@ class Runner:
         self._slots = slots = Slots(settings.jobs, machine)
         self._puppets = puppets = Puppets(self.peers, settings.spoken, observers)
         self._cells = cells = Cells(settings, self.absent, puppets, results, observers, machine)
-        self._late = LateCells(cells, puppets, results, slots, observers, machine)
-        self._pinning = Pinning(settings, cells, puppets, results, slots, observers)
-        self._culprits = Culprits(cells, puppets, results, slots, observers, self._late, self._pinning)
+        self._late = LateCells(cells, puppets, results, slots, machine)
+        self._pinning = Pinning(settings, cells, puppets, results, slots)
+        self._culprits = Culprits(cells, puppets, results, slots, self._late, self._pinning)
         self.about = puppets.about
 
     @property
