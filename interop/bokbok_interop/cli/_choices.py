@@ -101,6 +101,10 @@ def pace_options(*, timeout: float, jobs: int) -> Callable[[Callable[..., Any]],
     return decorate
 
 
+long_option = click.option("--long", is_flag=True, help="Also play the long load cases: minutes instead of seconds.")
+"""`--long`."""
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
+"""`--quiet`."""
 play_option = scheduler_option("play", "--jobs is for each worker.")
 """`--scheduler`, for `runner_for`."""
 
@@ -122,6 +126,11 @@ def runner_for(peers: Mapping[str, Peer], settings: Settings, where: Where | Non
     with needing_dask():
         from ..fleet.scheduler import Fleet
     return Fleet(peers, settings, where, given)
+
+
+def no_cell() -> click.UsageError:
+    """The error of options that leave nothing to play."""
+    return click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
 
 
 def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

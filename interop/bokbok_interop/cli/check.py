@@ -21,8 +21,11 @@ from ._choices import (
     check_names,
     choose_peers,
     chosen_format,
+    long_option,
+    no_cell,
     pace_options,
     play_option,
+    quiet_option,
     runner_for,
     spoken_options,
 )
@@ -58,7 +61,7 @@ Examples:
     "takes three times as long. If cells fail only behind others, look for these for "
     f"{PIN_SECONDS_THOROUGH:g} seconds, and not for {Settings.pin_seconds:g}.",
 )
-@click.option("--long", is_flag=True, help="Also play the long load cases: minutes instead of seconds.")
+@long_option
 @click.option("--sessions", is_flag=True, help="Also replay the recorded sessions, byte for byte.")
 @click.option("--keep-going", is_flag=True, help="Play the chapters even if the preflight fails.")
 @click.option("--strict", is_flag=True, help="Also play the kinds of case that the peer does not claim.")
@@ -66,7 +69,7 @@ Examples:
 @play_option
 @spoken_options
 @report_options
-@click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
+@quiet_option
 def check(
     command: str,
     name: str,
@@ -107,7 +110,7 @@ def check(
     )
     preflight, groups = plan(list(chosen), name, selection, thorough=thorough)
     if not groups and selection.chapters != (PREFLIGHT,):
-        raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
+        raise no_cell()
     spoken = chosen_format(profile, {group.security for group in preflight}, guards_off)
     reports = Reports(json_file, junit_file, html_file)
     settings = Settings(

@@ -17,9 +17,12 @@ from ._choices import (
     check_names,
     choose_peers,
     chosen_format,
+    long_option,
+    no_cell,
     pace_options,
     parse_shard,
     play_option,
+    quiet_option,
     runner_for,
     spoken_options,
 )
@@ -71,7 +74,7 @@ from ._reports import Reports, report_options
 @click.option("--until-failure", is_flag=True, help="Play everything again and again until a cell fails.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failed cell.")
 @click.option("--strict", is_flag=True, help="Also play the kinds of case that a peer does not claim.")
-@click.option("--long", is_flag=True, help="Also play the long load cases: minutes instead of seconds.")
+@long_option
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of all random values.")
 @click.option(
     "--shard", "shard_text", metavar="K/N", help="Play only the K-th of N shares, for several machines; see `merge`."
@@ -79,7 +82,7 @@ from ._reports import Reports, report_options
 @play_option
 @spoken_options
 @report_options
-@click.option("--quiet", "-q", is_flag=True, help="No progress, only the end.")
+@quiet_option
 def run(
     peers: str | None,
     given: tuple[str, ...],
@@ -125,7 +128,7 @@ def run(
     number, of = parse_shard(shard_text)
     groups = build(list(chosen), all_cases(), selection)
     if not groups:
-        raise click.UsageError("no cell matches these filters (`bokbok-interop list` shows the cases)")
+        raise no_cell()
     groups = shard(groups, number, of)
     spoken = chosen_format(profile, {group.security for group in groups}, guards_off)
     reports = Reports(json_file, junit_file, html_file)
