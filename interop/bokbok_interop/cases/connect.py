@@ -6,11 +6,14 @@ What this module knows: the sentences about addresses and listening.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from bokbok.sexpr import Symbol
 from bokbok_traffic.streams import fill_backlog, open_stream
 
+from ..model import Failure
 from ..peers.base import HostKind
 from ..peers.local import free_port
 from ..play import PASSPHRASE, USER, Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
@@ -89,6 +92,18 @@ async def unix_path_with_colon(t: Play) -> None:
     _, path = await t.server.new_address()
     served = await t.serve(address=("unix", f"{path}:80"))
     await _works(t, served.address[1])
+
+
+@case("start.bind", "open.unix", transport="unix")
+async def unix_path_of_any_bytes(t: Play) -> None:
+    """A path with blanks, quotes, other scripts or any bytes is the path of that file, to bind and to connect to."""
+    for more in (' a (b) "c"', "-é日", "-\udcff"):
+        with t.trying(more):
+            _, path = await t.server.new_address()
+            served = await t.serve(address=("unix", path + more))
+            t.equal(served.bound[1], path + more, "the path that `listen` tells")
+            await _works(t, served.address)
+            await _works(t, served.address[1])
 
 
 @case("start.bind", transport="tcp", subject="server")
@@ -269,6 +284,37 @@ async def port_to_bind_too_large(t: Play) -> None:
     await _works(t, served.address)
 
 
+@case("profile.ports", "open.tcp", transport="tcp", subject="client")
+async def last_port(t: Play) -> None:
+    """The last port, 65,535, is a port like any other for a client: where nothing listens, that is a network error."""
+    for address in (f"127.0.0.1:{_LAST}", ("tcp", "127.0.0.1", _LAST)):
+        with _is_a_port():
+            await (await t.client.connect(address)).close()
+
+
+@case("profile.ports", "start.bind", transport="tcp", subject="server")
+async def last_port_to_bind(t: Play) -> None:
+    """The last port, 65,535, is a port like any other for a server: it is bound, unless it is in use."""
+    with _is_a_port():
+        served = await t.server.listen(("tcp", "127.0.0.1", _LAST))
+        t.equal(served.bound[2], _LAST, "the port that `listen` tells")
+        await served.stop()
+
+
+_LAST = 65_535
+
+
+@contextlib.contextmanager
+def _is_a_port() -> Iterator[None]:
+    try:
+        yield
+    except NetworkFailed:
+        pass  # nothing listens there, or something does already
+    except Invalid as error:
+        problem = f"the port {_LAST} was refused as if it were not one"
+        raise Failure(problem, expected="an ok, or a network error", actual=error.message) from None
+
+
 @case("start.bind", transport="tcp", subject="server")
 async def address_in_use(t: Play) -> None:
     """A port that is in use cannot be bound a second time, and the server that uses it goes on."""
@@ -349,6 +395,20 @@ async def two_servers(t: Play) -> None:
     await _works(t, to(other, two.bound))
     await one.stop()
     await _works(t, to(other, two.bound))
+
+
+@case("stop-server", "open.connection", subject="server")
+async def stop_leaves_own_connections(t: Play) -> None:
+    """A program can be a server and a client of others; its server's stop leaves the connections that it has opened."""
+    mine, others = await t.server.listen(), await t.client.listen()
+    seen_from = t.client.puppet.running.from_puppet
+    conn = await t.server.connect(seen_from(t.server.puppet.running, others.bound))
+    theirs = await others.opened()
+    await _works(t, t.server.puppet.running.from_puppet(t.client.puppet.running, mine.bound))
+    await mine.stop()
+    await mine.wait(timeout=10)
+    for each in (conn, theirs):
+        t.equal(await each.request(["ping", "on"]), ["pong", "on"], "a request over a connection of another server")
 
 
 @case("connection-addr", "profile.addresses", subject="client")

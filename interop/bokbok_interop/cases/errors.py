@@ -47,8 +47,17 @@ async def remote_message(t: Play) -> None:
 @case("remote-error-message", once=True)
 async def message_text(t: Play) -> None:
     """An error's message may contain anything that a string may: line feeds, quotes, other scripts, any bytes."""
-    mine, _ = await t.pair()
+    for conn in await t.pair():
+        await _texts(t, conn)
+
+
+_LIKE_FORMATS = "100%% %s %d%n %% ~a ~s~% ~~ {} {0} {{}} ${x} $1 &amp; \\n \\x41;"
+"""What languages replace in the text of a format: `printf`, Scheme's `format`, templates, shells, markup."""
+
+
+async def _texts(t: Play, conn: Conn) -> None:
     for text in (
+        _LIKE_FORMATS,
         "two\nlines",
         'quo"tes and \\',
         "Zoë 日本語",
@@ -59,7 +68,7 @@ async def message_text(t: Play) -> None:
         "a" * 70_000,
     ):
         with t.trying(text[:80]):
-            await _fails_with(t, mine, ["fail", text], text)
+            await _fails_with(t, conn, ["fail", text], text)
 
 
 @case("remote-error-message", "request.errors", once=True)
@@ -87,7 +96,7 @@ async def text_of_a_client_as_it_came(t: Play) -> None:
 
 
 async def _comes_as_it_was(t: Play, conn: Conn, bad: Raw) -> None:
-    for text in ("", "a\0b", "\0", "two\nlines \x1b[0m", "\udcff", " "):
+    for text in ("", "a\0b", "\0", "two\nlines \x1b[0m", "\udcff", " ", _LIKE_FORMATS):
         asked = t.spawn(conn.request(["echo", 1]))
         _, number, _ = await bad.hear()
         await bad.say(b"(error %d %b)" % (number, dumps(text)))

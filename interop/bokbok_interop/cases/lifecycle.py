@@ -520,6 +520,30 @@ async def stop_closes_idle(t: Play) -> None:
         _never(t, theirs)
 
 
+@case("profile.stop", "stop-server", subject="server")
+async def stop_closes_idle_beside_handlers(t: Play) -> None:
+    """At a stop each connection closes once its own handlers have returned, whatever runs on others."""
+    served = await t.serve()
+    conns = [await t.connect(served) for _ in range(8)]
+    here = t.rendezvous(conns[0], 2_000)
+    # Every other one, so that an idle one is behind a busy one in whatever order the server goes through them.
+    busy, idle = conns[::2], conns[1::2]
+    held = [await here.hold(conn) for conn in busy]
+    await served.stop()
+
+    async def others() -> None:
+        for conn in idle:
+            await conn.closed()
+
+    await here.beside(others(), "a stop closed an idle connection only when handlers of others had returned")
+    await here.release()
+    for request in held:
+        t.equal(await t.within(10, request, "the answer"), here.answer, "the answer of a handler that ran at the stop")
+    for conn in busy:
+        await conn.closed()
+    await served.wait(timeout=10)
+
+
 async def _stopping(t: Play, served: Served) -> tuple[Raw, int, int]:
     """A connection of a server that was asked to stop, with a handler that waits for the runner's answer.
 

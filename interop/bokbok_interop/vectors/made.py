@@ -110,7 +110,7 @@ SPELLINGS: tuple[bytes, ...] = (
     b"#(;c\na)", b"#( #;b )",
     b"(a ;c\n b)", b"(a;c\nb)",  b"(a #|b|# c)", b"(a #||# b)", b"(a #|;|# b)", b"(a #| #| x |# |# b)", b"(a #;b c)",
     b"(a #;(b c) d)", b"(#;a)", b"(a #;#;b c d)", b"(a\x0cb)", b"(a\x0bb)", b"(a\r\nb)", b"(a\tb)", b"(a . b ;c\n)",
-    b"#;a b", b"#|a|#b", b"(a #!eof)",
+    b"#;a b", b"#|a|#b", b"(a #!eof)", b"(a . #;b c)", b"(a . ;c\n b)", b"(a . #|b|# c)", b"(a #;#|b|#c d)",
 )  # fmt: skip
 """Spellings of a datum that every peer meets sooner or later."""
 

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import peer as P
+import puppet as U
 
 from ._changes import _unlink_before_binding
 from ._mutant import around, claim, mutant
@@ -70,3 +71,53 @@ def one_hello_at_a_time() -> None:
 def wraps_ports() -> None:
     """A client that takes the last 16 bits of a port that is too large."""
     P._port = lambda port: port & 0xFFFF
+
+
+@mutant("connect.last-port", "connect.last-port-to-bind", role="both", transport="tcp")
+def ports_below_65535() -> None:
+    """Refuses the port 65,535."""
+
+    def port(real: Any) -> Any:
+        return lambda number: real(number if number != 65_535 else -1)
+
+    around(P, "_port", port)
+
+
+@mutant("connect.unix-path-of-any-bytes")
+def binds_paths_in_utf8() -> None:
+    """Encodes the bytes of the path that it binds as UTF-8 once more."""
+    around(P, "bind", lambda real: lambda address: real(_again(address)))
+
+
+@mutant("connect.unix-path-of-any-bytes", role="client")
+def connects_to_paths_in_utf8() -> None:
+    """A client that encodes the bytes of a path as UTF-8 once more."""
+    around(U, "open_connection", lambda real: lambda address, *a: real(_again(address), *a))
+
+
+def _again(address: Any) -> Any:
+    return (address[0], address[1].encode().decode("latin-1")) if address[0] == "unix" else address
+
+
+@mutant("connect.stop-leaves-own-connections")
+def a_stop_ends_what_the_program_opened() -> None:
+    """A stop of its server ends the connections, too, that the program itself has opened."""
+    opened: list[Any] = []
+
+    def stop(real: Any) -> Any:
+        def run(self: Any) -> None:
+            real(self)
+            for connection in opened:
+                connection.close()
+
+        return run
+
+    def keep(real: Any) -> Any:
+        def run(*a: Any) -> Any:
+            opened.append(real(*a))
+            return opened[-1]
+
+        return run
+
+    around(P.Server, "stop", stop)
+    around(U, "open_connection", keep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -296,3 +297,42 @@ def ends_messages_at_nul() -> None:
 def fills_empty_messages() -> None:
     """Replaces an empty error message by its own words."""
     around(P.RemoteError, "__init__", lambda real: lambda self, text: real(self, text or "unknown error"))
+
+
+def _formatted(text: str) -> str:
+    """What `printf` makes of a text without arguments."""
+    return re.sub(r"%(.)", lambda found: "%" if found[1] == "%" else "(null)", text)
+
+
+@mutant("errors.message-text")
+def errors_are_formats() -> None:
+    """Uses the message of its own handler's error as a format."""
+    _on_failure(lambda real, self, number, text: real(self, number, _formatted(text), failed=True))
+
+
+@mutant("errors.message-text", role="client")
+def errors_of_a_client_are_templates() -> None:
+    """A client that uses the message of its own handler's error as a template with braces."""
+
+    def act(real: Any, self: Any, number: int, text: Any) -> None:
+        real(self, number, text.replace("{{", "{").replace("}}", "}"), failed=True)
+
+    _on_failure(act)
+
+
+@mutant("errors.text-as-it-came", "errors.text-of-a-client-as-it-came", role="both")
+def errors_that_come_are_formats() -> None:
+    """Uses the message of an error that comes as a format, as Scheme has it."""
+
+    def came(real: Any) -> Any:
+        def change(text: str) -> Any:
+            tag, number, body = real(text)
+            return (
+                (tag, number, re.sub("~[~%]", "~", body))
+                if tag == "error" and isinstance(body, str)
+                else (tag, number, body)
+            )
+
+        return change
+
+    around(P, "parse_message", came)

@@ -581,3 +581,24 @@ def keeps_the_file_for_handlers() -> None:
         return run
 
     around(P.Server, "stop", stop)
+
+
+@mutant("lifecycle.stop-closes-idle-beside-handlers")
+def stops_one_connection_after_another() -> None:
+    """When it stops, it closes one connection after another, each once the handlers of those before have returned."""
+    real = P.Server.finish
+
+    def finish(self: Any, connection: Any) -> None:
+        before, self.last = getattr(self, "last", None), connection
+
+        def run() -> None:
+            if before is not None:
+                before.wait_until_idle()
+            real(self, connection)
+
+        if before is None:
+            real(self, connection)
+        else:
+            threading.Thread(target=run, daemon=True).start()
+
+    P.Server.finish = finish

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -153,3 +154,13 @@ def answers_forget_the_box() -> None:
 def forgets_the_box() -> None:
     """A client that forgets the box when it checks whether a message fits."""
     P.MAX_PACKET += 90
+
+
+@mutant("request.ids-of-four-digits", "request.clients-ids-of-four-digits", role="both")
+def separates_thousands() -> None:
+    """Writes an ID from 1,000 up with a separator, as its locale has it."""
+
+    def send(real: Any) -> Any:
+        return lambda self, text: real(self, re.sub(r"^\(request (\d)(\d{3}) ", r"(request \1.\2 ", text))
+
+    around(C, "send", send)

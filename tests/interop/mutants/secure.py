@@ -524,3 +524,16 @@ def cuts_passphrases_at_1024() -> None:
 def passphrases_end_at_nul() -> None:
     """Ends a passphrase at its first NUL."""
     around(U, "passphrase_to_key", lambda real: lambda text: real(text.partition("\0")[0]))
+
+
+@mutant("secure.goes-on-after-refusals")
+def locks_users_out() -> None:
+    """Refuses a user for ever once ten hellos under that name were refused."""
+    refused: dict[str, int] = {}
+
+    def lookup(get: Any, user: str) -> Any:
+        refused[user] = refused.get(user, 0) + 1
+        return get(user) if refused[user] <= 10 else None
+
+    _lookup(lookup)
+    around(C, "start", lambda real: lambda self: (refused.pop(self.user, None), real(self))[1])

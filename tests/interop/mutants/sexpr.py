@@ -96,3 +96,9 @@ def keywords_are_symbols() -> None:
         return run
 
     around(S, "_token", token)
+
+
+@mutant("sexpr.other-spellings")
+def no_datum_comment_behind_a_dot() -> None:
+    """Takes a commented datum behind the dot of a list for the tail."""
+    around(S, "read", lambda real: lambda text, at=0: real(text.replace(" . #;b c)", " . b)"), at))

@@ -103,13 +103,45 @@ async def unreadable_answer(t: Play) -> None:
     await _unreadable_answers(t)
 
 
-async def _edge(t: Play, fits: bytes, beyond: bytes, what: str) -> None:
+ODD = (
+    b"#u8(256)", b"#u8(-1)", b"#s8(128)", b"#u16(65536)", b"#s32(2147483648)", b"#u8(1.5)", b"#u8(a)", b"#f64(a)",
+    b"#f32(1e300)", b"#f64(1e400)", rb"#\x110000", rb"#\xffffffff", rb"#\xd800", rb'"\ud800"', rb'"\U00110000"',
+    rb'"\Uffffffff"', b"1/0", b"0/0", b"1.5/2", b"#e+inf.0", b"#e1.5", b"#i1/3", b"#x", b"#xg", b"#b2", b"1e99999",
+    b"-1e99999", b"#${0}", b"#${zz}", b"#:", b"#!nosuch", b"+nan.0",
+)  # fmt: skip
+"""What the functions of a language may choke on: elements, characters and numbers that do not fit."""
+
+
+async def _odd_values(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
+        for datum in ODD:
+            number = bad.next_id()
+            with t.trying(where=f"with {readable(datum)}"):
+                await bad.say(b'(request %d ("type" %b))' % (number, datum))
+                await bad.answer_to(number)
+        await is_served(bad, "the same connection, after values that do not fit")
+
+
+@at_server("profile.unreadable", only=("messages", "counted"), once=True)
+async def odd_values(t: Play) -> None:
+    """A character, a number or an element that does not fit is answered in some way, and the connection goes on."""
+    await _odd_values(t)
+
+
+@at_client("profile.unreadable", only=("messages", "counted"), once=True)
+async def server_sends_odd_values(t: Play) -> None:
+    """A server's datum that does not fit its type is answered in some way, and the connection goes on."""
+    await _odd_values(t)
+
+
+async def _edge(t: Play, fits: bytes, beyond: bytes, what: str, verb: bytes = b"type") -> None:
     """Check that a request at the limit is answered, and that one beyond the limit fails alone."""
     async with attacked(t) as victim:
         _, bad = await victim.meet()
         for datum, wanted in ((fits, "response"), (beyond, "error"), (fits, "response")):
             number = bad.next_id()
-            await bad.say(b'(request %d ("type" %b))' % (number, datum))
+            await bad.say(b'(request %d ("%b" %b))' % (number, verb, datum))
             kind, value = await bad.answer_to(number)
             t.check(
                 kind == wanted,
@@ -123,7 +155,8 @@ async def _depth(t: Play) -> None:
     most = DEFAULT_LIMITS.depth - 1  # not counting the level of the request to the service, ("type" X)
     for opening, closing in ((b"(", b")"), (b"#(", b")"), (b"'", b"")):
         deep = [opening * levels + b"()" + closing * levels for levels in (most - 1, most)]
-        await _edge(t, deep[0], deep[1], f"{most + 1:,} levels of {opening.decode()}")
+        # As an echo: what is read must be written, too.
+        await _edge(t, deep[0], deep[1], f"{most + 1:,} levels of {opening.decode()}", b"echo")
     await _edge(t, b"(%b)" % (b"() " * 2 * most), b"(" * (most + 1) + b")" * (most + 1), "levels, of one that is long")
 
 

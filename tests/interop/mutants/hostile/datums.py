@@ -157,3 +157,25 @@ def reads_fewer_digits() -> None:
 def client_reads_5000_digits() -> None:
     """A client that reads numbers of 5,000 digits."""
     S.MAX_DIGITS = 5_000
+
+
+@mutant("hostile.odd-values", "hostile.server-sends-odd-values", role="both")
+def large_characters_end_the_reader() -> None:
+    """Dies of a character beyond Unicode in the thread that reads, and leaves the connection as it is."""
+    around(S, "_character", lambda real: lambda *a: ord(chr(real(*a))))
+
+
+@mutant("hostile.depth-limit", "hostile.server-depth-limit", role="both")
+def writes_by_recursion() -> None:
+    """Reads what is 10,000 levels deep, but writes 3,000 at most."""
+
+    def write(real: Any) -> Any:
+        def run(value: Any) -> Any:
+            text = real(value)
+            if "(" * 3_000 in text or "#(" * 3_000 in text:
+                raise RecursionError("too deep")
+            return text
+
+        return run
+
+    around(S, "write", write)
