@@ -536,37 +536,6 @@ async def ids_count_up(t: Play) -> None:
         )
 
 
-_by_four_digits = cases(only=("messages",), once=True)
-
-
-@_by_four_digits("profile.ids", opponent="client")
-async def ids_of_four_digits(t: Play) -> None:
-    """A server's IDs go on from 999 to 1,000 as before, in nothing but digits."""
-    await _counts_on(t, await attack(t, await t.server.listen()))
-
-
-@_by_four_digits("profile.ids", opponent="server")
-async def clients_ids_of_four_digits(t: Play) -> None:
-    """A client's IDs go on from 999 to 1,000 as before, in nothing but digits."""
-    _, raw = await (await BadServer(t).start()).connected()
-    await _counts_on(t, raw)
-
-
-async def _counts_on(t: Play, raw: Raw) -> None:
-    """Have a handler ask 1,030 times, over 1,024 and what a separator of thousands would show."""
-    asked = await raw.ask(["callback", 1_030, "x"])
-    for index in range(1_030):
-        kind, number, _ = await raw.hear()
-        t.check(
-            (kind, number) == ("request", index),
-            "a side numbers its requests otherwise",
-            expected=f"(request {index} ...)",
-            actual=f"({kind} {number} ...)",
-        )
-        await raw.say(b"(response %d 1)" % number)
-    t.equal(list(await raw.answer_to(asked)), ["response", [1] * 1_030], "the answer of a handler that called back")
-
-
 @case(
     "profile.ids",
     "profile.own-limit",

@@ -156,7 +156,7 @@ def forgets_the_box() -> None:
     P.MAX_PACKET += 90
 
 
-@mutant("request.ids-of-four-digits", "request.clients-ids-of-four-digits", role="both")
+@mutant("hostile.flood-of-requests", "hostile.server-floods", role="both")
 def separates_thousands() -> None:
     """Writes an ID from 1,000 up with a separator, as its locale has it."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 from ...model import Failure, Late
@@ -376,6 +378,29 @@ async def client_closes_while_nothing_is_read(t: Play) -> None:
     await _closes_while_nothing_is_read(t)
 
 
+async def _answered_while_it_writes(t: Play) -> None:
+    """The victim gets an answer while a request of megabytes is on its way to a peer that does not read."""
+    async with attacked(t) as victim:
+        conn, bad, asked, number = await victim.waits()
+        t.spawn(conn.request(["echo", "x" * MUCH]))
+        await bad.hear_beginning()
+        await bad.say(b'(response %d "meanwhile")' % number)
+        answer = await t.within(PATIENCE, asked, f"an answer, beside what the {victim.side.role} writes")
+        t.equal(answer, "meanwhile", "an answer that came while a request was on its way")
+
+
+@at_server("request.parallel")
+async def answered_while_it_writes(t: Play) -> None:
+    """A server's request is answered while another one, of megabytes, is on its way to a client that does not read."""
+    await _answered_while_it_writes(t)
+
+
+@at_client("request.parallel")
+async def client_answered_while_it_writes(t: Play) -> None:
+    """A client's request is answered while another one, of megabytes, is on its way to a server that does not read."""
+    await _answered_while_it_writes(t)
+
+
 async def _leaves_a_handler(t: Play, served: Served, here: Rendezvous) -> None:
     """A client breaks off while a handler of its waits."""
     bad = await attack(t, served)
@@ -397,6 +422,22 @@ async def vanishes(t: Play) -> None:
             await _leaves_a_handler(t, served, t.rendezvous(milliseconds=15_000))
         other = await attack(t, served)
         await is_served(other, "beside those that vanished")
+
+
+@at_server("start.server", fresh=("server",), faults=("pause",), transport="tcp")
+async def breaks_off_before_it_is_accepted(t: Play) -> None:
+    """Clients that are gone again when the server accepts them do not keep it from accepting others."""
+    async with attacked_server(t) as served:
+        running = t.server.puppet.running
+        _, host, port = running.from_runner(served.bound)
+        await running.pause()
+        try:
+            for _ in range(3):
+                with socket.create_connection((host, port), timeout=PATIENCE) as gone:
+                    # It ends in a reset, at once.
+                    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        finally:
+            await running.resume()
 
 
 @at_server("profile.stop", "profile.written", "stop-server", only=("packets",))

@@ -155,3 +155,44 @@ def keeps_every_packet() -> None:
     claim("hardening")
     kept: list[bytes] = []
     around(C, "packet_came", lambda real: lambda self, packet: (kept.append(packet), real(self, packet))[1])
+
+
+@mutant("hostile.breaks-off-before-it-is-accepted", transport="tcp")
+def a_client_that_is_gone_ends_accepting() -> None:
+    """Asks a new connection for its other end's address, and accepts no more once that fails."""
+
+    def accept_all(self: Any) -> None:
+        while True:
+            try:
+                sock, name = self.sock.accept()
+                sock.getpeername()
+            except OSError:
+                return
+            with self.lock:
+                self.pending.add(sock)
+            threading.Thread(target=self.welcome, args=(sock, name), daemon=True).start()
+
+    P.Server.accept_all = accept_all
+
+
+@mutant("hostile.answered-while-it-writes", "hostile.client-answered-while-it-writes", role="both")
+def holds_its_table_while_it_writes() -> None:
+    """Holds the lock of the requests that wait while it writes."""
+
+    def init(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> None:
+            real(self, *a)
+            self.lock = threading.RLock()
+            self.idle = threading.Condition(self.lock)
+
+        return run
+
+    def send(real: Any) -> Any:
+        def run(self: Any, text: str) -> None:
+            with self.lock:
+                real(self, text)
+
+        return run
+
+    around(C, "__init__", init)
+    around(C, "send", send)
