@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bokbok_traffic.streams import fill_backlog, open_stream
 from ..model import Failure
 from ..peers.base import HostKind
 from ..peers.local import free_port
-from ..play import PASSPHRASE, USER, Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical
+from ..play import PASSPHRASE, USER, Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical, show
 from ..raw import attack
 from .base import cases
 
@@ -292,6 +293,17 @@ async def last_port(t: Play) -> None:
             await (await t.client.connect(address)).close()
 
 
+@case("profile.address-strings", transport="tcp", subject="client")
+async def digits_make_a_port(t: Play) -> None:
+    """Only digits after the last colon make a port: with a sign, a blank or a line below them the string is a path."""
+    served = await t.serve()
+    host, port = served.address[1], str(served.address[2])
+    for like in (f"+{port}", f" {port}", f"{port} ", f"{port[:2]}_{port[2:]}"):
+        why = f"a connection to the path {host}:{like}"
+        await t.fails(t.client.connect(f"{host}:{like}"), NetworkFailed, Invalid, why=why)
+    await _works(t, served.address)
+
+
 @case("profile.ports", "start.bind", transport="tcp", subject="server")
 async def last_port_to_bind(t: Play) -> None:
     """The last port, 65,535, is a port like any other for a server: it is bound, unless it is in use."""
@@ -417,6 +429,21 @@ async def address_of_server(t: Play) -> None:
     served = await t.serve()
     conn = await t.client.connect(served.address)
     t.equal(list((await conn.info())[1]), list(served.address), "connection-addr of the client's connection")
+
+
+@case("profile.addresses", "connection-addr", transport="tcp", subject="client")
+async def address_of_a_named_server(t: Play) -> None:
+    """On the client, the address of a server that was found by its name is a number."""
+    served = await t.serve()
+    conn = await t.client.connect(("tcp", _host(t, "name"), served.address[2]))
+    _, address = await conn.info()
+    numeric = isinstance(address[1], str) and re.fullmatch(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*", address[1])
+    t.check(
+        bool(numeric) and address[2] == served.address[2],
+        "connection-addr of a connection to a named server",
+        expected=f'(tcp "a number" {served.address[2]})',
+        actual=show(list(address)),
+    )
 
 
 @case("connection-addr", "profile.addresses", subject="server", direct=False)

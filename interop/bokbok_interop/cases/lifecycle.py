@@ -558,6 +558,27 @@ async def _stopping(t: Play, served: Served) -> tuple[Raw, int, int]:
     return raw, asked, number
 
 
+@case("profile.wait", "profile.half-close", "profile.stop", opponent="client")
+async def stop_and_half_close(t: Play) -> None:
+    """A connection at whose server a stop, and an end of file, come while a handler runs ends once that returns."""
+    for stop_first in (True, False):
+        served = await t.server.listen()
+        here = t.rendezvous(milliseconds=2_000)
+        raw = await attack(t, served)
+        asked = await raw.ask(here.request)
+        await here.arrived(1)
+        if stop_first:
+            await served.stop()
+        raw.end()
+        await t.server.settle()
+        if not stop_first:
+            await served.stop()
+        await here.release()
+        t.equal(list(await raw.answer_to(asked)), ["response", here.answer], "the answer of a handler that ran then")
+        await raw.must_end("a connection of a stopped server is open though its handler has returned")
+        await served.wait(timeout=10)
+
+
 @case("profile.stop", "stop-server", opponent="client")
 async def stop_takes_answers(t: Play) -> None:
     """A handler that still runs while its server stops gets the answers to its own requests."""

@@ -328,10 +328,10 @@ async def box_counts(t: Play) -> None:
         problem = f"a message whose packet has {UNUSED} bytes less than the limit was not sent"
         raise Failure(problem, expected="an answer", actual=refused.message) from None
     await t.fails(
-        mine.request(["echo", "x" * (DEFAULT_LIMITS.packet - 20 - around)], timeout=60),
+        mine.request(["echo", "x" * (DEFAULT_LIMITS.packet - 40 + 1 - around)], timeout=60),
         Invalid,
         RemoteFailed,
-        why="a message of 20 bytes less than the limit was sent, though its box has 40",
+        why="a message was sent that is a byte longer than the limit with its box and the list around its datum",
     )
     await mine.echo("still there")
 
@@ -362,11 +362,12 @@ async def answer_box_counts(t: Play) -> None:
         expected="an answer",
         actual=f"({kind} 0 {show(value, 60)})",
     )
-    # The request fits with its box. Each control byte is one byte when it comes, and four or five when it is written.
-    text = b"\x01" * 9 + b"x" * (DEFAULT_LIMITS.packet - 40 - len('(request 0 ("echo" ""))') - 9)
+    # The request fits with its box. Each control byte is one byte when it comes, and four or five when it is written:
+    # with three of them the answer, which has eight bytes less around its datum, is a byte too long, or a few.
+    text = b"\x01" * 3 + b"x" * (DEFAULT_LIMITS.packet - 40 - len('(request 0 ("echo" ""))') - 3)
     await raw.say(b'(request 1 ("echo" "%b"))' % text)
     await _is_too_long_an_answer(
-        raw, t, 1, "an answer of some 20 bytes less than the limit was sent, though its box has 40"
+        raw, t, 1, "an answer was sent that is a byte longer than the limit with its box and the list around its datum"
     )
 
 

@@ -401,6 +401,7 @@ async def any_user_name(t: Play) -> None:
         'quo"te\\',
         "\r\n at both ends \t\n",
         "user:group@host/path?%41&amp;${HOME}",
+        '(request 0 ("echo" 1))',
         "x" * MAX_USERNAME,
         # Each byte stands somewhere in one of these.
         *(bytes(half).decode(errors="surrogateescape") for half in (range(128), range(128, 256))),

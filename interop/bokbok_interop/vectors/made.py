@@ -46,6 +46,7 @@ def values() -> list[tuple[str, Any]]:
         found.append((f"{'u' if code.isupper() else 's'}{bits}vector", vector))
     found.append(("f64vector", array.array("d", [0.1, -0.0, 5e-324, 1.7976931348623157e308, 2.0])))
     found += [("blob", bytes(range(256))), ("blob", b"\x00"), ("string", "x" * 70_000)]
+    found += [("symbol", Symbol("y" * 70_000)), ("keyword", Keyword("z" * 70_000))]
     # What Unicode's normal forms would change: a letter and its accent, jamo, a ligature.
     found += [(kind, make(text)) for text in _UNNORMAL for kind, make in (("string", str), ("symbol", Symbol))]
     found += [("vector", ((), ((),), [()])), ("list", [[], [[]], [[], []]]), ("list", [True, False])]
@@ -76,6 +77,8 @@ SPELLINGS: tuple[bytes, ...] = (
     b"'a", b"''a", b"'(1 2)", b"`(a ,b ,@c)", b"(a 'b c)", b"'#(1)", b"(a'b)", b"#(a #(b))", b"#( 1 2 )", b"#()",
     b"(a . (b . c))", b"(a . #(b))", b"((a . b) . c)", b"(a . [b c])", b"(a . (b . (c . (d))))", b"[a (b) {c}]", b"{}",
     b"(a . 5)", b"(a .5)", b"(a.b)", b'(a"b"c)', b"(a(b)c)", b"(a#(1))", b'("a""b")', b"(#t #f)", b"(#t#f)", b"(#T #F)",
+    # what begins where another datum ends
+    rb"(#\a(b))", rb'(#\a"x")', b"(#t(a))", b"(1(a))", b'(1"a")', b"(1.5'a)", b"(|a|(b))", b"#(1(a)#(2))",
     # numbers
     b"-0", b"+0", b"007", b"-007", b"1.", b"1.e3", b"1e+3", b"1E-3", b"+.5e1", b"-1E-2", b"-.5", b"0.1", b"-0.0",
     b"100000000000000000000.0", b"1e22", b"1e23", b"5e-324", b"2e-324", b"1.7976931348623157e308", b"1e400",

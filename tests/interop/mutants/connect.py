@@ -121,3 +121,37 @@ def a_stop_ends_what_the_program_opened() -> None:
 
     around(P.Server, "stop", stop)
     around(U, "open_connection", keep)
+
+
+@mutant("connect.address-of-a-named-server", role="client", transport="tcp")
+def addresses_as_they_were_asked() -> None:
+    """Shows the name by which it found a server, and not the server's number."""
+
+    def connected(real: Any) -> Any:
+        def run(address: Any, *a: Any) -> Any:
+            connection = real(address, *a)
+            connection.address = address
+            return connection
+
+        return run
+
+    around(U, "open_connection", connected)
+
+
+@mutant("connect.digits-make-a-port", role="client", transport="tcp")
+def ports_as_python_reads_them() -> None:
+    """Reads as a port whatever Python reads as a whole number."""
+
+    def parse(real: Any) -> Any:
+        def run(address: Any) -> Any:
+            if isinstance(address, str) and "/" not in address:
+                host, _, port = address.rpartition(":")
+                try:
+                    return real(f"{host}:{int(port)}")
+                except ValueError:
+                    pass
+            return real(address)
+
+        return run
+
+    around(U, "parse_address", parse)

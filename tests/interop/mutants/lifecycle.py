@@ -602,3 +602,17 @@ def stops_one_connection_after_another() -> None:
             threading.Thread(target=run, daemon=True).start()
 
     P.Server.finish = finish
+
+
+@mutant("lifecycle.stop-and-half-close")
+def wakes_one_that_waits_for_handlers() -> None:
+    """Wakes only one of those that wait for the handlers of a connection: its reader, or the stop."""
+
+    def init(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> None:
+            real(self, *a)
+            self.idle.notify_all = self.idle.notify
+
+        return run
+
+    around(C, "__init__", init)

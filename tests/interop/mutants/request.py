@@ -164,3 +164,18 @@ def separates_thousands() -> None:
         return lambda self, text: real(self, re.sub(r"^\(request (\d)(\d{3}) ", r"(request \1.\2 ", text))
 
     around(C, "send", send)
+
+
+@mutant("request.box-counts", "request.answer-box-counts", role="both")
+def the_list_does_not_count() -> None:
+    """Compares a datum and its box with the limit, and forgets the list around the datum."""
+    real = C.send
+    P.MAX_PACKET += 60  # of the checks before a message is written
+
+    def send(self: Any, text: str) -> None:
+        datum = len(text) - len("(request 1 )") if text.startswith("(request") else len(text) - len("(response 1 )")
+        if datum > (1 << 24) - 40:
+            raise S.WriteError("too long")
+        real(self, text)
+
+    C.send = send

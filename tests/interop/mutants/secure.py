@@ -537,3 +537,9 @@ def locks_users_out() -> None:
 
     _lookup(lookup)
     around(C, "start", lambda real: lambda self: (refused.pop(self.user, None), real(self))[1])
+
+
+@mutant("secure.any-user-name")
+def names_like_requests_are_requests() -> None:
+    """Takes the first packet for a request if it begins with a parenthesis."""
+    _lookup(lambda get, user: None if user.startswith("(") else get(user))

@@ -102,3 +102,35 @@ def keywords_are_symbols() -> None:
 def no_datum_comment_behind_a_dot() -> None:
     """Takes a commented datum behind the dot of a list for the tail."""
     around(S, "read", lambda real: lambda text, at=0: real(text.replace(" . #;b c)", " . b)"), at))
+
+
+@mutant("sexpr.symbols", "sexpr.from-server", role="server")
+def symbols_of_4096_bytes() -> None:
+    """Has room for 4,096 bytes of a symbol that it reads, and cuts longer ones."""
+
+    def token(real: Any) -> Any:
+        def run(text: str, at: int) -> Any:
+            value, end = real(text, at)
+            return (S.Symbol(value[:4_096]) if isinstance(value, S.Symbol) else value), end
+
+        return run
+
+    around(S, "_token", token)
+
+
+@mutant("sexpr.other-spellings")
+def characters_end_at_blanks() -> None:
+    """Ends the name of a character only at white space and at a closing parenthesis."""
+
+    def atom(real: Any) -> Any:
+        def run(text: str, at: int) -> Any:
+            if text.startswith("#\\", at):
+                end = at + 3
+                while end < len(text) and text[end] not in " \t\n\v\f\r)":
+                    end += 1
+                return S.Char(S._character(text[at + 2 : end], at)), end
+            return real(text, at)
+
+        return run
+
+    around(S, "_atom", atom)

@@ -167,6 +167,29 @@ async def empty_message(t: Play) -> None:
     await each_ends(t, EMPTY, "a message that is nothing")
 
 
+async def _nothing_behind_an_error(t: Play) -> None:
+    async with attacked(t) as victim:
+        for wrong in (b"hello", b"(response 99 1)", b"(nonsense 1 2)"):
+            conn, bad, asked, _ = await victim.waits()
+            name = t.new_name()
+            behind = [b'(request %d ("count" "%b"))' % (bad.next_id(), name.encode()) for _ in range(3)]
+            await bad.send(b"".join(map(bad.packet, (wrong, *behind))))
+            await victim.ends(conn, bad, asked, f"{readable(wrong)}, with requests behind it")
+            t.equal(await victim.count_runs(name), 0, "how often a request ran that came behind a protocol error")
+
+
+@at_server("profile.protocol-error", only=("messages", "counted"), once=True)
+async def nothing_behind_an_error(t: Play) -> None:
+    """Requests that come in one piece with a protocol error, behind it, are not handled by a server."""
+    await _nothing_behind_an_error(t)
+
+
+@at_client("profile.protocol-error", only=("messages", "counted"), once=True)
+async def nothing_behind_a_servers_error(t: Play) -> None:
+    """Requests of a server that come in one piece with its protocol error, behind it, are not handled by a client."""
+    await _nothing_behind_an_error(t)
+
+
 @at_server("profile.protocol-error", only=("messages", "counted"), once=True)
 async def unknown_tag(t: Play) -> None:
     """A tag that is not one of the three ends the connection."""

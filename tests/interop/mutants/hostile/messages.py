@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 from typing import Any
 
 import peer as P
 import sexpr as S
 
 from .._changes import _ignore_protocol_errors
-from .._mutant import around, mutant
+from .._mutant import C, around, mutant
 
 
 @mutant(
@@ -165,3 +167,20 @@ def looks_for_an_id_behind_whole_messages() -> None:
         return run
 
     around(P, "parse_message", parse)
+
+
+@mutant("hostile.nothing-behind-an-error", "hostile.nothing-behind-a-servers-error", role="both")
+def serves_what_came_behind_an_error() -> None:
+    """Serves what came together with a bad packet before it closes."""
+    real = C.packet_came
+
+    def packet_came(self: Any, packet: bytes) -> None:
+        try:
+            real(self, packet)
+        except P.ProtocolError:
+            while select.select([self.sock], [], [], 0)[0] and (more := P.read_packet(self.sock, P.MAX_PACKET)):
+                with contextlib.suppress(P.ProtocolError):
+                    real(self, more)
+            raise
+
+    C.packet_came = packet_came
