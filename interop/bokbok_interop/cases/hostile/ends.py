@@ -389,13 +389,13 @@ async def _answered_while_it_writes(t: Play) -> None:
         t.equal(answer, "meanwhile", "an answer that came while a request was on its way")
 
 
-@at_server("request.parallel")
+@at_server("request.parallel", once=True)
 async def answered_while_it_writes(t: Play) -> None:
     """A server's request is answered while another one, of megabytes, is on its way to a client that does not read."""
     await _answered_while_it_writes(t)
 
 
-@at_client("request.parallel")
+@at_client("request.parallel", once=True)
 async def client_answered_while_it_writes(t: Play) -> None:
     """A client's request is answered while another one, of megabytes, is on its way to a server that does not read."""
     await _answered_while_it_writes(t)
