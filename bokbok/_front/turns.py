@@ -7,6 +7,7 @@ user's connections would make everybody else wait for all of them.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
@@ -24,6 +25,9 @@ other."""
 
 LEAST = QUANTUM / 8
 """Seconds that a turn counts at the least: to give it costs something, too."""
+
+_PAUSE = 10 * QUANTUM
+"""Seconds of a turn from which on it may have been the collector that took them."""
 
 NOTHING: Final = 0
 MORE: Final = 1
@@ -114,6 +118,7 @@ class Line(Generic[_T]):
     def __init__(self) -> None:
         self.parties: dict[Hashable, _Party[_T]] = {}
         self._credits: dict[Hashable, float] = {}  # seconds, of those that were first already
+        self._collections = 0
         self._first: Hashable = None  # the party that has got its quantum, since it is first
 
     def __bool__(self) -> bool:
@@ -166,10 +171,19 @@ class Line(Generic[_T]):
 
     def used(self, party: Hashable, seconds: float, least: float = LEAST) -> None:
         """A turn is over that was taken by `pop`. `least`: seconds that it counts in any case."""
+        if seconds > _PAUSE and self._collected():
+            seconds = QUANTUM
         if party in self.parties:
             self._credits[party] = self._credits.get(party, 0.0) - max(seconds, least)
         else:
             self._credits.pop(party, None)
+
+
+    def _collected(self) -> bool:
+        """Whether Python's collector has looked at everything since this was asked last. It does that in whatever turn
+        it happens to be, for a tenth of a second and more, and that party would have to wait for as long."""
+        before, self._collections = self._collections, gc.get_stats()[-1]["collections"]
+        return self._collections != before
 
 
 class Turns:

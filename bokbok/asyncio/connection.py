@@ -562,7 +562,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _all_sent(self) -> None:
         # Not at once: a transport must not be closed while it is calling from where it writes.
-        self._loop.call_soon(self._handling.start_handlers)
+        self._handling.start_soon()
         self._loop.call_soon(self._close_if_idle)
 
     # Handlers.
@@ -590,7 +590,7 @@ class Connection(Public["asyncio.Future[Any]"]):
 
     def _slot_kept(self) -> None:
         """The server has kept a slot for this connection."""
-        self._loop.call_soon(self._handling.start_handlers)
+        self._handling.start_soon()
 
     # The end.
 

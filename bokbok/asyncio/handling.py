@@ -10,16 +10,17 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from .. import wire
 from .._front import texts
 from .._front.admission import error_text
 from .._front.lifecycle import Lifecycle
-from .._front.turns import QUANTUM
+from .._front.turns import MORE, NOTHING, QUANTUM
 from ..errors import ConnectionClosed
 from .sending import FLUSH_AT, OVER, Sending
 from .steps import BY_HAND, FirstSteps, Rest
+from .turns import turns_of
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["OF_THE_LOOP", "Handled", "Handling", "Owner", "handled"]
 
 _log = logging.getLogger("bokbok.asyncio")
+
+_A = TypeVar("_A")
+_R = TypeVar("_R")
 
 OF_THE_LOOP = (asyncio.CancelledError, SystemExit, KeyboardInterrupt)
 """What a task passes on to the event loop, beside its answer."""
@@ -113,6 +117,7 @@ class Handling:
         "_settings",
         "_starting",
         "_steps",
+        "_turns",
         "tasks",
     )
 
@@ -131,6 +136,7 @@ class Handling:
         self._account = life.account
         self._sending = sending
         self._loop = loop
+        self._turns = turns_of(loop)
         self._server = server
         self._settings = life.settings
         self._on_request: Callable[[Connection, Any], Any] | None = life.settings.on_request
@@ -225,7 +231,7 @@ class Handling:
         if not self._admission.park():
             raise texts.too_many_parked(self._settings.limits.parked)
         if self._admission.ready:
-            self._loop.call_soon(self.start_handlers)
+            self.start_soon()
 
     def unpark(self) -> None:
         """It has been answered, or waits no longer."""
@@ -269,7 +275,7 @@ class Handling:
             if steps is not None:
                 steps.end()
             if (queue or admission.share.kept) and admission.ready:
-                self._start_soon()
+                self.start_soon()
         if sending.unflushed:
             sending.flush()  # the answers of handlers that did not wait
         if ended and not queue:
@@ -292,7 +298,7 @@ class Handling:
             if steps is not None:
                 steps.end()
             if (self._jobs or self._admission.share.kept) and self._admission.ready:
-                self._start_soon()
+                self.start_soon()
         if self._sending.unflushed:
             self._sending.flush()
         if ended and not self._jobs:
@@ -308,14 +314,23 @@ class Handling:
             steps = owner._steps = FirstSteps(self._loop)
         return steps if steps.begin() else None
 
-    def _start_soon(self) -> None:
+    def start_soon(self) -> None:
+        """Start the handlers that may start, but not in this call."""
         if not self._starting:
             self._starting = True
             self._loop.call_soon(self._start_more)
 
     def _start_more(self) -> None:
+        # When slots become free, thousands of connections may have handlers to start in the same round.
+        if self._turns.at_once():
+            self._start_in_turn(begin=False)
+        else:
+            self._turns.join(self._life.party, self._start_in_turn, MORE)
+
+    def _start_in_turn(self, begin: bool) -> int:
         self._starting = False
         self.start_handlers()
+        return NOTHING
 
     def _run_handler(self, id: int, message: Any, steps: FirstSteps | None) -> bool:
         """Run a request's handler, as far as it goes at once. False: it goes on by itself.
@@ -421,21 +436,54 @@ class Handling:
             result = await (self._on_request(self._connection, message) if answer is None else answer)
         except BaseException as error:
             request.finish()
-            self._answer_failure(id, error)
             if isinstance(error, OF_THE_LOOP):
+                self._answer_failure(id, error)
                 self._handled()
                 raise
+            await self._at_once_or_in_turn(id, self._answer_failure, error)
         else:
             request.finish()
             full = self._sending.full
-            if full or not self._answer(id, result):
-                answers, result = [result], None  # no frame is to hold it while it waits
-                await self._answer_when_there_is_room(id, answers, long=not full)
+            answers, result = [result], None  # no frame is to hold it while it waits
+            if full or not await self._at_once_or_in_turn(id, self._answer_one_of, answers):
+                await self._answer_when_there_is_room(id, answers, long=not self._sending.full)
         self._handled()
         # What `_task_done` would do, a turn of the event loop earlier.
         task.remove_done_callback(self._task_done)
         del self.tasks[task]
         self._owner._maybe_finished()
+
+    async def _at_once_or_in_turn(self, id: int, answer: Callable[[int, _A], _R], what: _A) -> _R:
+        """Answer: at once, or in a turn of the connection's party if this round of the event loop has taken long.
+
+        A thousand handlers may have waited for the same moment, and others would wait for all their answers.
+
+        Args:
+            id: the request's.
+            answer: does it. `False` if it did not.
+            what: the other argument.
+        """
+        if self._turns.at_once():
+            return answer(id, what)
+        turn: asyncio.Future[_R] = self._loop.create_future()
+
+        def step(begin: bool) -> int:
+            if not turn.done():  # else it was cancelled
+                try:
+                    turn.set_result(answer(id, what))
+                except BaseException as error:
+                    turn.set_exception(error)
+            return NOTHING
+
+        self._turns.join(self._life.party, step, MORE)
+        try:
+            return await turn
+        except BaseException as error:
+            answered = turn.done() and not turn.cancelled() and not turn.exception() and turn.result() is not False
+            if not answered:  # else it was cancelled a moment later
+                self._answer_failure(id, error)
+            self._handled()
+            raise
 
     async def _answer_when_there_is_room(self, id: int, answers: list[Any], *, long: bool) -> None:
         """Answer, where the other end does not take all at once: as long as it takes any, this one waits for room.
@@ -480,6 +528,13 @@ class Handling:
         self._life.fail(id, texts.NOT_SENT % (self._account.unsent + self._account.kept))
         self._sending.flush_soon()
 
+    def _answer_one_of(self, id: int, answers: list[Any]) -> bool:
+        """`_answer`; False, too, if there is no room by now."""
+        if self._sending.full or not self._answer(id, answers[0]):
+            return False
+        answers.clear()
+        return True
+
     def _answer(self, id: int, answer: Any) -> bool:
         """Answer at once. False: writing takes too long for that."""
         try:
@@ -514,7 +569,7 @@ class Handling:
             self._owner._close_if_idle()
         elif not self._in_start_handlers:
             # Not at once: a thousand plain handlers in a row would be a thousand calls deep.
-            self._start_soon()
+            self.start_soon()
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:

@@ -18,7 +18,10 @@ from .._front.turns import QUANTUM, Step, Turns
 __all__ = ["LoopTurns", "turns_of"]
 
 ROUND = 5 * QUANTUM
-"""Seconds of a round of the loop in which what has come is looked at at once, and in which turns are given."""
+"""Seconds of a round of the loop in which what has come is looked at at once."""
+TURNS = 2 * QUANTUM
+"""Seconds of a round in which turns are given: one for each of two parties, so that whoever has little to do waits for
+few others. Measured beside a crowd: with five, a request took twice as long, and with twenty six times."""
 
 
 class LoopTurns:
@@ -66,7 +69,7 @@ class LoopTurns:
             loop.call_soon(self._take)
 
     def _take(self) -> None:
-        until = perf_counter() + ROUND
+        until = perf_counter() + TURNS
         try:
             while self._turns:
                 self._turns.take()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -57,6 +58,21 @@ def test_who_takes_less_than_a_turn_saves_nothing_up() -> None:
     turns.join(object(), worker(clock, done, "b", 0.1, 50))
     all_taken(turns)
     assert done == ["a", "b"] * 50
+
+
+@pytest.mark.parametrize("collections", [0, 1, 2], ids=["none", "one", "two"])
+def test_a_turn_in_which_the_collector_looked_at_everything_counts_as_one(
+    monkeypatch: pytest.MonkeyPatch, collections: int
+) -> None:
+    clock, done = Clock(), list[str]()
+    monkeypatch.setattr("gc.get_stats", lambda: [{"collections": min(collections, done.count("slow"))}])
+    turns = Turns(clock)
+    turns.join(object(), worker(clock, done, "slow", 30, 4))
+    turns.join(object(), worker(clock, done, "quick", 1, 90))
+    all_taken(turns)
+    begun = [at for at, name in enumerate(done) if name == "slow"]
+    waited = [after - before > 20 for before, after in itertools.pairwise(begun)]
+    assert waited == [False] * collections + [True] * (3 - collections)
 
 
 def test_who_is_alone_goes_on_however_long_it_takes() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bokbok._front.lifecycle import Lifecycle
 from bokbok.asyncio import connection, handling, turns
 from bokbok.errors import ConnectionClosed
 from tests.support.leaks import eventually_async, soon
@@ -23,6 +24,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "QUANTUM", 0)
     monkeypatch.setattr(handling, "QUANTUM", 0)
     monkeypatch.setattr(turns, "ROUND", 0)
+    monkeypatch.setattr(turns, "TURNS", 0)
 
 
 def comes(connection: Any, *bodies: bytes) -> None:
@@ -223,3 +225,66 @@ async def test_what_waits_for_its_turn_counts_as_held_and_is_forgotten_with_the_
     connection._end(ConnectionClosed("for a test"))
     assert connection._unread == b""
     assert server.statistics().held == 0
+
+
+def releasing(problem: Exception | None = None) -> tuple[asyncio.Event, Any]:
+    """Handlers that wait until the event is set, and then return the message or raise the problem."""
+    go = asyncio.Event()
+
+    async def on_request(connection: Any, message: Any) -> Any:
+        await go.wait()
+        if problem is not None:
+            raise problem
+        return message
+
+    return go, on_request
+
+
+@pytest.mark.parametrize("problem", [None, ValueError("on purpose")], ids=["return", "raise"])
+async def test_handlers_that_end_at_one_moment_answer_in_turns(
+    serve: Any, raw: Any, monkeypatch: pytest.MonkeyPatch, problem: Any
+) -> None:
+    go, on_request = releasing(problem)
+    server = await serve(on_request)
+    crowd, neighbour = await raw(server), await raw(server)
+    await eventually_async(lambda: len(server._roster.connections) == 2, "they are connected")
+    order: list[str] = []
+    await crowd.send_message(*(b"(request %d x)" % id for id in range(60)))
+    await eventually_async(lambda: server.statistics().running == 60, "the crowd's handlers run")
+    await neighbour.send_message(b"(request 0 x)")
+    await eventually_async(lambda: server.statistics().running == 61, "the neighbour's handler runs")
+    crowds = {each._life: each._admission.running == 60 for each in server._roster.connections}
+    for method in ("answer", "fail"):
+        do = getattr(Lifecycle, method)
+
+        def answered(life: Any, *args: Any, do: Any = do) -> Any:
+            order.append("crowd" if crowds[life] else "neighbour")
+            return do(life, *args)
+
+        monkeypatch.setattr(Lifecycle, method, answered)
+    go.set()
+    await soon(neighbour.receive())
+    for _ in range(60):
+        await soon(crowd.receive())
+    # It was the last one to end. A party keeps its turn for eight short pieces of work at most.
+    assert order.index("neighbour") <= 10
+    assert len(order) == 61
+
+
+async def test_a_handler_that_is_cancelled_while_its_answer_waits_for_a_turn_answers_once(serve: Any, raw: Any) -> None:
+    go, on_request = releasing()
+    server = await serve(on_request)
+    connection, peer = await served(server, raw)
+    await peer.send_message(*(b"(request %d x)" % id for id in range(60)))
+    await eventually_async(lambda: server.statistics().running == 60, "all run")
+    in_line = turns.turns_of(asyncio.get_running_loop())._turns._line
+    go.set()
+    while not len(in_line):
+        await asyncio.sleep(0)
+    tasks = list(connection._handling.tasks)
+    for task in tasks:
+        task.cancel()
+    answers = [await soon(peer.receive()) for _ in range(60)]
+    assert sorted(int(answer.split()[1]) for answer in answers) == list(range(60))
+    assert any(answer.startswith(b"(error") for answer in answers)
+    assert server.statistics().running == 0
