@@ -178,7 +178,6 @@ class Line(Generic[_T]):
         else:
             self._credits.pop(party, None)
 
-
     def _collected(self) -> bool:
         """Whether Python's collector has looked at everything since this was asked last. It does that in whatever turn
         it happens to be, for a tenth of a second and more, and that party would have to wait for as long."""
