@@ -463,7 +463,8 @@ class Handling:
             answer: does it. `False` if it did not.
             what: the other argument.
         """
-        if self._turns.at_once():
+        # Where handlers are being started, it has not waited (Python 3.12 on), and that takes its turns already.
+        if self._in_start_handlers or self._turns.at_once():
             return answer(id, what)
         turn: asyncio.Future[_R] = self._loop.create_future()
 
