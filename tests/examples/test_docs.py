@@ -1,5 +1,6 @@
 """The examples of `docs/`, page by page, from top to bottom. Each prints what the page says (`tests.support.pages`)."""
 
+import gc
 import os
 from contextlib import closing
 from pathlib import Path
@@ -46,13 +47,18 @@ def test_a_server_runs_as_the_page_says(tmp_path):
     (tmp_path / "redis").mkdir()
     redis = RedisServer(tmp_path / "redis")
     redis.start()
+    thresholds = gc.get_threshold()
     try:
         page = DOCS / "operating.md"
         instead = {"/run/redis/redis.sock": str(redis.socket)}
         assert play(tmp_path, [page], ports=[8000, 8001, 8002], instead=instead) >= 10
         with closing(Redis.from_url(redis.url)) as client:
             assert client.dbsize() == 1  # the one hello
+        newest, middle, oldest = thresholds
+        assert gc.get_threshold() == (newest, middle, 100 * oldest)
     finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
         redis.stop()
 
 
