@@ -443,9 +443,8 @@ class Handling:
             await self._at_once_or_in_turn(id, self._answer_failure, error)
         else:
             request.finish()
-            full = self._sending.full
             answers, result = [result], None  # no frame is to hold it while it waits
-            if full or not await self._at_once_or_in_turn(id, self._answer_one_of, answers):
+            if self._sending.full or not await self._at_once_or_in_turn(id, self._answer_one_of, answers):
                 await self._answer_when_there_is_room(id, answers, long=not self._sending.full)
         self._handled()
         # What `_task_done` would do, a turn of the event loop earlier.

@@ -323,6 +323,10 @@ class Served:
         self._taken = 0
         self.stopped = False
 
+    def seen_from(self, side: Side) -> tuple[Any, ...]:
+        """Its own address, without a relay, for the programs of a side."""
+        return self.side.puppet.running.from_puppet(side.puppet.running, self.bound)
+
     async def opened(self, seconds: float | None = None) -> Conn:
         """The next connection whose open handler has run.
 
@@ -738,7 +742,7 @@ class Play:
         if served.users:
             self.secrets.update({u: p for u, p in served.users.items() if p is not None})
         if self.direct:
-            served.address = self.server.puppet.running.from_puppet(self.client.puppet.running, served.bound)
+            served.address = served.seen_from(self.client)
         else:
             await self.relay_to(served)
         return served

@@ -19,6 +19,7 @@ from tests.support import foreign
 from tests.support.calibrating import recording, saved
 from tests.support.clusters import Cluster, hanging
 from tests.support.leaks import eventually
+from tests.support.processes import alive
 
 pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
 
@@ -84,13 +85,6 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def lives(pid: int) -> bool:
-    try:
-        return b"State:\tZ" not in Path(f"/proc/{pid}/status").read_bytes()
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("command", ["read", "listen"])
 def test_ctrl_c_ends_the_processes_too(user: list[str], tmp_path: Path, command: str) -> None:
     folder = tmp_path / "hanging"
@@ -108,7 +102,7 @@ def test_ctrl_c_ends_the_processes_too(user: list[str], tmp_path: Path, command:
     _, err = running.communicate(timeout=30)
     assert running.returncode == (130 if command == "read" else 4), err
     assert "Traceback" not in err
-    eventually(lambda: not any(map(lives, processes)), "its processes are gone")
+    eventually(lambda: not any(map(alive, processes)), "its processes are gone")
 
 
 def test_a_scheduler_that_cannot_be_reached_is_said_before_a_conversation(

@@ -18,6 +18,7 @@ from tests.cli.conftest import COMMAND, stop
 from tests.cli.test_serve import log_until, scrape
 from tests.support.leaks import eventually
 from tests.support.peers import SOON, RawPeer, hello
+from tests.support.processes import alive
 
 ALICE = passphrase_to_key("alice's passphrase")
 DIED = r"worker (\d) \(process (\d+)\) has died"
@@ -75,15 +76,6 @@ def children(pid):
             with open(f"/proc/{pid}/task/{thread}/children") as file:
                 found |= {int(child) for child in file.read().split()}
     return found
-
-
-def alive(pid):
-    """Whether a process runs, and is not just a zombie."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def connect(process, **options):

@@ -401,22 +401,19 @@ async def several_clients(t: Play) -> None:
 async def two_servers(t: Play) -> None:
     """One program can run two servers; stopping one leaves the other."""
     one, two = await t.server.listen(), await t.server.listen()
-    to = t.server.puppet.running.from_puppet
-    other = t.client.puppet.running
-    await _works(t, to(other, one.bound))
-    await _works(t, to(other, two.bound))
+    await _works(t, one.seen_from(t.client))
+    await _works(t, two.seen_from(t.client))
     await one.stop()
-    await _works(t, to(other, two.bound))
+    await _works(t, two.seen_from(t.client))
 
 
 @case("stop-server", "open.connection", subject="server")
 async def stop_leaves_own_connections(t: Play) -> None:
     """A program can be a server and a client of others; its server's stop leaves the connections that it has opened."""
     mine, others = await t.server.listen(), await t.client.listen()
-    seen_from = t.client.puppet.running.from_puppet
-    conn = await t.server.connect(seen_from(t.server.puppet.running, others.bound))
+    conn = await t.server.connect(others.seen_from(t.server))
     theirs = await others.opened()
-    await _works(t, t.server.puppet.running.from_puppet(t.client.puppet.running, mine.bound))
+    await _works(t, mine.seen_from(t.client))
     await mine.stop()
     await mine.wait(timeout=10)
     for each in (conn, theirs):

@@ -434,7 +434,7 @@ async def stop_and_start_again(t: Play) -> None:
         await served.stop()
         await served.wait(timeout=10)
         served = await t.server.listen(served.bound)
-        served.address = t.server.puppet.running.from_puppet(t.client.puppet.running, served.bound)
+        served.address = served.seen_from(t.client)
         conn = await t.client.connect(served.address)
         await conn.echo(["server", index])
         await (await served.opened()).close()
@@ -769,7 +769,7 @@ async def network_lost(t: Play) -> None:
     finally:
         await running.reconnect()
     runs = await _goes_on_or_ends(t, (mine, theirs), (handled, here.answer), sent)
-    again = await t.client.connect(running.from_puppet(t.client.puppet.running, served.bound))
+    again = await t.client.connect(served.seen_from(t.client))
     t.equal(await again.request(["count", names[0]]), runs + 1, "how often the handler ran, with this request")
     t.equal(await again.request(["count", names[1]]), 1, "a request over a new connection")
 

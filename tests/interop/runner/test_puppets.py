@@ -19,6 +19,7 @@ from bokbok_interop.peers.local import LocalPeer
 from bokbok_interop.play import Play
 from bokbok_interop.runner import Runner, Settings
 from tests.interop.playing import ANSWERS, SILENT, key, make_case, nothing, play
+from tests.support.processes import alive
 
 
 async def test_a_puppet_that_dies_at_the_start_fails_with_its_last_words(fake_peer: Callable[..., LocalPeer]) -> None:
@@ -83,6 +84,16 @@ async def test_a_good_peer_is_not_given_up_for_the_silence_of_another(
     assert not any("good was given up" in result.reason for result in results)
 
 
+async def ends(pid: int, problem: str) -> None:
+    """A process that a puppet has started ends at once. A zombie counts: its parent was the puppet, so init collects
+    it."""
+    for _ in range(100):
+        if not alive(pid):
+            return
+        await asyncio.sleep(0.02)  # nobody tells when a process ends that is no child of ours
+    pytest.fail(problem)
+
+
 async def test_what_started_by_a_puppet_ends_with_it(fake_peer: Callable[..., LocalPeer], tmp_path: Path) -> None:
     note = tmp_path / "pid"
     peer = fake_peer(
@@ -95,17 +106,7 @@ open({str(note)!r}, "a").write("%d " % child.pid)
     )
     await play(peer, make_case("key", key))
     for pid in map(int, note.read_text().split()):
-        for _ in range(100):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                break
-            # A zombie of ours is gone as well; its parent was the puppet, so init collects it.
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                break
-            await asyncio.sleep(0.02)
-        else:
-            pytest.fail("a puppet's child outlived it")
+        await ends(pid, "a puppet's child outlived it")
 
 
 async def test_what_left_the_group_of_its_puppet_ends_with_the_run(
@@ -126,12 +127,7 @@ for number, verb, line in lines():
     assert results[0].outcome is Outcome.FAILED
     assert "exited with status 5, and something that it started holds its output open" in results[0].reason
     for pid in map(int, note.read_text().split()):
-        for _ in range(100):
-            if not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
-                break
-            await asyncio.sleep(0.02)
-        else:
-            pytest.fail("a process that left its puppet's group outlived the run")
+        await ends(pid, "a process that left its puppet's group outlived the run")
 
 
 KILLED_WHILE_A_PUPPET_STANDS_STILL = """
