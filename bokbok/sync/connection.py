@@ -424,7 +424,7 @@ class Connection(Public[_Waiter]):
             # The other end may have answered before it went: whoever reads takes that first, then finds the end.
             reading_goes_on = isinstance(error, ConnectionError) and self._wire.state == "open"
             if reading_goes_on and not isinstance(error, BrokenPipeError):
-                self._receiving.broken = error
+                self._receiving.broken = error.with_traceback(None)  # which has this connection
         if reading_goes_on:
             with contextlib.suppress(OSError):  # reset already
                 self._socket.shutdown(socket.SHUT_RD)
@@ -1170,6 +1170,8 @@ class Connection(Public[_Waiter]):
             first = self._life.end(error)
             if first is None:
                 return
+            if self._packet_timer is not None:
+                self._packet_timer.cancel()
             self._sending.winding_down = True
             self._sending.wake()
             self._ending = "linger" if linger else "flush" if flush else ""
@@ -1264,5 +1266,9 @@ class Connection(Public[_Waiter]):
 
     def _maybe_finished(self) -> None:
         """With the lock held: tell the server once nothing of this connection is left, not even a handler."""
-        if self._server is not None and not self._handling.tasks and self._socket_closed.is_set:
-            self._server._finished(self)
+        if not self._handling.tasks and self._socket_closed.is_set:
+            # Without these it is not a part of cycles, and is freed once nobody has it any more.
+            self._sending.forget()
+            self._handling.forget()
+            if self._server is not None:
+                self._server._finished(self)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .._front import texts
 from .._front.lifecycle import Lifecycle
 from ..errors import ConnectionClosed
+from .sending import OVER
 from .threads import run_in_thread
 
 if TYPE_CHECKING:
@@ -178,6 +179,12 @@ class Handling:
             self._settings.on_close(self._connection)
         except BaseException as error:
             self._life.failed(_log, texts.CLOSE_HANDLER_FAILED, self._connection, error=error)
+
+    def forget(self) -> None:
+        """With the lock held: the connection is over, and nothing of it runs."""
+        if self._owner is not OVER:
+            self._owner = OVER
+            del self._connection
 
     def forked(self, lock: threading.Lock) -> None:
         """In a forked child, where the connection has a new lock."""

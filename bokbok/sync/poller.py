@@ -166,28 +166,40 @@ class Poller:
                     until = look if until is None else min(until, look)
                 self._until = until
             # Rounded up to the millisecond by the system.
-            for key, events in selector.select(None if until is None else max(0.0, until - now)):
-                if key.data is None:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(wake, 4096)
-                else:
-                    _guarded(key.data._ready, events)
+            self._tell(selector.select(None if until is None else max(0.0, until - now)), wake)
             now = time.monotonic()
             if self._looks and now >= looked + _LOOK_SECONDS:
                 late = looking and now - looked > _LATE_SECONDS
                 looked = now
-                with self._lock:
-                    looks, self._looks = self._looks, []
-                again = [look for look in looks if _guarded(look, late)]
-                with self._lock:
-                    self._looks += again
+                self._look(late)
             looking = bool(self._looks)
-            while True:
-                with self._lock:
-                    if not self._timers or self._timers[0][0] > now:
-                        break
-                    timer = heapq.heappop(self._timers)[2]
-                _guarded(timer._call)
+            self._call_due(now)
+
+    # Each of these in a method of its own, whose names are gone when it returns: while this thread waits, it must not
+    # keep a connection alive that is over.
+
+    def _tell(self, ready: list[tuple[selectors.SelectorKey, int]], wake: int) -> None:
+        for key, events in ready:
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 4096)
+            else:
+                _guarded(key.data._ready, events)
+
+    def _look(self, late: bool) -> None:
+        with self._lock:
+            looks, self._looks = self._looks, []
+        again = [look for look in looks if _guarded(look, late)]
+        with self._lock:
+            self._looks += again
+
+    def _call_due(self, now: float) -> None:
+        while True:
+            with self._lock:
+                if not self._timers or self._timers[0][0] > now:
+                    return
+                timer = heapq.heappop(self._timers)[2]
+            _guarded(timer._call)
 
     def _forked(self) -> None:
         """In a forked child, where its thread is not. The selector is the parent's too: change nothing of it."""

@@ -140,8 +140,12 @@ class Receiving:
             self.much = _AGAIN
         if self._idle.timeout is not None:
             self._idle.note(time.monotonic())
-        if not received and self.broken is not None:
-            raise self.broken
+        if not received and (broken := self.broken) is not None:
+            self.broken = None  # once: its traceback has this frame, and so this object
+            try:
+                raise broken
+            finally:
+                del broken
         return received
 
     def _receive_much(self, flags: int) -> bytes:

@@ -23,7 +23,7 @@ from .receiving import NOW
 from .threads import Latch
 from .turns import STAY_SECONDS, lingering
 
-__all__ = ["Owner", "Sending"]
+__all__ = ["OVER", "Owner", "Sending"]
 
 _PILE = 256 * 1024
 """Bytes of answers that may wait for the sending thread while further handlers start."""
@@ -66,6 +66,49 @@ class Owner(Protocol):
         """As the poller: have a thread end the connection."""
 
 
+class Over:
+    """What stands in the place of a connection that is over: nothing is to be done any more."""
+
+    _wants_rest_sent = False
+
+    def __init__(self) -> None:
+        self._socket_closed = Latch()
+        self._socket_closed.set()
+
+    def _await_also(self, events: int) -> None:
+        pass
+
+    def _sending_stopped(self) -> bool:
+        return False
+
+    def _all_sent(self, call: bool, over: bool) -> None:
+        pass
+
+    def _sending_failed(self, error: Exception) -> None:
+        pass
+
+    def _end(self, error: ConnectionClosed, *, flush: bool = False) -> None:
+        pass
+
+    def _end_soon(self, error: ConnectionClosed) -> None:
+        pass
+
+    def _call_worker(self) -> bool:
+        return False
+
+    def _worker(self) -> None:
+        pass
+
+    def _close_if_idle(self) -> None:
+        pass
+
+    def _maybe_finished(self) -> None:
+        pass
+
+
+OVER = Over()
+
+
 class Sending:
     """The sending side of one connection.
 
@@ -102,7 +145,7 @@ class Sending:
     )
 
     def __init__(self, connection: Owner, sock: socket.socket, lock: threading.Lock, life: Lifecycle[Any]) -> None:
-        self._connection = connection
+        self._connection: Owner = connection
         self._socket = sock
         self._lock = lock
         self._life = life
@@ -336,6 +379,10 @@ class Sending:
         if self._rest:
             self._rest = _NOTHING
             self._stop()
+
+    def forget(self) -> None:
+        """With the lock held: the connection is over, and its socket is closed."""
+        self._connection = OVER
 
     def forked(self, lock: threading.Lock) -> None:
         """In a forked child, where the connection has a new lock."""
