@@ -55,12 +55,18 @@
                     (number->string n)))
               (else (list 'unix path)))))
 
+    ;; The digits of a port from there on. Leading noughts are left out, for they may be many.
+    (define (without-noughts s from)
+      (if (and (< (+ from 1) (string-length s)) (char=? #\0 (string-ref s from)))
+          (without-noughts s (+ from 1))
+          (substring s from (string-length s))))
+
     ;; Digits behind the last colon and no slash: HOST:PORT. Any other string is a path.
     (define (text s)
       (let ((colon (last-colon s)))
         (if (and colon (not (bytes-index s 47 0 (string-length s))) (digits? s (+ colon 1)))
             (let ((host (substring s 0 colon))
-                  (port (substring s (+ colon 1) (string-length s))))
+                  (port (without-noughts s (+ colon 1))))
               (when (> (string-length port) 5) (bad "a port is a number from 0 to 65535"))
               (when (and (bytes-index host 58 0 (string-length host))
                          (not (char=? #\[ (string-ref host 0))))

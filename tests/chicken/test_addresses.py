@@ -75,6 +75,7 @@ def test_what_is_no_address_is_refused_before_anything_is_tried(puppet: Puppet, 
     ("address", "word"),
     [
         ('"127.0.0.1:1"', "refused"),
+        (f'"127.0.0.1:{"0" * 5000}1"', "refused"),
         ('"/no/such/socket"', "No such file"),
         ('"no-such-host.invalid:80"', "cannot connect to no-such-host.invalid:80"),
     ],

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bokbok.sexpr import Symbol
 from bokbok_traffic.streams import fill_backlog, open_stream
@@ -17,7 +18,20 @@ from bokbok_traffic.streams import fill_backlog, open_stream
 from ..model import Failure
 from ..peers.base import HostKind
 from ..peers.local import free_port
-from ..play import PASSPHRASE, USER, Invalid, NetworkFailed, Play, RemoteFailed, Unsupported, canonical, show
+from ..play import (
+    PASSPHRASE,
+    PATIENCE,
+    USER,
+    Conn,
+    Invalid,
+    NetworkFailed,
+    Play,
+    RemoteFailed,
+    Served,
+    Unsupported,
+    canonical,
+    show,
+)
 from ..raw import attack
 from .base import cases
 
@@ -186,13 +200,16 @@ async def unknown_host(t: Play) -> None:
         await t.fails(t.client.connect(form), NetworkFailed, why="a connection to a host that does not exist")
 
 
-@case("open.unix", "request.errors", transport="unix", subject="client")
+@case("open.unix", "request.errors", "profile.address-strings", transport="unix", subject="client")
 async def no_such_path(t: Play) -> None:
     """Where the socket file does not exist, connecting fails with a network error."""
     running = t.client.puppet.running
     _, path = running.to_runner(running.relay_address("unix", t.new_name()))
     await t.fails(t.client.connect(("unix", path)), NetworkFailed, why="a connection to a path where nothing is")
     await t.fails(t.client.connect(path), NetworkFailed, why="a connection to a path where nothing is")
+    for name in (t.new_name(), f"{t.new_name()}:", f"{t.new_name()}:port"):  # no port, so a path without a slash
+        with t.trying(name):
+            await t.fails(t.client.connect(name), NetworkFailed, why="a connection to a path where nothing is")
 
 
 @case("open.unix", "request.errors", transport="unix", subject="client")
@@ -295,13 +312,14 @@ async def last_port(t: Play) -> None:
 
 @case("profile.address-strings", transport="tcp", subject="client")
 async def digits_make_a_port(t: Play) -> None:
-    """Only digits after the last colon make a port: with a sign, a blank or a line below them the string is a path."""
+    """Only digits after the last colon make a port: with a sign, a blank or a line below them the string is a path. Of
+    the digits the first ones may be noughts."""
     served = await t.serve()
     host, port = served.address[1], str(served.address[2])
     for like in (f"+{port}", f" {port}", f"{port} ", f"{port[:2]}_{port[2:]}"):
         why = f"a connection to the path {host}:{like}"
         await t.fails(t.client.connect(f"{host}:{like}"), NetworkFailed, Invalid, why=why)
-    await _works(t, served.address)
+    await _works(t, f"{host}:000{port}")
 
 
 @case("profile.ports", "start.bind", transport="tcp", subject="server")
@@ -341,6 +359,19 @@ async def socket_in_use(t: Play) -> None:
     served = await t.serve()
     await t.fails(t.server.listen(served.bound), NetworkFailed, Invalid, why="a socket that is in use was bound again")
     await _works(t, served.address)
+
+
+@case("start.server", "start.bind", transport="unix", subject="server")
+async def failed_start(t: Play) -> None:
+    """A start that fails since its socket is in use leaves the socket to the server that has it."""
+    served = await t.serve()
+    for _ in range(2):
+        try:
+            await t.server.listen(served.bound)
+        except (NetworkFailed, Invalid):
+            await _works(t, served.address)
+        else:
+            return  # it was taken over, which `socket_in_use` is about
 
 
 @case("start.backlog", subject="server")
@@ -405,6 +436,33 @@ async def two_servers(t: Play) -> None:
     await _works(t, two.seen_from(t.client))
     await one.stop()
     await _works(t, two.seen_from(t.client))
+
+
+async def _asks(t: Play, served: Served, user: str | None, secret: str | None) -> tuple[Conn, Any]:
+    """Ask, with this user and key, who one is: the connection, and the answer."""
+    conn = await t.client.connect(served.seen_from(t.client), user, secret)
+    return conn, await conn.request(["whoami"], timeout=PATIENCE)
+
+
+@case("start.user-key", "start.insecure", "open.key", security="secure", needs=("insecure",))
+async def servers_of_their_own(t: Play) -> None:
+    """Each of a program's servers has its own users and keys, or none, whichever was started last; so has each
+    connection."""
+    tables = [{USER: PASSPHRASE}, None, {USER: "another"}, {"bob": PASSPHRASE}, None]
+    servers = [(await t.server.listen(users=table), table) for table in tables]
+    conns = []
+    for served, table in (*servers, *servers):
+        user, secret = next(iter(table.items())) if table else (None, None)
+        conn, name = await _asks(t, served, user, secret)
+        t.equal(name, user or False, "who a client of one of several servers is")
+        conns.append(conn)
+    why = "a client with the user, the key or the mode of another server was served"
+    for served, table in servers:
+        for user, secret in ((USER, PASSPHRASE), (USER, "another"), ("bob", PASSPHRASE)):
+            if (user, secret) not in (table or {}).items():
+                await t.fails(_asks(t, served, user, secret), NetworkFailed, why=why)
+    for conn in conns:
+        t.equal(await conn.request(["echo", "still"]), "still", "a request over a connection of one of several servers")
 
 
 @case("stop-server", "open.connection", subject="server")

@@ -597,6 +597,15 @@ async def stop_takes_answers(t: Play) -> None:
     await _ends_in_order(raw, "stopping server")
 
 
+@case("profile.stop", "stop-server", "request.errors", opponent="client")
+async def stop_lets_handlers_fail(t: Play) -> None:
+    """The error of a handler that fails while its server stops arrives like an answer, then the connection closes."""
+    raw, asked, number = await _stopping(t, await t.server.listen())
+    await raw.say(b'(error %d "late, and failed")' % number)
+    await raw.must_fail(asked, "the error of a handler that failed while its server stopped")
+    await _ends_in_order(raw, "stopping server")
+
+
 @case("profile.stop", "stop-server", opponent="client")
 async def stop_refuses_requests(t: Play) -> None:
     """A request that comes while a server stops is answered with an error, and is not handled."""
@@ -677,6 +686,24 @@ async def stop_does_not_wait(t: Play) -> None:
     await raw.say(b"(response %d 1)" % number)
     t.equal((await raw.answer_to(asked))[0], "response", "the kind of answer of a handler that ran at the stop")
     await _ends_in_order(raw, "stopping server")
+
+
+@case("profile.stop-at-once", "profile.stop", "start.server", transport="unix", opponent="client")
+async def stop_leaves_the_next_server(t: Play) -> None:
+    """Once a server was stopped its path is another one's, whatever still runs: the end of its last connection does not
+    touch the new server's file."""
+    served = await t.server.listen()
+    raw, asked, number = await _stopping(t, served)
+    following = await t.server.listen(served.bound)
+    await raw.say(b"(response %d 1)" % number)
+    await raw.answer_to(asked)
+    await _ends_in_order(raw, "stopping server")
+    await raw.close()
+    await served.wait(timeout=10)
+    other = await attack(t, following)
+    t.equal(await other.request(["echo", "the next server"]), "the next server", "a request at the next server")
+    await following.stop()
+    await following.wait(timeout=10)
 
 
 @case("open.close-handler", "request.errors", fresh=("server",), faults=("kill",), subject="client")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from typing import Any
 
 import peer as P
 import puppet as U
 
-from ._changes import _unlink_before_binding
+from ._changes import _lookup, _unlink_before_binding
 from ._mutant import around, claim, mutant
 
 
@@ -155,3 +157,80 @@ def ports_as_python_reads_them() -> None:
         return run
 
     around(U, "parse_address", parse)
+
+
+@mutant("connect.servers-of-their-own", transport="tcp")
+def one_mode_for_all_servers() -> None:
+    """Keeps for the whole process whether it is secure: the server that was started last decides."""
+    last: list[Any] = []
+
+    def init(real: Any) -> Any:
+        return lambda self, address, backlog, keys, *rest: (
+            last.append(keys),
+            real(self, address, backlog, keys, *rest),
+        )[1]
+
+    def welcome(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> None:
+            if (last[-1] is None) != (self.user_to_key is None):
+                self.user_to_key = last[-1]
+            real(self, *a)
+
+        return run
+
+    around(P.Server, "__init__", init)
+    around(P.Server, "welcome", welcome)
+
+
+@mutant("connect.servers-of-their-own", transport="tcp")
+def keeps_keys_by_name() -> None:
+    """Keeps the key of each username for the whole process, whichever server has asked for it."""
+    kept: dict[str, Any] = {}
+
+    def look_up(get: Any, user: str) -> Any:
+        key = get(user)
+        return kept.setdefault(user, key) if key else None
+
+    _lookup(look_up)
+
+
+@mutant("connect.failed-start", transport="unix")
+def a_failed_start_removes_the_file() -> None:
+    """Removes the file of the path that it could not bind, since another server has it."""
+
+    def bind(real: Any) -> Any:
+        def run(address: Any) -> Any:
+            try:
+                return real(address)
+            except OSError:
+                if address[0] == "unix":
+                    os.unlink(address[1])
+                raise
+
+        return run
+
+    around(P, "bind", bind)
+
+
+def _not_an_address(pattern: str) -> None:
+    def parse(real: Any) -> Any:
+        def run(address: Any) -> Any:
+            if isinstance(address, str) and re.fullmatch(pattern, address):
+                raise ValueError("not an address")
+            return real(address)
+
+        return run
+
+    around(U, "parse_address", parse)
+
+
+@mutant("connect.digits-make-a-port", role="client", transport="tcp")
+def ports_do_not_begin_with_a_nought() -> None:
+    """Refuses a port whose first digit is a nought."""
+    _not_an_address(r"[^/]*:0\d+")
+
+
+@mutant("connect.no-such-path", role="client")
+def paths_have_a_slash() -> None:
+    """Refuses a string that has neither a slash nor a port."""
+    _not_an_address(r"[^/]*(?<!\d)")

@@ -616,3 +616,33 @@ def wakes_one_that_waits_for_handlers() -> None:
         return run
 
     around(C, "__init__", init)
+
+
+@mutant("lifecycle.stop-lets-handlers-fail")
+def errors_are_dropped_at_a_stop() -> None:
+    """While it stops it sends the answers of handlers that run, but not the error of one that fails."""
+
+    def answer(real: Any) -> Any:
+        def run(self: Any, number: int, value: Any, *, failed: bool = False) -> None:
+            if not (failed and self.server and self.server.stopping):
+                real(self, number, value, failed=failed)
+
+        return run
+
+    around(C, "answer", answer)
+
+
+@mutant("lifecycle.stop-leaves-the-next-server")
+def removes_its_file_again() -> None:
+    """Removes its socket's file once more when its last connection is over, whoever has bound the path by then."""
+
+    def forget(real: Any) -> Any:
+        def run(self: Any, connection: Any) -> None:
+            with contextlib.suppress(OSError):
+                if self.stopping and self.connections == {connection}:
+                    os.unlink(self.address[1])
+            real(self, connection)
+
+        return run
+
+    around(P.Server, "forget", forget)

@@ -179,3 +179,20 @@ def the_list_does_not_count() -> None:
         real(self, text)
 
     C.send = send
+
+
+@mutant("request.over-own-limit", role="both", security="insecure")
+def requests_are_measured_before_they_are_written() -> None:
+    """Compares the bytes of a request's strings with the limit, and not those that it writes for them."""
+
+    def request(real: Any) -> Any:
+        def run(self: Any, message: Any) -> Any:
+            text = S.write(message)
+            if len(text) > P.MAX_PACKET >= len(text) - 3 * text.count("\\x"):
+                with self.write_lock:
+                    self.send(f"(request 0 {text})")
+            return real(self, message)
+
+        return run
+
+    around(C, "request", request)

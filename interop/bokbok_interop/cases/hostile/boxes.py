@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from ...model import Failure
 from ...play import PASSPHRASE, Play
 from ...raw import Raw, attack
 from .neighbours import (
@@ -92,6 +93,52 @@ async def plain_after_hello(t: Play) -> None:
         await bad.send(bad.wrap(bad.body(b'(request 7 ("count" "%b"))' % name.encode())))  # right after the hello
         await bad.must_end("a request in the clear did not end a secure connection")
         t.equal(await count_runs(t, served, name), 0, "how often a handler ran for a request in the clear")
+
+
+OF_EVERY_KIND = (
+    b'("echo" 1)',
+    b"#<x>",
+    b'("fail" "on purpose")',
+    b"#<x>",
+    b'("unwritable")',
+    b'("no-such-request")',
+    b"(]",
+    b'("echo" 2)',
+)
+"""Requests: some get an answer, some an error of their handler, and some do not read."""
+
+
+async def _counts_every_box(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        nonces: list[bytes] = []
+        for datum in OF_EVERY_KIND:
+            await bad.say(b"(request %d %b)" % (bad.next_id(), datum))
+            nonces.append((await bad.hear_packet() or b"")[:24])
+            t.spawn(conn.request(["echo", "mine"]))
+            nonces.append((await bad.hear_packet() or b"")[:24])
+        first = int.from_bytes(nonces[0][16:], "big")
+        wanted = [nonces[0][:16] + (first + index).to_bytes(8, "big") for index in range(len(nonces))]
+        wrong = next((index for index, pair in enumerate(zip(nonces, wanted, strict=True)) if pair[0] != pair[1]), None)
+        if wrong is not None:
+            what = OF_EVERY_KIND[wrong // 2].decode() if wrong % 2 == 0 else "a request of its own"
+            raise Failure(
+                f"the nonces of a {victim.side.role}'s boxes are not one sequence: {what}",
+                expected=wanted[wrong].hex(),
+                actual=nonces[wrong].hex(),
+            )
+
+
+@at_server("profile.nonce", security="secure", only=("nonces", "packets", "messages"))
+async def counts_every_box(t: Play) -> None:
+    """A server's answers, errors and requests have nonces of one sequence, whoever makes them."""
+    await _counts_every_box(t)
+
+
+@at_client("profile.nonce", security="secure", only=("nonces", "packets", "messages"))
+async def client_counts_every_box(t: Play) -> None:
+    """A client's answers, errors and requests have nonces of one sequence, whoever makes them."""
+    await _counts_every_box(t)
 
 
 async def _any_nonce(t: Play) -> None:

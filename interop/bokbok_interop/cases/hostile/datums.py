@@ -157,7 +157,9 @@ async def _depth(t: Play) -> None:
         deep = [opening * levels + b"()" + closing * levels for levels in (most - 1, most)]
         # As an echo: what is read must be written, too.
         await _edge(t, deep[0], deep[1], f"{most + 1:,} levels of {opening.decode()}", b"echo")
-    await _edge(t, b"(%b)" % (b"() " * 2 * most), b"(" * (most + 1) + b")" * (most + 1), "levels, of one that is long")
+    for item in (b"()", b"'x", b"#()", b"[]", b"(x . y)", b"#;()", b"#u8()"):  # what is closed is no level any more
+        beyond = b"(" * (most + 1) + b")" * (most + 1)
+        await _edge(t, b"(%b)" % ((item + b" ") * 2 * most), beyond, f"levels, of one with many {item.decode()}")
 
 
 async def _digits(t: Play) -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from ...model import Failure, Late
-from ...play import PATIENCE, USER, NetworkFailed, Play, Served, Side, same, show
+from ...play import PATIENCE, USER, Invalid, NetworkFailed, Play, Served, Side, same, show
 from ...raw import BadServer, Raw, attack
 from ...rendezvous import Rendezvous
 from .neighbours import (
@@ -321,6 +321,76 @@ async def server_half_closes_in_a_packet(t: Play) -> None:
     await _half_closes(t, PIECE)
 
 
+async def _fails_at_the_end(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        here = t.rendezvous(milliseconds=1_500)
+        held = await bad.ask(here.request)
+        await here.arrived(1)
+        asking = await bad.ask(["callback", 1, "never answered"])
+        await victim.asks(bad)
+        unreadable = bad.next_id()
+        await bad.say(b"(request %d #<x>)" % unreadable)
+        bad.end()
+        await conn.closed()
+        late = conn.request(["echo", "too late"], timeout=PATIENCE)
+        await t.fails(late, NetworkFailed, Invalid, why="a request after an end of file, while a handler runs")
+        with t.trying(where="of a handler that fails after an end of file, and of a request that did not read"):
+            heard = [(await bad.hear())[:2] for _ in range(2)]
+            t.equal(sorted(map(list, heard)), [["error", asking], ["error", unreadable]], "the answers")
+        await here.release()
+        t.equal(list(await bad.answer_to(held)), ["response", here.answer], "the answer of the handler that waited")
+        await bad.must_end("the connection stays open after the last answer")
+
+
+@at_server("profile.half-close", "request.errors", "profile.unreadable", only=("messages", "counted"))
+async def half_close_with_failures(t: Play) -> None:
+    """After a client's end of file the errors of handlers that fail are sent like answers, and what the server itself
+    asks fails at once."""
+    await _fails_at_the_end(t)
+
+
+@at_client("profile.half-close", "request.errors", "profile.unreadable", only=("messages", "counted"))
+async def server_half_closes_with_failures(t: Play) -> None:
+    """After a server's end of file the errors of handlers that fail are sent like answers, and what the client itself
+    asks fails at once."""
+    await _fails_at_the_end(t)
+
+
+UNREAD_FOR = 22.0
+"""Seconds: less than the 60 after which a side may end a connection whose other end takes nothing, and more than the
+twenty of a `connect`, or twice the ten of a hello. A socket keeps such a limit if nobody takes it away; the system
+counts it anew for a write of which a part was taken."""
+
+
+async def _unread_for_a_while(t: Play) -> None:
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        other_conn, other = await victim.meet()
+        number = await bad.ask(["echo", "x" * MUCH])
+        asked = t.spawn(other_conn.request(["type", "x" * MUCH]))
+        await bad.hear_beginning()
+        await other.hear_beginning()
+        await asyncio.sleep(UNREAD_FOR)  # time itself is the subject
+        cut = f"an answer of the {victim.side.role} that was not read for {UNREAD_FOR:g} s did not arrive"
+        await _arrives_whole(t, bad, number, cut)
+        await other.say(b'(response %d "read at last")' % await victim.asks(other))
+        t.equal(await asked, "read at last", f"the answer to a request that was not read for {UNREAD_FOR:g} s")
+        t.check(conn.closings == other_conn.closings == 0, "a connection that was not read from was closed")
+
+
+@at_server("profile.limit-unsent", "request.message", security="secure", timeout=30, only=("packets",))
+async def unread_for_a_while(t: Play) -> None:
+    """What a server writes waits for a client that reads nothing for twenty seconds, and arrives whole."""
+    await _unread_for_a_while(t)
+
+
+@at_client("profile.limit-unsent", "request.message", security="secure", timeout=30, only=("packets",))
+async def servers_unread_for_a_while(t: Play) -> None:
+    """What a client writes waits for a server that reads nothing for twenty seconds, and arrives whole."""
+    await _unread_for_a_while(t)
+
+
 async def _unread_answers(t: Play) -> None:
     """Answers of eight megabytes are on their way when the direction is shut down, and are read late."""
     async with attacked(t) as victim:
@@ -473,6 +543,48 @@ async def wait_for_handlers_of_the_gone(t: Play) -> None:
         await t.within(
             10, asyncio.gather(*waiting), "wait-until-server-stopped, asked twice, once all handlers were over"
         )
+
+
+@at_server("profile.wait", "wait-stopped", only=("framing", "messages"))
+async def wait_after_every_end(t: Play) -> None:
+    """However a server's connections and hellos have ended before, it does not wait for them once it was stopped."""
+    served = await t.server.listen()
+    here = t.rendezvous(milliseconds=500)
+    gone = await attack(t, served)
+    await gone.ask(here.request)
+    await here.arrived(1)
+    gone.reset()
+    await here.release()
+    for message in ("(nonsense)", "(response 99 1)", "(request 0 #<x>)"):
+        bad = await attack(t, served)
+        await bad.say(message)
+        bad.end()
+        await bad.must_end(f"{message} and an end of file did not end the connection")
+        await bad.close()
+    for data in (PIECE, b"\xff\xff\xff\xff", b""):
+        bad = await attack(t, served)
+        await is_served(bad, "good so far")
+        await bad.send(data)
+        bad.end()
+        await bad.must_end("an end of file did not end the connection")
+        await bad.close()
+    closed = await attack(t, served)
+    await (await opened_by(t, served, closed)).close()
+    await closed.must_end("a server closed, and the connection stays open")
+    await closed.close()
+    if t.secure:
+        for user, secret in ((USER, "wrong"), ("nobody", "wrong")):
+            refused = await attack(t, served, user=user, passphrase=secret)
+            await refused.must_end("a hello that must be refused was not")
+            await refused.close()
+        for data in (b"", b"\x00", b"\x00\x00\x00\x05alice", b"\xff\xff\xff\xff"):
+            cut = await attack(t, served, hello=False)
+            await cut.send(data)
+            cut.end()
+            await cut.must_end("an end of file within a hello did not end the connection")
+            await cut.close()
+    await served.stop()
+    await served.wait(timeout=10)
 
 
 @at_client("profile.half-close", "open.close-handler")

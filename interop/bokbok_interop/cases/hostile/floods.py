@@ -171,6 +171,11 @@ async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, Held]:
         The victim's end, the runner's, and the handlers.
     """
     conn, bad = await victim.meet()
+    return conn, bad, await _hold(t, bad)
+
+
+async def _hold(t: Play, bad: Raw) -> Held:
+    """`fill`, for a connection that is there already."""
     most = DEFAULT_LIMITS.running
     first = bad.next_id(most)
     one, others = t.rendezvous(milliseconds=_SLEEP), t.rendezvous(milliseconds=_SLEEP)
@@ -181,7 +186,7 @@ async def fill(t: Play, victim: Victim) -> tuple[Conn, Raw, Held]:
     await one.arrived(1, problem=problem)
     await others.arrived(most - 1, problem=problem)
     await pour
-    return conn, bad, Held(one, others, most)
+    return Held(one, others, most)
 
 
 async def _queued(t: Play, bad: Raw, datum: object) -> int:
@@ -192,17 +197,27 @@ async def _queued(t: Play, bad: Raw, datum: object) -> int:
     return number
 
 
+FAILING = (["fail", "on purpose"], ["raise", 7], ["unwritable"], ["no-such-request"])
+"""Requests whose handlers fail, in each of the ways that there are."""
+
+
 async def _running_limit(t: Play) -> None:
     async with attacked(t) as victim:
         _, bad, held = await fill(t, victim)
+        # One handler after another has room now, whether the one before it succeeds or fails.
+        failing = [await bad.ask(datum) for datum in FAILING]
         number = await bad.ask(["echo", "next"])
         await bad.stays_open(f"more than {held.count:,} handlers run at once", 0.5)
         await held.release_one()
-        kinds = sorted([(kind, answered == number) for kind, answered, _ in [await bad.hear(), await bad.hear()]])
+        with t.trying(where="of requests that waited for a handler, some of which fail, once one handler had finished"):
+            heard = [await bad.hear() for _ in range(1 + len(failing) + 1)]
+        answers = {answered: kind for kind, answered, _ in heard}
+        kinds = [answers.pop(each, "none") for each in (*failing, number)] + list(answers.values())
         t.check(
-            kinds == [("response", False), ("response", True)],
-            "the request that waited for a handler was not handled when one had finished",
-            actual=str(kinds),
+            kinds == ["error"] * len(failing) + ["response"] * 2,
+            "the requests that waited for a handler were not handled when one had finished",
+            expected=f"{len(failing)} errors and a response, and the response of the one that had finished",
+            actual=", ".join(kinds),
         )
         await held.release()
         for _ in range(held.count - 1):
@@ -239,6 +254,11 @@ async def _waiting_limit(t: Play) -> None:
         answers = [await bad.hear(30) for _ in range(held.count + most)]
         failed = [number for kind, number, _ in answers if kind != "response"]
         t.check(not failed, "requests that could wait for a handler were turned away", actual=f"{len(failed):,}")
+        held = await _hold(t, bad)  # those that had waited do not wait any more, so there is room again
+        number = await _queued(t, bad, ["echo", "again"])
+        await held.release()
+        kinds = {answered: kind for kind, answered, _ in [await bad.hear(30) for _ in range(held.count + 1)]}
+        t.equal(kinds.get(number), "response", "the kind of answer to a request that waits after others have waited")
 
 
 @at_server("profile.limit-waiting", "profile.limits", transport="unix", fresh=("server",), timeout=40)
@@ -349,6 +369,39 @@ async def stop_with_a_queue(t: Play) -> None:
         t.equal((await bad.hear())[0], "response", "the kind of answer of a handler that ran at the stop")
     await bad.must_end("a server that has stopped keeps a connection on which nothing runs")
     t.equal(await count_runs(t, other, name), 0, "how often a request ran that waited at a stop")
+
+
+MANY_REFUSALS = 8_500
+"""Requests: more than twice as many as may wait for a handler."""
+
+
+async def _many_refusals(t: Play) -> None:
+    async with attacked(t) as victim:
+        _, bad = await victim.meet()
+        size = 500
+        for start in range(0, MANY_REFUSALS, size):
+            first = bad.next_id(size)
+            await bad.send(b"".join(bad.packet(b"(request %d #<x>)" % n) for n in range(first, first + size)))
+            with t.trying(where=f"of requests that do not read, behind {start:,} that were answered"):
+                kinds = {(await bad.hear())[0] for _ in range(size)}
+            t.equal(sorted(kinds), ["error"], "the kind of answers to requests that do not read")
+        await is_served(bad, f"the same connection, after {MANY_REFUSALS:,} requests that do not read")
+
+
+@at_server(
+    "profile.unreadable", "profile.limits", transport="unix", once=True, timeout=20, only=("messages", "counted")
+)
+async def many_refusals(t: Play) -> None:
+    """Thousands of requests that do not read are each answered, as long as the client reads the answers."""
+    await _many_refusals(t)
+
+
+@at_client(
+    "profile.unreadable", "profile.limits", transport="unix", once=True, timeout=20, only=("messages", "counted")
+)
+async def servers_many_refusals(t: Play) -> None:
+    """Thousands of a server's requests that do not read are each answered, as long as it reads the answers."""
+    await _many_refusals(t)
 
 
 REFUSALS = 1_100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import peer as P
@@ -81,3 +82,26 @@ def wants_rising_nonces() -> None:
         return run
 
     around(C, "packet_came", came)
+
+
+@mutant("hostile.counts-every-box", "hostile.client-counts-every-box", role="both")
+def refusals_count_their_own_nonces() -> None:
+    """Has a nonce counter of its own for errors that no handler makes."""
+
+    def send(real: Any) -> Any:
+        def run(self: Any, text: str) -> None:
+            if threading.current_thread() not in refusing:
+                real(self, text)
+                return
+            ordinary, self.nonce_counter = self.nonce_counter, self.__dict__.get("refused", 0)
+            real(self, text)
+            self.refused, self.nonce_counter = self.nonce_counter, ordinary
+
+        return run
+
+    def refusals(real: Any) -> Any:
+        return lambda self: (refusing.add(threading.current_thread()), real(self))[1]
+
+    refusing: set[Any] = set()
+    around(C, "send", send)
+    around(C, "send_refusals", refusals)

@@ -179,3 +179,18 @@ def writes_by_recursion() -> None:
         return run
 
     around(S, "write", write)
+
+
+@mutant("hostile.depth-limit", "hostile.server-depth-limit", role="both")
+def quotes_leave_their_level() -> None:
+    """Counts a level where a quote begins, and does not count it down where the quote ends."""
+
+    def read(real: Any) -> Any:
+        def run(text: str, at: int = 0) -> Any:
+            if text.count("'x") > S.MAX_DEPTH:
+                raise S.ReadError("nested deeper than the limit")
+            return real(text, at)
+
+        return run
+
+    around(S, "read", read)

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from typing import Any
 
 import peer as P
@@ -196,3 +197,93 @@ def holds_its_table_while_it_writes() -> None:
 
     around(C, "__init__", init)
     around(C, "send", send)
+
+
+@mutant("hostile.half-close-with-failures", "hostile.server-half-closes-with-failures", role="both")
+def errors_are_dropped_at_an_end() -> None:
+    """After an end of file it sends the answers of handlers that run, but not the error of one that fails."""
+
+    def answer(real: Any) -> Any:
+        def run(self: Any, number: int, value: Any, *, failed: bool = False) -> None:
+            if not (failed and self.closed):
+                real(self, number, value, failed=failed)
+
+        return run
+
+    around(C, "answer", answer)
+
+
+@mutant("hostile.half-close-with-failures", "hostile.server-half-closes-with-failures", role="both")
+def refusals_are_dropped_at_an_end() -> None:
+    """Leaves the errors of requests that do not read to a thread, for which an end of file does not wait."""
+
+    def refuse(self: Any, number: int, why: str) -> None:
+        def late() -> None:
+            time.sleep(0.1)
+            if not self.closed:
+                with self.write_lock:
+                    self.send(f'(error {number} "does not read")')
+
+        threading.Thread(target=late, daemon=True).start()
+
+    C.refuse = refuse
+
+
+@mutant("hostile.half-close-with-failures", "hostile.server-half-closes-with-failures", role="both")
+def asks_on_after_an_end() -> None:
+    """Sends a request that is made after an end of file, and waits for its answer, as long as a handler runs."""
+
+    def over(real: Any) -> Any:
+        def run(self: Any, reason: str) -> None:
+            real(self, reason)
+            if self.running and reason.startswith("the other end"):
+                self.closed = None
+
+        return run
+
+    around(C, "over", over)
+
+
+@mutant("hostile.unread-for-a-while", "hostile.servers-unread-for-a-while", role="both")
+def keeps_the_time_limit_of_the_hello_for_writing() -> None:
+    """Has a socket that keeps the ten seconds of a hello as its time limit for writing."""
+
+    def start(real: Any) -> Any:
+        def run(self: Any) -> None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 10, 0))
+            real(self)
+
+        return run
+
+    around(C, "start", start)
+
+
+@mutant("hostile.wait-after-every-end")
+def waits_for_connections_that_broke_the_rules() -> None:
+    """Does not take a connection off its table if a protocol error has ended it: a wait never returns."""
+
+    def forget(real: Any) -> Any:
+        def run(self: Any, connection: Any) -> None:
+            if not str(connection.closed).startswith("protocol error"):
+                real(self, connection)
+
+        return run
+
+    around(P.Server, "forget", forget)
+
+
+@mutant("hostile.wait-after-every-end")
+def waits_for_refused_hellos() -> None:
+    """Does not take a connection off its table if it has refused the hello: a wait never returns."""
+
+    def wait(real: Any) -> Any:
+        def run(self: Any) -> None:
+            real(self)
+            if refused:
+                threading.Event().wait()
+
+        return run
+
+    refused: list[Any] = []
+    around(P, "refuse", lambda real: lambda sock: (refused.append(sock), real(sock))[1])
+    around(P.Server, "wait", wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 from typing import Any
 
@@ -172,3 +173,65 @@ def ends_slow_readers() -> None:
 def client_ends_slow_readers() -> None:
     """A client that ends a connection for which 32 MiB of handlers' answers have piled up."""
     _ends_slow_readers()
+
+
+@mutant("hostile.running-limit", "hostile.server-fills-handlers", role="both")
+def a_failed_handler_calls_nobody() -> None:
+    """Lets the next request that waits begin only when a handler has succeeded, and not when one has failed."""
+
+    def run_handler(self: Any, number: int, body: Any) -> None:
+        try:
+            while True:
+                try:
+                    self.answer(number, self.on_request(self, body))
+                except Exception as error:
+                    self.answer(number, str(error), failed=True)
+                    return
+                with self.lock:
+                    if not self.queue:
+                        return
+                    number, body = self.queue.popleft()
+        finally:
+            with self.lock:
+                self.running -= 1
+                self.idle.notify_all()
+
+    C.run_handler = run_handler
+
+
+class _CountsUp(collections.deque[Any]):
+    """A queue whose length is how many were ever in it."""
+
+    ever = 0
+
+    def append(self, item: Any) -> None:
+        self.ever += 1
+        super().append(item)
+
+    def __len__(self) -> int:
+        return self.ever
+
+    def __bool__(self) -> bool:
+        return super().__len__() > 0
+
+
+@mutant("hostile.waiting-limit", "hostile.server-fills-the-queue", role="both")
+def those_that_waited_keep_their_place() -> None:
+    """Counts the requests that wait for a handler, and does not count down when one begins."""
+    around(C, "__init__", lambda real: lambda self, *a: (real(self, *a), setattr(self, "queue", _CountsUp()))[0])
+
+
+@mutant("hostile.many-refusals", "hostile.servers-many-refusals", role="both")
+def refusals_are_counted_for_ever() -> None:
+    """Ends a connection once 4,096 requests were refused, whether the errors were read or not."""
+
+    def refuse(real: Any) -> Any:
+        def run(self: Any, *a: Any) -> None:
+            self.refused = self.__dict__.get("refused", 0) + 1
+            if self.refused > P.MAX_WAITING:
+                raise P.ProtocolError("too many refused requests")
+            real(self, *a)
+
+        return run
+
+    around(C, "refuse", refuse)

@@ -184,3 +184,27 @@ def serves_what_came_behind_an_error() -> None:
             raise
 
     C.packet_came = packet_came
+
+
+def _not_in_this_spelling(pattern: str) -> None:
+    def parse(real: Any) -> Any:
+        def run(text: str) -> Any:
+            if re.match(pattern, text):
+                raise P.ProtocolError("a packet is not a message")
+            return real(text)
+
+        return run
+
+    around(P, "parse_message", parse)
+
+
+@mutant("hostile.white-space-and-comments", "hostile.server-writes-otherwise", role="both")
+def knows_tags_by_their_bytes() -> None:
+    """Compares the bytes of a tag, so that it does not know one between bars."""
+    _not_in_this_spelling(r"\(\|")
+
+
+@mutant("hostile.white-space-and-comments", "hostile.server-writes-otherwise", role="both")
+def no_dot_behind_an_id() -> None:
+    """Does not take a message that has a dot before the list of its datum."""
+    _not_in_this_spelling(r"\(\w+ \d+ \. \(")
