@@ -597,6 +597,39 @@ async def stop_takes_answers(t: Play) -> None:
     await _ends_in_order(raw, "stopping server")
 
 
+@case("profile.stop", "profile.close", "request.errors", opponent="client")
+async def stop_fails_own_requests(t: Play) -> None:
+    """A stop closes a connection on which no handler runs, even if a request of the server waits there, which fails."""
+    served = await t.server.listen()
+    raw = await attack(t, served)
+    await raw.request(["echo", "so that it is open"])
+    await t.server.settle()
+    asked = t.spawn(served.connections[-1].request(["echo", "never answered"]))
+    t.equal((await raw.hear())[0], "request", "the kind of the server's message")
+    await served.stop()
+    failing = t.within(10, asked, "the failure of a request that waits when its server stops")
+    await t.fails(failing, NetworkFailed, why="a request that waits when its server stops")
+    await _ends_in_order(raw, "stopping server")
+    await raw.close()
+    await served.wait(timeout=10)
+
+
+@case("profile.stop", "stop-server", opponent="client", only=("framing",))
+async def stop_in_a_packet(t: Play) -> None:
+    """A stop closes connections on which a packet has begun, and does not wait for its rest."""
+    served = await t.server.listen()
+    raws = [await attack(t, served) for _ in range(6)]
+    for cut, raw in zip((1, 3, 4, 5, 20, 40), raws, strict=True):
+        await raw.request(["echo", "so that it is open"])
+        await raw.send(raw.packet(b'(request 1 ("echo" "%b"))' % (b"x" * 100))[:cut])
+    await t.server.settle()
+    await served.stop()
+    for raw in raws:
+        await _ends_in_order(raw, "stopping server")
+        await raw.close()
+    await served.wait(timeout=10)
+
+
 @case("profile.stop", "stop-server", "request.errors", opponent="client")
 async def stop_lets_handlers_fail(t: Play) -> None:
     """The error of a handler that fails while its server stops arrives like an answer, then the connection closes."""

@@ -77,6 +77,8 @@ SPELLINGS: tuple[bytes, ...] = (
     b"'a", b"''a", b"'(1 2)", b"`(a ,b ,@c)", b"(a 'b c)", b"'#(1)", b"(a'b)", b"#(a #(b))", b"#( 1 2 )", b"#()",
     b"(a . (b . c))", b"(a . #(b))", b"((a . b) . c)", b"(a . [b c])", b"(a . (b . (c . (d))))", b"[a (b) {c}]", b"{}",
     b"(a . 5)", b"(a .5)", b"(a.b)", b'(a"b"c)', b"(a(b)c)", b"(a#(1))", b'("a""b")', b"(#t #f)", b"(#t#f)", b"(#T #F)",
+    b"(a . 'b)", b"(a . `(b ,c))", b"(a . ,@b)", b"(a . ''b)", b'(a . "b")', b"(a . #t)", b"(a . b:)",
+    rb"(a . #\x)", b"(a . |b|)",
     # what begins where another datum ends
     rb"(#\a(b))", rb'(#\a"x")', b"(#t(a))", b"(1(a))", b'(1"a")', b"(1.5'a)", b"(|a|(b))", b"#(1(a)#(2))",
     # numbers

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -646,3 +647,52 @@ def removes_its_file_again() -> None:
         return run
 
     around(P.Server, "forget", forget)
+
+
+@mutant("lifecycle.stop-fails-own-requests")
+def its_questions_outlive_a_stop() -> None:
+    """Leaves its own requests waiting if a stop of its server has closed their connection."""
+
+    def over(real: Any) -> Any:
+        def run(self: Any, reason: str) -> None:
+            if self.server and self.server.stopping and not self.running:
+                self.waiting = {}
+            real(self, reason)
+
+        return run
+
+    around(C, "over", over)
+
+
+@mutant("lifecycle.stop-in-a-packet")
+def stops_between_packets() -> None:
+    """Waits for the rest of a packet that has begun to come before it closes the connection at a stop."""
+    begun: set[Any] = set()
+
+    def exactly(real: Any) -> Any:
+        def run(sock: Any, count: int) -> Any:
+            first = real(sock, 1)
+            if first is None or count == 1:
+                return first
+            begun.add(sock)
+            try:
+                rest = real(sock, count - 1)
+            finally:
+                begun.discard(sock)
+            return None if rest is None else first + rest
+
+        return run
+
+    def finish(real: Any) -> Any:
+        def run(self: Any, connection: Any) -> None:
+            def later() -> None:
+                while connection.sock in begun and not connection.closed:
+                    time.sleep(0.05)
+                real(self, connection)
+
+            threading.Thread(target=later, daemon=True).start()
+
+        return run
+
+    around(P, "read_exactly", exactly)
+    around(P.Server, "finish", finish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import sexpr as S
@@ -134,3 +135,18 @@ def characters_end_at_blanks() -> None:
         return run
 
     around(S, "_atom", atom)
+
+
+@mutant("sexpr.other-spellings")
+def no_quote_as_a_tail() -> None:
+    """Does not read a quote behind the dot of a list."""
+
+    def read(real: Any) -> Any:
+        def run(text: str, at: int = 0) -> Any:
+            if re.search(r"\(a \. ['`,]", text):
+                raise S.ReadError("a dot that is not followed by exactly one datum")
+            return real(text, at)
+
+        return run
+
+    around(S, "read", read)

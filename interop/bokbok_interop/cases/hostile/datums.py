@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
 from bokbok.sexpr import MAX_DIGITS
 from bokbok.wire import DEFAULT_LIMITS
@@ -52,10 +53,11 @@ async def _unreadable_requests(t: Play) -> None:
 async def _unreadable_answers(t: Play) -> None:
     async with attacked(t) as victim:
         conn, bad = await victim.meet()
-        for datum in UNREADABLE:
+        for tag, datum in itertools.product((b"response", b"error"), UNREADABLE):
             asked = t.spawn(conn.request(["echo", 1]))
-            await bad.say(b"(response %d %b)" % (await victim.asks(bad), datum))
-            await t.fails(asked, RemoteFailed, why=f"an answer that does not read: {readable(datum[:30])}")
+            await bad.say(b"(%b %d %b)" % (tag, await victim.asks(bad), datum))
+            why = f"an answer that does not read: ({tag.decode()} N {readable(datum[:30])})"
+            await t.fails(asked, RemoteFailed, why=why)
         asked = t.spawn(conn.request(["echo", 1]))
         await bad.say(f"(response {await victim.asks(bad)} 5)")
         t.equal(await asked, 5, "a good answer after some that do not read")
@@ -151,6 +153,19 @@ async def _edge(t: Play, fits: bytes, beyond: bytes, what: str, verb: bytes = b"
             )
 
 
+async def _edge_of_answers(t: Play, fits: bytes, beyond: bytes, what: str) -> None:
+    """Check that an answer at the limit is read, and that one beyond the limit fails its request alone."""
+    async with attacked(t) as victim:
+        conn, bad = await victim.meet()
+        for datum in (fits, beyond, fits):
+            asked = t.spawn(conn.request(["echo", 1]))
+            await bad.say(b"(response %d %b)" % (await victim.asks(bad), datum))
+            if datum is beyond:
+                await t.fails(asked, RemoteFailed, why=f"an answer beyond the limit of {what}")
+            else:
+                await asked
+
+
 async def _depth(t: Play) -> None:
     most = DEFAULT_LIMITS.depth - 1  # not counting the level of the request to the service, ("type" X)
     for opening, closing in ((b"(", b")"), (b"#(", b")"), (b"'", b"")):
@@ -160,11 +175,15 @@ async def _depth(t: Play) -> None:
     for item in (b"()", b"'x", b"#()", b"[]", b"(x . y)", b"#;()", b"#u8()"):  # what is closed is no level any more
         beyond = b"(" * (most + 1) + b")" * (most + 1)
         await _edge(t, b"(%b)" % ((item + b" ") * 2 * most), beyond, f"levels, of one with many {item.decode()}")
+    # A puppet tells of an answer in a list, and the runner reads no more levels than anybody else.
+    fits, beyond = (b"(" * levels + b")" * levels for levels in (DEFAULT_LIMITS.depth - 1, DEFAULT_LIMITS.depth + 1))
+    await _edge_of_answers(t, fits, beyond, f"{DEFAULT_LIMITS.depth:,} levels")
 
 
 async def _digits(t: Play) -> None:
     for sign in (b"", b"-"):
         await _edge(t, sign + b"7" * MAX_DIGITS, sign + b"7" * (MAX_DIGITS + 1), f"{MAX_DIGITS:,} digits")
+    await _edge_of_answers(t, b"(1)", b"(1 %b)" % (b"7" * (MAX_DIGITS + 1)), f"{MAX_DIGITS:,} digits")
 
 
 @at_server("profile.limit-depth", only=("messages",), once=True)

@@ -357,6 +357,46 @@ async def server_half_closes_with_failures(t: Play) -> None:
     await _fails_at_the_end(t)
 
 
+async def _close_after_an_end(t: Play) -> None:
+    async with attacked(t) as victim:
+        for behind in ("a close", "a reset"):
+            conn, bad = await victim.meet()
+            here = t.rendezvous(milliseconds=3_000)
+            await bad.ask(here.request)
+            await here.arrived(1)
+            bad.end()
+            await conn.closed()
+            if behind == "a close":
+                await t.within(PATIENCE, conn.close(), "closing after an end of file, while a handler runs")
+                await bad.must_end(f"the {victim.side.role} closed after an end of file, and the connection stays open")
+            else:
+                bad.reset()
+            await here.release()
+            await victim.side.settle()
+            await is_served((await victim.meet())[1], f"after an end of file and {behind}")
+            t.check(
+                conn.closings == 1,
+                f"how often the close handler ran at an end of file with {behind} behind it",
+                expected="1",
+                actual=str(conn.closings),
+                sentence="profile.close-handler",
+            )
+
+
+@at_server("close-connection", "profile.close", "profile.close-handler")
+async def close_after_an_end(t: Play) -> None:
+    """A server can close a connection after its client's end of file, while a handler runs; that, or a reset, does not
+    run the close handler again."""
+    await _close_after_an_end(t)
+
+
+@at_client("close-connection", "profile.close", "profile.close-handler")
+async def client_closes_after_an_end(t: Play) -> None:
+    """A client can close a connection after its server's end of file, while a handler runs; that, or a reset, does not
+    run the close handler again."""
+    await _close_after_an_end(t)
+
+
 UNREAD_FOR = 22.0
 """Seconds: less than the 60 after which a side may end a connection whose other end takes nothing, and more than the
 twenty of a `connect`, or twice the ten of a hello. A socket keeps such a limit if nobody takes it away; the system

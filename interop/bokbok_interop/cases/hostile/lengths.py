@@ -189,6 +189,38 @@ async def packet_in_pieces(t: Play) -> None:
         t.equal(list(await bad.answer_to(0)), ["response", 1], "the answer to a packet that came in pieces")
 
 
+CUTS = (1, 2, 3, 4, 5, 30)
+"""Where packets are cut: within the length, behind it, and behind that."""
+
+
+async def _pieces_side_by_side(t: Play) -> None:
+    async with attacked(t) as victim:
+        ends = [(await victim.meet())[1] for _ in CUTS]
+        packets = []
+        for bad, cut in zip(ends, CUTS, strict=True):
+            number = bad.next_id()
+            packets.append((number, bad.packet(b'(request %d ("echo" "cut at %d"))' % (number, cut))))
+            await bad.send(packets[-1][1][:cut])
+        for bad, cut, (number, packet) in zip(ends, CUTS, packets, strict=True):
+            _, other = await victim.meet()
+            await is_served(other, "x" * 70_000)  # so long that its length has other bytes
+            await bad.send(packet[cut:])
+            with t.trying(where=f"to a packet of which {cut} bytes came before packets of other connections"):
+                t.equal(list(await bad.answer_to(number)), ["response", f"cut at {cut}"], "the answer")
+
+
+@at_server("profile.framing", once=True)
+async def pieces_side_by_side(t: Play) -> None:
+    """A server keeps the pieces of packets apart that come over several connections."""
+    await _pieces_side_by_side(t)
+
+
+@at_client("profile.framing", once=True)
+async def servers_pieces_side_by_side(t: Play) -> None:
+    """A client keeps the pieces of packets apart that come from several servers."""
+    await _pieces_side_by_side(t)
+
+
 @at_client("profile.close", "request.errors")
 async def server_truncates(t: Play) -> None:
     """If a server ends the connection inside or before a packet, or breaks it, no request goes on waiting."""

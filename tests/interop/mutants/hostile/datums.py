@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -194,3 +195,43 @@ def quotes_leave_their_level() -> None:
         return run
 
     around(S, "read", read)
+
+
+def _reads_answers_in_its_own_way(change: Callable[[Any, str], Any]) -> None:
+    def parse(real: Any) -> Any:
+        return lambda text: real(text) if text.startswith("(request") else change(real, text)
+
+    around(P, "parse_message", parse)
+
+
+@mutant("hostile.depth-limit", "hostile.server-depth-limit", role="both")
+def answers_of_any_depth() -> None:
+    """Asks for the limit of nesting in requests, and not in answers."""
+
+    def change(real: Any, text: str) -> Any:
+        limit, S.MAX_DEPTH = S.MAX_DEPTH, 1 << 40
+        try:
+            return real(text)
+        finally:
+            S.MAX_DEPTH = limit
+
+    _reads_answers_in_its_own_way(change)
+
+
+@mutant("hostile.digits-limit", "hostile.server-digits-limit", role="both")
+def answers_of_any_digits() -> None:
+    """Asks for the limit of digits in requests, and not in answers."""
+    _reads_answers_in_its_own_way(lambda real, text: real(re.sub(r"\d{4000,}", "7", text)))
+
+
+@mutant("hostile.unreadable-answer", "hostile.server-sends-unreadable-answer", role="both")
+def unreadable_errors_close() -> None:
+    """Closes if the message of one error cannot be read."""
+
+    def change(real: Any, text: str) -> Any:
+        found = real(text)
+        if found[0] == "error" and isinstance(found[2], P.Unreadable):
+            raise P.ProtocolError("an error that does not read")
+        return found
+
+    _reads_answers_in_its_own_way(change)

@@ -287,3 +287,24 @@ def waits_for_refused_hellos() -> None:
     refused: list[Any] = []
     around(P, "refuse", lambda real: lambda sock: (refused.append(sock), real(sock))[1])
     around(P.Server, "wait", wait)
+
+
+@mutant("hostile.close-after-an-end", "hostile.client-closes-after-an-end", role="both")
+def closes_only_what_is_open() -> None:
+    """Does nothing to close a connection whose other end has shut down its direction already."""
+    around(C, "close", lambda real: lambda self: None if self.closed else real(self))
+
+
+@mutant("hostile.close-after-an-end", "hostile.client-closes-after-an-end", role="both")
+def an_end_and_a_broken_pipe_are_two() -> None:
+    """Runs the close handler at an end of file, and again if an answer cannot be written after it."""
+
+    def end(real: Any) -> Any:
+        def run(self: Any, reason: str) -> None:
+            if self.closed and reason.startswith("writing failed"):
+                self.on_close(self)
+            real(self, reason)
+
+        return run
+
+    around(C, "end", end)

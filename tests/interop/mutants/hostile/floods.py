@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import socket
 import threading
 from typing import Any
 
@@ -235,3 +237,25 @@ def refusals_are_counted_for_ever() -> None:
         return run
 
     around(C, "refuse", refuse)
+
+
+@mutant("hostile.close-drops-the-queue", "hostile.client-close-drops-the-queue", role="both")
+def handles_what_comes_after_its_own_close() -> None:
+    """Shuts down its own direction when it closes, and goes on handling what comes until the other end closes, too."""
+
+    def close(self: Any) -> None:
+        with self.lock:
+            self.closed_here = True
+        self.take_queue()
+        self.over("this side closed the connection")
+        self.silent = True
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
+    C.close = close
+
+
+@mutant("hostile.stop-with-a-queue")
+def refuses_one_that_waits_when_it_stops() -> None:
+    """Answers only the first of the requests that wait for a handler when its server is asked to stop."""
+    around(C, "take_queue", lambda real: lambda self: real(self)[:1])

@@ -137,3 +137,22 @@ def takes_memory_in_advance() -> None:
         return bytes(room)
 
     P.read_packet = read_packet
+
+
+@mutant("hostile.pieces-side-by-side", "hostile.servers-pieces-side-by-side", role="both")
+def one_header_for_all() -> None:
+    """Reads the length of a packet into four bytes that all its connections share."""
+    head = bytearray(4)
+    real = P.read_exactly
+
+    def exactly(sock: Any, count: int) -> bytes | None:
+        if count != len(head):
+            return real(sock, count)
+        for index in range(len(head)):
+            byte = sock.recv(1)
+            if not byte:
+                return None
+            head[index] = byte[0]
+        return bytes(head)
+
+    P.read_exactly = exactly
