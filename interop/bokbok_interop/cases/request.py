@@ -300,11 +300,14 @@ _at_the_limit = cases(transport="unix", timeout=60)
 async def over_own_limit(t: Play) -> None:
     """A sender refuses a message over the packet limit, and the connection goes on."""
     mine, theirs = await t.pair()
-    # One byte of this string is four when it is written, and only then it is clear that the message is too long.
-    escaped = "\x01" * (DEFAULT_LIMITS.packet // 4 + 100_000)
+    # Some bytes of this string are four when they are written: only then it is clear that the message is too long.
+    escaped = "x" * (DEFAULT_LIMITS.packet - 2_000) + "\x01" * 1_000
     for conn in (mine, theirs):
         await t.fails(
-            conn.request(["echo", escaped], timeout=60), Invalid, RemoteFailed, why="a message of 16.4 MiB was sent"
+            conn.request(["echo", escaped], timeout=60),
+            Invalid,
+            RemoteFailed,
+            why="a message was sent that is over the limit of a packet once its bytes are written",
         )
     await mine.echo("still there")
     await theirs.echo("still there")
