@@ -361,11 +361,13 @@ class Connection(Public[_Waiter]):
         """As the poller, every few milliseconds: whether anything has got on. True if it is to come again."""
         line_up = call = False
         with self._lock:
-            if self._moves != self._moves_seen or (late and not self._was_late):
+            moved = self._moves != self._moves_seen
+            if moved or (late and not self._was_late):
                 # A poller that comes late was kept from running, as this connection's threads may have been: once.
-                self._was_late = late and self._moves == self._moves_seen
+                self._was_late = late and not moved
                 self._moves_seen = self._moves
-                self._still = 0
+                if moved:
+                    self._still = 0
                 return True
             self._was_late = False
             stray = self._role.is_stray
@@ -417,7 +419,7 @@ class Connection(Public[_Waiter]):
                 self._close_if_idle()
 
     def _end_soon(self, error: ConnectionClosed) -> None:
-        self._handling.start(self._end, error)
+        self._handling.start_in_order(self._end, error)
 
     def _sending_failed(self, error: Exception) -> None:
         with self._lock:
@@ -999,7 +1001,7 @@ class Connection(Public[_Waiter]):
         """As the poller."""
         if not self._life.was_open:
             limit = self._limits.hello_timeout
-            self._handling.start(
+            self._handling.start_in_order(
                 self._refuse, texts.no_key(limit) if self._wire.state == "lookup" else texts.no_hello(limit)
             )
 

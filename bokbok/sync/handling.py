@@ -12,7 +12,7 @@ from .._front import texts
 from .._front.lifecycle import Lifecycle
 from ..errors import ConnectionClosed
 from .sending import OVER
-from .threads import run_in_thread
+from .threads import run_in_order, run_in_thread
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -91,6 +91,12 @@ class Handling:
             self._task_done()
             return False
         return True
+
+    def start_in_order(self, function: Callable[..., None], *args: Any) -> None:
+        """Run something short of the connection's in a thread that does so for all connections, one after the other."""
+        with self._lock:
+            self.tasks += 1
+        run_in_order(self._task, function, args, {})
 
     def slot_kept(self) -> None:
         """The server has kept a slot for this connection. Another connection's lock may be held now: not this one's.

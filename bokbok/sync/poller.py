@@ -194,11 +194,11 @@ class Poller:
             self._looks += again
 
     def _call_due(self, now: float) -> None:
-        while True:
-            with self._lock:
-                if not self._timers or self._timers[0][0] > now:
-                    return
-                timer = heapq.heappop(self._timers)[2]
+        due: list[Timer] = []
+        with self._lock:
+            while self._timers and self._timers[0][0] <= now:
+                due.append(heapq.heappop(self._timers)[2])
+        for timer in due:
             _guarded(timer._call)
 
     def _forked(self) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from .._fork import on_fork
 
-__all__ = ["Latch", "run_in_thread"]
+__all__ = ["Latch", "run_in_order", "run_in_thread"]
 
 _IDLE_SECONDS = 10.0
 """How long a thread without work stays: longer than the pauses of a conversation, shorter than a person notices."""
@@ -69,11 +70,53 @@ def _work(worker: _Worker) -> None:
             worker.wake.acquire()  # work was given in the last moment
 
 
+_errands: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+# Who takes it runs the errands. `pop` and `append` are one step each for any thread, where a lock would be waited for.
+_errands_place = [None]
+
+
+def run_in_order(function: Callable[..., object], *args: Any) -> None:
+    """Call `function(*args)`, which must be short and must not raise, in a thread that does so for all who ask for it.
+
+    For what comes by the thousand at one moment. To start a thread is to wait until it runs: the poller, which had one
+    started for each of a crowd's hellos that were late, told nobody else of bytes meanwhile, for half a second.
+    """
+    _errands.append((function, args))
+    try:
+        _errands_place.pop()
+    except IndexError:
+        return
+    try:
+        run_in_thread(_run_errands)
+    except RuntimeError:  # the system has no more threads
+        _run_errands()
+
+
+def _run_errands() -> None:
+    while True:
+        try:
+            function, args = _errands.popleft()
+        except IndexError:
+            # First this, then the look: who asks does it the other way round, so one of the two sees the other.
+            _errands_place.append(None)
+            if not _errands:
+                return
+            try:
+                _errands_place.pop()
+            except IndexError:
+                return
+            continue
+        function(*args)
+        del function, args
+
+
 def _forked() -> None:
     """In a forked child none of these threads exists, and neither does the one that held the lock."""
     global _lock
     _lock = threading.Lock()
     _idle.clear()
+    _errands.clear()
+    _errands_place[:] = [None]
 
 
 on_fork(_forked)

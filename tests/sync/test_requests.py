@@ -14,6 +14,7 @@ import pytest
 from bokbok.errors import RemoteError
 from bokbok.sync.receiving import Receiving
 from tests.support.fronts import Gates
+from tests.support.leaks import eventually
 from tests.support.peers import SOON
 
 
@@ -119,3 +120,14 @@ def test_what_would_end_a_program_is_an_error_of_its_request(
         connection.request("fail")
     assert raised.value.message == text
     assert connection.request("x") == "x"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_poller_leaves_a_connection_that_stands_still_also_where_it_always_comes_late(
+    serve: Any, connect: Any, late: bool
+) -> None:
+    connection = connect(serve())
+    assert connection.request("x", timeout=SOON) == "x"
+    eventually(lambda: not connection._looked_after, "the poller itself has left it")
+    assert not all(connection._look(late) for _ in range(100))
+    assert not connection._looked_after

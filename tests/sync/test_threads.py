@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import Any
 
@@ -95,3 +96,32 @@ def test_a_latch_is_waited_for_by_many_and_needs_no_event_until_then() -> None:
     late.set()
     assert late.wait(0)
     assert late._event is None
+
+
+def test_what_runs_in_order_shares_a_thread() -> None:
+    done: queue.Queue[tuple[int, str]] = queue.Queue()
+    go_on = threading.Event()
+
+    def first() -> None:
+        assert go_on.wait(SOON)
+
+    threads.run_in_order(first)
+    for number in range(50):
+        threads.run_in_order(lambda number=number: done.put((number, threading.current_thread().name)))
+    assert done.empty()
+    go_on.set()
+    came = [done.get(timeout=SOON) for _ in range(50)]
+    assert [number for number, _ in came] == list(range(50))
+    assert len({name for _, name in came}) == 1
+    assert came[0][1] != threading.current_thread().name
+
+
+def test_without_a_thread_what_runs_in_order_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "run_in_thread", no_more)
+    ran: list[int] = []
+    threads.run_in_order(ran.append, 1)
+    threads.run_in_order(ran.append, 2)
+    assert ran == [1, 2]
