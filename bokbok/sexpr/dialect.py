@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Final, Literal
 
+from bokbok._dataclass import dataclass
+
 __all__ = ["CHICKEN_4", "CHICKEN_4_EXACT", "CHICKEN_5", "DIALECTS", "Dialect"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Dialect:
     """A way to read and write datums. Compared by value; make variants with `dataclasses.replace`.
 

@@ -13,9 +13,9 @@ import binascii
 import re
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from .._dataclass import dataclass
 from ..errors import BokbokError, ReadError, RemoteProtocolError
 from ..sexpr import Symbol, dumps, parse
 

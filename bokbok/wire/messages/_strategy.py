@@ -6,9 +6,9 @@ import functools
 import re
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from ..._dataclass import dataclass
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, dumps, type_name
 from ...sexpr.pieces import BRIEF, Steps
