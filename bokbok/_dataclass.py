@@ -23,11 +23,6 @@ _MISSING = dataclasses.MISSING
 _set = object.__setattr__
 
 
-@dataclasses.dataclass(frozen=True)
-class _Frozen:
-    """Has the parameters that a dataclass which derives from one of ours looks at: it must be frozen too."""
-
-
 def _make(cls: Any = None, /, *, frozen: bool, kw_only: bool = False) -> Any:
     """A decorator: see `dataclasses.dataclass`, of which it has these parameters."""
     assert frozen
@@ -67,7 +62,9 @@ def _fields_of(cls: Any, kw_only: bool) -> list[dataclasses.Field[Any]]:
                 setattr(cls, name, value.default)
     inherited = [getattr(base, "__dataclass_fields__", {}) for base in cls.__mro__[:0:-1]]
     cls.__dataclass_fields__ = functools.reduce(operator.or_, [*inherited, apart.__dataclass_fields__])
-    cls.__dataclass_params__ = vars(_Frozen)["__dataclass_params__"]
+    # A dataclass that derives from this one looks there: it must be frozen too.
+    params = cls.__dataclass_params__ = apart.__dataclass_params__
+    params.init = params.repr = params.eq = params.frozen = True
     if "__replace__" in vars(apart):  # from Python 3.13 on
         cls.__replace__ = apart.__replace__
     return list(dataclasses.fields(cls))

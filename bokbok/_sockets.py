@@ -12,7 +12,6 @@ import os
 import socket
 import stat
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -403,6 +402,8 @@ def not_taken(sock: socket.socket) -> int:
     By TCP those that its system has not acknowledged (SIOCOUTQ), which stops once its buffer is full and it does not
     read; on a Unix socket those that it has not read.
     """
+    import termios  # only here, where something is waited for
+
     try:
         return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder, signed=True)
     except (OSError, ValueError):

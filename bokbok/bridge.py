@@ -22,12 +22,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from . import wire
 from ._front.admission import STOPPING, error_text
+from ._front.logs import DEBUG, WARNING, Log
 from ._front.settings import Settings
 from ._front.shared import Visit
 from ._sockets import DEFAULT_BACKLOG, DEFAULT_CONNECT_TIMEOUT, Listener, listen, seconds
@@ -40,7 +40,7 @@ from .keys import Key
 
 __all__ = ["Bridge", "Login", "start_bridge"]
 
-_log = logging.getLogger("bokbok.bridge")
+_log = Log("bokbok.bridge")
 
 Login = tuple[str, Key]
 """A login at the target: a username and its key there."""
@@ -247,7 +247,7 @@ class _Leg(Connection):
             self._warn("%r: %s: %s", self, refusal, problem)
 
     def _warn(self, text: str, *args: object, error: BaseException | None = None) -> None:
-        self._life.failed(_log, text, *args, error=error, level=logging.WARNING)
+        self._life.failed(_log, text, *args, error=error, level=WARNING)
 
     def _write(self, other: _Leg, message: Any, go_on: Callable[[_Written], None]) -> None:
         """Write a long message for the other leg, in a thread, then go on with it, and with what has come behind it."""
@@ -284,7 +284,7 @@ class _Leg(Connection):
 
     def _hand_on_end(self, other: _Leg, error: ConnectionClosed) -> None:
         """This leg's peer sends no more: so does the other leg, once it has written what came before."""
-        level = logging.DEBUG if error.reason == _ORDINARY_END else logging.WARNING
+        level = DEBUG if error.reason == _ORDINARY_END else WARNING
         _log.log(level, "%r: %s", self, error.reason)
         self._asked.clear()  # no answers to them will come, and who asked is told by the end of file
         other._sending.finish()
@@ -328,7 +328,7 @@ class _Leg(Connection):
             return
         other = self._other
         if other is None or not other._life.ended:  # else this one only follows
-            _log.log(logging.WARNING if abort else logging.DEBUG, "%r: %s", self, error.reason)
+            _log.log(WARNING if abort else DEBUG, "%r: %s", self, error.reason)
         super()._end(error, abort=abort)
         self._asked.clear()
         self._early = self._behind = None

@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 
+from ._later import pattern
 from .errors import KeyFileError
 
 __all__ = [
@@ -34,8 +34,8 @@ PathLike = str | os.PathLike[str]
 KEY_BYTES = 32
 """Length of a key in bytes (NaCl: `crypto_secretbox_KEYBYTES`)."""
 
-_KEY_FILE = re.compile(rb"[0-9A-Fa-f]{64}\r?\n?\Z")
-_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}\Z")
+_KEY_FILE = pattern(rb"[0-9A-Fa-f]{64}\r?\n?\Z")
+_HEX_KEY = pattern(r"[0-9A-Fa-f]{64}\Z")
 # A passphrase file is read whole. No real passphrase is longer, and a device file never ends.
 _PASSPHRASE_FILE_LIMIT = 1 << 20
 

@@ -7,11 +7,11 @@ and when a connection ends, a thousand handlers that wait for its answers fail a
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
+from .logs import ERROR, Log
 from .notices import INTERVAL, Notices, write
 
 __all__ = ["MOST_FAILURES", "Failures"]
@@ -36,12 +36,12 @@ class Failures:
 
     def tell(
         self,
-        log: logging.Logger,
+        log: Log,
         source: str,
         text: str,
         *args: object,
         error: BaseException | None = None,
-        level: int = logging.ERROR,
+        level: int = ERROR,
     ) -> None:
         """Something has failed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -17,6 +16,7 @@ from .admission import NO_HANDLER, STOPPING, Admission, error_text
 from .budget import Budget
 from .clocks import PacketClock
 from .failures import Failures
+from .logs import ERROR, INFO, WARNING, Log
 from .notices import bounded, shown
 from .settings import Settings
 from .slots import Slots
@@ -310,7 +310,7 @@ class Lifecycle(Generic[_W]):
         self._asked_to_close = True
         return ConnectionClosed("closed by this end")
 
-    def refused(self, error: ConnectionClosed, connection: object, log: logging.Logger) -> None:
+    def refused(self, error: ConnectionClosed, connection: object, log: Log) -> None:
         """The other end is at fault, and the connection is about to end. That is logged, counted and remembered.
 
         Do not call it with a lock held.
@@ -329,10 +329,10 @@ class Lifecycle(Generic[_W]):
         else:
             self.visit.refused("hello" if isinstance(error, RemoteProtocolError) else "left", error, connection)
 
-    def unreadable(self, problem: str, connection: object, log: logging.Logger) -> None:
+    def unreadable(self, problem: str, connection: object, log: Log) -> None:
         """A request has come that cannot be read. As `refused`, except that the connection goes on."""
         if self.visit is None:
-            self.failed(log, texts.UNREADABLE_REQUEST, connection, problem, level=logging.WARNING)
+            self.failed(log, texts.UNREADABLE_REQUEST, connection, problem, level=WARNING)
         else:
             self.visit.unreadable(problem, connection)
 
@@ -340,11 +340,11 @@ class Lifecycle(Generic[_W]):
 
     def failed(
         self,
-        log: logging.Logger,
+        log: Log,
         text: str,
         *args: object,
         error: BaseException | None = None,
-        level: int = logging.ERROR,
+        level: int = ERROR,
     ) -> None:
         """Something of this end's own has failed. It is logged, unless there are too many of its kind.
 
@@ -365,11 +365,11 @@ class Lifecycle(Generic[_W]):
             self._failures = failures
         failures.tell(log, source, text, *args, error=error, level=level)
 
-    def handler_failed(self, error: BaseException, connection: object, log: logging.Logger) -> None:
+    def handler_failed(self, error: BaseException, connection: object, log: Log) -> None:
         """A request handler has failed. As `failed`; but one that waited for this connection, which has ended, is not
         at fault."""
         if self.wire.error is not None and isinstance(error, ConnectionClosed):
-            self.failed(log, texts.HANDLER_CUT_OFF, connection, error, level=logging.INFO)
+            self.failed(log, texts.HANDLER_CUT_OFF, connection, error, level=INFO)
         else:
             self.failed(log, texts.HANDLER_FAILED, connection, error=error)
 

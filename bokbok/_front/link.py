@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import logging
 import selectors
 import socket
 import struct
@@ -23,10 +22,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from .._fork import track
+from .logs import Log
 
 __all__ = ["Channel", "Link", "LinkLost"]
 
-_log = logging.getLogger("bokbok.processes")
+_log = Log("bokbok.processes")
 
 _LENGTH = struct.Struct(">I")
 _READ = 1 << 16

@@ -5,9 +5,9 @@ What this module knows: kinds of events, where they come from, and points in tim
 
 from __future__ import annotations
 
-import logging
-import traceback
 from collections import Counter
+
+from .logs import DEBUG, Log
 
 __all__ = ["Notices", "bounded", "shown", "write"]
 
@@ -83,7 +83,7 @@ def encodable(text: str) -> str:
 
 
 def write(
-    log: logging.Logger,
+    log: Log,
     level: int,
     untold: int | None,
     text: str,
@@ -103,11 +103,13 @@ def write(
         error: whose traceback is written as well: as the record's, or in the line if it has to be escaped.
     """
     if untold is None:
-        level = logging.DEBUG
+        level = DEBUG
     if log.isEnabledFor(level):
         before = f" ({untold} more of this kind were not told)" if untold else ""
         line = encodable(bounded(text % args) + before + more)
         if error is not None:
+            import traceback  # only here, where something has failed
+
             lines = "".join(traceback.format_exception(error)).rstrip()
             if (escaped := encodable(lines)) != lines:
                 line, error = f"{line}\n{escaped}", None

@@ -6,7 +6,6 @@ may call its methods, but not while it holds a connection's lock: they write to 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from . import texts
 from .budget import Budget
 from .failures import Failures
 from .gate import Gate, Source, source_of
+from .logs import DEBUG, ERROR, WARNING, Log
 from .notices import MOST_TOLD, Notices, shown, write
 from .slots import Slots
 from .statistics import Statistics
@@ -96,7 +96,7 @@ class Visit:
         shared = self._shared
         if kind == "left":
             # Health checks do this all day.
-            shared.tell(kind, self.source, "%r: %s", connection, error.reason, level=logging.DEBUG)
+            shared.tell(kind, self.source, "%r: %s", connection, error.reason, level=DEBUG)
             return
         if isinstance(error, RemoteProtocolError) or kind == "hello_timeout":
             if shared.link is not None:
@@ -174,7 +174,7 @@ class Shared:
     def __init__(
         self,
         limits: Limits,
-        log: logging.Logger,
+        log: Log,
         link: Link | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -261,13 +261,13 @@ class Shared:
     def cannot_accept(self, server: object, error: OSError) -> None:
         """The system gave no connection: descriptors or memory are short, or it is an error of a network, which Linux
         hands to who accepts."""
-        self.tell("accept", None, texts.CANNOT_ACCEPT, server, error.strerror or error, level=logging.ERROR)
+        self.tell("accept", None, texts.CANNOT_ACCEPT, server, error.strerror or error, level=ERROR)
 
     def bad_proxy(self, server: object, proxy: Address, problem: object) -> None:
         """A connection is refused, since its proxy has not said whose it is."""
         self.tell("proxy", source_of(proxy), texts.BAD_PROXY, server, format_address(proxy), problem)
 
-    def tell(self, kind: str, source: Source | None, text: str, *args: Any, level: int = logging.WARNING) -> None:
+    def tell(self, kind: str, source: Source | None, text: str, *args: Any, level: int = WARNING) -> None:
         """Count a refusal, and write it to the log unless there are too many of its kind."""
         with self._lock:
             untold = self.notices.note(kind, source.name if source is not None else "", self._clock())

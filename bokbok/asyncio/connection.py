@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +18,7 @@ from .._fork import let_go, track
 from .._front import texts
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Lifecycle, Public, remote_error
+from .._front.logs import Log
 from .._front.reads import READ
 from .._front.settings import Settings
 from .._front.turns import FIRST, MORE, NOTHING, QUANTUM, left
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "ConnectionHandler", "KeyLookup", "RequestHandler"]
 
-_log = logging.getLogger("bokbok.asyncio")
+_log = Log("bokbok.asyncio")
 
 RequestHandler = Callable[["Connection", Any], Any]
 """`on_request(connection, message) -> answer`: a coroutine function, or a plain one, which holds up the event loop."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
 from .. import wire
 from .._front import texts
 from .._front.lifecycle import Lifecycle, checked_key
+from .._front.logs import Log
 from .._front.settings import AsyncSharedHellos, Settings
 from ..keys import Key
 from .handling import OF_THE_LOOP
 
 __all__ = ["look_up", "refusal"]
 
-_log = logging.getLogger("bokbok.asyncio")
+_log = Log("bokbok.asyncio")
 
 
 async def look_up(settings: Settings, user: str) -> tuple[Key | Sequence[Key] | None, BaseException | None]:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from .. import wire
 from .._front import texts
 from .._front.admission import error_text
 from .._front.lifecycle import Lifecycle
+from .._front.logs import Log
 from .._front.turns import MORE, NOTHING, QUANTUM
 from ..errors import ConnectionClosed
 from .sending import FLUSH_AT, OVER, Sending
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_THE_LOOP", "Handled", "Handling", "Owner", "handled"]
 
-_log = logging.getLogger("bokbok.asyncio")
+_log = Log("bokbok.asyncio")
 
 _A = TypeVar("_A")
 _R = TypeVar("_R")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, Generic, TypeVar
@@ -12,6 +11,7 @@ from .. import wire
 from .._fork import let_go, track
 from .._front import texts
 from .._front.heap import Heap
+from .._front.logs import Log
 from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import AsyncSharedHellos, Settings
@@ -27,7 +27,7 @@ __all__ = ["Server", "start_server"]
 
 _S = TypeVar("_S", bound="Server")
 
-_log = logging.getLogger("bokbok.asyncio")
+_log = Log("bokbok.asyncio")
 
 _BURST = 64
 """Connections accepted in one turn of the event loop: more would hold up everybody who is connected already."""

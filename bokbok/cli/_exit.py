@@ -10,7 +10,6 @@ import contextlib
 import enum
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -204,16 +203,23 @@ def run(command: click.Command, args: Sequence[str] | None, *, name: str = "bokb
         _abandon_stdout()
         return Status.BROKEN_PIPE
     except OSError as error:
-        if os.environ.get("BOKBOK_TRACEBACK"):
-            traceback.print_exc()
+        _show_traceback()
         Failure(Status.FAILURE, error.strerror or str(error)).show()
         return Status.FAILURE
     except Exception as error:
-        if os.environ.get("BOKBOK_TRACEBACK"):
-            traceback.print_exc()
+        _show_traceback()
+        import traceback  # only here: most commands have nothing to tell
+
         text = "".join(traceback.format_exception_only(type(error), error)).strip()
         Failure(
             Status.FAILURE,
             f"this is a fault of bokbok's own: {text} (BOKBOK_TRACEBACK=1 in the environment shows where)",
         ).show()
         return Status.FAILURE
+
+
+def _show_traceback() -> None:
+    if os.environ.get("BOKBOK_TRACEBACK"):
+        import traceback
+
+        traceback.print_exc()

@@ -9,6 +9,7 @@ import logging
 import threading
 import traceback
 
+from .._front.logs import before_first
 from ._text import printable
 
 __all__ = ["configure_logging"]
@@ -57,6 +58,7 @@ def configure_logging(level: int, *, tracebacks: bool = False, who: str = "") ->
         tracebacks: whether exceptions are shown with theirs.
         who: what stands in front of each message.
     """
+    before_first(None)
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter(tracebacks, who))
     logger = logging.getLogger("bokbok")

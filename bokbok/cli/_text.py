@@ -12,8 +12,9 @@ still reads back as the same datum.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
+
+from .._later import pattern
 
 __all__ = ["pretty", "printable"]
 
@@ -22,10 +23,10 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _OPEN, _CLOSE, _ATOM = range(3)
 _Token = tuple[int, str]
 
-_END_OF_STRING = re.compile(rb'["\\]')
-_END_OF_BARS = re.compile(rb"[|\\]")
-_END_OF_CHAR = re.compile(rb"[ ()]")
-_END_OF_ATOM = re.compile(rb"[ ()|]")
+_END_OF_STRING = pattern(rb'["\\]')
+_END_OF_BARS = pattern(rb"[|\\]")
+_END_OF_CHAR = pattern(rb"[ ()]")
+_END_OF_ATOM = pattern(rb"[ ()|]")
 
 
 def printable(text: str) -> str:
@@ -143,6 +144,8 @@ def _columns(text: str) -> int:
     """How many columns a terminal needs for it."""
     if text.isascii():
         return len(text)
+    import unicodedata  # only here: most text is ASCII
+
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

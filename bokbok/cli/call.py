@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._front.logs import before_first
 from ..address import Address
 from ..errors import BokbokError, ConnectionClosed, NetworkError, RemoteError, RequestTimeout, WriteError
 from ..sexpr import CHICKEN_5, Dialect, dumps
@@ -25,8 +25,6 @@ from ..sync import Connection, open_connection
 from ..wire import Profile
 from ._datums import STDIN, check_writable, parse_arguments, read_stdin
 from ._exit import CONTEXT, EPILOG, Failure, Status, failure, write_out
-from ._handler import load_handler
-from ._logs import configure_logging
 from ._options import ADDRESS, SECONDS, guard_option, guards, handler_option, profile_option
 from ._secrets import read_user_secret, user_options
 from ._text import pretty as pretty_text
@@ -97,12 +95,20 @@ def call(
       bokbok call ./my.socket '("count" "visits")' '("count" "visits")'
       bokbok call [::1]:8000 --user myuser --key-file my.key < requests.scm
     """
-    configure_logging(logging.DEBUG if verbose else logging.CRITICAL, tracebacks=verbose)
+    if verbose or handler is not None:
+        _set_up_log(verbose)
+    else:  # nothing is shown: there is no need for `logging` as long as there is nothing to tell
+        before_first(lambda: _set_up_log(verbose))
+        threading.excepthook = lambda _: None
     dialect = profile.dialect
     sources = parse_arguments(datums, dialect) or [STDIN]
     if sources.count(STDIN) + [passphrase_file].count("-") > 1:
         raise click.UsageError("Standard input can be read only once: for datums, or for a passphrase.")
-    on_request = load_handler(handler) if handler is not None else None
+    on_request = None
+    if handler is not None:
+        from ._handler import load_handler
+
+        on_request = load_handler(handler)
     secret = read_user_secret(user, passphrase_file, key_file)
     printer = _Printer(dialect, _stdout_is_terminal() if pretty is None else pretty)
     with _Bell() as bell:
@@ -125,6 +131,14 @@ def call(
             numbered = len(sources) > 1 or STDIN in sources
             caller = _Caller(connection, printer, bell, timeout, parallel, fail_fast=fail_fast, numbered=numbered)
             return caller.run(sources, dialect)
+
+
+def _set_up_log(verbose: bool) -> None:
+    import logging
+
+    from ._logs import configure_logging
+
+    configure_logging(logging.DEBUG if verbose else logging.CRITICAL, tracebacks=verbose)
 
 
 def _stdout_is_terminal() -> bool:

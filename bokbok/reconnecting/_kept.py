@@ -5,12 +5,12 @@ Waiting is in `threads` and `asyncio`.
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any, Generic, Protocol, TypeVar
 
 import tenacity
 
+from .._front.logs import ERROR, Log
 from .._front.notices import write
 from ..address import Address
 from ..errors import BokbokError, ConnectFailed, ConnectionClosed, RequestTimeout
@@ -18,7 +18,7 @@ from ._backoff import Addresses, Backoff, Silent, addresses_of
 
 __all__ = ["Kept", "left", "log"]
 
-log = logging.getLogger("bokbok.reconnecting")
+log = Log("bokbok.reconnecting")
 
 
 class _Addressed(Protocol):
@@ -65,7 +65,7 @@ class Kept(Generic[_C]):
     def _not_opened(self, error: Exception) -> Silent:
         """How a connection ends whose open handler has failed with this error."""
         if not isinstance(error, BokbokError):
-            write(log, logging.ERROR, 0, "the open handler failed", (), error=error)
+            write(log, ERROR, 0, "the open handler failed", (), error=error)
         return Silent(f"the open handler failed: {error}")
 
     def _check_heard(self, connection: _C) -> None:

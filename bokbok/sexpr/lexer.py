@@ -6,10 +6,10 @@ What this module knows: the syntax of every token with its oddities, where it en
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from typing import Any, Final
 
+from bokbok._later import pattern
 from bokbok.errors import ReadError
 from bokbok.sexpr import problems
 from bokbok.sexpr.frames import (
@@ -50,7 +50,7 @@ from bokbok.sexpr.text import NAMED_CHARS, decode, unescape, unescape_in_pieces
 from bokbok.sexpr.types import EOF, Char, Keyword, Symbol
 from bokbok.sexpr.vectors import TAGS, parse_blob, parse_simple
 
-_SIMPLE_VECTOR: Final = re.compile(rb"\(([-+.e0-9 \t\n\v\f\r]*)\)")
+_SIMPLE_VECTOR: Final = pattern(rb"\(([-+.e0-9 \t\n\v\f\r]*)\)")
 _WHITE: Final = frozenset(b" \t\n\v\f\r")
 _TERMINATORS: Final = frozenset(b",;()'\"[]{}")
 _DELIMITERS: Final = _WHITE | _TERMINATORS
@@ -64,7 +64,7 @@ UNQUOTE_SPLICING: Final = Symbol("unquote-splicing")
 _QUASISYNTAX: Final = Symbol("quasisyntax")
 _LOCATION: Final = Symbol("location")
 _EXACTNESS: Final[dict[int, Exactness]] = {ord("e"): "e", ord("i"): "i"}
-_RUN: Final = re.compile(rb"[^|\\]+")
+_RUN: Final = pattern(rb"[^|\\]+")
 _PARTS: Final = 2048
 """Parts of a name between two moments at which a reader in pieces stops."""
 _UNSPECIFIED: Final = b"#<unspecified>"
@@ -73,7 +73,7 @@ ANY: Final = AnyEnd(0)
 _MAX_NAMESPACE: Final = 31
 # How much of an unreadable object is shown.
 _SHOWN: Final = 42
-_UNREADABLE: Final = re.compile(rb"#<[^\s()\[\]{}\"';,>]{0,40}")
+_UNREADABLE: Final = pattern(rb"#<[^\s()\[\]{}\"';,>]{0,40}")
 
 # Symbols that come again and again are made once. The cache is small, so that a peer cannot fill memory with it.
 _SYMBOL_CACHE_SIZE: Final = 1024

@@ -7,11 +7,11 @@ functions. A search for one byte is done in one go: 16 MiB take some millisecond
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Generator
 from typing import Any, Final
 
+from bokbok._later import pattern
 from bokbok.sexpr import problems
 from bokbok.sexpr.frames import NUMBERS, READ_ON, VALUE, WAIT, Found
 from bokbok.sexpr.lexer import NUMBER_STARTS, Lexer, found_in_pieces
@@ -29,9 +29,9 @@ LongToken = Generator[None, None, Found]
 
 _NEVER: Final = frozenset(b"()[]{}';,`")
 """What no long token begins with; a comment from `;` is skipped by one search for a byte."""
-_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}|\\]")
+_STOP: Final = pattern(rb"[ \t\n\v\f\r,;()'\"\[\]{}|\\]")
 _QUOTING: Final = b"|\\"
-_VECTOR: Final = re.compile(rb"#([usf][0-9]{1,2})\(")
+_VECTOR: Final = pattern(rb"#([usf][0-9]{1,2})\(")
 _PLAIN_KINDS: Final = frozenset(b"\\!#%")
 _RADIX_KINDS: Final = frozenset(b"xdobeiXDOBEI")
 _ITEMS: Final = 2048

@@ -19,6 +19,7 @@ import re
 import sys
 from typing import Any, Final
 
+from bokbok._later import pattern
 from bokbok.errors import ReadError
 from bokbok.sexpr import problems
 from bokbok.sexpr.dialect import Dialect
@@ -75,7 +76,7 @@ POSSESSIVE: Final = b"+" if sys.version_info >= (3, 11) else b""
 # `re` skips an alternative at once only if it begins with a character, which a group that opens before it hides; so an
 # empty group stands behind where the token's text is not needed, or is had by another group. Nothing here is to be
 # tried again with fewer characters, so repetitions give nothing back. Both together take a third of the instructions.
-_FAST: Final = re.sub(rb"(?<=[*?}])~", POSSESSIVE, (
+_FAST: Final = (
     _S + rb"*~(?:"
     rb"\(()|\)()"  # 1, 2
     rb'|"([^"\\]{0,200}~)"'  # 3
@@ -84,18 +85,18 @@ _FAST: Final = re.sub(rb"(?<=[*?}])~", POSSESSIVE, (
     rb"|(%b)(?:" + _DELIMITED + rb"|:()" + _DELIMITED + rb")"  # 6, 7
     rb"|\#([tf])" + _DELIMITED + rb"|\#\\([!-~])" + _DELIMITED +  # 8, 9
     rb"|(['`]|,(?=[^@]))|([\[{])|([\]}])|([^ \t\n\v\f\r])|(\Z))"  # 10, 11, 12, 13, 14
-))  # fmt: skip
-_TOKENS: Final = re.compile(_FAST % (NAME + POSSESSIVE))
+).replace(b"*~", b"*" + POSSESSIVE).replace(b"?~", b"?" + POSSESSIVE).replace(b"}~", b"}" + POSSESSIVE)  # fmt: skip
+_TOKENS: Final = pattern(_FAST % (NAME + POSSESSIVE))
 # The rest of a dotted list whose tail is a plain atom, `. "joe")`: most of all in association lists. Without it, the
 # dot, its frame, the tail and the closer take four turns instead of one.
-_PLAIN_TAIL: Final = re.compile(
+_PLAIN_TAIL: Final = pattern(
     rb'\. (?:"([^"\\]{0,200}' + POSSESSIVE + rb')"|(-?[0-9]{1,18})|(-?[0-9]{1,300}\.[0-9]{1,300})|(' + NAME + rb"))\)"
 )
-SPACE: Final = re.compile(_S + rb"*")
+SPACE: Final = pattern(_S + rb"*")
 _CHARS: Final = {bytes((code,)): Char(chr(code)) for code in range(0x21, 0x7F)}
 _BRACKET_KINDS: Final = {b"[": BRACKETS, b"{": BRACES}
 _BRACKET_CLOSERS: Final = {BRACKETS: b"]", BRACES: b"}"}
-_HERE_STOP: Final = re.compile(rb"[\n#]")
+_HERE_STOP: Final = pattern(rb"[\n#]")
 _COND_EXPAND: Final = Symbol("cond-expand")
 _NO_COMMENT: Final[tuple[Any, int]] = (None, 0)
 _ELSE: Final = Symbol("else")

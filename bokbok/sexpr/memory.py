@@ -7,10 +7,9 @@ whole. It is close to what CPython allocates, and not below (`tests/sexpr/test_m
 from __future__ import annotations
 
 import sys
-from fractions import Fraction
 from typing import Any, Final
 
-from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol
+from bokbok.sexpr.types import Char, Dotted, Keyword, Symbol, is_fraction
 
 __all__ = [
     "ATOM", "DEFAULT_MAX_MEMORY", "DOTTED", "ITEM", "KEYWORD", "LIST_COST", "STRING", "WORST", "cost", "cost_of_plain",
@@ -52,12 +51,12 @@ def cost(value: Any) -> int:
         return KEYWORD + sys.getsizeof(value)
     if kind is Keyword:
         return KEYWORD + sys.getsizeof(value.name)
-    if kind is Fraction:
-        return KEYWORD + sys.getsizeof(value.numerator) + sys.getsizeof(value.denominator)
     if value is None or kind is bool or kind is float or kind is Char:
         return ATOM
     if kind is Dotted:
         return DOTTED
+    if is_fraction(value):
+        return KEYWORD + sys.getsizeof(value.numerator) + sys.getsizeof(value.denominator)
     return sys.getsizeof(value)  # an array, with its elements
 
 

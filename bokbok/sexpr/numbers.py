@@ -13,9 +13,9 @@ from __future__ import annotations
 import functools
 import math
 import re
-from fractions import Fraction
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
+from bokbok._later import pattern
 from bokbok.sexpr import problems
 from bokbok.sexpr.problems import DatumError
 
@@ -23,14 +23,16 @@ __all__ = [
     "FIXNUM_MAX",
     "FIXNUM_MIN",
     "MAX_DIGITS",
-    "Number",
     "escape_code",
     "flonum_text",
     "is_number",
     "parse_number",
 ]
 
-Number = int | float | Fraction
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    Number = int | float | Fraction
 Exactness = Literal["e", "i", None]
 
 FIXNUM_MAX: Final = 2**62 - 1
@@ -49,19 +51,19 @@ _MAX_EXACT_EXPONENT: Final = 10_000
 # CHICKEN 4 copies the token into a C buffer of 4096 bytes; longer ones are symbols.
 _CHICKEN_4_BUFFER: Final = 4095
 
-_INTEGER: Final = re.compile(rb"[+-]?[0-9]+")
+_INTEGER: Final = pattern(rb"[+-]?[0-9]+")
 _UDECIMAL: Final = rb"(?:[0-9]+\#+(?:\.\#*)?|[0-9]+(?:\.[0-9]*\#*)?|\.[0-9]+\#*)(?:[esfdlESFDL][+-]?[0-9]+)?"
 _URATIO: Final = rb"[0-9]+\#*/[0-9]+\#*"
 _DECIMAL: Final = {
     # In CHICKEN 4 a `#` counts as the digit 0 wherever the scan lets it pass, so `+.#` is a number.
-    4: re.compile(rb"[+-]?" + _UDECIMAL + rb"|[+-]\.\#+(?:[esfdlESFDL][+-]?[0-9]+)?"),
-    5: re.compile(rb"[+-]?" + _UDECIMAL),
+    4: pattern(rb"[+-]?" + _UDECIMAL + rb"|[+-]\.\#+(?:[esfdlESFDL][+-]?[0-9]+)?"),
+    5: pattern(rb"[+-]?" + _UDECIMAL),
 }
-_RATIO: Final = re.compile(rb"([+-]?[0-9]+)(\#*)/([0-9]+)(\#*)")
+_RATIO: Final = pattern(rb"([+-]?[0-9]+)(\#*)/([0-9]+)(\#*)")
 _SPECIAL: Final = {
     # CHICKEN 4 compares letter by letter against sets, so `+inn.0` passes for an infinity; a `#` is a 0.
-    4: re.compile(rb"[+-][iInN][aAnN](?:[nN]|(?<=[nN])[fF])\.[0#]"),
-    5: re.compile(rb"[+-](?:inf|nan)\.0", re.IGNORECASE),
+    4: pattern(rb"[+-][iInN][aAnN](?:[nN]|(?<=[nN])[fF])\.[0#]"),
+    5: pattern(rb"[+-](?:inf|nan)\.0", re.IGNORECASE),
 }
 _REAL5: Final = rb"(?:[+-]?(?:" + _URATIO + rb"|" + _UDECIMAL + rb")|[+-](?i:inf|nan)\.0)"
 _RECTANGULAR: Final = rb"(" + _REAL5 + rb")?([+-](?:" + _URATIO + rb"|" + _UDECIMAL + rb"|(?i:inf|nan)\.0)?)[iI]"
@@ -140,10 +142,12 @@ def is_number(token: bytes, version: int) -> bool:
     if _INTEGER.fullmatch(token) or _DECIMAL[5].fullmatch(token) or _SPECIAL[5].fullmatch(token):
         return True
     rectangular, polar = _complex()
-    match = _RATIO.fullmatch(token) or rectangular.fullmatch(token) or polar.fullmatch(token)
+    if _RATIO.fullmatch(token):
+        return not _exact_by_zero([token])
+    match = rectangular.fullmatch(token) or polar.fullmatch(token)
     if match is None:
         return False
-    return not _exact_by_zero([token] if match.re is _RATIO else [part or b"0" for part in match.groups()])
+    return not _exact_by_zero([part or b"0" for part in match.groups()])
 
 
 def escape_code(digits: bytes, version: int, radix: int) -> int | None:
@@ -223,6 +227,8 @@ def _exact(plain: bytes) -> int | Fraction:
         return 0
     if abs(exponent) > _MAX_EXACT_EXPONENT or len(whole) + len(fraction) + abs(exponent) > MAX_DIGITS:
         raise DatumError(problems.TOO_MANY_EXACT_DIGITS, limit=MAX_DIGITS)
+    from fractions import Fraction  # only here, and below: hardly any number is one
+
     return _simplest(Fraction(digits) * Fraction(10) ** exponent)
 
 
@@ -264,6 +270,8 @@ def _ratio(match: re.Match[bytes], version: int, radix: int, exactness: Exactnes
             return numerator / denominator
         except OverflowError:
             return _infinity(numerator)
+    from fractions import Fraction
+
     return _simplest(Fraction(numerator, denominator))
 
 

@@ -10,9 +10,10 @@ the buffer is taken to end at `stop`: so a search through very much stops now an
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Final
+
+from bokbok._later import pattern
 
 __all__ = [
     "AnyEnd", "BlockCommentEnd", "ByteEnd", "Ending", "HereStringEnd", "LineEnd", "PlainTokenEnd", "QuotedEnd",
@@ -21,9 +22,9 @@ __all__ = [
 
 Buffer = bytes | bytearray
 
-_TOKEN_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}|\\]")
-_PLAIN_STOP: Final = re.compile(rb"[ \t\n\v\f\r,;()'\"\[\]{}]")
-_COMMENT_MARK: Final = re.compile(rb"[|#]")
+_TOKEN_STOP: Final = pattern(rb"[ \t\n\v\f\r,;()'\"\[\]{}|\\]")
+_PLAIN_STOP: Final = pattern(rb"[ \t\n\v\f\r,;()'\"\[\]{}]")
+_COMMENT_MARK: Final = pattern(rb"[|#]")
 _BAR: Final = 0x7C
 _BACKSLASH: Final = 0x5C
 _NEWLINE: Final = 0x0A

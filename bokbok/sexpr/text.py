@@ -17,6 +17,7 @@ import re
 from collections.abc import Generator
 from typing import Final
 
+from bokbok._later import pattern
 from bokbok.sexpr import problems
 from bokbok.sexpr.numbers import escape_code
 from bokbok.sexpr.problems import DatumError
@@ -38,11 +39,11 @@ _SIMPLE: Final = {
     ord("a"): b"\a", ord("b"): b"\b", ord("t"): b"\t", ord("n"): b"\n", ord("v"): b"\v", ord("f"): b"\f",
     ord("r"): b"\r",
 }  # fmt: skip
-_ESCAPE: Final = re.compile(rb"\\(?:([^xuU0-7 \t\r\n])|x([0-9a-fA-F]{2})|[ \t]*(?:\r\n?|\n)[ \t]*|[ \t]+|)", re.DOTALL)
+_ESCAPE: Final = pattern(rb"\\(?:([^xuU0-7 \t\r\n])|x([0-9a-fA-F]{2})|[ \t]*(?:\r\n?|\n)[ \t]*|[ \t]+|)", re.DOTALL)
 
 
 # The escapes that `write` prints, and those of one character that stands for itself: nearly all there are.
-_COMMON_ESCAPE: Final = re.compile(rb"\\(?:x..|.)", re.DOTALL)
+_COMMON_ESCAPE: Final = pattern(rb"\\(?:x..|.)", re.DOTALL)
 _COMMON: Final = (
     {b"\\" + bytes((byte,)): bytes((byte,)) for byte in range(256) if byte not in b"xuU01234567 \t\r\n"}
     | {b"\\" + bytes((byte,)): value for byte, value in _SIMPLE.items()}
@@ -51,10 +52,10 @@ _COMMON: Final = (
 # `sub` keeps what stands between two escapes as an object until the end, 64 bytes for each. From so many escapes on, a
 # string is cut between them, so that they cost 16 MiB at most; in one go 16 MiB of `xx\\n` took 256 MiB for a while.
 _MANY: Final = 1 << 18
-_UNITS: Final = re.compile(rb"(?:[^\\]{1,64}|\\(?:x..|.)){1,65536}", re.DOTALL)
+_UNITS: Final = pattern(rb"(?:[^\\]{1,64}|\\(?:x..|.)){1,65536}", re.DOTALL)
 _FEW: Final = 512
 """Escapes that are replaced between two moments at which a reader of a long string stops: about a millisecond."""
-_FEW_UNITS: Final = re.compile(rb"(?:[^\\]{1,64}|\\(?:x..|.)){1,%d}" % (4 * _FEW), re.DOTALL)
+_FEW_UNITS: Final = pattern(rb"(?:[^\\]{1,64}|\\(?:x..|.)){1,%d}" % (4 * _FEW), re.DOTALL)
 _DECODED: Final = 1 << 16
 """Bytes that are decoded between two such moments."""
 _DECODER: Final = codecs.getincrementaldecoder("utf-8")

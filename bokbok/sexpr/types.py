@@ -9,14 +9,14 @@ built can be sent as it is.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any, Final, NoReturn
 
 from sexpdata import Symbol
 
-__all__ = ["EOF", "Char", "Dotted", "EofType", "Keyword", "Symbol", "adopt", "type_name"]
+__all__ = ["EOF", "Char", "Dotted", "EofType", "Keyword", "Symbol", "adopt", "is_fraction", "type_name"]
 
 
 class _Immutable:
@@ -181,7 +181,6 @@ _NAMES: Final[tuple[tuple[type, str], ...]] = (
     (bool, "boolean"),
     (int, "integer"),
     (float, "flonum"),
-    (Fraction, "ratnum"),
     (Symbol, "symbol"),  # before "string": sexpdata's symbols are instances of `str`
     (str, "string"),
     (bytes, "blob"),
@@ -195,6 +194,13 @@ _NAMES: Final[tuple[tuple[type, str], ...]] = (
 )
 
 
+def is_fraction(value: Any) -> bool:
+    """Whether it is a `fractions.Fraction`. To find that nothing is one, that module need not be imported: it takes a
+    thirtieth of a whole `bokbok call`, with those that it imports."""
+    fractions = sys.modules.get("fractions")
+    return fractions is not None and isinstance(value, fractions.Fraction)
+
+
 def type_name(value: Any) -> str:
     """What a value is in Scheme's terms, in a word: `integer`, `vector`, `dotted`, …; `None` is `unspecified`.
 
@@ -206,4 +212,4 @@ def type_name(value: Any) -> str:
     for kind, name in _NAMES:
         if isinstance(value, kind):
             return name
-    return type(value).__name__
+    return "ratnum" if is_fraction(value) else type(value).__name__

@@ -7,16 +7,16 @@ does not fit, and the digits of a blob.
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections.abc import Generator
-from fractions import Fraction
 from typing import Any, Final
 
+from bokbok._later import pattern
 from bokbok.sexpr import problems
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN
 from bokbok.sexpr.pieces import at_once
 from bokbok.sexpr.problems import DatumError
+from bokbok.sexpr.types import is_fraction
 
 __all__ = [
     "BITS", "TAGS", "TYPE_CODES", "make_vector", "parse_blob", "parse_blob_in_pieces", "parse_simple",
@@ -49,11 +49,11 @@ _TAG_OF_CODE: Final = {"f": "f32", "d": "f64"} | {
     code: f"{'u' if code.isupper() else 's'}{8 * array(code).itemsize}" for code in "bBhHiIlLqQ"
 }
 
-_WHITE: Final = re.compile(rb"[ \t\n\v\f\r]")
+_WHITE: Final = pattern(rb"[ \t\n\v\f\r]")
 _PIECE: Final = 1 << 14
 """Bytes of a vector's text that are parsed at once, in about a millisecond, and by a list of 256 KiB at most."""
-_NUMBERS: Final = re.compile(rb"[-+.e0-9 \t\n\v\f\r]*")
-_BLOB_BAD: Final = re.compile(rb"[^0-9a-fA-F \t\n\v\f\r]")
+_NUMBERS: Final = pattern(rb"[-+.e0-9 \t\n\v\f\r]*")
+_BLOB_BAD: Final = pattern(rb"[^0-9a-fA-F \t\n\v\f\r]")
 
 
 def tag_of(typecode: str) -> str | None:
@@ -168,7 +168,7 @@ def _make_float_vector(code: str, items: list[Any], version: int) -> array[Any]:
     vector: array[Any] = array(code)
     for item in items:
         # A fraction has long become a flonum in CHICKEN 4; CHICKEN 5 refuses it here.
-        if type(item) not in (int, float) and not (version == 4 and type(item) is Fraction):
+        if type(item) not in (int, float) and not (version == 4 and is_fraction(item)):
             raise DatumError(problems.NOT_A_FLONUM_ELEMENT)
         try:
             vector.append(float(item))

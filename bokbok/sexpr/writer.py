@@ -13,15 +13,16 @@ before it writes it: a container where it opens, so that a small atom costs noth
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 from sexpdata import Brackets, Delimiters, Parens, Quoted
 
+from bokbok._later import pattern
 from bokbok.errors import WriteError
 from bokbok.sexpr.dialect import CHICKEN_4, DIALECTS, Dialect
 from bokbok.sexpr.memory import ITEM, LIST_COST
@@ -29,7 +30,7 @@ from bokbok.sexpr.native import make_writer
 from bokbok.sexpr.numbers import FIXNUM_MAX, FIXNUM_MIN, MAX_DIGITS, flonum_text, is_number
 from bokbok.sexpr.pieces import UNLIMITED, TakesLong
 from bokbok.sexpr.text import CHAR_NAMES, decode, encode
-from bokbok.sexpr.types import Char, Dotted, EofType, Keyword, Symbol
+from bokbok.sexpr.types import Char, Dotted, EofType, Keyword, Symbol, is_fraction
 from bokbok.sexpr.vectors import TAGS, tag_of
 
 __all__ = ["dump", "dumps"]
@@ -56,13 +57,13 @@ _SHORT: Final = 16
 _PLAIN_SYMBOL: Final = re.compile(r"[a-zA-Z!$%&*/<=>?@^_~][a-zA-Z0-9!#$%&*/<=>?@^_~.+\-]*")
 
 # The characters that CHICKEN's printer treats as special in a symbol: everything up to the space, and these.
-_SPECIAL: Final = re.compile(rb"[\x00-\x20(),\[\]{}'\";`|\\]")
+_SPECIAL: Final = pattern(rb"[\x00-\x20(),\[\]{}'\";`|\\]")
 _NUMBER_STARTS: Final = frozenset(b"0123456789+.-")
 _NUMBER_STARTS_OR_HASH: Final = _NUMBER_STARTS | {0x23}
 _U8_TEXT: Final = [str(number) for number in range(256)]
-_BARRED: Final = re.compile(rb"[\x00-\x1f\x7f-\xff|\\]")
+_BARRED: Final = pattern(rb"[\x00-\x1f\x7f-\xff|\\]")
 _HASH_SYMBOLS: Final = frozenset({b"#!rest", b"#!key", b"#!optional"})
-_QUALIFIED: Final = re.compile(rb"##[^#]", re.DOTALL)
+_QUALIFIED: Final = pattern(rb"##[^#]", re.DOTALL)
 
 _QUOTE: Final = Symbol("quote")
 
@@ -325,7 +326,7 @@ def _text_or_elements(item: Any, dialect: Dialect) -> tuple[str | None, str, Seq
         return None, "(", _dotted_elements(item)
     if item is _DOT:
         return ".", "", ()
-    if isinstance(item, Fraction):
+    if is_fraction(item):
         if dialect.version == 4:
             raise _Refusal("exact fraction, and CHICKEN 4 has none")
         if item.denominator == 1:
@@ -510,19 +511,23 @@ def _step(container: Any, elements: Iterator[Any]) -> str:
 def _native_text(item: Any, code: int) -> bytes | None:
     """A rare atom's bytes, for the compiled writer; `None` for what is not an atom, or cannot be written."""
     try:
-        text = _text_or_elements(item, _DIALECTS[code])[0]
+        text = _text_or_elements(item, _dialect_of(code))[0]
         return None if text is None else encode(text)
     except (_Refusal, UnicodeEncodeError):
         return None
 
 
-_DIALECTS: Final = {
-    dialect.code: dialect
-    for base in DIALECTS.values()
-    for exact in (False, True)
-    for dialect in (
-        dataclasses.replace(base, exact=exact, keyword_style="suffix"),
-        dataclasses.replace(base, exact=exact, keyword_style="hash"),
-    )
-}
+@functools.cache
+def _dialect_of(code: int) -> Dialect:
+    """The dialect that has this code, or one that is written in the same way."""
+    for base in DIALECTS.values():
+        for exact in (False, True):
+            for style in _STYLES:
+                dialect = dataclasses.replace(base, exact=exact, keyword_style=style)
+                if dialect.code == code:
+                    return dialect
+    raise ValueError(f"no dialect has the code {code}")
+
+
+_STYLES: Final[tuple[Literal["suffix", "hash"], ...]] = ("suffix", "hash")
 WRITE: Final = make_writer(_native_text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import queue
 import select
 import socket
 import time
@@ -61,6 +60,8 @@ def _look_up(place: Address, deadline: float | None) -> list[Candidate]:
     """The addresses of a name. The system's look-up takes no time limit, so it has a thread of its own."""
     if deadline is None or place[0] == "unix" or is_numeric(place[1]):
         return connect_candidates(place)
+    import queue  # only here: an address in numbers needs none
+
     found: queue.SimpleQueue[Callable[[], list[Candidate]]] = queue.SimpleQueue()
 
     def look_up() -> None:

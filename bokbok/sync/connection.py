@@ -18,7 +18,6 @@ whose turn it is to parse, `poller` how to wait without a thread, `bokbok._front
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import threading
 import time
@@ -32,6 +31,7 @@ from .._front import texts
 from .._front.admission import Job, error_text
 from .._front.clocks import IdleClock, PacketClock
 from .._front.lifecycle import Ending, Lifecycle, Public, remote_error
+from .._front.logs import Log
 from .._front.settings import Settings
 from .._front.turns import QUANTUM, left
 from .._sockets import ENDLESS, LINGER_SECONDS, seconds, why_broken
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "ConnectionHandler", "RequestHandler"]
 
-_log = logging.getLogger("bokbok.sync")
+_log = Log("bokbok.sync")
 
 RequestHandler = Callable[["Connection", Any], Any]
 """`on_request(connection, message) -> answer`"""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
 from .. import wire
 from .._front import texts
 from .._front.lifecycle import Lifecycle, checked_key
+from .._front.logs import Log
 from .._front.settings import Settings, SharedHellos
 from ..keys import Key
 
 __all__ = ["look_up", "refusal"]
 
-_log = logging.getLogger("bokbok.sync")
+_log = Log("bokbok.sync")
 
 
 def look_up(settings: Settings, user: str) -> tuple[Key | Sequence[Key] | None, BaseException | None]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._front import texts
 from .._front.lifecycle import Lifecycle
+from .._front.logs import Log
 from ..errors import ConnectionClosed
 from .sending import OVER
 from .threads import run_in_order, run_in_thread
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handling", "Owner", "handler_of"]
 
-_log = logging.getLogger("bokbok.sync")
+_log = Log("bokbok.sync")
 
 
 class Owner(Protocol):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import logging
 import os
 import selectors
 import threading
@@ -22,10 +21,11 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from .._fork import on_fork
+from .._front.logs import Log
 
 __all__ = ["READ", "WRITE", "Polled", "Poller", "Timer", "poller"]
 
-_log = logging.getLogger("bokbok.sync")
+_log = Log("bokbok.sync")
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE

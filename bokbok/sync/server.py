@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import selectors
 import socket
 import threading
@@ -14,6 +13,7 @@ from .. import wire
 from .._fork import track
 from .._front import texts
 from .._front.heap import Heap
+from .._front.logs import Log
 from .._front.proxy import MOST_MEETING, Header, ProxyError
 from .._front.server import ACCEPT_PAUSE, PublicServer, Roster, after_you
 from .._front.settings import Settings, SharedHellos
@@ -29,7 +29,7 @@ from .threads import run_in_thread
 
 __all__ = ["Server", "start_server"]
 
-_log = logging.getLogger("bokbok.sync")
+_log = Log("bokbok.sync")
 
 _AT_ONCE = 64
 """Connections that are accepted from one socket before others are looked at."""

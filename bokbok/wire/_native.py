@@ -25,6 +25,9 @@ TIME: Final = 1
 """As much was read as was allowed."""
 # Anything else: the next packet is for Python.
 
+_USUAL: Final = IntegerLength()
+"""The only framing that is compiled."""
+
 
 class BatchSplitter(Splitter, Protocol):
     """A splitter that reads messages too, once it is bound."""
@@ -56,7 +59,7 @@ class Sealer(Protocol):
 
 def make_splitter(framing: Framing, limit: int) -> Splitter:
     """The receiving side of a framing, compiled if it can be."""
-    if READER is not None and framing == IntegerLength():
+    if READER is not None and framing == _USUAL:
         return cast(Splitter, NATIVE.Splitter(limit, too_long))
     return framing.splitter(limit)
 
@@ -123,6 +126,6 @@ def make_sealer(framing: Framing, boxes: BoxMaker, key: bytes) -> Sealer | None:
         key: the session key.
     """
     nonces = _in_front(boxes)
-    if READER is None or nonces is None or framing != IntegerLength():
+    if READER is None or nonces is None or framing != _USUAL:
         return None
     return cast(Sealer, NATIVE.Sealer(key, nonces[0]))

@@ -9,13 +9,12 @@ uses is for its profile to say; `inferred-1` has raw bytes everywhere.
 
 from __future__ import annotations
 
-import binascii
-import re
 from array import array
 from collections.abc import Callable
 from typing import Any
 
 from .._dataclass import dataclass
+from .._later import pattern
 from ..errors import BokbokError, ReadError, RemoteProtocolError
 from ..sexpr import Symbol, dumps, parse
 
@@ -138,9 +137,9 @@ def _write_symbol(data: bytes) -> bytes:
     return dumps(Symbol(data.decode("utf-8", "surrogateescape")))
 
 
-_HEX = re.compile(rb"[0-9a-fA-F]*")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
-_BASE64_URL = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
+_HEX = pattern(rb"[0-9a-fA-F]*")
+_BASE64 = pattern(rb"[A-Za-z0-9+/]*={0,2}")
+_BASE64_URL = pattern(rb"[A-Za-z0-9_-]*={0,2}")
 
 
 def _parse_hex(data: bytes, at: int, end: int) -> Found:
@@ -174,7 +173,7 @@ def _base64(*, url: bool, padded: bool) -> tuple[Callable[[bytes], bytes], Calla
             if padded:
                 return base64.b64decode(digits, validate=True), match.end()
             return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True), match.end()
-        except (binascii.Error, ValueError):
+        except ValueError:
             raise _bad("base64", at) from None
 
     return encode, parse_base64

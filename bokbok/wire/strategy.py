@@ -289,6 +289,7 @@ def key(
 
 
 _OF_TYPES: dict[Any, Kind] = {str: Text(), int: Integer(), bool: Flag(), bytes: Bytes()}
+_OF_NAMES: dict[Any, Kind] = {kind.__name__: made for kind, made in _OF_TYPES.items()}
 
 
 def _kind_of(hint: Any, place: str) -> Kind:
@@ -301,6 +302,11 @@ def _kind_of(hint: Any, place: str) -> Kind:
     raise ProfileError(f"{place}: nothing says how a {hint} stands in a profile file; say it with key(kind=…)")
 
 
+def _kind_by_hint(strategy: type[Strategy], name: str) -> Kind:
+    # All that the class is annotated with is compiled and evaluated for this, so not for what says it by name.
+    return _kind_of(typing.get_type_hints(strategy)[name], f"{strategy.__name__}.{name}")
+
+
 @functools.cache
 def keys_of(strategy: type[Strategy]) -> Mapping[str, Key]:
     """The keys of a strategy, by their names in a file.
@@ -310,14 +316,13 @@ def keys_of(strategy: type[Strategy]) -> Mapping[str, Key]:
     """
     if not hasattr(strategy, "__dataclass_fields__"):
         raise ProfileError(f"{strategy.__name__}: expected a dataclass: its fields are the keys of a profile file")
-    hints = typing.get_type_hints(strategy)
     found = {}
     # What a base of several strategies adds (keyword-only) comes last.
     fields: Any = dataclasses.fields(typing.cast(Any, strategy))
     for field in sorted(fields, key=lambda field: bool(field.kw_only)):
         if field.metadata.get(_HIDDEN):
             continue
-        kind = field.metadata.get(_KIND) or _kind_of(hints[field.name], f"{strategy.__name__}.{field.name}")
+        kind = field.metadata.get(_KIND) or _OF_NAMES.get(field.type) or _kind_by_hint(strategy, field.name)
         name = field.name.replace("_", "-")
         found[name] = Key(name, field.name, kind, field.default, bool(field.metadata.get(_ALWAYS)))
     return types.MappingProxyType(found)

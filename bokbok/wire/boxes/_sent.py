@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from ..._dataclass import dataclass
-from ..strategy import Integer, Span
+from ..strategy import Choice, Integer, Span
 from ..strategy import key as strategy_key
 from ._box import BOX_OVERHEAD, NONCE_BYTES, TAG_BYTES, Draw, Head, Open, PrefixCounter, Seal, box_opener, box_sealer
 from ._strategy import BoxMaker, NonceScheme, Role
@@ -41,8 +41,8 @@ class Sent(NonceScheme):
     """
 
     strategy: ClassVar[str] = "sent"
-    place: Literal["front", "behind"] = strategy_key("front", always=True)
-    key: Literal["front", "behind", "zero"] = strategy_key("front", always=True)
+    place: Literal["front", "behind"] = strategy_key("front", Choice("front", "behind"), always=True)
+    key: Literal["front", "behind", "zero"] = strategy_key("front", Choice("front", "behind", "zero"), always=True)
     zeros: int = strategy_key(0, Integer(0, MOST_ZEROS))
     choose: PrefixCounter = strategy_key(PrefixCounter(), hidden=True)
 

@@ -9,7 +9,7 @@ from ..._dataclass import dataclass
 from ...errors import ProfileError, RemoteProtocolError
 from .._foreign import foreign
 from ..boxes import BOX_OVERHEAD, KEY_BYTES, NONCE_BYTES, BoxMaker, Open, Seal
-from ..strategy import Integer, Several, Span, key
+from ..strategy import Bytes, Integer, Several, Span, key
 from ._strategy import MAX_USERNAME, Hello, ServerHello
 from ._template import Field, Fields, Template
 
@@ -40,7 +40,7 @@ class TemplateHello(Hello):
     strategy: ClassVar[str] = "template"
     packets: tuple[Template, ...] = key((_BARE_USER, _BARE_KEY), Several(Fields()), always=True)
     content: Template = key(_BARE_KEY, Fields(), always=True)
-    insecure: tuple[bytes, ...] = key((), always=True)
+    insecure: tuple[bytes, ...] = key((), Several(Bytes()), always=True)
     max_username: int = key(MAX_USERNAME, Integer(0, 65_536))
     preamble: bytes = b""
     insecure_preamble: bytes = b""

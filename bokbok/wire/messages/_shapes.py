@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from ..._dataclass import dataclass
+from ..._later import pattern
 from ...errors import ProfileError, ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, Symbol, dumps, dumps_between, loads, parse, skip_atmosphere_in_pieces
 from ...sexpr.pieces import UNLIMITED, Steps
@@ -42,7 +43,7 @@ from ._tagged import tagged_codec
 __all__ = ["Shapes"]
 
 _ID, _DATUM, _MESSAGE = HOLES
-_PLAIN_SYMBOL = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*\Z")
+_PLAIN_SYMBOL = pattern(r"[a-zA-Z][a-zA-Z0-9-]*\Z")
 """A symbol that every dialect writes as it is."""
 _MOST_DIGITS = 19
 
@@ -350,7 +351,7 @@ def _frame(form: Shapes, shape: Any, bare: bool, dialect: Dialect) -> re.Pattern
     )
 
 
-_DIGITS = {10: re.compile(r"[0-9]{1,19}\Z"), 16: re.compile(r"[0-9a-f]{1,15}\Z")}
+_DIGITS = {10: pattern(r"[0-9]{1,19}\Z"), 16: pattern(r"[0-9a-f]{1,15}\Z")}
 
 _MARK_ID, _MARK_DATUM = Symbol("bokbok-id-goes-here"), Symbol("bokbok-datum-goes-here")
 

@@ -6,9 +6,10 @@ import functools
 import re
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..._dataclass import dataclass
+from ..._later import pattern
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, dumps, type_name
 from ...sexpr.pieces import BRIEF, Steps
@@ -76,7 +77,7 @@ class Unreadable:
         return f"Unreadable({self.problem!r})"
 
 
-_OPAQUE = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\|[^|]*(?:\||\Z)|#\\.|(#<[^<>]*>)', re.DOTALL)
+_OPAQUE = pattern(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\|[^|]*(?:\||\Z)|#\\.|(#<[^<>]*>)', re.DOTALL)
 """What `write` prints of objects that no `read` takes, as `#<thread: thread3>`; strings, bars and characters may look
 the same inside, and are passed over, whole or not: no byte is looked at twice."""
 
@@ -121,7 +122,8 @@ InPieces = Steps[Read]
 """Reading of a message that stops now and then, so that others have their turn; it returns what was read."""
 
 
-class Form(NamedTuple):
+@dataclass(frozen=True)
+class Form:
     """What the messages `(TAG ID DATUM)` of one connection are.
 
     Attributes:
@@ -141,7 +143,8 @@ class Form(NamedTuple):
     read: Callable[[bytes], Read]
 
 
-class Brief(NamedTuple):
+@dataclass(frozen=True)
+class Brief:
     """What writes messages where others wait: as in `MessageCodec`, but each raises `TakesLong` for what takes long."""
 
     request: Callable[[int, Any], bytes]
@@ -163,7 +166,8 @@ class Brief(NamedTuple):
         )
 
 
-class MessageCodec(NamedTuple):
+@dataclass(frozen=True)
+class MessageCodec:
     """A message format bound to a dialect and limits: what a connection calls for every message.
 
     Nothing in it belongs to one connection: all that have the same format and limits may share it, in any thread.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ..._later import pattern
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import (
     PIECE,
@@ -58,9 +59,9 @@ _LONG = 4096
 
 
 @functools.cache
-def _usual_head(tags: tuple[bytes, ...]) -> Callable[[bytes], re.Match[bytes] | None]:
+def _usual_head(tags: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """The whole head in one match: the tag, the ID and where the datum begins, of which there is a byte."""
-    return re.compile(b"(?s)\\((%s) (0|[1-9][0-9]{0,17}) (?=.)" % b"|".join(map(re.escape, tags))).match
+    return pattern(b"(?s)\\((%s) (0|[1-9][0-9]{0,17}) (?=.)" % b"|".join(map(re.escape, tags)))
 
 
 _Encode = Callable[[int, Any], bytes]
@@ -141,7 +142,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
     def read(body: bytes) -> Read:
         # Four ways to the same result, the shortest first; each gives way to the next for what it is not sure of. The
         # plain version is the last one alone, with `reader.datum` and `_check`. Nothing fails before it.
-        head = usual(body)
+        head = usual.match(body)
         if head is not None:
             start = head.end()
             tag, id = head.groups()
@@ -182,7 +183,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         return *_check(message, tags), spent
 
     def read_string(body: bytes) -> Read | None:
-        head = None if is_compiled else usual(body)
+        head = None if is_compiled else usual.match(body)
         if head is None or not body.startswith(b'"', head.end()):
             return None
         plain_string = _plain_string(body, head.end())
@@ -196,7 +197,7 @@ def tagged_codec(request: str, response: str, error: str, dialect: Dialect, dept
         string = read_string(body)
         if string is not None:
             return string
-        head = usual(body)
+        head = usual.match(body)
         doubtful = False
         if head is not None:
             found = yield from compiled.read_in_pieces(body, head.end(), PIECE)
