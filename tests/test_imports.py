@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 PUBLIC = {"bokbok", "bokbok.__version__", *(f"bokbok.{name}" for name in bokbok.__all__)}
 
-BASE = {"bokbok._dataclass", "bokbok._later", "bokbok._native", "bokbok._toml", "bokbok.errors", "bokbok.sexpr"}
+BASE = {"bokbok._later", "bokbok._native", "bokbok._toml", "bokbok.errors", "bokbok.sexpr"}
 WIRE = BASE | {"bokbok.keys", "bokbok.wire"}
 FRONT = WIRE | {"bokbok.address", "bokbok._fork", "bokbok._front", "bokbok._sockets"}
 LIBRARY = FRONT | {"bokbok", "bokbok.sync", "bokbok.asyncio", "bokbok.bridge"}
@@ -25,7 +25,7 @@ LIBRARY |= {"bokbok.hellos", "bokbok.processes", "bokbok.service"}
 PROJECT = ("bokbok", "bokbok_workers", "bokbok_traffic", "bokbok_calibrate", "bokbok_interop", "bokbok_meet")
 
 BELOW: dict[str, set[str]] = {
-    "bokbok/sexpr": {"bokbok._dataclass", "bokbok._later", "bokbok._native", "bokbok.errors"},
+    "bokbok/sexpr": {"bokbok._later", "bokbok._native", "bokbok.errors"},
     "bokbok/wire": WIRE,
     "bokbok/_front": FRONT,
     "bokbok/sync": FRONT,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import wire
-from .._dataclass import dataclass
 from .._fork import REASON
 from ..address import Address, format_address
 from ..errors import ConnectionClosed, RemoteError, RemoteProtocolError, UnreadableAnswer, WriteError

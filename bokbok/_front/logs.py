@@ -40,7 +40,10 @@ class Log:
     else:
 
         def __getattr__(self, attribute):
-            return getattr(self.logger(), attribute)
+            value = getattr(self.logger(), attribute)
+            if callable(value):  # looked up once; a level may change
+                setattr(self, attribute, value)
+            return value
 
     def logger(self) -> logging.Logger:
         """The logger itself."""

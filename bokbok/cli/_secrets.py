@@ -13,12 +13,11 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 
-from .._dataclass import dataclass
 from .._toml import tomllib
 from ..errors import KeyFileError
 from ..keys import Key, passphrase_to_key, read_key_file, read_passphrase_file, read_private_file

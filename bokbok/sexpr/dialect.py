@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Final, Literal
 
-from bokbok._dataclass import dataclass
-
 __all__ = ["CHICKEN_4", "CHICKEN_4_EXACT", "CHICKEN_5", "DIALECTS", "Dialect"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Dialect:
     """A way to read and write datums. Compared by value; make variants with `dataclasses.replace`.
 

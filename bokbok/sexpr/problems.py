@@ -6,15 +6,15 @@ texts stand nowhere else. `{…}` in a text is a field that the place of the err
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Final
 
-from bokbok._dataclass import dataclass
 from bokbok.errors import IncompleteError, ReadError
 
 __all__ = ["PROBLEMS", "DatumError", "Problem"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """One reason.
 

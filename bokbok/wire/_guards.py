@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final, Literal
-
-from .._dataclass import dataclass
 
 __all__ = ["DEFAULT_GUARDS", "DEFAULT_WINDOW", "BrokenCryptographyWarning", "Guards", "HelloMemory", "RequestWindow"]
 

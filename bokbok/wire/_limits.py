@@ -6,7 +6,7 @@ threads and handlers.
 
 from __future__ import annotations
 
-from .._dataclass import dataclass
+from dataclasses import dataclass
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
-from .._dataclass import dataclass
 from ..errors import ProfileError
 from .boxes import KEY_BYTES
 from .strategy import Choice, Strategy, key

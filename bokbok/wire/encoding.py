@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from .._dataclass import dataclass
 from .._later import pattern
 from ..errors import BokbokError, ReadError, RemoteProtocolError
 from ..sexpr import Symbol, dumps, parse

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
-from .._dataclass import dataclass
 from ._foreign import foreign
 from .boxes import Role
 from .encoding import ENCODINGS, get_encoding

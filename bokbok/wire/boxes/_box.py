@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from ..._dataclass import dataclass
 from ..._native import NATIVE
 from ...errors import RemoteProtocolError
 from ._secretbox import KEY_BYTES, NONCE_BYTES, TAG_BYTES, SealBehind, opener, sealer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..._dataclass import dataclass
 from ...errors import ProfileError
 from ..strategy import Integer, Span
 from ..strategy import key as strategy_key

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..._dataclass import dataclass
 from ..strategy import Choice, Integer, Span
 from ..strategy import key as strategy_key
 from ._box import BOX_OVERHEAD, NONCE_BYTES, TAG_BYTES, Draw, Head, Open, PrefixCounter, Seal, box_opener, box_sealer

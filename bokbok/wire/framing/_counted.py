@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from ..._dataclass import dataclass
 from ...errors import BokbokError, ProfileError
 from .._foreign import foreign
 from .._integers import Read

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import ClassVar
 
-from ..._dataclass import dataclass
 from ...errors import ProfileError, ReadError
 from ...sexpr import CHICKEN_4
 from ...sexpr.machine import NEED_MORE, PAUSED, Machine

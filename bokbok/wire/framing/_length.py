@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
-from ..._dataclass import dataclass
 from .._integers import FIXED, INTEGERS, Read, integer_codec, layout_of
 from ..strategy import Choice, key
 from ._counted import CountedFraming, cannot_count

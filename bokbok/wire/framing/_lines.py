@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
-from ..._dataclass import dataclass
 from ...errors import BokbokError
 from ..strategy import Bytes, Span, key
 from ._strategy import Buffered, Framing, Splitter, Write, too_long

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
-from ..._dataclass import dataclass
 from ...errors import ProfileError
 from .._foreign import foreign
 from .._integers import Read

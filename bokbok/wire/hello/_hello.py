@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import ClassVar
 
-from ..._dataclass import dataclass
 from ...errors import ProfileError, RemoteProtocolError
 from .._foreign import foreign
 from ..boxes import BOX_OVERHEAD, KEY_BYTES, NONCE_BYTES, BoxMaker, Open, Seal

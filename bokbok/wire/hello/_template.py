@@ -13,9 +13,9 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ..._dataclass import dataclass
 from ...errors import RemoteProtocolError
 from .._foreign import foreign
 from ..encoding import ENCODINGS, USER_ENCODINGS, Encoding, get_encoding

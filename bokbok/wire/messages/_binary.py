@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..._dataclass import dataclass
 from ...errors import ProfileError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, cost, dumps, dumps_between
 from ...sexpr.pieces import UNLIMITED

@@ -6,9 +6,9 @@ import functools
 import re
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from ..._dataclass import dataclass
 from ..._later import pattern
 from ...errors import ReadError, RemoteProtocolError
 from ...sexpr import Dialect, Parser, dumps, type_name
@@ -122,8 +122,7 @@ InPieces = Steps[Read]
 """Reading of a message that stops now and then, so that others have their turn; it returns what was read."""
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """What the messages `(TAG ID DATUM)` of one connection are.
 
     Attributes:
@@ -143,8 +142,7 @@ class Form:
     read: Callable[[bytes], Read]
 
 
-@dataclass(frozen=True)
-class Brief:
+class Brief(NamedTuple):
     """What writes messages where others wait: as in `MessageCodec`, but each raises `TakesLong` for what takes long."""
 
     request: Callable[[int, Any], bytes]
@@ -166,8 +164,7 @@ class Brief:
         )
 
 
-@dataclass(frozen=True)
-class MessageCodec:
+class MessageCodec(NamedTuple):
     """A message format bound to a dialect and limits: what a connection calls for every message.
 
     Nothing in it belongs to one connection: all that have the same format and limits may share it, in any thread.

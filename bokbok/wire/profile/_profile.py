@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..._dataclass import dataclass
 from ...errors import ProfileError
 from ...keys import Key
 from ...keys import passphrase_to_key as _passphrase_to_key
