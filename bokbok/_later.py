@@ -16,7 +16,7 @@ import sys
 TYPE_CHECKING = False  # for type checkers it is true; `typing` itself takes longer than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, AnyStr
+    from typing import Any
 
 __all__ = ["found", "lazily", "pattern"]
 
@@ -75,16 +75,11 @@ def lazily(
     return look_up, list_names
 
 
-def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """`re.compile`, which is put off until something is looked for."""
-    made: Any = _Pattern(text, flags)
-    return made  # type: ignore[no-any-return]
-
-
 class _Pattern:
-    """Has the methods of a compiled pattern. Each is looked up once, and is then an attribute like any other."""
+    """`re.compile`, which is put off until something is looked for. Each method of the compiled pattern is looked up
+    once, and is then an attribute like any other."""
 
-    def __init__(self, text: Any, flags: int) -> None:
+    def __init__(self, text: Any, flags: int = 0) -> None:
         self._text, self._flags = text, flags
 
     def __getattr__(self, name: str) -> Any:
@@ -93,3 +88,9 @@ class _Pattern:
         value = getattr(re.compile(self._text, self._flags), name)
         setattr(self, name, value)
         return value
+
+
+if TYPE_CHECKING:
+    from re import compile as pattern
+else:
+    pattern = _Pattern

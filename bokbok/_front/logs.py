@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import logging
+from typing import Any
 
 __all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "Log", "before_first"]
 
@@ -34,22 +31,13 @@ class Log:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    if TYPE_CHECKING:
-
-        def __getattr__(self, attribute: str) -> Any: ...
-    else:
-
-        def __getattr__(self, attribute):
-            value = getattr(self.logger(), attribute)
-            if callable(value):  # looked up once; a level may change
-                setattr(self, attribute, value)
-            return value
-
-    def logger(self) -> logging.Logger:
-        """The logger itself."""
+    def __getattr__(self, attribute: str) -> Any:
         import logging
 
         for configure in tuple(_to_do):  # first, so that no other thread is ahead of it; twice does no harm
             configure()
         _to_do.clear()
-        return logging.getLogger(self.name)
+        value = getattr(logging.getLogger(self.name), attribute)
+        if callable(value):  # looked up once; a level may change
+            setattr(self, attribute, value)
+        return value

@@ -687,7 +687,7 @@ def stops_between_packets() -> None:
         def run(self: Any, connection: Any) -> None:
             def later() -> None:
                 while connection.sock in begun and not connection.closed:
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # nothing tells when a packet is whole
                 real(self, connection)
 
             threading.Thread(target=later, daemon=True).start()

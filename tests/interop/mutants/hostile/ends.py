@@ -219,10 +219,12 @@ def refusals_are_dropped_at_an_end() -> None:
 
     def refuse(self: Any, number: int, why: str) -> None:
         def late() -> None:
-            time.sleep(0.1)
-            if not self.closed:
-                with self.write_lock:
-                    self.send(f'(error {number} "does not read")')
+            for _ in range(100):  # ten seconds: on a busy machine the end of file, which is on its way, takes its time
+                time.sleep(0.1)
+                if self.closed:
+                    return
+            with self.write_lock:
+                self.send(f'(error {number} "does not read")')
 
         threading.Thread(target=late, daemon=True).start()
 
